@@ -1,0 +1,125 @@
+"""What is planted in a seeded stream, and when: the registry of scenarios. It knows no market, no bytes and no clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from ccwatch.errors import ConfigError
+from ccwatch.protocol.messages import Regime
+
+PlantKind = Literal["regime", "slow-agent", "drawdown", "halt", "gap", "frozen", "clock-skew", "malformed", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One planted thing, in seconds of the stream's own time since its first packet; `end_s` is exclusive, inf for never."""
+
+    kind: str
+    start_s: float
+    end_s: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """One planted thing by packet number: it acts on packets `first` ≤ n < `end` (None: for good).
+
+    What it acts on is told by its kind: `regime`, `slow-agent`, `drawdown` and `halt` change the world, the others the emission.
+    """
+
+    kind: PlantKind
+    first: int
+    end: int | None
+    detail: str
+    what: str = ""
+    """The regime, the agent, or the way of mangling."""
+    at_least_s: float = 0.0
+    """Lasts at least this long however fast the stream is: a gap of half a second is none."""
+
+    def at(self, rate: float) -> Plant:
+        """The same plant in a stream of `rate` packets per second."""
+        if self.end is None or not self.at_least_s:
+            return self
+        end = max(self.end, self.first + math.ceil(self.at_least_s * rate))
+        return Plant(self.kind, self.first, end, self.detail, self.what)
+
+    def acts_on(self, n: int) -> bool:
+        """Whether it acts on packet n."""
+        return self.first <= n and (self.end is None or n < self.end)
+
+
+DRAWDOWN_BEFORE_HALT: Final = -0.019
+"""Where a planted slide has brought the drawdown just before its halt (fraction)."""
+DRAWDOWN_AT_HALT: Final = -0.022
+"""The drawdown at the halt, past the limit."""
+HALT_LIMIT: Final = -0.02
+SLOW_FACTOR: Final = 8.0
+"""How many times its usual latency a slow agent takes."""
+SKEW_S: Final = 90.0
+"""How far a skewed clock is ahead, in seconds."""
+
+_G, _L, _C = Regime.GAUSSIAN, Regime.LEVY, Regime.CRITICAL
+
+SCENARIOS: Final[Mapping[str, tuple[Plant, ...]]] = MappingProxyType(
+    {
+        "calm": (),
+        "regime-flip": (
+            Plant("regime", 0, 120, "Gaussian", _G),
+            Plant("regime", 120, 200, "Lévy Stable", _L),
+            Plant("regime", 200, 240, "Critical: every size is vetoed", _C),
+            Plant("regime", 240, 280, "Lévy Stable", _L),
+            Plant("regime", 280, None, "Gaussian for good", _G),
+        ),
+        "slow-agent": (Plant("slow-agent", 120, 240, f"RiskAgent takes {SLOW_FACTOR:g} times its usual latency", "RiskAgent"),),
+        "drawdown-halt": (
+            Plant("regime", 120, 180, "Lévy Stable", _L),
+            Plant("drawdown", 120, 181, f"the price slides until the drawdown is {DRAWDOWN_AT_HALT:.1%}"),
+            Plant("halt", 180, None, f"status HALT: the drawdown is past {HALT_LIMIT:.0%}"),
+            Plant("regime", 180, 210, "Critical", _C),
+        ),
+        "gap": (Plant("gap", 90, 120, "packets that are never sent", at_least_s=15.0),),
+        "frozen": (Plant("frozen", 90, 120, "the same state under new timestamps", at_least_s=15.0),),
+        "clock-skew": (Plant("clock-skew", 90, 100, f"timestamps {SKEW_S:g} s ahead"),),
+        "malformed": tuple(
+            Plant("malformed", 30 * i, 30 * i + 1, detail, what)
+            for i, (what, detail) in enumerate(
+                (
+                    ("truncated", "the first half of a packet"),
+                    ("array", "a packet within an array"),
+                    ("text", "no JSON at all"),
+                    ("foreign", "a JSON object of no known shape"),
+                ),
+                start=1,
+            )
+        ),
+        "duplicate": (Plant("duplicate", 60, 70, "each packet is sent twice"),),
+    }
+)
+
+
+def plants(scenario: str, rate: float) -> tuple[Plant, ...]:
+    """The plants of a scenario in a stream of `rate` packets per second.
+
+    Raises:
+        ConfigError: no such scenario; the message lists them.
+    """
+    try:
+        return tuple(plant.at(rate) for plant in SCENARIOS[scenario])
+    except KeyError:
+        raise ConfigError(f"scenario: expected one of {', '.join(SCENARIOS)}, got {scenario!r}") from None
+
+
+def planted(scenario: str, rate: float = 1.0) -> tuple[Incident, ...]:
+    """The truth of what a scenario plants in a stream of `rate` packets per second, in the order of its start.
+
+    Raises:
+        ConfigError: no such scenario; the message lists them.
+    """
+    return tuple(
+        Incident(plant.kind, plant.first / rate, math.inf if plant.end is None else plant.end / rate, plant.detail)
+        for plant in sorted(plants(scenario, rate), key=lambda plant: plant.first)
+    )

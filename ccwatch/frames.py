@@ -1,0 +1,206 @@
+"""What a frame is: dtypes, order and the choices of `frame()`, once, for the live buffer and for recordings alike.
+
+So frames of the same packets are equal wherever they come from. It knows neither sockets nor files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.errors import ConfigError
+from ccwatch.protocol import codec
+from ccwatch.protocol.columns import PACKETS, TABLES, Column
+from ccwatch.protocol.messages import SEEN_BEFORE, UNCLEAN, Event, Packet
+
+FILL_LIMIT: Final = pd.Timedelta(seconds=30)
+"""How far `fill=True` carries a value forward."""
+NOT_A_TIME: Final = np.iinfo(np.int64).min
+Last = int | str | timedelta | pd.Timedelta | None
+
+_BY_TABLE: Final = {table: {column.name: column for column in columns} for table, columns in TABLES.items()}
+_FILLED: Final = tuple(c.name for c in PACKETS if c.wire and c.dtype in ("float64", "category") and c.name != "symbol")
+
+
+def default_columns(table: str) -> list[str]:
+    """Names of the columns that a frame has when none are named, without the index: all but the packets' text."""
+    return [c.name for c in TABLES[table][1:] if not (table == "packets" and c.dtype == "text")]
+
+
+def resolve(table: str, names: Sequence[str] | None) -> list[str]:
+    """The columns asked for.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    if names is None:
+        return default_columns(table)
+    if isinstance(names, str):
+        names = [names]
+    wanted = [name for name in names if name != "time"]
+    unknown = [name for name in wanted if name not in _BY_TABLE[table]]
+    if unknown:
+        raise ConfigError(f"no column {unknown[0]!r} in {table}; there are {', '.join(_BY_TABLE[table])}")
+    return wanted
+
+
+def build(table: str, values: Mapping[str, Any], names: Sequence[str] | None = None) -> pd.DataFrame:
+    """A frame from columns by field name.
+
+    Args:
+        table: name of the table.
+        values: by `Column.field`: int64 ns for times, lists of str or None (or a Categorical) for categories and text, numpy
+            arrays or lists for numbers. `time_ns` is always needed.
+        names: the columns wanted, in order; None is the default ones.
+    """
+    known = _BY_TABLE[table]
+    index = pd.DatetimeIndex(_times(values["time_ns"]), name="time")
+    return pd.DataFrame({name: series(known[name], values[known[name].field]) for name in resolve(table, names)}, index=index)
+
+
+def series(column: Column, values: Any) -> Any:
+    """One column's values as the array that a frame holds."""
+    if column.dtype == "time":
+        return _times(values)
+    if column.dtype == "category":
+        return categorical(column, values)
+    if column.dtype == "text":
+        return pd.array(list(values), dtype="str")
+    return np.asarray(values, dtype=column.dtype)
+
+
+def categorical(column: Column, values: Any) -> pd.Categorical:
+    """A closed vocabulary in its own order (words beyond it follow); an open one sorted, holding only what occurs."""
+    if isinstance(values, pd.Categorical):
+        codes, categories = values.codes, list(values.categories)
+    else:
+        codes, uniques = pd.factorize(np.asarray(values, dtype=object))
+        categories = list(uniques)
+    used = np.unique(codes)
+    occurring = [categories[code] for code in used if code >= 0]
+    wanted = [*column.words, *sorted(word for word in occurring if word not in column.words)]
+    if wanted == categories:
+        return pd.Categorical.from_codes(codes, categories=pd.Index(wanted, dtype="str"), validate=False)
+    place = np.full(len(categories) + 1, -1, dtype=np.int64)  # the last one stands for "missing"
+    for code in used:
+        if code >= 0:
+            place[code] = wanted.index(categories[code])
+    return pd.Categorical.from_codes(place[codes], categories=pd.Index(wanted, dtype="str"), validate=False)
+
+
+def tidy(frame: pd.DataFrame, *, clean: bool = True, fill: bool = False, symbol: str | None = None) -> pd.DataFrame:
+    """The choices of `frame()` on a packets frame that has the columns they need (flags, symbol, connection)."""
+    if clean:
+        frame = frame[(frame["flags"].to_numpy() & np.uint32(UNCLEAN)) == 0]
+        if not frame.index.is_monotonic_increasing:
+            frame = frame.sort_index(kind="stable")
+    if symbol is not None:
+        frame = frame[(frame["symbol"] == symbol).to_numpy()]
+    return _filled(frame) if fill else frame
+
+
+def needed(names: Sequence[str], *, clean: bool, fill: bool, symbol: str | None) -> list[str]:
+    """The columns to read so that `tidy` can work, beside those asked for."""
+    extra = []
+    if clean:
+        extra.append("flags")
+    if symbol is not None or fill:
+        extra.append("symbol")
+    if fill:
+        extra.append("connection")
+    return [*names, *(name for name in extra if name not in names)]
+
+
+def cut_last(received_ns: np.ndarray[Any, Any], last: Last) -> int:
+    """Where the last rows, or the last stretch of received time, begin in rows that stand in arrival order.
+
+    Raises:
+        ConfigError: neither a count nor a length of time.
+    """
+    if last is None or len(received_ns) == 0:
+        return 0
+    if isinstance(last, int) and not isinstance(last, bool):
+        if last < 0:
+            raise ConfigError(f"last={last}: expected a number of rows ≥ 0, or a length of time such as '5min'")
+        return max(0, len(received_ns) - last)
+    return int(np.searchsorted(received_ns, int(received_ns[-1]) - span_ns(last), side="left"))
+
+
+def span_ns(last: str | timedelta | pd.Timedelta | Any) -> int:
+    """A length of time ("5min", timedelta) in ns.
+
+    Raises:
+        ConfigError: not a length of time, or not a positive one.
+    """
+    try:
+        span = pd.Timedelta(last).as_unit("ns").value
+    except (ValueError, TypeError):
+        raise ConfigError(f"{last!r} is not a length of time; expected for example '5min', '8h' or a timedelta") from None
+    if span <= 0:
+        raise ConfigError(f"{last!r}: expected a length of time above zero")
+    return span
+
+
+# ── Packets as columns ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def packet_columns(packets: Sequence[Packet], names: Iterable[str] | None = None) -> dict[str, list[Any]]:
+    """Packets as columns of the packets table, by field name."""
+    fields = [c.field for c in PACKETS] if names is None else [_BY_TABLE["packets"][name].field for name in names]
+    found: dict[str, list[Any]] = {name: [getattr(packet, name) for packet in packets] for name in fields}
+    if "extra" in found:
+        found["extra"] = [extra_text(extra) for extra in found["extra"]]
+    return found
+
+
+def long_rows(table: str, item: Packet | Event) -> Iterable[tuple[Any, ...]]:
+    """The rows that an item adds to a long table, in the table's order of columns.
+
+    A packet seen before (REPEAT, REPLAYED) adds none: its gauges and lines stand there already.
+    """
+    if isinstance(item, Event):
+        return [(item.time_ns, item.seq, item.kind, item.detail)] if table == "events" else []
+    if table == "events" or item.flags & SEEN_BEFORE:
+        return []
+    if table == "agents":
+        return [(item.time_ns, item.seq, *metric) for metric in item.agents]
+    if table == "models":
+        return [(item.time_ns, item.seq, *metric) for metric in item.models]
+    if table == "logs":
+        return [(item.time_ns, item.seq, line.level, line.message, line.log_time_ns) for line in item.new_logs]
+    return [(item.time_ns, item.seq, *point) for point in item.forecasts]
+
+
+def long_columns(table: str, items: Iterable[Packet | Event]) -> dict[str, list[Any]]:
+    """Items as columns of a long table, by field name."""
+    rows = [row for item in items for row in long_rows(table, item)]
+    return {column.field: [row[i] for row in rows] for i, column in enumerate(TABLES[table])}
+
+
+def extra_text(extra: Mapping[str, Any]) -> str | None:
+    """What has no column, as JSON; None where there is nothing."""
+    return codec.text(dict(extra)) if extra else None
+
+
+def _times(values: Any) -> pd.DatetimeIndex:
+    if not isinstance(values, np.ndarray):
+        values = np.array([NOT_A_TIME if value is None else value for value in values], dtype=np.int64)
+    return pd.DatetimeIndex(values.view("M8[ns]"), copy=False).tz_localize("UTC")
+
+
+def _filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Carry values forward per symbol, within a connection, for at most 30 s of the stream's time."""
+    frame = frame.copy()
+    times = frame.index.to_series().to_numpy()
+    groups = [frame["connection"].to_numpy(), frame["symbol"].ffill().astype("str").to_numpy()]
+    for name in (name for name in _FILLED if name in frame.columns):
+        column = frame[name]
+        seen = pd.Series(times, index=frame.index).where(column.notna().to_numpy()).groupby(groups).ffill()
+        carried = column.groupby(groups, observed=True).ffill()
+        recent = (times - seen.to_numpy()) <= FILL_LIMIT.to_timedelta64()
+        frame[name] = carried.where(recent)
+    return frame

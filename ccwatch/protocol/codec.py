@@ -1,0 +1,89 @@
+"""Bytes to Packet and back. The one home of orjson; it keeps no state and reads no clock."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import orjson
+
+from ccwatch.errors import DecodeError
+from ccwatch.protocol import dialects
+from ccwatch.protocol.messages import Instant, Packet
+
+PING: Final = b'{"type":"PING"}'
+"""The contract's keepalive, which no server answers."""
+NEVER: Final = Instant(0, 0)
+
+
+def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: Instant = NEVER, server_tz: str = "UTC") -> Packet:
+    """One message as a Packet, without what only its neighbours tell (repeats, replays, new logs: see `session`).
+
+    Args:
+        raw: the message, UTF-8 JSON.
+        seq: the packet's number in its feed.
+        connection: the number of the connection.
+        now: when it was received.
+        server_tz: IANA zone of timestamps that carry no offset.
+
+    Raises:
+        DecodeError: not JSON, not an object, or of no known shape. No bytes raise anything else.
+    """
+    return Packet._make(draft(raw, seq=seq, connection=connection, now=now, server_tz=server_tz))
+
+
+def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any]:
+    """The fields of a Packet, in order and not yet frozen, for a session that has flags to add."""
+    message = loads(raw)
+    if type(message) is not dict:
+        raise DecodeError(f"expected a JSON object, got {type(message).__name__}")
+    values = dialects.read(message, now.wall_ns, server_tz)
+    values[dialects.SEQ] = seq
+    values[dialects.CONNECTION] = connection
+    values[dialects.RECEIVED_AT] = now.wall_ns
+    values[dialects.RECEIVED_MONO] = now.mono_ns
+    values[dialects.RAW] = bytes(raw)
+    return values
+
+
+def loads(raw: bytes | memoryview) -> Any:
+    """JSON as Python values; the tokens NaN and Infinity, which are no JSON, come as the text of themselves.
+
+    Raises:
+        DecodeError: not JSON, or nested deeper than can be read.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        whole = bytes(raw)
+        if b"NaN" in whole or b"Infinity" in whole:
+            return _loads_with_constants(whole)
+        raise DecodeError(f"not JSON: {str(error)[:120]}") from None
+
+
+def dumps(value: Any) -> bytes:
+    """A value as compact JSON."""
+    return orjson.dumps(value)
+
+
+def text(value: Any) -> str:
+    """A value as compact JSON text."""
+    return orjson.dumps(value, default=dict).decode()
+
+
+def encode(packet: Packet) -> bytes:
+    """The packet as a message of its own dialect, rebuilt from its fields alone: `decode(encode(p))` has the fields of `p`."""
+    return orjson.dumps(dialects.write(packet))
+
+
+def _loads_with_constants(raw: bytes) -> Any:
+    try:
+        value = json.loads(raw, parse_constant=str, parse_int=_integer)
+        orjson.dumps(value)  # refuses lone surrogates and what nests too deep, which nothing downstream could store
+    except (ValueError, RecursionError, TypeError) as error:
+        raise DecodeError(f"not JSON: {str(error)[:120]}") from None
+    return value
+
+
+def _integer(token: str) -> int | float:
+    return int(token) if len(token) < 19 else float(token)

@@ -1,0 +1,516 @@
+"""Which of the observed shapes a message has, and how each maps onto one Packet. A dialect is one entry of DIALECTS.
+
+Reading places every field that has a column. What has none, and what its column cannot hold as it came (a number sent as
+text, a zero that means "not known yet"), stays in `extra` under its own path, so that writing is exact and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from ccwatch.errors import DecodeError
+from ccwatch.protocol import columns, words
+from ccwatch.protocol.messages import (
+    NAN,
+    NOTHING,
+    AgentMetric,
+    Flag,
+    ForecastPoint,
+    Kind,
+    LogLine,
+    ModelMetric,
+    Packet,
+    Status,
+)
+
+INDEX: Final = {name: i for i, name in enumerate(Packet._fields)}
+TIME, SEQ, CONNECTION = INDEX["time_ns"], INDEX["seq"], INDEX["connection"]
+RECEIVED_AT, RECEIVED_MONO, RAW = INDEX["received_at_ns"], INDEX["received_mono_ns"], INDEX["raw"]
+KIND, DIALECT, FLAGS, STATUS = INDEX["kind"], INDEX["dialect"], INDEX["flags"], INDEX["status"]
+SYMBOL, REGIME, SIDE, PRICE = INDEX["symbol"], INDEX["regime"], INDEX["side"], INDEX["price"]
+APPROVED, APPROVED_RAW, TIMESTAMP = INDEX["approved_size"], INDEX["approved_size_raw"], INDEX["timestamp_raw"]
+STATUS_RAW, REGIME_RAW, SIDE_RAW, EXTRA = INDEX["status_raw"], INDEX["regime_raw"], INDEX["side_raw"], INDEX["extra"]
+AGENTS, MODELS, LOGS, FORECASTS = INDEX["agents"], INDEX["models"], INDEX["logs"], INDEX["forecasts"]
+
+# Plain integers: operators of an IntFlag cost a microsecond each.
+NO_TIME, NAIVE_TIME, PLACEHOLDER, UNIT = int(Flag.NO_TIME), int(Flag.NAIVE_TIME), int(Flag.PLACEHOLDER), int(Flag.UNIT)
+RANGE, COERCED = int(Flag.RANGE), int(Flag.COERCED)
+WRONG_TYPE, UNKNOWN_WORD = int(Flag.WRONG_TYPE), int(Flag.UNKNOWN_WORD)
+
+ENVELOPE: Final = "$envelope"
+"""Where `extra` keeps the foreign fields that stood beside `data`."""
+
+_BLANK: Final[list[Any]] = [
+    0 if name in {"time_ns", "seq", "connection", "received_at_ns", "received_mono_ns", "flags"} else None for name in Packet._fields
+]
+for _column in columns.PACKETS:
+    if _column.dtype == "float64":
+        _BLANK[INDEX[_column.name]] = NAN
+_BLANK[EXTRA], _BLANK[RAW] = NOTHING, b""
+for _name in ("agents", "models", "logs", "forecasts", "new_logs"):
+    _BLANK[INDEX[_name]] = ()
+
+
+class Slot(NamedTuple):
+    """Where a wire field goes: the Packet's field, whether it is a number, and the contract's range."""
+
+    at: int
+    number: bool
+    low: float
+    high: float
+
+
+Slots = Mapping[str, Slot]
+
+
+def slots(places: Mapping[str, str]) -> Slots:
+    """Wire key to column name, as slots."""
+    found = {}
+    for key, name in places.items():
+        column = next(c for c in columns.PACKETS if c.name == name)
+        low = -math.inf if column.low is None else column.low
+        high = math.inf if column.high is None else column.high
+        found[key] = Slot(INDEX[name], column.dtype == "float64", low, high)
+    return found
+
+
+def contract_places() -> dict[str, dict[str, str]]:
+    """Section to wire key to column, as the column table has it; section "" is the body itself."""
+    sections: dict[str, dict[str, str]] = {"": {}}
+    for column in columns.PACKETS:
+        # Words with a canonical form are read into their raw column, and the canonical one is derived from it.
+        if column.wire and column.name not in {"time", "status", "regime", "side", "approved_size_raw"}:
+            section, _, key = column.wire.rpartition(".")
+            sections.setdefault(section, {})[key] = column.name
+    return sections
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One observed shape.
+
+    Attributes:
+        name: as in the `dialect` column.
+        recognise: the kind of a message of this shape, None for any other message.
+        body: the key below which the fields stand; "" where they stand beside the type.
+        places: section to wire key to column name; section "" is the body itself.
+        logs: the key of the list of log lines.
+        forecast: the key of the forecast's arrays.
+        typed: whether its messages carry their kind as `type`.
+    """
+
+    name: str
+    recognise: Callable[[Mapping[str, Any]], Kind | None]
+    body: str = ""
+    places: Mapping[str, Mapping[str, str]] = field(default_factory=contract_places)
+    logs: str = "logs"
+    forecast: str = "forecast"
+    typed: bool = True
+
+    def __post_init__(self) -> None:
+        """Prepare the lookups once; reading a message makes none."""
+        prepared: dict[str, Any] = {section: slots(keys) for section, keys in self.places.items() if section}
+        prepared |= slots(self.places.get("", {}))
+        prepared |= {"agents": _read_agents, "models": _read_models, self.logs: _read_logs, self.forecast: _read_forecast}
+        object.__setattr__(self, "prepared", MappingProxyType(prepared))
+
+    prepared: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    """Body key to a Slot, to the Slots of a section, or to the reader of a list."""
+
+
+def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]:
+    """The fields of a Packet from a parsed message; `received_ns` stands in where the server gave no time.
+
+    Raises:
+        DecodeError: the message has none of the known shapes.
+    """
+    for dialect in DIALECTS:
+        kind = dialect.recognise(message)
+        if kind is not None:
+            break
+    else:
+        raise DecodeError(f"no known shape: keys {', '.join(sorted(map(str, message))[:8]) or 'none'}")
+    values = _BLANK.copy()
+    values[KIND], values[DIALECT] = kind, dialect.name
+    residue: dict[str, Any] = {}
+    flags = 0
+    body = message
+    if dialect.body:
+        body = message[dialect.body]
+        if len(message) > 2:
+            residue[ENVELOPE] = {key: value for key, value in message.items() if key not in {"type", dialect.body}}
+    if dialect.typed and message.get("type") != kind:
+        _keep(residue, ENVELOPE if dialect.body else "", "type", message["type"])
+    prepared = dialect.prepared
+    for key, value in body.items():
+        target = prepared.get(key)
+        if value is None and target is not None:
+            continue
+        if target is None:
+            if key != "type" or not dialect.typed or dialect.body:
+                residue[key] = value
+        elif type(target) is Slot:
+            flags |= _place({key: value}, prepared, values, residue, "")
+        elif type(target) is dict:
+            if type(value) is dict:
+                flags |= _place(value, target, values, residue, key)
+            else:
+                residue[key] = value
+                flags |= WRONG_TYPE
+        else:
+            flags |= target(key, value, values, residue)
+    flags |= _judge_time(values, residue, received_ns, server_tz)
+    flags |= _judge_words(values)
+    flags |= _judge_numbers(values, residue, dialect)
+    values[FLAGS] = flags
+    if residue:
+        values[EXTRA] = MappingProxyType(residue)
+    return values
+
+
+def write(packet: Packet) -> dict[str, Any]:
+    """The message of a packet, from its fields: what `read` places, and over it what it left in `extra`."""
+    dialect = next((d for d in DIALECTS if d.name == packet.dialect), DIALECTS[0])
+    body: dict[str, Any] = {}
+    for section, keys in dialect.places.items():
+        into = body.setdefault(section, {}) if section else body
+        for key, name in keys.items():
+            value = packet[INDEX[name]]
+            if value is not None and value is not NAN:
+                into[key] = value
+    if packet.approved_size_raw is not None:
+        section, key = next((s, k) for s, ks in dialect.places.items() for k, n in ks.items() if n == "approved_size")
+        (body[section] if section else body)[key] = float(packet.approved_size_raw)
+    if packet.timestamp_raw is not None and words.is_epoch(packet.timestamp_raw):
+        body["timestamp"] = float(packet.timestamp_raw)
+    body = {key: value for key, value in body.items() if value != {}}
+    for metrics, key in ((packet.agents, "agents"), (packet.models, "models")):
+        if metrics:
+            body[key] = {m[0]: {f: v for f, v in zip(m._fields[1:], m[1:], strict=True) if v is not NAN} for m in metrics}
+    if packet.logs:
+        body[dialect.logs] = [_write_log(line) for line in packet.logs]
+    if packet.forecasts:
+        quantiles = {
+            name: [None if point[i] is NAN else point[i] for point in packet.forecasts]
+            for i, name in ((1, "p10"), (2, "median"), (3, "p90"))
+        }
+        body[dialect.forecast] = {name: series for name, series in quantiles.items() if any(v is not None for v in series)}
+    extra = dict(packet.extra)
+    envelope = extra.pop(ENVELOPE, {})
+    _overlay(body, extra)
+    if dialect.body:
+        return {"type": str(packet.kind), dialect.body: body, **envelope}
+    return {"type": str(packet.kind), **body} if dialect.typed else body
+
+
+# ── placing ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any], residue: dict[str, Any], path: str) -> int:
+    """Put the fields of a section into their columns; returns flags."""
+    flags = 0
+    for key, value in section.items():
+        slot = known.get(key)
+        if slot is None:
+            _keep(residue, path, key, value)
+            continue
+        index, number, low, high = slot
+        if not number:
+            if type(value) is str:
+                values[index] = value
+            elif index == TIMESTAMP and words.is_epoch(str(value)) and type(value) in (int, float):
+                values[index] = str(value)
+                flags |= COERCED
+            elif value is not None:
+                _keep(residue, path, key, value)
+                flags |= WRONG_TYPE
+            continue
+        if type(value) is not float:
+            if value is None:
+                continue
+            found, flag = _number(value)
+            if flag:
+                _keep(residue, path, key, value)
+                flags |= flag
+            if found is None:
+                continue
+            value = found  # noqa: PLW2901 - the same field, now as a number
+        values[index] = value
+        if not low <= value <= high:
+            flags |= RANGE
+    return flags
+
+
+def _number(value: Any) -> tuple[float | None, int]:
+    """A wire value as a float, and what was odd about it."""
+    if type(value) is int or type(value) is float:
+        return float(value), 0
+    if type(value) is str and "_" not in value:
+        try:
+            found = float(value)
+        except ValueError:
+            return None, WRONG_TYPE
+        return (found if math.isfinite(found) else None), COERCED
+    return None, WRONG_TYPE
+
+
+def _keep(residue: dict[str, Any], path: str, key: str, value: Any) -> None:
+    (residue.setdefault(path, {}) if path else residue)[key] = value
+
+
+# ── judging ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _judge_time(values: list[Any], residue: dict[str, Any], received_ns: int, server_tz: str) -> int:
+    stamp = values[TIMESTAMP]
+    if stamp is not None:
+        ns, naive = words.time_ns(stamp, server_tz)
+        if ns is not None:
+            values[TIME] = ns
+            return NAIVE_TIME if naive else 0
+        residue["timestamp"] = stamp
+    values[TIME] = received_ns
+    return NO_TIME
+
+
+def _judge_words(values: list[Any]) -> int:
+    flags = 0
+    for raw, canonical, meaning in (
+        (STATUS_RAW, STATUS, words.status),
+        (REGIME_RAW, REGIME, words.regime),
+        (SIDE_RAW, SIDE, words.side),
+    ):
+        word = values[raw]
+        if word is not None:
+            values[canonical], known = meaning(word)
+            if not known:
+                flags |= UNKNOWN_WORD
+    return flags
+
+
+def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect) -> int:
+    flags = 0
+    size = values[APPROVED]
+    if size > 1.0:
+        values[APPROVED], values[APPROVED_RAW] = NAN, repr(size)
+        flags |= UNIT
+    if values[STATUS] == Status.INITIALIZING or values[PRICE] <= 0.0:
+        flags |= PLACEHOLDER
+        for section, keys in dialect.places.items():
+            for key, name in keys.items():
+                if name in _UNKNOWN_AS_ZERO and values[INDEX[name]] == 0.0:
+                    _keep(residue, section, key, values[INDEX[name]])
+                    values[INDEX[name]] = NAN
+    if values[SYMBOL] in {"", "Unknown"}:
+        section, key = next((s, k) for s, ks in dialect.places.items() for k, n in ks.items() if n == "symbol")
+        _keep(residue, section, key, values[SYMBOL])
+        values[SYMBOL] = None
+    return flags
+
+
+_UNKNOWN_AS_ZERO: Final = frozenset(
+    c.name for c in columns.PACKETS if c.wire.startswith(("market.", "portfolio.")) and c.dtype == "float64"
+)
+
+
+# ── lists ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_AGENT_SLOTS: Final = {c.name: (i, c.low, c.high) for i, c in enumerate(columns.AGENTS[3:])}
+_MODEL_SLOTS: Final = {c.name: (i, c.low, c.high) for i, c in enumerate(columns.MODELS[3:])}
+
+
+def _read_agents(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
+    rows, flags = _metrics(key, value, _AGENT_SLOTS, residue)
+    values[AGENTS] = tuple([AgentMetric(*row) for row in rows])
+    return flags
+
+
+def _read_models(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
+    rows, flags = _metrics(key, value, _MODEL_SLOTS, residue)
+    values[MODELS] = tuple([ModelMetric(*row) for row in rows])
+    return flags
+
+
+def _metrics(
+    key: str, value: Any, known: Mapping[str, tuple[int, float | None, float | None]], residue: dict[str, Any]
+) -> tuple[list[list[Any]], int]:
+    """Rows of name and three gauges from an object of objects."""
+    if type(value) is not dict:
+        residue[key] = value
+        return [], WRONG_TYPE
+    rows: list[list[Any]] = []
+    flags = 0
+    rest: dict[str, Any] = {}
+    for name, gauges in value.items():
+        if type(gauges) is not dict:
+            rest[name] = gauges
+            flags |= WRONG_TYPE
+            continue
+        row = [name, NAN, NAN, NAN]
+        for gauge, reading in gauges.items():
+            slot = known.get(gauge)
+            if slot is None:
+                _keep(rest, name, gauge, reading)
+                continue
+            if reading is None:
+                continue
+            found: float | None = reading
+            if type(reading) is not float:
+                found, flag = _number(reading)
+                if flag:
+                    _keep(rest, name, gauge, reading)
+                    flags |= flag
+                if found is None:
+                    continue
+            place, low, high = slot
+            row[place + 1] = found
+            if (low is not None and found < low) or (high is not None and found > high):  # type: ignore[operator] # a number by now
+                flags |= RANGE
+        rows.append(row)
+    if rest:
+        residue[key] = rest
+    return rows, flags
+
+
+def _read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
+    if type(value) is not list:
+        residue[key] = value
+        return WRONG_TYPE
+    lines = []
+    flags = 0
+    rest: dict[str, Any] = {}
+    for i, entry in enumerate(value):
+        if type(entry) is str:
+            lines.append(LogLine(None, entry, None, None))
+            continue
+        line = _log_object(entry)
+        if line is None:
+            line = LogLine(None, _as_text(entry), None, None)
+            flags |= WRONG_TYPE
+            rest[str(i)] = entry
+        elif len(entry) != 3 or line.log_time_raw is None:
+            rest[str(i)] = entry
+        lines.append(line)
+    values[LOGS] = tuple(lines)
+    if rest:
+        residue[key] = rest
+    return flags
+
+
+def _log_object(entry: Any) -> LogLine | None:
+    if type(entry) is not dict or type(entry.get("message")) is not str:
+        return None
+    level, stamp = entry.get("level"), entry.get("timestamp")
+    if not (level is None or type(level) is str):
+        return None
+    if type(stamp) is not str:
+        return LogLine(level, entry["message"], None, None)
+    return LogLine(level, entry["message"], words.time_ns(stamp, "UTC")[0], stamp)
+
+
+def _write_log(line: LogLine) -> Any:
+    if line.log_time_raw is None:
+        return line.message
+    return {"level": line.level, "message": line.message, "timestamp": line.log_time_raw}
+
+
+def _as_text(value: Any) -> str:
+    return value if type(value) is str else repr(value)[:4096]
+
+
+def _read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
+    if type(value) is not dict:
+        residue[key] = value
+        return WRONG_TYPE
+    flags = 0
+    rest: dict[str, Any] = {}
+    series: dict[str, list[float]] = {}
+    for name, numbers in value.items():
+        if name not in {"p10", "median", "p90"}:
+            rest[name] = numbers
+        elif type(numbers) is list and all(type(n) in (float, int, type(None)) for n in numbers):
+            series[name] = [NAN if n is None else float(n) for n in numbers]
+        elif numbers is not None:
+            rest[name] = numbers
+            flags |= WRONG_TYPE
+    steps = max(map(len, series.values()), default=0)
+    full = {name: series.get(name, []) + [NAN] * (steps - len(series.get(name, []))) for name in ("p10", "median", "p90")}
+    values[FORECASTS] = tuple([ForecastPoint(i + 1, full["p10"][i], full["median"][i], full["p90"][i]) for i in range(steps)])
+    if rest:
+        residue[key] = rest
+    return flags
+
+
+def _overlay(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    """Lay what was kept aside over what was rebuilt, path by path; entries of a list go by their position."""
+    for key, value in extra.items():
+        below = body.get(key)
+        if type(below) is dict and type(value) is dict:
+            _overlay(below, value)
+        elif type(below) is list and type(value) is dict:
+            for position, entry in value.items():
+                below[int(position)] = entry
+        else:
+            body[key] = value
+
+
+# ── the dialects ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_KINDS: Final = {"WELCOME": Kind.WELCOME, "TELEMETRY": Kind.TELEMETRY}
+_SECTIONS: Final = frozenset({"market", "portfolio", "signal", "governance", "sentiment", "forecast"})
+
+
+def _type_of(message: Mapping[str, Any]) -> Kind | None:
+    word = message.get("type")
+    return _KINDS.get(word.upper()) if type(word) is str else None
+
+
+def _is_contract(message: Mapping[str, Any]) -> Kind | None:
+    return _type_of(message) if type(message.get("data")) is dict else None
+
+
+def _is_engine_loop(message: Mapping[str, Any]) -> Kind | None:
+    return _type_of(message) if not _SECTIONS.isdisjoint(message) or "status" in message else None
+
+
+def _is_bridge(message: Mapping[str, Any]) -> Kind | None:
+    if "type" in message:
+        return None
+    return Kind.PARTIAL if any(type(message.get(section)) is dict for section in _SECTIONS) else None
+
+
+def _is_pipeline(message: Mapping[str, Any]) -> Kind | None:
+    return Kind.STATE if "type" not in message and not _PIPELINE_KEYS.isdisjoint(message) else None
+
+
+_PIPELINE: Final = {
+    "timestamp": "timestamp_raw",
+    "status": "status_raw",
+    "symbol": "symbol",
+    "regime": "regime_raw",
+    "signal_side": "side_raw",
+    "price": "price",
+    "current_alpha": "alpha",
+    "velocity": "velocity",
+    "acceleration": "acceleration",
+    "nav": "nav",
+    "cash": "cash",
+    "daily_pnl": "daily_pnl",
+    "max_drawdown": "max_drawdown",
+    "signal_confidence": "confidence",
+    "approved_size": "approved_size",
+    "reasoning": "reasoning",
+}
+_PIPELINE_KEYS: Final = frozenset(_PIPELINE) - {"timestamp", "status"}
+
+DIALECTS: Final[list[Dialect]] = [
+    Dialect("contract", _is_contract, body="data"),
+    Dialect("engine_loop", _is_engine_loop),
+    Dialect("bridge", _is_bridge, typed=False),
+    Dialect("pipeline", _is_pipeline, places={"": _PIPELINE}, logs="messages", forecast="chronos_forecast", typed=False),
+]
+"""Asked in this order; append an entry to read another shape."""

@@ -1,0 +1,267 @@
+"""The vocabulary: what can arrive on a stream, as frozen values. It knows no socket, no thread, no clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import IntFlag, StrEnum
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from ccwatch.errors import FeedError
+
+NAN: Final = math.nan
+"""The one NaN of decoded packets: tuples that hold it compare equal, because tuples compare by identity first."""
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Kind(StrEnum):
+    """What sort of message a packet came in."""
+
+    WELCOME = "WELCOME"
+    TELEMETRY = "TELEMETRY"
+    PARTIAL = "PARTIAL"
+    STATE = "STATE"
+
+
+class Status(StrEnum):
+    """Canonical status of the engine; every HALTED_* is HALT, an unheard-of word is UNKNOWN."""
+
+    ACTIVE = "ACTIVE"
+    HALT = "HALT"
+    INITIALIZING = "INITIALIZING"
+    SLEEPING = "SLEEPING"
+    OFFLINE = "OFFLINE"
+    UNKNOWN = "UNKNOWN"
+
+
+class Regime(StrEnum):
+    """Canonical market regime; the server's own word stays in `regime_raw`."""
+
+    GAUSSIAN = "Gaussian"
+    LEVY = "Lévy Stable"
+    CRITICAL = "Critical"
+    UNKNOWN = "Unknown"
+
+
+class Side(StrEnum):
+    """Canonical side of a signal; HOLD is FLAT."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+    FLAT = "FLAT"
+
+
+class Flag(IntFlag):
+    """What was noticed about a packet while it was read. Nothing flagged is lost."""
+
+    NO_TIME = 1 << 0
+    """The server gave no usable timestamp; `time` is the receive time."""
+    NAIVE_TIME = 1 << 1
+    """The timestamp had no offset; it was read in the feed's `server_tz`."""
+    REPEAT = 1 << 2
+    """Same timestamp and content as the packet before it on this connection."""
+    REPLAYED = 1 << 3
+    """Seen on an earlier connection."""
+    PLACEHOLDER = 1 << 4
+    """Zeros that mean "not known yet": status INITIALIZING, or a price that is no price."""
+    FROZEN = 1 << 5
+    """Same content as the packet before it, while its timestamp moved."""
+    CLOCK_SKEW = 1 << 6
+    """The server's clock departs from this connection's median offset."""
+    OUT_OF_ORDER = 1 << 7
+    """Its timestamp lies before that of a packet that came earlier."""
+    UNIT = 1 << 8
+    """approved_size above 1 cannot be a fraction; its value is in `approved_size_raw`."""
+    RANGE = 1 << 9
+    """A value outside the contract's range, kept as it came."""
+    COERCED = 1 << 10
+    """A number sent as text was read, or a NaN or Infinity token became missing."""
+    WRONG_TYPE = 1 << 11
+    """A field of another type than the contract's is missing from its column and kept in `extra`."""
+    UNKNOWN_WORD = 1 << 12
+    """A status, regime or side that ccwatch does not know; the server's word is in the `_raw` column."""
+
+
+UNCLEAN: Final = Flag.REPEAT | Flag.REPLAYED | Flag.PLACEHOLDER
+"""A packet with one of these is left out of `frame(clean=True)`."""
+SEEN_BEFORE: Final = Flag.REPEAT | Flag.REPLAYED
+
+
+class ConnectionState(StrEnum):
+    """Where a feed stands."""
+
+    CONNECTING = "CONNECTING"
+    OPEN = "OPEN"
+    LATE = "LATE"
+    STALE = "STALE"
+    DISCONNECTED = "DISCONNECTED"
+    ENDED = "ENDED"
+    STOPPED = "STOPPED"
+
+
+class Instant(NamedTuple):
+    """A reading of both clocks: the wall clock (ns since 1970, UTC) and the monotonic one (ns)."""
+
+    wall_ns: int
+    mono_ns: int
+
+
+class AgentMetric(NamedTuple):
+    """One agent's gauges in one packet: latency in ms, success_rate 0 to 1, invocations since start."""
+
+    agent: str
+    latency_ms: float
+    success_rate: float
+    invocations: float
+
+
+class ModelMetric(NamedTuple):
+    """One model's gauges in one packet: latency in ms, invocations since start, cache_hit_rate 0 to 1."""
+
+    model: str
+    latency_ms: float
+    invocations: float
+    cache_hit_rate: float
+
+
+class LogLine(NamedTuple):
+    """One line of the engine's log. A line sent as plain text has no level and no time of its own."""
+
+    level: str | None
+    message: str
+    log_time_ns: int | None
+    log_time_raw: str | None
+
+
+class ForecastPoint(NamedTuple):
+    """One step of a forecast: quantiles of the price, in USD, `step` periods ahead (1 is the next)."""
+
+    step: int
+    p10: float
+    median: float
+    p90: float
+
+
+class Packet(NamedTuple):
+    """One message of the stream, on the columns of the packets table, plus what it carries in lists.
+
+    The fields up to `extra` are the packets table's columns in its order (a time column `x` is the field `x_ns`, ns since
+    1970 UTC). Numbers are float, NaN where the message did not carry them; words are None where it did not.
+    """
+
+    time_ns: int
+    seq: int
+    connection: int
+    received_at_ns: int
+    received_mono_ns: int
+    kind: str
+    dialect: str
+    flags: int
+    status: str | None
+    symbol: str | None
+    regime: str | None
+    side: str | None
+    price: float
+    alpha: float
+    velocity: float
+    acceleration: float
+    nav: float
+    cash: float
+    daily_pnl: float
+    max_drawdown: float
+    confidence: float
+    approved_size: float
+    sentiment_score: float
+    sentiment_label: str | None
+    reasoning: str | None
+    status_raw: str | None
+    regime_raw: str | None
+    side_raw: str | None
+    approved_size_raw: str | None
+    timestamp_raw: str | None
+    extra: Mapping[str, Any]
+    agents: tuple[AgentMetric, ...]
+    models: tuple[ModelMetric, ...]
+    logs: tuple[LogLine, ...]
+    """All log lines of the message, as sent."""
+    forecasts: tuple[ForecastPoint, ...]
+    new_logs: tuple[LogLine, ...]
+    """Those of `logs` that no earlier packet of this feed carried."""
+    raw: bytes
+    """The message as it arrived; empty where a recording did not keep it."""
+
+    @property
+    def time(self) -> datetime:
+        """The server's time, aware, UTC, to the microsecond."""
+        return from_ns(self.time_ns)
+
+    @property
+    def received_at(self) -> datetime:
+        """When it was received, by this machine's clock, aware, UTC."""
+        return from_ns(self.received_at_ns)
+
+    @property
+    def is_clean(self) -> bool:
+        """Neither a repeat nor a replay nor a placeholder."""
+        return not self.flags & UNCLEAN
+
+    def __repr__(self) -> str:
+        return (
+            f"<Packet {self.seq} {self.kind} {self.time.isoformat()} {self.symbol or '-'} "
+            f"price={self.price} regime={self.regime or '-'} flags={Flag(self.flags)!s}>"
+        )
+
+
+class EventKind(StrEnum):
+    """What can happen to a stream beside a packet."""
+
+    CONNECT = "connect"
+    DISCONNECT = "disconnect"
+    GAP = "gap"
+    DROP = "drop"
+    MALFORMED = "malformed"
+    OVERSIZE = "oversize"
+    STALE = "stale"
+    FROZEN = "frozen"
+    COMMAND = "command"
+    MARK = "mark"
+    ALERT = "alert"
+
+
+class Event(NamedTuple):
+    """Something that happened to the stream.
+
+    `time_ns` is on the stream's own clock (the last packet's time plus what has passed since), so that events and packets
+    stand on one axis. `seq` is that of the last packet before it. `detail` is one line, `key=value` first.
+    """
+
+    time_ns: int
+    seq: int
+    kind: str
+    detail: str
+    connection: int
+    received_at_ns: int
+    received_mono_ns: int
+    raw: bytes = b""
+    """The bytes that could not be placed, for malformed ones."""
+
+
+class StateChange(NamedTuple):
+    """The connection went into another state. Not recorded: it can be derived from events and packets."""
+
+    state: ConnectionState
+    at: Instant
+    retry_s: float | None = None
+    """Seconds until the next attempt, from `at`."""
+    error: FeedError | None = None
+
+
+Item = Packet | Event | StateChange
+
+
+def from_ns(ns: int) -> datetime:
+    """Nanoseconds since 1970 as an aware datetime in UTC, to the microsecond."""
+    return EPOCH + timedelta(microseconds=ns // 1000)

@@ -1,0 +1,117 @@
+"""ccwatch: watch, record and explain the live stream of a Curiosity Cottage trading engine.
+
+    import ccwatch as cw
+    feed = cw.connect("ws://localhost:3000")
+    cw.watch(feed)
+
+Names are imported when they are first used; importing ccwatch does no work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ccwatch.api import (
+        analyze,
+        connect,
+        feeds,
+        open_recording,
+        record,
+        recordings,
+        replay,
+        serve,
+        stop_all,
+        synthetic,
+        watch,
+    )
+    from ccwatch.config import Settings
+    from ccwatch.cottage import Cottage
+    from ccwatch.dashboard import Dashboard
+    from ccwatch.errors import (
+        AnalysisError,
+        CcwatchError,
+        ConfigError,
+        ConnectFailed,
+        CorruptRecording,
+        DecodeError,
+        FeedClosed,
+        FeedError,
+        FeedTimeout,
+        MissingColumns,
+        MixedSymbols,
+        NotEnoughData,
+        ProtocolError,
+        RecordingBusy,
+        RecordingError,
+        RecordingNotFound,
+        Unauthorized,
+        UnsupportedFormat,
+    )
+    from ccwatch.feed.feed import Feed
+    from ccwatch.feed.health import Health
+    from ccwatch.protocol.messages import ConnectionState, Event, Flag, Kind, Packet, Regime, Side, Status
+    from ccwatch.recording import Recorder, Recording
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ccwatch.api": (
+        "analyze",
+        "connect",
+        "feeds",
+        "open_recording",
+        "record",
+        "recordings",
+        "replay",
+        "serve",
+        "stop_all",
+        "synthetic",
+        "watch",
+    ),
+    "ccwatch.config": ("Settings",),
+    "ccwatch.cottage": ("Cottage",),
+    "ccwatch.dashboard": ("Dashboard",),
+    "ccwatch.errors": (
+        "AnalysisError",
+        "CcwatchError",
+        "ConfigError",
+        "ConnectFailed",
+        "CorruptRecording",
+        "DecodeError",
+        "FeedClosed",
+        "FeedError",
+        "FeedTimeout",
+        "MissingColumns",
+        "MixedSymbols",
+        "NotEnoughData",
+        "ProtocolError",
+        "RecordingBusy",
+        "RecordingError",
+        "RecordingNotFound",
+        "Unauthorized",
+        "UnsupportedFormat",
+    ),
+    "ccwatch.feed.feed": ("Feed",),
+    "ccwatch.feed.health": ("Health",),
+    "ccwatch.protocol.messages": ("ConnectionState", "Event", "Flag", "Kind", "Packet", "Regime", "Side", "Status"),
+    "ccwatch.recording": ("Recorder", "Recording"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605 - one list of names; a test holds it against the imports above
+
+# A library is silent until its user configures logging; without this Python prints warnings to stderr, into a notebook's cell.
+logging.getLogger("ccwatch").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ccwatch' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "analysis", "errors"]

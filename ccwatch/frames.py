@@ -22,6 +22,10 @@ FILL_LIMIT: Final = pd.Timedelta(seconds=30)
 NOT_A_TIME: Final = np.iinfo(np.int64).min
 Last = int | str | timedelta | pd.Timedelta | None
 
+LISTS: Final = {"agents": "agents", "models": "models", "logs": "new_logs", "forecasts": "forecasts"}
+"""The field of a packet that each long table is made from."""
+
+_SEEN_BEFORE: Final = int(SEEN_BEFORE)
 _BY_TABLE: Final = {table: {column.name: column for column in columns} for table, columns in TABLES.items()}
 _FILLED: Final = tuple(c.name for c in PACKETS if c.wire and c.dtype in ("float64", "category") and c.name != "symbol")
 
@@ -80,15 +84,15 @@ def categorical(column: Column, values: Any) -> pd.Categorical:
     else:
         codes, uniques = pd.factorize(np.asarray(values, dtype=object))
         categories = list(uniques)
-    used = np.unique(codes)
-    occurring = [categories[code] for code in used if code >= 0]
+    counts = np.bincount(np.asarray(codes, dtype=np.int64) + 1, minlength=len(categories) + 1)[1:]
+    used = np.flatnonzero(counts)
+    occurring = [categories[code] for code in used]
     wanted = [*column.words, *sorted(word for word in occurring if word not in column.words)]
     if wanted == categories:
         return pd.Categorical.from_codes(codes, categories=pd.Index(wanted, dtype="str"), validate=False)
     place = np.full(len(categories) + 1, -1, dtype=np.int64)  # the last one stands for "missing"
     for code in used:
-        if code >= 0:
-            place[code] = wanted.index(categories[code])
+        place[code] = wanted.index(categories[code])
     return pd.Categorical.from_codes(place[codes], categories=pd.Index(wanted, dtype="str"), validate=False)
 
 
@@ -157,22 +161,20 @@ def packet_columns(packets: Sequence[Packet], names: Iterable[str] | None = None
     return found
 
 
-def long_rows(table: str, item: Packet | Event) -> Iterable[tuple[Any, ...]]:
+def long_rows(table: str, item: Packet | Event) -> list[tuple[Any, ...]]:
     """The rows that an item adds to a long table, in the table's order of columns.
 
     A packet seen before (REPEAT, REPLAYED) adds none: its gauges and lines stand there already.
     """
     if isinstance(item, Event):
-        return [(item.time_ns, item.seq, item.kind, item.detail)] if table == "events" else []
-    if table == "events" or item.flags & SEEN_BEFORE:
+        return [item[:4]] if table == "events" else []
+    if item.flags & _SEEN_BEFORE:
         return []
-    if table == "agents":
-        return [(item.time_ns, item.seq, *metric) for metric in item.agents]
-    if table == "models":
-        return [(item.time_ns, item.seq, *metric) for metric in item.models]
+    time_ns, seq = item.time_ns, item.seq
     if table == "logs":
-        return [(item.time_ns, item.seq, line.level, line.message, line.log_time_ns) for line in item.new_logs]
-    return [(item.time_ns, item.seq, *point) for point in item.forecasts]
+        return [(time_ns, seq, line.level, line.message, line.log_time_ns) for line in item.new_logs]
+    entries: tuple[Any, ...] = getattr(item, LISTS[table]) if table in LISTS else ()
+    return [(time_ns, seq, *entry) for entry in entries]
 
 
 def long_columns(table: str, items: Iterable[Packet | Event]) -> dict[str, list[Any]]:

@@ -1,0 +1,5 @@
+"""The embedded server: an engine and a BFF that speak the contract to any client. It needs the extra `server`."""
+
+from ccwatch.cottage.cottage import Cottage
+
+__all__ = ["Cottage"]

@@ -1,0 +1,1 @@
+"""The live side: connection, thread, buffer, health, and the seeded stream."""

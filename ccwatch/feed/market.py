@@ -97,7 +97,7 @@ class Market:
     """One symbol's market, advanced one packet at a time.
 
     Its regimes follow a semi-Markov chain: Gaussian, then Lévy Stable, then perhaps Critical and Lévy Stable again as an
-    aftershock. The first turbulence always becomes Critical, and so does every second one that was spared.
+    aftershock. The first turbulence always becomes Critical, and no two in a row are spared it.
     """
 
     def __init__(self, noise: Noise) -> None:
@@ -113,10 +113,11 @@ class Market:
 
     def step(self, *, regime: Regime | None = None, cents: int | None = None) -> Tick:
         """The next tick; `regime` and `cents` are planted ones, else the market's own."""
-        own_regime, own_cents = self._next_regime(), self._next_cents()
+        own_regime = self._next_regime()
         self.regime = own_regime if regime is None else regime
         if regime is not None:
             self._left = min(self._left, 1)  # its own chain goes on from the planted regime
+        own_cents = self._next_cents()
         self.cents = own_cents if cents is None else cents
         low, usual, high = ALPHA_BANDS[self.regime]
         alpha = self._alpha + 0.25 * (usual - self._alpha) + 0.03 * self._noise.normal()

@@ -47,9 +47,14 @@ class Plant:
         end = max(self.end, self.first + math.ceil(self.at_least_s * rate))
         return Plant(self.kind, self.first, end, self.detail, self.what)
 
+    @property
+    def last(self) -> float:
+        """The last packet that it acts on, inf where it never ends."""
+        return math.inf if self.end is None else self.end - 1
+
     def acts_on(self, n: int) -> bool:
         """Whether it acts on packet n."""
-        return self.first <= n and (self.end is None or n < self.end)
+        return self.first <= n <= self.last
 
 
 DRAWDOWN_BEFORE_HALT: Final = -0.019
@@ -120,6 +125,6 @@ def planted(scenario: str, rate: float = 1.0) -> tuple[Incident, ...]:
         ConfigError: no such scenario; the message lists them.
     """
     return tuple(
-        Incident(plant.kind, plant.first / rate, math.inf if plant.end is None else plant.end / rate, plant.detail)
+        Incident(plant.kind, plant.first / rate, (plant.last + 1) / rate, plant.detail)
         for plant in sorted(plants(scenario, rate), key=lambda plant: plant.first)
     )

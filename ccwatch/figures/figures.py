@@ -20,9 +20,9 @@ import plotly.graph_objects as go
 from ccwatch.figures.series import NONE, REGIME_WORDS, SIDE_WORDS, Floats, Mark, Names, Series, gap_seqs, prepare, zone_label, zone_shift
 from ccwatch.figures.theme import DASHES, REGIMES, SIDES, Theme, axis, layout, theme
 
-ALPHA_CUTS: Final = (2.0, 3.0)
-"""Cut-offs of the tail index drawn behind alpha: the variance is finite above 2, the third moment above 3."""
-PANEL_HEIGHT_PX: Final = 165
+ALPHA_CUTS: Final = (1.5, 2.0)
+"""Cut-offs of the tail index drawn behind alpha: below 2 a stable law has no variance, below 1.5 the regime is Critical."""
+PANEL_HEIGHT_PX: Final = 150
 TEXT_LIMIT: Final = 400
 """Characters of a reasoning that a hover box shows."""
 _RIBBON_SHARE: Final = 0.09
@@ -163,7 +163,7 @@ def _price_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
     x, y = _line(series, "price", latest_symbol=True)
     price = _line_trace("price", x, y, colours.line, "price", hover="%{y:,.2f} USD") | {"showlegend": False}
     price["meta"]["symbol"] = True
-    marks = [mark for mark in series.marks if _same_symbol(series, mark)]
+    marks = [mark for mark in series.marks if mark.symbol == series.symbol[-1]]
     return [price, *(_signal_trace(marks, code, colours) for code in range(len(SIDE_WORDS)))]
 
 
@@ -236,7 +236,12 @@ def _signal_trace(marks: Sequence[Mark], code: int, colours: Theme) -> Trace:
         "x": _dates(np.array([mark.time_ms for mark in mine], dtype=np.float64)),
         "y": [mark.price for mark in mine],
         "text": [hover_text(mark) for mark in mine],
-        "marker": {"symbol": SIDES[side], "size": 7 if side == "FLAT" else 10, "color": colour, "line": {"width": 1, "color": colours.hover}},
+        "marker": {
+            "symbol": SIDES[side],
+            "size": 7 if side == "FLAT" else 10,
+            "color": colour,
+            "line": {"width": 1, "color": colours.hover},
+        },
         "hovertemplate": "%{text}<extra></extra>",
         "meta": {"role": "signals", "code": code},
     }
@@ -247,7 +252,14 @@ def _ribbon_traces(series: Series, ribbon: str, number: int) -> list[Trace]:
     for code, word in enumerate(REGIME_WORDS):
         start, end = _runs(series, code)
         style = REGIMES[word]
-        pattern = {"shape": style.pattern, "fgcolor": "#ffffff", "bgcolor": style.colour, "size": 6, "solidity": 0.25, "fillmode": "overlay"}
+        pattern = {
+            "shape": style.pattern,
+            "fgcolor": "#ffffff",
+            "bgcolor": style.colour,
+            "size": 6,
+            "solidity": 0.25,
+            "fillmode": "overlay",
+        }
         traces.append(
             {
                 "type": "bar",
@@ -316,7 +328,7 @@ def _legend(colours: Theme, top: float, *, below: bool) -> dict[str, Any]:
         "xanchor": "right",
         "bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 10, "color": colours.text},
-        "itemsizing": "constant",
+        "itemwidth": 40,  # wide enough to tell the dashes apart
         **place,
     }
 
@@ -330,8 +342,8 @@ def _axis_key(name: str) -> str:
 
 
 def _line(series: Series, column: str, *, latest_symbol: bool = False) -> tuple[Floats, Floats]:
-    """x and y of a line: rows that carry the value, with a NaN before each row that a gap or another symbol cuts off."""
-    value = series.values.get(column, np.full(len(series), np.nan))
+    """A line's x and y: rows that carry the value, with a NaN before each row that a gap or another symbol cuts off."""
+    value = series.columns.get(column, np.full(len(series), np.nan))
     kept = ~np.isnan(value)
     cuts = series.broken.astype(np.int64)
     if latest_symbol and len(series):
@@ -352,15 +364,10 @@ def _runs(series: Series, code: int) -> tuple[Floats, Floats]:
     passed = np.cumsum(series.broken.astype(np.int64))[known]
     starts = np.flatnonzero(np.concatenate(([True], (regime[1:] != regime[:-1]) | (passed[1:] != passed[:-1]))))
     after = np.append(starts[1:], len(known) - 1)
-    cut = np.append(passed[starts[1:]] != passed[starts[1:] - 1], False)  # noqa: FBT003 - a value of the array
+    cut = np.append(passed[starts[1:]] != passed[starts[1:] - 1], False)
     ends = time[np.where(cut, np.maximum(after - 1, 0), after)]
     mine = regime[starts] == code
     return time[starts][mine], ends[mine]
-
-
-def _same_symbol(series: Series, mark: Mark) -> bool:
-    row = np.flatnonzero(series.seq == mark.seq)
-    return bool(len(row)) and bool(series.symbol[row[0]] == series.symbol[-1])
 
 
 def _dates(time_ms: Floats) -> Any:

@@ -6,7 +6,7 @@ remembers of the row before (`Carry`), and so prepares only what is new.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.protocol.messages import EventKind, Regime, Side
+from ccwatch.protocol.messages import EventKind, Packet, Regime, Side
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
+Seqs = npt.NDArray[np.uint64]
 
 PACKET_COLUMNS: Final = (
     "seq",
@@ -35,6 +36,7 @@ PACKET_COLUMNS: Final = (
     "approved_size",
 )
 """What prepare() reads of the packets table."""
+_NUMBERS: Final = ("price", "alpha", "nav", "max_drawdown", "confidence", "approved_size")
 REGIME_WORDS: Final = tuple(str(word) for word in Regime)
 SIDE_WORDS: Final = tuple(str(word) for word in Side)
 NONE: Final = 255
@@ -51,6 +53,7 @@ class Mark:
     time_ms: float
     price: float
     side: int
+    symbol: int
     confidence: float
     size: float
     text: str = ""
@@ -67,17 +70,16 @@ class Carry:
     """Running peak of nav."""
     symbol: int = NONE
     side: int = NONE
-    price: float = np.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """Rows ready for drawing; all arrays have one entry per row, NaN where a row did not carry the value."""
 
-    seq: npt.NDArray[np.uint64]
+    seq: Seqs
     time_ms: Floats
     """Wall time of the display zone, in ms: what an axis prints that takes every time for UTC."""
-    values: dict[str, Floats]
+    columns: dict[str, Floats]
     """price (USD), alpha, drawdown and max_drawdown (fractions), then `latency:<agent>` (ms)."""
     regime: Codes
     symbol: Codes
@@ -119,14 +121,14 @@ def drawdown(value: npt.ArrayLike, peak: float = -np.inf) -> Floats:
         return np.where(running > 0, values / running - 1.0, np.nan)
 
 
-def gap_seqs(events: pd.DataFrame | None) -> npt.NDArray[np.uint64]:
+def gap_seqs(events: pd.DataFrame | None) -> Seqs:
     """The seq of the last packet before each gap. `events`: columns seq, kind."""
     if events is None or not len(events):
         return np.empty(0, dtype=np.uint64)
     return events["seq"].to_numpy()[events["kind"].isin(list(GAP_KINDS)).to_numpy()].astype(np.uint64)
 
 
-def breaks(seq: npt.NDArray[np.uint64], connection: npt.NDArray[Any], gaps: npt.NDArray[np.uint64], carry: Carry) -> Codes:
+def breaks(seq: Seqs, connection: npt.NDArray[Any], gaps: Seqs, carry: Carry) -> Codes:
     """Which rows come after a gap: one that was noticed, or another connection than the row before."""
     broken = np.zeros(len(seq), dtype=np.uint8)
     if not len(seq):
@@ -143,7 +145,7 @@ def breaks(seq: npt.NDArray[np.uint64], connection: npt.NDArray[Any], gaps: npt.
     return broken
 
 
-def latencies(seq: npt.NDArray[np.uint64], agents: pd.DataFrame | None, names: Sequence[str]) -> Floats:
+def latencies(seq: Seqs, agents: pd.DataFrame | None, names: Sequence[str]) -> Floats:
     """Latencies in ms as a matrix of len(seq) rows and one column per name. `agents`: columns seq, agent, latency_ms."""
     matrix = np.full((len(seq), len(names)), np.nan)
     if agents is None or not len(agents) or not len(seq) or not names:
@@ -160,13 +162,13 @@ def latencies(seq: npt.NDArray[np.uint64], agents: pd.DataFrame | None, names: S
 def prepare(
     frame: pd.DataFrame,
     agents: pd.DataFrame | None,
-    gaps: npt.NDArray[np.uint64],
+    gaps: Seqs,
     names: Names,
     *,
     shift: timedelta = timedelta(0),
     carry: Carry | None = None,
 ) -> Series:
-    """Rows ready for drawing.
+    """Rows of a frame, ready for drawing.
 
     Args:
         frame: packets, clean, by time; at least PACKET_COLUMNS, with `reasoning` for the text of marks.
@@ -176,26 +178,79 @@ def prepare(
         shift: offset of the display zone.
         carry: what the rows before left behind; None at the beginning.
     """
-    before = carry or Carry()
     seq = frame["seq"].to_numpy().astype(np.uint64, copy=False)
-    count = len(seq)
-    time_ms = _index_ms(frame.index) + shift.total_seconds() * 1000.0
-    connection = frame["connection"].to_numpy()
-    price = frame["price"].to_numpy(dtype=np.float64)
-    nav = frame["nav"].to_numpy(dtype=np.float64)
-    values = {
+    text = frame["reasoning"] if "reasoning" in frame.columns else None
+    return _assemble(
+        seq=seq,
+        connection=frame["connection"].to_numpy(),
+        time_ms=_index_ms(frame.index) + shift.total_seconds() * 1000.0,
+        numbers={name: frame[name].to_numpy(dtype=np.float64) for name in _NUMBERS},
+        regime=_codes(frame["regime"], REGIME_WORDS),
+        symbol=_codes(frame["symbol"], names.symbols, grow=True),
+        side=_codes(frame["side"], SIDE_WORDS),
+        latency=latencies(seq, agents, names.agents),
+        reasoning=lambda row: "" if text is None or pd.isna(text.iloc[row]) else str(text.iloc[row]),
+        gaps=gaps,
+        names=names,
+        before=carry or Carry(),
+    )
+
+
+def prepare_packets(
+    packets: Sequence[Packet], gaps: Seqs, names: Names, *, shift: timedelta = timedelta(0), carry: Carry | None = None
+) -> Series:
+    """Clean packets, in order, ready for drawing: what prepare() makes of their frames, without the cost of a frame."""
+    latency = np.full((len(packets), len(names.agents)), np.nan)
+    places = {name: place for place, name in enumerate(names.agents)}
+    for row, packet in enumerate(packets):
+        for metric in packet.agents:
+            place = places.get(metric.agent)
+            if place is not None:
+                latency[row, place] = metric.latency_ms
+        if packet.symbol is not None and packet.symbol not in names.symbols and len(names.symbols) < NONE:
+            names.symbols.append(packet.symbol)
+    return _assemble(
+        seq=np.array([packet.seq for packet in packets], dtype=np.uint64),
+        connection=np.array([packet.connection for packet in packets], dtype=np.int32),
+        time_ms=np.array([packet.time_ns for packet in packets], dtype=np.int64) / 1e6 + shift.total_seconds() * 1000.0,
+        numbers={name: np.array([getattr(packet, name) for packet in packets], dtype=np.float64) for name in _NUMBERS},
+        regime=_places([packet.regime for packet in packets], REGIME_WORDS),
+        symbol=_places([packet.symbol for packet in packets], names.symbols),
+        side=_places([packet.side for packet in packets], SIDE_WORDS),
+        latency=latency,
+        reasoning=lambda row: packets[row].reasoning or "",
+        gaps=gaps,
+        names=names,
+        before=carry or Carry(),
+    )
+
+
+def _assemble(
+    *,
+    seq: Seqs,
+    connection: npt.NDArray[Any],
+    time_ms: Floats,
+    numbers: dict[str, Floats],
+    regime: Codes,
+    symbol: Codes,
+    side: Codes,
+    latency: Floats,
+    reasoning: Callable[[int], str],
+    gaps: Seqs,
+    names: Names,
+    before: Carry,
+) -> Series:
+    price, nav = numbers["price"], numbers["nav"]
+    symbol, side = _filled(symbol, before.symbol), _filled(side, before.side)
+    columns = {
         "price": price,
-        "alpha": frame["alpha"].to_numpy(dtype=np.float64),
+        "alpha": numbers["alpha"],
         "drawdown": drawdown(nav, before.peak),
-        "max_drawdown": frame["max_drawdown"].to_numpy(dtype=np.float64),
+        "max_drawdown": numbers["max_drawdown"],
     }
-    matrix = latencies(seq, agents, names.agents)
-    values.update({f"latency:{name}": matrix[:, column] for column, name in enumerate(names.agents)})
-    symbol = _filled(_codes(frame["symbol"], names.symbols, grow=True), before.symbol)
-    side = _filled(_codes(frame["side"], SIDE_WORDS), before.side)
+    columns.update({f"latency:{name}": latency[:, place] for place, name in enumerate(names.agents)})
     after = before
-    if count:
-        known = price[~np.isnan(price)]
+    if len(seq):
         after = Carry(
             seq=max(before.seq, int(seq.max())),
             connection=int(connection[-1]),
@@ -203,48 +258,40 @@ def prepare(
             peak=float(np.fmax(before.peak, np.fmax.reduce(nav))),
             symbol=int(symbol[-1]),
             side=int(side[-1]),
-            price=float(known[-1]) if len(known) else before.price,
         )
-    return Series(
-        seq=seq,
-        time_ms=time_ms,
-        values=values,
-        regime=_codes(frame["regime"], REGIME_WORDS),
-        symbol=symbol,
-        broken=breaks(seq, connection, gaps, before),
-        marks=_marks(frame, seq, time_ms, price, side, before),
-        carry=after,
-    )
-
-
-def _marks(
-    frame: pd.DataFrame, seq: npt.NDArray[np.uint64], time_ms: Floats, price: Floats, side: Codes, before: Carry
-) -> tuple[Mark, ...]:
-    """Where the side changed; a first side is no change."""
-    if not len(seq):
-        return ()
-    previous = np.concatenate(([before.side], side[:-1]))
-    rows = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE))
-    if not len(rows):
-        return ()
-    confidence, size = frame["confidence"].to_numpy(), frame["approved_size"].to_numpy()
-    text = frame["reasoning"] if "reasoning" in frame.columns else None
-    return tuple(
+    previous = np.concatenate(([before.side], side))[: len(side)]
+    marks = tuple(
         Mark(
             seq=int(seq[row]),
             time_ms=float(time_ms[row]),
             price=float(price[row]),
             side=int(side[row]),
-            confidence=float(confidence[row]),
-            size=float(size[row]),
-            text="" if text is None or pd.isna(text.iloc[row]) else str(text.iloc[row]),
+            symbol=int(symbol[row]),
+            confidence=float(numbers["confidence"][row]),
+            size=float(numbers["approved_size"][row]),
+            text=reasoning(row),
         )
-        for row in rows
+        for row in np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
+    )
+    return Series(
+        seq=seq,
+        time_ms=time_ms,
+        columns=columns,
+        regime=regime,
+        symbol=symbol,
+        broken=breaks(seq, connection, gaps, before),
+        marks=marks,
+        carry=after,
     )
 
 
 def _index_ms(index: pd.Index) -> Floats:
     return pd.DatetimeIndex(index).as_unit("ns").asi8 / 1e6
+
+
+def _places(words: Sequence[str | None], known: Sequence[str]) -> Codes:
+    places = {word: place for place, word in enumerate(known[:NONE])}
+    return np.array([NONE if word is None else places.get(str(word), NONE) for word in words], dtype=np.uint8)
 
 
 def _codes(column: pd.Series, words: Sequence[str] | list[str], *, grow: bool = False) -> Codes:

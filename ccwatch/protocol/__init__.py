@@ -1,0 +1,1 @@
+"""The stream's vocabulary and its rules: pure, without socket, thread or clock."""

@@ -6,77 +6,50 @@ text, a zero that means "not known yet"), stays in `extra` under its own path, s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import columns, words
-from ccwatch.protocol.messages import (
-    NAN,
-    NOTHING,
-    AgentMetric,
-    Flag,
-    ForecastPoint,
-    Kind,
-    LogLine,
-    ModelMetric,
-    Packet,
-    Status,
+from ccwatch.protocol import columns, lists, words
+from ccwatch.protocol.fields import (
+    APPROVED,
+    APPROVED_RAW,
+    BLANK,
+    COERCED,
+    DIALECT,
+    EXTRA,
+    FLAGS,
+    INDEX,
+    KIND,
+    NAIVE_TIME,
+    NO_TIME,
+    NUMBERS,
+    PLACEHOLDER,
+    PRICE,
+    RANGE,
+    REGIME,
+    REGIME_RAW,
+    SIDE,
+    SIDE_RAW,
+    STATUS,
+    STATUS_RAW,
+    SYMBOL,
+    TIME,
+    TIMESTAMP,
+    UNIT,
+    UNKNOWN_WORD,
+    WRONG_TYPE,
+    Slot,
+    keep,
+    number,
+    slots,
 )
-
-INDEX: Final = {name: i for i, name in enumerate(Packet._fields)}
-TIME, SEQ, CONNECTION = INDEX["time_ns"], INDEX["seq"], INDEX["connection"]
-RECEIVED_AT, RECEIVED_MONO, RAW = INDEX["received_at_ns"], INDEX["received_mono_ns"], INDEX["raw"]
-KIND, DIALECT, FLAGS, STATUS = INDEX["kind"], INDEX["dialect"], INDEX["flags"], INDEX["status"]
-SYMBOL, REGIME, SIDE, PRICE = INDEX["symbol"], INDEX["regime"], INDEX["side"], INDEX["price"]
-APPROVED, APPROVED_RAW, TIMESTAMP = INDEX["approved_size"], INDEX["approved_size_raw"], INDEX["timestamp_raw"]
-STATUS_RAW, REGIME_RAW, SIDE_RAW, EXTRA = INDEX["status_raw"], INDEX["regime_raw"], INDEX["side_raw"], INDEX["extra"]
-AGENTS, MODELS, LOGS, FORECASTS = INDEX["agents"], INDEX["models"], INDEX["logs"], INDEX["forecasts"]
-
-# Plain integers: operators of an IntFlag cost a microsecond each.
-NO_TIME, NAIVE_TIME, PLACEHOLDER, UNIT = int(Flag.NO_TIME), int(Flag.NAIVE_TIME), int(Flag.PLACEHOLDER), int(Flag.UNIT)
-RANGE, COERCED = int(Flag.RANGE), int(Flag.COERCED)
-WRONG_TYPE, UNKNOWN_WORD = int(Flag.WRONG_TYPE), int(Flag.UNKNOWN_WORD)
+from ccwatch.protocol.messages import NAN, Kind, Packet, Status
 
 ENVELOPE: Final = "$envelope"
 """Where `extra` keeps the foreign fields that stood beside `data`."""
-
-_BLANK: Final[list[Any]] = [
-    0 if name in {"time_ns", "seq", "connection", "received_at_ns", "received_mono_ns", "flags"} else None for name in Packet._fields
-]
-for _column in columns.PACKETS:
-    if _column.dtype == "float64":
-        _BLANK[INDEX[_column.name]] = NAN
-_BLANK[EXTRA], _BLANK[RAW] = NOTHING, b""
-for _name in ("agents", "models", "logs", "forecasts", "new_logs"):
-    _BLANK[INDEX[_name]] = ()
-
-
-class Slot(NamedTuple):
-    """Where a wire field goes: the Packet's field, whether it is a number, and the contract's range."""
-
-    at: int
-    number: bool
-    low: float
-    high: float
-
-
-Slots = Mapping[str, Slot]
-
-
-def slots(places: Mapping[str, str]) -> Slots:
-    """Wire key to column name, as slots."""
-    found = {}
-    for key, name in places.items():
-        column = next(c for c in columns.PACKETS if c.name == name)
-        low = -math.inf if column.low is None else column.low
-        high = math.inf if column.high is None else column.high
-        found[key] = Slot(INDEX[name], column.dtype == "float64", low, high)
-    return found
-
 
 def contract_places() -> dict[str, dict[str, str]]:
     """Section to wire key to column, as the column table has it; section "" is the body itself."""
@@ -154,7 +127,10 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
             if key != "type" or not dialect.typed or dialect.body:
                 residue[key] = value
         elif type(target) is Slot:
-            flags |= _place({key: value}, prepared, values, residue, "")
+            if type(value) is str and not target.number:
+                values[target.at] = value
+            else:
+                flags |= _place({key: value}, prepared, values, residue, "")
         elif type(target) is dict:
             if type(value) is dict:
                 flags |= _place(value, target, values, residue, key)
@@ -245,23 +221,6 @@ def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any],
     return flags
 
 
-def _number(value: Any) -> tuple[float | None, int]:
-    """A wire value as a float, and what was odd about it."""
-    if type(value) is int or type(value) is float:
-        return float(value), 0
-    if type(value) is str and "_" not in value:
-        try:
-            found = float(value)
-        except ValueError:
-            return None, WRONG_TYPE
-        return (found if math.isfinite(found) else None), COERCED
-    return None, WRONG_TYPE
-
-
-def _keep(residue: dict[str, Any], path: str, key: str, value: Any) -> None:
-    (residue.setdefault(path, {}) if path else residue)[key] = value
-
-
 # ── judging ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -315,134 +274,6 @@ def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect)
 _UNKNOWN_AS_ZERO: Final = frozenset(
     c.name for c in columns.PACKETS if c.wire.startswith(("market.", "portfolio.")) and c.dtype == "float64"
 )
-
-
-# ── lists ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_AGENT_SLOTS: Final = {c.name: (i, c.low, c.high) for i, c in enumerate(columns.AGENTS[3:])}
-_MODEL_SLOTS: Final = {c.name: (i, c.low, c.high) for i, c in enumerate(columns.MODELS[3:])}
-
-
-def _read_agents(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
-    rows, flags = _metrics(key, value, _AGENT_SLOTS, residue)
-    values[AGENTS] = tuple([AgentMetric(*row) for row in rows])
-    return flags
-
-
-def _read_models(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
-    rows, flags = _metrics(key, value, _MODEL_SLOTS, residue)
-    values[MODELS] = tuple([ModelMetric(*row) for row in rows])
-    return flags
-
-
-def _metrics(
-    key: str, value: Any, known: Mapping[str, tuple[int, float | None, float | None]], residue: dict[str, Any]
-) -> tuple[list[list[Any]], int]:
-    """Rows of name and three gauges from an object of objects."""
-    if type(value) is not dict:
-        residue[key] = value
-        return [], WRONG_TYPE
-    rows: list[list[Any]] = []
-    flags = 0
-    rest: dict[str, Any] = {}
-    for name, gauges in value.items():
-        if type(gauges) is not dict:
-            rest[name] = gauges
-            flags |= WRONG_TYPE
-            continue
-        row = [name, NAN, NAN, NAN]
-        for gauge, reading in gauges.items():
-            slot = known.get(gauge)
-            if slot is None:
-                _keep(rest, name, gauge, reading)
-                continue
-            if reading is None:
-                continue
-            found: float | None = reading
-            if type(reading) is not float:
-                found, flag = _number(reading)
-                if flag:
-                    _keep(rest, name, gauge, reading)
-                    flags |= flag
-                if found is None:
-                    continue
-            place, low, high = slot
-            row[place + 1] = found
-            if (low is not None and found < low) or (high is not None and found > high):  # type: ignore[operator] # a number by now
-                flags |= RANGE
-        rows.append(row)
-    if rest:
-        residue[key] = rest
-    return rows, flags
-
-
-def _read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
-    if type(value) is not list:
-        residue[key] = value
-        return WRONG_TYPE
-    lines = []
-    flags = 0
-    rest: dict[str, Any] = {}
-    for i, entry in enumerate(value):
-        if type(entry) is str:
-            lines.append(LogLine(None, entry, None, None))
-            continue
-        line = _log_object(entry)
-        if line is None:
-            line = LogLine(None, _as_text(entry), None, None)
-            flags |= WRONG_TYPE
-            rest[str(i)] = entry
-        elif len(entry) != 3 or line.log_time_raw is None:
-            rest[str(i)] = entry
-        lines.append(line)
-    values[LOGS] = tuple(lines)
-    if rest:
-        residue[key] = rest
-    return flags
-
-
-def _log_object(entry: Any) -> LogLine | None:
-    if type(entry) is not dict or type(entry.get("message")) is not str:
-        return None
-    level, stamp = entry.get("level"), entry.get("timestamp")
-    if not (level is None or type(level) is str):
-        return None
-    if type(stamp) is not str:
-        return LogLine(level, entry["message"], None, None)
-    return LogLine(level, entry["message"], words.time_ns(stamp, "UTC")[0], stamp)
-
-
-def _write_log(line: LogLine) -> Any:
-    if line.log_time_raw is None:
-        return line.message
-    return {"level": line.level, "message": line.message, "timestamp": line.log_time_raw}
-
-
-def _as_text(value: Any) -> str:
-    return value if type(value) is str else repr(value)[:4096]
-
-
-def _read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, Any]) -> int:
-    if type(value) is not dict:
-        residue[key] = value
-        return WRONG_TYPE
-    flags = 0
-    rest: dict[str, Any] = {}
-    series: dict[str, list[float]] = {}
-    for name, numbers in value.items():
-        if name not in {"p10", "median", "p90"}:
-            rest[name] = numbers
-        elif type(numbers) is list and all(type(n) in (float, int, type(None)) for n in numbers):
-            series[name] = [NAN if n is None else float(n) for n in numbers]
-        elif numbers is not None:
-            rest[name] = numbers
-            flags |= WRONG_TYPE
-    steps = max(map(len, series.values()), default=0)
-    full = {name: series.get(name, []) + [NAN] * (steps - len(series.get(name, []))) for name in ("p10", "median", "p90")}
-    values[FORECASTS] = tuple([ForecastPoint(i + 1, full["p10"][i], full["median"][i], full["p90"][i]) for i in range(steps)])
-    if rest:
-        residue[key] = rest
-    return flags
 
 
 def _overlay(body: dict[str, Any], extra: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ that means: packets with their flags, events, the state, when to ping, when to g
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import deque
 from enum import Enum
 from typing import Any, Final
@@ -73,6 +72,7 @@ class Session:
         self._arrival_ns: int | None = None  # of the last packet, on the clock that gaps are measured by
         self._intervals = _Median(20)
         self._offsets = _Median(32)
+        self._usual_offset_ns = 0  # the median when it was last looked at: looked at anew only where an offset departs
         self._highest_ns = 0
         self._frozen = 0
         self._recent: deque[tuple[int | None, tuple[list[Any], Any]]] = deque(maxlen=REMEMBERED)
@@ -248,17 +248,21 @@ class Session:
             return ""
         passed = arrival_ns - before
         asleep = 0 if self.virtual_clock else (now.wall_ns - self._since.wall_ns) - (now.mono_ns - self._since.mono_ns)
-        limit = self._late_ns()
+        late = passed > LATE_NS and passed > self._late_ns()
         if self._last is not None:  # the first packet of a connection tells no interval
             self._intervals.add(passed)
         if asleep > SLEEP_NS:
             return f"seconds={(passed + asleep) / SECOND:.3f} reason=sleep"
-        if passed > limit:
+        if late:
             return f"seconds={passed / SECOND:.3f} reason={'silence' if self._last is not None else 'disconnect'}"
         return ""
 
     def _is_skewed(self, offset_ns: int) -> bool:
-        skewed = len(self._offsets) >= 5 and abs(offset_ns - self._offsets.value()) > SKEW_NS
+        """Whether the server's clock departs from its usual offset; the offset is noted."""
+        skewed = False
+        if len(self._offsets) >= 5 and abs(offset_ns - self._usual_offset_ns) > SKEW_NS:
+            self._usual_offset_ns = self._offsets.value()
+            skewed = abs(offset_ns - self._usual_offset_ns) > SKEW_NS
         self._offsets.add(offset_ns)
         return skewed
 
@@ -267,48 +271,53 @@ class Session:
         before, self._log_lines = self._log_lines, lines
         if lines == before:
             return ()
-        known = 0  # how many plain lines at the head of this list ended the list before
-        plain_before = [line.message for line in before if line.log_time_raw is None]
-        plain = [line.message for line in lines if line.log_time_raw is None]
-        for size in range(min(len(plain), len(plain_before)), 0, -1):
-            if plain[:size] == plain_before[-size:]:
-                known = size
-                break
+        keys = self._log_keys
+        known = _overlap(before, lines)  # how many plain lines at the head of this list ended the list before
         fresh = []
         for line in lines:
             if line.log_time_raw is None:
                 known -= 1
                 if known < 0:
                     fresh.append(line)
-            elif line not in self._log_keys:
-                self._log_keys[line] = None
+            elif line not in keys:
+                keys[line] = None
                 fresh.append(line)
-        while len(self._log_keys) > LOG_MEMORY:
-            del self._log_keys[next(iter(self._log_keys))]
+        while len(keys) > LOG_MEMORY:
+            del keys[next(iter(keys))]
         return tuple(fresh)
 
 
+def _overlap(before: tuple[LogLine, ...], lines: tuple[LogLine, ...]) -> int:
+    """The length of the longest head of the plain `lines` that is a tail of those `before`."""
+    plain = [line.message for line in lines if line.log_time_raw is None]
+    if plain:
+        plain_before = [line.message for line in before if line.log_time_raw is None]
+        for size in range(min(len(plain), len(plain_before)), 0, -1):
+            if plain[:size] == plain_before[-size:]:
+                return size
+    return 0
+
+
 class _Median:
-    """The median of the last few integers, kept sorted so that asking costs nothing."""
+    """The median of the last few integers, worked out only when asked for."""
 
     def __init__(self, size: int) -> None:
-        self._arrived: deque[int] = deque()
-        self._sorted: list[int] = []
-        self._size = size
+        self._values: deque[int] = deque(maxlen=size)
+        self._median: int | None = 0
 
     def __len__(self) -> int:
-        return len(self._arrived)
+        return len(self._values)
 
     def add(self, value: int) -> None:
-        if len(self._arrived) == self._size:
-            del self._sorted[bisect_left(self._sorted, self._arrived.popleft())]
-        self._arrived.append(value)
-        insort(self._sorted, value)
+        self._values.append(value)
+        self._median = None
 
     def value(self) -> int:
         """The upper median; 0 where there is nothing yet."""
-        return self._sorted[len(self._sorted) // 2] if self._sorted else 0
+        if self._median is None:
+            self._median = sorted(self._values)[len(self._values) // 2]
+        return self._median
 
     def clear(self) -> None:
-        self._arrived.clear()
-        self._sorted.clear()
+        self._values.clear()
+        self._median = 0

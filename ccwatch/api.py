@@ -1,0 +1,352 @@
+"""The verbs. The only place where the rooms are wired together: sources into feeds, feeds into recorders and dashboards."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace as changed
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from ccwatch.config import Settings, recordings_folder
+from ccwatch.errors import ConfigError
+from ccwatch.feed.connection import parse_url
+from ccwatch.feed.feed import Feed
+from ccwatch.feed.live import LiveSource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ccwatch.analysis.report import Report
+    from ccwatch.cottage import Cottage
+    from ccwatch.dashboard.dashboard import Dashboard
+    from ccwatch.feed.synthetic import Pace
+    from ccwatch.recording.recorder import Fsync, Raw, Recorder
+    from ccwatch.recording.recording import Recording
+
+Token = str | Callable[[], str | None] | None
+Speed = float | Literal["max"]
+_Thing = TypeVar("_Thing")
+
+_FEEDS: Final[weakref.WeakValueDictionary[str, Feed]] = weakref.WeakValueDictionary()
+_OTHERS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+"""Dashboards, recorders and Cottages of this process; weak, so that one that was left open is still noticed."""
+_REGISTRY: Final = threading.Lock()  # serialises naming and listing: two cells of two notebooks may run at once
+
+
+def connect(
+    url: str | None = None,
+    *,
+    token: Token = None,
+    name: str | None = None,
+    window: str | None = None,
+    max_rows: int | None = None,
+    server_tz: str | None = None,
+    max_message_bytes: int | None = None,
+) -> Feed:
+    """Connect to an engine's or a BFF's stream and keep connected; returns at once with a started Feed.
+
+    Args:
+        url: ws:// or wss://; None is CCWATCH_URL, else ws://localhost:3000.
+        token: a JWT, or a callable that is asked for one at each connect; None is CCWATCH_TOKEN or CCWATCH_TOKEN_FILE.
+        name: connecting again under a name first stops the feed that had it, so that a cell can be run twice; None is the url.
+        window: how much received time the feed keeps in memory; None is "8h".
+        max_rows: how many packets it keeps at most; None is 1,000,000.
+        server_tz: IANA zone of timestamps that carry no offset; None is UTC.
+        max_message_bytes: the most that one message may have; None is 4 MiB.
+
+    Raises:
+        ConfigError: a setting that cannot be used.
+    """
+    settings = Settings.load(url=url, window=window, max_rows=max_rows, server_tz=server_tz, max_message_bytes=max_message_bytes)
+    return _live(settings, token, name).start()
+
+
+def synthetic(
+    *,
+    seed: int = 0,
+    scenario: str = "calm",
+    rate: float = 1.0,
+    packets: int | None = None,
+    pace: Pace = "wall",
+    name: str | None = None,
+) -> Feed:
+    """A seeded stream in this process, without a server; a started Feed.
+
+    Args:
+        seed: equal seeds give equal bytes.
+        scenario: what is planted in the stream: see `ccwatch.feed.scenarios.SCENARIOS`.
+        rate: packets per second of the stream's own time, which begins at 2026-01-02T14:30:00Z.
+        packets: the stream ends after so many; None for never.
+        pace: "wall" keeps pace with the clock; "max" does not wait.
+        name: as for `connect`.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+    """
+    from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - not needed to watch a server
+
+    source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace)
+    url = f"synthetic:{scenario}?seed={seed}&rate={rate:g}"
+    return _named(Feed(source, name=name or url, url=url)).start()
+
+
+def watch(
+    source: str | Path | Feed | Recording | None = None,
+    *,
+    panels: Sequence[str] | None = None,
+    window: str | None = None,
+    rate: float = 5,
+    display_tz: str | None = None,
+) -> Dashboard:
+    """The dashboard of a stream; as the last line of a cell it shows itself.
+
+    Args:
+        source: a url, a Feed, a Recording or the path of one; None is the url of the settings.
+        panels: names of the panels, in order; None is all.
+        window: how much time the charts show at first.
+        rate: pictures per second, at most 10.
+        display_tz: IANA zone of the time axis; None is CCWATCH_DISPLAY_TZ, else UTC.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingNotFound: no recording at the path.
+    """
+    from ccwatch.dashboard.dashboard import Dashboard  # noqa: PLC0415 - plotly and ipywidgets take a second to import
+
+    zone = Settings.load(display_tz=display_tz).display_tz
+    view, owned = _view(source)
+    recorder = (lambda: record(view)) if isinstance(view, Feed) else None
+    dashboard = Dashboard(view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned)
+    if owned and isinstance(view, Feed):
+        view.start()
+    return _keep(dashboard)
+
+
+def record(
+    source: str | Feed,
+    path: str | Path | None = None,
+    *,
+    name: str | None = None,
+    fsync: Fsync | None = None,
+    raw: Raw = "auto",
+    tags: Sequence[str] | None = None,
+) -> Recorder:
+    """Record a stream from now on, into a new folder; a context manager, since kernels are killed without a goodbye.
+
+    Args:
+        source: a url, whose feed then ends with the recording, or a Feed.
+        path: the folder that recordings go to; None is CCWATCH_RECORDINGS, else recordings/ beside the nearest ccwatch.toml or
+            pyproject.toml, else the working directory.
+        name: part of the new folder's name.
+        fsync: "strict", "balanced" (0.2 s), "lazy" (5 s) or "off"; None is CCWATCH_FSYNC, else "balanced".
+        raw: which messages are kept byte for byte: "auto" (those that could not be rebuilt), "always", "never".
+        tags: your own words, found again by `recordings()`.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingError: the folder cannot be written.
+    """
+    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    settings = Settings.load(fsync=fsync)
+    owned = not isinstance(source, Feed)
+    feed = source if isinstance(source, Feed) else _live(changed(settings, url=source), None, None)
+    root = Path(path) if path is not None else recordings_folder(settings)
+    folder = new_session_path(root, name or feed.name, datetime.now(UTC))
+    undo: list[Callable[[], None]] = []
+
+    def release() -> None:
+        for step in undo:
+            step()
+
+    recorder = Recorder(
+        folder,
+        url=feed.url,
+        origin=lambda: feed.origin,
+        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
+        raw=raw,
+        tags=tags,
+        server_tz=settings.server_tz,
+        on_stop=release,
+    )
+    undo.append(feed.add_sink(recorder))
+    if owned:
+        undo.insert(0, feed.stop)
+        feed.start()
+    return _keep(recorder)
+
+
+def open_recording(path: str | Path) -> Recording:
+    """A recording: finished, killed, or still being written. Opening never writes.
+
+    Raises:
+        RecordingNotFound: nothing there.
+        UnsupportedFormat: written by a newer ccwatch.
+        CorruptRecording: its session.json cannot be read.
+    """
+    from ccwatch.recording import Recording  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    return Recording(Path(path))
+
+
+def recordings(path: str | Path | None = None) -> pd.DataFrame:
+    """What was recorded, one row per session: start, end, symbols, packets, nav change, max drawdown, halts, gaps, tags, bytes, origin.
+
+    Args:
+        path: the folder that holds the recordings; None is where `record` puts them.
+    """
+    from ccwatch.recording import list_recordings  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    return list_recordings(Path(path) if path is not None else recordings_folder(Settings.load()))
+
+
+def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any = None, end: Any = None, name: str | None = None) -> Feed:
+    """A recording as a started Feed, which ends in state ENDED.
+
+    Args:
+        recording: the Recording or its path.
+        speed: 1 is as it was, 10 is ten times as fast, "max" does not wait.
+        start: the first time to replay, of the stream's own clock; None is the beginning.
+        end: the last time; None is the end.
+        name: as for `connect`.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingNotFound: no recording at the path.
+    """
+    from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    opened = open_recording(recording) if isinstance(recording, str | Path) else recording
+    source = ReplaySource(opened, speed=speed, start=start, end=end)
+    url = f"replay:{Path(opened.path).name}"
+    return _named(Feed(source, name=name or url, url=url, window="3650d")).start()
+
+
+def analyze(source: str | Path | Feed | Recording | pd.DataFrame) -> Report:
+    """Ask a stream why: a Report with one method per question.
+
+    Args:
+        source: a Feed, a Recording or its path, or a frame of your own with the columns of a Feed's `frame()`.
+
+    Raises:
+        RecordingNotFound: no recording at the path.
+        MissingColumns: of each question that needs what the stream never carried.
+    """
+    from ccwatch.analysis.report import Report  # noqa: PLC0415 - scipy and plotly take a second to import
+
+    return Report(open_recording(source) if isinstance(source, str | Path) else source)
+
+
+def serve(
+    *,
+    seed: int = 0,
+    scenario: str = "calm",
+    rate: float = 1.0,
+    packets: int | None = None,
+    pace: Pace = "wall",
+    host: str = "127.0.0.1",
+    port: int = 0,
+    engine_port: int = 0,
+) -> Cottage:
+    """Serve a seeded stream as the contract's system does, engine and BFF; a started Cottage, also a context manager.
+
+    Args:
+        seed: as for `synthetic`, like scenario, rate and packets.
+        scenario: what is planted in the stream.
+        rate: packets per second.
+        packets: the stream falls silent after so many; None for never.
+        pace: "wall", or "max": starts with the first client, waits for nothing but slow clients.
+        host: a loopback address.
+        port: of the BFF, `.url`; 0 is a free one.
+        engine_port: of the engine, `.engine_url`; 0 is a free one.
+
+    Raises:
+        ConfigError: an argument that cannot be used, or a port in use.
+    """
+    from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - see `synthetic`
+
+    try:
+        from ccwatch.cottage import Cottage  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
+    source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace)
+    virtual = pace == "max"
+    cottage = Cottage(source, host=host, port=port, engine_port=engine_port, virtual_clock=virtual, start_on_first_client=virtual)
+    return _keep(cottage.start())
+
+
+def feeds() -> list[Feed]:
+    """The feeds of this process that have not ended."""
+    with _REGISTRY:
+        return [feed for feed in _FEEDS.values() if feed.state not in {"STOPPED", "ENDED"}]
+
+
+def stop_all() -> None:
+    """Stop every dashboard, recorder, feed and Cottage of this process."""
+    with _REGISTRY:
+        others, running = list(_OTHERS), list(_FEEDS.values())
+    order = {"Dashboard": 0, "Recorder": 1, "Cottage": 3}
+    for thing in sorted([*others, *running], key=lambda thing: order.get(type(thing).__name__, 2)):
+        thing.stop()
+
+
+# ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _live(settings: Settings, token: Token, name: str | None) -> Feed:
+    """A feed of a server, not started."""
+    address = parse_url(settings.url)
+    if token is None:
+        ask: Callable[[], str | None] = settings.ask_token
+    elif callable(token):
+        ask = token
+    else:
+        ask = lambda: token  # noqa: E731 - a function would repeat its name
+    source = LiveSource(
+        address,
+        token=ask,
+        server_tz=settings.server_tz,
+        max_message_bytes=settings.max_message_bytes,
+        tls=_tls(settings) if address.scheme == "wss" else None,
+    )
+    return _named(Feed(source, name=name or address.shown, url=address.shown, window=settings.window, max_rows=settings.max_rows))
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    """Whom to trust, and how to be known."""
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca)
+        if settings.tls_cert:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"tls_ca, tls_cert or tls_key cannot be used: {error}") from None
+    return context
+
+
+def _named(feed: Feed) -> Feed:
+    """Take the feed's name, and stop the one that had it."""
+    with _REGISTRY:
+        old = _FEEDS.get(feed.name)
+        _FEEDS[feed.name] = feed
+    if old is not None:
+        old.stop()
+    return feed
+
+
+def _keep(thing: _Thing) -> _Thing:
+    with _REGISTRY:
+        _OTHERS.add(thing)
+    return thing
+
+
+def _view(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
+    """What to show, and whether it was made here, in which case it is not started yet."""
+    if isinstance(source, Path) or (isinstance(source, str) and "://" not in source):
+        return open_recording(source), False
+    if source is None or isinstance(source, str):
+        return _live(Settings.load(url=source), None, None), True
+    return source, False

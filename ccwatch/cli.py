@@ -1,0 +1,347 @@
+"""The command line: a skin over `api`. The one module that prints. Exit codes: 0 ok, 1 the answer is no, 2 usage."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ccwatch import api
+from ccwatch.config import FSYNC_POLICIES
+from ccwatch.errors import CcwatchError, ConfigError
+from ccwatch.feed.feed import Feed
+from ccwatch.protocol import codec
+from ccwatch.protocol.messages import ConnectionState, Event, Flag, Item, Packet, StateChange
+
+STATUS_PERIOD_S: Final = 0.5
+_LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
+"""Columns of `ls`; --json has all of them."""
+_REGIME_STYLES: Final = {"Gaussian": "blue", "Lévy Stable": "yellow", "Critical": "bold magenta"}
+
+
+class Group(click.Group):
+    """The commands in the order of their use, and every error of ccwatch as one line."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """In the order of their definition."""
+        return list(self.commands)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ccwatch")
+def cli() -> None:
+    """Watch, record and explain the live stream of a Curiosity Cottage trading engine."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program; ends the process with its exit code."""
+    try:
+        code = cli.main(args=arguments, prog_name="ccwatch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(0)
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(2)
+    except CcwatchError as error:
+        _complain(error)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(error: CcwatchError) -> None:
+    click.echo(f"ccwatch: {error}", err=True)
+
+
+def _streaming(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """For a command that goes on until Ctrl-C, which is its ordinary end; and for a reader of a pipe that has left."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> int | None:
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt:
+            return 0
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it flushes at exit
+            return 0
+        finally:
+            api.stop_all()
+
+    return run
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable: one object, or one per line where it streams.")
+_seed = click.option("--seed", default=0, show_default=True, help="Equal seeds give equal streams.")
+_scenario = click.option("--scenario", default="calm", show_default=True, help="What is planted in the stream.")
+_rate = click.option("--rate", default=1.0, show_default=True, help="Packets per second.")
+
+
+@cli.command()
+@click.option("--no-browser", is_flag=True, help="Print JupyterLab's address instead of opening it.")
+@click.option("--headless", is_flag=True, help="No JupyterLab: record for --seconds, then print the recording's path.")
+@click.option("--seconds", type=float, help="With --headless: how long.")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="The working folder; ccwatch-demo if not given.")
+@_seed
+@_scenario
+@_json
+@_streaming
+def demo(*, no_browser: bool, headless: bool, seconds: float | None, folder: Path | None, seed: int, scenario: str, as_json: bool) -> int:
+    """Serve a seeded stream, record it, and show it in JupyterLab."""
+    from ccwatch.demo import FOLDER, Demo  # noqa: PLC0415 - only this command needs it
+
+    if seconds is not None and not headless:
+        raise click.UsageError("--seconds goes with --headless")
+    with Demo(folder or Path(FOLDER), seed=seed, scenario=scenario) as running:
+        if headless:
+            _show_status(running.feed, running.recorder, seconds, quiet=as_json)
+        else:
+            lab = running.lab(browser=not no_browser)
+            try:
+                lab.wait_until_up()
+                _say({"url": lab.url, "stream": running.cottage.url}, f"JupyterLab: {lab.url}\nCtrl-C ends it.", as_json=as_json)
+                lab.wait()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                lab.stop()
+    _say({"recording": str(running.recorder.path)}, str(running.recorder.path), as_json=as_json)
+    return 0
+
+
+@cli.command()
+@click.option("--port", default=3000, show_default=True, help="Of the BFF; 0 is a free one.")
+@click.option("--engine-port", default=8000, show_default=True, help="Of the engine; 0 is a free one.")
+@_seed
+@_scenario
+@_rate
+@click.option("--packets", type=int, help="Fall silent after so many.")
+@_json
+@_streaming
+def serve(*, port: int, engine_port: int, seed: int, scenario: str, rate: float, packets: int | None, as_json: bool) -> int:
+    """Serve a seeded stream as an engine and a BFF do, until Ctrl-C."""
+    with api.serve(seed=seed, scenario=scenario, rate=rate, packets=packets, port=port, engine_port=engine_port) as cottage:
+        _say(
+            {"url": cottage.url, "engine_url": cottage.engine_url},
+            f"BFF     {cottage.url}\nengine  {cottage.engine_url}\nSYNTHETIC: seed {seed}, scenario {scenario}. Ctrl-C ends it.",
+            as_json=as_json,
+        )
+        while True:
+            time.sleep(3600)
+
+
+@cli.command()
+@click.argument("source")
+@click.option("-n", "--lines", type=click.IntRange(min=1), help="Stop after so many packets; of a recording, show the last ones.")
+@_json
+@_streaming
+def tail(*, source: str, lines: int | None, as_json: bool) -> int:
+    """Print the packets of a URL as they arrive, or the last ones of a recording (PATH)."""
+    console = Console(highlight=False, soft_wrap=True)
+    show = _print_json if as_json else lambda item: _print_item(console, item)
+    if "://" not in source:
+        for packet in _last_packets(source, lines or 10):
+            show(packet)
+        return 0
+    arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    feed = api.connect(source)
+    feed.add_sink(_QueueSink(arrived))
+    left = lines
+    while left is None or left > 0:
+        try:
+            item = arrived.get(timeout=STATUS_PERIOD_S)
+        except queue.Empty:
+            continue
+        show(item)
+        left = left - 1 if left is not None and isinstance(item, Packet) else left
+        if isinstance(item, StateChange) and item.error is not None and item.retry_s is None:
+            raise item.error
+    return 0
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--path", type=click.Path(path_type=Path, file_okay=False), help="The folder that recordings go to.")
+@click.option("--seconds", type=float, help="How long; without it, until Ctrl-C.")
+@click.option("--fsync", type=click.Choice(FSYNC_POLICIES), help="When packets reach the disk; balanced (0.2 s) if not given.")
+@click.option("--raw", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="Raw messages to keep.")
+@click.option("--tag", "tags", multiple=True, help="A word to find it by; may be given again.")
+@_json
+def record(*, url: str, path: Path | None, seconds: float | None, fsync: Any, raw: Any, tags: tuple[str, ...], as_json: bool) -> int:
+    """Record a stream into a new folder, whose path is printed at the end."""
+    with api.connect(url) as feed, api.record(feed, path, fsync=fsync, raw=raw, tags=tags) as recorder:
+        try:
+            _show_status(feed, recorder, seconds, quiet=as_json)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+    stats = recorder.stats
+    facts = {"recording": str(recorder.path), "packets": stats.packets, "dropped": stats.dropped, "error": stats.error}
+    _say(facts, str(recorder.path), as_json=as_json)
+    if not stats.packets:
+        click.echo(f"ccwatch: no packet came from {feed.url}{f': {feed.error}' if feed.error else ''}", err=True)
+    return 0 if stats.packets else 1
+
+
+@cli.command(name="ls")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@_json
+def list_(*, folder: Path | None, as_json: bool) -> None:
+    """List the recordings in a folder."""
+    found = api.recordings(folder).reset_index()
+    if as_json:
+        for row in found.itertuples(index=False):
+            _print_line({name: _plain(value) for name, value in zip(found.columns, row, strict=True)})
+        return
+    found = found[[name for name in _LISTED if name in found.columns]]
+    table = Table(box=None, header_style="bold")
+    for name in found.columns:
+        table.add_column(str(name), justify="right" if found[name].dtype.kind in "iuf" else "left")
+    for row in found.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    Console(highlight=False).print(table if len(found) else "no recordings here")
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@_json
+def info(*, path: Path, as_json: bool) -> None:
+    """Say what a recording holds."""
+    facts = api.open_recording(path).info().to_dict()
+    if as_json:
+        _print_line(facts)
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, _cell(value))
+    Console(highlight=False).print(table)
+
+
+# ── printing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _QueueSink:
+    """Hands what the feed's thread delivers to the printing thread."""
+
+    def __init__(self, arrived: queue.SimpleQueue[Item]) -> None:
+        self._arrived = arrived
+
+    def receive(self, items: Sequence[Item]) -> None:
+        for item in items:
+            self._arrived.put(item)
+
+
+def _say(facts: dict[str, Any], words: str, *, as_json: bool) -> None:
+    if as_json:
+        _print_line(facts)
+    else:
+        click.echo(words)
+    sys.stdout.flush()
+
+
+def _print_line(facts: dict[str, Any]) -> None:
+    click.echo(codec.text(facts))
+
+
+def _show_status(feed: Feed, recorder: Any, seconds: float | None, *, quiet: bool) -> None:
+    """One line that is written over itself on a terminal, and once at the end elsewhere."""
+    begun = time.monotonic()
+    live = sys.stderr.isatty() and not quiet
+    while True:
+        passed = time.monotonic() - begun
+        over = seconds is not None and passed >= seconds
+        stuck = feed.error is not None and feed.health().retry_in_s is None and feed.state is ConnectionState.DISCONNECTED
+        if live or (not quiet and (over or stuck)):
+            click.echo(("\r" if live else "") + _status_line(feed, recorder, passed), nl=not live or over or stuck, err=True)
+        if over or stuck:
+            return
+        time.sleep(STATUS_PERIOD_S if seconds is None else min(STATUS_PERIOD_S, max(0.0, seconds - passed)))
+
+
+def _status_line(feed: Feed, recorder: Any, passed_s: float) -> str:
+    health, latest, stats = feed.health(), feed.latest, recorder.stats
+    price = "–" if latest is None else f"{latest.symbol or ''} {latest.price:.2f} {latest.regime or ''}"
+    trouble = "  DEGRADED" if stats.degraded else ""
+    synthetic = "  SYNTHETIC" if health.origin == "synthetic" else ""
+    line = f"{passed_s:6.1f} s  {health.state:<12}  {price}  {stats.packets} packets recorded  {health.gaps} gaps{trouble}{synthetic}"
+    return line[:110].ljust(110)
+
+
+def _print_json(item: Item) -> None:
+    if isinstance(item, Packet):
+        message = codec.loads(item.raw) if item.raw else codec.loads(codec.encode(item))
+        _print_line({"seq": item.seq, "received_at": item.received_at.isoformat(), "flags": _flags(item), "message": message})
+    elif isinstance(item, Event):
+        _print_line({"event": item.kind, "seq": item.seq, "detail": item.detail})
+    else:
+        _print_line({"state": item.state, "retry_s": item.retry_s, "error": None if item.error is None else str(item.error)})
+
+
+def _print_item(console: Console, item: Item) -> None:
+    if isinstance(item, Event):
+        console.print(f"· {item.kind} {item.detail}", style="dim", markup=False)
+        return
+    if isinstance(item, StateChange):
+        retry = "" if item.retry_s is None else f", next try in {item.retry_s:g} s"
+        why = "" if item.error is None else f": {item.error}"
+        console.print(f"· {item.state}{retry}{why}", style="dim" if item.error is None else "red", markup=False)
+        return
+    regime = item.regime or "–"
+    parts = (
+        f"{item.time:%H:%M:%S.%f}"[:-3],
+        f"{item.symbol or '–':<6} {_number(item.price, '10.2f')}",
+        f"{regime:<12}",
+        f"α {_number(item.alpha, '6.3f')}",
+        f"{item.side or '–':<4}",
+        f"nav {_number(item.nav, '12,.2f')}",
+        f"dd {_number(item.max_drawdown * 100, '6.2f')} %",
+        f"{item.status or ''}",
+        _flags(item),
+    )
+    console.print("  ".join(parts).rstrip(), style=_REGIME_STYLES.get(regime), markup=False)
+
+
+def _flags(packet: Packet) -> str:
+    return " ".join(flag.name or "" for flag in Flag(packet.flags))
+
+
+def _number(value: float, layout: str) -> str:
+    return format(value, layout) if value == value else "–".rjust(int(layout.split(".", maxsplit=1)[0].rstrip(",")))  # noqa: PLR0124 - NaN
+
+
+def _last_packets(path: str, count: int) -> list[Packet]:
+    from collections import deque  # noqa: PLC0415 - here only
+
+    return list(deque(api.open_recording(path).packets(), maxlen=count))
+
+
+def _plain(value: Any) -> Any:
+    """A cell of a frame as JSON can hold it."""
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if value is None or value != value or isinstance(value, str | bool | int | float):  # noqa: PLR0124 - NaN and NaT
+        return None if value is None or value != value else value  # noqa: PLR0124
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _cell(value: Any) -> str:
+    plain = _plain(value)
+    if plain is None:
+        return "–"
+    if isinstance(plain, list):
+        return ", ".join(map(str, plain))
+    return f"{plain:,.4g}" if isinstance(plain, float) else str(plain)
+
+
+if __name__ == "__main__":
+    main()

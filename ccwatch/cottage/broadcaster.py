@@ -1,0 +1,186 @@
+"""One message to many clients, made once, with what happens to a slow one. It knows no HTTP and no thread but its loop's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+log = logging.getLogger("ccwatch.cottage")
+
+HISTORY: Final = 10
+"""States that a deployed engine replays to each new client."""
+TEXT, BINARY = 0x1, 0x2
+LOOK_S: Final = 0.05
+"""How often a client that does not take what it is sent is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message, ready to be written to every client."""
+
+    payload: bytes
+    frame: bytes
+    """The payload as one unmasked frame of RFC 6455."""
+    is_state: bool
+    """Whether it is a state that can be shown again, not something malformed that only passes through."""
+
+    @classmethod
+    def of(cls, payload: bytes, *, is_state: bool = True) -> Message:
+        """The message with this payload: as text, or as binary where it is no UTF-8 and a text frame would end the connection."""
+        opcode = TEXT if is_state or _is_utf8(payload) else BINARY
+        return cls(payload, _frame(opcode, payload), is_state)
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    """RFC 6455, section 5.2: a final, unmasked frame."""
+    first, size = 0x80 | opcode, len(payload)
+    if size < 126:
+        return struct.pack("!BB", first, size) + payload
+    if size < 65_536:
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class SlowPolicy:
+    """What happens to a client that does not read: first it skips to the newest message, then it is dropped."""
+
+    skip_above_bytes: int = 256 * 1024
+    drop_above_bytes: int = 1024 * 1024
+    drop_after_s: float = 10.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a broadcaster has done so far, over all its clients."""
+
+    sent: int = 0
+    skipped: int = 0
+    dropped: int = 0
+
+
+class Client:
+    """One connected client's outgoing side. Used on the loop's thread only."""
+
+    def __init__(self, transport: asyncio.Transport, policy: SlowPolicy, tally: Tally) -> None:
+        self._transport = transport
+        self._policy = policy
+        self._tally = tally
+        self._loop = asyncio.get_running_loop()
+        self._newest: Message | None = None  # what it gets next, once it has read
+        self._look: asyncio.TimerHandle | None = None
+        self._stalled_at: float | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What it was sent and the system has not taken."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has to read before it is sent more."""
+        return self.waiting_bytes > self._policy.skip_above_bytes
+
+    def send(self, message: Message) -> None:
+        """Write the message, or keep it as the newest for when the client has read."""
+        if self._transport.is_closing():
+            return
+        if self._newest is not None:
+            self._tally.skipped += 1
+            self._newest = None
+        if self.is_full:
+            self._newest = message
+            self.watch()
+        else:
+            self._write(message)
+
+    def watch(self) -> None:
+        """See to it that a full client gets the newest message once it has read, or is dropped if it does not."""
+        if self._stalled_at is None:
+            self._stalled_at = self._loop.time()
+        if self._look is None:
+            self._look = self._loop.call_later(LOOK_S, self._look_again)
+
+    def abort(self) -> None:
+        """Cut the connection; what waits is lost."""
+        if self._look is not None:
+            self._look.cancel()
+        self._transport.abort()
+
+    def _look_again(self) -> None:
+        self._look = None
+        if self._transport.is_closing():
+            return
+        if not self.is_full:
+            if self._newest is not None:
+                self._write(self._newest)
+            return
+        stalled_s = self._loop.time() - (self._stalled_at or self._loop.time())
+        waiting = self.waiting_bytes
+        if waiting > self._policy.drop_above_bytes or stalled_s >= self._policy.drop_after_s:
+            self._tally.dropped += 1
+            log.warning("A client is dropped: it has not read for %.1f s and has %d bytes waiting", stalled_s, waiting)
+            self.abort()
+        else:
+            self.watch()
+
+    def _write(self, message: Message) -> None:
+        self._newest = self._stalled_at = None
+        self._tally.sent += 1
+        self._transport.write(message.frame)
+
+
+class StateBroadcaster:
+    """Sends each message to all its clients, and remembers the last states for those who come later."""
+
+    def __init__(self, policy: SlowPolicy | None = None) -> None:
+        self.history: deque[Message] = deque(maxlen=HISTORY)
+        self.tally = Tally()
+        self._policy = policy or SlowPolicy()
+        self._clients: set[Client] = set()
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    @property
+    def latest(self) -> Message | None:
+        """The last state."""
+        return self.history[-1] if self.history else None
+
+    def client(self, transport: asyncio.Transport) -> Client:
+        """A client behind this transport, which is sent nothing yet."""
+        return Client(transport, self._policy, self.tally)
+
+    def subscribe(self, client: Client) -> None:
+        """From now on the client is sent every message."""
+        self._clients.add(client)
+
+    def unsubscribe(self, client: Client) -> None:
+        """The client is sent nothing more."""
+        self._clients.discard(client)
+
+    def publish(self, message: Message) -> None:
+        """Send to all clients; never waits for one."""
+        if message.is_state:
+            self.history.append(message)
+        for client in tuple(self._clients):
+            client.send(message)
+
+    async def room(self) -> None:
+        """Wait until no client is full, so that the next message is skipped by none; one that never reads is dropped."""
+        while full := [client for client in self._clients if client.is_full]:
+            for client in full:
+                client.watch()
+            await asyncio.sleep(0.002)

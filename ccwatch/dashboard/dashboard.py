@@ -1,0 +1,364 @@
+"""Dashboard: the live view of a feed or a recording, a picture with a header and three controls. It must not know a socket.
+
+One publisher thread sends: a task on the kernel's loop would freeze while a cell runs. The page's requests may come on any
+thread. Both hold the dashboard's lock, so no widget is touched by two threads at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import ipywidgets
+
+from ccwatch.dashboard.header import OVER, Observation, observe, render
+from ccwatch.dashboard.live_figure import LiveFigure, Serialised, plotly_source
+from ccwatch.dashboard.panels import WINDOWS, Recorder, View, choose_panels, choose_window
+from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
+from ccwatch.errors import ConfigError
+from ccwatch.figures.figures import overview
+from ccwatch.protocol.messages import Item
+
+MAX_RATE_HZ: Final = 10.0
+HEADER_S: Final = 0.5
+"""The header changes at most this often."""
+MOST_WAITING: Final = 10_000
+"""Items that wait for one frame."""
+_FULL_SHARE: Final = 10.0
+"""A full message that the stream makes necessary waits ten times as long as the last one took."""
+
+
+class _Button(Serialised, ipywidgets.Button):  # type: ignore[misc]
+    pass
+
+
+class _ToggleButton(Serialised, ipywidgets.ToggleButton):  # type: ignore[misc]
+    pass
+
+
+class _Dropdown(Serialised, ipywidgets.Dropdown):  # type: ignore[misc]
+    pass
+
+
+class Dashboard:
+    """A live view; the value of a cell shows it. `stop()` ends it, and the feed too where the dashboard owns it.
+
+    Args:
+        view: a Feed or a Recording.
+        panels: names out of `ccwatch.figures.figures.PANELS`; all by default.
+        window: the time shown at first: seconds, a timedelta or text such as "15min"; everything by default.
+        rate: frames per second, above 0 and at most 10.
+        display_tz: IANA name of the zone that the time axis shows; UTC by default.
+        record: starts a recording of the view and returns it; without it there is no record button.
+        owns_feed: whether stop() stops the view's feed.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        panels: Sequence[str] | None = None,
+        window: Any = None,
+        rate: float = 5.0,
+        display_tz: str | None = None,
+        record: Callable[[], Recorder] | None = None,
+        owns_feed: bool = False,
+    ) -> None:
+        if not 0 < rate <= MAX_RATE_HZ:
+            raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
+        seconds = choose_window(window)
+        self.view = view
+        self._period = 1.0 / rate
+        self._tz = display_tz or "UTC"
+        self._panels = choose_panels(panels)
+        self._record = record
+        self._owns_feed = owns_feed
+        self._encoder = Encoder(view, tz=self._tz, panels=self._panels)
+        self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch widgets and encoder
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._pages: set[str] = set()
+        self._held: int | None = None  # seq of the newest packet when the charts were paused
+        self._arrived: deque[Item] = deque()  # appended by the feed's thread, emptied by who holds the lock
+        self._overflown = False
+        self._resync = False  # a full message is due
+        self._full_at = -1e9
+        self._full_cost_s = 0.0
+        self._header_at = -1e9
+        self._recorder: Recorder | None = None
+        self._recording_words = ""
+        self._chart_trouble = ""
+        self._recording_trouble = ""
+        self._build(seconds)
+        add_sink = getattr(view, "add_sink", None)
+        self._remove_sink: Callable[[], None] = add_sink(self) if callable(add_sink) else lambda: None
+        self._live = callable(add_sink)
+        self._refresh_header()
+        self._thread = threading.Thread(target=self._publish, name="ccwatch-dashboard", daemon=True)
+        self._thread.start()
+
+    # ── what a user calls ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def hidden_packets(self) -> int:
+        """Packets that came while the charts were paused; 0 when they are not."""
+        held = self._held
+        return 0 if held is None else max(0, self._newest() - held)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the charts stand still."""
+        return self._held is not None
+
+    def pause(self) -> None:
+        """Freeze the charts. The feed, its recording and the header go on."""
+        with self._lock:
+            if self._held is None:
+                self._send_new()
+                self._held = self._newest()
+            self._toggle.value = True
+            self._refresh_controls()
+            self._refresh_header()
+
+    def resume(self) -> None:
+        """Show what is new, and go on."""
+        with self._lock:
+            hidden, self._held = self.hidden_packets, None
+            self._resync |= hidden > EXACT_ROWS
+            self._toggle.value = False
+            self._refresh_controls()
+            self._refresh_header()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the view within a second; then the recording that its button started, and the feed where it is the dashboard's."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._wake.set()
+        self._remove_sink()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(1.0)
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            self._finish(recorder)
+        if self._owns_feed:
+            self.view.stop()  # type: ignore[attr-defined]
+        with self._lock:
+            for control in (self._toggle, self._window, self._recording):
+                control.disabled = True
+            self._refresh_controls()
+            self._refresh_header()
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the charts as one offline file; returns its path."""
+        target = Path(path)
+        figure = overview(
+            self.view.frame(),
+            self.view.agents(),
+            self.view.events(),
+            tz=self._tz,
+            panels=self._panels,
+        )
+        partial = target.with_name(target.name + ".partial")
+        figure.write_html(partial, include_plotlyjs=True, full_html=True)
+        partial.replace(target)
+        return target
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = self.widget._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        data["text/plain"] = repr(self)
+        return bundle
+
+    def __repr__(self) -> str:
+        name = getattr(self.view, "name", None) or getattr(self.view, "path", None) or "a stream"
+        state = "stopped" if self._stopping.is_set() else getattr(self.view, "state", None) or "recording"
+        return f"<Dashboard of {name}, {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # ── the feed's thread ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, items: Sequence[Item], /) -> None:
+        """Sink: keeps what arrives until the next frame; what is too much for one is read from the view instead."""
+        if not self._pages or self._overflown:
+            return
+        self._arrived.extend(items)
+        if len(self._arrived) > MOST_WAITING:
+            self._overflown = True
+            self._arrived.clear()
+
+    # ── the publisher's thread ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _publish(self) -> None:
+        plotly_source()  # compressed before the page asks for it
+        while not self._stopping.is_set():
+            with self._lock:
+                if not self._stopping.is_set():
+                    self._tick()
+                idle = not self._live or (self._is_over() and not (self._pages and (self._arrived or self._resync)))
+            self._wake.wait(None if idle else self._period)
+            self._wake.clear()
+
+    def _tick(self) -> None:
+        try:
+            if self._held is None and self._pages:
+                self._send_new()
+            self._chart_trouble = ""
+        except Exception as error:  # noqa: BLE001 - told in the header; the view goes on
+            self._chart_trouble = f"the charts could not be updated: {error}"
+        if self._is_over() or time.monotonic() - self._header_at >= HEADER_S:
+            self._refresh_controls()
+            self._refresh_header()
+
+    def _send_new(self) -> None:
+        if self._resync:
+            if time.monotonic() - self._full_at >= _FULL_SHARE * self._full_cost_s:
+                self._send_full()
+            return
+        items = []
+        with contextlib.suppress(IndexError):  # emptied; the feed's thread may add to it, or clear it, at any moment
+            for _ in range(MOST_WAITING):
+                items.append(self._arrived.popleft())  # noqa: PERF401 - a comprehension would lose them all
+        message = None
+        try:
+            self._resync = self._overflown
+            if not self._overflown:
+                message = self._encoder.new(items)
+        except FullNeeded:
+            self._resync = True
+        if self._resync:
+            self._send_new()
+        elif message is not None:
+            self._send(message)
+
+    def _send_full(self) -> None:
+        began = time.monotonic()
+        self._resync = True  # until it has been done
+        self._arrived.clear()  # it is in the view already
+        self._overflown = False
+        self._send(self._encoder.full(self._held))
+        self._resync = self._held is not None  # what came after a pause was not sent, and waits no more
+        self._full_at = time.monotonic()
+        self._full_cost_s = self._full_at - began
+
+    def _send(self, message: Message) -> None:
+        self.figure.send(message.content, message.buffers)
+
+    def _is_over(self) -> bool:
+        return getattr(self.view, "state", None) in OVER
+
+    def _newest(self) -> int:
+        latest = getattr(self.view, "latest", None)
+        return 0 if latest is None else int(latest.seq)
+
+    # ── the page's requests, with the lock held ───────────────────────────────────────────────────────────────────────
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        page = str(content.get("page", ""))[:64]
+        if content.get("type") == "asleep":
+            self._pages.discard(page)
+        elif content.get("type") == "ready":
+            self._pages.add(page)
+            try:
+                if content.get("source"):
+                    self.figure.send({"kind": "source"}, [plotly_source()])
+                self._send_full()
+            except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
+                self._chart_trouble = f"the charts could not be sent: {error}"
+            self._refresh_header()
+
+    def _toggled(self, change: Any) -> None:
+        if change["new"] != self.is_paused:
+            (self.pause if change["new"] else self.resume)()
+
+    def _windowed(self, change: Any) -> None:
+        self.figure.window_s = float(change["new"])
+
+    def _clicked_record(self, _: Any) -> None:
+        """Starting and finishing a recording take their time: a thread of its own does it, and the button waits."""
+        self._recording.disabled = True
+        threading.Thread(target=self._toggle_recording, name="ccwatch-record-button", daemon=True).start()
+
+    def _toggle_recording(self) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            self._recorder = None
+            self._finish(recorder)
+        elif self._record is not None and not self._stopping.is_set():
+            try:
+                recorder = self._record()
+            except Exception as error:  # noqa: BLE001 - shown in the header, never a traceback in another cell
+                self._recording_trouble = f"could not record: {error}"
+            else:
+                self._recorder = recorder
+                self._recording_trouble = ""
+                self._recording_words = f"recording to {recorder.path}"
+        with self._lock:
+            self._recording.disabled = self._stopping.is_set()
+            self._refresh_controls()
+            self._refresh_header()
+
+    def _finish(self, recorder: Recorder) -> None:
+        self._recording_words = f"finishing {recorder.path}"
+        try:
+            recorder.stop()
+        except Exception as error:  # noqa: BLE001 - shown in the header
+            self._recording_words = f"recorded to {recorder.path}, not finished"
+            self._recording_trouble = f"could not finish the recording: {error}"
+        else:
+            self._recording_words = f"recorded to {recorder.path}"
+
+    # ── widgets, with the lock held ───────────────────────────────────────────────────────────────────────────────────
+
+    def _build(self, seconds: float) -> None:
+        lock = self._lock
+        self.header = ipywidgets.HTML()
+        self._toggle = _ToggleButton(lock=lock, description="Pause", tooltip="Freeze the charts; the stream goes on")
+        self._recording = _Button(lock=lock, description="Record", tooltip="Record the stream to files")
+        options = dict(WINDOWS)
+        if seconds not in options.values():
+            options = {f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s": seconds} | options
+        self._window = _Dropdown(
+            lock=lock, options=list(options.items()), value=seconds, description="Window", layout=ipywidgets.Layout(width="170px")
+        )
+        self.figure = LiveFigure(lock=lock, window_s=seconds)
+        controls = [self._toggle, *([self._recording] if self._record is not None else []), self._window]
+        row = ipywidgets.HBox(controls)
+        row.add_class("ccw-controls")
+        self.widget = ipywidgets.VBox([self.header, row, self.figure])
+        self.widget.add_class("ccw-dashboard")
+        self._toggle.observe(self._toggled, "value")
+        self._window.observe(self._windowed, "value")
+        self._recording.on_click(self._clicked_record)
+        self.figure.on_request(self._answer)
+
+    def _refresh_controls(self) -> None:
+        self._toggle.description = f"Resume ({self.hidden_packets} new)" if self.is_paused else "Pause"
+        self._recording.description = "Stop recording" if self._recorder is not None else "Record"
+
+    def _refresh_header(self) -> None:
+        self._header_at = time.monotonic()
+        note = "view stopped" if self._stopping.is_set() else "charts paused" if self.is_paused else ""
+        trouble = "; ".join(filter(None, (self._chart_trouble, self._recording_trouble)))
+        try:
+            seen = observe(self.view)
+        except Exception as error:  # noqa: BLE001 - a header that cannot be had must not end the view
+            seen, trouble = Observation(state=getattr(self.view, "state", None)), f"the header could not be updated: {error}"
+        value = render(seen, recording=self._recording_words, trouble=trouble, note=note)
+        if value != self.header.value:
+            self.header.value = value

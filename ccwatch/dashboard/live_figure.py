@@ -1,0 +1,53 @@
+"""LiveFigure: the one widget that is the picture. It carries bytes to the page and requests back; it knows no feed."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from threading import RLock
+from typing import Any, Final
+
+import anywidget
+import plotly
+import traitlets
+
+_HERE: Final = Path(__file__).parent
+
+
+class Serialised:
+    """Mixin of a widget: what the page sends is handled with `lock` held, on whatever thread it arrives."""
+
+    def __init__(self, *args: Any, lock: RLock, **kwargs: Any) -> None:
+        self._serialising = lock  # serialises the page's callbacks with the publisher: ipywidgets' own state is not thread-safe
+        super().__init__(*args, **kwargs)
+
+    def _handle_msg(self, message: Any) -> None:
+        with self._serialising:
+            super()._handle_msg(message)  # type: ignore[misc] # the widget has it
+
+
+class LiveFigure(Serialised, anywidget.AnyWidget):
+    """All panels as subplots of one figure, drawn in the page from typed columns.
+
+    Messages to the page: `source` (plotly, compressed), `full`, `rows`; see `wire`. From the page: `ready` (send everything)
+    and `asleep` (no view of it is left there).
+    """
+
+    _esm = _HERE / "live_figure.js"
+    _css = _HERE / "live_figure.css"
+    plotly_version = traitlets.Unicode(plotly.__version__).tag(sync=True)
+    window_s = traitlets.Float(0.0).tag(sync=True)
+    """The time that the axis spans, in seconds; 0 is everything."""
+
+    def on_request(self, answer: Callable[[dict[str, Any]], None]) -> None:
+        """Call `answer(content)` for each request of the page, with the lock held."""
+        self.on_msg(lambda _, content, __: answer(content) if isinstance(content, dict) else None)
+
+
+@cache
+def plotly_source() -> bytes:
+    """Plotly's own JavaScript, compressed: about 1.5 MB, sent once per page."""
+    return gzip.compress(files("plotly").joinpath("package_data/plotly.min.js").read_bytes(), compresslevel=6, mtime=0)

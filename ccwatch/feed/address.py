@@ -1,0 +1,64 @@
+"""A server's url, and what of it may be shown. It knows no socket."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+
+from ccwatch.errors import ConfigError
+
+DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+_URL_CHARACTERS: Final = "%/:@!$&'()*+,;=~?"
+
+
+class Address(NamedTuple):
+    """A server's url, split into what may be shown and what may not."""
+
+    shown: str
+    """Without userinfo and query, for people, logs and recordings."""
+    scheme: str
+    host: str
+    port: int
+    target: str
+    """Path and query of the request."""
+    basic_auth: str | None
+
+    def __repr__(self) -> str:
+        return f"Address({self.shown!r})"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, even where a server says it back."""
+        password = base64.b64decode(self.basic_auth or "").decode().partition(":")[2]
+        return tuple(text for text in (self.target.partition("?")[2], password) if text)
+
+
+def parse_url(url: str) -> Address:
+    """A WebSocket url.
+
+    Raises:
+        ConfigError: no ws:// or wss:// url with a host; the message shows neither userinfo nor query.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:  # its message would quote what may be a password with a "/" in it
+        raise ConfigError("not a url; expected for example ws://localhost:3000; in a password / is %2F, @ is %40") from None
+    shown = redact(parts)
+    if parts.scheme in {"http", "https"}:
+        raise ConfigError(f"{shown} is a web page's address; expected ws://… or wss://…")
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ConfigError(f"{shown!r} is no WebSocket url; expected for example ws://localhost:3000")
+    basic = None
+    if parts.username is not None:
+        basic = base64.b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()).decode()
+    target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_URL_CHARACTERS)
+    return Address(shown, parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], target, basic)
+
+
+def redact(parts: SplitResult | str) -> str:
+    """A url without userinfo, query and fragment."""
+    if isinstance(parts, str):
+        parts = urlsplit(parts)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,0 +1,295 @@
+"""Feed: a source on a thread of its own, its buffer, its health, and the fan-out to whoever listens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Self
+
+from ccwatch import frames
+from ccwatch.errors import FeedClosed, FeedError, FeedTimeout
+from ccwatch.feed.buffer import RollingBuffer
+from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
+from ccwatch.feed.health import Health, HealthCounter
+from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
+from ccwatch.source import Sink, Source, Stop, read_clock
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STOP_TIMEOUT_S: Final = 0.9
+"""How long stop() waits for the thread, which only a host name that is looked up keeps from ending."""
+_LOG: Final = logging.getLogger("ccwatch.feed")
+
+
+class _Intake:
+    """What the feed's thread works on. It must not hold the Feed: a feed that was left open could never be noticed."""
+
+    def __init__(self, source: Source, buffer: RollingBuffer) -> None:
+        self.source = source
+        self.buffer = buffer
+        self.counter = HealthCounter()
+        self.stop = Stop()
+        self.sinks: tuple[Sink, ...] = ()  # replaced, never changed: the feed's thread iterates without a lock
+        self.changed = threading.Condition()  # tells waiters of new packets and states; guards `sinks` against two adders
+        self.crash: Exception | None = None
+        self.lost_sinks = 0
+        self.past_drops = self.past_errors = 0  # of listeners that are gone: counters never go back
+
+    def receive(self, items: Sequence[Item]) -> None:
+        """The source's sink: buffer first, then counters, then the listeners."""
+        self.buffer.receive(items)
+        self.counter.receive(items)
+        with self.changed:
+            self.changed.notify_all()
+        for sink in self.sinks:
+            try:
+                sink.receive(items)
+            except Exception:  # noqa: BLE001 - one listener's fault must not reach the others
+                self.lost_sinks += 1
+                self.remove(sink)
+                _LOG.exception("a sink failed and was taken off the feed")
+
+    def run(self) -> None:
+        """The body of the feed's thread."""
+        try:
+            self.source.stream(self, self.stop)
+        except Exception as crash:  # noqa: BLE001 - a thread that died unseen would look like a quiet stream
+            self.crash = crash
+            _LOG.exception("the feed's source failed")
+        state = self.counter.state
+        error = state.error
+        if self.crash is not None:
+            error = FeedError(f"the stream's source failed: {type(self.crash).__name__}: {self.crash}")
+            error.__cause__ = self.crash
+        if self.stop.is_set():
+            end = ConnectionState.STOPPED
+        elif error is not None:
+            end = ConnectionState.DISCONNECTED
+        else:
+            end = ConnectionState.ENDED
+        self.receive([StateChange(end, read_clock(), None, error)])
+
+    def remove(self, sink: Sink) -> None:
+        with self.changed:
+            if sink in self.sinks:
+                self.past_drops += getattr(sink, "dropped", 0)
+                self.past_errors += getattr(sink, "errors", 0)
+                self.sinks = tuple(other for other in self.sinks if other is not sink)
+
+    def close_callbacks(self) -> None:
+        for sink in self.sinks:
+            if isinstance(sink, CallbackSink):
+                sink.close(LAST_CALLS_S)
+
+
+class Feed:
+    """A stream in this process: live, replayed or synthetic. A context manager; made by `connect`, `synthetic` or `replay`."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        name: str,
+        url: str,
+        window: str = "8h",
+        max_rows: int = 1_000_000,
+    ) -> None:
+        """A feed that has not started.
+
+        Args:
+            source: what it reads.
+            name: by which it is known in this process.
+            url: shown to people; holds no secret.
+            window: how much received time its buffer keeps.
+            max_rows: how many packets its buffer keeps at most.
+
+        Raises:
+            ConfigError: a window that is no length of time.
+        """
+        self.name = name
+        self.url = url
+        self._intake = _Intake(source, RollingBuffer(window=window, max_rows=max_rows))
+        self._thread = threading.Thread(target=self._intake.run, name=f"ccwatch-feed-{name}", daemon=True)
+        self._finalizer = weakref.finalize(self, _left_open, self._intake, self._thread, name)
+        self._finalizer.atexit = False
+
+    def start(self) -> Self:
+        """Start the thread; returns at once."""
+        self._thread.start()
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<Feed {self.name!r} {self.state} packets={self._intake.counter.packets} {self.url}>"
+
+    def _repr_html_(self) -> str:
+        return self.health()._repr_html_()
+
+    # ── where it stands ──
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the feed stands."""
+        return self._intake.counter.state.state
+
+    @property
+    def latest(self) -> Packet | None:
+        """The last packet, whatever its flags."""
+        return self._intake.counter.last
+
+    @property
+    def origin(self) -> str:
+        """Where the stream comes from: "live", "synthetic", or what a recording says."""
+        return str(getattr(self._intake.source, "origin", "live"))
+
+    @property
+    def error(self) -> FeedError | None:
+        """What keeps the feed from its stream, or why its last connection ended; None while it is open."""
+        return self._intake.counter.error
+
+    def health(self) -> Health:
+        """Counters and rates, with a card for the notebook."""
+        intake = self._intake
+        with intake.changed:  # a listener that leaves meanwhile would count twice, or not at all
+            dropped = intake.past_drops + sum(getattr(sink, "dropped", 0) for sink in intake.sinks)
+            errors = intake.past_errors + sum(sink.errors for sink in intake.sinks if isinstance(sink, CallbackSink))
+        dropped += intake.buffer.dropped + intake.lost_sinks
+        return intake.counter.report(read_clock(), url=self.url, origin=self.origin, dropped=dropped, callback_errors=errors)
+
+    def wait(self, packets: int = 1, timeout: float = 10) -> Self:
+        """Wait until so many packets have arrived since the start.
+
+        Args:
+            packets: how many, repeats included.
+            timeout: seconds.
+
+        Raises:
+            FeedError: one that will not go away by itself (401, 403, not a WebSocket).
+            FeedClosed: the feed was stopped, or its stream ended, before; its cause is the last error, if any.
+            FeedTimeout: too few in time; its cause is the last error of the connection.
+        """
+        intake = self._intake
+        deadline = time.monotonic() + timeout
+        with intake.changed:
+            while intake.counter.packets < packets:
+                change, error = intake.counter.state, intake.counter.error
+                had = f"{intake.counter.packets} of {packets} packets from {self.url}"
+                if intake.stop.is_set():
+                    raise FeedClosed(f"{had}: the feed was stopped") from error
+                if change.state is ConnectionState.ENDED:
+                    raise FeedClosed(f"{had}: the stream has ended")
+                if change.error is not None and change.retry_s is None:
+                    raise change.error.with_traceback(None)  # it may be raised many times: its traces would add up
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    why = f"; last error: {error}" if error is not None else f"; state {change.state}"
+                    raise FeedTimeout(f"{had} within {timeout} s{why}") from error
+                intake.changed.wait(left)
+        return self
+
+    # ── its rows ──
+
+    def frame(
+        self,
+        columns: Sequence[str] | None = None,
+        last: frames.Last = None,
+        *,
+        clean: bool = True,
+        fill: bool = False,
+        symbol: str | None = None,
+    ) -> pd.DataFrame:
+        """The packets that the buffer holds.
+
+        Args:
+            columns: names, text columns among them; None is all columns but the text.
+            last: so many rows, or a length of received time ("5min", timedelta).
+            clean: leave out repeats, replays and placeholders, and sort by time; False is every row in order of arrival.
+            fill: carry values forward per symbol, within a connection, at most 30 s.
+            symbol: only rows of this one.
+
+        Returns:
+            A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`. It is yours: editing it
+            changes nothing else.
+        """
+        return self._intake.buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
+
+    def agents(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
+        return self._intake.buffer.long("agents", last)
+
+    def models(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
+        return self._intake.buffer.long("models", last)
+
+    def logs(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per log line, each once: index time; seq, level, message, log_time."""
+        return self._intake.buffer.long("logs", last)
+
+    def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per step of each forecast: index time; seq, step, p10, median, p90."""
+        return self._intake.buffer.long("forecasts", last)
+
+    def events(self, last: frames.Last = None) -> pd.DataFrame:
+        """What happened to the stream: index time; seq, kind, detail."""
+        return self._intake.buffer.long("events", last)
+
+    # ── who listens ──
+
+    def on_packet(self, callback: Callable[[Packet], object]) -> Callable[[], None]:
+        """Call `callback(packet)` for each packet from now on, on a thread of its own; returns how to end that.
+
+        A slow or failing callback never hurts the feed: what it did not take and where it failed is counted in `health()`.
+        """
+        sink = CallbackSink(callback, f"ccwatch-callback-{self.name}")
+        remove = self.add_sink(sink)
+
+        def unsubscribe() -> None:
+            sink.close()
+            remove()
+
+        return unsubscribe
+
+    def add_sink(self, sink: Sink) -> Callable[[], None]:
+        """Hand every batch of items to `sink` from now on, on the feed's own thread; returns how to end that.
+
+        The sink must return at once. One that raises is taken off, logged and counted as dropped.
+        """
+        intake = self._intake
+        with intake.changed:
+            intake.sinks = (*intake.sinks, sink)
+        return lambda: intake.remove(sink)
+
+    # ── its end ──
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the stream to end by itself, as replayed and counted ones do; whether it has."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the stream, within a second, and keep what the buffer holds. Twice is as good as once."""
+        intake = self._intake
+        self._finalizer.detach()
+        intake.stop.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(STOP_TIMEOUT_S)
+        intake.close_callbacks()
+        if not self._thread.is_alive() and self.state not in {ConnectionState.STOPPED, ConnectionState.ENDED}:
+            intake.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
+
+
+def _left_open(intake: _Intake, thread: threading.Thread, name: str) -> None:
+    intake.close_callbacks()
+    if thread.is_alive():
+        intake.stop.set()
+        warnings.warn(f"feed {name!r} was left open; call stop() or use it as a context manager", ResourceWarning, stacklevel=2)

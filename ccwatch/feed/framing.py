@@ -1,0 +1,137 @@
+"""Bytes of a WebSocket to messages (RFC 6455, a client's side): pure, bounded, without a copy of what arrives whole.
+
+It knows no socket: the caller fills `space()` and says how much came.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+_CONTINUATION: Final = 0x0
+_KNOWN: Final = frozenset({_CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
+_BUFFER_BYTES: Final = 256 * 1024
+_LONGEST_HEADER: Final = 10
+_LONGEST_CONTROL: Final = 125
+
+
+class Message(NamedTuple):
+    """A whole message or a control frame. The payload of a message is valid until the next `space()`."""
+
+    opcode: int
+    payload: memoryview | bytes
+
+
+class FramingError(Exception):
+    """The peer does not speak RFC 6455; `code` is the close code that says so."""
+
+    code = 1002
+
+
+class MessageTooLarge(FramingError):
+    """A message above the limit was announced, or grew fragment by fragment."""
+
+    code = 1009
+
+    def __init__(self, announced: int, limit: int) -> None:
+        super().__init__(f"a message of {announced} bytes is above the limit of {limit}")
+        self.announced = announced
+        self.limit = limit
+
+
+class FrameParser:
+    """Holds the bytes of unfinished frames; at most `limit` bytes of one message, whatever a header announces."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.error: FramingError | None = None
+        """What ended the stream: set once, after the messages before it were handed out."""
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._start = 0  # of the first unread byte
+        self._end = 0
+        self._wanted = 0  # bytes of the frame that is not whole yet
+        self._fragments: bytearray | None = None
+        self._fragments_opcode = 0
+
+    def space(self) -> memoryview:
+        """Where the next bytes go; never empty."""
+        left = self._end - self._start
+        fitting = _BUFFER_BYTES if self._wanted <= _BUFFER_BYTES else self._wanted + _BUFFER_BYTES
+        if fitting > len(self._buffer) or (fitting < len(self._buffer) and left < fitting):
+            # Larger for a large message, and small again after it: fragments may grow to the limit beside it.
+            fresh = memoryview(bytearray(fitting))
+            fresh[:left] = self._buffer[self._start : self._end]
+            self._buffer = fresh
+        elif self._start:
+            self._buffer[:left] = bytes(self._buffer[self._start : self._end])  # the two may overlap
+        self._start, self._end = 0, left
+        return self._buffer[left:]
+
+    def filled(self, count: int) -> list[Message]:
+        """`count` bytes were written into `space()`: the messages that are whole now."""
+        self._end += count
+        messages: list[Message] = []
+        try:
+            while self._parse_one(messages):
+                pass
+        except FramingError as error:
+            self.error = error
+        return messages
+
+    def _parse_one(self, messages: list[Message]) -> bool:
+        buffer, at = self._buffer, self._start
+        available = self._end - at
+        if available < 2:
+            return False
+        first, length = buffer[at], buffer[at + 1]
+        opcode, last = first & 0x0F, bool(first & 0x80)
+        self._judge(opcode, length, reserved=bool(first & 0x70), last=last)
+        header = 2
+        if length == 126:
+            header = 4
+        elif length == 127:
+            header = _LONGEST_HEADER
+        if available < header:
+            return False
+        if header > 2:
+            length = int.from_bytes(buffer[at + 2 : at + header], "big")
+        if opcode < CLOSE:
+            whole = length + len(self._fragments or b"")
+            if whole > self.limit:
+                raise MessageTooLarge(whole, self.limit)
+        if available < header + length:
+            self._wanted = header + length
+            return False
+        payload = buffer[at + header : at + header + length]
+        self._start, self._wanted = at + header + length, 0
+        self._take(opcode, payload, messages, last=last)
+        return True
+
+    def _judge(self, opcode: int, length: int, *, reserved: bool, last: bool) -> None:
+        """Refuse a frame by its first two bytes, before anything is kept for it."""
+        if reserved:
+            raise FramingError("reserved bits are set, and no extension was agreed")
+        if opcode not in _KNOWN:
+            raise FramingError(f"unknown opcode {opcode}")
+        if length & 0x80:
+            raise FramingError("a server's frame is masked")
+        if opcode >= CLOSE and (length > _LONGEST_CONTROL or not last):
+            raise FramingError("a control frame is too long or fragmented")
+        if opcode == _CONTINUATION and self._fragments is None:
+            raise FramingError("a continuation without a beginning")
+        if opcode in (TEXT, BINARY) and self._fragments is not None:
+            raise FramingError("a new message began inside a fragmented one")
+
+    def _take(self, opcode: int, payload: memoryview, messages: list[Message], *, last: bool) -> None:
+        if opcode >= CLOSE:
+            messages.append(Message(opcode, bytes(payload)))
+        elif self._fragments is None:
+            if last:
+                messages.append(Message(opcode, payload))
+            else:
+                self._fragments, self._fragments_opcode = bytearray(payload), opcode
+        else:
+            self._fragments += payload
+            if last:
+                messages.append(Message(self._fragments_opcode, bytes(self._fragments)))
+                self._fragments = None

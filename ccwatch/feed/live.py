@@ -1,0 +1,174 @@
+"""The live source: the loop that joins a connection to a session, connects again, and does what the session asks for."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from ccwatch.errors import CcwatchError, ConnectFailed, FeedError, Unauthorized
+from ccwatch.feed import framing
+from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
+from ccwatch.protocol import codec
+from ccwatch.protocol.messages import Instant, Item, StateChange
+from ccwatch.protocol.session import Duty, Session
+from ccwatch.source import Sink, Stop, read_clock
+
+DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+Token = Callable[[], str | None]
+
+
+class LiveSource:
+    """A server's stream, for as long as it is wanted. A Source."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        token: Token | None = None,
+        server_tz: str = "UTC",
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        tls: ssl.SSLContext | None = None,
+        clock: Callable[[], Instant] = read_clock,
+        pause: Callable[[Stop, float], bool] = Stop.wait,
+    ) -> None:
+        """A stream that is not connected yet.
+
+        Args:
+            address: where the server is.
+            token: asked at each connect.
+            server_tz: zone of timestamps that carry no offset.
+            max_message_bytes: the most that one message may have.
+            tls: for wss; None is the system's trust.
+            clock: reads both clocks.
+            pause: waits between two attempts; True when asked to stop.
+        """
+        self.origin = "live"
+        """What the server says it is: "live", or "synthetic" from a Cottage."""
+        self._address = address
+        self._token = token
+        self._max_message_bytes = max_message_bytes
+        self._tls = tls
+        self._clock = clock
+        self._pause = pause
+        self._session = Session(server_tz=server_tz)
+        self._secrets = address.secrets
+
+    def stream(self, sink: Sink, stop: Stop) -> None:
+        """Connect, deliver, connect again; returns when stopped, or when an error will not go away by itself."""
+        waker = Waker()
+        stop.waking(waker.wake)
+        try:
+            while not stop.is_set():
+                sink.receive(self._session.connecting(self._clock()))
+                items = self._connect_once(sink, stop, waker)
+                if not items:
+                    return
+                sink.receive(items)
+                change = items[-1]
+                if not isinstance(change, StateChange) or change.retry_s is None or self._pause(stop, change.retry_s):
+                    return
+        finally:
+            stop.waking(None)
+            waker.close()
+
+    def _connect_once(self, sink: Sink, stop: Stop, waker: Waker) -> list[Item]:
+        """One connection from its opening to its end, which is returned; nothing where it was asked to stop."""
+        try:
+            connection = self._open(waker)
+        except FeedError as error:
+            if stop.is_set():
+                return []
+            # Kept and raised again later: without the frames of this attempt, whose locals hold the token.
+            return self._session.closed(self._clock(), str(error), error=error.with_traceback(None))
+        with connection:
+            return self._converse(connection, sink, stop)
+
+    def _open(self, waker: Waker) -> Connection:
+        token = self._ask_token()
+        try:
+            return self._connect(token, waker)
+        except Unauthorized as error:
+            if error.status != 401 or token is None:
+                raise
+            refused, stale = error, token
+        token = self._ask_token()  # it may have expired since it was asked for: once, for a fresh one
+        if token == stale:
+            raise refused
+        return self._connect(token, waker)
+
+    def _connect(self, token: str | None, waker: Waker) -> Connection:
+        return connect(self._address, token=token, waker=waker, max_message_bytes=self._max_message_bytes, tls=self._tls)
+
+    def _ask_token(self) -> str | None:
+        if self._token is None:
+            return None
+        try:
+            token = self._token()
+        except Exception as error:
+            why = str(error) if isinstance(error, CcwatchError) else type(error).__name__
+            raise ConnectFailed(f"asking for a token failed: {why}") from error
+        if token is not None and not isinstance(token, str):
+            raise ConnectFailed(f"the token is no text but {type(token).__name__}", permanent=True)
+        self._secrets = (*self._address.secrets, *([token.strip()] if token and token.strip() else []))
+        return token
+
+    def _converse(self, connection: Connection, sink: Sink, stop: Stop) -> list[Item]:
+        session, clock = self._session, self._clock
+        origin = connection.headers.get("x-ccwatch-origin", "live")
+        self.origin = origin if origin.isidentifier() else "live"
+        session.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
+        now = clock()
+        sink.receive(session.opened(now, f"url={self._address.shown} origin={self.origin}"))
+        items: list[Item] = []
+        try:
+            while not stop.is_set():
+                messages = connection.receive(session.wait_s(now))
+                now = clock()
+                items = []
+                for opcode, payload in messages:
+                    if opcode in (framing.TEXT, framing.BINARY):
+                        items += session.receive(payload, now)
+                    elif opcode == framing.PONG:
+                        session.pong()
+                    elif opcode == framing.PING:
+                        connection.send(bytes(payload), framing.PONG)
+                    else:
+                        raise ConnectionLost(self._goodbye(bytes(payload)))  # noqa: TRY301 - one handler for every end
+                items += session.tick(now)
+                if items:
+                    sink.receive(items)
+                    items = []
+                for duty in session.duties(now):
+                    _do(duty, connection)
+        except ConnectionLost as lost:
+            return [*items, *self._closed(str(lost))]
+        except framing.MessageTooLarge as error:
+            connection.close(error.code)
+            return [*session.oversize(clock(), error.announced, error.limit), *self._closed(str(error))]
+        except framing.FramingError as error:
+            connection.close(error.code)
+            return self._closed(str(error))
+        return []
+
+    def _closed(self, reason: str) -> list[Item]:
+        return self._session.closed(self._clock(), f"reason={reason}", error=ConnectFailed(f"{self._address.shown}: {reason}"))
+
+    def _goodbye(self, payload: bytes) -> str:
+        """The server's closing frame in words; whatever secret it says back is left out."""
+        if len(payload) < 2:
+            return "the server closed the stream"
+        said = payload[2:].decode("utf-8", "replace")
+        for secret in self._secrets:
+            said = said.replace(secret, "…")
+        code = int.from_bytes(payload[:2], "big")
+        return f"the server closed the stream, code {code}" + (f" {said!r}" if said else "")
+
+
+def _do(duty: Duty, connection: Connection) -> None:
+    if duty is Duty.SEND_KEEPALIVE:
+        connection.send(codec.PING)
+    elif duty is Duty.SEND_PING:
+        connection.send(b"", framing.PING)
+    else:
+        raise ConnectionLost("a ping was not answered: the peer is gone")

@@ -1,0 +1,81 @@
+"""Where each field of a Packet stands, and the smallest steps of filling one: shared by the dialects and their lists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from ccwatch.protocol import columns
+from ccwatch.protocol.messages import NAN, NOTHING, Flag, Packet
+
+INDEX: Final = {name: i for i, name in enumerate(Packet._fields)}
+TIME, SEQ, CONNECTION = INDEX["time_ns"], INDEX["seq"], INDEX["connection"]
+RECEIVED_AT, RECEIVED_MONO, RAW = INDEX["received_at_ns"], INDEX["received_mono_ns"], INDEX["raw"]
+KIND, DIALECT, FLAGS, STATUS = INDEX["kind"], INDEX["dialect"], INDEX["flags"], INDEX["status"]
+SYMBOL, REGIME, SIDE, PRICE = INDEX["symbol"], INDEX["regime"], INDEX["side"], INDEX["price"]
+APPROVED, APPROVED_RAW, TIMESTAMP = INDEX["approved_size"], INDEX["approved_size_raw"], INDEX["timestamp_raw"]
+STATUS_RAW, REGIME_RAW, SIDE_RAW, EXTRA = INDEX["status_raw"], INDEX["regime_raw"], INDEX["side_raw"], INDEX["extra"]
+AGENTS, MODELS, LOGS, FORECASTS = INDEX["agents"], INDEX["models"], INDEX["logs"], INDEX["forecasts"]
+NEW_LOGS: Final = INDEX["new_logs"]
+
+# Plain integers: operators of an IntFlag cost a microsecond each.
+NO_TIME, NAIVE_TIME, PLACEHOLDER, UNIT = int(Flag.NO_TIME), int(Flag.NAIVE_TIME), int(Flag.PLACEHOLDER), int(Flag.UNIT)
+RANGE, COERCED, WRONG_TYPE = int(Flag.RANGE), int(Flag.COERCED), int(Flag.WRONG_TYPE)
+UNKNOWN_WORD: Final = int(Flag.UNKNOWN_WORD)
+
+NUMBERS: Final = frozenset({int, float})
+"""The types of a JSON number; bool is neither."""
+
+BLANK: Final[list[Any]] = [
+    0 if name in {"time_ns", "seq", "connection", "received_at_ns", "received_mono_ns", "flags"} else None for name in Packet._fields
+]
+"""The fields of a packet that carries nothing; copied for each message."""
+for _column in columns.PACKETS:
+    if _column.dtype == "float64":
+        BLANK[INDEX[_column.name]] = NAN
+BLANK[EXTRA], BLANK[RAW] = NOTHING, b""
+for _name in ("agents", "models", "logs", "forecasts", "new_logs"):
+    BLANK[INDEX[_name]] = ()
+
+
+class Slot(NamedTuple):
+    """Where a wire field goes: the Packet's field, whether it is a number, and the contract's range."""
+
+    at: int
+    number: bool
+    low: float
+    high: float
+
+
+Slots = Mapping[str, Slot]
+
+
+def slots(places: Mapping[str, str]) -> dict[str, Slot]:
+    """Wire key to column name, as slots."""
+    known = {column.name: column for column in columns.PACKETS}
+    return {key: Slot(INDEX[name], known[name].dtype == "float64", *bounds(known[name])) for key, name in places.items()}
+
+
+def bounds(column: columns.Column) -> tuple[float, float]:
+    """The contract's range of a column; infinite where it has none."""
+    return -math.inf if column.low is None else column.low, math.inf if column.high is None else column.high
+
+
+def number(value: Any) -> tuple[float | None, int]:
+    """A wire value as a float, and what was odd about it; None where it is no finite number."""
+    if type(value) is int or type(value) is float:
+        found = float(value)
+        return found, 0 if found == value else COERCED  # an integer beyond 2^53 is rounded
+    if type(value) is str and "_" not in value:
+        try:
+            found = float(value)
+        except ValueError:
+            return None, WRONG_TYPE
+        return (found if math.isfinite(found) else None), COERCED
+    return None, WRONG_TYPE
+
+
+def keep(residue: dict[str, Any], path: str, key: str, value: Any) -> None:
+    """Put aside what has no column, under its section; section "" is the body itself."""
+    (residue.setdefault(path, {}) if path else residue)[key] = value

@@ -1,0 +1,274 @@
+"""A recording's folder: its layout, its lock, sealed lines, writes that survive a power cut. It knows nothing of packets.
+
+    <session_id>/
+      session.json      what was recorded, and how (Session); sealed
+      MANIFEST.jsonl    a sealed line per segment file, per finished group of them, and at the end (see `manifest`)
+      packets/ …        the tables, as Parquet (see `segments`)
+      _journal/         what is not in the tables yet (see `journal`)
+      _staging/         files that are not finished
+      marks.jsonl       a sealed line per mark that was set beside the data
+      .lock             held by the one process that writes
+
+A sealed line is a JSON object whose last field is the CRC32C of all before it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+import google_crc32c
+
+from ccwatch.errors import CorruptRecording, ProtocolError, RecordingBusy, RecordingError, RecordingNotFound, UnsupportedFormat
+from ccwatch.protocol import codec
+
+FORMAT: Final = "ccwatch-recording"
+VERSION: Final = 1
+"""Raised when an older ccwatch would read a recording wrongly; further fields, columns and lines need no other version."""
+
+SESSION: Final = "session.json"
+MANIFEST: Final = "MANIFEST.jsonl"
+MARKS: Final = "marks.jsonl"
+JOURNAL: Final = "_journal"
+STAGING: Final = "_staging"
+LOCK: Final = ".lock"
+LOCK_PATIENCE_S: Final = 0.2
+"""A reader that asks whether a recording is being written holds the lock for an instant."""
+
+_SEAL: Final = b',"crc32c":"'
+
+
+@dataclass(frozen=True)
+class Session:
+    """What session.json says: written once, before the first packet.
+
+    Attributes:
+        session: the session's id, which is also its folder's first name.
+        url: where the stream came from, without secrets.
+        origin: "live", "synthetic" or "replay".
+        tags: the user's own words.
+        server_tz: IANA zone in which timestamps without an offset were read.
+        fsync: the fsync policy.
+        raw: which raw messages are kept.
+        wall_ns: the wall clock at the start, ns since 1970 UTC.
+        mono_ns: the monotonic clock at the same instant.
+        boot_id: the boot that the monotonic clock belongs to; "" where the system does not say.
+        nonce: 16 hex digits that mark the frames of this session's journal.
+        writer: the version of ccwatch that wrote it.
+    """
+
+    session: str
+    url: str
+    origin: str
+    tags: tuple[str, ...]
+    server_tz: str
+    fsync: str
+    raw: str
+    wall_ns: int
+    mono_ns: int
+    boot_id: str
+    nonce: str
+    writer: str
+
+    def write(self, folder: Path) -> None:
+        """Write session.json, for good."""
+        fields = asdict(self) | {"tags": list(self.tags)}
+        write_durably(folder / SESSION, seal({"format": FORMAT, "version": VERSION, **fields}) + b"\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read session.json.
+
+        Raises:
+            RecordingNotFound: there is none.
+            CorruptRecording: it fails its checksum.
+            UnsupportedFormat: a newer ccwatch wrote it, or it is something else.
+        """
+        path = folder / SESSION
+        try:
+            line = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise RecordingNotFound(f"{folder} holds no recording: there is no {SESSION} in it") from None
+        try:
+            found = unseal(line)
+        except ValueError as error:
+            raise CorruptRecording(f"{path}, bytes 0 to {len(line)}: {error}") from None
+        if found.get("format") != FORMAT:
+            raise UnsupportedFormat(f"{path} is not ccwatch's: expected format {FORMAT!r}, got {found.get('format')!r}")
+        if found["version"] > VERSION:
+            raise UnsupportedFormat(f"{path} has format version {found['version']}; this ccwatch reads up to {VERSION}: update it")
+        return cls(**{name: found[name] for name in cls.__dataclass_fields__ if name != "tags"}, tags=tuple(found["tags"]))
+
+
+def new_session_path(root: Path, name: str, now: datetime) -> Path:
+    """A folder for a new session below `root` that does not exist yet, such as 20260102T143000Z-localhost-3000-9f3a."""
+    stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub(r"^\w+://", "", name)).strip("-.")[:40] or "session"
+    while (path := root / f"{stamp}-{plain}-{secrets.token_hex(2)}").exists():
+        pass
+    return path
+
+
+def boot_id() -> str:
+    """What tells this boot of the machine from any other; "" where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+# ── sealed lines ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def crc32c(data: bytes) -> int:
+    """CRC32C (Castagnoli) of `data`."""
+    return int(google_crc32c.value(data))
+
+
+def seal(value: Mapping[str, Any]) -> bytes:
+    """A JSON object with its checksum as the last field, on one line. `value` must not be empty."""
+    body = codec.dumps(value)
+    return b'%s%s%08x"}' % (body[:-1], _SEAL, crc32c(body))
+
+
+def unseal(line: bytes) -> dict[str, Any]:
+    """The object of a sealed line.
+
+    Raises:
+        ValueError: it fails its checksum.
+    """
+    head, mark, tail = line.rstrip(b"\n").rpartition(_SEAL)
+    body = head + b"}"
+    if not mark or tail != b'%08x"}' % crc32c(body):
+        raise ValueError("checksum does not match")
+    try:
+        found = codec.loads(body)
+    except ProtocolError as error:
+        raise ValueError(str(error)) from None
+    return dict(found)
+
+
+def sealed_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
+    """Offset, length and object of each sealed line of a file; None for one that fails its checksum. No file, no lines."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    offset = 0
+    for line in data.splitlines(keepends=True):
+        try:
+            yield offset, len(line), unseal(line)
+        except ValueError:
+            yield offset, len(line), None
+        offset += len(line)
+
+
+# ── writes that survive a power cut ────────────────────────────────────────────────────────────────────────────────────
+
+datasync: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+"""Bytes of a file to the disk; macOS has no fdatasync."""
+
+
+def sync_file(path: Path) -> None:
+    """Bring a finished file to the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Bring a folder's entries to the disk, so that files that were made or renamed in it stay."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """A whole file or none of it, on the disk when this returns."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def append_durably(path: Path, data: bytes) -> None:
+    """Add to a file's end, on the disk when this returns; after a torn line, on a line of its own."""
+    is_new = not path.exists()
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)
+
+
+# ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class WriterLock:
+    """The right to write a recording: one process, until it ends or releases it. The file itself stays."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            RecordingBusy: another recorder holds it.
+            RecordingError: this system has no such locks.
+        """
+        self._handle: int | None = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while not _try_lock(self._handle, shared=False):
+            if time.monotonic() > deadline:
+                self.release()
+                raise RecordingBusy(f"{folder} is being written by another recorder")
+            time.sleep(0.01)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a process holds the lock now; never creates the lock file."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(handle, shared=True)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, *, shared: bool) -> bool:
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none, and reads recordings all the same
+    except ImportError:
+        if shared:
+            return True
+        raise RecordingError("recording needs file locks, which this system does not have; recordings can be read") from None
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,310 @@
+"""The journal: packets and events on the disk while they arrive, so that a kill or a power cut loses next to nothing.
+
+A file is a run of frames, a frame a run of entries. Each record packs and unpacks itself here, side by side. The journal knows
+bytes, numbers and checksums, but neither threads nor Parquet.
+
+A frame: "CCJ1", the session's nonce (8 bytes), sizes of the payload as stored and as unpacked, count of entries, number of the
+first entry, seq of the first packet (0: it holds events only), CRC32C over all of that and the payload; then the payload, zstd
+level 1. All integers are little-endian. The nonce keeps bytes of a message from passing as a frame.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import google_crc32c
+import pyarrow as pa
+
+from ccwatch.errors import DecodeError
+from ccwatch.protocol import codec
+from ccwatch.protocol.messages import Event, EventKind, Instant, Packet
+from ccwatch.recording.folder import datasync, sync_folder
+
+FRAME_ENTRIES: Final = 1024
+"""Most entries of one frame."""
+FRAME_BYTES: Final = 4 << 20
+"""A frame takes no further entry once it holds this much, so that reading one needs little memory."""
+SUFFIX: Final = ".ccj"
+
+_MAGIC: Final = b"CCJ1"
+_HEADER: Final = struct.Struct("<4s8sIIIQQ")
+_CRC: Final = struct.Struct("<I")
+_PREFIX: Final = _HEADER.size + _CRC.size
+_SEARCH: Final = 1 << 20
+_ZSTD: Final = pa.Codec("zstd", compression_level=1)
+
+
+# ── entries ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ENTRY: Final = struct.Struct("<IB")  # length of the entry with this head, and which record it is
+_PACKET, _EVENT = 1, 2
+_PACKET_FIELDS: Final = struct.Struct("<qQiqqIBII")
+_EVENT_FIELDS: Final = struct.Struct("<qQiqqBII")
+_NO_RAW: Final = 1
+"""The packet came without its raw message; what is stored was rebuilt from its fields."""
+
+
+def pack_packet(packet: Packet) -> bytes:
+    """A packet as an entry: its raw message, and what that alone does not tell."""
+    raw, no_raw = (packet.raw, 0) if packet.raw else (codec.encode(packet), _NO_RAW)
+    new = _places(packet)
+    fields = _PACKET_FIELDS.pack(
+        packet.time_ns,
+        packet.seq,
+        packet.connection,
+        packet.received_at_ns,
+        packet.received_mono_ns,
+        packet.flags,
+        no_raw,
+        len(new),
+        len(raw),
+    )
+    return _entry(_PACKET, fields, struct.pack(f"<{len(new)}I", *new), raw)
+
+
+def unpack_packet(body: bytes, server_tz: str) -> Packet | Event:
+    """The packet of an entry; a MALFORMED event where this ccwatch cannot read the message any more."""
+    time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, new_count, raw_size = _PACKET_FIELDS.unpack_from(body)
+    start = _PACKET_FIELDS.size + 4 * new_count
+    raw = body[start : start + raw_size]
+    try:
+        packet = codec.decode(raw, seq=seq, connection=connection, now=Instant(received_ns, mono_ns), server_tz=server_tz)
+    except DecodeError as error:
+        detail = f"bytes={len(raw)} {error.reason}"
+        return Event(time_ns, seq, EventKind.MALFORMED, detail, connection, received_ns, mono_ns, raw)
+    new = tuple([packet.logs[i] for i in struct.unpack_from(f"<{new_count}I", body, _PACKET_FIELDS.size)])
+    return packet._replace(time_ns=time_ns, flags=flags, new_logs=new, raw=b"" if no_raw else raw)
+
+
+def pack_event(event: Event) -> bytes:
+    """An event as an entry."""
+    kind, detail = event.kind.encode(), event.detail.encode("utf-8", "backslashreplace")
+    fields = _EVENT_FIELDS.pack(
+        event.time_ns,
+        event.seq,
+        event.connection,
+        event.received_at_ns,
+        event.received_mono_ns,
+        len(kind),
+        len(detail),
+        len(event.raw),
+    )
+    return _entry(_EVENT, fields, kind, detail, event.raw)
+
+
+def unpack_event(body: bytes) -> Event:
+    """The event of an entry."""
+    time_ns, seq, connection, received_ns, mono_ns, kind_size, detail_size, raw_size = _EVENT_FIELDS.unpack_from(body)
+    detail_at = _EVENT_FIELDS.size + kind_size
+    raw_at = detail_at + detail_size
+    kind, detail = body[_EVENT_FIELDS.size : detail_at].decode(), body[detail_at:raw_at].decode()
+    return Event(time_ns, seq, event_kind(kind), detail, connection, received_ns, mono_ns, body[raw_at : raw_at + raw_size])
+
+
+def event_kind(word: str) -> str:
+    """The kind of an event as the enum's member, where it has one."""
+    return _KINDS.get(word, word)
+
+
+_KINDS: Final[dict[str, str]] = {kind.value: kind for kind in EventKind}
+
+
+def _entry(record: int, *parts: bytes) -> bytes:
+    return b"".join((_ENTRY.pack(_ENTRY.size + sum(map(len, parts)), record), *parts))
+
+
+def _places(packet: Packet) -> list[int]:
+    """Where the new lines stand among all lines of the message: they are some of them, in their order."""
+    places = []
+    at = 0
+    for line in packet.new_logs:
+        at = packet.logs.index(line, at)
+        places.append(at)
+        at += 1
+    return places
+
+
+# ── frames ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Frame(NamedTuple):
+    """One good frame of a file, from byte `offset` up to `end`."""
+
+    offset: int
+    end: int
+    first_entry: int
+    entries: int
+    payload: bytes
+    """As unpacked."""
+
+    def items(self, server_tz: str) -> Iterator[tuple[int, Packet | Event]]:
+        """Number and item of each entry; a record of a newer ccwatch is passed over."""
+        at = 0
+        for number in range(self.first_entry, self.first_entry + self.entries):
+            size, record = _ENTRY.unpack_from(self.payload, at)
+            body = self.payload[at + _ENTRY.size : at + size]
+            at += size
+            if record == _PACKET:
+                yield number, unpack_packet(body, server_tz)
+            elif record == _EVENT:
+                yield number, unpack_event(body)
+
+
+class Hole(NamedTuple):
+    """Bytes of a file that are no good frame; `is_tail` where no good frame follows, as after a kill."""
+
+    offset: int
+    end: int
+    is_tail: bool
+
+
+def pack_frame(entries: Sequence[bytes], *, nonce: bytes, first_entry: int, first_seq: int) -> bytes:
+    """Entries as one frame."""
+    payload = b"".join(entries)
+    stored = _ZSTD.compress(payload, asbytes=True)
+    header = _HEADER.pack(_MAGIC, nonce, len(stored), len(payload), len(entries), first_entry, first_seq)
+    crc = google_crc32c.extend(google_crc32c.value(header), stored)
+    return b"".join((header, _CRC.pack(crc), stored))
+
+
+def read_frames(path: Path, nonce: bytes, start: int = 0) -> Iterator[Frame | Hole]:
+    """Good frames and holes of a file from byte `start` on, in order, one in memory at a time. Reading never writes."""
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        at = start
+        while at < size:
+            frame = _read_frame(file, at, size, nonce)
+            if frame is None:
+                found = _next_frame(file, at + 1, size, nonce)
+                yield Hole(at, size if found is None else found.offset, found is None)
+                if found is None:
+                    return
+                frame = found
+            yield frame
+            at = frame.end
+
+
+def _read_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:
+    prefix = _read_at(file, at, _PREFIX)
+    if len(prefix) < _PREFIX:
+        return None
+    header = prefix[: _HEADER.size]
+    magic, owner, stored_size, payload_size, count, first_entry, _ = _HEADER.unpack(header)
+    end = at + _PREFIX + stored_size
+    if magic != _MAGIC or owner != nonce or end > size:
+        return None
+    stored = _read_at(file, at + _PREFIX, stored_size)
+    if google_crc32c.extend(google_crc32c.value(header), stored) != _CRC.unpack_from(prefix, _HEADER.size)[0]:
+        return None
+    return Frame(at, end, first_entry, count, _ZSTD.decompress(stored, payload_size, asbytes=True))
+
+
+def _next_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:
+    """The first good frame that begins at `at` or later."""
+    mark = _MAGIC + nonce
+    while at < size:
+        block = _read_at(file, at, _SEARCH)
+        found = block.find(mark)
+        while found >= 0:
+            frame = _read_frame(file, at + found, size, nonce)
+            if frame is not None:
+                return frame
+            found = block.find(mark, found + 1)
+        if len(block) <= len(mark):
+            return None
+        at += len(block) - len(mark) + 1
+    return None
+
+
+def _read_at(file: FileIO, at: int, size: int) -> bytes:
+    file.seek(at)
+    return file.read(size) or b""
+
+
+# ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def journal_files(folder: Path) -> list[Path]:
+    """The journal's files, oldest first."""
+    return sorted((path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit()), key=lambda path: int(path.stem))
+
+
+class JournalWriter:
+    """Appends frames to the journal's newest file. `append`, `roll` and `close` belong to one thread, `sync` may be another's."""
+
+    def __init__(self, folder: Path, nonce: bytes) -> None:
+        """Begin a new file after those that exist."""
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        self._nonce = nonce
+        # Serialises fdatasync with the closing of the file that it works on: a closed number may be another file by then.
+        self._file_lock = threading.Lock()
+        self._handle = -1
+        self.size = 0
+        self._number = max((int(path.stem) for path in journal_files(folder)), default=0)
+        self._open_next()
+
+    @property
+    def path(self) -> Path:
+        """The file that is written now."""
+        return self._folder / f"{self._number:06d}{SUFFIX}"
+
+    def append(self, entries: Sequence[bytes], *, first_entry: int, first_seq: int) -> int:
+        """Write one frame with one write; how many bytes it took.
+
+        Raises:
+            OSError: it could not be written whole. The file ends with the last good frame then.
+        """
+        frame = pack_frame(entries, nonce=self._nonce, first_entry=first_entry, first_seq=first_seq)
+        try:
+            written = os.write(self._handle, frame)
+            if written < len(frame):  # a full disk takes what fits; the next write says why
+                written += os.write(self._handle, frame[written:])
+        except OSError:
+            self._cut_torn_tail()
+            raise
+        if written < len(frame):
+            self._cut_torn_tail()
+            raise OSError(f"{self.path}: {written} of {len(frame)} bytes were written")
+        self.size += len(frame)
+        return len(frame)
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk (what older files hold is there: `roll` saw to it)."""
+        with self._file_lock:
+            if self._handle >= 0:
+                datasync(self._handle)
+
+    def roll(self) -> None:
+        """Close the file, durably, and go on in a new one."""
+        self.close()
+        self._open_next()
+
+    def close(self) -> None:
+        """Close the file, durably."""
+        with self._file_lock:
+            handle, self._handle = self._handle, -1
+            if handle >= 0:
+                try:
+                    datasync(handle)
+                finally:
+                    os.close(handle)
+
+    def _open_next(self) -> None:
+        self._number += 1
+        self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self.size = 0
+        sync_folder(self._folder)
+
+    def _cut_torn_tail(self) -> None:
+        try:
+            os.ftruncate(self._handle, self.size)
+        except OSError:
+            # Then the torn bytes stay, as a hole that readers pass over; what follows goes into a file of its own.
+            self.roll()

@@ -1,0 +1,149 @@
+"""Segment files back to packets and events, in their order, one row group in memory at a time.
+
+A packet whose message `frames` keeps is decoded from it; any other is made from the rows of the tables (see `segments`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+
+from ccwatch.protocol import codec
+from ccwatch.protocol.columns import PACKETS, Column
+from ccwatch.protocol.messages import (
+    NAN,
+    NOTHING,
+    SEEN_BEFORE,
+    AgentMetric,
+    Event,
+    ForecastPoint,
+    Instant,
+    LogLine,
+    ModelMetric,
+    Packet,
+)
+from ccwatch.recording import segments
+from ccwatch.recording.journal import event_kind
+from ccwatch.recording.manifest import Group, Segment
+from ccwatch.recording.segments import STORED, Numbered
+
+Row = dict[str, Any]
+
+
+def items(folder: Path, group: Group, server_tz: str, after: int = 0) -> Iterator[Numbered]:
+    """Number and item of each entry of a group, beyond entry `after`.
+
+    Raises:
+        CorruptRecording: bytes that are needed fail their checksum.
+    """
+    raws = _Cursor(_rows(folder, group.files["frames"], ("why", "raw", "entry")))
+    parts = {table: _Cursor(_rows(folder, group.files[table])) for table in ("agents", "models", "logs", "forecasts")}
+    packets = _rows(folder, group.files["packets"])
+    events = _rows(folder, group.files["events"])
+    before: Packet | None = None
+    for row in heapq.merge(packets, events, key=itemgetter("entry")):
+        entry = row["entry"]
+        kept = raws.take(entry)
+        raw = kept[0]["raw"] if kept else None
+        if "flags" not in row:
+            if entry > after:
+                yield entry, _event(row, raw)
+            continue
+        before = _packet(row, {table: cursor.take(entry) for table, cursor in parts.items()}, raw, before, server_tz)
+        if entry > after:
+            yield entry, before
+
+
+def _event(row: Row, raw: bytes | None) -> Event:
+    fields = {name: row[name] for name in Event._fields if name != "raw"}
+    fields["kind"] = event_kind(fields["kind"])
+    return Event(**fields, raw=raw or b"")
+
+
+def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Packet | None, server_tz: str) -> Packet:
+    new_logs = tuple([LogLine(r["level"], r["message"], r["log_time_ns"], r["log_time_raw"]) for r in found["logs"]])
+    if raw is None:
+        packet = _from_rows(row, found, new_logs, before)
+    else:
+        now = Instant(row["received_at_ns"], row["received_mono_ns"])
+        packet = codec.decode(raw, seq=row["seq"], connection=row["connection"], now=now, server_tz=server_tz)
+        packet = packet._replace(time_ns=row["time_ns"], flags=row["flags"], new_logs=new_logs)
+    if row["raw_from"] == "none":
+        return packet._replace(raw=b"")
+    return packet._replace(raw=codec.encode(packet)) if row["raw_from"] == "fields" else packet
+
+
+def _from_rows(row: Row, found: dict[str, list[Row]], new_logs: tuple[LogLine, ...], before: Packet | None) -> Packet:
+    """A packet of which no message was kept."""
+    extra = row["extra"]
+    lines = () if before is None else before.logs
+    logs = lines[len(lines) - row["logs_kept"] :] + new_logs
+    if row["flags"] & SEEN_BEFORE and before is not None:
+        agents, models, forecasts = before.agents, before.models, before.forecasts
+    else:
+        agents = tuple([AgentMetric(*[r[name] for name in AgentMetric._fields]) for r in found["agents"]])
+        models = tuple([ModelMetric(*[r[name] for name in ModelMetric._fields]) for r in found["models"]])
+        forecasts = tuple([ForecastPoint(*[r[name] for name in ForecastPoint._fields]) for r in found["forecasts"]])
+    fields = {column.field: row[column.field] for column in PACKETS}
+    fields["extra"] = NOTHING if extra is None else MappingProxyType(codec.loads(extra.encode()))
+    return Packet(**fields, agents=agents, models=models, logs=logs, forecasts=forecasts, new_logs=new_logs, raw=b"")
+
+
+class _Cursor:
+    """Rows of a table, in order of entry, taken entry by entry."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def take(self, entry: int) -> list[Row]:
+        """The rows of this entry; those of earlier ones are passed over."""
+        found = []
+        while self._next is not None and self._next["entry"] <= entry:
+            if self._next["entry"] == entry:
+                found.append(self._next)
+            self._next = next(self._rows, None)
+        return found
+
+
+def _rows(folder: Path, segment: Segment, names: Sequence[str] | None = None) -> Iterator[Row]:
+    """Rows of a segment by field name, one row group in memory at a time."""
+    path = folder / segment.path
+    columns = [c for c in STORED.get(segment.table, ()) if names is None or c.name in names]
+    wanted = list(names) if names is not None else [c.name for c in columns]
+    segments.check_footer(path, segment.footer_crc)
+    if not segment.rows:
+        return
+    for group in range(pq.read_metadata(path).num_row_groups):
+        table = segments.read(path, wanted, segment.chunks, group)
+        series = {c.field: _listed(table[c.name], c) for c in columns} or table.to_pydict()
+        for values in zip(*series.values(), strict=True):
+            yield dict(zip(series, values, strict=True))
+
+
+def _listed(array: Any, column: Column) -> list[Any]:
+    """One column as the values that a packet's fields have."""
+    if column.dtype == "time":
+        found: list[Any] = array.cast("int64").to_pylist()
+        return found
+    found = array.to_pylist()
+    make = _MAKERS.get(column.dtype)
+    if make is not None:
+        return [make(value) for value in found]
+    if column.words:
+        words: dict[Any, Any] = {str(word): word for word in column.words}
+        return [words.get(value, value) for value in found]
+    return found
+
+
+def _number(value: float) -> float:
+    return value if value == value else NAN  # noqa: PLR0124 - NaN is what does not equal itself; packets share one of them
+
+
+_MAKERS: Final[dict[str, Callable[[Any], Any]]] = {"float64": _number}

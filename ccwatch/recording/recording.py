@@ -1,0 +1,329 @@
+"""Recording: reads what a Recorder left, finished, killed or in progress; opening never writes.
+
+What is not in Parquet yet is laid over it in memory, made by the same code from the journal, so frames do not tell the
+difference. It knows no socket and no live buffer.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ccwatch import frames
+from ccwatch.errors import ConfigError, CorruptRecording
+from ccwatch.protocol.columns import TABLES
+from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
+from ccwatch.recording import compactor, manifest, rebuild, segments
+from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, is_being_written, seal, sealed_lines
+from ccwatch.recording.journal import journal_files
+from ccwatch.recording.overlay import ATTEMPTS, Overlay
+from ccwatch.recording.segments import Numbered
+from ccwatch.recording.verify import Verification, verify
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a recording holds.
+
+    Attributes:
+        path: its folder.
+        session: its id.
+        status: "open" while a recorder writes it, "finished", or "killed".
+        origin: "live", "synthetic" or "replay".
+        url: where the stream came from.
+        tags: the user's words.
+        start: time of the first packet, server's clock; None without packets.
+        end: time of the last one.
+        duration_s: seconds between them.
+        packets: count.
+        events: count.
+        symbols: in alphabetical order.
+        gaps: count of gap and drop events: of what is missing.
+        connections: count.
+        malformed: count of messages that could not be placed.
+        bytes: on the disk.
+        journal_bytes: of these, not in Parquet yet.
+        damaged: count of places that fail their checksum (see `verify`).
+    """
+
+    path: Path
+    session: str
+    status: str
+    origin: str
+    url: str
+    tags: tuple[str, ...]
+    start: datetime | None
+    end: datetime | None
+    duration_s: float
+    packets: int
+    events: int
+    symbols: tuple[str, ...]
+    gaps: int
+    connections: int
+    malformed: int
+    bytes: int
+    journal_bytes: int
+    damaged: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON can hold."""
+        plain = asdict(self) | {"path": str(self.path), "tags": list(self.tags), "symbols": list(self.symbols)}
+        return plain | {name: moment.isoformat() for name in ("start", "end") if (moment := plain[name]) is not None}
+
+
+class Mark(NamedTuple):
+    """A moment that someone marked, on the stream's own clock."""
+
+    time_ns: int
+    text: str
+
+    @property
+    def time(self) -> datetime:
+        """The moment, aware, UTC."""
+        return from_ns(self.time_ns)
+
+
+class Recording:
+    """One session on the disk. Every call reads what is there now, so a recording in progress grows from call to call."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a recording.
+
+        Args:
+            path: its folder.
+
+        Raises:
+            RecordingNotFound: there is none.
+            CorruptRecording: its session.json fails its checksum.
+            UnsupportedFormat: a newer ccwatch wrote it.
+        """
+        self.path = Path(path)
+        self._session = Session.read(self.path)
+        self._overlay = Overlay(self.path, self._session)
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.path}>"
+
+    def _repr_html_(self) -> str:
+        info = self.info()
+        rows = [
+            ("status", info.status + (" · SYNTHETIC" if info.origin == "synthetic" else "")),
+            ("from", info.url),
+            ("start", "" if info.start is None else f"{info.start:%Y-%m-%d %H:%M:%S} UTC"),
+            ("duration", str(timedelta(seconds=round(info.duration_s)))),
+            ("packets", f"{info.packets:,}"),
+            ("symbols", ", ".join(info.symbols)),
+            ("gaps", f"{info.gaps}"),
+            ("damaged", f"{info.damaged}"),
+            ("size", f"{info.bytes / 1e6:,.1f} MB"),
+            ("tags", ", ".join(info.tags)),
+        ]
+        cells = "".join(
+            f'<tr><th style="text-align:left">{name}</th><td style="text-align:left">{html.escape(value)}</td></tr>' for name, value in rows
+        )
+        return f"<table><caption>{html.escape(info.session)}</caption>{cells}</table>"
+
+    @property
+    def session(self) -> Session:
+        """What session.json says."""
+        return self._session
+
+    @property
+    def origin(self) -> str:
+        """Where the stream came from: "live", "synthetic" or "replay"."""
+        return self._session.origin
+
+    # ── its rows ──
+
+    def frame(
+        self,
+        columns: Sequence[str] | None = None,
+        last: frames.Last = None,
+        *,
+        clean: bool = True,
+        fill: bool = False,
+        symbol: str | None = None,
+    ) -> pd.DataFrame:
+        """The packets, as `Feed.frame` gives them; only the columns that are needed are read.
+
+        Args:
+            columns: names, text columns among them; None is all columns but the text.
+            last: so many rows, or a length of received time ("5min", timedelta).
+            clean: leave out repeats, replays and placeholders, and sort by time; False is every row in order of arrival.
+            fill: carry values forward per symbol, within a connection, at most 30 s.
+            symbol: only rows of this one.
+
+        Returns:
+            A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`.
+
+        Raises:
+            ConfigError: an unknown column, or a `last` that is neither.
+            CorruptRecording: bytes that are needed fail their checksum.
+        """
+        names = frames.resolve("packets", columns)
+        wanted = frames.needed(names, clean=clean, fill=fill, symbol=symbol)
+        stored = {"time", *wanted} | ({"received_at"} if last is not None else set())
+        table = self._overlay.table("packets", [c.name for c in TABLES["packets"] if c.name in stored])
+        if clean:
+            table = table.filter(pa.array((table["flags"].to_numpy() & np.uint32(UNCLEAN)) == 0))
+        if last is not None:
+            table = table.slice(frames.cut_last(_ns(table["received_at"]), last))
+        values = segments.values_of(table, [c for c in TABLES["packets"] if c.name in stored])
+        found = frames.tidy(frames.build("packets", values, wanted), clean=clean, fill=fill, symbol=symbol)
+        return found if list(found.columns) == names else found[names]
+
+    def agents(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
+        return self._long("agents", last)
+
+    def models(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
+        return self._long("models", last)
+
+    def logs(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per log line, each once: index time; seq, level, message, log_time."""
+        return self._long("logs", last)
+
+    def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per step of each forecast: index time; seq, step, p10, median, p90."""
+        return self._long("forecasts", last)
+
+    def events(self, last: frames.Last = None) -> pd.DataFrame:
+        """What happened to the stream: index time; seq, kind, detail."""
+        return self._long("events", last)
+
+    def packets(self) -> Iterator[Packet]:
+        """Every packet, flagged ones too, in order of arrival; as it was received, in bounded memory."""
+        return (item for item in self.items() if isinstance(item, Packet))
+
+    def items(self, after: int = 0) -> Iterator[Packet | Event]:
+        """Every packet and event in order of arrival, in bounded memory, up to where the recording stands when it ends.
+
+        Args:
+            after: begin beyond this entry of the recording.
+
+        Raises:
+            CorruptRecording: bytes that are needed fail their checksum.
+        """
+        return (item for _, item in self.numbered(after))
+
+    def numbered(self, after: int = 0) -> Iterator[Numbered]:
+        """As `items`, each with its number in the recording, from 1."""
+        last = after
+        for _ in range(ATTEMPTS):
+            try:
+                for last, item in self._numbered(last):  # noqa: B020 - the next attempt goes on where this one ended
+                    yield last, item
+            except FileNotFoundError:
+                continue  # a recorder has turned the journal's file into segments meanwhile
+            return
+        raise CorruptRecording(f"{self.path}: files vanish while they are read")
+
+    def _numbered(self, after: int) -> Iterator[Numbered]:
+        files = journal_files(self.path / JOURNAL)
+        found = manifest.read(self.path)
+        for group in found.groups:
+            if group.entries[1] > after:
+                yield from rebuild.items(self.path, group, self._session.server_tz, after)
+        tail = (numbered for path in files for numbered in compactor.journal_items(path, self._session))
+        yield from compactor.mended(tail, max(after, found.last_entry))
+
+    def _long(self, table: str, last: frames.Last) -> pd.DataFrame:
+        columns = TABLES[table]
+        names = [c.name for c in columns]
+        if last is None or isinstance(last, int):
+            rows = self._overlay.table(table, names)
+            if last is not None:
+                rows = rows.slice(frames.cut_last(np.zeros(rows.num_rows, dtype=np.int64), last))
+        elif table == "events":
+            rows = self._overlay.table(table, [*names, "received_at"])
+            rows = rows.slice(frames.cut_last(_ns(rows["received_at"]), last))
+        else:
+            rows, packets = self._overlay.tables({table: [*names, "entry"], "packets": ["received_at", "entry"]})
+            places = np.searchsorted(packets["entry"].to_numpy(), rows["entry"].to_numpy())
+            rows = rows.slice(frames.cut_last(_ns(packets["received_at"])[places], last))
+        return frames.build(table, segments.values_of(rows, columns))
+
+    # ── about it ──
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Moments that were marked, live or beside the data, in order of time."""
+        beside = [Mark(line["time_ns"], line["text"]) for _, _, line in sealed_lines(self.path / MARKS) if line is not None]
+        events = self._overlay.table("events", ["time", "kind", "detail"])
+        found = zip(_ns(events["time"]), events["kind"].to_pylist(), events["detail"].to_pylist(), strict=True)
+        return tuple(sorted([*beside, *(Mark(int(ns), text) for ns, kind, text in found if kind == EventKind.MARK)]))
+
+    def mark(self, time: datetime | pd.Timestamp, text: str) -> Mark:
+        """Mark a moment; kept beside the data, which stays as it is.
+
+        Args:
+            time: aware.
+            text: one line.
+
+        Raises:
+            ConfigError: a time without a zone.
+        """
+        if time.tzinfo is None:
+            raise ConfigError(f"{time!r} has no time zone")
+        mark = Mark(int(pd.Timestamp(time).as_unit("ns").value), text)
+        append_durably(self.path / MARKS, seal(mark._asdict()) + b"\n")
+        return mark
+
+    @property
+    def status(self) -> str:
+        """Open while a recorder writes it, finished, or killed: its recorder ended without finishing it."""
+        if is_being_written(self.path):
+            return "open"
+        return "finished" if manifest.read(self.path).is_finished else "killed"
+
+    def info(self) -> Info:
+        """What it holds."""
+        status = self.status
+        packets, events = self._overlay.tables({"packets": ["time", "connection", "symbol"], "events": ["kind"]})
+        times = _ns(packets["time"])
+        start, end = (from_ns(int(times.min())), from_ns(int(times.max()))) if len(times) else (None, None)
+        kinds = [str(kind) for kind in events["kind"].to_pylist()]
+        sizes = {path: path.stat().st_size for path in self.path.rglob("*") if path.is_file()}
+        found = self._overlay.look()
+        return Info(
+            path=self.path,
+            session=self._session.session,
+            status=status,
+            origin=self._session.origin,
+            url=self._session.url,
+            tags=self._session.tags,
+            start=start,
+            end=end,
+            duration_s=(end - start).total_seconds() if start is not None and end is not None else 0.0,
+            packets=len(times),
+            events=len(kinds),
+            symbols=tuple(sorted(word for word in packets["symbol"].unique().to_pylist() if word is not None)),
+            gaps=kinds.count(EventKind.GAP) + kinds.count(EventKind.DROP) + len(found.missing()),
+            connections=len(packets["connection"].unique()),
+            malformed=kinds.count(EventKind.MALFORMED),
+            bytes=sum(sizes.values()),
+            journal_bytes=sum(size for path, size in sizes.items() if path.parent.name == JOURNAL),
+            damaged=len(found.damaged) + len(found.missing()) + self._overlay.holes,
+        )
+
+    def verify(self, deep: bool = False, *, on_progress: Callable[[str], None] | None = None) -> Verification:
+        """Compare checksums.
+
+        Args:
+            deep: of every byte; otherwise of the journal, the manifest and the footers of the segments.
+            on_progress: told each file before it is read.
+        """
+        return verify(self.path, self._session, deep=deep, on_progress=on_progress)
+
+
+def _ns(array: Any) -> Any:
+    return array.cast(pa.int64()).to_numpy()

@@ -1,0 +1,119 @@
+"""Replay: a recording as a Source, in its own time or as fast as it is taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, Literal
+
+import pandas as pd
+
+from ccwatch.errors import ConfigError
+from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Instant, Item, Packet, StateChange
+from ccwatch.recording.recording import Recording
+from ccwatch.source import Sink, Stop
+
+BATCH: Final = 256
+"""Items handed over at once where nothing has to be waited for."""
+_STATES: Final = {
+    EventKind.CONNECT: ConnectionState.OPEN,
+    EventKind.DISCONNECT: ConnectionState.DISCONNECTED,
+    EventKind.STALE: ConnectionState.STALE,
+}
+
+Moment = str | datetime | pd.Timestamp | None
+
+
+class ReplaySource:
+    """A recorded stream: its packets and events as they were received, with the numbers, flags and clocks that they had."""
+
+    def __init__(self, recording: Recording, *, speed: float | Literal["max"] = 1.0, start: Moment = None, end: Moment = None) -> None:
+        """A replay that has not started; each call of `stream` plays it from its beginning.
+
+        Args:
+            recording: what to play.
+            speed: how many times as fast as it was received; "max" does not wait.
+            start: first moment on the server's clock; text without a zone is UTC. None is the recording's start.
+            end: last moment, included.
+
+        Raises:
+            ConfigError: a speed that is none, or a datetime without a zone.
+        """
+        is_number = isinstance(speed, int | float) and not isinstance(speed, bool)
+        if not (speed == "max" or (is_number and 0 < float(speed) < float("inf"))):
+            raise ConfigError(f"speed: expected a number above 0 or 'max', got {speed!r}")
+        self.recording = recording
+        self.speed = speed
+        self._start_ns = moment_ns(start)
+        self._end_ns = moment_ns(end)
+
+    def __repr__(self) -> str:
+        return f"<ReplaySource {self.recording.path} speed={self.speed}>"
+
+    @property
+    def origin(self) -> str:
+        """The recording's own: replaying makes nothing real."""
+        return self.recording.origin
+
+    def stream(self, sink: Sink, stop: Stop, /) -> None:
+        """Deliver to `sink` until the recording ends or `stop` is set."""
+        waiting: list[Item] = []
+        begin: tuple[float, int] | None = None
+        is_open = False
+        for item in self._items():
+            if self.speed != "max":
+                if begin is None:
+                    begin = time.monotonic(), item.received_mono_ns
+                due = begin[0] + (item.received_mono_ns - begin[1]) / 1e9 / float(self.speed)  # absolute: delays do not add up
+                if due > time.monotonic() and waiting:
+                    sink.receive(waiting)
+                    waiting = []
+                while (left := due - time.monotonic()) > 0:
+                    if stop.wait(left):
+                        return
+            if not is_open and isinstance(item, Packet):  # a replay that starts in mid-connection
+                waiting.append(StateChange(ConnectionState.OPEN, _instant(item)))
+            is_open = is_open or isinstance(item, Packet)
+            waiting.append(item)
+            if isinstance(item, Event) and item.kind in _STATES:
+                state = _STATES[EventKind(item.kind)]
+                is_open = state is ConnectionState.OPEN
+                waiting.append(StateChange(state, _instant(item)))
+            if len(waiting) >= BATCH:
+                sink.receive(waiting)
+                waiting = []
+            if stop.is_set():
+                return
+        if waiting:
+            sink.receive(waiting)
+
+    def _items(self) -> Iterator[Packet | Event]:
+        for item in self.recording.items():
+            if (self._start_ns is None or item.time_ns >= self._start_ns) and (self._end_ns is None or item.time_ns <= self._end_ns):
+                yield item
+
+
+def moment_ns(moment: Moment) -> int | None:
+    """A moment as ns since 1970 UTC; text without a zone is UTC.
+
+    Raises:
+        ConfigError: not a moment, or a datetime without a zone.
+    """
+    if moment is None:
+        return None
+    try:
+        found = pd.Timestamp(moment)
+    except (ValueError, TypeError):
+        raise ConfigError(f"{moment!r} is not a moment; expected for example '2026-01-02T14:30:00Z'") from None
+    if pd.isna(found):
+        raise ConfigError(f"{moment!r} is not a moment")
+    if found.tzinfo is None:
+        if not isinstance(moment, str):
+            raise ConfigError(f"{moment!r} has no time zone")
+        found = found.tz_localize("UTC")
+    return int(found.as_unit("ns").value)
+
+
+def _instant(item: Packet | Event) -> Instant:
+    return Instant(item.received_at_ns, item.received_mono_ns)

@@ -1,0 +1,349 @@
+"""The tables of a recording as Arrow and Parquet: pinned schemas, encodings, items to tables, checked reading.
+
+The public columns are those of `protocol.columns`, with an integer `x_us` beside each timestamp `x` (several engines cannot
+subtract timestamps). A few more, at the end of each table, let `rebuild` make the packets again:
+
+    entry      every table: the recording's own number of the packet or event that the row came from, from 1
+    logs_kept  packets: how many lines at the end of the list before begin this list, -1 where `frames` has to tell
+    raw_from   packets: where the raw message is: "frames", "fields" (encoding the packet gives it) or "none"
+
+Frames on the screen and files on the disk are made from the same Arrow tables, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ccwatch import frames
+from ccwatch.errors import CcwatchError, CorruptRecording
+from ccwatch.protocol import codec
+from ccwatch.protocol.columns import TABLES, Column
+from ccwatch.protocol.messages import SEEN_BEFORE, Event, LogLine, Packet
+from ccwatch.recording.folder import crc32c
+
+Item = Packet | Event
+Numbered = tuple[int, Item]
+
+FRAMES: Final = "frames"
+ALL_TABLES: Final = (*TABLES, FRAMES)
+ENTRY: Final = Column("entry", "uint64", "", "", "the recording's own number of the packet or event, from 1")
+_RECEIVED: Final = tuple(c for c in TABLES["packets"] if c.name in {"received_at", "received_mono_ns", "connection"})
+_INTERNAL: Final[dict[str, tuple[Column, ...]]] = {
+    "packets": (
+        Column("logs_kept", "int32", "", "", "lines at the end of the list before that begin this list; -1: see frames"),
+        Column("raw_from", "category", "", "", "where the raw message is", words=("frames", "fields", "none")),
+        ENTRY,
+    ),
+    "agents": (ENTRY,),
+    "models": (ENTRY,),
+    "logs": (Column("log_time_raw", "text", "", "", "the line's own time, as it came"), ENTRY),
+    "forecasts": (ENTRY,),
+    "events": (*_RECEIVED, ENTRY),
+    FRAMES: (),
+}
+STORED: Final[dict[str, tuple[Column, ...]]] = {table: (*columns, *_INTERNAL[table]) for table, columns in TABLES.items()}
+"""The columns of each table on the disk, without the `x_us` ones and without `frames`."""
+
+_ARROW: Final[dict[str, Any]] = {
+    "time": pa.timestamp("ns", "UTC"),
+    "uint64": pa.uint64(),
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "uint32": pa.uint32(),
+    "float64": pa.float64(),
+    "category": pa.dictionary(pa.int32(), pa.string()),
+    "text": pa.string(),
+}
+_FRAMES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("seq", pa.uint64(), nullable=False),
+        pa.field("why", _ARROW["category"]),
+        pa.field("raw", pa.binary(), nullable=False),
+        pa.field("entry", pa.uint64(), nullable=False),
+    ]
+)
+_NULLABLE: Final = frozenset({"category", "text"})
+
+
+def _schema(table: str) -> Any:
+    fields = []
+    for column in STORED[table]:
+        may_miss = column.dtype in _NULLABLE or column.name == "log_time"
+        fields.append(pa.field(column.name, _ARROW[column.dtype], nullable=may_miss))
+        if column.dtype == "time":
+            fields.append(pa.field(f"{column.name}_us", pa.int64(), nullable=may_miss))
+    return pa.schema(fields)
+
+
+SCHEMAS: Final[dict[str, Any]] = {**{table: _schema(table) for table in TABLES}, FRAMES: _FRAMES_SCHEMA}
+"""One schema per table, for every file of every session of this format."""
+
+# Measured: full-mantissa doubles shrink most when their bytes are split, noisy ones with few digits by zstd alone, and values
+# of two decimals as a dictionary, like text.
+_SPLIT: Final = frozenset({"velocity", "acceleration", "alpha"})
+_PLAIN: Final = frozenset({"latency_ms", "nav", "success_rate", "raw"})
+
+
+def _encodings(table: str) -> tuple[list[str], dict[str, str]]:
+    """The columns kept as dictionaries, and the encoding of each of the others."""
+    dictionaries, encodings = [], {}
+    for field in SCHEMAS[table]:
+        if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
+            encodings[field.name] = "DELTA_BINARY_PACKED"
+        elif field.name in _SPLIT:
+            encodings[field.name] = "BYTE_STREAM_SPLIT"
+        elif field.name in _PLAIN:
+            encodings[field.name] = "PLAIN"
+        else:
+            dictionaries.append(field.name)
+    return dictionaries, encodings
+
+
+# ── items to tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tables_of(batch: Sequence[Numbered], *, raw: str | None = None) -> dict[str, Any]:
+    """Numbered items as Arrow tables, by name of the table.
+
+    Args:
+        batch: entry and item, in order.
+        raw: which raw messages `frames` keeps: "auto" what could not be rebuilt byte for byte, "always" all, "never" none but
+            malformed ones. None: no `frames` at all, and what serves rebuilding is left empty: for reading, not for keeping.
+    """
+    packets = [(entry, item) for entry, item in batch if isinstance(item, Packet)]
+    kept, raw_from, raws = _lists_and_raws(packets, raw) if raw is not None else ([-1] * len(packets), ["none"] * len(packets), [])
+    columns: dict[str, dict[str, Any]] = {"packets": frames.packet_columns([packet for _, packet in packets])}
+    columns["packets"] |= {"logs_kept": kept, "raw_from": raw_from, "entry": [entry for entry, _ in packets]}
+    for table in ("agents", "models", "logs", "forecasts"):
+        rows = [(*row, *more, entry) for entry, packet in packets for row, *more in _long_rows(table, packet)]
+        columns[table] = _columns(STORED[table], rows)
+    events = [(entry, item) for entry, item in batch if isinstance(item, Event)]
+    received = [c.field for c in _RECEIVED]
+    rows = [
+        (*row, *(getattr(event, field) for field in received), entry)
+        for entry, event in events
+        for row in frames.long_rows("events", event)
+    ]
+    columns["events"] = _columns(STORED["events"], rows)
+    found = {table: _table(table, columns[table]) for table in TABLES}
+    if raw is not None:
+        raws.extend((event.seq, event.kind, event.raw, entry) for entry, event in events if event.raw)
+        raws.sort(key=lambda row: row[3])
+        fields = [pa.array([row[i] for row in raws], field.type) for i, field in enumerate(_FRAMES_SCHEMA)]
+        found[FRAMES] = pa.Table.from_arrays(fields, schema=_FRAMES_SCHEMA)
+    return found
+
+
+def _long_rows(table: str, packet: Packet) -> Iterable[tuple[Any, ...]]:
+    """The rows of a packet in a long table, with what its internal columns need."""
+    rows = frames.long_rows(table, packet)
+    if table == "logs":
+        return [(row, line.log_time_raw) for row, line in zip(rows, packet.new_logs, strict=False)]
+    return [(row,) for row in rows]
+
+
+def _columns(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    return {column.field: [row[i] for row in rows] for i, column in enumerate(columns)}
+
+
+def _table(table: str, values: dict[str, Any]) -> Any:
+    arrays = []
+    for column in STORED[table]:
+        found = values[column.field]
+        if column.dtype == "time":
+            ns = pa.array(found, pa.int64())
+            arrays.append(ns.cast(_ARROW["time"]))
+            arrays.append(pa.array([None if value is None else value // 1000 for value in found], pa.int64()))
+        elif column.dtype == "category":
+            arrays.append(pa.array(found, pa.string()).dictionary_encode())
+        else:
+            arrays.append(pa.array(found, _ARROW[column.dtype]))
+    return pa.Table.from_arrays(arrays, schema=SCHEMAS[table])
+
+
+def _lists_and_raws(packets: Sequence[tuple[int, Packet]], raw: str) -> tuple[list[int], list[str], list[tuple[Any, ...]]]:
+    """For each packet `logs_kept` and `raw_from`, and the rows of `frames`.
+
+    The first packet of a batch follows none, so that reading can begin at any batch.
+    """
+    kept: list[int] = []
+    raw_from: list[str] = []
+    rows: list[tuple[Any, ...]] = []
+    before: Packet | None = None
+    for entry, packet in packets:
+        follows = _logs_kept(before, packet)
+        before = packet
+        source = "none"
+        if packet.raw and raw == "always":
+            source, follows = "frames", -1
+        elif packet.raw and raw == "auto":
+            source = "fields" if follows >= 0 and _rebuilds(packet) else "frames"
+            follows = follows if source == "fields" else -1
+        kept.append(follows)
+        raw_from.append(source)
+        if source == "frames":
+            rows.append((packet.seq, "kept", packet.raw, entry))
+        elif follows < 0:
+            rows.append((packet.seq, "lists", codec.encode(packet), entry))
+    return kept, raw_from, rows
+
+
+def _logs_kept(before: Packet | None, packet: Packet) -> int:
+    """How many lines at the end of the list before begin this one, so that the tables alone tell all lists; else -1."""
+    lines: tuple[LogLine, ...] = before.logs if before is not None else ()
+    if packet.flags & SEEN_BEFORE:  # the long tables have no rows of it: its lists must be those before
+        lists_before = () if before is None else (before.agents, before.models, before.forecasts, before.logs)
+        same = lists_before == (packet.agents, packet.models, packet.forecasts, packet.logs) and not packet.new_logs
+        return len(lines) if same else -1
+    count = len(packet.logs) - len(packet.new_logs)
+    follows = 0 <= count <= len(lines) and packet.logs == lines[len(lines) - count :] + packet.new_logs
+    return count if follows else -1
+
+
+def _rebuilds(packet: Packet) -> bool:
+    """Whether the packet's fields give its message byte for byte."""
+    try:
+        return codec.encode(packet) == packet.raw
+    except (CcwatchError, LookupError, TypeError, ValueError):
+        # Fields that no longer fit together, after a type changed in mid-stream, say: then the bytes are kept.
+        return False
+
+
+# ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def writer(path: Path, table: str) -> Any:
+    """A Parquet writer of one table's file."""
+    dictionaries, encodings = _encodings(table)
+    return pq.ParquetWriter(
+        path,
+        SCHEMAS[table],
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=dictionaries,
+        column_encoding=encodings,
+        dictionary_pagesize_limit=8 << 20,
+        write_page_checksum=True,
+        write_page_index=True,
+    )
+
+
+def footer_crc(path: Path) -> int:
+    """CRC32C of a Parquet file's footer.
+
+    Raises:
+        CorruptRecording: there is none.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 8))
+        end = file.read()
+        length = int.from_bytes(end[:4], "little") + 8
+        if end[4:] != b"PAR1" or length > size:
+            raise CorruptRecording(f"{path}, bytes {max(0, size - 8)} to {size}: not the end of a Parquet file")
+        file.seek(size - length)
+        return crc32c(file.read())
+
+
+def check_footer(path: Path, crc: int) -> None:
+    """Compare the checksum of a segment's footer, without which nothing in it can be found.
+
+    Raises:
+        CorruptRecording: it does not match, or there is no such file.
+    """
+    try:
+        is_right = footer_crc(path) == crc
+    except FileNotFoundError:
+        raise CorruptRecording(f"{path} is missing") from None
+    if not is_right:
+        raise CorruptRecording(f"{path}: its footer fails its checksum")
+
+
+def chunk_crcs(path: Path) -> list[int]:
+    """CRC32C of each column chunk, row group by row group: pages with their headers, which no page checksum covers."""
+    metadata = pq.read_metadata(path)
+    with path.open("rb") as file:
+        return [
+            _chunk_crc(file, *_chunk_range(metadata, group, column))
+            for group in range(metadata.num_row_groups)
+            for column in range(metadata.num_columns)
+        ]
+
+
+def read(path: Path, columns: Sequence[str], crcs: Sequence[int], group: int | None = None) -> Any:
+    """Columns of a segment file, or of one of its row groups, as an Arrow table, after their checksums were compared.
+
+    Raises:
+        CorruptRecording: they do not match; the message names the file and the range.
+    """
+    try:
+        for start, size in bad_chunks(path, crcs, None if group is None else [group], columns):
+            raise CorruptRecording(f"{path}, bytes {start} to {start + size}: a column fails its checksum")
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            groups = range(file.metadata.num_row_groups) if group is None else [group]
+            return file.read_row_groups(list(groups), columns=list(columns)).select(list(columns))
+    except FileNotFoundError:
+        raise CorruptRecording(f"{path} is missing") from None
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptRecording(f"{path}: {error}") from error
+
+
+def bad_chunks(
+    path: Path, crcs: Sequence[int], groups: Iterable[int] | None = None, columns: Sequence[str] | None = None
+) -> list[tuple[int, int]]:
+    """Offset and length of each column chunk whose bytes fail their checksum."""
+    metadata = pq.read_metadata(path)
+    names = metadata.schema.names
+    if metadata.num_row_groups * len(names) != len(crcs):
+        return [(0, path.stat().st_size)]
+    found = []
+    with path.open("rb") as file:
+        for group in range(metadata.num_row_groups) if groups is None else groups:
+            for place, name in enumerate(names):
+                if columns is None or name in columns:
+                    start, size = _chunk_range(metadata, group, place)
+                    if _chunk_crc(file, start, size) != crcs[group * len(names) + place]:
+                        found.append((start, size))
+    return found
+
+
+def _chunk_range(metadata: Any, group: int, column: int) -> tuple[int, int]:
+    chunk = metadata.row_group(group).column(column)
+    start = chunk.data_page_offset
+    if chunk.dictionary_page_offset is not None:
+        start = min(start, chunk.dictionary_page_offset)
+    return start, chunk.total_compressed_size
+
+
+def _chunk_crc(file: Any, start: int, size: int) -> int:
+    file.seek(start)
+    return crc32c(file.read(size))
+
+
+# ── tables to values ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def values_of(table: Any, columns: Iterable[Column]) -> dict[str, Any]:
+    """Columns of an Arrow table by field name, as `frames.build` takes them."""
+    return {column.field: _values(table[column.name], column) for column in columns}
+
+
+def _values(array: Any, column: Column) -> Any:
+    if column.dtype == "time":
+        return array.cast(pa.int64()).fill_null(frames.NOT_A_TIME).to_numpy()
+    if column.dtype == "category":
+        whole = array.unify_dictionaries().combine_chunks()
+        if isinstance(whole, pa.ChunkedArray):
+            whole = whole.chunk(0) if whole.num_chunks else pa.array([], array.type)
+        codes = np.asarray(whole.indices.fill_null(-1))
+        return pd.Categorical.from_codes(codes, categories=pd.Index(whole.dictionary.to_pylist(), dtype="str"), validate=False)
+    if column.dtype == "text":
+        return array.to_pylist()
+    return array.to_numpy()

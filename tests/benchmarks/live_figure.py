@@ -1,0 +1,189 @@
+"""What a live view costs: bytes and messages per frame, the kernel's time, the page's first paint and time to draw.
+
+The kernel's figures are taken in this process; those of the page in a real JupyterLab with Chromium, and left out without one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ccwatch.dashboard.wire import Encoder
+from ccwatch.feed.buffer import RollingBuffer
+from ccwatch.feed.synthetic import emissions
+from ccwatch.protocol.messages import ConnectionState, Packet
+from ccwatch.protocol.session import Session
+from ccwatch.source import read_clock
+from tests.benchmarks.row import Row
+
+PACKETS_PER_FRAME = 10
+FRAMES = 60
+SMALL, LARGE = 1_000, 100_000
+BASE = 1_000
+"""So many packets are made by the seeded engine; more are these again, at later times."""
+
+
+class FilledView:
+    """A buffer of as many packets as wanted, with the names of a Feed; `step` delivers more."""
+
+    name, url, origin = "benchmark", "synthetic:", "synthetic"
+
+    def __init__(self, packets: int, rate: float = 50.0) -> None:
+        self.state = ConnectionState.OPEN
+        self.latest: Packet | None = None
+        self._buffer = RollingBuffer()
+        self._period_ns = round(1e9 / rate)
+        self._packets = self._endless(rate)
+        self._sinks: list[Any] = []
+        self.step(packets)
+
+    def _endless(self, rate: float) -> Iterator[Packet]:
+        session = Session(virtual_clock=True)
+        session.opened(read_clock())
+        base = [
+            item
+            for _, raw in itertools.islice(emissions(0, "calm", rate), BASE)
+            for item in session.receive(raw, read_clock())
+            if isinstance(item, Packet)
+        ]
+        start, received, first = base[0].time_ns, time.time_ns(), base[0].seq
+        for n in itertools.count():
+            at = n * self._period_ns
+            yield base[n % len(base)]._replace(
+                seq=first + n, time_ns=start + at, received_at_ns=received + at, received_mono_ns=at, flags=0
+            )
+
+    def step(self, packets: int) -> None:
+        items = list(itertools.islice(self._packets, packets))
+        self._buffer.receive(items)
+        self.latest = items[-1]
+        for sink in self._sinks:
+            sink.receive(items)
+
+    def play(self, per_frame: int, hz: float, stop: threading.Event) -> None:
+        """Deliver `per_frame` packets `hz` times a second until told to stop."""
+        while not stop.wait(1 / hz):
+            self.step(per_frame)
+
+    def frame(self, columns: Any = None, last: Any = None) -> Any:
+        return self._buffer.frame(columns, last)
+
+    def agents(self, last: Any = None) -> Any:
+        return self._buffer.long("agents", last)
+
+    def events(self, last: Any = None) -> Any:
+        return self._buffer.long("events", last)
+
+    def add_sink(self, sink: Any) -> Callable[[], None]:
+        self._sinks.append(sink)
+        return lambda: self._sinks.remove(sink)
+
+
+class _Tap:
+    def __init__(self, arrived: list[Any]) -> None:
+        self._arrived = arrived
+
+    def receive(self, items: Any) -> None:
+        self._arrived.extend(items)
+
+
+def rows() -> list[Row]:
+    """All of them; takes about a minute."""
+    found = [row for packets in (SMALL, LARGE) for row in kernel_rows(packets)]
+    from tests.browser.jupyter import chromium_path  # noqa: PLC0415 - needs Playwright
+
+    if chromium_path() is None:
+        return [*found, Row("LiveFigure: in the page", float("nan"), "", "", "no chromium")]
+    return [*found, *page_rows()]
+
+
+def kernel_rows(packets: int) -> list[Row]:
+    """Bytes of one frame as the widget hands it to its comm, and the time that it takes to make it."""
+    view = FilledView(packets)
+    encoder = Encoder(view)
+    encoder.full()
+    arrived: list[Any] = []
+    view.add_sink(_Tap(arrived))
+    sizes, costs = [], []
+    for _ in range(FRAMES):
+        view.step(PACKETS_PER_FRAME)
+        began = time.thread_time()
+        message = encoder.new(arrived)
+        costs.append(time.thread_time() - began)
+        arrived.clear()
+        assert message is not None
+        sizes.append(len(json.dumps(message.content)) + sum(len(buffer) for buffer in message.buffers))
+    window = f"{packets:,} points"
+    return [
+        Row(
+            f"LiveFigure: bytes per frame, {window}",
+            statistics.mean(sizes),
+            "B",
+            "≤ 2048",
+            "10 packets a frame; mean, marks included",
+        ),
+        Row(f"LiveFigure: kernel CPU per frame, {window}", statistics.median(costs) * 1e3, "ms", "≤ 0.5", "median"),
+    ]
+
+
+def page_rows() -> list[Row]:
+    """First paint, and what a frame costs on the wire and in the page."""
+    from tests.browser.jupyter import Lab, Tab, browser  # noqa: PLC0415
+
+    found = []
+    lab = Lab(Path(tempfile.mkdtemp(prefix="ccwatch-benchmark-")))
+    lab.start()
+    try:
+        with browser() as chromium:
+            for packets in (SMALL, LARGE):
+                context = chromium.new_context(viewport={"width": 1280, "height": 1150})
+                found += _page(Tab(lab, context.new_page()), packets)
+                context.close()
+    finally:
+        lab.stop()
+    return found
+
+
+def _page(tab: Any, packets: int) -> list[Row]:
+    notebook = tab.lab.notebook(
+        f"benchmark-{packets}.ipynb",
+        "import threading\n"
+        "from tests.benchmarks.live_figure import FilledView, PACKETS_PER_FRAME\n"
+        "from ccwatch.dashboard.dashboard import Dashboard\n"
+        f"view, stop = FilledView({packets}), threading.Event()",
+        "threading.Thread(target=view.play, args=(PACKETS_PER_FRAME, 5.0, stop), daemon=True).start()\nDashboard(view)",
+    )
+    tab.open(notebook)
+    tab.run_cell(0)
+    tab.wait_for(lambda: tab.page.get_by_text("[1]:", exact=True).count(), 60, "the first cell")
+    tab.idle()
+    tab.frames.clear()
+    began = time.perf_counter()
+    tab.run_cell(1)
+    tab.page.wait_for_function("() => document.querySelector('.ccwatch-live-figure')?.ccwatch?.draws > 0", timeout=60_000, polling=20)
+    paint_s, paint_bytes = time.perf_counter() - began, sum(tab.frames)
+    start, frames = len(tab.frames), tab.look("frames")
+    draws: list[tuple[float, float]] = []
+    tab.wait_for(lambda: draws.append((tab.look("lastDrawMs"), tab.look("lastThinMs"))) or tab.look("frames") >= frames + 25, 60, "frames")
+    sent = tab.look("frames") - frames
+    sizes = tab.frames[start:]
+    rows_only = [size for size in sizes if size < _HEADER_BYTES]
+    window, per_frame = f"{packets:,} points", statistics.median(rows_only)
+    return [
+        Row(f"LiveFigure: first paint, {window}", paint_s, "s", "≤ 2.5", "from running the cell to four drawn panels"),
+        Row(f"LiveFigure: first paint, {window}, received", paint_bytes / 1e6, "MB", "≤ 2", "plotly's source included"),
+        Row(f"LiveFigure: bytes on the wire per frame, {window}", per_frame, "B", "≤ 2048", "with Jupyter's envelope"),
+        Row(f"LiveFigure: messages per frame, {window}", len(rows_only) / sent, "", "1", "besides the header's, twice a second at most"),
+        Row(f"LiveFigure: draw, {window}", statistics.median(whole for whole, _ in draws), "ms", "", "main thread, without a GPU"),
+        Row(f"LiveFigure: of this before plotly, {window}", statistics.median(thin for _, thin in draws), "ms", "", "thinning to pixels"),
+    ]
+
+
+_HEADER_BYTES = 1_450

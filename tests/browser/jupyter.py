@@ -1,0 +1,214 @@
+"""A real JupyterLab on a free port, in an empty home, and Debian's Chromium driven by Playwright: the browser tests' ground."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "the condition") -> Any:
+    """Poll until `condition()` is true and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s for {what}; last seen: {value!r}")
+        time.sleep(0.05)
+
+
+class Lab:
+    """A running JupyterLab."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notebooks = folder / "notebooks"
+        self.notebooks.mkdir(parents=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "lab.log"
+        settings = folder / "share" / "lab" / "settings"
+        settings.mkdir(parents=True)
+        overrides = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+        (settings / "overrides.json").write_text(json.dumps(overrides))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        home = self.folder / "home"
+        home.mkdir()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "CCWATCH_"))}
+        environment |= {
+            "HOME": str(home),
+            "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
+            "JUPYTER_DATA_DIR": str(self.folder / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(self.folder / "user-settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(self.folder / "workspaces"),
+            "JUPYTER_PLATFORM_DIRS": "1",
+            "IPYTHONDIR": str(self.folder / "ipython"),
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTHONUNBUFFERED": "1",
+        }
+        command = [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.token="),
+            *("--ServerApp.password=", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"),
+            *(f"--ServerApp.root_dir={self.notebooks}", "--ServerApp.open_browser=False", "--LabApp.news_url="),
+            *(f"--LabApp.app_settings_dir={self.folder / 'share' / 'lab' / 'settings'}", "--LabApp.extension_manager=readonly"),
+        ]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, env=environment, cwd=self.notebooks, stdout=log, stderr=subprocess.STDOUT)
+        wait_until(self._answers, 60.0, f"JupyterLab at {self.url} (its log: {self.log})")
+
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise AssertionError(f"JupyterLab ended: {self.log.read_text(errors='replace')[-2000:]}")
+        try:
+            with urlopen(f"{self.url}/api/status", timeout=2) as answer:  # noqa: S310 - our own server
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End the server; it ends its kernels."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+
+    def notebook(self, name: str, *cells: str) -> str:
+        """Write a notebook of code cells; returns its name."""
+        content = {
+            "cells": [
+                {"cell_type": "code", "execution_count": None, "id": f"cell-{n}", "metadata": {}, "outputs": [], "source": source}
+                for n, source in enumerate(cells)
+            ],
+            "metadata": {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        (self.notebooks / name).write_text(json.dumps(content))
+        return name
+
+
+class Tab:
+    """A page of the lab, with what its console said and what it asked of the network."""
+
+    def __init__(self, lab: Lab, page: Page) -> None:
+        self.lab = lab
+        self.page = page
+        self.errors: list[str] = []
+        self.abroad: list[str] = []
+        self.frames: list[int] = []
+        """Size in bytes of each message that came over the page's WebSockets."""
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", self._asked)
+        page.on("websocket", self._connected)
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.lab.url, "blob:", "data:")):
+            self.abroad.append(request.url)
+
+    def _connected(self, socket_: Any) -> None:
+        if not socket_.url.startswith(f"ws://127.0.0.1:{self.lab.port}/"):
+            self.abroad.append(socket_.url)
+        socket_.on("framereceived", lambda payload: self.frames.append(len(payload)))
+
+    def open(self, notebook: str) -> None:
+        """Open a notebook alone, and wait for its kernel."""
+        self.page.goto(f"{self.lab.url}/doc/tree/{notebook}?reset")
+        self.idle()
+
+    def idle(self) -> None:
+        """Wait until the kernel is idle, as the status bar says it."""
+        self.page.get_by_text("| Idle").first.wait_for(timeout=60_000)
+
+    def run_all(self) -> None:
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_text("Run All Cells", exact=True).click()
+
+    def run_cell(self, number: int) -> None:
+        """Run one cell, counted from 0."""
+        self.page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+
+    def choose_theme(self, name: str) -> None:
+        self.page.get_by_role("menuitem", name="Settings", exact=True).click()
+        self.page.get_by_text("Theme", exact=True).first.hover()
+        self.page.get_by_text(name, exact=True).first.click()
+
+    @property
+    def figure(self) -> Locator:
+        return self.page.locator(".ccwatch-live-figure").first
+
+    def look(self, what: str) -> Any:
+        """A property of the picture, for example `lastSeq` or `points("price")`; None while it is not there."""
+        return self.page.evaluate(f"() => document.querySelector('.ccwatch-live-figure')?.ccwatch?.{what} ?? null")
+
+    def header(self, key: str) -> str:
+        found = self.page.locator(f'.ccw-header [data-ccw="{key}"]')
+        return found.first.inner_text() if found.count() else ""
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0, what: str = "the page") -> Any:
+        """Poll while the browser's events are handled."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds:g} s for {what}; last seen: {value!r}; console: {self.errors}")
+            self.page.wait_for_timeout(50)
+        return value
+
+
+def chromium_path() -> str | None:
+    return shutil.which("chromium")
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    path = chromium_path()
+    assert path is not None, "no chromium on the PATH"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        try:
+            yield chromium
+        finally:
+            chromium.close()

@@ -1,0 +1,261 @@
+"""The live view in a real JupyterLab: what a user sees and does, from first paint to a server that dies and comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ccwatch as cw
+from ccwatch.feed.synthetic import emissions
+from ccwatch.protocol.session import Session
+from ccwatch.source import Sink, Stop, read_clock
+from tests.browser.jupyter import Tab, free_port
+
+pytestmark = pytest.mark.browser
+
+RATE = 20.0
+HELD = "() => ['time', 'price'].map(name => document.querySelector('.ccwatch-live-figure').ccwatch.points(name))"
+STOP_AND_SUM = "feed.stop()\nframe = feed.frame()\nprint('sum', float(frame['price'].sum()), len(frame))"
+AXIS = "() => document.querySelector('.js-plotly-plot')._fullLayout.xaxis.range.map(d => Date.parse(d.replace(' ', 'T') + 'Z'))"
+LINES = ("price", "drawdown", "alpha", "latency:RiskAgent")
+
+
+class RunningEngine:
+    """An engine that keeps running while its server is down: each server that is started goes on where the last one ended."""
+
+    origin = "synthetic"
+
+    def __init__(self, seed: int, rate: float) -> None:
+        self._rate = rate
+        self._messages = emissions(seed, "calm", rate)
+        self._turn = threading.Lock()  # serialises two servers that overlap for a moment
+        self._ended_at: float | None = None
+
+    def stream(self, sink: Sink, stop: Stop, /) -> None:
+        session = Session()
+        with self._turn:
+            sink.receive(session.opened(read_clock(), "engine"))
+            if self._ended_at is not None:  # what it made meanwhile, nobody heard
+                for _ in range(int((time.monotonic() - self._ended_at) * self._rate)):
+                    next(self._messages)
+            due = time.monotonic()
+            for _, raw in self._messages:
+                sink.receive(session.receive(raw, read_clock()))
+                due += 1 / self._rate
+                if stop.wait(due - time.monotonic()):
+                    break
+            self._ended_at = time.monotonic()
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def engine() -> RunningEngine:
+    return RunningEngine(seed=4, rate=RATE)
+
+
+@pytest.fixture
+def server(engine: RunningEngine, port: int) -> Iterator[cw.Cottage]:
+    cottage = cw.Cottage(engine, port=port).start()
+    yield cottage
+    cottage.stop()
+
+
+def watching(tab: Tab, name: str, url: str, *more: str, watch: str = "dashboard = cw.watch(feed)\ndashboard") -> None:
+    """Open a notebook that watches a stream, and run it until something is drawn."""
+    cells = ["import ccwatch as cw", f"feed = cw.connect({url!r})", watch, *more]
+    tab.open(tab.lab.notebook(name, *cells))
+    tab.run_all()
+    tab.wait_for(lambda: (tab.look("draws") or 0) > 1 and tab.look("lastSeq") > 0, 40, "the first drawing")
+
+
+def drawn(tab: Tab) -> dict[str, int]:
+    """How many points plotly holds of each line."""
+    return tab.page.evaluate(
+        """() => Object.fromEntries(document.querySelector('.ccwatch-live-figure .js-plotly-plot').data
+            .filter(t => t.meta.role === 'line').map(t => [t.meta.column, t.x.length]))"""
+    )
+
+
+def picture(tab: Tab, name: str) -> None:
+    folder = os.environ.get("CCWATCH_PICTURES")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tab.page.locator(".ccw-dashboard").first.screenshot(path=str(Path(folder) / name))
+
+
+def test_a_stream_is_watched_paused_recorded_lost_found_and_reloaded(tab: Tab, engine: RunningEngine, port: int) -> None:
+    server = cw.Cottage(engine, port=port).start()
+    try:
+        watching(tab, "live.ipynb", server.url, "len(feed.frame())")
+
+        before = drawn(tab)
+        tab.wait_for(lambda: all(drawn(tab)[name] > before[name] for name in LINES), 20, "all four panels to move")
+        assert tab.page.locator(".ccwatch-live-figure .subplot").count() >= 4
+        assert "Connected" in tab.header("state")
+        assert "SPY" in tab.header("symbol")
+        assert tab.header("nav").startswith("$")
+
+        tab.page.get_by_role("button", name="Pause").click()
+        resume = tab.page.get_by_role("button", name="Resume (")
+        resume.wait_for()
+        tab.wait_for(lambda: drawn(tab)["price"] == tab.look("rows"), 10, "the last frame before the pause to be drawn")
+        frozen, points = tab.look("lastSeq"), drawn(tab)
+        tab.wait_for(lambda: int(resume.inner_text().split("(")[1].split()[0]) >= 20, 20, "twenty hidden packets")
+        assert tab.look("lastSeq") == frozen
+        assert drawn(tab) == points
+        assert "charts paused" in tab.header("note")
+        resume.click()
+        tab.wait_for(lambda: tab.look("lastSeq") >= frozen + 20, 20, "the hidden packets")
+        seqs = tab.look("rows")
+        assert seqs == tab.look("points('price').length")
+
+        tab.page.get_by_role("button", name="Record", exact=True).click()
+        stop = tab.page.get_by_role("button", name="Stop recording")
+        stop.wait_for()
+        folder = Path(tab.header("recording").removeprefix("recording to "))
+        known = tab.look("lastSeq")
+        tab.wait_for(lambda: tab.look("lastSeq") > known + 20, 20, "packets to record")
+        stop.click()
+        tab.wait_for(lambda: tab.header("recording").startswith("recorded to"), 20, "the finished recording")
+        assert len(cw.open_recording(folder).frame()) >= 20
+        shutil.rmtree(folder)
+
+        server.stop()
+        tab.wait_for(lambda: "Disconnected" in tab.header("state"), 20, "Disconnected in the header")
+        tab.wait_for(lambda: "next try in" in tab.header("state"), 20, "the countdown")
+        lost = tab.look("lastSeq")
+        server = cw.Cottage(engine, port=port).start()
+        tab.wait_for(lambda: "Connected" in tab.header("state"), 40, "Connected in the header")
+        tab.wait_for(lambda: tab.look("lastSeq") > lost + 10, 20, "packets of the server that came back")
+        assert sum(tab.look("points('broken')")) == 1, "the gap is known to the page"
+
+        held = tab.page.evaluate(HELD)
+        tab.page.keyboard.press("Control+s")
+        saved = tab.lab.notebooks / "live.ipynb"
+        tab.wait_for(lambda: "widget-view" in saved.read_text(), 10, "the saved notebook")
+        tab.page.reload()
+        tab.wait_for(lambda: (tab.look("draws") or 0) > 0 and tab.look("lastSeq") > lost, 40, "the page after a reload")
+        again = tab.page.evaluate(HELD)
+        assert again[0][: len(held[0])] == held[0]
+        assert again[1][: len(held[1])] == held[1]
+        known = tab.look("lastSeq")
+        tab.wait_for(lambda: tab.look("lastSeq") > known, 20, "packets after the reload")
+    finally:
+        server.stop()
+    assert tab.errors == []
+    assert tab.abroad == []
+
+
+def test_the_page_shows_the_frames_own_values(tab: Tab, server: cw.Cottage) -> None:
+    watching(
+        tab, "values.ipynb", server.url, "feed.stop()\nframe = feed.frame()\nprint('sum', repr(float(frame['price'].sum())), len(frame))"
+    )
+    line = tab.page.get_by_text("sum ").last
+    line.wait_for()
+    _, total, count = line.inner_text().split()
+    tab.wait_for(lambda: tab.look("rows") == int(count), 20, "the last rows")
+    assert sum(tab.look("points('price')")) == pytest.approx(float(total), rel=1e-12)
+    tab.wait_for(lambda: "Stopped" in tab.header("state"), 10, "Stopped in the header")
+
+
+def test_the_picture_is_light_or_dark_as_the_lab_is(tab: Tab, server: cw.Cottage) -> None:
+    watching(tab, "themes.ipynb", server.url)
+    tab.wait_for(lambda: tab.look("rows") > 400, 60, "something to look at")
+    colour = "() => document.querySelector('.ccwatch-live-figure .xtitle').style.fill"
+    light = tab.page.evaluate(colour)
+    picture(tab, "dashboard.png")
+    tab.choose_theme("JupyterLab Dark")
+    try:
+        tab.wait_for(lambda: tab.page.evaluate(colour) != light, 20, "dark text colours")
+        picture(tab, "dashboard-dark.png")
+    finally:
+        tab.choose_theme("JupyterLab Light")
+    tab.wait_for(lambda: tab.page.evaluate(colour) == light, 20, "light text colours")
+    assert tab.errors == []
+
+
+def test_a_zoom_survives_new_packets_and_a_double_click_goes_live(tab: Tab, server: cw.Cottage) -> None:
+    watching(tab, "zoom.ipynb", server.url)
+    tab.wait_for(lambda: tab.look("rows") > 100, 30, "a hundred rows")
+    box = tab.page.locator(".ccwatch-live-figure .nsewdrag").first.bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    tab.page.mouse.move(box["x"] + box["width"] * 0.3, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] * 0.6, y, steps=5)
+    tab.page.mouse.up()
+    zoom = tab.wait_for(lambda: tab.look("zoom"), 10, "the zoom")
+    draws = tab.look("draws")
+    tab.wait_for(lambda: tab.look("draws") > draws + 3, 20, "drawings after the zoom")
+    shown = tab.page.evaluate(AXIS)
+    assert shown == pytest.approx(zoom, abs=2)
+    tab.page.mouse.dblclick(box["x"] + box["width"] / 2, y)
+    tab.wait_for(lambda: tab.look("zoom") is None, 10, "the end of the zoom")
+    known = tab.look("lastSeq")
+    tab.wait_for(lambda: tab.look("lastSeq") > known, 10, "packets")
+    assert tab.errors == []
+
+
+def test_several_views_share_one_plotly_and_leave_nothing_behind(tab: Tab, server: cw.Cottage) -> None:
+    watching(tab, "several.ipynb", server.url, "cw.watch(feed)", "dashboard")
+    looks = "() => [...document.querySelectorAll('.ccwatch-live-figure')].map(el => el.ccwatch?.draws ?? 0)"
+    tab.wait_for(lambda: len(seen := tab.page.evaluate(looks)) == 3 and min(seen) > 0, 30, "three views")
+    assert sum(size > 1_000_000 for size in tab.frames) == 1, "plotly's source came once"
+    tab.page.locator(".jp-Notebook .jp-CodeCell").nth(4).locator(".cm-content").click()
+    tab.page.keyboard.press("Escape")
+    tab.page.keyboard.press("d")
+    tab.page.keyboard.press("d")
+    tab.wait_for(lambda: len(tab.page.evaluate(looks)) == 2, 10, "one view less")
+    known = tab.look("lastSeq")
+    tab.wait_for(lambda: tab.look("lastSeq") > known + 10, 20, "the others to go on")
+    tab.figure.scroll_into_view_if_needed()
+    draws = tab.look("draws")
+    tab.wait_for(lambda: tab.look("draws") > draws + 2, 20, "the one on the screen to be drawn")
+    assert tab.errors == []
+
+
+def test_markup_in_the_stream_stays_text(tab: Tab) -> None:
+    hostile = "<img src=x onerror=window.hacked=1>"
+    cells = [
+        "import ccwatch as cw, pandas as pd\nfeed = cw.synthetic(packets=300, pace='max')\nfeed.join(10)",
+        f"""
+class Hostile:
+    name = url = {hostile!r}
+    origin, state = feed.origin, feed.state
+    latest = feed.latest._replace(symbol={hostile!r}, status={hostile!r}, regime={hostile!r})
+    health = feed.health
+    add_sink = feed.add_sink
+    def frame(self, columns=None, last=None):
+        frame = feed.frame(columns, last).copy()
+        if "reasoning" in frame: frame["reasoning"] = {hostile!r}
+        if "symbol" in frame: frame["symbol"] = pd.Categorical([{hostile!r}] * len(frame))
+        return frame
+    def agents(self, last=None):
+        agents = feed.agents(last).copy()
+        agents["agent"] = agents["agent"].astype(str) + {hostile!r}
+        return agents
+    def events(self, last=None): return feed.events(last)
+cw.Dashboard(Hostile())""",
+    ]
+    tab.open(tab.lab.notebook("hostile.ipynb", *cells))
+    tab.run_all()
+    tab.wait_for(lambda: (tab.look("draws") or 0) > 0 and tab.look("rows") > 0, 40, "the drawing")
+    assert hostile in tab.header("symbol")
+    mark = tab.page.locator(".ccwatch-live-figure .scatterlayer .points path").first
+    mark.hover(force=True)
+    tab.page.locator(".hoverlayer text").first.wait_for(timeout=5000)
+    assert tab.page.locator(".ccw-dashboard img").count() == 0
+    assert tab.page.evaluate("() => window.hacked ?? null") is None
+    legend = tab.page.locator(".ccwatch-live-figure .legendtext").all_text_contents()
+    assert any(f"RiskAgent{hostile}" in name for name in legend), legend
+    assert tab.errors == []

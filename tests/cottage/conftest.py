@@ -1,0 +1,102 @@
+"""Real clients for a real server: `websockets`, and raw sockets for what a well-behaved client would not do."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.sync.client import connect
+
+
+@pytest.fixture
+def ws():
+    """Opens clients of the `websockets` package, which read as fast as they can."""
+    with contextlib.ExitStack() as stack:
+        yield lambda url, **options: stack.enter_context(connect(url, compression=None, max_queue=None, **options))
+
+
+@pytest.fixture
+def lazy_ws():
+    """Opens clients that take nothing from their socket but a few messages ahead of `recv()`."""
+    with contextlib.ExitStack() as stack:
+
+        def open_lazy(url):
+            parts = urlsplit(url)
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((parts.hostname, parts.port))
+            return stack.enter_context(connect(url, sock=client, compression=None, max_queue=2, close_timeout=0.2, max_size=None))
+
+        yield open_lazy
+
+
+@pytest.fixture
+def raw():
+    """Opens sockets that ask for a WebSocket and then do nothing by themselves; returns the socket and the answer's head."""
+    with contextlib.ExitStack() as stack:
+
+        def open_raw(url, *headers, path="/ws/stream"):
+            parts = urlsplit(url)
+            client = stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=5))
+            lines = [
+                f"GET {path} HTTP/1.1",
+                f"Host: {parts.netloc}",
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
+                "Sec-WebSocket-Version: 13",
+                *headers,
+            ]
+            client.sendall("\r\n".join([*lines, "", ""]).encode())
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(1)
+            return client, head.decode()
+
+        yield open_raw
+
+
+@pytest.fixture
+def rest():
+    """GET at a site that is given by its ws url: status, and JSON or text."""
+
+    def get(url, path, **headers):
+        request = urllib.request.Request(f"http://{urlsplit(url).netloc}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - http, three lines above
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return get
+
+
+@pytest.fixture
+def until():
+    """Polls until a condition holds, returns what it returned, and fails where it never does."""
+
+    def wait(condition, seconds=5.0):
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, "it never happened"
+            time.sleep(0.005)
+        return found
+
+    return wait
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    """Fails a test that leaves a thread of the Cottage behind."""
+    yield
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ccwatch-cottage")] == []

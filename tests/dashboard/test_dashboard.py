@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ccwatch.dashboard.dashboard import Dashboard
+from ccwatch.dashboard.live_figure import plotly_source
+from ccwatch.dashboard.wire import EXACT_ROWS
+from ccwatch.errors import ConfigError
+from ccwatch.protocol.messages import AgentMetric, ConnectionState, Flag
+from tests.dashboard.conftest import wait_until
+
+
+def say(widget, content) -> None:
+    """What the page sends, through the widget's own door."""
+    widget._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+
+
+def set_value(widget, **state) -> None:
+    widget._handle_msg({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
+
+
+def ready(dashboard, page="p1", **more) -> None:
+    say(dashboard.figure, {"type": "ready", "page": page, "seq": 0, **more})
+
+
+@pytest.fixture
+def dashboard(view):
+    plotly_source()
+    with Dashboard(view, rate=10) as shown:
+        yield shown
+
+
+def test_nothing_is_sent_before_a_page_asks(dashboard, view, sent):
+    view.step(20)
+    dashboard._wake.set()
+    wait_until(lambda: not dashboard._wake.is_set())
+    assert sent.custom() == []
+
+
+def test_a_page_that_asks_gets_the_rows_and_plotly_only_when_it_wants_it(dashboard, sent):
+    ready(dashboard)
+    assert [content["kind"] for content, _ in sent.custom()] == ["full"]
+    ready(dashboard, "p2", source=True)
+    assert [content["kind"] for content, _ in sent.custom()] == ["full", "source", "full"]
+    assert len(sent.custom("source")[0][1][0]) < 2_000_000
+
+
+def test_new_packets_reach_the_page_in_one_message_per_frame(dashboard, view, sent):
+    ready(dashboard)
+    for _ in range(5):
+        before = len(sent.custom("rows"))
+        with dashboard._lock:  # between two frames
+            view.step(10)
+        wait_until(lambda before=before: len(sent.custom("rows")) > before)
+    assert len(sent.custom("rows")) == 5
+    assert {content["rows"] for content, _ in sent.custom("rows")} == {10}
+    assert sent.mirror().seq == view.latest.seq
+    assert all(isinstance(buffer, bytes) for _, buffers in sent.custom() for buffer in buffers)
+
+
+def test_pause_freezes_the_page_and_counts_what_it_hides(dashboard, view, sent):
+    ready(dashboard)
+    set_value(dashboard._toggle, value=True)
+    frozen = sent.mirror().seq
+    view.step(37)
+    wait_until(lambda: dashboard._toggle.description == "Resume (37 new)")
+    assert dashboard.hidden_packets == 37
+    assert sent.mirror().seq == frozen
+    assert "charts paused" in dashboard.header.value
+    set_value(dashboard._toggle, value=False)
+    wait_until(lambda: sent.mirror().seq == view.latest.seq)
+    assert dashboard.hidden_packets == 0
+    assert dashboard._toggle.description == "Pause"
+    assert len(sent.mirror()) == len(view.frame())
+
+
+def test_after_a_long_pause_the_page_gets_every_row(dashboard, view, sent):
+    ready(dashboard)
+    dashboard.pause()
+    for _ in range(EXACT_ROWS * 3):
+        view.step()
+    dashboard.resume()
+    wait_until(lambda: sent.mirror().seq == view.latest.seq)
+    assert len(sent.mirror()) == len(view.frame())
+
+
+def test_a_page_reloaded_while_paused_shows_what_was_frozen(dashboard, view, sent):
+    ready(dashboard)
+    dashboard.pause()
+    frozen = sent.mirror()
+    view.step(10)
+    ready(dashboard, "reloaded")
+    assert sent.mirror().seq == frozen.seq
+    assert len(sent.mirror()) == len(frozen)
+
+
+def test_pausing_twice_and_resuming_twice_is_no_error(dashboard):
+    dashboard.pause()
+    dashboard.pause()
+    assert dashboard.is_paused
+    dashboard.resume()
+    dashboard.resume()
+    assert not dashboard.is_paused
+
+
+def test_what_came_after_a_pause_is_not_lost_when_the_page_was_reloaded_meanwhile(dashboard, view, sent):
+    ready(dashboard)
+    dashboard.pause()
+    view.step(5)
+    ready(dashboard, "reloaded")
+    view.step(5)
+    dashboard.resume()
+    wait_until(lambda: sent.mirror().seq == view.latest.seq)
+    assert len(sent.mirror()) == len(view.frame())
+
+
+def test_a_flood_beyond_what_waits_for_a_frame_still_reaches_the_page(dashboard, view, sent, monkeypatch):
+    monkeypatch.setattr("ccwatch.dashboard.dashboard.MOST_WAITING", 50)
+    ready(dashboard)
+    with dashboard._lock:  # between two frames
+        view.step(400)
+    wait_until(lambda: sent.mirror().seq == view.latest.seq)
+    assert len(sent.mirror()) == len(view.frame())
+
+
+def test_a_page_without_a_view_gets_nothing_until_it_asks_again(dashboard, view, sent):
+    ready(dashboard)
+    say(dashboard.figure, {"type": "asleep", "page": "p1"})
+    count = len(sent.custom())
+    view.step(10)
+    dashboard._wake.set()
+    wait_until(lambda: not dashboard._wake.is_set())
+    assert len(sent.custom()) == count
+    ready(dashboard)
+    assert sent.mirror().seq == view.latest.seq
+
+
+def test_rows_out_of_order_are_put_in_order_by_a_full_message(dashboard, view, sent):
+    ready(dashboard)
+    view.change(time_ns=view.latest.time_ns - 3_000_000_000, flags=int(Flag.OUT_OF_ORDER))
+    wait_until(lambda: len(sent.custom("full")) == 2)
+    times = sent.mirror().rows["time"]
+    assert (times[1:] >= times[:-1]).all()
+    assert len(times) == len(view.frame())
+
+
+def test_the_window_chooser_reaches_the_page(dashboard):
+    set_value(dashboard._window, index=1)
+    assert dashboard.figure.window_s == 900.0
+
+
+def test_a_window_of_ones_own_stands_first_in_the_chooser(view):
+    with Dashboard(view, window="2min") as shown:
+        assert shown._window.options[0] == ("2 min", 120.0)
+        assert shown.figure.window_s == 120.0
+
+
+def test_the_header_is_sent_only_when_it_changes(dashboard, sent):
+    def headers():
+        return [data for _, data, _ in list(sent.messages) if "<div" in str(data.get("state", {}).get("value", ""))]
+
+    wait_until(lambda: time.monotonic() - dashboard._header_at < 0.3)
+    count, looked = len(headers()), dashboard._header_at
+    wait_until(lambda: dashboard._header_at > looked)
+    assert len(headers()) == count
+    dashboard.view.facts["gaps"] = 3
+    wait_until(lambda: len(headers()) == count + 1)
+
+
+def test_a_disconnect_is_read_in_the_header(dashboard, view):
+    view.state = ConnectionState.DISCONNECTED
+    view.facts["retry_in_s"] = 3.4
+    wait_until(lambda: "Disconnected, next try in 4 s" in dashboard.header.value)
+    view.facts["retry_in_s"] = 2.4
+    wait_until(lambda: "next try in 3 s" in dashboard.header.value)
+
+
+def test_stop_ends_the_publisher_at_once_and_leaves_a_feed_that_is_not_its_own(view):
+    dashboard = Dashboard(view)
+    began = time.monotonic()
+    dashboard.stop()
+    dashboard.stop()
+    assert time.monotonic() - began < 1.0
+    assert not dashboard._thread.is_alive()
+    assert view.stopped == 0
+    assert "view stopped" in dashboard.header.value
+    assert view._sinks == []
+
+
+def test_stop_ends_the_feed_that_it_owns_once(view):
+    dashboard = Dashboard(view, owns_feed=True)
+    dashboard.stop()
+    dashboard.stop()
+    assert view.stopped == 1
+    assert "Stopped" in dashboard.header.value
+
+
+def test_a_page_loaded_after_stop_still_shows_the_data(view, sent):
+    dashboard = Dashboard(view)
+    dashboard.stop()
+    ready(dashboard)
+    assert len(sent.mirror()) == len(view.frame())
+
+
+def test_the_publisher_rests_when_the_stream_has_ended_and_wakes_for_a_page(dashboard, view, sent):
+    view.state = ConnectionState.ENDED
+    wait_until(lambda: "The stream has ended" in dashboard.header.value)
+    looked = wait_until(lambda: dashboard._header_at)
+    wait_until(lambda: dashboard._wake._cond._waiters)
+    assert dashboard._header_at >= looked
+    ready(dashboard)
+    assert len(sent.mirror()) == len(view.frame())
+
+
+def test_a_view_that_fails_is_told_in_the_header_and_does_not_end_the_thread(dashboard, view, sent, monkeypatch):
+    ready(dashboard)
+    with monkeypatch.context() as broken:
+        broken.setattr(view, "events", lambda: 1 / 0)
+        view.change(agents=(AgentMetric("NewcomerAgent", 1.0, 1.0, 1.0),))  # so that everything must be read again
+        wait_until(lambda: "charts could not be updated: division" in dashboard.header.value)
+        broken.setattr(view, "health", lambda: 1 / 0)
+        wait_until(lambda: "header could not be updated: division" in dashboard.header.value)
+    assert dashboard._thread.is_alive()
+    wait_until(lambda: sent.mirror().seq == view.latest.seq)
+    wait_until(lambda: "could not" not in dashboard.header.value)
+
+
+class FileRecorder:
+    """The smallest thing that records: a file and whether it was finished."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def stop(self) -> None:
+        self.path.rename(self.path.with_suffix(".done"))
+
+
+def test_the_record_button_starts_and_finishes_a_recording(view, tmp_path):
+    with Dashboard(view, record=lambda: FileRecorder(tmp_path / "r")) as shown:
+        say(shown._recording, {"event": "click"})
+        wait_until(lambda: shown._recording.description == "Stop recording")
+        assert (tmp_path / "r").exists()
+        assert f"recording to {tmp_path / 'r'}" in shown.header.value
+        say(shown._recording, {"event": "click"})
+        wait_until(lambda: shown._recording.description == "Record")
+        assert (tmp_path / "r.done").exists()
+        assert "recorded to" in shown.header.value
+
+
+def test_stop_finishes_the_recording_that_the_button_started(view, tmp_path):
+    shown = Dashboard(view, record=lambda: FileRecorder(tmp_path / "r"))
+    say(shown._recording, {"event": "click"})
+    wait_until(lambda: shown._recording.description == "Stop recording")
+    shown.stop()
+    assert (tmp_path / "r.done").exists()
+
+
+def test_a_recording_that_cannot_start_is_told_in_the_header(view):
+    def fail():
+        raise PermissionError("no room for <b>recordings</b>")
+
+    with Dashboard(view, record=fail) as shown:
+        say(shown._recording, {"event": "click"})
+        wait_until(lambda: "could not record: no room for &lt;b&gt;" in shown.header.value)
+        wait_until(lambda: not shown._recording.disabled)
+        assert shown._recording.description == "Record"
+
+
+def test_what_the_page_sends_waits_for_the_publisher(dashboard):
+    done = threading.Event()
+
+    def click() -> None:
+        set_value(dashboard._toggle, value=True)
+        done.set()
+
+    with dashboard._lock:
+        threading.Thread(target=click, daemon=True).start()
+        assert not done.wait(0.1)
+    assert done.wait(2)
+    assert dashboard.is_paused
+
+
+def test_a_dashboard_is_shown_as_a_widget_with_plain_words_beside(dashboard):
+    bundle = dashboard._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == dashboard.widget.model_id
+    assert data["text/plain"] == "<Dashboard of stepped, OPEN>"
+
+
+def test_to_html_is_one_file_with_plotly_in_it(dashboard, tmp_path):
+    path = dashboard.to_html(tmp_path / "view.html")
+    text = path.read_text(encoding="utf-8")
+    assert "plotly.js v" in text
+    assert "agent latency (ms)" in text
+    assert [p.name for p in tmp_path.iterdir()] == ["view.html"]
+
+
+@pytest.mark.parametrize("rate", [0, -1, 11, float("nan")])
+def test_a_rate_that_no_page_could_follow_is_refused(view, rate):
+    with pytest.raises(ConfigError, match="rate="):
+        Dashboard(view, rate=rate)

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from ccwatch.errors import ConfigError, RecordingBusy, RecordingError
+from ccwatch.protocol.messages import Event, EventKind, Flag
+from ccwatch.recording import Recorder, Recording, recorder
+from ccwatch.recording.journal import journal_files
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def begin(name="session", **options):
+        started.append(Recorder(tmp_path / name, **{"url": "ws://localhost:3000", "origin": "live", **options}))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.stop(finish=False)
+
+
+def run_python(code, *arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+RECORD = """
+    import sys, time, itertools
+    from pathlib import Path
+    from ccwatch.feed.synthetic import messages
+    from ccwatch.protocol.session import Session
+    from ccwatch.recording import Recorder
+    from ccwatch.source import read_clock
+    recorder = Recorder(Path(sys.argv[1]), url="ws://localhost:3000", origin="synthetic", fsync=sys.argv[2])
+    session = Session(virtual_clock=True)
+    recorder.receive(session.opened(read_clock()))
+    for raw in messages(1, "calm", 1.0):
+        recorder.receive(session.receive(raw, read_clock()))
+        time.sleep(0.0005)
+        print(recorder.stats.written_seq, recorder.stats.durable_seq, flush=True)
+"""
+
+
+@pytest.mark.parametrize("fsync", ["strict", "balanced"])
+def test_a_recorder_that_is_killed_leaves_all_that_it_said_was_written(tmp_path, fsync):
+    path = tmp_path / "killed"
+    with run_python(RECORD, path, fsync) as process:
+        written = durable = 0
+        while written < 150 or durable < 20:
+            written, durable = map(int, process.stdout.readline().split())
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read().splitlines()
+    written = max([written, *(int(line.split()[0]) for line in rest if len(line.split()) == 2)])
+    recording = Recording(path)
+    assert recording.status == "killed"
+    seqs = [packet.seq for packet in recording.packets()]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) >= written
+    assert recording.frame(clean=False)["seq"].tolist() == seqs
+    assert recording.verify(deep=True).ok
+
+
+def test_stop_brings_everything_to_the_disk_within_a_second_and_makes_parquet_of_it(start, usual, packets_of):
+    recorder = start(fsync="lazy")
+    recorder.receive(usual)
+    began = time.monotonic()
+    recorder.stop(finish=False)
+    assert time.monotonic() - began < 1.0
+    last = packets_of(usual)[-1].seq
+    stats = recorder.stats
+    assert (stats.received_seq, stats.written_seq, stats.durable_seq) == (last, last, last)
+    assert (stats.packets, stats.events) == (len(packets_of(usual)), len(usual) - len(packets_of(usual)))
+    assert not stats.degraded
+    assert Recording(recorder.path).status == "killed"
+
+    finished = start("finished")
+    finished.receive(usual)
+    finished.stop()
+    assert Recording(finished.path).status == "finished"
+    assert journal_files(finished.path / "_journal") == []
+    assert sorted(path.name for path in finished.path.iterdir() if path.is_dir() and any(path.iterdir())) == sorted(
+        ["packets", "agents", "models", "logs", "forecasts", "events", "frames"]
+    )
+
+
+@pytest.mark.parametrize("fsync", ["strict", "balanced"])
+def test_packets_reach_the_disk_while_it_runs(start, usual, packets_of, eventually, fsync):
+    recorder = start(fsync=fsync)
+    recorder.receive(usual[:50])
+    last = packets_of(usual[:50])[-1].seq
+    eventually(lambda: recorder.stats.durable_seq == last)
+    recorder.receive(usual[50:100])
+    eventually(lambda: recorder.stats.durable_seq == packets_of(usual[:100])[-1].seq)
+
+
+def test_policy_off_syncs_only_at_the_end(start, usual, packets_of, eventually):
+    recorder = start(fsync="off")
+    recorder.receive(usual)
+    last = packets_of(usual)[-1].seq
+    eventually(lambda: recorder.stats.written_seq == last)
+    assert recorder.stats.durable_seq == 0
+    recorder.stop(finish=False)
+    assert recorder.stats.durable_seq == last
+
+
+def test_a_second_recorder_on_a_folder_is_refused_in_any_process(start, usual):
+    recorder = start()
+    with pytest.raises(RecordingBusy):
+        start()
+    code = """
+        import sys
+        from pathlib import Path
+        from ccwatch.errors import RecordingBusy
+        from ccwatch.recording import Recorder
+        try:
+            Recorder(Path(sys.argv[1]), url="", origin="live")
+        except RecordingBusy:
+            print("busy")
+    """
+    with run_python(code, recorder.path) as process:
+        assert process.stdout.read() == "busy\n"
+    recorder.receive(usual)
+    recorder.stop()
+    with pytest.raises(RecordingError, match="holds a recording already"):
+        start()
+    assert list(Recording(recorder.path).items()) == usual
+
+
+def test_a_recorder_that_is_left_open_says_so_and_keeps_what_it_was_given(tmp_path, usual):
+    recorder = Recorder(tmp_path / "left", url="", origin="live")
+    recorder.receive(usual)
+    holder = [recorder]
+    del recorder
+    with pytest.warns(ResourceWarning, match="was left open"):
+        holder.clear()
+    gc.collect()
+    assert list(Recording(tmp_path / "left").items()) == usual
+    assert Recording(tmp_path / "left").status == "killed"
+
+
+def test_a_recorder_that_is_open_when_python_ends_keeps_what_it_was_given(tmp_path):
+    code = RECORD.replace("for raw in messages", "for raw in list(itertools.islice(messages").replace("1.0):", "1.0), 100)):")
+    code = code.replace("time.sleep(0.0005)", "pass").replace(
+        "print(recorder.stats.written_seq, recorder.stats.durable_seq, flush=True)", "pass"
+    )
+    with run_python(code, tmp_path / "ended", "lazy", stderr=subprocess.PIPE) as process:
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+    assert len(list(Recording(tmp_path / "ended").packets())) == 100
+
+
+def test_the_source_is_never_kept_waiting_and_what_found_no_room_is_counted_and_told(start, usual, monkeypatch, eventually):
+    monkeypatch.setattr(recorder, "QUEUE_ITEMS", 10)
+    one = start()
+    writing, go_on = threading.Event(), threading.Event()
+    append = one._work._journal.append
+
+    def slow(*arguments, **options):
+        writing.set()
+        go_on.wait(10)
+        return append(*arguments, **options)
+
+    monkeypatch.setattr(one._work._journal, "append", slow)
+    one.receive(usual[:1])
+    assert writing.wait(5)
+    began = time.monotonic()
+    one.receive(usual[1:100])
+    assert time.monotonic() - began < 0.2
+    assert one.stats.degraded
+    assert one.dropped == one.stats.dropped == 89
+    go_on.set()
+    eventually(lambda: one.stats.written_seq == usual[10].seq)
+    one.receive(usual[100:105])
+    one.stop()
+    assert not one.stats.degraded
+    drop, *others = [item for item in Recording(one.path).items() if isinstance(item, Event) and item.kind == EventKind.DROP]
+    assert others == []
+    assert drop.detail == f"items=89 first_seq={usual[11].seq} last_seq={usual[99].seq} reason=queue-full"
+    kept = [item for item in Recording(one.path).items() if item != drop]
+    assert kept == [*usual[:11], *usual[100:105]]
+    assert Recording(one.path).info().gaps == 1
+
+
+def test_what_a_full_disk_refused_is_written_once_there_is_room_again(tmp_path):
+    code = """
+        import resource, signal, sys, time
+        from itertools import islice
+        from pathlib import Path
+        from ccwatch.feed.synthetic import messages
+        from ccwatch.protocol.messages import Packet
+        from ccwatch.protocol.session import Session
+        from ccwatch.recording import Recorder, Recording
+        from ccwatch.source import read_clock
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        recorder = Recorder(Path(sys.argv[1]), url="", origin="live")
+        session = Session(virtual_clock=True)
+        items = [item for raw in islice(messages(), 400) for item in session.receive(raw, read_clock())]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, resource.RLIM_INFINITY))
+        for item in items:
+            recorder.receive([item])
+            time.sleep(0.0002)
+        deadline = time.monotonic() + 10
+        while recorder.stats.error is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        before = recorder.stats
+        print(before.degraded, before.written_seq < 400, before.error)
+        kept = [packet.seq for packet in Recording(recorder.path).packets()]
+        print(kept == list(range(1, before.written_seq + 1)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        recorder.stop()
+        sent = [item for item in items if isinstance(item, Packet)]
+        print(recorder.stats.degraded, recorder.stats.dropped, len(sent), list(Recording(recorder.path).packets()) == sent)
+    """
+    with run_python(code, tmp_path / "full", stderr=subprocess.DEVNULL) as process:
+        before, kept, after = process.stdout.read().splitlines()
+    assert before.startswith("True True the journal cannot be written: [Errno 27] File too large")
+    assert kept == "True"
+    assert after == "False 0 400 True"
+
+
+def test_a_recorder_on_a_disk_that_refuses_stops_within_a_second_and_says_what_is_missing(start, usual, monkeypatch, eventually):
+    one = start()
+    one.receive(usual[:10])
+    eventually(lambda: one.stats.written_seq == usual[9].seq)
+    os.close(one._work._journal._handle)
+    one._work._journal._handle = os.open(one._work._journal.path, os.O_RDONLY)
+    monkeypatch.setattr(one._work._journal, "_open_next", lambda: (_ for _ in ()).throw(OSError("no room")))
+    one.receive(usual[10:20])
+    eventually(lambda: one.stats.degraded)
+    began = time.monotonic()
+    with pytest.raises(RecordingError, match="cannot be written"):
+        one.stop()
+    assert time.monotonic() - began < 1.5
+    assert one.dropped == 10
+    assert list(Recording(one.path).items()) == usual[:10]
+
+
+def test_an_item_that_cannot_be_stored_is_counted_and_the_others_are(start, usual, caplog):
+    odd = usual[5]._replace(flags=1 << 40)
+    with caplog.at_level(logging.CRITICAL + 1), start() as one:
+        one.receive([*usual[:5], odd, *usual[6:20]])
+    assert one.dropped == 1
+    assert list(Recording(one.path).items()) == [*usual[:5], *usual[6:20]]
+
+
+def test_a_thread_that_fails_shows_it_and_stop_still_ends(start, usual, monkeypatch, caplog, eventually):
+    one = start()
+    monkeypatch.setattr(one._work, "_take", lambda: 1 / 0)
+    with caplog.at_level(logging.CRITICAL + 1):
+        one.receive(usual[:5])
+        eventually(lambda: one.stats.error is not None)
+    assert "ZeroDivisionError" in one.stats.error
+    assert one.stats.degraded
+    with pytest.raises(RecordingError, match="ZeroDivisionError"):
+        one.stop()
+
+
+def test_rotating_makes_parquet_while_recording_goes_on(start, usual):
+    one = start()
+    one.receive(usual[:100])
+    one.rotate()
+    halfway = Recording(one.path)
+    assert list(halfway.items()) == usual[:100]
+    assert len(list((one.path / "packets").iterdir())) == 1
+    one.receive(usual[100:])
+    one.rotate()
+    one.rotate()
+    assert list(halfway.items()) == usual
+    one.stop()
+    assert list(halfway.items()) == usual
+    assert halfway.frame(clean=False)["seq"].is_monotonic_increasing
+    with pytest.raises(RecordingError, match="stopped"):
+        one.rotate()
+
+
+def test_events_alone_between_two_rotations_are_kept_each_time(start, usual):
+    marks = [usual[0]._replace(kind=EventKind.MARK, detail=f"text={n}") for n in range(3)]
+    one = start()
+    for mark in marks:
+        one.receive([mark])
+        one.rotate()
+    one.stop()
+    assert list(Recording(one.path).items()) == marks
+    assert len(list((one.path / "events").iterdir())) == 3
+
+
+def test_the_journal_rolls_and_all_its_files_become_parquet(start, usual, monkeypatch, eventually):
+    monkeypatch.setattr(recorder, "ROLL_PACKETS", 40)
+    one = start()
+    for n in range(0, len(usual), 20):
+        one.receive(usual[n : n + 20])
+        eventually(lambda n=n: one.stats.packets + one.stats.events >= min(n + 20, len(usual)))
+    assert len(journal_files(one.path / "_journal")) > 3
+    assert list(Recording(one.path).items()) == usual
+    one.stop()
+    assert len(list((one.path / "packets").iterdir())) > 3
+    assert list(Recording(one.path).items()) == usual
+
+
+def test_stop_asks_its_source_to_end_first_and_is_harmless_twice(tmp_path, usual):
+    asked = []
+    one = Recorder(tmp_path / "s", url="", origin="live", on_stop=lambda: (asked.append(1), one.receive(usual)))
+    one.stop()
+    one.stop()
+    one.receive(usual)
+    assert asked == [1]
+    assert list(Recording(one.path).items()) == usual
+
+
+def test_origin_is_asked_again_at_each_connect(start, usual, eventually):
+    known = ["live"]
+    one = start(origin=lambda: known[0])
+    assert Recording(one.path).origin == "live"
+    known[0] = "synthetic"
+    assert usual[0].kind == EventKind.CONNECT
+    one.receive(usual[:5])
+    eventually(lambda: Recording(one.path).origin == "synthetic")
+
+
+def test_an_unknown_policy_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ConfigError, match="fsync: expected one of strict, balanced, lazy, off"):
+        Recorder(tmp_path / "s", url="", origin="live", fsync="sometimes")
+    with pytest.raises(ConfigError, match="raw: expected"):
+        Recorder(tmp_path / "s", url="", origin="live", raw="maybe")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordingError, match="cannot be written"):
+        Recorder(tmp_path / "file" / "s", url="", origin="live")
+
+
+def test_flags_are_kept(start, varied):
+    with start() as one:
+        one.receive(varied)
+    flags = [item.flags for item in varied if not isinstance(item, Event)]
+    assert [packet.flags for packet in Recording(one.path).packets()] == flags
+    assert any(flag & Flag.REPEAT for flag in flags)
+    assert any(flag & Flag.REPLAYED for flag in flags)

@@ -223,7 +223,7 @@ def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any 
     opened = open_recording(recording) if isinstance(recording, str | Path) else recording
     source = ReplaySource(opened, speed=speed, start=start, end=end)
     url = f"replay:{Path(opened.path).name}"
-    return _named(Feed(source, name=name or url, url=url, window="3650d")).start()
+    return _named(Feed(source, name=name or url, url=url, window="3650D")).start()
 
 
 def analyze(source: str | Path | Feed | Recording | pd.DataFrame) -> Report:

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ccwatch import api
+from ccwatch import __version__, api
 from ccwatch.config import FSYNC_POLICIES
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.feed.feed import Feed
@@ -37,7 +37,7 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ccwatch")
+@click.version_option(__version__)
 def cli() -> None:
     """Watch, record and explain the live stream of a Curiosity Cottage trading engine."""
 

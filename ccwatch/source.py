@@ -34,7 +34,9 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = threading.Event()
-        self._lock = threading.Lock()  # serialises set() with waking(): a waker registered too late would never run
+        # Serialises set() with waking(): a waker registered too late would never run. Reentrant, since the garbage collector may
+        # run the finalizer of a feed that was left open, which calls set(), in the middle of waking().
+        self._lock = threading.RLock()
         self._waker: Callable[[], None] | None = None
 
     def is_set(self) -> bool:

@@ -3,7 +3,3 @@
 from ccwatch.dashboard.dashboard import Dashboard
 
 __all__ = ["Dashboard"]
-
-from ccwatch.dashboard.dashboard import Dashboard
-
-__all__ = ["Dashboard"]

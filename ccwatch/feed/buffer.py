@@ -6,6 +6,7 @@ copy-on-write keeps a reader's edits out. It knows packets and events, but not w
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from itertools import groupby
@@ -44,10 +45,13 @@ class RollingBuffer:
         Raises:
             ConfigError: not a length of time.
         """
-        window_ns = frames.span_ns(window)
-        self._clean = _Table("packets", window_ns, max_rows)
-        self._unclean = _Table("packets", window_ns, max_rows)
-        self._long = {name: _Table(name, window_ns, max_rows * LONG_ROWS_PER_PACKET) for name in TABLES if name != "packets"}
+        self._window_ns = frames.span_ns(window)
+        self._max_rows = max_rows
+        self._clean = _Table("packets", max_rows)
+        self._unclean = _Table("packets", max_rows)
+        self._packets = (self._clean.view(), self._unclean.view())  # one tuple: a reader of both must not see them apart
+        self._long = {name: _Table(name, max_rows * LONG_ROWS_PER_PACKET) for name in TABLES if name != "packets"}
+        self._views = {name: table.view() for name, table in self._long.items()}
 
     @property
     def dropped(self) -> int:
@@ -56,23 +60,32 @@ class RollingBuffer:
 
     def receive(self, items: Sequence[Item]) -> None:
         """Append packets and events, then publish them."""
-        touched: set[_Table] = set()
+        newest_ns = None
         for item in items:
             if isinstance(item, Packet):
                 table = self._unclean if item.flags & _UNCLEAN else self._clean
                 table.extend((item,), item.received_at_ns)
-                touched.add(table)
                 tables = [name for name, entries in _LISTS if getattr(item, entries)]
             elif isinstance(item, Event):
                 tables = ["events"]
             else:
                 continue
+            newest_ns = item.received_at_ns
             for name in tables:
-                long = self._long[name]
-                long.extend(frames.long_rows(name, item), item.received_at_ns)
-                touched.add(long)
-        for table in touched:
-            table.publish()
+                self._long[name].extend(frames.long_rows(name, item), newest_ns)
+        if newest_ns is not None:
+            self._publish(newest_ns - self._window_ns)
+
+    def _publish(self, oldest_ns: int) -> None:
+        """Let readers see what was taken, and let go of what has left the window."""
+        clean, unclean = self._clean, self._unclean
+        if clean.settle(oldest_ns) | unclean.settle(oldest_ns):
+            while len(clean) + len(unclean) > self._max_rows:
+                (clean if clean.first_seq() < unclean.first_seq() else unclean).start += 1
+            self._packets = (clean.view(), unclean.view())
+        for name, table in self._long.items():
+            if table.settle(oldest_ns):
+                self._views[name] = table.view()
 
     def frame(
         self,
@@ -86,18 +99,19 @@ class RollingBuffer:
         """The packets table; see `Feed.frame`."""
         names = frames.resolve("packets", columns)
         if clean and not fill and symbol is None:
-            return self._clean.frame(names, last)
+            return self._packets[0].frame(names, last)
+        clean_rows, unclean_rows = self._packets
         wanted = frames.needed(names, clean=clean, fill=fill, symbol=symbol)
         if clean:
-            frame = self._clean.frame(wanted, last)
+            frame = clean_rows.frame(wanted, last)
         else:
             wanted += [name for name in ("seq", "received_at") if name not in wanted]
-            frame = _in_arrival_order(self._clean.frame(wanted, None, sort=False), self._unclean.frame(wanted, None, sort=False), last)
+            frame = _in_arrival_order(clean_rows.frame(wanted, None, sort=False), unclean_rows.frame(wanted, None, sort=False), last)
         return frames.tidy(frame, clean=clean, fill=fill, symbol=symbol)[names]
 
     def long(self, table: str, last: frames.Last = None) -> pd.DataFrame:
         """A long table, in order of arrival."""
-        return self._long[table].frame(frames.default_columns(table), last, sort=False)
+        return self._views[table].frame(frames.default_columns(table), last, sort=False)
 
 
 _LISTS: Final = tuple(frames.LISTS.items())
@@ -126,27 +140,42 @@ class _View(NamedTuple):
     end: int
     is_sorted: bool
 
+    def frame(self, names: list[str], last: frames.Last, *, sort: bool = True) -> pd.DataFrame:
+        """These rows; sorted by time where asked, which costs a copy only where a stamp went back."""
+        start = self.start
+        if last is not None:
+            start += frames.cut_last(self.slab.received[start : self.end], last)
+        found = self.slab.frame(names, start, self.end)
+        return found.sort_index(kind="stable") if sort and not self.is_sorted else found
+
 
 class _Table:
-    """One table: rows are staged one by one, and stand in the slab, column by column, once they are published."""
+    """One table: rows are staged one by one, and stand in the slab, column by column, once they are settled."""
 
-    def __init__(self, name: str, window_ns: int, max_rows: int) -> None:
+    def __init__(self, name: str, max_rows: int) -> None:
         columns = TABLES[name]
         self.dropped = 0
-        self._window_ns = window_ns
+        self.start = 0
+        """The first row of the slab that is still kept."""
         self._max_rows = max_rows
         self._vocabularies = [_Words(column) for column in columns]
         self._staging = _Staging(columns, self._vocabularies)
         self._slab = _Slab(columns, ROWS_AT_FIRST, self._vocabularies)
         self._next: _Slab | None = None
         self._next_from = 0  # the row of `_slab` that is the first one of `_next`
-        self._start = 0
+        self._has_new = False
         self._highest_ns = -(2**63)
         self._last_unsorted = 0  # the newest row whose time lies before that of an older row
-        self._view = _View(self._slab, 0, 0, True)
+
+    def __len__(self) -> int:
+        return self._slab.end - self.start
+
+    def first_seq(self) -> float:
+        """Of the oldest row that is kept; endless where there is none."""
+        return self._slab.seq_view[self.start] if len(self) else math.inf
 
     def extend(self, rows: Sequence[Sequence[Any]], received_ns: int) -> None:
-        """Take rows that came in one message, in the table's order of columns; readers see them after `publish`."""
+        """Take rows that came in one message, in the table's order of columns; they stand in the next `view` after `settle`."""
         staging = self._staging
         for row in rows:
             if staging.count == STAGED_ROWS:
@@ -154,36 +183,33 @@ class _Table:
             if not staging.write(row, received_ns):
                 self.dropped += 1
                 continue
+            self._has_new = True
             if row[0] < self._highest_ns:
                 self._last_unsorted = self._slab.end + staging.count - 1
             else:
                 self._highest_ns = row[0]
 
-    def publish(self) -> None:
-        """Let readers see what was taken, and let go of what has left the window."""
-        self._unstage()
-        slab, start = self._slab, self._start
-        if slab.end:
-            start = max(start, slab.end - self._max_rows)
-            oldest = slab.received_view[slab.end - 1] - self._window_ns
-            while slab.received_view[start] < oldest:
-                start += 1
-            self._start = start
-        self._view = _View(slab, start, slab.end, self._last_unsorted <= start)
+    def settle(self, oldest_ns: int) -> bool:
+        """Put what was taken into the slab, let go of rows beyond the limit or received before; whether anything changed."""
+        is_new, self._has_new = self._has_new, False
+        if is_new:
+            self._unstage()
+        slab, before = self._slab, self.start
+        if slab.end - before > self._max_rows:
+            self.start = slab.end - self._max_rows
+        received, start, end = slab.received_view, self.start, slab.end
+        while start < end and received[start] < oldest_ns:
+            start += 1
+        self.start = start
+        return is_new or start != before
 
-    def frame(self, names: list[str], last: frames.Last, *, sort: bool = True) -> pd.DataFrame:
-        """The rows of the window; sorted by time where asked, which costs a copy only where a stamp went back."""
-        slab, start, end, is_sorted = self._view
-        if last is not None:
-            start += frames.cut_last(slab.received[start:end], last)
-        found = slab.frame(names, start, end)
-        return found.sort_index(kind="stable") if sort and not is_sorted else found
+    def view(self) -> _View:
+        """What readers may see now."""
+        return _View(self._slab, self.start, self._slab.end, self._last_unsorted <= self.start)
 
     def _unstage(self) -> None:
         """Carry the staged rows into the slab, and some older ones to the slab that follows when this one is nearly full."""
         count = self._staging.count
-        if not count:
-            return
         if self._slab.is_outgrown():
             self._next = None  # begun with codes as narrow as this slab's
             self._switch()
@@ -198,9 +224,9 @@ class _Table:
     def _move_some(self, rows: int) -> None:
         slab = self._slab
         if self._next is None:
-            self._next_from = self._start
+            self._next_from = self.start
             # Twice what is kept now: a young buffer grows, one at its limit stays as it is.
-            kept = slab.end - self._start + slab.capacity // 4
+            kept = slab.end - self.start + slab.capacity // 4 + STAGED_ROWS
             self._next = slab.successor(max(2 * kept, ROWS_AT_FIRST))
         begin = self._next_from + self._next.end
         self._next.copy_rows(slab, begin, min(slab.end, begin + rows))
@@ -211,7 +237,7 @@ class _Table:
         while self._next is None or self._next_from + self._next.end < old.end:
             self._move_some(old.capacity)
         self._slab, self._next = self._next, None
-        self._start -= self._next_from
+        self.start -= self._next_from
         self._last_unsorted = max(0, self._last_unsorted - self._next_from)
 
 
@@ -228,8 +254,8 @@ class _Words:
 
     @property
     def code_dtype(self) -> type[np.int8 | np.int16]:
-        """The narrowest that holds every code: it is what pandas uses too."""
-        return np.int8 if len(self) < 128 else np.int16
+        """The one that pandas uses for so many words: with another it would copy the codes, and the copy would not grow."""
+        return np.int8 if len(self) < 127 else np.int16
 
 
 class _Staging:
@@ -282,6 +308,7 @@ class _Slab:
         self.end = 0
         self.received = np.zeros(capacity, dtype=np.int64)
         self.received_view = self.received.data  # one number through a memoryview costs half of one through numpy
+        self.seq_view: memoryview[int]
         self._vocabularies = vocabularies
         self._code_dtypes = [words.code_dtype for words in vocabularies]
         floats = [column.name for column in columns if column.dtype == "float64"]
@@ -297,9 +324,12 @@ class _Slab:
                 stored = {"category": words.code_dtype, "time": np.int64}.get(column.dtype, column.dtype)
                 array = np.zeros(capacity, dtype=stored)
             self._arrays.append(array)
+            if column.name == "seq":
+                self.seq_view = array.data
         self._coded = [place for place, column in enumerate(columns) if column.dtype == "category"]
+        self._limits = [(vocabularies[place], len(columns[place].words) + 3) for place in self._coded]  # 3: missing, and two words
         self._base_names = [column.name for column in columns[1:] if column.dtype != "text"]
-        self._base: tuple[pd.DataFrame, int] | None = None
+        self._bases: list[tuple[pd.DataFrame, int]] = []
 
     def is_outgrown(self) -> bool:
         """Whether a vocabulary has more words than this slab's codes can tell apart."""
@@ -336,7 +366,8 @@ class _Slab:
         for place in self._coded:
             column = self.columns[place]
             if len(self._vocabularies[place]) > len(column.words) and column.name in names and not self._is_settled(place, start, end):
-                found = found.assign(**{column.name: frames.categorical(column, found[column.name].array)})
+                codes = pd.Categorical.from_codes(self._arrays[place][start:end], self._words(place), validate=False)
+                found = found.assign(**{column.name: frames.categorical(column, codes)})
         if names == self._base_names:
             return found
         texts = {
@@ -354,12 +385,18 @@ class _Slab:
         return end > start and bool(codes[start] == 0 or codes[end - 1] == 0 or (codes[start:end] == 0).any())
 
     def _base_frame(self) -> pd.DataFrame:
-        """The frame over all rows of the slab, made anew when a vocabulary has grown. Two readers may both make it: harmless."""
-        words = sum(map(len, self._vocabularies))
-        base = self._base
-        if base is None or base[1] != words:
-            base = self._base = (self._make_base(), words)
-        return base[0]
+        """The frame over all rows of the slab, made anew where a vocabulary has grown and the base's categories are still used.
+
+        Every base is kept as long as the slab: pandas copies a slice on write only while another frame shares its memory, so that
+        the first edit of a frame whose base is gone would be made in the slab. They are few, since a second word of an open
+        vocabulary, or one beyond a closed one, is the last that counts. Two readers may both make one: harmless.
+        """
+        bases, words = self._bases, 0
+        for vocabulary, most in self._limits:
+            words += min(len(vocabulary.codes), most)
+        if not bases or bases[-1][1] < words:
+            bases.append((self._make_base(), words))
+        return bases[-1][0]
 
     def _make_base(self) -> pd.DataFrame:
         index = _shared_times(self._arrays[0], "time")
@@ -382,9 +419,12 @@ class _Slab:
         if column.dtype == "time":
             return _shared_times(array)
         if column.dtype == "category":
-            words = list(self._vocabularies[place].codes)[1:]
-            return pd.Categorical.from_codes(array, categories=pd.Index(words, dtype="str"), validate=False)
+            return pd.Categorical.from_codes(array, categories=self._words(place), validate=False)
         return array
+
+    def _words(self, place: int) -> pd.Index[Any]:
+        """The words of a category column, in order of their codes."""
+        return pd.Index(list(self._vocabularies[place].codes)[1:], dtype="str")
 
 
 def _shared_times(values: np.ndarray[Any, Any], name: str | None = None) -> pd.DatetimeIndex:

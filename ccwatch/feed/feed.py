@@ -76,7 +76,7 @@ class _Intake:
 
     def remove(self, sink: Sink) -> None:
         with self.changed:
-            if sink in self.sinks:
+            if any(other is sink for other in self.sinks):
                 self.past_drops += getattr(sink, "dropped", 0)
                 self.past_errors += getattr(sink, "errors", 0)
                 self.sinks = tuple(other for other in self.sinks if other is not sink)
@@ -284,6 +284,8 @@ class Feed:
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(STOP_TIMEOUT_S)
         intake.close_callbacks()
+        with intake.changed:
+            intake.changed.notify_all()  # whoever waits learns of it even where the thread still has to
         if not self._thread.is_alive() and self.state not in {ConnectionState.STOPPED, ConnectionState.ENDED}:
             intake.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
 

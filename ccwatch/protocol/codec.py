@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final
 
 import orjson
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import dialects
+from ccwatch.protocol import dialects, fields
 from ccwatch.protocol.messages import Instant, Packet
 
 PING: Final = b'{"type":"PING"}'
 """The contract's keepalive, which no server answers."""
 NEVER: Final = Instant(0, 0)
+MOST_LEVELS: Final = 250
+"""Nesting that a packet's `extra` may have: orjson reads 1024 levels but writes only 254, and Python compares no 1000."""
 
 
 def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: Instant = NEVER, server_tz: str = "UTC") -> Packet:
@@ -37,17 +40,21 @@ def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, s
     message = loads(raw)
     if type(message) is not dict:
         raise DecodeError(f"expected a JSON object, got {type(message).__name__}")
-    values = dialects.read(message, now.wall_ns, server_tz)
-    values[dialects.SEQ] = seq
-    values[dialects.CONNECTION] = connection
-    values[dialects.RECEIVED_AT] = now.wall_ns
-    values[dialects.RECEIVED_MONO] = now.mono_ns
-    values[dialects.RAW] = bytes(raw)
+    raw = bytes(raw)
+    received_ns, mono_ns = now
+    values = dialects.read(message, received_ns, server_tz)
+    if values[fields.EXTRA] and raw.count(b"{") + raw.count(b"[") > MOST_LEVELS:
+        _refuse_depth(message)
+    values[fields.SEQ] = seq
+    values[fields.CONNECTION] = connection
+    values[fields.RECEIVED_AT] = received_ns
+    values[fields.RECEIVED_MONO] = mono_ns
+    values[fields.RAW] = raw
     return values
 
 
 def loads(raw: bytes | memoryview) -> Any:
-    """JSON as Python values; the tokens NaN and Infinity, which are no JSON, come as the text of themselves.
+    """JSON as Python values; the tokens NaN and Infinity, which are no JSON, and numbers that overflow come as their text.
 
     Raises:
         DecodeError: not JSON, or nested deeper than can be read.
@@ -56,7 +63,7 @@ def loads(raw: bytes | memoryview) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         whole = bytes(raw)
-        if b"NaN" in whole or b"Infinity" in whole:
+        if b"NaN" in whole or b"Infinity" in whole or "infinity" in str(error):
             return _loads_with_constants(whole)
         raise DecodeError(f"not JSON: {str(error)[:120]}") from None
 
@@ -76,14 +83,33 @@ def encode(packet: Packet) -> bytes:
     return orjson.dumps(dialects.write(packet))
 
 
+def _refuse_depth(message: dict[str, Any]) -> None:
+    """Raise DecodeError for a message that nests too deep to be stored, two levels of `extra` included."""
+    try:
+        orjson.dumps([[message]])
+    except TypeError as error:
+        raise DecodeError(f"cannot be stored: {error}") from None
+
+
 def _loads_with_constants(raw: bytes) -> Any:
     try:
-        value = json.loads(raw, parse_constant=str, parse_int=_integer)
+        value = json.loads(raw, parse_constant=str, parse_int=_integer, parse_float=_float)
         orjson.dumps(value)  # refuses lone surrogates and what nests too deep, which nothing downstream could store
     except (ValueError, RecursionError, TypeError) as error:
         raise DecodeError(f"not JSON: {str(error)[:120]}") from None
     return value
 
 
-def _integer(token: str) -> int | float:
-    return int(token) if len(token) < 19 else float(token)
+def _integer(token: str) -> int | float | str:
+    """As orjson reads it: beyond 64 bits it is a float."""
+    if len(token) <= 20:
+        value = int(token)
+        if -(2**63) <= value < 2**64:
+            return value
+    return _float(token)
+
+
+def _float(token: str) -> float | str:
+    """A number that overflows is infinite, so it comes as the text of itself like the tokens do."""
+    value = float(token)
+    return value if math.isfinite(value) else token

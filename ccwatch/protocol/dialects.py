@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -48,8 +49,11 @@ from ccwatch.protocol.fields import (
 )
 from ccwatch.protocol.messages import NAN, Kind, Packet, Status
 
+LONGEST_WORD: Final = 256
+"""Characters of a word that are looked at: meanings are cached, and a cache of giants would fill the memory."""
 ENVELOPE: Final = "$envelope"
-"""Where `extra` keeps the foreign fields that stood beside `data`."""
+"""Where `extra` keeps the foreign fields that stood beside `data`; a field of `data` with this very name goes below it too."""
+
 
 def contract_places() -> dict[str, dict[str, str]]:
     """Section to wire key to column, as the column table has it; section "" is the body itself."""
@@ -88,8 +92,17 @@ class Dialect:
         """Prepare the lookups once; reading a message makes none."""
         prepared: dict[str, Any] = {section: slots(keys) for section, keys in self.places.items() if section}
         prepared |= slots(self.places.get("", {}))
-        prepared |= {"agents": _read_agents, "models": _read_models, self.logs: _read_logs, self.forecast: _read_forecast}
+        prepared |= {
+            "agents": lists.read_agents,
+            "models": lists.read_models,
+            self.logs: lists.read_logs,
+            self.forecast: lists.read_forecast,
+        }
         object.__setattr__(self, "prepared", MappingProxyType(prepared))
+
+    def place_of(self, column: str) -> tuple[str, str]:
+        """Section and wire key of a column that this dialect carries."""
+        return next((section, key) for section, keys in self.places.items() for key, name in keys.items() if name == column)
 
     prepared: Mapping[str, Any] = field(init=False, repr=False, compare=False)
     """Body key to a Slot, to the Slots of a section, or to the reader of a list."""
@@ -106,8 +119,9 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
         if kind is not None:
             break
     else:
-        raise DecodeError(f"no known shape: keys {', '.join(sorted(map(str, message))[:8]) or 'none'}")
-    values = _BLANK.copy()
+        named = ", ".join(repr(key[:24]) for key in islice(message, 8))
+        raise DecodeError(f"no known shape: {len(message)} keys {named}".rstrip())
+    values = BLANK.copy()
     values[KIND], values[DIALECT] = kind, dialect.name
     residue: dict[str, Any] = {}
     flags = 0
@@ -117,14 +131,16 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
         if len(message) > 2:
             residue[ENVELOPE] = {key: value for key, value in message.items() if key not in {"type", dialect.body}}
     if dialect.typed and message.get("type") != kind:
-        _keep(residue, ENVELOPE if dialect.body else "", "type", message["type"])
+        keep(residue, ENVELOPE if dialect.body else "", "type", message["type"])
     prepared = dialect.prepared
     for key, value in body.items():
         target = prepared.get(key)
         if value is None and target is not None:
             continue
         if target is None:
-            if key != "type" or not dialect.typed or dialect.body:
+            if dialect.body:
+                _keep_foreign(residue, dialect, key, value)
+            elif key != "type" or not dialect.typed:
                 residue[key] = value
         elif type(target) is Slot:
             if type(value) is str and not target.number:
@@ -138,8 +154,9 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
                 residue[key] = value
                 flags |= WRONG_TYPE
         else:
-            flags |= target(key, value, values, residue)
-    flags |= _judge_time(values, residue, received_ns, server_tz)
+            flags |= target(key, value, values, residue, server_tz)
+    values[TIME] = received_ns
+    flags |= _judge_time(body, values, residue, dialect, server_tz)
     flags |= _judge_words(values)
     flags |= _judge_numbers(values, residue, dialect)
     values[FLAGS] = flags
@@ -159,28 +176,29 @@ def write(packet: Packet) -> dict[str, Any]:
             if value is not None and value is not NAN:
                 into[key] = value
     if packet.approved_size_raw is not None:
-        section, key = next((s, k) for s, ks in dialect.places.items() for k, n in ks.items() if n == "approved_size")
+        section, key = dialect.place_of("approved_size")
         (body[section] if section else body)[key] = float(packet.approved_size_raw)
-    if packet.timestamp_raw is not None and words.is_epoch(packet.timestamp_raw):
-        body["timestamp"] = float(packet.timestamp_raw)
+    stamp = packet.timestamp_raw
+    if stamp is not None and words.is_epoch(stamp):
+        section, key = dialect.place_of("timestamp_raw")
+        (body[section] if section else body)[key] = int(stamp) if stamp.isdecimal() else float(stamp)
     body = {key: value for key, value in body.items() if value != {}}
-    for metrics, key in ((packet.agents, "agents"), (packet.models, "models")):
-        if metrics:
-            body[key] = {m[0]: {f: v for f, v in zip(m._fields[1:], m[1:], strict=True) if v is not NAN} for m in metrics}
+    if packet.agents:
+        body["agents"] = lists.write_metrics(packet.agents)
+    if packet.models:
+        body["models"] = lists.write_metrics(packet.models)
     if packet.logs:
-        body[dialect.logs] = [_write_log(line) for line in packet.logs]
+        body[dialect.logs] = [lists.write_log(line) for line in packet.logs]
     if packet.forecasts:
-        quantiles = {
-            name: [None if point[i] is NAN else point[i] for point in packet.forecasts]
-            for i, name in ((1, "p10"), (2, "median"), (3, "p90"))
-        }
-        body[dialect.forecast] = {name: series for name, series in quantiles.items() if any(v is not None for v in series)}
+        body[dialect.forecast] = lists.write_forecast(packet)
     extra = dict(packet.extra)
-    envelope = extra.pop(ENVELOPE, {})
+    envelope = extra.pop(ENVELOPE, {}) if dialect.body else {}
     _overlay(body, extra)
-    if dialect.body:
-        return {"type": str(packet.kind), dialect.body: body, **envelope}
-    return {"type": str(packet.kind), **body} if dialect.typed else body
+    if not dialect.body:
+        return {"type": str(packet.kind), **body} if dialect.typed else body
+    message = {"type": str(packet.kind), dialect.body: body}
+    _overlay(message, envelope)
+    return message
 
 
 # ── placing ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -192,48 +210,57 @@ def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any],
     for key, value in section.items():
         slot = known.get(key)
         if slot is None:
-            _keep(residue, path, key, value)
+            keep(residue, path, key, value)
             continue
-        index, number, low, high = slot
-        if not number:
+        index, is_number, low, high = slot
+        if not is_number:
             if type(value) is str:
                 values[index] = value
-            elif index == TIMESTAMP and words.is_epoch(str(value)) and type(value) in (int, float):
+            elif index == TIMESTAMP and type(value) in NUMBERS and words.is_epoch(str(value)):
                 values[index] = str(value)
-                flags |= COERCED
             elif value is not None:
-                _keep(residue, path, key, value)
+                keep(residue, path, key, value)
                 flags |= WRONG_TYPE
             continue
         if type(value) is not float:
             if value is None:
                 continue
-            found, flag = _number(value)
+            found, flag = number(value)
             if flag:
-                _keep(residue, path, key, value)
+                keep(residue, path, key, value)
                 flags |= flag
             if found is None:
                 continue
             value = found  # noqa: PLW2901 - the same field, now as a number
         values[index] = value
         if not low <= value <= high:
-            flags |= RANGE
+            flags |= UNIT if index == APPROVED and value > 1.0 else RANGE
     return flags
+
+
+def _keep_foreign(residue: dict[str, Any], dialect: Dialect, key: str, value: Any) -> None:
+    if key == ENVELOPE:
+        residue.setdefault(ENVELOPE, {})[dialect.body] = {key: value}
+    else:
+        residue[key] = value
 
 
 # ── judging ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _judge_time(values: list[Any], residue: dict[str, Any], received_ns: int, server_tz: str) -> int:
+def _judge_time(body: dict[str, Any], values: list[Any], residue: dict[str, Any], dialect: Dialect, server_tz: str) -> int:
     stamp = values[TIMESTAMP]
-    if stamp is not None:
-        ns, naive = words.time_ns(stamp, server_tz)
-        if ns is not None:
-            values[TIME] = ns
-            return NAIVE_TIME if naive else 0
-        residue["timestamp"] = stamp
-    values[TIME] = received_ns
-    return NO_TIME
+    ns, is_naive = (None, False) if stamp is None else words.time_ns(stamp, server_tz)
+    if ns is None:
+        return NO_TIME
+    values[TIME] = ns
+    if stamp[4:5] != "-" and words.is_epoch(stamp):
+        section, key = dialect.place_of("timestamp_raw")
+        sent = (body[section] if section else body)[key]
+        if type(sent) is str:  # `write` makes a number of it
+            keep(residue, section, key, sent)
+        return COERCED
+    return NAIVE_TIME if is_naive else 0
 
 
 def _judge_words(values: list[Any]) -> int:
@@ -245,7 +272,7 @@ def _judge_words(values: list[Any]) -> int:
     ):
         word = values[raw]
         if word is not None:
-            values[canonical], known = meaning(word)
+            values[canonical], known = meaning(word[:LONGEST_WORD])
             if not known:
                 flags |= UNKNOWN_WORD
     return flags
@@ -256,17 +283,16 @@ def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect)
     size = values[APPROVED]
     if size > 1.0:
         values[APPROVED], values[APPROVED_RAW] = NAN, repr(size)
-        flags |= UNIT
     if values[STATUS] == Status.INITIALIZING or values[PRICE] <= 0.0:
         flags |= PLACEHOLDER
         for section, keys in dialect.places.items():
             for key, name in keys.items():
                 if name in _UNKNOWN_AS_ZERO and values[INDEX[name]] == 0.0:
-                    _keep(residue, section, key, values[INDEX[name]])
+                    aside = residue.setdefault(section, {}) if section else residue
+                    aside.setdefault(key, 0.0)  # a zero that came as text is there already
                     values[INDEX[name]] = NAN
-    if values[SYMBOL] in {"", "Unknown"}:
-        section, key = next((s, k) for s, ks in dialect.places.items() for k, n in ks.items() if n == "symbol")
-        _keep(residue, section, key, values[SYMBOL])
+    if values[SYMBOL] in _NO_SYMBOL:
+        keep(residue, *dialect.place_of("symbol"), values[SYMBOL])
         values[SYMBOL] = None
     return flags
 
@@ -274,6 +300,8 @@ def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect)
 _UNKNOWN_AS_ZERO: Final = frozenset(
     c.name for c in columns.PACKETS if c.wire.startswith(("market.", "portfolio.")) and c.dtype == "float64"
 )
+_NO_SYMBOL: Final = frozenset({"", "Unknown"})
+"""What a BFF puts where its engine named no symbol."""
 
 
 def _overlay(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
@@ -305,17 +333,24 @@ def _is_contract(message: Mapping[str, Any]) -> Kind | None:
 
 
 def _is_engine_loop(message: Mapping[str, Any]) -> Kind | None:
-    return _type_of(message) if not _SECTIONS.isdisjoint(message) or "status" in message else None
+    return _type_of(message) if _carries(message, "status") or any(_carries(message, name) for name in _SECTIONS) else None
 
 
 def _is_bridge(message: Mapping[str, Any]) -> Kind | None:
-    if "type" in message:
+    if "type" in message or any(_carries(message, key) for key in _FLAT):
         return None
-    return Kind.PARTIAL if any(type(message.get(section)) is dict for section in _SECTIONS) else None
+    parts = (name for name in _SECTIONS if type(message.get(name)) is dict)
+    return Kind.PARTIAL if any(_carries(message, name) for name in parts) else None
 
 
 def _is_pipeline(message: Mapping[str, Any]) -> Kind | None:
-    return Kind.STATE if "type" not in message and not _PIPELINE_KEYS.isdisjoint(message) else None
+    return Kind.STATE if "type" not in message and any(_carries(message, key) for key in _PIPELINE_KEYS) else None
+
+
+def _carries(message: Mapping[str, Any], key: str) -> bool:
+    """Whether the message says anything at this key: nulls alone, which are not kept, could not be told from nothing."""
+    value = message.get(key)
+    return any(v is not None for v in value.values()) if type(value) is dict else value is not None
 
 
 _PIPELINE: Final = {
@@ -337,6 +372,8 @@ _PIPELINE: Final = {
     "reasoning": "reasoning",
 }
 _PIPELINE_KEYS: Final = frozenset(_PIPELINE) - {"timestamp", "status"}
+_FLAT: Final = _PIPELINE_KEYS - {"symbol"}
+"""What a raw state has beside its parts, and a bridge's message has only within them."""
 
 DIALECTS: Final[list[Dialect]] = [
     Dialect("contract", _is_contract, body="data"),

@@ -154,7 +154,7 @@ def _usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine
 def _unusual_line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
     """The line of any other entry, whether it holds the entry whole, and flags."""
     if type(entry) is not dict or type(entry.get("message")) is not str:
-        return LogLine(None, repr(entry)[:4096], None, None), False, WRONG_TYPE
+        return LogLine(None, _shown(entry), None, None), False, WRONG_TYPE
     level, stamp = entry.get("level"), entry.get("timestamp")
     flags = 0
     if type(stamp) in NUMBERS:
@@ -168,6 +168,13 @@ def _unusual_line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
     if not (stamp is None or type(stamp) is str):
         stamp, flags = None, flags | WRONG_TYPE
     return LogLine(level, entry["message"], None if stamp is None else words.time_ns(stamp, server_tz)[0], stamp), is_whole, flags
+
+
+def _shown(entry: Any) -> str:
+    try:
+        return repr(entry)[:4096]
+    except RecursionError:
+        return type(entry).__name__
 
 
 def write_log(line: LogLine) -> Any:
@@ -206,8 +213,6 @@ def read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, An
 
 def write_forecast(packet: Packet) -> dict[str, Any]:
     """The quantiles of a packet's forecast; one that says nothing still tells its length."""
-    series = {
-        name: [None if point[i] is NAN else point[i] for point in packet.forecasts] for i, name in enumerate(QUANTILES, start=1)
-    }
+    series = {name: [None if point[i] is NAN else point[i] for point in packet.forecasts] for i, name in enumerate(QUANTILES, start=1)}
     carried = {name: numbers for name, numbers in series.items() if any(n is not None for n in numbers)}
     return carried or {"median": series["median"]}

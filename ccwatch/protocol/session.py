@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Any, Final
 
 from ccwatch.errors import DecodeError, FeedError
-from ccwatch.protocol import codec, dialects
+from ccwatch.protocol import codec
+from ccwatch.protocol.fields import AGENTS, EXTRA, FLAGS, FORECASTS, LOGS, NEW_LOGS, NO_TIME, RAW, STATUS, TIME, TIMESTAMP
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Flag, Instant, Item, LogLine, Packet, StateChange
 
 SECOND: Final = 1_000_000_000
@@ -27,17 +28,21 @@ FROZEN_PACKETS: Final = 15
 SKEW_NS: Final = 2 * SECOND
 SLEEP_NS: Final = 5 * SECOND
 """How far the wall clock may run ahead of the monotonic one between two packets before that is a sleep of the machine."""
-REMEMBERED: Final = 64
+BURST_NS: Final = SECOND // 10
+BURST_PACKETS: Final = 12
+"""So many packets closer together than this came at once (a replay of ten states, the parts of one tick): that tells no pace."""
+REMEMBERED, REMEMBERED_BYTES = 64, 4 << 20
 """Packets kept to recognise a replay; deployed engines replay their last ten states."""
 LOG_MEMORY: Final = 2048
+"""Log lines remembered beyond those of the last packet."""
 
-_STATUS: Final = dialects.INDEX["status"]
-_CONTENT_END: Final = dialects.TIMESTAMP
-_EXTRA: Final = dialects.EXTRA
-_LISTS_END: Final = dialects.FORECASTS + 1
-_NEW_LOGS: Final = dialects.INDEX["new_logs"]
-_NO_TIME, _REPEAT, _REPLAYED, _FROZEN = int(Flag.NO_TIME), int(Flag.REPEAT), int(Flag.REPLAYED), int(Flag.FROZEN)
+_REPEAT, _REPLAYED, _FROZEN = int(Flag.REPEAT), int(Flag.REPLAYED), int(Flag.FROZEN)
 _SEEN, _OUT_OF_ORDER, _SKEW = _REPEAT | _REPLAYED, int(Flag.OUT_OF_ORDER), int(Flag.CLOCK_SKEW)
+
+Content = tuple[list[Any], Any]
+"""What a packet says, without what is said about it: equal for the same state of the engine."""
+Stamp = int | str | None
+"""A packet's own time in ns; where that could not be read, the text of its timestamp."""
 
 
 class Duty(Enum):
@@ -67,18 +72,20 @@ class Session:
         self._failures = 0
         self._delivered = False
         self._since: Instant | None = None  # the last packet, or the opening of the connection
-        self._last: Packet | None = None
-        self._last_content: tuple[list[Any], Any] | None = None
-        self._arrival_ns: int | None = None  # of the last packet, on the clock that gaps are measured by
+        self._arrival: Instant | None = None  # of the last packet, whichever connection it came on
+        self._time_ns = 0  # the last packet's time
+        self._last: tuple[Stamp, Content] | None = None  # the packet before on this connection
         self._intervals = _Median(20)
+        self._burst = 0
         self._offsets = _Median(32)
         self._usual_offset_ns = 0  # the median when it was last looked at: looked at anew only where an offset departs
         self._highest_ns = 0
         self._frozen = 0
-        self._recent: deque[tuple[int | None, tuple[list[Any], Any]]] = deque(maxlen=REMEMBERED)
-        self._earlier: dict[int | None, list[tuple[list[Any], Any]]] = {}
+        self._recent: deque[tuple[Stamp, bytes]] = deque()
+        self._recent_bytes = 0
+        self._earlier: dict[Stamp, list[Content]] = {}
         self._log_lines: tuple[LogLine, ...] = ()
-        self._log_keys: dict[LogLine, None] = {}
+        self._log_keys: dict[int, None] = {}
         self._keepalive_ns = self._ping_ns = 0
         self._pong_due_ns: int | None = None
         self._answers_pings = False
@@ -94,13 +101,13 @@ class Session:
         self.connection += 1
         self._delivered = False
         self._since = now
-        self._intervals.clear()
         self._offsets.clear()
-        self._last = self._last_content = None
-        self._highest_ns = self._frozen = 0
+        self._last = None
+        self._highest_ns = self._frozen = self._burst = 0
         self._earlier = {}
-        for key, content in self._recent:
-            self._earlier.setdefault(key, []).append(content)
+        for stamp, raw in self._recent:
+            values = codec.draft(raw, seq=0, connection=0, now=now, server_tz=self.server_tz)
+            self._earlier.setdefault(stamp, []).append(_content(values))
         self._keepalive_ns, self._ping_ns = now.mono_ns + KEEPALIVE_NS, now.mono_ns + PING_NS
         self._pong_due_ns = None
         event = self.event(EventKind.CONNECT, now, f"connection={self.connection} {detail}".strip())
@@ -134,39 +141,33 @@ class Session:
         except DecodeError as error:
             return [self.event(EventKind.MALFORMED, now, f"bytes={len(raw)} {error.reason}", bytes(raw))]
         items: list[Item] = []
-        flags = values[dialects.FLAGS]
-        time_ns = values[dialects.TIME]
-        content = (values[_STATUS:_CONTENT_END] + values[dialects.AGENTS : _LISTS_END], values[_EXTRA])
-        key = None if flags & _NO_TIME else time_ns
-        if self._last is not None and content == self._last_content:
-            if key is None or (time_ns == self._last.time_ns and not self._last.flags & _NO_TIME):
-                flags |= _REPEAT
-            else:
-                flags |= _FROZEN
-        if self._earlier and content in self._earlier.get(key, ()):
+        flags, time_ns = values[FLAGS], values[TIME]
+        stamp: Stamp = values[TIMESTAMP] if flags & NO_TIME else time_ns
+        content = _content(values)
+        if self._last is not None and content == self._last[1]:
+            flags |= _REPEAT if stamp == self._last[0] else _FROZEN
+        if self._earlier and content in self._earlier.get(stamp, ()):
             flags |= _REPLAYED
         if not flags & _SEEN:
-            if time_ns < self._highest_ns:
-                flags |= _OUT_OF_ORDER
-            else:
-                self._highest_ns = time_ns
-            if not self.virtual_clock and not flags & _NO_TIME and self._is_skewed(now.wall_ns - time_ns):
-                flags |= _SKEW
-            self._recent.append((key, content))
-            if values[dialects.LOGS]:
-                values[_NEW_LOGS] = self._new_logs(values[dialects.LOGS])
-        values[dialects.FLAGS] = flags
-        self._frozen = self._frozen + 1 if flags & _FROZEN else 0
-        gap = self._arrived(time_ns if self.virtual_clock else now.mono_ns, now)
+            if not flags & NO_TIME:
+                flags |= self._judge_clock(time_ns, now)
+            self._remember(stamp, values[RAW])
+            if values[LOGS]:
+                values[NEW_LOGS] = self._new_logs(values[LOGS])
+        values[FLAGS] = flags
+        gap = self._gap(time_ns, now, is_replay=bool(flags & _REPLAYED))
         if gap:
             items.append(self.event(EventKind.GAP, now, gap))
         self.seq += 1
-        packet = Packet._make(values)
-        self._last, self._last_content, self._since = packet, content, now
+        self._last, self._since, self._arrival, self._time_ns = (stamp, content), now, now, time_ns
         self._delivered = True
-        items.append(packet)
-        if self._frozen == FROZEN_PACKETS:
-            items.append(self.event(EventKind.FROZEN, now, f"packets={FROZEN_PACKETS} same content, moving timestamps"))
+        items.append(Packet._make(values))
+        if flags & _FROZEN:
+            self._frozen += 1
+            if self._frozen == FROZEN_PACKETS:
+                items.append(self.event(EventKind.FROZEN, now, f"packets={FROZEN_PACKETS} same content, moving timestamps"))
+        elif not flags & _REPEAT:  # a poller repeats a frozen state as well
+            self._frozen = 0
         if self.state is not ConnectionState.OPEN:
             items.extend(self._enter(ConnectionState.OPEN, now))
         return items
@@ -186,7 +187,7 @@ class Session:
         """What the passing of time alone has changed: OPEN becomes LATE, then STALE."""
         if self._since is None or self.state not in {ConnectionState.OPEN, ConnectionState.LATE}:
             return []
-        age = max(now.wall_ns - self._since.wall_ns, now.mono_ns - self._since.mono_ns)
+        age = now.mono_ns - self._since.mono_ns  # a step of the wall clock makes nothing old
         if age >= self._stale_ns():
             event = self.event(EventKind.STALE, now, f"age_s={age / SECOND:.3f} limit_s={self._stale_ns() / SECOND:.3f}")
             return [event, *self._enter(ConnectionState.STALE, now)]
@@ -221,10 +222,10 @@ class Session:
     def event(self, kind: EventKind, now: Instant, detail: str, raw: bytes = b"") -> Event:
         """An event at `now`, on the stream's own clock: the last packet's time and what has passed since."""
         time_ns = now.wall_ns
-        if self._last is not None and self._since is not None:
-            time_ns = self._last.time_ns
+        if self._arrival is not None:
+            time_ns = self._time_ns
             if not self.virtual_clock:
-                time_ns += max(0, now.mono_ns - self._since.mono_ns)
+                time_ns += now.mono_ns - self._arrival.mono_ns + self._asleep_ns(now)
         return Event(time_ns, self.seq, kind, detail, self.connection, now.wall_ns, now.mono_ns, raw)
 
     # ── inside ──
@@ -241,21 +242,50 @@ class Session:
     def _stale_ns(self) -> int:
         return max(STALE_NS, STALE_INTERVALS * self._intervals.value())
 
-    def _arrived(self, arrival_ns: int, now: Instant) -> str:
-        """Note the interval; the detail of the gap that ends here, or nothing."""
-        before, self._arrival_ns = self._arrival_ns, arrival_ns
-        if before is None or self._since is None:
+    def _asleep_ns(self, now: Instant) -> int:
+        """How long this machine slept since the last packet: its wall clock went on and its monotonic one did not."""
+        if self._arrival is None or self.virtual_clock:
+            return 0
+        ahead = (now.wall_ns - self._arrival.wall_ns) - (now.mono_ns - self._arrival.mono_ns)
+        return ahead if ahead > SLEEP_NS else 0
+
+    def _gap(self, time_ns: int, now: Instant, *, is_replay: bool) -> str:
+        """The detail of the gap that ends with this packet, or nothing; its interval is noted."""
+        if self._arrival is None:
             return ""
-        passed = arrival_ns - before
-        asleep = 0 if self.virtual_clock else (now.wall_ns - self._since.wall_ns) - (now.mono_ns - self._since.mono_ns)
-        late = passed > LATE_NS and passed > self._late_ns()
-        if self._last is not None:  # the first packet of a connection tells no interval
-            self._intervals.add(passed)
-        if asleep > SLEEP_NS:
+        passed = time_ns - self._time_ns if self.virtual_clock else now.mono_ns - self._arrival.mono_ns
+        is_first = self._last is None
+        is_late = passed > LATE_NS and passed > self._longest_usual_ns(is_first=is_first)
+        if not is_first and not is_replay:  # neither tells the stream's pace
+            self._burst = self._burst + 1 if passed < BURST_NS else 0
+            if not 0 < self._burst <= BURST_PACKETS:
+                self._intervals.add(passed)
+        asleep = self._asleep_ns(now)
+        if asleep:
             return f"seconds={(passed + asleep) / SECOND:.3f} reason=sleep"
-        if late:
-            return f"seconds={passed / SECOND:.3f} reason={'silence' if self._last is not None else 'disconnect'}"
-        return ""
+        return f"seconds={passed / SECOND:.3f} reason={'disconnect' if is_first else 'silence'}" if is_late else ""
+
+    def _longest_usual_ns(self, *, is_first: bool) -> int:
+        """The interval beyond which something is missing; while the pace is unknown, a silence is one only once it is stale."""
+        return self._late_ns() if self._intervals or is_first else STALE_NS
+
+    def _judge_clock(self, time_ns: int, now: Instant) -> int:
+        """Flags of a timestamp, by those before it on this connection."""
+        flags = 0
+        if time_ns < self._highest_ns:
+            flags = _OUT_OF_ORDER
+        else:
+            self._highest_ns = time_ns
+        if not self.virtual_clock and self._is_skewed(now.wall_ns - time_ns):
+            flags |= _SKEW
+        return flags
+
+    def _remember(self, stamp: Stamp, raw: bytes) -> None:
+        """Keep a message, to recognise it on the next connection."""
+        self._recent.append((stamp, raw))
+        self._recent_bytes += len(raw)
+        while len(self._recent) > REMEMBERED or self._recent_bytes > REMEMBERED_BYTES:
+            self._recent_bytes -= len(self._recent.popleft()[1])
 
     def _is_skewed(self, offset_ns: int) -> bool:
         """Whether the server's clock departs from its usual offset; the offset is noted."""
@@ -267,35 +297,55 @@ class Session:
         return skewed
 
     def _new_logs(self, lines: tuple[LogLine, ...]) -> tuple[LogLine, ...]:
-        """The lines that no earlier packet carried: objects by themselves, plain text by overlap with the list before."""
+        """The lines that no earlier packet carried: those with a time by themselves, others by overlap with the list before."""
         before, self._log_lines = self._log_lines, lines
         if lines == before:
             return ()
         keys = self._log_keys
-        known = _overlap(before, lines)  # how many plain lines at the head of this list ended the list before
+        known = _overlap(before, lines)  # how many timeless lines at the head of this list ended the list before
         fresh = []
         for line in lines:
-            if line.log_time_raw is None:
+            if line.log_time_ns is None:
                 known -= 1
                 if known < 0:
                     fresh.append(line)
-            elif line not in keys:
-                keys[line] = None
+                continue
+            key = hash(line[:3])  # not the line: a memory of giants would fill the machine's
+            if key not in keys:
+                keys[key] = None
                 fresh.append(line)
-        while len(keys) > LOG_MEMORY:
+        while len(keys) > LOG_MEMORY + len(lines):
             del keys[next(iter(keys))]
         return tuple(fresh)
 
 
+def _content(values: list[Any]) -> Content:
+    return values[STATUS:TIMESTAMP] + values[AGENTS : FORECASTS + 1], values[EXTRA]
+
+
 def _overlap(before: tuple[LogLine, ...], lines: tuple[LogLine, ...]) -> int:
-    """The length of the longest head of the plain `lines` that is a tail of those `before`."""
-    plain = [line.message for line in lines if line.log_time_raw is None]
-    if plain:
-        plain_before = [line.message for line in before if line.log_time_raw is None]
-        for size in range(min(len(plain), len(plain_before)), 0, -1):
-            if plain[:size] == plain_before[-size:]:
-                return size
-    return 0
+    """The length of the longest head of the timeless `lines` that is a tail of those `before`.
+
+    By Knuth, Morris and Pratt, since a list that was made to hurt may have a million lines.
+    """
+    timeless = [line for line in lines if line.log_time_ns is None]
+    tail = [line for line in before if line.log_time_ns is None][-len(timeless) :] if timeless else []
+    if not tail:
+        return 0
+    head = timeless[: len(tail)]
+    borders = [0] * len(head)
+    size = 0
+    for i in range(1, len(head)):
+        while size and head[i] != head[size]:
+            size = borders[size - 1]
+        size += head[i] == head[size]
+        borders[i] = size
+    size = 0
+    for line in tail:
+        while size and line != head[size]:
+            size = borders[size - 1]
+        size += line == head[size]
+    return size
 
 
 class _Median:

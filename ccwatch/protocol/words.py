@@ -11,7 +11,10 @@ from zoneinfo import ZoneInfo
 
 from ccwatch.protocol.messages import EPOCH, Regime, Side, Status
 
-_EPOCH_NUMBER: Final = re.compile(r"\d{9,13}(\.\d+)?")
+_EPOCH_NUMBER: Final = re.compile(r"[0-9]{9,13}(\.[0-9]+)?")
+LONGEST_STAMP: Final = 64
+FARTHEST_NS: Final = 9_200_000_000 * 1_000_000_000
+"""Stamps reach from 1678 to 2261: what int64 nanoseconds hold, with room to add an interval."""
 _FRACTION: Final = re.compile(r"[.,](\d{7,9})\d*")
 
 
@@ -62,22 +65,26 @@ def _plain(word: str) -> str:
     return "".join(c for c in parts if not unicodedata.combining(c)).strip().lower()
 
 
-@lru_cache(maxsize=4096)  # log lines come again in every packet with the same stamps
 def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
     """An ISO 8601 stamp, or seconds or milliseconds since 1970, in ns since 1970 UTC, and whether it carried no offset.
 
     A stamp without offset is read in `server_tz`; an ambiguous hour at the end of summer time is the first one. None: not a time.
     """
+    return _time_ns(stamp, server_tz) if len(stamp) <= LONGEST_STAMP else (None, False)
+
+
+@lru_cache(maxsize=4096)  # log lines come again in every packet with the same stamps
+def _time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
     if is_epoch(stamp):
         whole, _, fraction = stamp.partition(".")
         unit = 9 if len(whole) < 12 else 6
-        return int(whole) * 10**unit + int(fraction[:unit].ljust(unit, "0")), False
-    if len(stamp) < 10 or stamp[4:5] != "-":
+        return _within(int(whole) * 10**unit + int(fraction[:unit].ljust(unit, "0"))), False
+    if len(stamp) < 10 or (stamp[4] != "-" and stamp[8] != "T"):
         return None, False
     try:
         moment = datetime.fromisoformat(stamp)
-        naive = moment.tzinfo is None
-        if naive:
+        is_naive = moment.tzinfo is None
+        if is_naive:
             moment = moment.replace(tzinfo=ZoneInfo(server_tz))
         passed = moment - EPOCH
     except (ValueError, OverflowError):
@@ -86,7 +93,11 @@ def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
     finer = _FRACTION.search(stamp) if len(stamp) > 26 else None  # datetime reads microseconds and drops what is finer
     if finer is not None:
         ns += int(finer[1][6:].ljust(3, "0"))
-    return (ns if abs(ns) < 2**63 else None), naive
+    return _within(ns), is_naive
+
+
+def _within(ns: int) -> int | None:
+    return ns if abs(ns) < FARTHEST_NS else None
 
 
 def is_epoch(stamp: str) -> bool:

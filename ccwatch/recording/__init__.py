@@ -2,10 +2,11 @@
 
 from ccwatch.recording.catalog import list_recordings
 from ccwatch.recording.folder import new_session_path
-from ccwatch.recording.recorder import Recorder, RecorderStats
+from ccwatch.recording.recorder import Recorder
 from ccwatch.recording.recording import Info, Mark, Recording
 from ccwatch.recording.replay import ReplaySource
 from ccwatch.recording.verify import Problem, Verification
+from ccwatch.recording.writer import RecorderStats
 
 __all__ = [
     "Info",

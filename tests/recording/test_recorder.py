@@ -14,7 +14,7 @@ import pytest
 
 from ccwatch.errors import ConfigError, RecordingBusy, RecordingError
 from ccwatch.protocol.messages import Event, EventKind, Flag
-from ccwatch.recording import Recorder, Recording, recorder
+from ccwatch.recording import Recorder, Recording, writer
 from ccwatch.recording.journal import journal_files
 
 
@@ -163,17 +163,17 @@ def test_a_recorder_that_is_open_when_python_ends_keeps_what_it_was_given(tmp_pa
 
 
 def test_the_source_is_never_kept_waiting_and_what_found_no_room_is_counted_and_told(start, usual, monkeypatch, eventually):
-    monkeypatch.setattr(recorder, "QUEUE_ITEMS", 10)
+    monkeypatch.setattr(writer, "QUEUE_ITEMS", 10)
     one = start()
     writing, go_on = threading.Event(), threading.Event()
-    append = one._work._journal.append
+    append = one._writer._journal.append
 
     def slow(*arguments, **options):
         writing.set()
         go_on.wait(10)
         return append(*arguments, **options)
 
-    monkeypatch.setattr(one._work._journal, "append", slow)
+    monkeypatch.setattr(one._writer._journal, "append", slow)
     one.receive(usual[:1])
     assert writing.wait(5)
     began = time.monotonic()
@@ -235,9 +235,9 @@ def test_a_recorder_on_a_disk_that_refuses_stops_within_a_second_and_says_what_i
     one = start()
     one.receive(usual[:10])
     eventually(lambda: one.stats.written_seq == usual[9].seq)
-    os.close(one._work._journal._handle)
-    one._work._journal._handle = os.open(one._work._journal.path, os.O_RDONLY)
-    monkeypatch.setattr(one._work._journal, "_open_next", lambda: (_ for _ in ()).throw(OSError("no room")))
+    os.close(one._writer._journal._handle)
+    one._writer._journal._handle = os.open(one._writer._journal.path, os.O_RDONLY)
+    monkeypatch.setattr(one._writer._journal, "_open_next", lambda: (_ for _ in ()).throw(OSError("no room")))
     one.receive(usual[10:20])
     eventually(lambda: one.stats.degraded)
     began = time.monotonic()
@@ -258,7 +258,7 @@ def test_an_item_that_cannot_be_stored_is_counted_and_the_others_are(start, usua
 
 def test_a_thread_that_fails_shows_it_and_stop_still_ends(start, usual, monkeypatch, caplog, eventually):
     one = start()
-    monkeypatch.setattr(one._work, "_take", lambda: 1 / 0)
+    monkeypatch.setattr(one._writer, "_take", lambda: 1 / 0)
     with caplog.at_level(logging.CRITICAL + 1):
         one.receive(usual[:5])
         eventually(lambda: one.stats.error is not None)
@@ -298,7 +298,7 @@ def test_events_alone_between_two_rotations_are_kept_each_time(start, usual):
 
 
 def test_the_journal_rolls_and_all_its_files_become_parquet(start, usual, monkeypatch, eventually):
-    monkeypatch.setattr(recorder, "ROLL_PACKETS", 40)
+    monkeypatch.setattr(writer, "ROLL_PACKETS", 40)
     one = start()
     for n in range(0, len(usual), 20):
         one.receive(usual[n : n + 20])

@@ -48,7 +48,7 @@ def recorded(tmp_path):
 
 
 def buffered(items):
-    buffer = RollingBuffer(window="3650d")
+    buffer = RollingBuffer(window="3650D")
     buffer.receive(items)
     return buffer
 
@@ -115,7 +115,7 @@ odd_messages = bodies.flatmap(
 ).map(codec.dumps)
 
 
-@settings(max_examples=1000 if os.environ.get("CCWATCH_FULL") else 12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300 if os.environ.get("CCWATCH_FULL") else 12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(odd_messages | st.binary(max_size=20), max_size=6), min_size=1, max_size=3))
 def test_whatever_arrives_parquet_and_journal_and_memory_tell_the_same(tmp_path_factory, conversation, batches):
     items = conversation(batches)
@@ -181,9 +181,9 @@ def snapshot(folder):
     return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in [folder, *folder.rglob("*")]}
 
 
-def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_once(recorded, usual, tmp_path):
+def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_once(recorded, varied, tmp_path):
     """The folder is copied after each step that touches the disk, as a kill there would leave it."""
-    recording = recorded(usual, "killed")
+    recording = recorded(varied, "killed")
     states = []
 
     def copy():
@@ -196,20 +196,19 @@ def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_on
             original = getattr(owner, name)
 
             def step(*arguments, original=original):
-                copy()
-                found = original(*arguments)
-                copy()
-                return found
+                copy()  # before each step, which is after the one before it
+                return original(*arguments)
 
             patched.setattr(owner, name, step)
         compactor.compact(recording.path, recording.session)
+    copy()
     assert len(states) > 20
     for state in states:
         opened = Recording(state)
-        assert list(opened.items()) == usual
-        assert len(opened.frame(clean=False)) == sum(isinstance(item, Packet) for item in usual)
+        assert list(opened.items()) == varied
+        assert len(opened.frame(clean=False)) == sum(isinstance(item, Packet) for item in varied)
         compactor.compact(state, opened.session)
-        assert list(Recording(state).items()) == usual
+        assert list(Recording(state).items()) == varied
         assert Recording(state).verify(deep=True).ok
 
 

@@ -1,0 +1,342 @@
+"""The writer behind a recorder: two threads between the items that arrive and the disk.
+
+The source's thread enqueues; the writing thread drains what waits into one frame and one write; the syncing thread brings
+written frames to the disk as often as the policy says. No trouble of the disk reaches the source: it is counted, shown in
+`stats` and written as a drop event once there is room again. It does not know the Recorder, so one left open can be collected.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from ccwatch.errors import RecordingError
+from ccwatch.protocol.messages import Event, EventKind, Item, Packet
+from ccwatch.recording import compactor, journal, manifest
+from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
+from ccwatch.source import read_clock
+
+SYNC_EVERY_S: Final[dict[str, float]] = {"strict": 0.0, "balanced": 0.2, "lazy": 5.0}
+QUEUE_ITEMS: Final = 100_000
+QUEUE_BYTES: Final = 64 << 20
+"""More than this waiting for the disk is dropped, and counted."""
+ROLL_PACKETS: Final = 50_000
+ROLL_BYTES: Final = 64 << 20
+ROLL_S: Final = 15 * 60
+"""A journal file is closed at whichever comes first."""
+RETRY_S: Final = 0.5
+GIVE_UP_S: Final = 0.6
+"""How long a recorder that was asked to stop tries a disk that refuses."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderStats:
+    """Where a recorder stands.
+
+    Attributes:
+        received_seq: seq of the last packet that was handed over.
+        written_seq: of the last one in the journal: a killed process loses none up to here.
+        durable_seq: of the last one on the disk: a power cut loses none up to here.
+        packets: count of packets written.
+        events: count of events written.
+        bytes: bytes written to the journal.
+        dropped: count of packets and events that found no room, or could not be stored.
+        degraded: something is not being recorded as it should: `error` says why, or the queue is full.
+        error: the last trouble that is not over.
+    """
+
+    received_seq: int
+    written_seq: int
+    durable_seq: int
+    packets: int
+    events: int
+    bytes: int
+    dropped: int
+    degraded: bool
+    error: str | None
+
+
+class Writer:
+    """The queue, the journal and the two threads of one recording. `receive` never waits for the disk."""
+
+    def __init__(self, folder: Path, session: Session, lock: WriterLock, ask_origin: Callable[[], str]) -> None:
+        self.folder = folder
+        self._session = session
+        self._writer_lock = lock
+        self._ask_origin = ask_origin
+        self._journal = journal.JournalWriter(folder / JOURNAL, bytes.fromhex(session.nonce))
+        # Guards the queue and wakes those who wait for it. Reentrant, since a collected recorder may be stopped by whichever
+        # thread happens to hold it. Held for a few appends only, never during a write or a sync.
+        self._changed = threading.Condition(threading.RLock())
+        self._queue: deque[Packet | Event] = deque()
+        self._queue_bytes = 0
+        self._lost: _Lost | None = None
+        self._stopping = False
+        self._give_up_at = 0.0
+        self._roll_asked = False
+        # Each of these has one writing thread; `stats` reads them in an order in which none can overtake another.
+        self._received_seq = self._written_seq = self._durable_seq = 0
+        self._packets = self._events = self._bytes = self._dropped = 0
+        self._entry = self._synced_entry = 0
+        self._rolled_at, self._rolled_packets = monotonic(), 0
+        self._write_error: str | None = None
+        self._sync_error: str | None = None
+        self._fault: str | None = None
+        self._threads = [threading.Thread(target=self._run, args=(self._write,), name=f"ccwatch-record {folder.name}", daemon=True)]
+        if session.fsync in SYNC_EVERY_S:
+            self._threads.append(threading.Thread(target=self._run, args=(self._sync,), name=f"ccwatch-sync {folder.name}", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def stats(self) -> RecorderStats:
+        durable, written, received = self._durable_seq, self._written_seq, self._received_seq
+        error = self._fault or self._write_error or self._sync_error
+        degraded = error is not None or self._lost is not None
+        return RecorderStats(received, written, durable, self._packets, self._events, self._bytes, self._dropped, degraded, error)
+
+    # ── the source's thread ──
+
+    def receive(self, items: Sequence[Item]) -> None:
+        with self._changed:
+            if self._stopping:
+                return
+            for item in items:
+                if isinstance(item, (Packet, Event)):
+                    self._enqueue(item)
+            self._changed.notify_all()
+
+    def _enqueue(self, item: Packet | Event) -> None:
+        if isinstance(item, Packet):
+            self._received_seq = item.seq
+        is_full = len(self._queue) >= QUEUE_ITEMS or self._queue_bytes + len(item.raw) > QUEUE_BYTES
+        if is_full or self._fault is not None:
+            self._lost = _Lost.more(self._lost, item)
+            self._dropped += 1
+            return
+        if self._lost is not None:
+            self._queue.append(self._lost.event("queue-full"))
+            self._lost = None
+        self._queue.append(item)
+        self._queue_bytes += len(item.raw)
+
+    # ── the writer ──
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._stopping and not self._roll_asked:
+                    self._changed.wait()
+                if self._stopping and self._lost is not None:
+                    self._queue.append(self._lost.event("queue-full"))
+                    self._lost = None
+                batch = self._take()
+                if not batch and self._stopping:
+                    return
+            if batch:
+                self._store(batch)
+            self._roll_when_due()
+
+    def _take(self) -> list[Packet | Event]:
+        batch: list[Packet | Event] = []
+        size = 0
+        while self._queue and len(batch) < journal.FRAME_ENTRIES and size < journal.FRAME_BYTES:
+            item = self._queue.popleft()
+            batch.append(item)
+            size += len(item.raw)
+        self._queue_bytes -= size
+        return batch
+
+    def _store(self, batch: list[Packet | Event]) -> None:
+        entries, stored = [], []
+        for item in batch:
+            try:
+                entries.append(journal.pack_packet(item) if isinstance(item, Packet) else journal.pack_event(item))
+            except Exception:  # noqa: BLE001 - one item that cannot be packed must not end the recording
+                self._dropped += 1
+                _LOG.exception("%s: an item could not be packed: %r", self.folder, item)
+                continue
+            stored.append(item)
+        packets = [item for item in stored if isinstance(item, Packet)]
+        while entries:
+            try:
+                first_seq = packets[0].seq if packets else 0
+                size = self._journal.append(entries, first_entry=self._entry + 1, first_seq=first_seq)
+            except OSError as error:
+                if self._write_error is None:
+                    _LOG.warning("%s: recording waits: %s", self.folder, error)
+                self._write_error = f"the journal cannot be written: {error}"
+                if not self._may_retry():
+                    self._dropped += len(stored)
+                    return
+                continue
+            break
+        self._write_error = None
+        if not entries:
+            return
+        if any(isinstance(item, Event) and item.kind == EventKind.CONNECT for item in stored):
+            self._note_origin()
+        with self._changed:
+            self._entry += len(entries)
+            self._packets += len(packets)
+            self._events += len(stored) - len(packets)
+            self._bytes += size
+            if packets:
+                self._written_seq = packets[-1].seq
+            self._changed.notify_all()
+
+    def _note_origin(self) -> None:
+        """Put what the server has just said it is into session.json."""
+        origin = self._ask_origin()
+        if origin != self._session.origin:
+            self._session = replace(self._session, origin=origin)
+            try:
+                self._session.write(self.folder)
+            except OSError as error:
+                self._sync_error = f"{SESSION} cannot be written: {error}"
+
+    def _may_retry(self) -> bool:
+        """Wait a little; False once a stopping recorder has tried for long enough."""
+        deadline = monotonic() + RETRY_S
+        with self._changed:
+            while (left := deadline - monotonic()) > 0 and not self._stopping:
+                self._changed.wait(left)
+            if not self._stopping:
+                return True
+            left = self._give_up_at - monotonic()
+            self._changed.wait(min(0.05, max(0.0, left)))
+            return left > 0
+
+    def _roll_when_due(self) -> None:
+        is_due = (
+            self._journal.size >= ROLL_BYTES
+            or self._packets - self._rolled_packets >= ROLL_PACKETS
+            or (self._journal.size > 0 and monotonic() - self._rolled_at >= ROLL_S)
+        )
+        if not (is_due or self._roll_asked):
+            return
+        try:
+            if self._journal.size:
+                self._journal.roll()
+        except OSError as error:
+            self._write_error = f"the journal cannot be written: {error}"
+        self._rolled_at, self._rolled_packets = monotonic(), self._packets
+        with self._changed:
+            self._roll_asked = False
+            self._changed.notify_all()
+
+    # ── the syncer ──
+
+    def _sync(self) -> None:
+        every = SYNC_EVERY_S[self._session.fsync]
+        while True:
+            with self._changed:
+                while self._entry == self._synced_entry and not self._stopping:
+                    self._changed.wait()
+                if self._stopping:
+                    return  # `stop` syncs what is left, after the writer
+                due = monotonic() + every
+                while (left := due - monotonic()) > 0 and not self._stopping:
+                    self._changed.wait(left)
+            self._sync_once()
+
+    def _sync_once(self) -> None:
+        with self._changed:
+            entry, seq = self._entry, self._written_seq
+        try:
+            self._journal.sync()
+        except OSError as error:
+            # The kernel may have thrown the unwritten pages away: nothing after this is known to be durable.
+            self._sync_error = f"the journal does not reach the disk: {error}"
+            _LOG.warning("%s: %s", self.folder, self._sync_error)
+        if self._sync_error is None:
+            self._durable_seq = seq
+        self._synced_entry = entry
+
+    # ── the caller's thread ──
+
+    def rotate(self) -> None:
+        with self._changed:
+            self._roll_asked = True
+            self._changed.notify_all()
+            while self._roll_asked and self._fault is None:
+                self._changed.wait()
+        self._raise_trouble()
+        self._compact(keep=self._journal.path)
+
+    def stop(self, *, finish: bool) -> None:
+        with self._changed:
+            if self._stopping:
+                return
+            self._give_up_at = monotonic() + GIVE_UP_S
+            self._stopping = True
+            self._changed.notify_all()
+        if threading.current_thread() in self._threads:  # collected by one of its own threads: it drains on its way out
+            return
+        for thread in self._threads:
+            thread.join()
+        try:
+            self._sync_once()
+            self._journal.close()
+        except OSError as error:
+            self._sync_error = f"the journal does not reach the disk: {error}"
+        try:
+            if finish:
+                self._compact(keep=None)
+                self._raise_trouble()
+        finally:
+            self._writer_lock.release()
+
+    def _compact(self, keep: Path | None) -> None:
+        try:
+            compactor.compact(self.folder, self._session, keep=keep)
+            if keep is None:
+                clock = read_clock()
+                facts = {"entries": self._entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "dropped": self._dropped}
+                manifest.append_finish(self.folder, facts)
+        except OSError as error:
+            self._write_error = f"the Parquet files cannot be written: {error}"
+            raise RecordingError(f"{self.folder}: {self._write_error}; the journal holds everything") from error
+
+    def _raise_trouble(self) -> None:
+        error = self.stats().error
+        if error is not None:
+            raise RecordingError(f"{self.folder}: {error}")
+
+    def _run(self, work: Callable[[], None]) -> None:
+        """A thread's whole life: whatever ends it early is shown in `stats` and logged."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - shown to whoever asks, instead of dying silently
+            _LOG.exception("%s: the recorder failed", self.folder)
+            with self._changed:
+                self._fault = f"the recorder failed: {error!r}"
+                self._changed.notify_all()
+
+
+class _Lost:
+    """Items that found no room, until a drop event can tell of them."""
+
+    def __init__(self, first: Packet | Event) -> None:
+        self.count = 1
+        self.first = self.last = first
+
+    @staticmethod
+    def more(lost: _Lost | None, item: Packet | Event) -> _Lost:
+        if lost is None:
+            return _Lost(item)
+        lost.count += 1
+        lost.last = item
+        return lost
+
+    def event(self, reason: str) -> Event:
+        last = self.last
+        detail = f"items={self.count} first_seq={self.first.seq} last_seq={last.seq} reason={reason}"
+        return Event(last.time_ns, last.seq, EventKind.DROP, detail, last.connection, last.received_at_ns, last.received_mono_ns)

@@ -1,0 +1,123 @@
+"""From socket to row: CPU per packet against the floor of the same run, and frames at three sizes."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import socket
+import statistics
+import struct
+import threading
+import time
+
+import orjson
+
+from ccwatch.feed.buffer import RollingBuffer
+from ccwatch.feed.framing import FrameParser
+from ccwatch.feed.synthetic import messages
+from ccwatch.protocol.messages import Instant, Packet
+from ccwatch.protocol.session import Session
+from tests.benchmarks.row import Row
+
+PACKETS = 8_000
+ROUNDS = 7
+
+
+def rows() -> list[Row]:
+    return [*socket_rows(), *frame_rows()]
+
+
+def _frames() -> list[bytes]:
+    """Frames of a seeded stream as a server sends them, unmasked."""
+    raws = itertools.islice(messages(seed=1, rate=1.0), PACKETS)
+    return [b"\x81\x7e" + struct.pack(">H", len(raw)) + raw for raw in raws]
+
+
+def _sent(frames: list[bytes]) -> socket.socket:
+    """A socket on which the frames arrive, as fast as they are read."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+
+    def send() -> None:
+        with theirs:
+            for start in range(0, len(frames), 50):
+                theirs.sendall(b"".join(frames[start : start + 50]))
+
+    threading.Thread(target=send, daemon=True).start()
+    return ours
+
+
+def _floor(frames: list[bytes]) -> float:
+    """recv into a buffer, cut at the known lengths, orjson.loads: what no client can do without. CPU s per packet of this thread."""
+    lengths = [len(frame) for frame in frames]
+    buffer = bytearray(1 << 19)
+    view = memoryview(buffer)
+    end = start = at = 0
+    with _sent(frames) as sock:
+        begun = time.thread_time()
+        while at < len(lengths):
+            count = sock.recv_into(view[end:])
+            end += count
+            while at < len(lengths) and end - start >= lengths[at]:
+                orjson.loads(view[start + 4 : start + lengths[at]])
+                start += lengths[at]
+                at += 1
+            view[: end - start] = bytes(view[start:end])
+            start, end = 0, end - start
+        return (time.thread_time() - begun) / len(frames)
+
+
+def _whole(frames: list[bytes]) -> float:
+    """recv, frames, session with all its flags, rows of all tables. CPU s per packet of this thread."""
+    parser, session, buffer = FrameParser(1 << 22), Session(), RollingBuffer()
+    seen = 0
+    with _sent(frames) as sock:
+        now = Instant(time.time_ns(), time.monotonic_ns())
+        session.opened(now)
+        begun = time.thread_time()
+        while seen < len(frames):
+            items = []
+            for _, payload in parser.filled(sock.recv_into(parser.space())):
+                items += session.receive(payload, Instant(time.time_ns(), time.monotonic_ns()))
+                seen += 1
+            buffer.receive(items)
+        spent = time.thread_time() - begun
+    assert len(buffer.frame(clean=False)) == len(frames)
+    return spent / len(frames)
+
+
+def socket_rows() -> list[Row]:
+    frames = _frames()
+    floor, whole = [], []
+    for _ in range(ROUNDS):
+        floor.append(_floor(frames))
+        whole.append(_whole(frames))
+    ratio = statistics.median(w / f for w, f in zip(whole, floor, strict=True))
+    size = statistics.mean(map(len, frames))
+    return [
+        Row("floor: recv + orjson.loads", statistics.median(floor) * 1e6, "µs CPU", "", f"{PACKETS} packets of {size:.0f} B"),
+        Row("socket to row", statistics.median(whole) * 1e6, "µs CPU", "", "frames, session, rows of all tables"),
+        Row("socket to row / floor", ratio, "×", "≤ 5", f"median of {ROUNDS} interleaved pairs"),
+    ]
+
+
+def frame_rows() -> list[Row]:
+    raw = next(messages(seed=1))
+    session = Session(virtual_clock=True)
+    session.opened(Instant(0, 0))
+    packet = next(item for item in session.receive(raw, Instant(1, 1)) if isinstance(item, Packet))
+    bare = packet._replace(agents=(), models=(), logs=(), new_logs=())
+    found = []
+    for count in (1_000, 100_000, 1_000_000):
+        buffer = RollingBuffer(window="1000D", max_rows=1_000_000)
+        for start in range(0, count, 500):
+            buffer.receive([bare._replace(seq=n, time_ns=n * 10**9, received_at_ns=n * 10**9) for n in range(start, start + 500)])
+        assert len(buffer.frame()) == count
+        gc.collect()
+        times = []
+        for _ in range(2_000):
+            begun = time.perf_counter()
+            buffer.frame()
+            times.append(time.perf_counter() - begun)
+        found.append(Row(f"frame() at {count:,} rows", statistics.median(times) * 1e6, "µs", "≤ 50", "clean rows, no text"))
+    return found

@@ -1,0 +1,38 @@
+"""The notebooks run from top to bottom, offline, and show what they are saved with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_offline_and_its_saved_outputs_are_true(notebook: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CCWATCH_")}
+    environment |= {"PYTHONPATH": str(ROOT), "CCWATCH_RECORDINGS": str(tmp_path), "JUPYTER_PLATFORM_DIRS": "1"}
+    # A proxy that nobody listens on: a request that left the machine would fail.
+    environment |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={tmp_path}"]
+    command += [
+        "--nbval",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=60",
+        f"--nbval-sanitize-with={ROOT / 'tests/notebooks/sanitize.cfg'}",
+    ]
+    done = subprocess.run(
+        [*command, str(notebook)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
+
+
+def test_the_first_notebook_compares_outputs_and_is_not_all_ignored() -> None:
+    text = (ROOT / "notebooks" / "01-live.ipynb").read_text(encoding="utf-8")
+    assert text.count("NBVAL_IGNORE_OUTPUT") < text.count('"cell_type": "code"') / 2

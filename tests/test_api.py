@@ -1,0 +1,127 @@
+"""The verbs together, on real parts: a served stream, watched, recorded, replayed; and what a notebook's habits do to them."""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import ccwatch as cw
+
+
+def test_live_and_recorded_frames_of_the_same_packets_are_equal(tmp_path: Path) -> None:
+    with cw.serve(seed=3, rate=100) as cottage, cw.connect(cottage.url) as feed:
+        recorder = cw.record(feed, tmp_path)
+        first = feed.health().packets
+        feed.wait(first + 100)
+        feed.stop()
+        recorder.stop()
+        recording = cw.open_recording(recorder.path)
+        recorded = recording.frame(clean=False)
+        live = feed.frame(clean=False)
+        live = live[live["seq"].isin(recorded["seq"])]
+        assert len(recorded) >= 100
+        pd.testing.assert_frame_equal(live, recorded)
+        for table in ("agents", "models"):
+            mine = getattr(feed, table)()
+            pd.testing.assert_frame_equal(mine[mine["seq"].isin(recorded["seq"])], getattr(recording, table)())
+
+
+def test_a_url_that_is_recorded_is_recorded_from_its_first_packet_and_its_feed_ends_with_it(tmp_path: Path) -> None:
+    with cw.serve(seed=3, rate=100) as cottage:
+        with cw.record(cottage.url, tmp_path) as recorder:
+            deadline = time.monotonic() + 10
+            while recorder.stats.packets < 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert cw.feeds() == []
+    recording = cw.open_recording(recorder.path)
+    assert recording.frame(clean=False)["seq"].iloc[0] == 1
+    assert recording.frame(clean=False)["kind"].iloc[0] == "WELCOME"
+    assert recording.info().origin == "synthetic"
+    assert "connect" in set(recording.events()["kind"])
+
+
+def test_a_replayed_recording_is_a_feed_that_ends_and_has_the_same_rows(tmp_path: Path) -> None:
+    with cw.serve(seed=3, rate=200) as cottage, cw.connect(cottage.url) as feed, cw.record(feed, tmp_path) as recorder:
+        feed.wait(150)
+    recording = cw.open_recording(recorder.path)
+    with cw.replay(recorder.path, speed="max") as again:
+        assert again.join(10)
+        assert again.state == "ENDED"
+        pd.testing.assert_frame_equal(again.frame(), recording.frame())
+        assert again.origin == "synthetic"
+
+
+def test_connecting_again_under_a_name_stops_the_feed_that_had_it() -> None:
+    with cw.serve(rate=50) as cottage:
+        first = cw.connect(cottage.url).wait(2)
+        second = cw.connect(cottage.url).wait(2)
+        assert first.state == "STOPPED"
+        assert cw.feeds() == [second]
+        other = cw.connect(cottage.url, name="other").wait(2)
+        assert set(cw.feeds()) == {second, other}
+        cw.stop_all()
+        assert cw.feeds() == []
+        assert second.state == other.state == "STOPPED"
+
+
+def test_a_feed_that_was_forgotten_is_noticed_and_ended() -> None:
+    with cw.serve(rate=50) as cottage:
+        feed = cw.connect(cottage.url).wait(1)
+        forgotten = [feed]
+        del feed
+        with pytest.warns(ResourceWarning, match="left open"):
+            forgotten.clear()
+        gc.collect()
+        assert cw.feeds() == []
+
+
+def test_a_synthetic_stream_is_the_same_every_time_and_says_that_it_is_synthetic() -> None:
+    frames = []
+    for _ in range(2):
+        with cw.synthetic(seed=5, packets=50, pace="max") as feed:
+            feed.wait(50)
+            frames.append(feed.frame(["price", "nav", "regime"]))
+            assert feed.origin == "synthetic"
+    pd.testing.assert_frame_equal(*frames)
+    assert frames[0].index[0] == pd.Timestamp("2026-01-02T14:30:00Z")
+    assert frames[0].index[-1] == pd.Timestamp("2026-01-02T14:30:49Z")
+
+
+def test_at_pace_max_a_served_stream_arrives_whole_and_equals_the_one_in_process() -> None:
+    with cw.serve(seed=9, packets=500, pace="max") as cottage, cw.connect(cottage.url) as feed:
+        feed.wait(501)  # with the WELCOME
+        served = feed.frame(["price", "nav", "alpha"])
+    with cw.synthetic(seed=9, packets=500, pace="max") as here:
+        here.wait(500)
+        pd.testing.assert_frame_equal(served, here.frame(["price", "nav", "alpha"]))
+
+
+def test_a_stream_that_ended_before_enough_packets_says_so() -> None:
+    with cw.synthetic(packets=5, pace="max") as feed, pytest.raises(cw.FeedClosed, match="5 of 6 packets"):
+        feed.wait(6)
+
+
+def test_serving_twice_on_one_port_names_the_free_one() -> None:
+    with cw.serve() as cottage, pytest.raises(cw.ConfigError, match="--port 0"):
+        cw.serve(port=int(cottage.url.rpartition(":")[2]))
+
+
+def test_watching_a_url_owns_its_feed_and_lets_it_go() -> None:
+    with cw.serve(rate=50) as cottage:
+        dashboard = cw.watch(cottage.url)
+        feed = dashboard.view
+        feed.wait(3)
+        dashboard.stop()
+        assert feed.state == "STOPPED"
+
+
+def test_a_recording_can_be_watched(tmp_path: Path) -> None:
+    with cw.synthetic(rate=100) as feed, cw.record(feed, tmp_path) as recorder:
+        feed.wait(feed.health().packets + 20)
+    dashboard = cw.watch(recorder.path)
+    assert "Recording" in type(dashboard.view).__name__
+    dashboard.stop()

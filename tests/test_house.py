@@ -1,0 +1,191 @@
+"""The house rules, as tests: linters, types, layers, exports, what lies where, what a README command says."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ccwatch as cw
+from ccwatch import errors
+from ccwatch.cli import cli
+from ccwatch.config import Settings
+from ccwatch.protocol.columns import PACKETS, TABLES
+from ccwatch.protocol.messages import Packet
+
+
+def run(*command: str, root: Path) -> str:
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def test_ruff_finds_nothing(root: Path) -> None:
+    run(sys.executable, "-m", "ruff", "check", ".", root=root)
+
+
+def test_the_formatter_would_change_nothing(root: Path) -> None:
+    run(sys.executable, "-m", "ruff", "format", "--check", ".", root=root)
+
+
+def test_types_are_strict_and_hold(root: Path) -> None:
+    run(sys.executable, "-m", "mypy", root=root)
+
+
+def test_imports_go_down_only(root: Path) -> None:
+    run(tool("lint-imports"), "--no-cache", root=root)
+
+
+def test_every_lint_exception_says_why(root: Path) -> None:
+    bare = []
+    for path in root.glob("ccwatch/**/*.py"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if re.search(r"# noqa: [A-Z0-9, ]+$", line) or re.search(r"# type: ignore\[[a-z-, ]+\]$", line) or re.search(r"# noqa$", line):
+                bare.append(f"{path.name}:{number}")
+    assert not bare
+
+
+def test_the_top_level_holds_only_what_the_design_allows(root: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    top = {line.split("/")[0] for line in listed.stdout.splitlines()}
+    allowed = {"pyproject.toml", "README.md", "ccwatch", "notebooks", "tests", "recordings", "LICENSE", "CHANGELOG.md"}
+    assert {name for name in top if not name.startswith(".")} <= allowed
+
+
+def test_every_exported_name_can_be_had_and_is_imported_for_type_checkers() -> None:
+    source = Path(str(cw.__file__)).read_text(encoding="utf-8")
+    for_checkers = {
+        alias.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ccwatch.")
+        for alias in node.names
+    }
+    exported = set(cw.__all__) - {"__version__"}
+    assert exported == for_checkers
+    assert all(getattr(cw, name) is not None for name in cw.__all__)
+    with pytest.raises(AttributeError):
+        cw.nothing_of_that_name  # noqa: B018 - the attribute is the test
+
+
+def test_importing_ccwatch_imports_nothing_heavy() -> None:
+    heavy = "pandas", "plotly", "ipywidgets", "pyarrow", "scipy", "aiohttp", "websocket"
+    code = f"import sys, ccwatch; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_error_of_the_drawn_tree_exists_and_stands_where_it_is_drawn() -> None:
+    drawn = re.findall(r"^    ([│ ]*[├└]── )?(\w+)", errors.__doc__ or "", flags=re.MULTILINE)
+    path: list[str] = []
+    for branch, name in drawn:
+        depth = len(branch) // 4
+        path = [*path[:depth], name]
+        assert issubclass(getattr(errors, name), getattr(errors, path[depth - 1] if depth else "CcwatchError"))
+    defined = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert defined == {name for _, name in drawn}
+
+
+def test_a_packet_has_the_columns_of_the_packets_table_in_their_order() -> None:
+    assert tuple(column.field for column in PACKETS) == Packet._fields[: len(PACKETS)]
+
+
+def test_no_module_prints_but_the_command_line(root: Path) -> None:
+    for path in root.glob("ccwatch/**/*.py"):
+        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        printing = [n.lineno for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
+        assert not printing, path
+
+
+def test_third_parties_stay_in_their_homes(root: Path) -> None:
+    homes = {
+        "orjson": {"protocol"},
+        "websocket": {"feed"},
+        "pyarrow": {"recording"},
+        "plotly": {"figures", "dashboard"},  # the dashboard hands plotly's JavaScript to the page
+        "ipywidgets": {"dashboard"},
+        "anywidget": {"dashboard"},
+        "scipy": {"analysis"},
+        "aiohttp": {"cottage"},
+        "click": {"cli.py"},
+        "rich": {"cli.py"},
+        "pandas": {"frames.py", "feed", "recording", "figures", "dashboard", "analysis", "api.py", "cli.py"},
+    }
+    for path in root.glob("ccwatch/**/*.py"):
+        room = path.relative_to(root / "ccwatch").parts[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in names:
+                party = name.split(".")[0]
+                assert room in homes.get(party, {room}), f"{path} imports {party}"
+
+
+# ── what is said is so ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def readme(root: Path) -> str:
+    return (root / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_tells_of_every_command(readme: str) -> None:
+    told = set(re.findall(r"^\| `ccwatch (\w+)", readme, flags=re.MULTILINE))
+    assert told == set(cli.commands)
+
+
+def test_the_readme_tells_of_every_setting_with_its_default(readme: str) -> None:
+    told = dict(re.findall(r"^\| `CCWATCH_(\w+)`, `\w+` \| ([^|]*)\|", readme, flags=re.MULTILINE))
+    settings = Settings()
+    assert {name.lower() for name in told} == set(vars(settings)) - {"engine_url"}
+    for name, default in told.items():
+        value = getattr(settings, name.lower())
+        if value is not None:
+            assert str(value) in default
+
+
+def test_the_readmes_python_compiles_and_its_names_exist(readme: str) -> None:
+    for block in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cw":
+                assert hasattr(cw, node.attr), node.attr
+
+
+def test_the_pictures_that_documents_show_exist(root: Path, readme: str) -> None:
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", readme):
+        assert (root / picture).is_file(), picture
+
+
+def test_nothing_committed_names_a_path_of_a_machine_or_a_host_of_a_package_registry(root: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    forbidden = re.compile(
+        "|".join(["/ho" + "me/", "/wo" + "rk/", "/ro" + "ot/", "py" + r"pi\.org", "npm" + r"js\.(org|com)", "pythonhosted"])
+    )
+    for name in listed.stdout.splitlines():
+        path = root / name
+        if path.suffix in {".py", ".md", ".toml", ".js", ".css", ".ipynb", ".json", ".cfg", ""} and path.is_file():
+            found = forbidden.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert found is None, f"{name}: {found and found[0]}"
+
+
+def test_notebooks_carry_no_widget_state_and_no_foreign_metadata(root: Path) -> None:
+    for path in (root / "notebooks").glob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        assert "widgets" not in notebook["metadata"], path
+        assert "widget-view" not in path.read_text(encoding="utf-8"), path
+
+
+def test_every_table_has_one_time_column_and_it_is_the_first() -> None:
+    assert all(columns[0].name == "time" and columns[0].dtype == "time" for columns in TABLES.values())

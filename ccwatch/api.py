@@ -62,7 +62,7 @@ def connect(
         ConfigError: a setting that cannot be used.
     """
     settings = Settings.load(url=url, window=window, max_rows=max_rows, server_tz=server_tz, max_message_bytes=max_message_bytes)
-    return _live(settings, token, name).start()
+    return live_feed(settings, token, name).start()
 
 
 def synthetic(
@@ -154,7 +154,7 @@ def record(
 
     settings = Settings.load(fsync=fsync)
     owned = not isinstance(source, Feed)
-    feed = source if isinstance(source, Feed) else _live(changed(settings, url=source), None, None)
+    feed = source if isinstance(source, Feed) else live_feed(changed(settings, url=source))
     root = Path(path) if path is not None else recordings_folder(settings)
     folder = new_session_path(root, name or feed.name, datetime.now(UTC))
     undo: list[Callable[[], None]] = []
@@ -297,8 +297,8 @@ def stop_all() -> None:
 # ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _live(settings: Settings, token: Token, name: str | None) -> Feed:
-    """A feed of a server, not started."""
+def live_feed(settings: Settings, token: Token = None, name: str | None = None) -> Feed:
+    """A feed of a server that has not started, for who has to listen from its first moment."""
     address = parse_url(settings.url)
     if token is None:
         ask: Callable[[], str | None] = settings.ask_token
@@ -348,5 +348,5 @@ def _view(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
     if isinstance(source, Path) or (isinstance(source, str) and "://" not in source):
         return open_recording(source), False
     if source is None or isinstance(source, str):
-        return _live(Settings.load(url=source), None, None), True
+        return live_feed(Settings.load(url=source)), True
     return source, False

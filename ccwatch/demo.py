@@ -57,6 +57,7 @@ class Demo:
         if not copy.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(shipped("notebooks") / NOTEBOOK, copy)
+            shutil.copytree(shipped("notebooks") / "images", self.folder / "images", dirs_exist_ok=True)
         return copy
 
     def lab(self, *, browser: bool) -> Lab:

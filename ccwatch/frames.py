@@ -90,9 +90,10 @@ def categorical(column: Column, values: Any) -> pd.Categorical:
     wanted = [*column.words, *sorted(word for word in occurring if word not in column.words)]
     if wanted == categories:
         return pd.Categorical.from_codes(codes, categories=pd.Index(wanted, dtype="str"), validate=False)
+    at = {word: i for i, word in enumerate(wanted)}  # a flooded vocabulary has 30,000 words: no search per word
     place = np.full(len(categories) + 1, -1, dtype=np.int64)  # the last one stands for "missing"
     for code in used:
-        place[code] = wanted.index(categories[code])
+        place[code] = at[categories[code]]
     return pd.Categorical.from_codes(place[codes], categories=pd.Index(wanted, dtype="str"), validate=False)
 
 
@@ -125,13 +126,14 @@ def cut_last(received_ns: np.ndarray[Any, Any], last: Last) -> int:
     Raises:
         ConfigError: neither a count nor a length of time.
     """
-    if last is None or len(received_ns) == 0:
+    if last is None:
         return 0
-    if isinstance(last, int) and not isinstance(last, bool):
+    if isinstance(last, (int, np.integer)) and not isinstance(last, (bool, np.timedelta64)):
         if last < 0:
             raise ConfigError(f"last={last}: expected a number of rows ≥ 0, or a length of time such as '5min'")
-        return max(0, len(received_ns) - last)
-    return int(np.searchsorted(received_ns, int(received_ns[-1]) - span_ns(last), side="left"))
+        return max(0, len(received_ns) - int(last))
+    span = span_ns(last)
+    return int(np.searchsorted(received_ns, int(received_ns[-1]) - span, side="left")) if len(received_ns) else 0
 
 
 def span_ns(last: str | timedelta | pd.Timedelta | Any) -> int:
@@ -140,10 +142,13 @@ def span_ns(last: str | timedelta | pd.Timedelta | Any) -> int:
     Raises:
         ConfigError: not a length of time, or not a positive one.
     """
+    unusable = ConfigError(f"{last!r} is not a length of time; expected for example '5min', '8h' or a timedelta")
+    if not isinstance(last, (str, timedelta, np.timedelta64)) or (isinstance(last, str) and _is_plain_number(last)):
+        raise unusable  # pandas would take a number for nanoseconds
     try:
         span = pd.Timedelta(last).as_unit("ns").value
     except (ValueError, TypeError):
-        raise ConfigError(f"{last!r} is not a length of time; expected for example '5min', '8h' or a timedelta") from None
+        raise unusable from None
     if span <= 0:
         raise ConfigError(f"{last!r}: expected a length of time above zero")
     return span
@@ -194,15 +199,30 @@ def _times(values: Any) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(values.view("M8[ns]"), copy=False).tz_localize("UTC")
 
 
+def _is_plain_number(last: str) -> bool:
+    try:
+        float(last)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
 def _filled(frame: pd.DataFrame) -> pd.DataFrame:
     """Carry values forward per symbol, within a connection, for at most 30 s of the stream's time."""
     frame = frame.copy()
-    times = frame.index.to_series().to_numpy()
-    groups = [frame["connection"].to_numpy(), frame["symbol"].ffill().astype("str").to_numpy()]
+    times = frame.index.to_numpy(dtype="M8[ns]")  # with its zone it would be an array of objects
+    symbols = frame["symbol"].ffill().cat.codes.to_numpy().astype(np.int64)
+    groups = (frame["connection"].to_numpy().astype(np.int64) << 32) + symbols
+    order = np.argsort(groups, kind="stable")
+    places = np.arange(len(frame))
+    starts = np.searchsorted(groups[order], groups[order])  # where each row's group begins
     for name in (name for name in _FILLED if name in frame.columns):
-        column = frame[name]
-        seen = pd.Series(times, index=frame.index).where(column.notna().to_numpy()).groupby(groups).ffill()
-        carried = column.groupby(groups, observed=True).ffill()
-        recent = (times - seen.to_numpy()) <= FILL_LIMIT.to_timedelta64()
-        frame[name] = carried.where(recent)
+        carried = frame[name].notna().to_numpy()[order]
+        latest = np.maximum.accumulate(np.where(carried, places, -1)) if len(places) else places
+        usable = latest >= starts
+        source = order[np.where(usable, latest, 0)] if len(places) else order
+        usable &= times[order] - times[source] <= FILL_LIMIT.to_timedelta64()
+        taken = np.empty(len(frame), dtype=np.int64)
+        taken[order] = np.where(usable, source, -1)
+        frame[name] = frame[name].array.take(taken, allow_fill=True)
     return frame

@@ -1,0 +1,41 @@
+"""Questions about a stream, as pure functions: frames in, frozen results out.
+
+`ccwatch.analyze` asks them of a feed, a recording or a frame; here they stand as plain functions. A function takes the place of the
+module of its name: `ccwatch.analysis.drawdowns` is the function.
+"""
+
+from ccwatch.analysis.attribution import Attribution, attribution
+from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
+from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.latency import Latency, latency
+from ccwatch.analysis.quality import Quality, quality
+from ccwatch.analysis.quantiles import Quantile, quantile
+from ccwatch.analysis.regimes import Regimes, regimes
+from ccwatch.analysis.report import Report
+from ccwatch.analysis.result import Result
+from ccwatch.analysis.sample import Basis
+from ccwatch.analysis.survival import kaplan_meier
+from ccwatch.analysis.tail import TailIndex, hill
+
+__all__ = [
+    "Attribution",
+    "Basis",
+    "DrawdownAudit",
+    "Drawdowns",
+    "Latency",
+    "Quality",
+    "Quantile",
+    "Regimes",
+    "Report",
+    "Result",
+    "TailIndex",
+    "attribution",
+    "drawdown_audit",
+    "drawdowns",
+    "hill",
+    "kaplan_meier",
+    "latency",
+    "quality",
+    "quantile",
+    "regimes",
+]

@@ -2,36 +2,34 @@
 
 One publisher thread sends: a task on the kernel's loop would freeze while a cell runs. The page's requests may come on any
 thread. Both hold the dashboard's lock, so no widget is touched by two threads at once.
+
+The thread lives from the moment the dashboard is displayed until the last page that shows it lets it go, so a cell that is run
+again leaves none behind. ipywidgets keeps every widget for ever: what the widgets call, they hold weakly.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
-from collections import deque
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import ipywidgets
 
-from ccwatch.dashboard.header import OVER, Observation, observe, render
+from ccwatch.dashboard.header import Observation, observe, render
 from ccwatch.dashboard.live_figure import LiveFigure, Serialised, plotly_source
 from ccwatch.dashboard.panels import WINDOWS, Recorder, View, choose_panels, choose_window
-from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
+from ccwatch.dashboard.publisher import Publisher
+from ccwatch.dashboard.wire import Encoder
 from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
-from ccwatch.protocol.messages import Item
 
 MAX_RATE_HZ: Final = 10.0
 HEADER_S: Final = 0.5
 """The header changes at most this often."""
-MOST_WAITING: Final = 10_000
-"""Items that wait for one frame."""
-_FULL_SHARE: Final = 10.0
-"""A full message that the stream makes necessary waits ten times as long as the last one took."""
 
 
 class _Button(Serialised, ipywidgets.Button):  # type: ignore[misc]
@@ -77,54 +75,43 @@ class Dashboard:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
         seconds = choose_window(window)
         self.view = view
-        self._period = 1.0 / rate
         self._tz = display_tz or "UTC"
         self._panels = choose_panels(panels)
         self._record = record
         self._owns_feed = owns_feed
-        self._encoder = Encoder(view, tz=self._tz, panels=self._panels)
         self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch widgets and encoder
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._pages: set[str] = set()
-        self._held: int | None = None  # seq of the newest packet when the charts were paused
-        self._arrived: deque[Item] = deque()  # appended by the feed's thread, emptied by who holds the lock
-        self._overflown = False
-        self._resync = False  # a full message is due
-        self._full_at = -1e9
-        self._full_cost_s = 0.0
+        self._thread: threading.Thread | None = None
+        self._was_seen = False  # a page has asked for it
         self._header_at = -1e9
+        self._header_cost_s = 0.0
         self._recorder: Recorder | None = None
         self._recording_words = ""
         self._chart_trouble = ""
         self._recording_trouble = ""
         self._build(seconds)
-        add_sink = getattr(view, "add_sink", None)
-        self._remove_sink: Callable[[], None] = add_sink(self) if callable(add_sink) else lambda: None
-        self._live = callable(add_sink)
+        send = self.figure.send
+        encoder = Encoder(view, tz=self._tz, panels=self._panels)
+        self._publisher = Publisher(view, encoder, lambda message: send(message.content, message.buffers), 1.0 / rate)
         self._refresh_header()
-        self._thread = threading.Thread(target=self._publish, name="ccwatch-dashboard", daemon=True)
-        self._thread.start()
 
     # ── what a user calls ─────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def hidden_packets(self) -> int:
         """Packets that came while the charts were paused; 0 when they are not."""
-        held = self._held
-        return 0 if held is None else max(0, self._newest() - held)
+        return self._publisher.hidden
 
     @property
     def is_paused(self) -> bool:
         """Whether the charts stand still."""
-        return self._held is not None
+        return self._publisher.held is not None
 
     def pause(self) -> None:
         """Freeze the charts. The feed, its recording and the header go on."""
         with self._lock:
-            if self._held is None:
-                self._send_new()
-                self._held = self._newest()
+            self._publisher.pause()
             self._toggle.value = True
             self._refresh_controls()
             self._refresh_header()
@@ -132,8 +119,7 @@ class Dashboard:
     def resume(self) -> None:
         """Show what is new, and go on."""
         with self._lock:
-            hidden, self._held = self.hidden_packets, None
-            self._resync |= hidden > EXACT_ROWS
+            self._publisher.resume()
             self._toggle.value = False
             self._refresh_controls()
             self._refresh_header()
@@ -145,9 +131,9 @@ class Dashboard:
             return
         self._stopping.set()
         self._wake.set()
-        self._remove_sink()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(1.0)
+        thread = self._thread
+        if thread is not None and threading.current_thread() is not thread:
+            thread.join(1.0)
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             self._finish(recorder)
@@ -175,6 +161,8 @@ class Dashboard:
         return target
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        with self._lock:
+            self._start()  # it holds the dashboard until a page has asked, whether or not the user does
         bundle = self.widget._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         data["text/plain"] = repr(self)
@@ -191,96 +179,65 @@ class Dashboard:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    # ── the feed's thread ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the thread, which lives while a page shows the dashboard ──────────────────────────────────────────────────────
 
-    def receive(self, items: Sequence[Item], /) -> None:
-        """Sink: keeps what arrives until the next frame; what is too much for one is read from the view instead."""
-        if not self._pages or self._overflown:
-            return
-        self._arrived.extend(items)
-        if len(self._arrived) > MOST_WAITING:
-            self._overflown = True
-            self._arrived.clear()
-
-    # ── the publisher's thread ────────────────────────────────────────────────────────────────────────────────────────
+    def _start(self) -> None:
+        """Begin to publish, unless that is so already; with the lock held."""
+        if self._thread is None and not self._stopping.is_set():
+            self._thread = threading.Thread(target=self._publish, name="ccwatch-dashboard", daemon=True)
+            self._thread.start()
 
     def _publish(self) -> None:
-        plotly_source()  # compressed before the page asks for it
-        while not self._stopping.is_set():
-            with self._lock:
-                if not self._stopping.is_set():
-                    self._tick()
-                idle = not self._live or (self._is_over() and not (self._pages and (self._arrived or self._resync)))
-            self._wake.wait(None if idle else self._period)
-            self._wake.clear()
-
-    def _tick(self) -> None:
+        remove_sink = self._publisher.listen()
         try:
-            if self._held is None and self._pages:
-                self._send_new()
+            plotly_source()  # compressed before the page asks for it
+            with self._lock:
+                if not self._was_seen:
+                    self._publisher.warm()
+            while True:
+                with self._lock:
+                    if self._stopping.is_set() or (self._was_seen and not self._publisher.pages):
+                        self._thread = None
+                        return
+                    pause_s = self._tick()
+                self._wake.wait(pause_s)
+                self._wake.clear()
+        finally:
+            remove_sink()
+
+    def _tick(self) -> float | None:
+        pause_s: float | None = HEADER_S
+        try:
+            pause_s = self._publisher.step()
             self._chart_trouble = ""
         except Exception as error:  # noqa: BLE001 - told in the header; the view goes on
             self._chart_trouble = f"the charts could not be updated: {error}"
-        if self._is_over() or time.monotonic() - self._header_at >= HEADER_S:
+        began = time.monotonic()
+        if pause_s is None or began - self._header_at >= max(HEADER_S, 10 * self._header_cost_s):  # a recording's costs most
             self._refresh_controls()
             self._refresh_header()
-
-    def _send_new(self) -> None:
-        if self._resync:
-            if time.monotonic() - self._full_at >= _FULL_SHARE * self._full_cost_s:
-                self._send_full()
-            return
-        items = []
-        with contextlib.suppress(IndexError):  # emptied; the feed's thread may add to it, or clear it, at any moment
-            for _ in range(MOST_WAITING):
-                items.append(self._arrived.popleft())  # noqa: PERF401 - a comprehension would lose them all
-        message = None
-        try:
-            self._resync = self._overflown
-            if not self._overflown:
-                message = self._encoder.new(items)
-        except FullNeeded:
-            self._resync = True
-        if self._resync:
-            self._send_new()
-        elif message is not None:
-            self._send(message)
-
-    def _send_full(self) -> None:
-        began = time.monotonic()
-        self._resync = True  # until it has been done
-        self._arrived.clear()  # it is in the view already
-        self._overflown = False
-        self._send(self._encoder.full(self._held))
-        self._resync = self._held is not None  # what came after a pause was not sent, and waits no more
-        self._full_at = time.monotonic()
-        self._full_cost_s = self._full_at - began
-
-    def _send(self, message: Message) -> None:
-        self.figure.send(message.content, message.buffers)
-
-    def _is_over(self) -> bool:
-        return getattr(self.view, "state", None) in OVER
-
-    def _newest(self) -> int:
-        latest = getattr(self.view, "latest", None)
-        return 0 if latest is None else int(latest.seq)
+            self._header_cost_s = time.monotonic() - began
+        return None if pause_s is None else min(pause_s, HEADER_S)
 
     # ── the page's requests, with the lock held ───────────────────────────────────────────────────────────────────────
 
     def _answer(self, content: dict[str, Any]) -> None:
-        page = str(content.get("page", ""))[:64]
-        if content.get("type") == "asleep":
-            self._pages.discard(page)
-        elif content.get("type") == "ready":
-            self._pages.add(page)
+        page, kind = str(content.get("page", ""))[:64], content.get("type")
+        if kind == "asleep":
+            self._publisher.leave(page)
+        elif kind == "painted":
+            self._publisher.painted()
+        elif kind == "ready":
+            self._was_seen = True
             try:
                 if content.get("source"):
                     self.figure.send({"kind": "source"}, [plotly_source()])
-                self._send_full()
+                self._publisher.enter(page)
             except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
                 self._chart_trouble = f"the charts could not be sent: {error}"
             self._refresh_header()
+            self._start()
+        self._wake.set()
 
     def _toggled(self, change: Any) -> None:
         if change["new"] != self.is_paused:
@@ -342,10 +299,10 @@ class Dashboard:
         row.add_class("ccw-controls")
         self.widget = ipywidgets.VBox([self.header, row, self.figure])
         self.widget.add_class("ccw-dashboard")
-        self._toggle.observe(self._toggled, "value")
-        self._window.observe(self._windowed, "value")
-        self._recording.on_click(self._clicked_record)
-        self.figure.on_request(self._answer)
+        self._toggle.observe(_weakly(self._toggled), "value")
+        self._window.observe(_weakly(self._windowed), "value")
+        self._recording.on_click(_weakly(self._clicked_record))
+        self.figure.on_request(_weakly(self._answer))
 
     def _refresh_controls(self) -> None:
         self._toggle.description = f"Resume ({self.hidden_packets} new)" if self.is_paused else "Pause"
@@ -362,3 +319,15 @@ class Dashboard:
         value = render(seen, recording=self._recording_words, trouble=trouble, note=note)
         if value != self.header.value:
             self.header.value = value
+
+
+def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The method of an object that the caller does not keep alive; nothing once the object is gone."""
+    held = weakref.WeakMethod(method)
+
+    def call(argument: Any) -> None:
+        target = held()
+        if target is not None:
+            target(argument)
+
+    return call

@@ -36,6 +36,8 @@ class Observation:
 
     state: ConnectionState | None = None
     """None: a recording."""
+    is_growing: bool = False
+    """Whether it is a recording that is still being written."""
     retry_s: float = math.nan
     age_s: float = math.nan
     gaps: int = 0
@@ -62,6 +64,7 @@ def observe(view: View) -> Observation:
     health = _health(view)
     return Observation(
         state=getattr(view, "state", None),
+        is_growing=getattr(view, "status", None) == "open",
         retry_s=_float(health.get("retry_in_s")),
         age_s=_float(health.get("age_s")),
         gaps=int(health.get("gaps") or 0),
@@ -118,7 +121,7 @@ def state_words(seen: Observation) -> tuple[str, str]:
     """The state in words, and its mood: good, warn, bad or idle."""
     match seen.state:
         case None:
-            return "Recording", "idle"
+            return ("Recording in progress", "good") if seen.is_growing else ("Recording", "idle")
         case ConnectionState.OPEN:
             words = "Connected"
         case ConnectionState.LATE:

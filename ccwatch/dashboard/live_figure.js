@@ -1,8 +1,11 @@
 // Draws what the kernel sends: keeps rows in typed columns, thins them to pixels and hands them to plotly.
 // It must not know what the numbers mean: traces, layout and labels come from the kernel as a skeleton, filled by `meta`.
+// One module with legend.js, which stands before it.
 
 const UNKNOWN = 255;
 const SOURCE_PATIENCE_MS = 15000; // then another dashboard of the page asks for plotly's source
+const BUCKET_PX = 2; // a minimum and a maximum in each: a point per pixel, where a line is 1.4 px wide
+const MARGIN = { t: 8, b: 58 }; // px; the legends stand outside
 const TYPES = { f8: Float64Array, f4: Float32Array, u1: Uint8Array };
 
 // ── plotly, once per page ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -45,52 +48,79 @@ async function loadPlotly(shared, gzipped) {
 
 // ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Rows in typed columns, oldest first, contiguous: at twice the limit the older half is dropped. */
+/**
+ * Rows in typed columns, oldest first, in [first, end). Those from `exact` on are as the kernel has them; what lies before is a
+ * sketch of older rows, which these replace from the newest to the oldest. At twice the limit the older half is dropped.
+ */
 class Rows {
-  constructor(columns, limit) {
+  constructor(columns, limit, total) {
     this.columns = columns;
     this.limit = limit;
-    this.count = 0;
+    this.end = 0;
     this.capacity = 0;
     this.held = {};
-    this.reserve(4096);
+    this.reserve(total + 4096);
+  }
+
+  get count() {
+    return this.end - this.first;
   }
 
   reserve(capacity) {
     for (const [type, name] of this.columns) {
       const grown = new TYPES[type](capacity);
-      if (this.held[name]) grown.set(this.held[name].subarray(0, this.count));
+      if (this.held[name]) grown.set(this.held[name].subarray(0, this.end));
       this.held[name] = grown;
     }
     this.capacity = capacity;
   }
 
-  append(view, count) {
-    if (this.count + count > 2 * this.limit) {
-      const kept = Math.min(this.count, Math.max(0, this.limit - count));
-      for (const [, name] of this.columns) this.held[name].copyWithin(0, this.count - kept, this.count);
-      this.count = kept;
-    }
-    if (this.count + count > this.capacity) this.reserve(Math.max(2 * this.capacity, this.count + count));
+  write(view, at, count) {
     // A copy, so that each column is aligned: the buffer may begin anywhere in the message.
     const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-    let at = 0;
+    let from = 0;
     for (const [type, name] of this.columns) {
-      this.held[name].set(new TYPES[type](bytes, at, count), this.count);
-      at += count * TYPES[type].BYTES_PER_ELEMENT;
+      this.held[name].set(new TYPES[type](bytes, from, count), at);
+      from += count * TYPES[type].BYTES_PER_ELEMENT;
     }
-    this.count += count;
   }
 
-  get times() {
-    return this.held.time.subarray(0, this.count);
+  /** The last of `total` rows, after `sketched` rows that stand for all the others. */
+  begin(view, count, sketched, total) {
+    this.end = total;
+    this.first = total - count;
+    this.exact = this.first + sketched;
+    this.write(view, this.first, count);
+  }
+
+  /** The rows just before the exact ones, of which `sketched` rows of the sketch are older. */
+  prepend(view, at, count, sketched) {
+    if (at + count !== this.exact) return false;
+    for (const [, name] of this.columns) this.held[name].copyWithin(at - sketched, this.first, this.first + sketched);
+    this.write(view, at, count);
+    this.first = at - sketched;
+    this.exact = at;
+    return true;
+  }
+
+  append(view, count) {
+    if (this.end + count > 2 * this.limit) {
+      const kept = Math.min(this.count, Math.max(0, this.limit - count));
+      for (const [, name] of this.columns) this.held[name].copyWithin(0, this.end - kept, this.end);
+      this.end = kept;
+      this.first = 0;
+      this.exact = 0;
+    }
+    if (this.end + count > this.capacity) this.reserve(Math.max(2 * this.capacity, this.end + count));
+    this.write(view, this.end, count);
+    this.end += count;
   }
 
   /** First row at or after a time. */
   find(time) {
     const times = this.held.time;
-    let low = 0;
-    let high = this.count;
+    let low = this.first;
+    let high = this.end;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (times[middle] < time) low = middle + 1;
@@ -103,11 +133,11 @@ class Rows {
 const GAP = 1;
 const OTHER_SYMBOL = 2;
 
-/** Rows in [from, to) cut into buckets: a row each where few, else a pixel each; never across a gap or a change of symbol. */
+/** Rows in [from, to) cut into buckets: a row each where few, else BUCKET_PX each; never across a gap or a change of symbol. */
 function plan(rows, from, to, pixels, start, end) {
   const { time, broken, symbol } = rows.held;
-  const exact = to - from <= 4 * pixels;
-  const scale = pixels / Math.max(1, end - start);
+  const exact = to - from <= (2 * pixels) / BUCKET_PX;
+  const scale = pixels / BUCKET_PX / Math.max(1, end - start);
   const starts = [];
   const cuts = []; // what lies before each bucket
   let pixel = NaN;
@@ -171,7 +201,10 @@ function thin(rows, name, { starts, cuts }, only) {
   return { x, y };
 }
 
-/** Stretches of one code each, as [code, start, end]; a stretch ends at the next row, or at the last one before a gap. */
+/**
+ * Stretches of one code each, as [code, start, end]; a stretch ends at the next row, or at the last one before a gap. One that is
+ * narrower than `narrowest` cannot be seen, nor can such a space between two of the same code: plotly pays for each bar.
+ */
 function stretches(rows, name, from, to, narrowest) {
   const { time, broken } = rows.held;
   const codes = rows.held[name];
@@ -180,7 +213,10 @@ function stretches(rows, name, from, to, narrowest) {
   let start = 0;
   let previous = 0;
   const close = (end) => {
-    if (code !== UNKNOWN && end - start >= narrowest) found.push([code, start, end]);
+    if (code === UNKNOWN || end - start < narrowest) return;
+    const before = found[found.length - 1];
+    if (before && before[0] === code && start - before[2] < 2 * narrowest) before[2] = end;
+    else found.push([code, start, end]);
   };
   for (let row = from; row < to; row += 1) {
     if (broken[row]) {
@@ -210,7 +246,8 @@ class Store {
     this.rows = null;
     this.marks = [];
     this.figure = null;
-    this.generation = 0;
+    this.older = 0;
+    this.painted = false;
     this.asking = false;
     this.shared = sharedPlotly(model.get("plotly_version"));
     this.onMessage = (content, buffers) => this.take(content, buffers);
@@ -240,12 +277,17 @@ class Store {
       loadPlotly(this.shared, buffers[0]).catch((error) => this.fail(error));
     } else if (content.kind === "full") {
       this.asking = false;
-      this.rows = new Rows(content.columns, content.limit);
-      this.rows.append(buffers[0], content.rows);
+      this.rows = new Rows(content.columns, content.limit, content.total);
+      this.rows.begin(buffers[0], content.rows, content.sketched, content.total);
       this.marks = content.marks;
       this.figure = content.figure;
       this.seq = content.seq;
-      this.generation += 1;
+      this.painted = false;
+      this.changed();
+    } else if (content.kind === "older" && this.rows) {
+      if (!this.rows.prepend(buffers[0], content.at, content.rows, content.sketched)) return;
+      this.older += 1;
+      if (content.marks) this.marks = content.marks.concat(this.marks);
       this.changed();
     } else if (content.kind === "rows" && this.rows && this.views.size) {
       if (content.after !== this.seq) {
@@ -263,6 +305,13 @@ class Store {
 
   changed() {
     for (const view of this.views) view.schedule();
+  }
+
+  /** A view has drawn: the kernel may send the older rows. */
+  drawn() {
+    if (this.painted) return;
+    this.painted = true;
+    this.model.send({ type: "painted", page: this.page });
   }
 
   fail(error) {
@@ -303,7 +352,9 @@ class View {
     el.classList.add("ccwatch-live-figure");
     this.note("Waiting for the kernel …");
     this.plot = document.createElement("div");
+    this.plot.className = "ccw-plot";
     el.append(this.plot);
+    this.legends = new Legends(el, this.plot, () => this.schedule());
     this.listen();
     this.expose();
     store.shared.ready.then((Plotly) => {
@@ -387,9 +438,9 @@ class View {
     if (this.zoom) return this.zoom;
     const rows = this.store.rows;
     if (!rows || !rows.count) return null;
-    const last = rows.held.time[rows.count - 1];
+    const last = rows.held.time[rows.end - 1];
     const span = this.model.get("window_s") * 1000;
-    const first = rows.held.time[0];
+    const first = rows.held.time[rows.first];
     const from = span > 0 ? last - span : first;
     const to = Math.max(last, from + 1000);
     return [span > 0 && first > from ? first : from, to]; // a young stream fills the width
@@ -403,9 +454,13 @@ class View {
     this.dirty = false;
     const skeleton = this.dark ? figure.dark : figure.light;
     const range = this.range();
+    const margin = { ...skeleton.layout.margin, ...MARGIN };
     const layout = {
       ...skeleton.layout,
       width,
+      height: skeleton.layout.height - skeleton.layout.margin.t - skeleton.layout.margin.b + margin.t + margin.b,
+      margin,
+      showlegend: false,
       uirevision: this.revision,
       datarevision: this.draws + 1,
       xaxis: { ...skeleton.layout.xaxis, ...(range ? { range } : {}), autorange: false },
@@ -413,7 +468,10 @@ class View {
     const data = range ? this.fill(skeleton.data, range, Math.max(50, width - 92)) : skeleton.data;
     if (!range) layout.xaxis = skeleton.layout.xaxis;
     this.lastThin = performance.now() - began;
-    this.Plotly.react(this.plot, data, layout, { displayModeBar: false, doubleClick: false, responsive: false, scrollZoom: false });
+    const { hidden } = this.legends;
+    const seen = hidden.size ? data.map((trace) => (hidden.has(trace.meta.label) ? { ...trace, visible: false } : trace)) : data;
+    this.Plotly.react(this.plot, seen, layout, { displayModeBar: false, doubleClick: false, responsive: false, scrollZoom: false });
+    this.legends.show(data, layout, skeleton.layout);
     if (this.draws === 0) this.hook();
     if (this.words) {
       this.words.remove();
@@ -422,18 +480,19 @@ class View {
     this.draws += 1;
     this.drawnAt = performance.now();
     this.lastDraw = this.drawnAt - began;
+    this.store.drawn();
   }
 
   fill(traces, [start, end], pixels) {
     const { rows, marks } = this.store;
-    const from = Math.max(0, rows.find(start) - 1); // one row beyond each edge, so that lines reach it
-    const to = Math.min(rows.count, rows.find(end) + 1);
-    const symbol = rows.count ? rows.held.symbol[rows.count - 1] : UNKNOWN;
+    const from = Math.max(rows.first, rows.find(start) - 1); // one row beyond each edge, so that lines reach it
+    const to = Math.min(rows.end, rows.find(end) + 1);
+    const symbol = rows.count ? rows.held.symbol[rows.end - 1] : UNKNOWN;
     const buckets = plan(rows, from, to, pixels, start, end);
     const narrowest = (end - start) / pixels / 2;
     const ribbon = stretches(rows, "regime", from, to, narrowest);
     const gaps = [];
-    for (let row = Math.max(1, from); row < to; row += 1) {
+    for (let row = Math.max(rows.first + 1, from); row < to; row += 1) {
       if (rows.held.broken[row]) gaps.push([rows.held.time[row - 1], rows.held.time[row]]);
     }
     this.points = 0;
@@ -446,7 +505,12 @@ class View {
         return { ...trace, ...line };
       }
       if (role === "signals") {
-        const mine = marks.filter(([time, , side, of]) => side === code && of === symbol && time >= start && time <= end);
+        let free = start; // a mark that would cover the one before is left out until the view is narrower
+        const mine = marks.filter(([time, , side, of]) => {
+          if (side !== code || of !== symbol || time < free || time > end) return false;
+          free = time + 8 * narrowest;
+          return true;
+        });
         return { ...trace, visible: mine.length > 0, x: mine.map((mark) => mark[0]), y: mine.map((mark) => mark[1]), text: mine.map((mark) => mark[4]) };
       }
       const bars = role === "gaps" ? gaps : ribbon.filter((bar) => bar[0] === code).map((bar) => [bar[1], bar[2]]);
@@ -486,6 +550,12 @@ class View {
       get rows() {
         return view.store.rows ? view.store.rows.count : 0;
       },
+      get missing() {
+        return view.store.rows ? view.store.rows.exact : 0;
+      },
+      get older() {
+        return view.store.older;
+      },
       get frames() {
         return view.store.received;
       },
@@ -499,7 +569,7 @@ class View {
         return view.zoom;
       },
       range: () => view.range(),
-      points: (name) => (view.store.rows ? Array.from(view.store.rows.held[name].subarray(0, view.store.rows.count)) : []),
+      points: (name) => (view.store.rows ? Array.from(view.store.rows.held[name].subarray(view.store.rows.first, view.store.rows.end)) : []),
       drawNow: () => view.draw(),
     };
   }

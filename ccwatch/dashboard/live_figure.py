@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, Final
 
 import anywidget
@@ -32,11 +32,11 @@ class Serialised:
 class LiveFigure(Serialised, anywidget.AnyWidget):
     """All panels as subplots of one figure, drawn in the page from typed columns.
 
-    Messages to the page: `source` (plotly, compressed), `full`, `rows`; see `wire`. From the page: `ready` (send everything)
-    and `asleep` (no view of it is left there).
+    Messages to the page: `source` (plotly, compressed), `full`, `older`, `rows`; see `wire`. From the page: `ready` (send
+    everything), `painted` (the first picture is there) and `asleep` (no view of it is left there).
     """
 
-    _esm = _HERE / "live_figure.js"
+    _esm = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("legend.js", "live_figure.js"))  # a widget is one module
     _css = _HERE / "live_figure.css"
     plotly_version = traitlets.Unicode(plotly.__version__).tag(sync=True)
     window_s = traitlets.Float(0.0).tag(sync=True)
@@ -47,7 +47,15 @@ class LiveFigure(Serialised, anywidget.AnyWidget):
         self.on_msg(lambda _, content, __: answer(content) if isinstance(content, dict) else None)
 
 
-@cache
+_COMPRESSING: Final = Lock()  # serialises the first two who want plotly's source, so that it is compressed once
+
+
 def plotly_source() -> bytes:
     """Plotly's own JavaScript, compressed: about 1.5 MB, sent once per page."""
+    with _COMPRESSING:
+        return _compressed()
+
+
+@cache
+def _compressed() -> bytes:
     return gzip.compress(files("plotly").joinpath("package_data/plotly.min.js").read_bytes(), compresslevel=6, mtime=0)

@@ -1,7 +1,7 @@
-"""What goes to the page: a skeleton and all rows once, then only new rows, each as one binary buffer. No thread, no widget.
+"""What goes to the page: a first picture, the older rows in chunks, then only new rows. No thread, no widget.
 
 A buffer holds columns one after the other in the order of `columns` of the full message, wide types first:
-time and price as float64, the other values as float32, codes as uint8. Its size depends on what is new, never on the window.
+time and price as float64, the other values as float32, codes as uint8. A frame's size depends on what is new, never on the window.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from ccwatch import frames
 from ccwatch.dashboard.panels import View
 from ccwatch.figures.figures import agent_names, compose, hover_text
 from ccwatch.figures.series import (
@@ -36,13 +36,20 @@ from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
 
 PAGE_ROWS: Final = 200_000
 """Rows that the page holds at most; older ones stay in the feed."""
+FIRST_ROWS: Final = 2_000
+"""The newest rows, which a full message carries as they are."""
+SKETCH_ROWS: Final = 2_000
+"""About so many of the older rows come with them, those with minima and maxima, until the older ones arrive."""
+CHUNK_ROWS: Final = 5_000
+"""Older rows per message: about 275 KB with six agents."""
 EXACT_ROWS: Final = 200
-"""Up to so many new rows go as they are; of more, those that hold a minimum or a maximum of their stretch."""
-STRETCHES: Final = 10
+"""Up to so many new rows go as they are; of more, about so many, those that hold a minimum or a maximum of their stretch."""
 PAGE_MARKS: Final = 500
 AGENTS: Final = 24
 """Lines that the latency panel draws at most."""
 _WIDE: Final = ("price",)
+
+Rows = npt.NDArray[np.intp]
 
 
 class Message(NamedTuple):
@@ -56,10 +63,18 @@ class FullNeeded(Exception):
     """Rows belong before the last that was sent, or there is a new agent, or the display zone's clock changed."""
 
 
+class _Chunk(NamedTuple):
+    """Rows [low, high) of the last full message's series, and how many rows of its sketch lie before them."""
+
+    low: int
+    high: int
+    sketched: int
+
+
 class Encoder:
     """Turns a view into messages. Remembers the last row that was sent; used by one thread at a time.
 
-    All rows come from the view's frames; new ones from the packets themselves, which costs a tenth of a frame.
+    All rows come from the view's frames; new ones of a feed from the packets themselves, which costs a tenth of a frame.
     """
 
     def __init__(self, view: View, *, tz: str = "UTC", panels: Sequence[str] | None = None) -> None:
@@ -72,14 +87,29 @@ class Encoder:
         self._gaps: list[int] = []  # seqs before gaps that no packet has followed yet
         self._started = False
         self._skeletons: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._series: Series | None = None  # what older() still takes from
+        self._chunks: list[_Chunk] = []  # the newest last
+        self._marks: list[Mark] = []
 
     @property
     def last_seq(self) -> int:
         """The seq of the newest row that was sent; 0 before the first."""
         return self._carry.seq
 
+    @property
+    def chunks_left(self) -> int:
+        """Messages that older() still gives."""
+        return len(self._chunks)
+
+    def warm(self) -> None:
+        """Make the skeleton that full() is going to need, as far as is known now."""
+        newest = self._view.frame(["seq"], 1).index
+        self._shift = zone_shift(newest[-1], self._tz) if len(newest) else timedelta(0)
+        self._names = Names(agents=agent_names(self._view.agents())[:AGENTS])
+        self._skeleton()
+
     def full(self, up_to: int | None = None) -> Message:
-        """The skeleton and all rows (those up to seq `up_to`), newest PAGE_ROWS of them."""
+        """The skeleton, the newest rows (of those up to seq `up_to`) and a sketch of the older ones, which older() then gives."""
         frame = self._view.frame([*PACKET_COLUMNS, "reasoning"])
         agents = self._view.agents()
         if up_to is not None:
@@ -96,19 +126,43 @@ class Encoder:
         self._carry = series.carry
         self._started = bool(len(series))
         self._gaps = [int(seq) for seq in gaps if seq >= series.carry.seq]
+        self._marks = list(series.marks[-PAGE_MARKS:])
+        sketch = self._cut(series)
+        first = max(0, len(series) - FIRST_ROWS)
+        rows = series.pick(np.concatenate((sketch, np.arange(first, len(series)))))
         return Message(
             {
                 "kind": "full",
                 "seq": series.carry.seq,
-                "rows": len(series),
+                "total": len(series),
+                "rows": len(rows),
+                "sketched": len(sketch),
                 "limit": PAGE_ROWS,
                 "columns": _columns(series),
                 "symbols": self._names.symbols,
-                "marks": [_mark(mark) for mark in series.marks[-PAGE_MARKS:]],
-                "figure": self._skeleton(frame),
+                "marks": self._marks_since(series, first),
+                "figure": self._skeleton(),
             },
-            [_pack(series)],
+            [_pack(rows)],
         )
+
+    def older(self) -> Message | None:
+        """The newest of the rows that full() only sketched and that were not sent yet, or None when all were."""
+        if self._series is None or not self._chunks:
+            return None
+        low, high, sketched = self._chunks.pop()
+        series, rows = self._series, self._series.pick(slice(low, high))
+        content: dict[str, Any] = {"kind": "older", "at": low, "rows": len(rows), "sketched": sketched}
+        marks = self._marks_since(series, low)
+        if marks:
+            content["marks"] = marks
+        if not self._chunks:
+            self.forget_older()
+        return Message(content, [_pack(rows)])
+
+    def forget_older(self) -> None:
+        """Nobody wants the older rows."""
+        self._series, self._chunks, self._marks = None, [], []
 
     def new(self, items: Sequence[Item]) -> Message | None:
         """Those of the items that were not sent yet, or None when there are none.
@@ -120,25 +174,45 @@ class Encoder:
             FullNeeded: full() must be sent instead.
         """
         packets = [item for item in items if isinstance(item, Packet) and item.seq > self._carry.seq and not item.flags & UNCLEAN]
-        if not packets:
-            self._gaps += [item.seq for item in items if isinstance(item, Event) and item.kind in GAP_KINDS]
-            return None
-        if not self._started:
-            raise FullNeeded
-        if zone_shift(packets[-1].time, self._tz) != self._shift:
-            raise FullNeeded
-        if len(self._names.agents) < AGENTS:
-            known = set(self._names.agents)
-            if any(metric.agent not in known for packet in packets for metric in packet.agents):
-                raise FullNeeded
         gaps = self._gaps + [item.seq for item in items if isinstance(item, Event) and item.kind in GAP_KINDS]
+        if not packets:
+            self._gaps = gaps
+            return None
+        self._check(packets[-1].time, {metric.agent for packet in packets for metric in packet.agents})
         symbols = len(self._names.symbols)
         series = prepare_packets(packets, np.array(gaps, dtype=np.uint64), self._names, shift=self._shift, carry=self._carry)
+        return self._rows(series, symbols, EXACT_ROWS)
+
+    def grown(self) -> Message | None:
+        """What the view's frames hold beyond the last row that was sent, for a view that delivers no items; None when nothing.
+
+        Raises:
+            FullNeeded: full() must be sent instead.
+        """
+        frame = self._view.frame([*PACKET_COLUMNS, "reasoning"])
+        frame = frame[frame["seq"].to_numpy() > self._carry.seq]
+        if not len(frame):
+            return None
+        agents = self._view.agents()
+        agents = agents[agents["seq"].to_numpy() > self._carry.seq]
+        self._check(frame.index[-1], set(agent_names(agents)))
+        symbols = len(self._names.symbols)
+        gaps = gap_seqs(self._view.events())
+        series = prepare(frame, agents, gaps[gaps >= self._carry.seq], self._names, shift=self._shift, carry=self._carry)
+        return self._rows(series, symbols, CHUNK_ROWS)
+
+    def _check(self, newest: Any, agents: set[str]) -> None:
+        if not self._started or zone_shift(newest, self._tz) != self._shift:
+            raise FullNeeded
+        if len(self._names.agents) < AGENTS and not agents.issubset(self._names.agents):
+            raise FullNeeded
+
+    def _rows(self, series: Series, symbols: int, exact: int) -> Message:
         if series.time_ms[0] < self._carry.time_ms or (np.diff(series.time_ms) < 0).any():
             raise FullNeeded
         self._gaps = []
         after, self._carry = self._carry.seq, series.carry
-        rows = _thin(series)
+        rows = series if len(series) <= exact else series.pick(_turning_points(series, 0, len(series), EXACT_ROWS))
         content: dict[str, Any] = {"kind": "rows", "after": after, "seq": series.carry.seq, "rows": len(rows)}
         if series.marks:
             content["marks"] = [_mark(mark) for mark in series.marks[-PAGE_MARKS:]]
@@ -146,11 +220,28 @@ class Encoder:
             content["symbols"] = self._names.symbols
         return Message(content, [_pack(rows)])
 
-    def _skeleton(self, frame: pd.DataFrame) -> dict[str, Any]:
+    def _cut(self, series: Series) -> Rows:
+        """Cut what is older than the newest rows into chunks; returns the rows of their sketch, oldest first."""
+        edges = [*range(max(0, len(series) - FIRST_ROWS), 0, -CHUNK_ROWS), 0][::-1]
+        pieces = list(itertools.pairwise(edges))
+        sketches = [_turning_points(series, low, high, SKETCH_ROWS // len(pieces)) for low, high in pieces]
+        before = np.cumsum([0, *(len(rows) for rows in sketches)])
+        self._chunks = [_Chunk(low, high, int(before[place])) for place, (low, high) in enumerate(pieces)]
+        self._series = series if pieces else None
+        return np.concatenate([np.empty(0, dtype=np.intp), *sketches])
+
+    def _marks_since(self, series: Series, row: int) -> list[Any]:
+        """Marks from a row on that were not sent yet."""
+        found: list[Any] = []
+        while self._marks and self._marks[-1].time_ms >= series.time_ms[row]:
+            found.append(_mark(self._marks.pop()))
+        return found[::-1]
+
+    def _skeleton(self) -> dict[str, Any]:
         zone = zone_label(self._tz, self._shift)
         key = (zone, *self._names.agents)
         if key not in self._skeletons:
-            empty = prepare(frame.iloc[:0], None, gap_seqs(None), Names(agents=self._names.agents))
+            empty = prepare(frames.build("packets", frames.packet_columns([])), None, gap_seqs(None), Names(agents=self._names.agents))
             self._skeletons[key] = {
                 name: json.loads(compose(empty, self._names, zone, dark=dark, panels=self._panels).to_json())
                 for name, dark in (("light", False), ("dark", True))
@@ -178,33 +269,21 @@ def _pack(series: Series) -> bytes:
     return b"".join(held[name].astype(f"<{kind}", copy=False).tobytes() for kind, name in _columns(series))
 
 
-def _thin(series: Series) -> Series:
-    """At most a few rows per stretch: those with a minimum or maximum of any value, and those where a code changes."""
-    count = len(series)
-    if count <= EXACT_ROWS:
-        return series
-    kept = {0, count - 1}
-    edges = np.linspace(0, count, STRETCHES + 1).astype(int)
+def _turning_points(series: Series, low: int, high: int, about: int) -> Rows:
+    """Of rows [low, high): ends, minimum and maximum of each value per stretch, changes of a code; at most 1.5 times `about`."""
+    kept = {low, high - 1}
+    stretches = max(1, about // (2 * len(series.columns)))
+    edges = np.linspace(low, high, stretches + 1).astype(int)
     for values in series.columns.values():
-        for low, high in itertools.pairwise(edges):
-            stretch = values[low:high]
+        for start, end in itertools.pairwise(edges):
+            stretch = values[start:end]
             if not np.isnan(stretch).all():
-                kept |= {int(low + np.nanargmin(stretch)), int(low + np.nanargmax(stretch))}
-    turns = (series.regime[1:] != series.regime[:-1]) | (series.symbol[1:] != series.symbol[:-1]) | (series.broken[1:] == 1)
-    changes = np.flatnonzero(turns) + 1
-    kept |= set(changes[:EXACT_ROWS].tolist()) | set((changes[:EXACT_ROWS] - 1).tolist())
-    rows = np.array(sorted(kept))
-    passed = np.cumsum(series.broken)[rows]  # a break of a row that is left out counts for the next one that is kept
-    broken = (np.diff(passed, prepend=0) > 0).astype(np.uint8)
-    return replace(
-        series,
-        seq=series.seq[rows],
-        time_ms=series.time_ms[rows],
-        columns={name: values[rows] for name, values in series.columns.items()},
-        regime=series.regime[rows],
-        symbol=series.symbol[rows],
-        broken=broken,
-    )
+                kept |= {int(start + np.nanargmin(stretch)), int(start + np.nanargmax(stretch))}
+    regime, symbol, broken = series.regime[low:high], series.symbol[low:high], series.broken[low:high]
+    turns = (regime[1:] != regime[:-1]) | (symbol[1:] != symbol[:-1]) | (broken[1:] == 1)
+    changes = (low + 1 + np.flatnonzero(turns))[: about // 4]
+    kept |= set(changes.tolist()) | set((changes - 1).tolist())
+    return np.array(sorted(kept), dtype=np.intp)
 
 
 def _mark(mark: Mark) -> list[Any]:

@@ -225,9 +225,9 @@ class _Table:
         slab = self._slab
         if self._next is None:
             self._next_from = self.start
-            # Twice what is kept now: a young buffer grows, one at its limit stays as it is.
+            # Half as much again as must fit: a young buffer grows, one at its limit stays at 2.4 times the limit.
             kept = slab.end - self.start + slab.capacity // 4 + STAGED_ROWS
-            self._next = slab.successor(max(2 * kept, ROWS_AT_FIRST))
+            self._next = slab.successor(max(kept + kept // 2, ROWS_AT_FIRST))
         begin = self._next_from + self._next.end
         self._next.copy_rows(slab, begin, min(slab.end, begin + rows))
 

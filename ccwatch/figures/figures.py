@@ -1,7 +1,7 @@
 """Frames to plotly figures: the same pure functions for the live view, a report and an export. No thread, no widget, no clock.
 
-Each trace says in `meta` what fills it (`role`, `column`); the live view takes the traces of an empty figure as its skeleton
-and fills them by that name, so a live and a saved chart cannot look different.
+Each trace says in `meta` what fills it (`role`, `column`, `code`) and its name as plain text (`label`); the live view takes the
+traces of an empty figure as its skeleton and fills them by that, so a live and a saved chart cannot look different.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _latency_traces(series: Series, names: Names, colours: Theme) -> list[Trace]
     for place, name in enumerate(names.agents):
         column = f"latency:{name}"
         colour = colours.agents[place % len(colours.agents)]
-        trace = _line_trace(html.escape(name), *_line(series, column), colour, column, hover="%{y:.1f} ms")
+        trace = _line_trace(name, *_line(series, column), colour, column, hover="%{y:.1f} ms")
         trace["line"] |= {"dash": DASHES[(place + place // len(colours.agents)) % len(DASHES)], "width": 1.3}
         traces.append(trace)
     return traces
@@ -211,17 +211,17 @@ PANELS: Final[dict[str, Panel]] = {
 """The panels by name, in the order in which they are stacked."""
 
 
-def _line_trace(name: str, x: Floats, y: Floats, colour: str, column: str, *, hover: str) -> Trace:
+def _line_trace(label: str, x: Floats, y: Floats, colour: str, column: str, *, hover: str) -> Trace:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": name,
+        "name": html.escape(label, quote=False),
         "x": _dates(x),
         "y": y,
         "line": {"color": colour, "width": 1.4},
         "connectgaps": False,
         "hovertemplate": hover,
-        "meta": {"role": "line", "column": column},
+        "meta": {"role": "line", "column": column, "label": label},
     }
 
 
@@ -243,7 +243,7 @@ def _signal_trace(marks: Sequence[Mark], code: int, colours: Theme) -> Trace:
             "line": {"width": 1, "color": colours.hover},
         },
         "hovertemplate": "%{text}<extra></extra>",
-        "meta": {"role": "signals", "code": code},
+        "meta": {"role": "signals", "code": code, "label": side},
     }
 
 
@@ -273,7 +273,7 @@ def _ribbon_traces(series: Series, ribbon: str, number: int) -> list[Trace]:
                 "showlegend": True,
                 "marker": {"color": style.colour, "pattern": pattern, "line": {"width": 0}},
                 "hoverinfo": "skip",
-                "meta": {"role": "ribbon", "code": code},
+                "meta": {"role": "ribbon", "code": code, "label": word},
             }
         )
     return traces
@@ -298,7 +298,7 @@ def _gap_trace(series: Series, colours: Theme, gaps: str, *, first: bool) -> Tra
             "line": {"width": 0},
         },
         "hoverinfo": "skip",
-        "meta": {"role": "gaps"},
+        "meta": {"role": "gaps", "label": "no data"},
     }
 
 

@@ -7,7 +7,7 @@ remembers of the row before (`Carry`), and so prepares only what is new.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -90,6 +90,22 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.seq)
+
+    def pick(self, rows: slice | npt.NDArray[np.intp]) -> Series:
+        """Some of the rows, in order. A break of a row that is left out counts for the next one that is kept."""
+        broken = self.broken[rows]
+        if not isinstance(rows, slice):
+            passed = np.cumsum(self.broken, dtype=np.int64)[rows]
+            broken = (np.diff(passed, prepend=0) > 0).astype(np.uint8)
+        return replace(
+            self,
+            seq=self.seq[rows],
+            time_ms=self.time_ms[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+            regime=self.regime[rows],
+            symbol=self.symbol[rows],
+            broken=broken,
+        )
 
 
 @dataclass(slots=True)
@@ -189,7 +205,7 @@ def prepare(
         symbol=_codes(frame["symbol"], names.symbols, grow=True),
         side=_codes(frame["side"], SIDE_WORDS),
         latency=latencies(seq, agents, names.agents),
-        reasoning=lambda row: "" if text is None or pd.isna(text.iloc[row]) else str(text.iloc[row]),
+        reasoning=lambda rows: [""] * len(rows) if text is None else ["" if pd.isna(word) else str(word) for word in text.iloc[rows]],
         gaps=gaps,
         names=names,
         before=carry or Carry(),
@@ -218,7 +234,7 @@ def prepare_packets(
         symbol=_places([packet.symbol for packet in packets], names.symbols),
         side=_places([packet.side for packet in packets], SIDE_WORDS),
         latency=latency,
-        reasoning=lambda row: packets[row].reasoning or "",
+        reasoning=lambda rows: [packets[row].reasoning or "" for row in rows],
         gaps=gaps,
         names=names,
         before=carry or Carry(),
@@ -235,7 +251,7 @@ def _assemble(
     symbol: Codes,
     side: Codes,
     latency: Floats,
-    reasoning: Callable[[int], str],
+    reasoning: Callable[[list[int]], list[str]],
     gaps: Seqs,
     names: Names,
     before: Carry,
@@ -260,6 +276,7 @@ def _assemble(
             side=int(side[-1]),
         )
     previous = np.concatenate(([before.side], side))[: len(side)]
+    turns = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
     marks = tuple(
         Mark(
             seq=int(seq[row]),
@@ -269,9 +286,9 @@ def _assemble(
             symbol=int(symbol[row]),
             confidence=float(numbers["confidence"][row]),
             size=float(numbers["approved_size"][row]),
-            text=reasoning(row),
+            text=text,
         )
-        for row in np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
+        for row, text in zip(turns, reasoning(turns), strict=True)
     )
     return Series(
         seq=seq,

@@ -128,8 +128,9 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
     body = message
     if dialect.body:
         body = message[dialect.body]
-        if len(message) > 2:
-            residue[ENVELOPE] = {key: value for key, value in message.items() if key not in {"type", dialect.body}}
+        if len(message) > 1 + dialect.typed:
+            placed = {"type", dialect.body} if dialect.typed else {dialect.body}
+            residue[ENVELOPE] = {key: value for key, value in message.items() if key not in placed}
     if dialect.typed and message.get("type") != kind:
         keep(residue, ENVELOPE if dialect.body else "", "type", message["type"])
     prepared = dialect.prepared
@@ -194,9 +195,8 @@ def write(packet: Packet) -> dict[str, Any]:
     extra = dict(packet.extra)
     envelope = extra.pop(ENVELOPE, {}) if dialect.body else {}
     _overlay(body, extra)
-    if not dialect.body:
-        return {"type": str(packet.kind), **body} if dialect.typed else body
-    message = {"type": str(packet.kind), dialect.body: body}
+    message: dict[str, Any] = {"type": str(packet.kind)} if dialect.typed else {}
+    message |= {dialect.body: body} if dialect.body else body
     _overlay(message, envelope)
     return message
 

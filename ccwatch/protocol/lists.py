@@ -196,10 +196,13 @@ def read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, An
     rest: dict[str, Any] = {}
     series: dict[str, list[float]] = {}
     for name, numbers in value.items():
-        if name not in QUANTILES or numbers == []:
+        if name not in QUANTILES:
             rest[name] = numbers
         elif type(numbers) is list and all(n is None or (type(n) in NUMBERS and float(n) == n) for n in numbers):
-            series[name] = [NAN if n is None else float(n) for n in numbers]
+            if any(n is not None for n in numbers):
+                series[name] = [NAN if n is None else float(n) for n in numbers]
+            else:
+                rest[name] = numbers
         elif numbers is not None:
             rest[name] = numbers
             flags |= WRONG_TYPE
@@ -212,7 +215,6 @@ def read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, An
 
 
 def write_forecast(packet: Packet) -> dict[str, Any]:
-    """The quantiles of a packet's forecast; one that says nothing still tells its length."""
-    series = {name: [None if point[i] is NAN else point[i] for point in packet.forecasts] for i, name in enumerate(QUANTILES, start=1)}
-    carried = {name: numbers for name, numbers in series.items() if any(n is not None for n in numbers)}
-    return carried or {"median": series["median"]}
+    """The quantiles of a packet's forecast, but for those that are missing at every step."""
+    series = zip(QUANTILES, list(zip(*packet.forecasts, strict=True))[1:], strict=True)
+    return {name: [None if n is NAN else n for n in numbers] for name, numbers in series if any(n is not NAN for n in numbers)}

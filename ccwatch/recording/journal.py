@@ -157,11 +157,12 @@ class Frame(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Bytes of a file that are no good frame; `is_tail` where no good frame follows, as after a kill."""
+    """Bytes of a file that are no good frame."""
 
     offset: int
     end: int
-    is_tail: bool
+    is_torn: bool
+    """It is the beginning of a frame, at the file's end: a write that a kill cut short, or one that is going on."""
 
 
 def pack_frame(entries: Sequence[bytes], *, nonce: bytes, first_entry: int, first_seq: int) -> bytes:
@@ -182,7 +183,7 @@ def read_frames(path: Path, nonce: bytes, start: int = 0) -> Iterator[Frame | Ho
             frame = _read_frame(file, at, size, nonce)
             if frame is None:
                 found = _next_frame(file, at + 1, size, nonce)
-                yield Hole(at, size if found is None else found.offset, found is None)
+                yield Hole(at, size if found is None else found.offset, found is None and _is_torn(file, at, size, nonce))
                 if found is None:
                     return
                 frame = found
@@ -203,6 +204,15 @@ def _read_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:
     if google_crc32c.extend(google_crc32c.value(header), stored) != _CRC.unpack_from(prefix, _HEADER.size)[0]:
         return None
     return Frame(at, end, first_entry, count, _ZSTD.decompress(stored, payload_size, asbytes=True))
+
+
+def _is_torn(file: FileIO, at: int, size: int, nonce: bytes) -> bool:
+    """Whether the bytes up to the file's end are where a longer frame begins."""
+    prefix = _read_at(file, at, _PREFIX)
+    mark = _MAGIC + nonce
+    if len(prefix) < _PREFIX:
+        return prefix[: len(mark)] == mark[: len(prefix)]
+    return prefix.startswith(mark) and at + _PREFIX + _HEADER.unpack_from(prefix)[2] > size
 
 
 def _next_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:

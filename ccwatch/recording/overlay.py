@@ -40,12 +40,17 @@ class Overlay:
         self._read_to: dict[Path, int] = {}  # how far each file of the journal was read
         self._tail: dict[str, list[Any]] = {table: [] for table in TABLES}
         self._tail_last = 0
-        self.holes = 0
+        self._holes: set[tuple[Path, int]] = set()
 
     def look(self) -> Manifest:
         """The manifest as it is now, with the overlay brought up to it."""
         with self._lock:
             return self._look()
+
+    @property
+    def holes(self) -> int:
+        """Count of damaged places of the journal, as of the last look."""
+        return len(self._holes)
 
     def table(self, table: str, names: Sequence[str]) -> Any:
         """Columns of one table, rows in order of arrival."""
@@ -98,7 +103,7 @@ class Overlay:
         self._read_to.clear()
         self._tail = {table: [] for table in TABLES}
         self._tail_last = self._manifest.last_entry
-        self.holes = 0
+        self._holes.clear()
 
     def _read_tail(self, files: Sequence[Path]) -> None:
         fresh = compactor.mended((numbered for path in files for numbered in self._news(path)), self._tail_last)
@@ -118,5 +123,5 @@ class Overlay:
             if isinstance(frame, Frame):
                 yield from frame.items(self._session.server_tz)
                 self._read_to[path] = frame.end
-            elif not frame.is_tail:
-                self.holes += 1
+            elif not frame.is_torn:
+                self._holes.add((path, frame.offset))

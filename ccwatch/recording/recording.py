@@ -6,6 +6,7 @@ difference. It knows no socket and no live buffer.
 
 from __future__ import annotations
 
+import contextlib
 import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -292,7 +293,7 @@ class Recording:
         times = _ns(packets["time"])
         start, end = (from_ns(int(times.min())), from_ns(int(times.max()))) if len(times) else (None, None)
         kinds = [str(kind) for kind in events["kind"].to_pylist()]
-        sizes = {path: path.stat().st_size for path in self.path.rglob("*") if path.is_file()}
+        sizes = _sizes(self.path)
         found = self._overlay.look()
         return Info(
             path=self.path,
@@ -323,6 +324,15 @@ class Recording:
             on_progress: told each file before it is read.
         """
         return verify(self.path, self._session, deep=deep, on_progress=on_progress)
+
+
+def _sizes(folder: Path) -> dict[Path, int]:
+    sizes = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a recorder has just moved it
+            if path.is_file():
+                sizes[path] = path.stat().st_size
+    return sizes
 
 
 def _ns(array: Any) -> Any:

@@ -63,8 +63,8 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
         checked += 1
         for frame in read_frames(path, bytes.fromhex(session.nonce)):
             if isinstance(frame, Hole):
-                what = "a torn frame at its end, as a kill leaves it" if frame.is_tail else "a frame fails its checksum"
-                (notes if frame.is_tail else problems).append(Problem(name, frame.offset, frame.end - frame.offset, what))
+                what = "a torn frame at its end, as a kill leaves it" if frame.is_torn else "a frame fails its checksum"
+                (notes if frame.is_torn else problems).append(Problem(name, frame.offset, frame.end - frame.offset, what))
     for group in found.groups:
         for segment in group.files.values():
             tell(segment.path)

@@ -97,6 +97,7 @@ class Writer:
             thread.start()
 
     def stats(self) -> RecorderStats:
+        """Where it stands now."""
         durable, written, received = self._durable_seq, self._written_seq, self._received_seq
         error = self._fault or self._write_error or self._sync_error
         degraded = error is not None or self._lost is not None
@@ -105,6 +106,7 @@ class Writer:
     # ── the source's thread ──
 
     def receive(self, items: Sequence[Item]) -> None:
+        """Let items wait for the disk, or count them as dropped where too many do."""
         with self._changed:
             if self._stopping:
                 return
@@ -263,6 +265,7 @@ class Writer:
     # ── the caller's thread ──
 
     def rotate(self) -> None:
+        """Close the journal's file and make Parquet of it; see `Recorder.rotate`."""
         with self._changed:
             self._roll_asked = True
             self._changed.notify_all()
@@ -272,6 +275,7 @@ class Writer:
         self._compact(keep=self._journal.path)
 
     def stop(self, *, finish: bool) -> None:
+        """Write and sync what waits, then finish; see `Recorder.stop`."""
         with self._changed:
             if self._stopping:
                 return

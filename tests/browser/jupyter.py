@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
@@ -46,6 +47,26 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = 
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:g} s for {what}; last seen: {value!r}")
         time.sleep(0.05)
+
+
+class Received(NamedTuple):
+    """A message that came over one of the page's WebSockets."""
+
+    size: int
+    kind: str
+    """What LiveFigure's kernel half calls it (source, full, older, rows); "update" of a widget's state; empty for all else."""
+
+
+def read_message(payload: Any) -> Received:
+    """A message of Jupyter's v1.kernel.websocket protocol: a table of offsets, then channel, header, …, content, buffers."""
+    if isinstance(payload, str):
+        return Received(len(payload), "")  # not of a kernel
+    places = [int.from_bytes(payload[at : at + 8], "little") for at in range(8, 8 + 8 * int.from_bytes(payload[:8], "little"), 8)]
+    parts = [payload[start:end] for start, end in itertools.pairwise(places)]
+    if len(parts) < 5 or json.loads(parts[1])["msg_type"] != "comm_msg":
+        return Received(len(payload), "")
+    data = json.loads(parts[4])["data"]
+    return Received(len(payload), data["content"].get("kind", "") if data["method"] == "custom" else data["method"])
 
 
 class Lab:
@@ -133,8 +154,7 @@ class Tab:
         self.page = page
         self.errors: list[str] = []
         self.abroad: list[str] = []
-        self.frames: list[int] = []
-        """Size in bytes of each message that came over the page's WebSockets."""
+        self.received: list[Received] = []
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", self._asked)
@@ -151,7 +171,7 @@ class Tab:
     def _connected(self, socket_: Any) -> None:
         if not socket_.url.startswith(f"ws://127.0.0.1:{self.lab.port}/"):
             self.abroad.append(socket_.url)
-        socket_.on("framereceived", lambda payload: self.frames.append(len(payload)))
+        socket_.on("framereceived", lambda payload: self.received.append(read_message(payload)))
 
     def open(self, notebook: str) -> None:
         """Open a notebook alone, and wait for its kernel."""

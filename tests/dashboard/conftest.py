@@ -125,6 +125,8 @@ class Mirror:
     def __init__(self) -> None:
         self.columns: list[list[str]] = []
         self.rows: dict[str, Any] = {}
+        self.sketch: dict[str, Any] = {}
+        self.missing = 0  # exact rows that did not come yet
         self.marks: list[Any] = []
         self.seq = 0
         self.missed = 0
@@ -132,9 +134,19 @@ class Mirror:
     def take(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         if content["kind"] == "full":
             self.columns = content["columns"]
-            self.rows = self.decode(buffers[0], content["rows"])
+            rows = self.decode(buffers[0], content["rows"])
+            self.sketch = {name: values[: content["sketched"]] for name, values in rows.items()}
+            self.rows = {name: values[content["sketched"] :] for name, values in rows.items()}
+            self.missing = content["total"] - len(self)
             self.marks = list(content["marks"])
             self.seq = content["seq"]
+        elif content["kind"] == "older":
+            assert content["at"] + content["rows"] == self.missing, "older rows come from the newest to the oldest, without a hole"
+            more = self.decode(buffers[0], content["rows"])
+            self.sketch = {name: values[: content["sketched"]] for name, values in self.sketch.items()}
+            self.rows = {name: np.concatenate((more[name], self.rows[name])) for name in more}
+            self.missing = content["at"]
+            self.marks = content.get("marks", []) + self.marks
         elif content["kind"] == "rows":
             if content["after"] != self.seq:
                 self.missed += 1

@@ -34,10 +34,22 @@ def dashboard(view):
         yield shown
 
 
-def test_nothing_is_sent_before_a_page_asks(dashboard, view, sent):
-    view.step(20)
+def ticks(dashboard) -> None:
+    """Wait until the dashboard's thread has looked again, and wait until it has done so."""
     dashboard._wake.set()
     wait_until(lambda: not dashboard._wake.is_set())
+    with dashboard._lock:
+        pass
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ccwatch-dashboard")]
+
+
+def test_nothing_is_sent_before_a_page_asks(dashboard, view, sent):
+    dashboard._repr_mimebundle_()
+    view.step(20)
+    ticks(dashboard)
     assert sent.custom() == []
 
 
@@ -119,7 +131,7 @@ def test_what_came_after_a_pause_is_not_lost_when_the_page_was_reloaded_meanwhil
 
 
 def test_a_flood_beyond_what_waits_for_a_frame_still_reaches_the_page(dashboard, view, sent, monkeypatch):
-    monkeypatch.setattr("ccwatch.dashboard.dashboard.MOST_WAITING", 50)
+    monkeypatch.setattr("ccwatch.dashboard.publisher.MOST_WAITING", 50)
     ready(dashboard)
     with dashboard._lock:  # between two frames
         view.step(400)
@@ -130,13 +142,15 @@ def test_a_flood_beyond_what_waits_for_a_frame_still_reaches_the_page(dashboard,
 def test_a_page_without_a_view_gets_nothing_until_it_asks_again(dashboard, view, sent):
     ready(dashboard)
     say(dashboard.figure, {"type": "asleep", "page": "p1"})
+    wait_until(lambda: threads() == [])
+    assert view._sinks == []
     count = len(sent.custom())
     view.step(10)
-    dashboard._wake.set()
-    wait_until(lambda: not dashboard._wake.is_set())
     assert len(sent.custom()) == count
     ready(dashboard)
     assert sent.mirror().seq == view.latest.seq
+    view.step(10)
+    wait_until(lambda: sent.mirror().seq == view.latest.seq)
 
 
 def test_rows_out_of_order_are_put_in_order_by_a_full_message(dashboard, view, sent):
@@ -163,6 +177,7 @@ def test_the_header_is_sent_only_when_it_changes(dashboard, sent):
     def headers():
         return [data for _, data, _ in list(sent.messages) if "<div" in str(data.get("state", {}).get("value", ""))]
 
+    ready(dashboard)
     wait_until(lambda: time.monotonic() - dashboard._header_at < 0.3)
     count, looked = len(headers()), dashboard._header_at
     wait_until(lambda: dashboard._header_at > looked)
@@ -172,6 +187,7 @@ def test_the_header_is_sent_only_when_it_changes(dashboard, sent):
 
 
 def test_a_disconnect_is_read_in_the_header(dashboard, view):
+    ready(dashboard)
     view.state = ConnectionState.DISCONNECTED
     view.facts["retry_in_s"] = 3.4
     wait_until(lambda: "Disconnected, next try in 4 s" in dashboard.header.value)
@@ -181,11 +197,13 @@ def test_a_disconnect_is_read_in_the_header(dashboard, view):
 
 def test_stop_ends_the_publisher_at_once_and_leaves_a_feed_that_is_not_its_own(view):
     dashboard = Dashboard(view)
+    ready(dashboard)
+    assert threads() == ["ccwatch-dashboard"]
     began = time.monotonic()
     dashboard.stop()
     dashboard.stop()
     assert time.monotonic() - began < 1.0
-    assert not dashboard._thread.is_alive()
+    assert threads() == []
     assert view.stopped == 0
     assert "view stopped" in dashboard.header.value
     assert view._sinks == []
@@ -207,12 +225,13 @@ def test_a_page_loaded_after_stop_still_shows_the_data(view, sent):
 
 
 def test_the_publisher_rests_when_the_stream_has_ended_and_wakes_for_a_page(dashboard, view, sent):
+    ready(dashboard)
     view.state = ConnectionState.ENDED
     wait_until(lambda: "The stream has ended" in dashboard.header.value)
     looked = wait_until(lambda: dashboard._header_at)
     wait_until(lambda: dashboard._wake._cond._waiters)
     assert dashboard._header_at >= looked
-    ready(dashboard)
+    ready(dashboard, "another")
     assert len(sent.mirror()) == len(view.frame())
 
 
@@ -224,7 +243,7 @@ def test_a_view_that_fails_is_told_in_the_header_and_does_not_end_the_thread(das
         wait_until(lambda: "charts could not be updated: division" in dashboard.header.value)
         broken.setattr(view, "health", lambda: 1 / 0)
         wait_until(lambda: "header could not be updated: division" in dashboard.header.value)
-    assert dashboard._thread.is_alive()
+    assert threads() == ["ccwatch-dashboard"]
     wait_until(lambda: sent.mirror().seq == view.latest.seq)
     wait_until(lambda: "could not" not in dashboard.header.value)
 

@@ -84,7 +84,7 @@ def test_every_torn_end_is_a_hole_and_all_before_it_is_read(tmp_path, varied):
         found, holes = read(path)
         whole = sum(end <= size for end in ends)
         assert list(found.values()) == items[: 2 * whole]
-        assert [(hole.end, hole.is_tail) for hole in holes] == ([] if size in {0, *ends} else [(size, True)])
+        assert [(hole.end, hole.is_torn) for hole in holes] == ([] if size in {0, *ends} else [(size, True)])
 
 
 @pytest.mark.parametrize(("nonce", "is_taken"), [(b"otherone", False), (NONCE, True)])

@@ -237,6 +237,24 @@ def test_a_damaged_frame_of_the_journal_is_told_as_a_gap_by_journal_and_parquet_
     assert_frame_equal(recording.events(), events)
 
 
+def test_a_torn_end_is_a_note_and_a_damaged_one_a_problem(recorded, usual):
+    recording = recorded(usual, "killed")
+    (file,) = journal_files(recording.path / "_journal")
+    *_, last = read_frames(file, bytes.fromhex(recording.session.nonce))
+    good = file.read_bytes()
+    file.write_bytes(good[:-1])
+    found = Recording(recording.path)
+    verified = found.verify()
+    assert verified.ok
+    assert [(note.offset, note.offset + note.length) for note in verified.notes] == [(last.offset, len(good) - 1)]
+    assert list(found.items()) == usual[: last.first_entry - 1]
+    assert found.info().damaged == 0
+    file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    found = Recording(recording.path)
+    assert [(p.file, p.offset, p.offset + p.length) for p in found.verify().problems] == [(f"_journal/{file.name}", last.offset, len(good))]
+    assert found.info().damaged == found.info().damaged == 1
+
+
 def test_verify_names_the_file_and_the_range_and_no_flipped_bit_makes_a_wrong_row(recorded, usual):
     items = usual[:40]
     recording = recorded(items)

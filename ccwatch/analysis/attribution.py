@@ -1,0 +1,167 @@
+"""Attribution: each change of nav, booked to the state of the packet before it. It must not know how a frame came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.result import Result, dollars
+from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample
+
+GAP: Final = "(gap)"
+NOT_CARRIED: Final = "(not carried)"
+SPLITS: Final = ("regime", "side", "both")
+_MOST_DECIMALS: Final = 9
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution(Result):
+    """Where the change of nav was made, in USD.
+
+    Attributes:
+        parts: one row per split and state; see `to_frame`.
+        change_usd: the whole change of nav: last less first, exact in `decimals`.
+        start_usd: first nav.
+        end_usd: last nav.
+        decimals: decimals of a dollar that are added up, in whole numbers, so that nothing is rounded on the way.
+        adds_up: whether the parts of each split are the whole change exactly.
+        basis: n counts changes between neighbouring packets.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "attribution"
+    title: ClassVar[str] = "Attribution of the change of nav"
+    parts: pd.DataFrame
+    change_usd: float
+    start_usd: float
+    end_usd: float
+    decimals: int
+    adds_up: bool
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """The change of nav and the regime that it was made in, in a sentence."""
+        regimes = self.parts[self.parts["split"] == "regime"]
+        top = regimes.iloc[int(regimes["change_usd"].abs().argmax())]
+        return (
+            f"The nav changed by {dollars(self.change_usd)}, of which {dollars(top['change_usd'])} "
+            f"over {top['n']:,} packets in the state {top['regime']}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per split and state; within each split the parts add up to the change of nav.
+
+        Columns: split (regime, side, both), regime, side (of the packet before the change; "(gap)" for what happened in gaps, "(not
+        carried)" where that packet did not say), change_usd, gain_usd, loss_usd, n (changes), time_s.
+        """
+        return self.parts.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """The parts by regime and side as bars."""
+        colours = draw.colours(dark)
+        both = self.parts[self.parts["split"] == "both"].sort_values("change_usd")
+        labels = [GAP if regime == GAP else f"{regime} · {side}" for regime, side in zip(both["regime"], both["side"], strict=True)]
+        change = both["change_usd"].to_numpy()
+        trace = {
+            "type": "bar",
+            "orientation": "h",
+            "x": change,
+            "y": draw.labels(labels),
+            "marker": {"color": np.where(change < 0.0, colours.sell, colours.buy).tolist()},
+            "text": [f"{value:+,.2f}" for value in change],
+            "hovertemplate": "%{x:+,.2f} USD<extra>%{y}</extra>",
+        }
+        made = draw.figure([trace], x_title="change of nav (USD)", y_title="", dark=dark, height=140 + 26 * len(both))
+        made.update_yaxes(automargin=True)
+        return made
+
+
+def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None) -> Attribution:
+    """Each change of nav between neighbouring packets is booked to regime and side of the packet before it.
+
+    What changed across a gap is booked to the gap: nobody saw in which state. Sums are made of whole numbers, so that they add up
+    exactly.
+
+    Args:
+        frame: packets with nav, and regime and side where the stream carries them.
+        events: the events table, for gaps.
+        symbol: only rows of this one; needed where the stream holds several.
+
+    Raises:
+        MissingColumns: no nav, or neither regime nor side.
+        NotEnoughData: fewer than two packets carry a nav.
+        MixedSymbols: several symbols and none was chosen.
+    """
+    found = sample("attribution", frame, events, needs=("nav",), symbol=symbol, one_symbol=True)
+    if not any((found.words(name).codes >= 0).any() for name in ("regime", "side")):
+        sample("attribution", frame, events, needs=("regime", "side"), symbol=symbol, one_symbol=True)
+    used = found.where(np.isfinite(found.numbers("nav")))
+    used.need(2, "nav")
+    nav = used.numbers("nav")
+    units, decimals = whole(nav)
+    steps = np.diff(units)
+    notes = []
+    if decimals == _MOST_DECIMALS or not np.array_equal(units / 10.0**decimals, nav):
+        notes.append(f"nav is added up in units of 1e-{decimals} USD")
+    notes += [f"the stream carries no {name}" for name in ("regime", "side") if not (used.words(name).codes >= 0).any()]
+    parts = pd.concat([_split(split, used, steps, decimals) for split in SPLITS], ignore_index=True)
+    total = int(units[-1] - units[0])
+    sums = parts.groupby("split", sort=False)["units"].sum()
+    return Attribution(
+        parts=parts.drop(columns="units"),
+        change_usd=total / 10**decimals,
+        start_usd=float(nav[0]),
+        end_usd=float(nav[-1]),
+        decimals=decimals,
+        adds_up=bool((sums == total).all()),
+        basis=found.basis(len(steps), carrying=len(used)),
+        notes=tuple(notes),
+    )
+
+
+def whole(nav: Floats) -> tuple[Ints, int]:
+    """Amounts as whole numbers of 10^-decimals USD, with the fewest decimals that keep every amount; at most nine, or what 64 bits hold."""
+    room = int(np.floor(np.log10(2.0**61 / max(1.0, float(np.abs(nav).max())))))
+    most = max(0, min(_MOST_DECIMALS, room))
+    for decimals in range(2, most + 1):
+        units = np.rint(nav * 10.0**decimals)
+        if np.array_equal(units / 10.0**decimals, nav):
+            return units.astype(np.int64), decimals
+    return np.rint(nav * 10.0**most).astype(np.int64), most
+
+
+def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame:
+    """The parts of one split."""
+    states = {name: _state(used, name) for name in ("regime", "side")}
+    chosen = [name for name in ("regime", "side") if split in {name, "both"}]
+    wide = len(states["side"][1])
+    keys = sum((states[name][0] * (wide if name == "regime" else 1) for name in chosen), np.zeros(len(steps), dtype=np.int64))
+    keys = np.where(used.broken[1:], -1, keys)
+    kinds, which, n = np.unique(keys, return_inverse=True, return_counts=True)
+    size = len(kinds)
+    units, gains = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    np.add.at(units, which, steps)  # in whole numbers: bincount's weights are floats
+    np.add.at(gains, which, np.maximum(steps, 0))
+    seconds = np.bincount(which, weights=np.diff(used.times) / SECOND_NS, minlength=size)
+    names = {}
+    for name in ("regime", "side"):
+        words, codes = states[name][1], kinds // wide if name == "regime" else kinds % wide
+        labels = [GAP if kind < 0 else words[code] if name in chosen else "" for kind, code in zip(kinds, codes, strict=True)]
+        names[name] = pd.array(labels, dtype="str")
+    scale = 10**decimals
+    values = {"change_usd": units / scale, "gain_usd": gains / scale, "loss_usd": (units - gains) / scale}
+    return pd.DataFrame({"split": pd.array([split] * size, dtype="str"), **names, **values, "n": n, "time_s": seconds, "units": units})
+
+
+def _state(used: Sample, name: str) -> tuple[Ints, list[str]]:
+    """The state of the packet before each change, as codes into words; the last word stands for "not carried"."""
+    words = used.words(name)
+    codes = np.asarray(words.codes[:-1], dtype=np.int64)
+    names = [*(str(word) for word in words.categories), NOT_CARRIED]
+    return np.where(codes < 0, len(names) - 1, codes), names

@@ -1,0 +1,82 @@
+"""Parts that the answers' pictures share: a themed figure, lines, bars, and fewer points where there are too many."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis.sample import Bools, Floats, Ints
+from ccwatch.figures.theme import Theme, axis, layout, theme
+
+MOST_POINTS: Final = 4000
+"""Points of one line in a picture; beyond, each bucket shows its least and its greatest."""
+
+
+def figure(
+    traces: list[dict[str, Any]],
+    *,
+    x_title: str,
+    y_title: str,
+    dark: bool,
+    y_format: str | None = None,
+    dates: bool = False,
+    height: int = 320,
+    **more: Any,
+) -> go.Figure:
+    """Traces on one pair of axes, in the theme of the live charts. Titles are ours, never the stream's."""
+    colours = theme(dark)
+    shape = layout(colours) | {"height": height, "hovermode": "closest"}
+    shape["xaxis"] = axis(colours, x_title) | ({"type": "date", "hoverformat": "%Y-%m-%d %H:%M:%S.%L"} if dates else {})
+    shape["yaxis"] = axis(colours, y_title) | ({"tickformat": y_format} if y_format else {})
+    shape["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)", "font": {"color": colours.text}}
+    return go.Figure({"data": traces, "layout": shape | more})
+
+
+def line(name: str, times: Ints, values: Floats, colour: str, *, broken: Bools | None = None, **more: Any) -> dict[str, Any]:
+    """A line over time that stops at gaps; at most MOST_POINTS points, extremes kept."""
+    known = np.isfinite(values)
+    passed = np.cumsum(broken)[known] if broken is not None else np.zeros(int(known.sum()), dtype=np.int64)
+    times, values = times[known], values[known]
+    rows = thin(values, MOST_POINTS)
+    times, values, passed = times[rows], values[rows], passed[rows]
+    cuts = np.flatnonzero(np.diff(passed)) + 1
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": html.escape(name),
+        "x": np.insert(times, cuts, times[cuts]).view("M8[ns]").astype("M8[ms]"),
+        "y": np.insert(values, cuts, np.nan),
+        "line": {"color": colour, "width": 1.4},
+        "connectgaps": False,
+        **more,
+    }
+
+
+def thin(values: Floats, most: int) -> Ints:
+    """Indices of at most about `most` of the values: the least and the greatest of each of equal buckets."""
+    if len(values) <= most:
+        return np.arange(len(values))
+    size = -(-len(values) * 2 // most)
+    whole = len(values) // size * size
+    grid = values[:whole].reshape(-1, size)
+    start = np.arange(0, whole, size)
+    return np.unique(np.concatenate((start + grid.argmin(axis=1), start + grid.argmax(axis=1), np.arange(whole, len(values)))))
+
+
+def labels(words: Any) -> list[str]:
+    """Words of the stream as plotly may show them: it reads text as markup."""
+    return [html.escape(str(word)) for word in words]
+
+
+def colours(dark: bool) -> Theme:
+    """The theme's colours."""
+    return theme(dark)
+
+
+def ms(moments: Any) -> Any:
+    """Times as plotly's date axis takes them, UTC without a zone."""
+    return pd.DatetimeIndex(moments).tz_convert("UTC").tz_localize(None).to_numpy().astype("M8[ms]")

@@ -1,0 +1,220 @@
+"""The engine's own max_drawdown beside ours: which definition and which sign it follows, and what a breaker on it would miss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.drawdowns import under_water
+from ccwatch.analysis.result import Result, clock, percent
+from ccwatch.analysis.sample import Basis, Floats, Ints, sample, stamp
+
+LIMITS: Final = (-0.015, -0.02)
+"""Drawdowns at which deployed breakers warn and halt (fractions)."""
+TOLERANCE: Final = 1e-4
+"""How far apart two drawdowns may be to count as the same: engines round to four decimals."""
+PEAK, START = "running peak", "starting capital"
+
+
+@dataclass(frozen=True, eq=False)
+class DrawdownAudit(Result):
+    """What the engine's max_drawdown is. Fractions ≤ 0 unless a column says otherwise.
+
+    Attributes:
+        definition: "running peak" or "starting capital"; "undecided" where both fit, "none" where neither does.
+        statistic: "worst so far" or "current"; "undecided" or "none" likewise.
+        sign: "negative" as in the contract, "positive", or "undecided" where the engine never left zero.
+        candidates: one row per definition, statistic and sign: how well it explains the engine's values.
+        breaches: one row per limit: when ours from the peak, ours from the start and the engine's value first passed it.
+        from_peak: our worst drawdown from the running peak.
+        from_start: our worst drawdown from the starting capital; 0.0 where the nav never fell below it.
+        engine: the engine's worst, with the contract's sign.
+        starting_capital: USD: nav less the day's P&L at the first packet, else the first nav.
+        tolerance: how far apart two values may be to count as the same.
+        curve: index time; columns from_peak, from_start (worst so far), engine.
+        basis: n counts packets that carry both nav and max_drawdown.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "drawdown_audit"
+    title: ClassVar[str] = "Drawdown audit: the engine's own beside ours"
+    definition: str
+    statistic: str
+    sign: str
+    candidates: pd.DataFrame
+    breaches: pd.DataFrame
+    from_peak: float
+    from_start: float
+    engine: float
+    starting_capital: float
+    tolerance: float
+    curve: pd.DataFrame
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """Which definition the engine follows, and what its breaker missed."""
+        if self.definition in {PEAK, START}:
+            follows = f"The engine's max_drawdown follows the {self.definition} ({self.statistic}, {self.sign} sign)"
+        elif self.definition == "undecided":
+            follows = "The stream cannot tell whether the engine's max_drawdown follows the running peak or the starting capital"
+        else:
+            follows = "The engine's max_drawdown follows neither the running peak nor the starting capital"
+        missed = self.breaches[self.breaches["peak_time"].notna() & self.breaches["engine_time"].isna()]
+        silent = ""
+        if len(missed):
+            limit, since = missed["limit"].iloc[-1], missed["peak_time"].iloc[-1]
+            silent = f" A breaker on it at {percent(float(limit))} stayed silent from {clock(since)} on."
+        return (
+            f"{follows}: engine {percent(self.engine)}, ours {percent(self.from_peak)} from the peak and "
+            f"{percent(self.from_start)} from the start.{silent}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per candidate, the best first.
+
+        Columns: definition, statistic, sign, worst (fraction, the candidate's own), max_abs_error, rms_error (fractions), agrees (share of
+        packets within the tolerance), n, fits.
+        """
+        return self.candidates.copy()
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the curve."""
+        return {name: value for name, value in super().to_dict().items() if name != "curve"}
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """The engine's value and both of ours over time."""
+        colours = draw.colours(dark)
+        times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
+        looks: tuple[tuple[str, str, str], ...] = (
+            ("from_peak", colours.line, "solid"),
+            ("from_start", colours.muted, "dash"),
+            ("engine", colours.line_engine, "dot"),
+        )
+        traces = []
+        for name, colour, dash in looks:
+            trace = draw.line(name.replace("_", " "), times, self.curve[name].to_numpy(), colour)
+            traces.append(trace | {"line": {"color": colour, "dash": dash, "width": 1.6, "shape": "hv"}})
+        return draw.figure(traces, x_title="time (UTC)", y_title="worst drawdown so far (fraction)", dark=dark, y_format=".2%", dates=True)
+
+
+def drawdown_audit(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    symbol: str | None = None,
+    limits: tuple[float, ...] = LIMITS,
+    tolerance: float = TOLERANCE,
+) -> DrawdownAudit:
+    """The engine's max_drawdown held against each definition that it may follow.
+
+    A worst so far goes on from the engine's first value: what lay before the stream is in it. A definition fits where every packet
+    agrees within the tolerance.
+
+    Args:
+        frame: packets with nav and max_drawdown.
+        events: the events table, for gaps.
+        symbol: only rows of this one.
+        limits: drawdowns whose first breach is looked for (fractions < 0).
+        tolerance: how far apart two values may be to count as the same.
+
+    Raises:
+        MissingColumns: the stream never carried nav or max_drawdown.
+        NotEnoughData: fewer than two packets carry both.
+    """
+    found = sample("drawdown_audit", frame, events, needs=("nav", "max_drawdown"), symbol=symbol)
+    known = np.isfinite(found.numbers("nav"))
+    used = found.where(known)
+    nav, engine = used.numbers("nav"), used.numbers("max_drawdown")
+    both = np.isfinite(engine)
+    used.where(both).need(2, "nav and max_drawdown")
+    notes: list[str] = []
+    pnl = used.numbers("daily_pnl")
+    start = float(nav[0] - pnl[0]) if np.isfinite(pnl[0]) else float(nav[0])
+    if not np.isfinite(pnl[0]):
+        notes.append("no daily_pnl: the first nav is taken for the starting capital")
+    if start <= 0.0:
+        notes.append(f"a starting capital of {start:,.2f} USD gives no drawdown from it")
+    current = {PEAK: under_water(nav)[1], START: np.minimum(nav / start - 1.0, 0.0) if start > 0.0 else np.full(len(nav), np.nan)}
+    table = _candidates(current, engine, both, tolerance)
+    fitting = table[table["fits"]]
+    sign = _decided(fitting["sign"])
+    negative = engine if sign != "positive" else -engine
+    worst = {name: np.minimum.accumulate(np.where(np.isnan(values), 0.0, values)) for name, values in current.items()}
+    times = used.times
+    engine_worst = np.fmin.accumulate(negative)
+    if not len(fitting):
+        notes.append(
+            f"no definition agrees with every packet within {tolerance:g}; the best is off by {table['max_abs_error'].iloc[0]:.4g}"
+        )
+    return DrawdownAudit(
+        definition=_decided(fitting["definition"]),
+        statistic=_decided(fitting["statistic"]),
+        sign=sign,
+        candidates=table,
+        breaches=_breaches(times, worst[PEAK], worst[START] if start > 0.0 else current[START], engine_worst, limits),
+        from_peak=float(worst[PEAK][-1]) if np.isfinite(current[PEAK]).any() else np.nan,
+        from_start=float(worst[START][-1]) if start > 0.0 else np.nan,
+        engine=float(engine_worst[-1]),
+        starting_capital=start,
+        tolerance=tolerance,
+        curve=pd.DataFrame({"from_peak": worst[PEAK], "from_start": worst[START], "engine": negative}, index=used.frame.index),
+        basis=found.basis(int(both.sum())),
+        notes=tuple(notes),
+    )
+
+
+def _candidates(current: dict[str, Floats], engine: Floats, both: np.ndarray[Any, Any], tolerance: float) -> pd.DataFrame:
+    """How well each definition, statistic and sign explains the engine's values."""
+    rows = []
+    first = engine[both][0]
+    for definition, values in current.items():
+        for sign, factor in (("negative", 1.0), ("positive", -1.0)):
+            before = np.minimum(factor * first, 0.0)  # what was worst before the stream began
+            worst = np.fmin.accumulate(np.append(before, values))[1:]
+            for statistic, ours in (("worst so far", worst), ("current", values)):
+                error = np.abs(factor * ours - engine)[both]
+                known = error[np.isfinite(error)]
+                row = {
+                    "definition": definition,
+                    "statistic": statistic,
+                    "sign": sign,
+                    "worst": factor * np.nanmin(ours) if len(known) else np.nan,
+                }
+                row |= {
+                    "max_abs_error": known.max() if len(known) else np.nan,
+                    "rms_error": np.sqrt(np.mean(np.square(known))) if len(known) else np.nan,
+                    "agrees": np.mean(known <= tolerance) if len(known) else np.nan,
+                    "n": len(known),
+                    "fits": bool(len(known)) and bool((known <= tolerance).all()),
+                }
+                rows.append(row)
+    return pd.DataFrame(rows).sort_values(["max_abs_error", "rms_error"], kind="stable", ignore_index=True)
+
+
+def _decided(words: pd.Series) -> str:
+    """The one word that all candidates that fit have in common."""
+    found = list(dict.fromkeys(words))
+    return "none" if not found else str(found[0]) if len(found) == 1 else "undecided"
+
+
+def _breaches(times: Ints, peak: Floats, start: Floats, engine: Floats, limits: tuple[float, ...]) -> pd.DataFrame:
+    """When each series first stood at or beyond each limit; silent_s is how much later than ours from the peak the engine's did."""
+    rows: list[dict[str, Any]] = []
+    for limit in limits:
+        row: dict[str, Any] = {"limit": limit}
+        for name, values in (("peak_time", peak), ("start_time", start), ("engine_time", engine)):
+            beyond = np.flatnonzero(values <= limit)
+            row[name] = stamp(times[beyond[0]]) if len(beyond) else pd.NaT
+        row["silent_s"] = (row["engine_time"] - row["peak_time"]).total_seconds()
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=["limit", "peak_time", "start_time", "engine_time", "silent_s"])
+    for name in ("peak_time", "start_time", "engine_time"):
+        table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("ns")
+    table["silent_s"] = table["silent_s"].astype(np.float64)
+    return table

@@ -1,0 +1,254 @@
+"""Drawdown episodes of nav or price: when, how deep, how long, and in which regimes. It must not know how a frame came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.result import Result, clock, dollars, percent
+from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample, stamps
+from ccwatch.errors import MissingColumns
+
+
+class Episodes(NamedTuple):
+    """Maximal runs under water, as indices into the values; one entry per episode."""
+
+    peak: Ints
+    """The last sample at the peak."""
+    start: Ints
+    """The first sample under water."""
+    trough: Ints
+    """The first of the lowest samples."""
+    end: Ints
+    """The sample of recovery, at or above the peak; the number of samples while open."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawdowns(Result):
+    """Episodes of drawdown. Fractions are ≤ 0 and of the running peak; times are UTC.
+
+    Attributes:
+        column: nav or price: what was measured, in USD.
+        episodes: one row per episode; see `to_frame`.
+        max_drawdown: the deepest, a fraction; 0.0 where the value never fell below its peak.
+        current: drawdown at the last sample, a fraction.
+        ulcer_index: sqrt(mean D²), a fraction.
+        under_water_s: seconds under water, each episode from its first sample under water to its recovery.
+        curve: index time; columns value (USD), drawdown (fraction), after_gap; what the picture shows.
+        basis: what it stands on; n counts samples of the column.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "drawdowns"
+    title: ClassVar[str] = "Drawdown episodes"
+    column: str
+    episodes: pd.DataFrame
+    max_drawdown: float
+    current: float
+    ulcer_index: float
+    under_water_s: float
+    curve: pd.DataFrame
+    basis: Basis
+    notes: tuple[str, ...]
+
+    @property
+    def worst(self) -> pd.Series | None:
+        """The deepest episode, the first of equals; None without any."""
+        return self.episodes.iloc[int(self.episodes["depth"].argmin())] if len(self.episodes) else None
+
+    def headline(self) -> str:
+        """The deepest episode in a sentence."""
+        worst = self.worst
+        if worst is None:
+            return f"The {self.column} never stood below its running peak."
+        came_back = "had not recovered at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'])}"
+        return (
+            f"The {self.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from {clock(worst['peak_time'])} "
+            f"to {clock(worst['trough_time'])} and {came_back}; {len(self.episodes):,} episodes in all."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per episode, by time.
+
+        Columns: peak_time, start_time (first sample under water), trough_time, recovery_time (NaT while open), peak, trough (USD),
+        depth (fraction ≤ 0), depth_usd, decline_s (peak to trough), recovery_s (trough to recovery, NaN while open), duration_s (peak to
+        recovery, or to the last sample while open), n (samples under water), is_open, left_censored (the value never stood above the
+        first sample, so the true peak may lie before it), regimes (seen under water), min_alpha.
+        """
+        return self.episodes.copy()
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the curve."""
+        return {name: value for name, value in super().to_dict().items() if name != "curve"}
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Drawdown over time, broken at gaps, with the trough of each of the ten deepest episodes."""
+        colours = draw.colours(dark)
+        times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
+        deepest = self.episodes.nsmallest(10, "depth")
+        traces = [
+            draw.line(
+                "drawdown",
+                times,
+                self.curve["drawdown"].to_numpy(),
+                colours.line,
+                broken=self.curve["after_gap"].to_numpy(),
+                fill="tozeroy",
+                hovertemplate="%{y:.2%}<extra></extra>",
+            ),
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "trough",
+                "x": draw.ms(deepest["trough_time"]),
+                "y": deepest["depth"].to_numpy(),
+                "marker": {"symbol": "triangle-down", "size": 10, "color": colours.line_engine},
+                "hovertemplate": "trough %{y:.2%}<extra></extra>",
+            },
+        ]
+        return draw.figure(
+            traces, x_title="time (UTC)", y_title=f"drawdown of {self.column} (fraction)", dark=dark, y_format=".2%", dates=True
+        )
+
+
+def drawdowns(
+    frame: pd.DataFrame, events: pd.DataFrame | None = None, *, column: str | None = None, symbol: str | None = None
+) -> Drawdowns:
+    """Drawdown episodes by the definition of Magdon-Ismail & Atiya (2004).
+
+    With X the value, P its running maximum and D = X/P - 1, an episode is a maximal run of D < 0. Gaps do not end an episode: what
+    the value did in them is not known, and the basis counts them.
+
+    Args:
+        frame: packets with `nav` or `price`; any order, flagged rows are left out.
+        events: the events table, for gaps.
+        column: nav or price; None is nav where the stream carries it, else price.
+        symbol: only rows of this one; needed for the price of a stream of several.
+
+    Raises:
+        MissingColumns: neither nav nor price, or not the one named.
+        NotEnoughData: fewer than two samples.
+        MixedSymbols: the price of several symbols.
+    """
+    found, name = choose(frame, events, "drawdowns", column, symbol)
+    values = found.numbers(name)
+    known = np.isfinite(values)
+    used = found.where(known)
+    used.need(2, name)
+    values = values[known]
+    times = used.times
+    peak, depth = under_water(values)
+    runs = episodes(values, peak)
+    notes = []
+    if column is None and name == "price":
+        notes.append("the stream carries no nav: these are drawdowns of the price")
+    if bool(np.isnan(depth).any()):
+        notes.append(f"{int(np.isnan(depth).sum())} samples before the {name} was ever above zero have no drawdown")
+    table = _table(used, values, peak, runs)
+    if bool(table["left_censored"].any()):
+        notes.append("the first peak may lie before the first packet: depths of the episodes marked left_censored are lower bounds")
+    ends = np.minimum(runs.end, len(times) - 1)
+    return Drawdowns(
+        column=name,
+        episodes=table,
+        max_drawdown=float(table["depth"].min()) if len(table) else 0.0,
+        current=float(depth[-1]),
+        ulcer_index=float(np.sqrt(np.nanmean(np.square(depth)))) if np.isfinite(depth).any() else np.nan,
+        under_water_s=float((times[ends] - times[runs.start]).sum()) / SECOND_NS,
+        curve=pd.DataFrame({"value": values, "drawdown": depth, "after_gap": used.broken}, index=used.frame.index),
+        basis=found.basis(len(values)),
+        notes=tuple(notes),
+    )
+
+
+def choose(frame: pd.DataFrame, events: pd.DataFrame | None, question: str, column: str | None, symbol: str | None) -> tuple[Sample, str]:
+    """The sample and the column to measure: the one named, else nav where it is carried, else price."""
+    found = sample(question, frame, events, symbol=symbol)
+    if column not in (None, "nav", "price"):
+        raise MissingColumns(question, (column,))
+    for name in (column,) if column is not None else ("nav", "price"):
+        if np.isfinite(found.numbers(name)).any():
+            one = name == "price"  # a nav is the account's, whatever it trades; a price is one symbol's
+            return (sample(question, frame, events, symbol=symbol, one_symbol=True) if one else found), name
+    raise MissingColumns(question, (column,) if column is not None else ("nav", "price"))
+
+
+def under_water(values: Floats) -> tuple[Floats, Floats]:
+    """Running peak P and drawdown D = X/P - 1, a fraction ≤ 0; NaN where P is not above zero, since X/P then says nothing."""
+    peak = np.maximum.accumulate(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return peak, np.where(peak > 0, values / peak - 1.0, np.nan)
+
+
+def episodes(values: Floats, peak: Floats) -> Episodes:
+    """Maximal runs in which the value stands below its running peak, as indices. No value may be missing."""
+    below = (values < peak) & (peak > 0)
+    edges = np.diff(below.astype(np.int8), prepend=np.int8(0), append=np.int8(0))
+    start, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    if not len(start):
+        return Episodes(start, start, start, end)
+    lowest = np.full(len(values), np.nan)
+    lengths = end - start
+    rows = np.repeat(start - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(lengths.sum())
+    minima = np.minimum.reduceat(values[rows], np.concatenate(([0], np.cumsum(lengths)[:-1])))
+    lowest[rows] = np.repeat(minima, lengths)
+    troughs = np.flatnonzero(values == lowest)
+    return Episodes(start - 1, start, troughs[np.searchsorted(troughs, start)], end)
+
+
+def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.DataFrame:
+    times, count = used.times, len(values)
+    is_open = found.end == count
+    end = np.minimum(found.end, count - 1)
+    recovery_ns = times[end]
+
+    def seconds(late: Ints, early: Ints) -> Floats:
+        return (late - early) / SECOND_NS
+
+    return pd.DataFrame(
+        {
+            "peak_time": stamps(times[found.peak]),
+            "start_time": stamps(times[found.start]),
+            "trough_time": stamps(times[found.trough]),
+            "recovery_time": stamps(recovery_ns, ~is_open),
+            "peak": values[found.peak],
+            "trough": values[found.trough],
+            "depth": values[found.trough] / values[found.peak] - 1.0,
+            "depth_usd": values[found.trough] - values[found.peak],
+            "decline_s": seconds(times[found.trough], times[found.peak]),
+            "recovery_s": np.where(is_open, np.nan, seconds(recovery_ns, times[found.trough])),
+            "duration_s": seconds(recovery_ns, times[found.peak]),
+            "n": found.end - found.start,
+            "is_open": is_open,
+            "left_censored": peak[found.peak] == values[0],
+            "regimes": _regimes(used, found),
+            "min_alpha": _least(used.numbers("alpha"), found),
+        }
+    )
+
+
+def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
+    """The regimes seen in each episode, in the vocabulary's order."""
+    words = used.words("regime").remove_unused_categories()
+    seen = np.zeros((len(found.start), len(words.categories)), dtype=bool)
+    for code in range(len(words.categories)):
+        passed = np.concatenate(([0], np.cumsum(words.codes == code)))
+        seen[:, code] = passed[found.end] > passed[found.start]
+    kinds, which = np.unique(seen, axis=0, return_inverse=True)
+    texts = [", ".join(str(words.categories[code]) for code in np.flatnonzero(kind)) for kind in kinds]
+    return pd.array(np.array(texts, dtype=object)[which] if texts else [], dtype="str")
+
+
+def _least(values: Floats, found: Episodes) -> Floats:
+    """The least known value in each episode; NaN where none is known."""
+    if not len(found.start):
+        return np.zeros(0)
+    bounds = np.column_stack((found.start, found.end)).ravel()
+    padded = np.append(np.where(np.isnan(values), np.inf, values), np.inf)  # an open episode ends beyond the last value
+    least = np.minimum.reduceat(padded, bounds)[::2]
+    return np.where(np.isinf(least), np.nan, least)

@@ -1,0 +1,268 @@
+"""Latency of agents and models: quantiles of calls, not of packets, and the stretches in which one was slow. It knows no stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw, quantiles
+from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.sample import Basis, Bools, Floats, Ints, Sample, categorical, numbers, on_utc, runs, sample, stamps, times_ns
+from ccwatch.errors import MissingColumns, NotEnoughData
+
+QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+SLOW_FACTOR: Final = 3.0
+"""A call is slow above so many times its own median."""
+SLOW_CALLS: Final = 3
+"""Slow calls in a row that make a slow stretch."""
+_KINDS: Final = ("agent", "model")
+
+
+@dataclass(frozen=True, eq=False)
+class Latency(Result):
+    """How long calls took, in ms.
+
+    Attributes:
+        services: one row per agent and model; see `to_frame`.
+        slow: stretches of at least `slow_calls` slow calls in a row: kind, name, start_time, end_time (of the first call that was not slow,
+            NaT while it lasts), n (calls), median_ms, times_usual (median over the service's own median).
+        observations: every observed call: index time; kind, name, latency_ms.
+        slow_factor: a call is slow above so many times its service's median.
+        slow_calls: slow calls in a row that make a stretch.
+        level: probability of the intervals.
+        basis: n counts observed calls of all services.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "latency"
+    title: ClassVar[str] = "Latency of agents and models"
+    services: pd.DataFrame
+    slow: pd.DataFrame
+    observations: pd.DataFrame
+    slow_factor: float
+    slow_calls: int
+    level: float
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """The worst slow stretch, or the slowest service, in a sentence."""
+        if len(self.slow):
+            worst = self.slow.iloc[int(self.slow["times_usual"].argmax())]
+            until = f"until {clock(worst['end_time'])}" if pd.notna(worst["end_time"]) else "to the end"
+            return (
+                f"{worst['name']} was slow from {clock(worst['start_time'])} {until}: {worst['median_ms']:,.1f} ms, "
+                f"{worst['times_usual']:.1f} times its usual, over {worst['n']:,} calls; {len(self.slow):,} slow stretches in all."
+            )
+        known = self.services.dropna(subset=["p95_ms"])
+        if not len(known):
+            return "No agent or model was seen often enough to give a 95 % quantile."
+        top = known.iloc[int(known["p95_ms"].argmax())]
+        return f"No agent or model was slow for long; the slowest at the 95 % quantile was {top['name']} with {top['p95_ms']:,.1f} ms."
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per agent and model.
+
+        Columns: kind (agent, model), name, n (calls observed), calls (that the counter tells, NaN without one), coverage (n over calls),
+        p50_ms, p50_low_ms, p50_high_ms, the same for p95 and p99, max_ms, resets (of the counter), reason (why a number is missing).
+        """
+        return self.services.copy()
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the observations."""
+        return {name: value for name, value in super().to_dict().items() if name != "observations"}
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """The quantiles of each service with their intervals, on a logarithmic axis."""
+        colours = draw.colours(dark)
+        names = draw.labels(self.services["name"])
+        traces = []
+        for place, (label, symbol) in enumerate(zip(QUANTILES, ("circle", "diamond", "triangle-up"), strict=True)):
+            value = self.services[f"{label}_ms"].to_numpy()
+            trace = {
+                "type": "scatter",
+                "mode": "markers",
+                "name": label,
+                "x": value,
+                "y": names,
+                "marker": {"symbol": symbol, "size": 9, "color": colours.agents[place]},
+                "error_x": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": np.nan_to_num(self.services[f"{label}_high_ms"].to_numpy() - value),
+                    "arrayminus": np.nan_to_num(value - self.services[f"{label}_low_ms"].to_numpy()),
+                    "color": colours.agents[place],
+                    "thickness": 1,
+                },
+                "hovertemplate": "%{x:,.1f} ms<extra>%{y} %{fullData.name}</extra>",
+            }
+            traces.append(trace)
+        made = draw.figure(traces, x_title="latency (ms)", y_title="", dark=dark, height=140 + 26 * len(names))
+        made.update_xaxes(type="log")
+        made.update_yaxes(autorange="reversed", automargin=True)
+        return made
+
+
+def latency(
+    agents: pd.DataFrame | None = None,
+    models: pd.DataFrame | None = None,
+    *,
+    frame: pd.DataFrame | None = None,
+    events: pd.DataFrame | None = None,
+    slow_factor: float = SLOW_FACTOR,
+    slow_calls: int = SLOW_CALLS,
+    level: float = 0.95,
+) -> Latency:
+    """Quantiles of calls.
+
+    latency_ms is a gauge of the last call: a new observation stands only where invocations rose (or the gauge changed, where the
+    stream counts none), else a service that is rarely called would be counted once per packet. Several calls between two packets
+    show the last one only; `coverage` says how many were seen. Quantiles are Hyndman & Fan's type 7, and never averaged.
+
+    Args:
+        agents: the agents table.
+        models: the models table.
+        frame: packets of the same stream: rows of its repeats, replays and placeholders are left out, and the basis is taken from it.
+        events: the events table, for the basis.
+        slow_factor: a call is slow above so many times its service's median.
+        slow_calls: slow calls in a row that make a stretch.
+        level: probability of the intervals.
+
+    Raises:
+        MissingColumns: the stream never carried a latency.
+        NotEnoughData: no service made a call while the stream was watched.
+    """
+    found = None if frame is None else sample("latency", frame, events)
+    tables = {kind: _usable(table, kind, found) for kind, table in zip(_KINDS, (agents, models), strict=True)}
+    calls = [_calls(kind, table) for kind, table in tables.items() if table is not None]
+    if not calls:
+        raise MissingColumns("latency", ("latency_ms",))
+    observed = pd.concat([seen for seen, _ in calls])
+    if not len(observed):
+        raise NotEnoughData("latency: no agent or model made a call while the stream was watched")
+    counted = pd.concat([counts for _, counts in calls], ignore_index=True)
+    services, slow = _services(observed, counted, slow_factor, slow_calls, level)
+    notes = [f"{row['name']}: {row['reason']}" for row in services.to_dict("records") if not row["n"]]
+    missed = services["calls"].sum() - services.loc[services["calls"].notna(), "n"].sum()
+    if missed > 0:
+        notes.append(f"{int(missed):,} calls were overwritten by a later one between two packets and are not in the quantiles")
+    return Latency(
+        services=services,
+        slow=slow,
+        observations=observed,
+        slow_factor=slow_factor,
+        slow_calls=slow_calls,
+        level=level,
+        basis=_basis(found, tables, observed),
+        notes=tuple(notes),
+    )
+
+
+def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.DataFrame | None:
+    """The rows of a table that belong to clean packets, in order of time; None where it carries no latency."""
+    if table is None or not {kind, "latency_ms"} <= set(table.columns):
+        return None
+    table = on_utc("latency", table)
+    if not np.isfinite(numbers(table["latency_ms"])).any():
+        return None
+    if found is not None and {"seq", "flags"} <= set(found.frame.columns) and "seq" in table.columns:
+        table = table[np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())]
+    return table.iloc[np.argsort(times_ns(table), kind="stable")]
+
+
+def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Observed calls of a table, and per service how many calls its counter tells and how often that was reset."""
+    words = categorical(table[kind])
+    codes = np.asarray(words.codes, dtype=np.int64)
+    order = np.argsort(codes, kind="stable")
+    codes = codes[order]
+    gauge = numbers(table["latency_ms"])[order]
+    count = (numbers(table["invocations"]) if "invocations" in table.columns else np.full(len(table), np.nan))[order]
+    known = np.isfinite(gauge) & (codes >= 0)
+    codes, gauge, count, times = codes[known], gauge[known], count[known], times_ns(table)[order][known]
+    same = np.zeros(len(codes), dtype=bool)
+    same[1:] = codes[1:] == codes[:-1]
+    step = np.zeros(len(codes))
+    step[1:] = np.diff(count)
+    counting = same & np.isfinite(step)
+    reset = counting & (step < 0.0)
+    made = np.where(reset, count, step)  # after a reset the counter itself says how many calls there were since
+    is_call = np.where(counting, made > 0.0, same & (np.append(0.0, np.diff(gauge)) != 0.0))
+    size = len(words.categories)
+    told = np.bincount(codes[counting], weights=made[counting], minlength=size)
+    counts = pd.DataFrame(
+        {
+            "kind": kind,
+            "name": [str(word) for word in words.categories],
+            "calls": np.where(np.bincount(codes[counting], minlength=size) > 0, told, np.nan),
+            "resets": np.bincount(codes[reset], minlength=size),
+        }
+    )
+    present = np.bincount(codes, minlength=size) > 0
+    seen = pd.DataFrame(
+        {
+            "kind": pd.Categorical([kind] * int(is_call.sum()), categories=list(_KINDS)),
+            "name": pd.array([str(word) for word in np.asarray(words.categories)[codes[is_call]]], dtype="str"),
+            "latency_ms": gauge[is_call],
+        },
+        index=stamps(times[is_call]).set_names("time"),
+    )
+    return seen, counts[present]
+
+
+def _services(
+    observed: pd.DataFrame, counted: pd.DataFrame, slow_factor: float, slow_calls: int, level: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    groups = dict(iter(observed.groupby(["kind", "name"], observed=True)))
+    rows: list[dict[str, Any]] = []
+    slow: list[pd.DataFrame] = []
+    for row in counted.to_dict("records"):
+        mine = groups.get((row["kind"], row["name"]))
+        values: Floats = np.zeros(0) if mine is None else mine["latency_ms"].to_numpy()
+        n, ordered = len(values), np.sort(values)
+        line: dict[str, Any] = {"kind": row["kind"], "name": row["name"], "n": n, "calls": row["calls"]}
+        line["coverage"] = n / row["calls"] if row["calls"] > 0 else np.nan
+        reasons: list[str] = []
+        for label, p in QUANTILES.items():
+            found = quantiles.quantile(ordered, p, level=level)
+            line |= {f"{label}_ms": found.value, f"{label}_low_ms": found.low, f"{label}_high_ms": found.high}
+            reasons += [f"{label}: {found.reason}"] if found.reason else []
+        line |= {"max_ms": values.max() if n else np.nan, "resets": row["resets"], "reason": "; ".join(reasons)}
+        rows.append(line)
+        if mine is not None and n:
+            slow.append(_slow(row["kind"], row["name"], times_ns(mine), values, slow_factor, slow_calls))
+    return pd.DataFrame(rows), pd.concat(slow, ignore_index=True).sort_values("start_time", kind="stable", ignore_index=True)
+
+
+def _slow(kind: str, name: str, times: Ints, values: Floats, factor: float, least: int) -> pd.DataFrame:
+    """Stretches of slow calls in a row of one service."""
+    usual = float(np.median(values))
+    is_slow: Bools = values > factor * usual
+    first, end = runs(is_slow, np.zeros(len(values), dtype=bool))
+    kept = is_slow[first] & (end - first >= least)
+    first, end = first[kept], end[kept]
+    medians = np.array([np.median(values[a:b]) for a, b in zip(first, end, strict=True)], dtype=np.float64)  # one per stretch
+    return pd.DataFrame(
+        {
+            "kind": pd.Categorical([kind] * len(first), categories=list(_KINDS)),
+            "name": pd.array([name] * len(first), dtype="str"),
+            "start_time": stamps(times[first]),
+            "end_time": stamps(times[np.minimum(end, len(times) - 1)], end < len(times)),
+            "n": end - first,
+            "median_ms": medians,
+            "times_usual": medians / usual if usual > 0.0 else np.full(len(first), np.nan),
+        }
+    )
+
+
+def _basis(found: Sample | None, tables: dict[str, pd.DataFrame | None], observed: pd.DataFrame) -> Basis:
+    """Of the packets where they are given, else of the tables' own rows."""
+    if found is not None and "seq" in found.frame.columns:
+        carrying = {int(seq) for table in tables.values() if table is not None and "seq" in table.columns for seq in table["seq"].unique()}
+        return found.basis(len(observed), carrying=int(np.isin(found.frame["seq"].to_numpy(), list(carrying)).sum()) if carrying else None)
+    whole = pd.concat([table for table in tables.values() if table is not None])
+    return sample("latency", whole[~whole.index.duplicated()].sort_index()).basis(len(observed))

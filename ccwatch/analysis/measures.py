@@ -1,0 +1,262 @@
+"""The measures of stream quality, each with its level. It knows packets in order of arrival and events, not where they come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import signal, stats
+
+from ccwatch.analysis.result import clock
+from ccwatch.analysis.sample import LATE_INTERVALS, LATE_NS, SECOND_NS, Bools, Floats, Ints, keeps_pace, runs, stamp, times_ns
+from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
+
+OK, WARN, STALLED, STOPPED = "OK", "WARN", "STALLED", "STOPPED"
+LEVELS: Final = (OK, WARN, STALLED, STOPPED)
+STALE_S, STALE_INTERVALS = 10.0, 10.0
+"""A stream is stalled after max(10 s, 10 × its median interval) without a packet, as in the live session."""
+FROZEN_PACKETS: Final = 15
+COMPLETE_ENOUGH: Final = 0.99
+SKEW_S: Final = 2.0
+JITTER_GAIN: Final = 1.0 / 16.0
+"""RFC 3550, section 6.4.1."""
+_POINTS: Final = 500
+"""Points that the drift of the clock is estimated from: Theil and Sen's estimator compares each with each."""
+
+
+class Measure(NamedTuple):
+    """One measure of the stream. `value` is NaN where the stream cannot tell it, with the reason beside it."""
+
+    measure: str
+    value: float
+    unit: str
+    n: int
+    level: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The packets in order of arrival."""
+
+    times: Ints
+    seq: Ints | None
+    flags: Ints
+    clean: Bools
+    connection: Ints
+    arrivals: Ints
+    """ns on the clock that intervals are measured by: the receiver's monotonic one, else the stamps."""
+    offsets: Floats | None
+    """Receive time less the server's, in s; None where the stamps do not keep pace with the clock, or were not kept."""
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Rows:
+        """The rows of a packets frame whose index is in UTC."""
+        times = times_ns(frame)
+        flags = frame["flags"].to_numpy().astype(np.int64) if "flags" in frame.columns else np.zeros(len(frame), dtype=np.int64)
+        connection = (
+            frame["connection"].to_numpy().astype(np.int64) if "connection" in frame.columns else np.ones(len(frame), dtype=np.int64)
+        )
+        arrivals, offsets = times, None
+        if "received_mono_ns" in frame.columns and len(frame) > 1:
+            mono = frame["received_mono_ns"].to_numpy(dtype=np.int64)
+            if keeps_pace(times, mono):
+                arrivals = mono
+                if "received_at" in frame.columns:
+                    received = np.asarray(pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8)
+                    offsets = np.where(flags & int(Flag.NO_TIME), np.nan, (received - times) / SECOND_NS)
+        seq = frame["seq"].to_numpy().astype(np.int64) if "seq" in frame.columns else None
+        return cls(times, seq, flags, (flags & int(UNCLEAN)) == 0, connection, arrivals, offsets)
+
+    @property
+    def steps_s(self) -> Floats:
+        """Seconds between one packet and the next; a negative one is a stamp that went back."""
+        return np.diff(self.arrivals) / SECOND_NS
+
+    @property
+    def usual_s(self) -> float:
+        """The median interval; NaN below two packets."""
+        steps = self.steps_s
+        return float(np.median(steps)) if len(steps) else math.nan
+
+    def count(self, flag: Flag) -> int:
+        """Packets that have any of these flags."""
+        return int(((self.flags & int(flag)) != 0).sum())
+
+
+def cadence(rows: Rows, broken: Bools) -> list[Measure]:
+    """How often packets came, and how many did not."""
+    steps, n = rows.steps_s, len(rows.times)
+    if len(steps) < 1:
+        few = f"needs 2 packets, there are {n}"
+        return [Measure(name, math.nan, unit, n, WARN, few) for name, unit in (("interval_median", "s"), ("completeness", "fraction"))]
+    usual = rows.usual_s
+    found = [Measure("interval_median", usual, "s", len(steps), OK, "")]
+    p95 = float(np.quantile(steps, 0.95, method="linear"))
+    late = p95 > max(LATE_NS / SECOND_NS, LATE_INTERVALS * usual)
+    found.append(
+        Measure("interval_p95", p95, "s", len(steps), WARN if late else OK, f"5 % of the intervals exceed {p95:,.1f} s" if late else "")
+    )
+    span = float(rows.arrivals[-1] - rows.arrivals[0]) / SECOND_NS
+    found.append(
+        Measure("rate", (n - 1) / span if span > 0 else math.nan, "1/s", n, OK, "" if span > 0 else "all packets came at one time")
+    )
+    gap_s = float(steps[broken[1:]].sum())
+    gaps = int(broken.sum())
+    said = f"{gaps:,} gaps, {gap_s:,.1f} s of {span:,.1f} s" if gaps else ""
+    found.append(Measure("gaps", gaps, "", len(steps), WARN if gaps else OK, said))
+    found.append(Measure("gap_time", gap_s, "s", len(steps), OK, ""))
+    expected = span / usual + 1 if usual > 0 else math.nan
+    complete = min(1.0, n / expected) if expected > 0 else math.nan
+    short = complete < COMPLETE_ENOUGH
+    missing = f"{complete:.1%} of the packets that its usual interval of {usual:,.2f} s would give" if short else ""
+    if math.isnan(complete):
+        missing = "the usual interval is not above zero, so nothing says how many packets there should be"
+    found.append(Measure("completeness", complete, "fraction", n, WARN if short else OK, missing))
+    return found
+
+
+def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) -> list[Measure]:
+    """How the window ends: with a packet, with silence, or without a connection."""
+    last = rows.times.max() if len(rows.times) else None
+    if last is None:
+        return [Measure("silence_at_end", math.nan, "s", 0, STOPPED, "no packet came in the window")]
+    usual = rows.usual_s
+    limit = max(STALE_S, STALE_INTERVALS * usual) if not math.isnan(usual) else STALE_S
+    end, gone = int(last), False
+    if events is not None:
+        kinds = events["kind"].astype("str").to_numpy()
+        # only these stand on the stream's own clock: what comes before a connection's first packet has no such time
+        end = max([end, *times_ns(events)[(kinds == EventKind.DISCONNECT) | (kinds == EventKind.STALE)].tolist()])
+        turns = np.flatnonzero((kinds == EventKind.CONNECT) | (kinds == EventKind.DISCONNECT))
+        gone = bool(len(turns)) and kinds[turns[-1]] == EventKind.DISCONNECT
+    if now is not None:
+        end = int(now.as_unit("ns").value)
+    silent = max(0, end - int(last)) / SECOND_NS
+    if gone and silent >= limit:
+        level, reason = STOPPED, f"disconnected, and nothing for the last {silent:,.1f} s, since {clock(stamp(last))}"
+    elif silent >= limit:
+        level, reason = STALLED, f"connected, but nothing for the last {silent:,.1f} s, since {clock(stamp(last))}"
+    else:
+        level, reason = OK, ""
+    return [Measure("silence_at_end", silent, "s", len(rows.times), level, reason)]
+
+
+def clocks(rows: Rows) -> list[Measure]:
+    """Offset, drift and jitter of the server's stamps against this machine's clock."""
+    names = (("clock_offset", "s"), ("clock_drift", "ppm"), ("jitter", "s"))
+    if rows.offsets is None:
+        why = "the stamps do not keep pace with the receiver's clock, or receive times were not kept"
+        return [Measure(name, math.nan, unit, 0, OK, why) for name, unit in names]
+    known = np.isfinite(rows.offsets) & rows.clean
+    offsets, arrivals = rows.offsets[known], rows.arrivals[known] / SECOND_NS
+    if len(offsets) < 2:
+        return [Measure(name, math.nan, unit, len(offsets), OK, "needs 2 packets with the server's time") for name, unit in names]
+    middle = float(np.median(offsets))
+    skewed = rows.count(Flag.CLOCK_SKEW)
+    reasons = [f"the server's clock is {-middle:+,.1f} s off this machine's"] if abs(middle) > SKEW_S else []
+    reasons += [f"{skewed:,} packets depart from the usual clock offset"] if skewed else []
+    found = [Measure("clock_offset", middle, "s", len(offsets), WARN if reasons else OK, "; ".join(reasons))]
+    rows_used = np.unique(np.linspace(0, len(offsets) - 1, min(_POINTS, len(offsets))).astype(np.int64))
+    x, y = arrivals[rows_used] - arrivals[0], offsets[rows_used]
+    drift = float(stats.theilslopes(y, x).slope) * 1e6 if len(x) >= 20 and x[-1] > x[0] else math.nan
+    found.append(Measure("clock_drift", drift, "ppm", len(x), OK, "needs 20 packets over some time" if math.isnan(drift) else ""))
+    same = np.diff(rows.connection[known]) == 0
+    changes = np.abs(np.diff(offsets))[same]
+    jitter = float(signal.lfilter([JITTER_GAIN], [1.0, JITTER_GAIN - 1.0], changes)[-1]) if len(changes) else math.nan
+    found.append(Measure("jitter", jitter, "s", len(changes), OK, "" if len(changes) else "needs 2 packets of one connection"))
+    return found
+
+
+def copies(rows: Rows) -> list[Measure]:
+    """Packets that say nothing new."""
+    n = len(rows.flags)
+    found = []
+    for name, flag, meaning in (
+        ("duplicates", Flag.REPEAT, "packets repeat the one before"),
+        ("replays", Flag.REPLAYED, "packets were sent again after a reconnect"),
+    ):
+        count = rows.count(flag)
+        found.append(Measure(name, count, "packets", n, WARN if count else OK, f"{count:,} {meaning}" if count else ""))
+    return [*found, Measure("placeholders", rows.count(Flag.PLACEHOLDER), "packets", n, OK, "")]  # as every stream begins
+
+
+def order(rows: Rows) -> list[Measure]:
+    """Reordering by RFC 4737: a packet whose stamp lies before that of an earlier one, and by how much (its late time offset)."""
+    times = rows.times[rows.clean]
+    highest = np.maximum.accumulate(times) if len(times) else times
+    late = times < highest
+    count = int(late.sum())
+    by = float((highest - times).max()) / SECOND_NS if len(times) else math.nan
+    reason = f"{count:,} packets came out of order, by up to {by:,.1f} s" if count else ""
+    ratio = count / len(times) if len(times) else math.nan
+    none = "" if len(times) else "no packet"
+    return [
+        Measure("reordered", ratio, "fraction", len(times), WARN if count else OK, reason or none),
+        Measure("reordered_by", by, "s", len(times), OK, none),
+    ]
+
+
+def frozen(rows: Rows) -> list[Measure]:
+    """A stream can be alive and stale: the same content under new stamps, or the same packet again and again."""
+    still = (rows.flags & int(Flag.FROZEN | Flag.REPEAT)) != 0
+    first, end = runs(still, np.zeros(len(still), dtype=bool))
+    lengths = (end - first)[still[first]] if len(first) else np.zeros(0, dtype=np.int64)
+    longest = int(lengths.max()) if len(lengths) else 0
+    at_end = int(end[-1] - first[-1]) if len(first) and still[first[-1]] else 0
+    level, reason = OK, ""
+    if at_end >= FROZEN_PACKETS:
+        level, reason = STALLED, f"the last {at_end:,} packets carry the same content"
+    elif longest >= FROZEN_PACKETS:
+        level, reason = WARN, f"the content stood still for up to {longest:,} packets"
+    count = rows.count(Flag.FROZEN)
+    return [
+        Measure("frozen", count, "packets", len(still), OK, ""),
+        Measure("frozen_longest", longest, "packets", len(still), level, reason),
+    ]
+
+
+def connections(rows: Rows, events: pd.DataFrame | None) -> list[Measure]:
+    """Reconnects, how long they took, and what could not be read."""
+    again = np.flatnonzero(np.diff(rows.connection) != 0)
+    down = float(rows.steps_s[again].sum())
+    count = len(again)
+    said = f"{count:,} reconnects, {down:,.1f} s from the last packet before to the first one after" if count else ""
+    found = [
+        Measure("reconnects", count, "", len(rows.connection), WARN if count else OK, said),
+        Measure("downtime", down, "s", count, OK, ""),
+    ]
+    for name, kind in (("malformed", EventKind.MALFORMED), ("oversize", EventKind.OVERSIZE), ("dropped", EventKind.DROP)):
+        if events is None:
+            found.append(Measure(name, math.nan, "events", 0, OK, "the events of the stream are not at hand"))
+            continue
+        count = int((events["kind"] == kind).sum())
+        found.append(Measure(name, count, "events", len(events), WARN if count else OK, f"{count:,} {name} events" if count else ""))
+    return found
+
+
+def contents(frame: pd.DataFrame, rows: Rows, message_bytes_mean: float | None) -> list[Measure]:
+    """What departs from the contract, and sizes."""
+    odd = Flag.WRONG_TYPE | Flag.COERCED | Flag.RANGE | Flag.UNIT | Flag.UNKNOWN_WORD | Flag.NO_TIME
+    count = rows.count(odd)
+    found = [
+        Measure(
+            "odd_values",
+            count,
+            "packets",
+            len(rows.flags),
+            WARN if count else OK,
+            f"{count:,} packets depart from the contract" if count else "",
+        )
+    ]
+    if "extra" in frame.columns:
+        unknown = int(frame["extra"].notna().sum())
+        found.append(Measure("unknown_fields", unknown, "packets", len(frame), OK, ""))
+    else:
+        found.append(Measure("unknown_fields", math.nan, "packets", 0, OK, "the column extra was not read"))
+    size = math.nan if message_bytes_mean is None else message_bytes_mean
+    found.append(Measure("message_size", size, "bytes", len(frame), OK, "frames do not carry sizes" if math.isnan(size) else ""))
+    return found

@@ -1,0 +1,175 @@
+"""The report as one HTML file that needs no network. It must not know a question: only what every answer can do."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.measures import OK
+from ccwatch.analysis.quality import Quality
+from ccwatch.analysis.result import Result, basis_line, html_table
+from ccwatch.analysis.sample import numbers, sample
+from ccwatch.errors import AnalysisError
+from ccwatch.figures import figures
+from ccwatch.figures.theme import DARK, LIGHT
+
+OVERVIEW_ROWS: Final = 4000
+ROWS_PER_TABLE: Final = 200
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --text: #1f2328; --muted: #59636e; --line: #d1d9e0; --page: #ffffff; --loud: #fff1d6; --edge: #9a6700; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e6e8eb; --muted: #a2a9b2; --line: #34383e; --page: #111111; --loud: #3a2d0d; --edge: #d4a72c; }
+}
+body { margin: 0 auto; max-width: 75rem; padding: 1rem; background: var(--page); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+a { color: inherit; }
+.badge, .loud { border: 2px solid var(--edge); background: var(--loud); border-radius: 4px; }
+.badge { padding: 0 .5rem; font-weight: bold; font-size: .6em; vertical-align: middle; }
+.loud { padding: .5rem 1rem; }
+.note, .basis { color: var(--muted); font-size: .9em; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: left; white-space: nowrap; }
+section { margin-top: 2.5rem; break-inside: avoid-page; }
+@media print { nav { display: none; } details > * { display: block; } }
+"""
+
+# Figures are drawn in the light theme; on a dark page their colours are exchanged for the dark theme's before they are drawn.
+_SCRIPT: Final = """
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const swap = JSON.parse(document.getElementById('colours').textContent);
+function recoloured(value) {
+  if (typeof value === 'string') return swap[value.toLowerCase()] ?? value;
+  if (Array.isArray(value)) return value.map(recoloured);
+  if (value && typeof value === 'object') {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, key === 'bdata' ? item : recoloured(item)]));
+  }
+  return value;
+}
+function drawAll() {
+  for (const data of document.querySelectorAll('script.figure')) {
+    let figure = JSON.parse(data.textContent);
+    if (dark.matches) {
+      figure = recoloured(figure);
+      figure.layout.hoverlabel.bgcolor = swap.hover;
+    }
+    Plotly.react(data.dataset.place, figure.data, figure.layout, {responsive: true, displaylogo: false});
+  }
+}
+dark.addEventListener('change', drawAll);
+drawAll();
+"""
+
+
+def render(
+    *,
+    title: str,
+    is_synthetic: bool,
+    happened: Sequence[tuple[str, str]],
+    answers: Mapping[str, Result | AnalysisError],
+    overview: go.Figure | None,
+) -> str:
+    """The page. Everything that came from outside is escaped.
+
+    Args:
+        title: of the page.
+        is_synthetic: whether it shows the badge SYNTHETIC.
+        happened: question and sentence, for the beginning.
+        answers: by question: the answer, or why there is none.
+        overview: the picture after the first sentences.
+    """
+    known = {question: answer for question, answer in answers.items() if isinstance(answer, Result)}
+    badge = " <span class='badge'>SYNTHETIC</span>" if is_synthetic else ""
+    sentences = "".join(f"<li>{html.escape(text)} <a href='#{question}'>evidence</a></li>" for question, text in happened)
+    links = " · ".join(f"<a href='#{question}'>{html.escape(answer.title)}</a>" for question, answer in known.items())
+    unanswered = "".join(
+        f"<li><b>{html.escape(question.replace('_', ' '))}</b>: {html.escape(str(answer))}</li>"
+        for question, answer in answers.items()
+        if question not in known
+    )
+    parts = [
+        f"<header><h1>{html.escape(title)}{badge}</h1>{_loud(answers.get('quality'))}</header>",
+        f"<section id='what-happened'><h2>What happened</h2><ol>{sentences or '<li>The data cannot tell.</li>'}</ol></section>",
+        f"<nav>{links}</nav>",
+        f"<section id='overview'><h2>Overview</h2>{_figure('overview', overview)}</section>" if overview is not None else "",
+        *(_section(question, answer) for question, answer in known.items()),
+        f"<section id='unanswered'><h2>What the data cannot tell</h2><ul>{unanswered}</ul></section>" if unanswered else "",
+    ]
+    body = "\n".join(part for part in parts if part)
+    return (
+        f"<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>\n"
+        f"<body>\n{body}\n<script type='application/json' id='colours'>{_json(json.dumps(_dark_colours()))}</script>\n"
+        f"<script>{_SCRIPT}</script>\n</body></html>\n"
+    )
+
+
+def overview_figure(
+    packets: pd.DataFrame, agents: pd.DataFrame | None, events: pd.DataFrame | None, symbol: str | None = None
+) -> go.Figure | None:
+    """The live view's four panels over the whole range, thinned to extremes; None for rows that it cannot show."""
+    if not set(figures.PANELS) or not {"seq", "connection", "symbol", "regime", "side", "price", "nav"} <= set(packets.columns):
+        return None
+    try:
+        found = sample("overview", packets, events, symbol=symbol)
+    except AnalysisError:
+        return None
+    frame = found.frame
+    if len(frame) > OVERVIEW_ROWS:
+        kept = [draw.thin(np.nan_to_num(numbers(frame[name])), OVERVIEW_ROWS // 3) for name in ("price", "nav", "alpha") if name in frame]
+        changes = np.flatnonzero(
+            frame["regime"].ne(frame["regime"].shift()).to_numpy() | frame["side"].ne(frame["side"].shift()).to_numpy()
+        )
+        frame = frame.iloc[np.unique(np.concatenate([*kept, changes[:OVERVIEW_ROWS], np.flatnonzero(found.broken)]))]
+    if agents is not None and len(agents):
+        agents = agents[np.isin(agents["seq"].to_numpy(), frame["seq"].to_numpy())]
+    return figures.overview(frame, agents, events)
+
+
+def _loud(answer: Result | AnalysisError | None) -> str:
+    """The data's quality, where it limits the answers."""
+    if not isinstance(answer, Quality) or answer.verdict == OK:
+        return ""
+    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in answer.reasons)
+    return f"<div class='loud'><b>Data quality {html.escape(answer.verdict)}</b>: what follows is limited by<ul>{reasons}</ul></div>"
+
+
+def _section(question: str, answer: Result) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in answer.notes)
+    table = answer.to_frame()
+    return (
+        f"<section id='{question}'><h2>{html.escape(answer.title)}</h2><p>{html.escape(answer.headline())}</p>"
+        f"{f'<ul class=note>{notes}</ul>' if notes else ''}{_figure(question, answer.figure())}"
+        f"<details><summary>table: {len(table):,} rows</summary><div class='scroll'>{html_table(table, ROWS_PER_TABLE)}</div></details>"
+        f"<p class='basis'>{html.escape(basis_line(answer.basis))}</p></section>"
+    )
+
+
+def _figure(name: str, figure: go.Figure) -> str:
+    text = figure.to_json()
+    return f"<div id='figure-{name}'></div><script type='application/json' class='figure' data-place='figure-{name}'>{_json(text)}</script>"
+
+
+def _json(text: str) -> str:
+    """JSON that cannot end the script element that it stands in."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _dark_colours() -> dict[str, str]:
+    """Which colour of the dark theme stands for which of the light one."""
+    pairs = list(zip(_flat(astuple(LIGHT)), _flat(astuple(DARK)), strict=True))
+    return {light.lower(): dark for light, dark in pairs if light != LIGHT.hover} | {"hover": DARK.hover}
+
+
+def _flat(values: Sequence[Any]) -> list[str]:
+    return [item for value in values for item in (value if isinstance(value, tuple) else (value,))]

@@ -1,0 +1,187 @@
+"""Stream quality: how well the stream was received, as measures with a level each, and one verdict. It must not know a socket."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw, measures
+from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
+from ccwatch.analysis.result import Result
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, find_breaks, on_utc, stamps
+from ccwatch.errors import NotEnoughData
+from ccwatch.protocol.messages import EventKind, Flag
+
+
+@dataclass(frozen=True, eq=False)
+class Quality(Result):
+    """How well the stream was received.
+
+    Attributes:
+        verdict: OK; WARN: usable with care; STALLED: at the end of the window nothing new came although it was open, or its content stood
+            still; STOPPED: at the end of the window the connection was gone, or no packet came at all.
+        reasons: why it is not OK, the worst first.
+        measures: one row per measure; see `to_frame`.
+        gaps: start_time, end_time, duration_s, reason: when the stream was not received.
+        flags: what was noticed about packets: flag, n, share.
+        unknown_fields: fields that have no column: field, n (packets).
+        intervals_s: index time; the interval before each packet, in s, and after_gap.
+        basis: n counts all packets, repeats included.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "quality"
+    title: ClassVar[str] = "Stream quality"
+    verdict: str
+    reasons: tuple[str, ...]
+    measures: pd.DataFrame
+    gaps: pd.DataFrame
+    flags: pd.DataFrame
+    unknown_fields: pd.DataFrame
+    intervals_s: pd.DataFrame
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def value(self, measure: str) -> float:
+        """One measure's value.
+
+        Raises:
+            KeyError: no such measure.
+        """
+        return dict(zip(self.measures["measure"], self.measures["value"].to_numpy(), strict=True))[measure]
+
+    def headline(self) -> str:
+        """The verdict and its first reasons."""
+        if self.verdict == OK:
+            return f"Stream quality OK: {self.basis.n:,} packets, {self.value('completeness'):.2%} complete, no gap."
+        return f"Stream quality {self.verdict}: {'; '.join(self.reasons[:3])}."
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per measure: measure, value, unit, n (what it was made from), level (OK, WARN, STALLED, STOPPED), reason."""
+        return self.measures.copy()
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the intervals."""
+        return {name: value for name, value in super().to_dict().items() if name != "intervals_s"}
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """The interval before each packet, over time; gaps stand out."""
+        colours = draw.colours(dark)
+        times = np.asarray(pd.DatetimeIndex(self.intervals_s.index).asi8)
+        trace = draw.line("interval", times, self.intervals_s["interval_s"].to_numpy(), colours.line)
+        gaps = {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "gap",
+            "x": draw.ms(self.gaps["end_time"]),
+            "y": self.gaps["duration_s"].to_numpy(),
+            "marker": {"symbol": "x", "size": 9, "color": colours.line_engine},
+            "hovertemplate": "gap of %{y:,.1f} s<extra></extra>",
+        }
+        return draw.figure([trace, gaps], x_title="time (UTC)", y_title="interval before the packet (s)", dark=dark, dates=True)
+
+
+def quality(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    now: pd.Timestamp | None = None,
+    message_bytes_mean: float | None = None,
+) -> Quality:
+    """Judge how a stream was received.
+
+    Args:
+        frame: packets, flagged ones too (`frame(clean=False)`), in order of arrival; with the column `extra`, unknown fields are named.
+        events: the events table; without it, gaps are found in the intervals and reconnects in `connection`.
+        now: the end of the window, for a stream that is still received; None is the last packet or event.
+        message_bytes_mean: mean size of a message in bytes, where it is known: frames do not carry it.
+
+    Raises:
+        NotEnoughData: neither a packet nor an event.
+        AnalysisError: an index that is no time with a zone.
+    """
+    frame = on_utc("quality", frame)
+    told = on_utc("quality", events) if events is not None and len(events) else None
+    if not len(frame) and told is None:
+        raise NotEnoughData("quality: neither a packet nor an event")
+    rows = measures.Rows.of(frame)
+    broken = find_breaks(frame, told) if len(frame) else np.zeros(0, dtype=bool)
+    found = [
+        *measures.cadence(rows, broken),
+        *measures.ending(rows, told, now),
+        *measures.clocks(rows),
+        *measures.copies(rows),
+        *measures.order(rows),
+        *measures.frozen(rows),
+        *measures.connections(rows, told),
+        *measures.contents(frame, rows, message_bytes_mean),
+    ]
+    worst = max(found, key=lambda measure: LEVELS.index(measure.level)).level
+    reasons = sorted((m for m in found if m.level != OK), key=lambda m: -LEVELS.index(m.level))
+    notes = [f"{m.measure}: {m.reason}" for m in found if math.isnan(m.value)]
+    table = pd.DataFrame(found, columns=list(Measure._fields))
+    clean = Sample("quality", frame[rows.clean], broken[rows.clean], len(frame))
+    basis = clean.basis(len(frame))
+    return Quality(
+        verdict=worst,
+        reasons=tuple(m.reason for m in reasons),
+        measures=table,
+        gaps=_gaps(rows, broken, told),
+        flags=_flags(rows.flags),
+        unknown_fields=_unknown_fields(frame),
+        intervals_s=pd.DataFrame({"interval_s": np.append(np.nan, rows.steps_s)[: len(frame)], "after_gap": broken}, index=frame.index),
+        basis=Basis(
+            basis.n, basis.packets, basis.left_out, math.nan, basis.start, basis.end, basis.duration_s, int(broken.sum()), basis.gap_s
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _gaps(rows: Rows, broken: Bools, events: pd.DataFrame | None) -> pd.DataFrame:
+    """When the stream was not received, and what its events say about why."""
+    after = np.flatnonzero(broken)
+    before = np.maximum(after - 1, 0)
+    why = pd.Series(np.where(rows.connection[after] != rows.connection[before], "reconnect", "silence"), dtype="str")
+    if events is not None and rows.seq is not None and len(after):
+        ended = events[(events["kind"] == EventKind.GAP).to_numpy()]
+        said = pd.Series(ended["detail"].astype("str").str.extract(r"reason=(\w+)", expand=False).to_numpy(), index=ended["seq"].to_numpy())
+        told = said[~said.index.duplicated()].reindex(rows.seq[before])
+        why = pd.Series(told.to_numpy(dtype=object)).fillna(why).astype("str")
+    return pd.DataFrame(
+        {
+            "start_time": stamps(rows.times[before]),
+            "end_time": stamps(rows.times[after]),
+            "duration_s": (rows.arrivals[after] - rows.arrivals[before]) / SECOND_NS,
+            "reason": why,
+        }
+    )
+
+
+def _flags(flags: Ints) -> pd.DataFrame:
+    counts = [(flag.name, int(((flags & int(flag)) != 0).sum())) for flag in Flag]
+    table = pd.DataFrame(counts, columns=["flag", "n"])
+    return table.assign(share=table["n"] / max(1, len(flags)))[table["n"] > 0].reset_index(drop=True)
+
+
+def _unknown_fields(frame: pd.DataFrame) -> pd.DataFrame:
+    """Dotted names of what has no column. Equal texts are read once."""
+    counted: Counter[str] = Counter()
+    texts: Iterable[tuple[Any, int]] = frame["extra"].dropna().value_counts().items() if "extra" in frame.columns else ()
+    for text, count in texts:
+        for name in _paths(json.loads(str(text))):
+            counted[name] += int(count)
+    return pd.DataFrame(counted.most_common(), columns=["field", "n"])
+
+
+def _paths(value: Any, prefix: str = "") -> list[str]:
+    if not isinstance(value, dict) or not value:
+        return [prefix] if prefix else []
+    return [path for key, item in value.items() for path in _paths(item, f"{prefix}.{key}" if prefix else str(key))]

@@ -1,0 +1,226 @@
+"""Report: the questions, asked of one source, and what they answer as a page. It knows the answers' shape, not their content."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import pandas as pd
+
+from ccwatch.analysis import page
+from ccwatch.analysis.attribution import Attribution, attribution
+from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
+from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.latency import Latency, latency
+from ccwatch.analysis.quality import OK, Quality, quality
+from ccwatch.analysis.regimes import Regimes, regimes
+from ccwatch.analysis.result import Result, markdown_text
+from ccwatch.analysis.tables import Tables, moment
+from ccwatch.errors import AnalysisError
+
+Answer = TypeVar("Answer", bound=Result)
+
+QUESTIONS: Final = ("quality", "drawdowns", "drawdown_audit", "regimes", "latency", "attribution")
+"""The questions of a report, in its order. Quality comes first: it limits all others."""
+
+
+class Report:
+    """Asks a stream why. One method per question; each reads what it needs when it is first called."""
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        symbol: str | None = None,
+        start: str | datetime | pd.Timestamp | None = None,
+        end: str | datetime | pd.Timestamp | None = None,
+    ) -> None:
+        """A report that has read nothing yet.
+
+        Args:
+            source: a Feed, a Recording, or a frame with columns of DESIGN section 4 and a DatetimeIndex with a zone. Of a feed that still
+                runs, a report keeps the rows as they stood at its first question.
+            symbol: only packets of this one, for a stream that holds several.
+            start: only what lies from this time on; aware.
+            end: only what lies before this time; aware.
+
+        Raises:
+            ConfigError: a time without a zone.
+        """
+        self._symbol = symbol
+        self._tables = Tables(source, moment(start, "start"), moment(end, "end"))
+        self._answers: dict[str, Result | AnalysisError] = {}
+
+    def between(self, start: str | datetime | pd.Timestamp | None = None, end: str | datetime | pd.Timestamp | None = None) -> Report:
+        """The same questions of the range start ≤ time < end.
+
+        Raises:
+            ConfigError: a time without a zone.
+        """
+        return Report(self._tables.source, symbol=self._symbol, start=start, end=end)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the stream came from a seeded engine."""
+        return "synthetic" in self._tables.origin
+
+    # ── the questions ──
+
+    def quality(self) -> Quality:
+        """How well was the stream received? See `ccwatch.analysis.quality`."""
+        tables = self._tables
+        packets = tables.packets_with_text
+        health = tables.health
+        now = None
+        if tables.is_live and health is not None and health.age_s is not None and len(packets):
+            now = packets.index.max() + pd.Timedelta(seconds=health.age_s)
+        size = getattr(health, "message_bytes_mean", None)
+        return self._kept("quality", lambda: quality(packets, tables.events, now=now, message_bytes_mean=size))
+
+    def drawdowns(self, *, column: str | None = None, symbol: str | None = None) -> Drawdowns:
+        """When did the nav (or the price) fall, how deep, for how long? See `ccwatch.analysis.drawdowns`."""
+        return self._asked(drawdowns, column=column, symbol=symbol)
+
+    def drawdown_audit(self, *, symbol: str | None = None, **options: Any) -> DrawdownAudit:
+        """Which drawdown does the engine report? See `ccwatch.analysis.drawdown_audit`."""
+        return self._asked(drawdown_audit, symbol=symbol, **options)
+
+    def regimes(self, *, symbol: str | None = None, **options: Any) -> Regimes:
+        """Which regimes, for how long, and does alpha agree? See `ccwatch.analysis.regimes`."""
+        return self._asked(regimes, symbol=symbol, **options)
+
+    def latency(self, **options: Any) -> Latency:
+        """How long did calls take, and who was slow? See `ccwatch.analysis.latency`."""
+        tables = self._tables
+        packets = None if tables.is_frame and "flags" not in tables.packets.columns else tables.packets
+
+        def ask() -> Latency:
+            return latency(tables.agents, tables.models, frame=packets, events=tables.events, **options)
+
+        return ask() if options else self._kept("latency", ask)
+
+    def attribution(self, *, symbol: str | None = None) -> Attribution:
+        """In which regime and on which side was the change of nav made? See `ccwatch.analysis.attribution`."""
+        return self._asked(attribution, symbol=symbol)
+
+    # ── all together ──
+
+    def answers(self) -> dict[str, Result | AnalysisError]:
+        """Every question's answer, or the error that says what is missing for it, in the order of the report."""
+        for question in QUESTIONS:
+            try:
+                getattr(self, question)()
+            except AnalysisError as error:
+                self._answers.setdefault(question, error)
+        return {question: self._answers[question] for question in QUESTIONS}
+
+    def what_happened(self) -> list[tuple[str, str]]:
+        """Sentences made of evidence, each with the question that it comes from; at most five."""
+        found = [(question, answer.headline()) for question, answer in self.answers().items() if isinstance(answer, Result)]
+        return found[:5]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every answer as plain values that JSON can hold."""
+        answers = {
+            question: answer.to_dict()
+            if isinstance(answer, Result)
+            else {"question": question, "error": _name(answer), "reason": str(answer)}
+            for question, answer in self.answers().items()
+        }
+        return {
+            "source": self._tables.name,
+            "origin": self._tables.origin,
+            "synthetic": self.is_synthetic,
+            "what_happened": [sentence for _, sentence in self.what_happened()],
+            "answers": answers,
+        }
+
+    def to_markdown(self) -> str:
+        """The report as Markdown; nothing that the stream wrote is markup in it."""
+        badge = " · **SYNTHETIC**" if self.is_synthetic else ""
+        lines = [f"# Post-mortem of {markdown_text(self._tables.name)}{badge}", ""]
+        answers = self.answers()
+        seen = answers["quality"]
+        if isinstance(seen, Quality) and seen.verdict != OK:
+            lines += [f"> **Data quality {seen.verdict}**: {markdown_text('; '.join(seen.reasons))}", ""]
+        lines += ["## What happened", "", *(f"1. {markdown_text(sentence)}" for _, sentence in self.what_happened()), ""]
+        lines += ["## Answers", ""]
+        lines += [answer.to_markdown() for answer in answers.values() if isinstance(answer, Result)]
+        unanswered = [(question, answer) for question, answer in answers.items() if not isinstance(answer, Result)]
+        if unanswered:
+            lines += ["## What the data cannot tell", ""]
+            lines += [f"- **{_title(question)}**: {markdown_text(str(error))}" for question, error in unanswered]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one file that needs no network: pictures, tables and plotly's own script are in it.
+
+        Args:
+            path: where to; an existing file is replaced, whole or not at all.
+
+        Returns:
+            The path.
+        """
+        path = Path(path)
+        packets = self._tables.packets
+        text = page.render(
+            title=f"Post-mortem of {self._tables.name}",
+            is_synthetic=self.is_synthetic,
+            happened=self.what_happened(),
+            answers=self.answers(),
+            overview=page.overview_figure(packets, self._tables.agents, self._tables.events, self._symbol),
+        )
+        draft = path.with_name(f".{path.name}.part")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+        return path
+
+    def __repr__(self) -> str:
+        return f"<Report of {self._tables.name}>"
+
+    def _repr_html_(self) -> str:
+        badge = " <strong>SYNTHETIC</strong>" if self.is_synthetic else ""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{_title(question)}</th><td style='text-align:left'>"
+            f"{html.escape(answer.headline() if isinstance(answer, Result) else f'cannot be told: {answer}')}</td></tr>"
+            for question, answer in self.answers().items()
+        )
+        return f"<table><caption>{html.escape(repr(self)[1:-1])}{badge}</caption>{rows}</table>"
+
+    # ── inside ──
+
+    def _asked(self, kernel: Callable[..., Answer], *, symbol: str | None = None, **options: Any) -> Answer:
+        """Ask a kernel of the packets; what it answers without options is kept."""
+        tables = self._tables
+
+        def ask() -> Answer:
+            return kernel(tables.packets, tables.events, symbol=symbol or self._symbol, **options)
+
+        given = symbol is not None or any(value is not None for value in options.values())
+        return ask() if given else self._kept(kernel.__name__, ask)
+
+    def _kept(self, question: str, ask: Callable[[], Answer]) -> Answer:
+        answer = self._answers.get(question)
+        if answer is None:
+            try:
+                answer = ask()
+            except AnalysisError as error:
+                answer = error
+            self._answers[question] = answer
+        if isinstance(answer, AnalysisError):
+            raise answer.with_traceback(None)  # it may be raised many times: its traces would add up
+        return cast("Answer", answer)
+
+
+def _title(question: str) -> str:
+    return question.replace("_", " ").capitalize()
+
+
+def _name(error: Result | AnalysisError) -> str:
+    return type(error).__name__
+
+
+__all__ = ["QUESTIONS", "Report"]

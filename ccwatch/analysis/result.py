@@ -1,0 +1,153 @@
+"""What every answer can do: become a frame, plain values, a card in a notebook. It knows no question."""
+
+from __future__ import annotations
+
+import html
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis.sample import Basis
+
+ROWS_SHOWN = 20
+"""Rows of a table that a card shows."""
+
+
+class Result(ABC):
+    """An answer: frozen, with its units in its names, the basis it stands on and the notes that limit it."""
+
+    question: ClassVar[str]
+    """The method of Report that gives it."""
+    title: ClassVar[str]
+    basis: Basis
+    notes: tuple[str, ...]
+
+    @abstractmethod
+    def headline(self) -> str:
+        """The answer in one sentence, made of evidence; plain text."""
+
+    @abstractmethod
+    def to_frame(self) -> pd.DataFrame:
+        """The answer's table. It is yours: editing it changes nothing else."""
+
+    @abstractmethod
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """The answer as a picture, times in UTC."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as plain values that JSON can hold: times as ISO 8601 in UTC, missing numbers as None."""
+        values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type] # each one is a dataclass
+        return {"question": self.question, "headline": self.headline(), **values}
+
+    def to_markdown(self) -> str:
+        """The answer as Markdown: headline, notes, table."""
+        lines = [f"### {self.title}", "", markdown_text(self.headline()), ""]
+        lines += [f"- {markdown_text(note)}" for note in self.notes]
+        return "\n".join([*lines, "", markdown_table(self.to_frame()), "", f"*{basis_line(self.basis)}*", ""])
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return (
+            f"<div class='ccwatch-answer'><h4>{html.escape(self.title)}</h4><p>{html.escape(self.headline())}</p>"
+            f"{f'<ul>{notes}</ul>' if notes else ''}{html_table(self.to_frame())}"
+            f"<p><small>{html.escape(basis_line(self.basis))}</small></p></div>"
+        )
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, pd.DataFrame):
+        # tolist() of an object column keeps Timestamps, so that one rule serves all
+        columns = {str(name): [plain(cell) for cell in value[name].tolist()] for name in value.columns}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list | np.ndarray):
+        return [plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    return str(value)
+
+
+def cell_text(value: Any) -> str:
+    """A table's cell as people read it; a dash where it is missing."""
+    found = plain(value)
+    if found is None or found == "":
+        return "–"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03d}"
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    if isinstance(found, float):
+        return f"{found:,.6g}"
+    return f"{found:,}" if isinstance(found, int) else str(found)
+
+
+def html_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
+    """The first rows as an HTML table, everything escaped, and how many more there are."""
+    head = "".join(f"<th scope='col'>{html.escape(str(name))}</th>" for name in frame.columns)
+    shown = frame.head(limit)
+    columns = [[html.escape(cell_text(cell)) for cell in shown[name].tolist()] for name in shown.columns]
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in zip(*columns, strict=True))
+    more = f"<p><small>{len(frame) - limit:,} more rows</small></p>" if len(frame) > limit else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def markdown_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
+    """The first rows as a Markdown table, and how many more there are."""
+    if not len(frame):
+        return "No rows."
+    names = [markdown_text(str(name)) for name in frame.columns]
+    shown = frame.head(limit)
+    columns = [[markdown_text(cell_text(cell)) for cell in shown[name].tolist()] for name in shown.columns]
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    lines += ["| " + " | ".join(row) + " |" for row in zip(*columns, strict=True)]
+    return "\n".join([*lines, *([f"\n{len(frame) - limit:,} more rows"] if len(frame) > limit else [])])
+
+
+def markdown_text(text: str) -> str:
+    """Text in which nothing is markup: what the stream wrote may look like Markdown or HTML."""
+    text = html.escape(text, quote=False).replace("\n", " ")
+    return "".join("\\" + sign if sign in "\\`*_[]|#" else sign for sign in text)
+
+
+def basis_line(basis: Basis) -> str:
+    """What an answer stands on, in one line."""
+    span = "no packets" if basis.start is None else f"{basis.start:%Y-%m-%d %H:%M:%S} to {basis.end:%Y-%m-%d %H:%M:%S} UTC"
+    gaps = f"{basis.gaps} gaps of {basis.gap_s:,.1f} s" if basis.gaps else "no gaps"
+    covers = "" if math.isnan(basis.coverage) else f", {basis.coverage:.1%} of {basis.packets:,} packets"
+    return f"n = {basis.n:,}{covers}; {basis.left_out:,} repeats, replays and placeholders left out; {span}; {gaps}"
+
+
+def clock(moment: Any) -> str:
+    """A time of day as sentences have it, UTC."""
+    return "–" if moment is None or pd.isna(moment) else f"{moment:%H:%M:%S} UTC"
+
+
+def percent(value: float) -> str:
+    """A fraction as sentences have it, with a true minus sign."""
+    return "unknown" if math.isnan(value) else f"{value:.2%}".replace("-", "\N{MINUS SIGN}")
+
+
+def dollars(value: float) -> str:
+    """An amount of USD as sentences have it, with its sign."""
+    return "unknown" if math.isnan(value) else f"{value:+,.2f} USD".replace("-", "\N{MINUS SIGN}")

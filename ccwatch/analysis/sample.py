@@ -1,0 +1,285 @@
+"""What every question begins with: the rows of one session that may be used, where its gaps are, and what an answer stands on.
+
+It knows the columns of a frame, not where the frame comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoughData
+from ccwatch.figures import series
+from ccwatch.protocol.messages import UNCLEAN, EventKind
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+SECOND_NS: Final = 1_000_000_000
+LATE_NS, LATE_INTERVALS = 3 * SECOND_NS, 3
+"""A silence longer than both 3 s and 3 times the median of the last 20 intervals is a gap, as in the live session."""
+SLEEP_NS: Final = 5 * SECOND_NS
+"""How far the wall clock may run ahead of the monotonic one before that is a sleep of the machine."""
+_MISSING: Final = frozenset({*series.GAP_KINDS, EventKind.DROP})
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer stands on.
+
+    Attributes:
+        n: observations used.
+        packets: clean packets of the stream in the range asked about.
+        left_out: repeats, replays and placeholders that were left out first.
+        coverage: fraction of the packets that carried what the question needs.
+        start: time of the first packet, UTC; None without packets.
+        end: time of the last one.
+        duration_s: seconds between them.
+        gaps: stretches in which the stream was not received.
+        gap_s: seconds of `duration_s` in them.
+    """
+
+    n: int
+    packets: int
+    left_out: int
+    coverage: float
+    start: pd.Timestamp | None
+    end: pd.Timestamp | None
+    duration_s: float
+    gaps: int
+    gap_s: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sample:
+    """The clean rows of one session, by time.
+
+    Attributes:
+        question: who asks, for errors.
+        frame: the rows; DatetimeIndex in UTC, ns.
+        broken: per row, whether a gap lies between the row before and this one.
+        received: rows that were handed in, whatever their flags.
+    """
+
+    question: str
+    frame: pd.DataFrame
+    broken: Bools
+    received: int
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def times(self) -> Ints:
+        """Time of each row, ns since 1970."""
+        return times_ns(self.frame)
+
+    def numbers(self, name: str) -> Floats:
+        """A column as floats, NaN where it is missing or no number; NaN everywhere where the stream never had the column."""
+        if name not in self.frame.columns:
+            return np.full(len(self.frame), np.nan)
+        return numbers(self.frame[name], positive=name == "price")
+
+    def words(self, name: str) -> Any:
+        """A column of words, missing everywhere where the stream never had the column."""
+        if name not in self.frame.columns:
+            return pd.Categorical([None] * len(self.frame), categories=pd.Index([], dtype="str"))
+        return categorical(self.frame[name])
+
+    def where(self, kept: Bools) -> Sample:
+        """The rows where `kept`; a gap before a row that goes counts for the next one that stays."""
+        passed = np.cumsum(self.broken)[kept]
+        broken = np.zeros(len(passed), dtype=bool)
+        broken[1:] = np.diff(passed) > 0
+        return Sample(self.question, self.frame[kept], broken, self.received)
+
+    def need(self, least: int, what: str) -> None:
+        """Raise where there are fewer than `least` rows.
+
+        Raises:
+            NotEnoughData: says how many there are of how many needed.
+        """
+        if len(self) < least:
+            raise NotEnoughData(f"{self.question} needs at least {least} packets with {what}; there are {len(self)}")
+
+    def basis(self, n: int, *, carrying: int | None = None) -> Basis:
+        """What an answer from `n` observations stands on; `carrying` is the number of packets that gave them, else n."""
+        times, packets = self.times, len(self)
+        start, end = (stamp(times[0]), stamp(times[-1])) if packets else (None, None)
+        steps = np.diff(times)[self.broken[1:]] if packets else np.zeros(0)
+        return Basis(
+            n=int(n),
+            packets=packets,
+            left_out=self.received - packets,
+            coverage=(n if carrying is None else carrying) / packets if packets else np.nan,
+            start=start,
+            end=end,
+            duration_s=float(times[-1] - times[0]) / SECOND_NS if packets else 0.0,
+            gaps=int(self.broken.sum()),
+            gap_s=float(steps.sum()) / SECOND_NS,
+        )
+
+
+def sample(
+    question: str,
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    needs: Sequence[str] = (),
+    symbol: str | None = None,
+    one_symbol: bool = False,
+) -> Sample:
+    """The rows of a packets frame that a question may use: no repeats, replays and placeholders, by time, of one symbol.
+
+    Args:
+        question: who asks.
+        frame: packets (DESIGN section 4), clean or not, in any order; a frame of one's own needs no `flags`, `seq` or `connection`.
+        events: the events table, whose gaps count; without it, gaps are found in the intervals.
+        needs: columns that must be carried at least once.
+        symbol: only rows of this one.
+        one_symbol: refuse several symbols, for questions about a market.
+
+    Raises:
+        AnalysisError: an index that is no time with a zone.
+        NotEnoughData: no row is left.
+        MixedSymbols: several symbols where one_symbol, and none was chosen.
+        MissingColumns: the stream never carried one of `needs`.
+    """
+    frame = on_utc(question, frame)
+    received = len(frame)
+    passed = np.cumsum(find_breaks(frame, events))
+    kept = np.ones(received, dtype=bool)
+    if "flags" in frame.columns:
+        kept = (frame["flags"].to_numpy().astype(np.int64) & int(UNCLEAN)) == 0
+    if not kept.any():
+        raise NotEnoughData(f"{question}: no packet is left of {received}, after repeats, replays and placeholders")
+    symbols = categorical(frame["symbol"]) if "symbol" in frame.columns else None
+    if symbols is not None:
+        present = tuple(str(word) for word in symbols[kept].remove_unused_categories().categories)
+        if symbol is not None:
+            kept &= np.asarray(symbols == symbol)
+            if not kept.any():
+                raise NotEnoughData(f"{question}: no packet of {symbol!r}; the stream holds {', '.join(present) or 'no symbol'}")
+        elif one_symbol and len(present) > 1:
+            raise MixedSymbols(present)
+    elif symbol is not None:
+        raise MissingColumns(question, ("symbol",))
+    frame, passed = frame[kept], passed[kept]
+    if not frame.index.is_monotonic_increasing:
+        order = np.argsort(times_ns(frame), kind="stable")
+        frame, passed = frame.iloc[order], passed[order]
+    broken = np.zeros(len(frame), dtype=bool)
+    broken[1:] = np.diff(passed) != 0
+    found = Sample(question, frame, broken, received)
+    missing = tuple(name for name in needs if not _is_carried(found, name))
+    if missing:
+        raise MissingColumns(question, missing)
+    return found
+
+
+def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its index in UTC and ns; rows without a time are left out.
+
+    Raises:
+        AnalysisError: an index that is no time with a zone.
+    """
+    index = frame.index
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+        raise AnalysisError(f"{question} needs a frame with a DatetimeIndex that has a time zone, got {type(index).__name__} without one")
+    frame = frame.set_axis(index.tz_convert("UTC").as_unit("ns"), axis=0)
+    return frame[frame.index.notna()] if index.hasnans else frame
+
+
+def times_ns(frame: pd.DataFrame) -> Ints:
+    """The index as ns since 1970."""
+    return np.asarray(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
+
+
+def stamp(ns: Any) -> pd.Timestamp:
+    """Nanoseconds since 1970 as a timestamp in UTC."""
+    return pd.Timestamp(int(ns), unit="ns", tz="UTC")
+
+
+def stamps(ns: Ints, known: Bools | None = None) -> pd.DatetimeIndex:
+    """Nanoseconds since 1970 as times in UTC; missing where not `known`."""
+    values = ns if known is None else np.where(known, ns, np.iinfo(np.int64).min)
+    return pd.DatetimeIndex(np.asarray(values, dtype=np.int64).view("M8[ns]")).tz_localize("UTC")
+
+
+def numbers(column: pd.Series, *, positive: bool = False) -> Floats:
+    """A column as floats, NaN for what is missing, infinite, no number, or (where `positive`: a price) not above zero."""
+    values: Floats = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    values[~np.isfinite(values)] = np.nan
+    if positive:
+        with np.errstate(invalid="ignore"):
+            values[values <= 0.0] = np.nan
+    return values
+
+
+def categorical(column: pd.Series) -> Any:
+    """A column of words as a Categorical of strings."""
+    values = column.array
+    if isinstance(values, pd.Categorical):
+        return values
+    return pd.Categorical(column.astype("str"))
+
+
+def runs(codes: npt.NDArray[Any], broken: Bools) -> tuple[Ints, Ints]:
+    """Maximal stretches of one code without a gap: index of the first row of each, and of the row after its last."""
+    if not len(codes):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    begins = np.ones(len(codes), dtype=bool)
+    begins[1:] = (codes[1:] != codes[:-1]) | broken[1:]
+    first = np.flatnonzero(begins)
+    return first, np.append(first[1:], len(codes))
+
+
+def _is_carried(found: Sample, name: str) -> bool:
+    if name not in found.frame.columns:
+        return False
+    if isinstance(found.frame[name].dtype, pd.CategoricalDtype) or found.frame[name].dtype in ("str", "object"):
+        return bool(found.frame[name].notna().any())
+    return bool(np.isfinite(found.numbers(name)).any())
+
+
+def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
+    """Rows, in the order given, that come after a gap or on another connection than the row before."""
+    rows = len(frame)
+    connection = frame["connection"].to_numpy() if "connection" in frame.columns else np.zeros(rows, dtype=np.int32)
+    if events is None or not len(events) or "seq" not in frame.columns:
+        broken = _silences(frame)
+        broken[1:] |= connection[1:] != connection[:-1]
+        return broken
+    missing = events["seq"].to_numpy()[events["kind"].isin(list(_MISSING)).to_numpy()].astype(np.uint64)
+    seq = frame["seq"].to_numpy().astype(np.uint64)
+    return series.breaks(seq, connection, missing, series.Carry()).astype(bool)
+
+
+def _silences(frame: pd.DataFrame) -> Bools:
+    """Rows before which nothing came for too long: by the receiver's monotonic clock, else by the stream's own stamps."""
+    broken = np.zeros(len(frame), dtype=bool)
+    if len(frame) < 3:
+        return broken
+    times = times_ns(frame)
+    steps = np.diff(times)
+    if "received_mono_ns" in frame.columns and frame["received_mono_ns"].notna().all():
+        mono = frame["received_mono_ns"].to_numpy(dtype=np.int64)
+        if keeps_pace(times, mono):
+            steps = np.diff(mono)
+            if "received_at" in frame.columns:
+                wall = pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8
+                broken[1:] |= np.diff(wall) - steps > SLEEP_NS
+    usual = pd.Series(steps).rolling(20, min_periods=1).median().shift(1).to_numpy()
+    broken[2:] |= (steps > LATE_NS)[1:] & (steps[1:] > LATE_INTERVALS * usual[1:])
+    return broken
+
+
+def keeps_pace(times: Ints, mono: Ints) -> bool:
+    """Whether the stamps keep pace with the receiver's clock; a seeded stream at pace "max" runs ahead of it."""
+    return len(times) > 1 and 2 * int(mono[-1] - mono[0]) >= int(times.max() - times.min())

@@ -1,0 +1,131 @@
+"""One session's tables, read once from whatever has them: a feed, a recording or a frame. It knows their methods, not their types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.analysis.sample import times_ns
+from ccwatch.errors import AnalysisError, ConfigError
+from ccwatch.frames import default_columns
+
+LIVE: Final = frozenset({"CONNECTING", "OPEN", "LATE", "STALE", "DISCONNECTED"})
+"""States of a feed that may still deliver: its silence counts up to now."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a source, read when first asked for and then kept: a feed's as it stood at that moment.
+
+    Attributes:
+        source: has `frame(columns, clean=…)` and, where it has them, `agents()`, `models()`, `logs()`, `events()`, as a Feed or a Recording;
+            or is a DataFrame.
+        start: only rows from this time on.
+        end: only rows before this time.
+    """
+
+    source: Any
+    start: pd.Timestamp | None = None
+    end: pd.Timestamp | None = None
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether the source is a frame of someone's own."""
+        return isinstance(self.source, pd.DataFrame)
+
+    @property
+    def name(self) -> str:
+        """What the source is called."""
+        if self.is_frame:
+            return "a data frame"
+        path = getattr(self.source, "path", None)
+        return str(path.name) if path is not None else str(getattr(self.source, "url", type(self.source).__name__))
+
+    @property
+    def origin(self) -> str:
+        """Where the stream came from; empty where nobody says."""
+        return str(getattr(self.source, "origin", ""))
+
+    @cached_property
+    def packets(self) -> pd.DataFrame:
+        """Every packet in order of arrival, without text."""
+        return self._within(self.source if self.is_frame else self.source.frame(clean=False))
+
+    @cached_property
+    def packets_with_text(self) -> pd.DataFrame:
+        """Every packet in order of arrival, with the engine's reasoning and what has no column."""
+        if self.is_frame:
+            return self.packets
+        return self._within(self.source.frame([*default_columns("packets"), "reasoning", "extra"], clean=False))
+
+    @cached_property
+    def agents(self) -> pd.DataFrame | None:
+        """The agents table."""
+        return self._long("agents", "agent")
+
+    @cached_property
+    def models(self) -> pd.DataFrame | None:
+        """The models table."""
+        return self._long("models", "model")
+
+    @cached_property
+    def logs(self) -> pd.DataFrame | None:
+        """The logs table."""
+        return self._long("logs", "message")
+
+    @cached_property
+    def events(self) -> pd.DataFrame | None:
+        """The events table; of a range, with the connect events of the whole session, which stand on no packet's time."""
+        return self._long("events", "detail")
+
+    @cached_property
+    def health(self) -> Any | None:
+        """A live feed's counters, as they stand when first asked for."""
+        health = getattr(self.source, "health", None)
+        return health() if callable(health) else None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the source may still deliver, and the range reaches up to now."""
+        return self.end is None and str(getattr(self.source, "state", "")) in LIVE
+
+    def _long(self, table: str, key: str) -> pd.DataFrame | None:
+        if self.is_frame:
+            return self._within(self.source) if key in self.source.columns else None
+        read = getattr(self.source, table, None)
+        return self._within(read()) if callable(read) else None
+
+    def _within(self, frame: pd.DataFrame) -> pd.DataFrame:
+        if self.start is None and self.end is None:
+            return frame
+        if not isinstance(frame.index, pd.DatetimeIndex) or frame.index.tz is None:
+            raise AnalysisError("a range needs a frame with a DatetimeIndex that has a time zone")
+        times = times_ns(frame)
+        kept = np.ones(len(frame), dtype=bool)
+        if self.start is not None:
+            kept &= times >= self.start.value
+        if self.end is not None:
+            kept &= times < self.end.value
+        return frame[kept]
+
+
+def moment(value: str | datetime | pd.Timestamp | None, name: str) -> pd.Timestamp | None:
+    """A time with a zone as a timestamp in UTC.
+
+    Raises:
+        ConfigError: no time, or one without a zone.
+    """
+    if value is None:
+        return None
+    try:
+        found = pd.Timestamp(value)
+    except (ValueError, TypeError):
+        raise ConfigError(f"{name}={value!r} is no time; expected for example '2026-01-02T14:30:00Z'") from None
+    if found is pd.NaT or found.tzinfo is None:
+        raise ConfigError(f"{name}={value!r} has no time zone; expected for example '2026-01-02T14:30:00Z'")
+    return found.tz_convert("UTC").as_unit("ns")

@@ -1,0 +1,219 @@
+"""Publisher: decides what a view's pages are sent, and when. It has no thread and knows no control.
+
+Everything but receive() is called with the dashboard's lock held; receive() belongs to the feed's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final
+
+from ccwatch.dashboard.header import OVER
+from ccwatch.dashboard.panels import View
+from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
+from ccwatch.protocol.messages import Item
+
+MOST_WAITING: Final = 10_000
+"""Items that wait for one frame."""
+CHUNK_PERIOD_S: Final = 0.1
+"""Older rows go at most this often, in between the frames."""
+PAINT_PATIENCE_S: Final = 5.0
+"""Older rows wait so long for a page to say that it has painted what it got first."""
+POLL_PERIOD_S: Final = 1.0
+"""A recording in progress is looked at no more often than this."""
+_SHARE: Final = 10.0
+"""What the stream makes necessary and costs much waits ten times as long as it last took."""
+
+
+class Publisher:
+    """Sends what a view holds: everything when a page asks, older rows after that, then what is new, once per period."""
+
+    def __init__(self, view: View, encoder: Encoder, send: Callable[[Message], None], period_s: float) -> None:
+        """Nothing is sent before a page asks.
+
+        Args:
+            view: a Feed or a Recording.
+            encoder: of this view.
+            send: hands a message to all pages.
+            period_s: seconds between two frames.
+        """
+        self.pages: set[str] = set()
+        self.held: int | None = None  # seq of the newest packet when the charts were paused
+        self._view = view
+        self._encoder = encoder
+        self._send = send
+        self._period_s = period_s
+        self._arrived: deque[Item] = deque()  # appended by the feed's thread, emptied by who holds the lock
+        self._overflown = False
+        self._resync = False  # a full message is due
+        self._full_at = -1e9
+        self._full_cost_s = 0.0
+        self._frame_due = 0.0
+        self._chunk_due = 0.0
+        self._delivers = callable(getattr(view, "add_sink", None))
+        self._grows = not self._delivers and getattr(view, "status", None) == "open"
+        self._seen = 0  # newest seq of a view that delivers nothing
+
+    # ── the feed's thread ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def listen(self) -> Callable[[], None]:
+        """Have the view deliver from now on, where it can; the returned function ends that."""
+        if not self._delivers:
+            return lambda: None
+        remove: Callable[[], None] = self._view.add_sink(self)  # type: ignore[attr-defined] # asked for in __init__
+        return remove
+
+    def receive(self, items: Sequence[Item], /) -> None:
+        """Sink: keeps what arrives until the next frame; what is too much for one is read from the view instead."""
+        if not self.pages or self._overflown:
+            return
+        self._arrived.extend(items)
+        if len(self._arrived) > MOST_WAITING:
+            self._overflown = True
+            self._arrived.clear()
+
+    # ── the page's requests ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def warm(self) -> None:
+        """Make what does not depend on the rows before a page asks."""
+        with contextlib.suppress(Exception):  # told by enter(), which will meet it again
+            self._encoder.warm()
+
+    def enter(self, page: str) -> None:
+        """A page shows the picture: send it everything."""
+        self.pages.add(page)
+        self._send_full()
+
+    def leave(self, page: str) -> None:
+        """A page shows the picture no more."""
+        self.pages.discard(page)
+        if not self.pages:
+            self._encoder.forget_older()
+
+    def painted(self) -> None:
+        """A page has drawn what it got first: the older rows need not wait."""
+        self._chunk_due = min(self._chunk_due, monotonic())
+
+    # ── what the user does ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def hidden(self) -> int:
+        """Packets that came while the charts were paused; 0 when they are not."""
+        held = self.held
+        return 0 if held is None else max(0, self._newest() - held)
+
+    def pause(self) -> None:
+        """Send no rows that come from now on."""
+        if self.held is None:
+            if self.pages:
+                self._send_new()
+            self.held = self._newest()
+
+    def resume(self) -> None:
+        """Send what was held back, at the next step."""
+        hidden, self.held = self.hidden, None
+        self._resync |= hidden > EXACT_ROWS
+        self._frame_due = 0.0
+
+    # ── the dashboard's thread ────────────────────────────────────────────────────────────────────────────────────────
+
+    def step(self) -> float | None:
+        """Send what is due; returns the seconds until more may be, None where nothing will be before someone asks."""
+        now = monotonic()
+        if now >= self._frame_due:
+            self._frame_due = now + self._period_s
+            if self._delivers:
+                if self.held is None and self.pages:
+                    self._send_new()
+            elif self._grows or (self._resync and self.held is None):
+                self._poll()
+        if self._encoder.chunks_left and now >= self._chunk_due:
+            self._chunk_due = now + CHUNK_PERIOD_S
+            self._send_older()
+        return self._pause_s()
+
+    def _pause_s(self) -> float | None:
+        going_on = not self._is_over() if self._delivers else self._grows
+        waiting = self.held is None and bool(self.pages) and (self._resync or bool(self._arrived))
+        dues = [self._frame_due] if going_on or waiting else []
+        if self._encoder.chunks_left:
+            dues.append(self._chunk_due)
+        return max(0.0, min(dues) - monotonic()) if dues else None
+
+    def _poll(self) -> None:
+        """Send what a view that delivers nothing has grown by."""
+        began = monotonic()
+        self._grows = getattr(self._view, "status", None) == "open"  # asked first: what was written before it ended is read below
+        try:
+            if self.held is not None or not self.pages:
+                self._seen = self._last_seq()
+                return
+            try:
+                message = self._encoder.grown()
+                if message is not None:
+                    self._send(message)
+            except FullNeeded:
+                self._send_full()
+            self._resync = False
+            self._seen = self._encoder.last_seq
+        except Exception:
+            self._grows = True  # it may be readable the next time
+            raise
+        finally:
+            took = monotonic() - began
+            self._frame_due = monotonic() + max(POLL_PERIOD_S, self._period_s, _SHARE * took)
+
+    def _send_new(self) -> None:
+        if self._resync:
+            # The older rows of the last full message go first: a stream that made one necessary at each frame would starve them.
+            if not self._encoder.chunks_left and monotonic() - self._full_at >= _SHARE * self._full_cost_s:
+                self._send_full()
+            return
+        items = []
+        with contextlib.suppress(IndexError):  # emptied; the feed's thread may add to it, or clear it, at any moment
+            for _ in range(MOST_WAITING):
+                items.append(self._arrived.popleft())  # noqa: PERF401 - a comprehension would lose them all
+        message = None
+        try:
+            self._resync = self._overflown
+            if not self._overflown:
+                message = self._encoder.new(items)
+        except FullNeeded:
+            self._resync = True
+        if self._resync:
+            self._send_new()
+        elif message is not None:
+            self._send(message)
+
+    def _send_full(self) -> None:
+        began = monotonic()
+        self._resync = True  # until it has been done
+        self._arrived.clear()  # it is in the view already
+        self._overflown = False
+        self._send(self._encoder.full(self.held))
+        self._resync = self.held is not None  # what came after a pause was not sent, and waits no more
+        self._seen = max(self._seen, self._encoder.last_seq)
+        self._full_at = monotonic()
+        self._full_cost_s = self._full_at - began
+        self._chunk_due = self._full_at + PAINT_PATIENCE_S
+
+    def _send_older(self) -> None:
+        message = self._encoder.older()
+        if message is not None and self.pages:
+            self._send(message)
+
+    def _is_over(self) -> bool:
+        return getattr(self._view, "state", None) in OVER
+
+    def _newest(self) -> int:
+        if not self._delivers:
+            return self._seen
+        latest = getattr(self._view, "latest", None)
+        return 0 if latest is None else int(latest.seq)
+
+    def _last_seq(self) -> int:
+        seq = self._view.frame(["seq"])["seq"].to_numpy()
+        return int(seq.max()) if len(seq) else 0

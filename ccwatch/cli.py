@@ -1,4 +1,4 @@
-"""The command line: a skin over `api`. The one module that prints. Exit codes: 0 ok, 1 the answer is no, 2 usage."""
+"""The command line: a skin over `api` and `doctor`. The one module that prints. Exit codes: 0 ok, 1 the answer is no, 2 usage."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import os
 import queue
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from ccwatch import __version__, api
-from ccwatch.config import FSYNC_POLICIES
+from ccwatch import __version__, api, terminal
+from ccwatch.config import FSYNC_POLICIES, Settings
+from ccwatch.doctor import examine, examine_lab
+from ccwatch.doctor.stream import LISTEN_S
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.feed.feed import Feed
 from ccwatch.protocol import codec
-from ccwatch.protocol.messages import ConnectionState, Event, Flag, Item, Packet, StateChange
+from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
+from ccwatch.recording import Recording
 
 STATUS_PERIOD_S: Final = 0.5
-_LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
-"""Columns of `ls`; --json has all of them."""
-_REGIME_STYLES: Final = {"Gaussian": "blue", "Lévy Stable": "yellow", "Critical": "bold magenta"}
+FOLLOW_PERIOD_S: Final = 0.25
+LAST_PACKETS: Final = 10
+"""Packets of a recording that `tail` begins with."""
 
 
 class Group(click.Group):
@@ -142,32 +144,23 @@ def serve(*, port: int, engine_port: int, seed: int, scenario: str, rate: float,
 
 
 @cli.command()
-@click.argument("source")
-@click.option("-n", "--lines", type=click.IntRange(min=1), help="Stop after so many packets; of a recording, show the last ones.")
+@click.argument("source", metavar="URL|PATH")
+@click.option("-n", "--lines", type=click.IntRange(min=1), help="Stop after so many packets; of a recording, show so many of its last.")
+@click.option("--follow", is_flag=True, help="Of a recording with -n: go on while it is being written.")
 @_json
 @_streaming
-def tail(*, source: str, lines: int | None, as_json: bool) -> int:
-    """Print the packets of a URL as they arrive, or the last ones of a recording (PATH)."""
-    console = Console(highlight=False, soft_wrap=True)
-    show = _print_json if as_json else lambda item: _print_item(console, item)
-    if "://" not in source:
-        for packet in _last_packets(source, lines or 10):
-            show(packet)
-        return 0
-    arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    feed = api.connect(source)
-    feed.add_sink(_QueueSink(arrived))
-    left = lines
-    while left is None or left > 0:
-        try:
-            item = arrived.get(timeout=STATUS_PERIOD_S)
-        except queue.Empty:
-            continue
-        show(item)
-        left = left - 1 if left is not None and isinstance(item, Packet) else left
-        if isinstance(item, StateChange) and item.error is not None and item.retry_s is None:
-            raise item.error
-    return 0
+def tail(*, source: str, lines: int | None, follow: bool, as_json: bool) -> int:
+    """Print packets and events as they arrive, from a URL or from a recording (PATH) while it is being written."""
+
+    def show(item: Item) -> None:
+        if as_json:
+            _print_line(terminal.facts_of(item))
+        else:
+            terminal.show(terminal.line(item))
+
+    if "://" in source:
+        return _tail_stream(source, lines, show)
+    return _tail_recording(api.open_recording(source), lines or LAST_PACKETS, show, follow=follow or lines is None)
 
 
 @cli.command()
@@ -201,15 +194,11 @@ def list_(*, folder: Path | None, as_json: bool) -> None:
     found = api.recordings(folder).reset_index()
     if as_json:
         for row in found.itertuples(index=False):
-            _print_line({name: _plain(value) for name, value in zip(found.columns, row, strict=True)})
+            _print_line({name: terminal.plain_value(value) for name, value in zip(found.columns, row, strict=True)})
         return
-    found = found[[name for name in _LISTED if name in found.columns]]
-    table = Table(box=None, header_style="bold")
-    for name in found.columns:
-        table.add_column(str(name), justify="right" if found[name].dtype.kind in "iuf" else "left")
-    for row in found.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
-    Console(highlight=False).print(table if len(found) else "no recordings here")
+    terminal.show(
+        terminal.recordings_table(list(map(str, found.columns)), found.itertuples(index=False)) if len(found) else "no recordings here"
+    )
 
 
 @cli.command()
@@ -221,13 +210,29 @@ def info(*, path: Path, as_json: bool) -> None:
     if as_json:
         _print_line(facts)
         return
-    table = Table(box=None, show_header=False)
-    for name, value in facts.items():
-        table.add_row(name, _cell(value))
-    Console(highlight=False).print(table)
+    terminal.show(terminal.facts_table(facts))
 
 
-# ── printing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+@cli.command()
+@click.argument("url", required=False)
+@click.option("--lab", "lab", is_flag=True, help="Examine the JupyterLab in use instead: can it show the dashboard?")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=LISTEN_S, show_default=True, help="How long to listen.")
+@_json
+@_streaming
+def doctor(*, url: str | None, lab: bool, seconds: float, as_json: bool) -> int:
+    """Say what a server's stream speaks and how it fares, and what to set; without URL, try the usual places."""
+    if lab:
+        if url is not None:
+            raise click.UsageError("--lab examines this machine's JupyterLab; it takes no URL")
+        looked = examine_lab()
+        _show(looked.to_dict(), terminal.lab_diagnosis(looked), as_json=as_json)
+        return 0 if looked.healthy else 1
+    found = examine(url, seconds=seconds)
+    _show(found.to_dict(), terminal.diagnosis(found), as_json=as_json)
+    return 0 if found.healthy else 1
+
+
+# ── following ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class _QueueSink:
@@ -241,12 +246,63 @@ class _QueueSink:
             self._arrived.put(item)
 
 
+def _tail_stream(url: str, lines: int | None, show: Callable[[Item], None]) -> int:
+    arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    left = lines
+    with api.live_feed(Settings.load(url=url)) as feed:
+        feed.add_sink(_QueueSink(arrived))
+        feed.start()
+        while left is None or left > 0:
+            try:
+                item = arrived.get(timeout=STATUS_PERIOD_S)
+            except queue.Empty:
+                continue
+            show(item)
+            left = left - 1 if left is not None and isinstance(item, Packet) else left
+            if isinstance(item, StateChange) and item.error is not None and item.retry_s is None:
+                raise item.error
+    return 0
+
+
+def _tail_recording(recording: Recording, lines: int, show: Callable[[Item], None], *, follow: bool) -> int:
+    """The last packets with the events among them; then what is added, until its recorder is gone."""
+    is_growing = follow and recording.status == "open"  # asked before reading: what comes between the two is read, too
+    last: deque[tuple[int, Item]] = deque()
+    packets = 0
+    for numbered in recording.numbered():
+        last.append(numbered)
+        packets += isinstance(numbered[1], Packet)
+        while packets > lines or (last and not isinstance(last[0][1], Packet) and packets == lines):
+            packets -= isinstance(last.popleft()[1], Packet)
+    for _, item in last:
+        show(item)
+    entry = last[-1][0] if last else 0
+    while is_growing:
+        is_growing = recording.status == "open"
+        began = time.monotonic()
+        for entry, item in recording.numbered(entry):  # noqa: B007, B020 - the next look goes on behind the last entry of this one
+            show(item)
+        # What is in the journal is read anew each time: a long one must not keep a core busy.
+        time.sleep(max(FOLLOW_PERIOD_S, 5 * (time.monotonic() - began)) if is_growing else 0)
+    return 0
+
+
+# ── printing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def _say(facts: dict[str, Any], words: str, *, as_json: bool) -> None:
     if as_json:
         _print_line(facts)
     else:
         click.echo(words)
     sys.stdout.flush()
+
+
+def _show(facts: dict[str, Any], words: Any, *, as_json: bool) -> None:
+    if as_json:
+        _print_line(facts)
+    else:
+        terminal.show(words)
 
 
 def _print_line(facts: dict[str, Any]) -> None:
@@ -275,72 +331,6 @@ def _status_line(feed: Feed, recorder: Any, passed_s: float) -> str:
     synthetic = "  SYNTHETIC" if health.origin == "synthetic" else ""
     line = f"{passed_s:6.1f} s  {health.state:<12}  {price}  {stats.packets} packets recorded  {health.gaps} gaps{trouble}{synthetic}"
     return line[:110].ljust(110)
-
-
-def _print_json(item: Item) -> None:
-    if isinstance(item, Packet):
-        message = codec.loads(item.raw) if item.raw else codec.loads(codec.encode(item))
-        _print_line({"seq": item.seq, "received_at": item.received_at.isoformat(), "flags": _flags(item), "message": message})
-    elif isinstance(item, Event):
-        _print_line({"event": item.kind, "seq": item.seq, "detail": item.detail})
-    else:
-        _print_line({"state": item.state, "retry_s": item.retry_s, "error": None if item.error is None else str(item.error)})
-
-
-def _print_item(console: Console, item: Item) -> None:
-    if isinstance(item, Event):
-        console.print(f"· {item.kind} {item.detail}", style="dim", markup=False)
-        return
-    if isinstance(item, StateChange):
-        retry = "" if item.retry_s is None else f", next try in {item.retry_s:g} s"
-        why = "" if item.error is None else f": {item.error}"
-        console.print(f"· {item.state}{retry}{why}", style="dim" if item.error is None else "red", markup=False)
-        return
-    regime = item.regime or "–"
-    parts = (
-        f"{item.time:%H:%M:%S.%f}"[:-3],
-        f"{item.symbol or '–':<6} {_number(item.price, '10.2f')}",
-        f"{regime:<12}",
-        f"α {_number(item.alpha, '6.3f')}",
-        f"{item.side or '–':<4}",
-        f"nav {_number(item.nav, '12,.2f')}",
-        f"dd {_number(item.max_drawdown * 100, '6.2f')} %",
-        f"{item.status or ''}",
-        _flags(item),
-    )
-    console.print("  ".join(parts).rstrip(), style=_REGIME_STYLES.get(regime), markup=False)
-
-
-def _flags(packet: Packet) -> str:
-    return " ".join(flag.name or "" for flag in Flag(packet.flags))
-
-
-def _number(value: float, layout: str) -> str:
-    return format(value, layout) if value == value else "–".rjust(int(layout.split(".", maxsplit=1)[0].rstrip(",")))  # noqa: PLR0124 - NaN
-
-
-def _last_packets(path: str, count: int) -> list[Packet]:
-    from collections import deque  # noqa: PLC0415 - here only
-
-    return list(deque(api.open_recording(path).packets(), maxlen=count))
-
-
-def _plain(value: Any) -> Any:
-    """A cell of a frame as JSON can hold it."""
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if value is None or value != value or isinstance(value, str | bool | int | float):  # noqa: PLR0124 - NaN and NaT
-        return None if value is None or value != value else value  # noqa: PLR0124
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _cell(value: Any) -> str:
-    plain = _plain(value)
-    if plain is None:
-        return "–"
-    if isinstance(plain, list):
-        return ", ".join(map(str, plain))
-    return f"{plain:,.4g}" if isinstance(plain, float) else str(plain)
 
 
 if __name__ == "__main__":

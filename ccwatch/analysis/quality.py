@@ -56,7 +56,7 @@ class Quality(Result):
         Raises:
             KeyError: no such measure.
         """
-        return dict(zip(self.measures["measure"], self.measures["value"].to_numpy(), strict=True))[measure]
+        return float(dict(zip(self.measures["measure"], self.measures["value"].to_numpy(), strict=True))[measure])
 
     def headline(self) -> str:
         """The verdict and its first reasons."""

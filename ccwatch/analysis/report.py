@@ -15,7 +15,8 @@ from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
 from ccwatch.analysis.latency import Latency, latency
-from ccwatch.analysis.quality import OK, Quality, quality
+from ccwatch.analysis.measures import OK
+from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result, markdown_text
 from ccwatch.analysis.tables import Tables, moment

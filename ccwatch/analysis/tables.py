@@ -23,8 +23,8 @@ class Tables:
     """The tables of a source, read when first asked for and then kept: a feed's as it stood at that moment.
 
     Attributes:
-        source: has `frame(columns, clean=…)` and, where it has them, `agents()`, `models()`, `logs()`, `events()`, as a Feed or a Recording;
-            or is a DataFrame.
+        source: a DataFrame; or what has `frame(columns, clean=…)` and perhaps `agents()`, `models()`, `logs()`, `events()`, as a Feed or
+            a Recording has.
         start: only rows from this time on.
         end: only rows before this time.
     """
@@ -123,9 +123,10 @@ def moment(value: str | datetime | pd.Timestamp | None, name: str) -> pd.Timesta
     if value is None:
         return None
     try:
-        found = pd.Timestamp(value)
+        found: Any = pd.Timestamp(value)
     except (ValueError, TypeError):
         raise ConfigError(f"{name}={value!r} is no time; expected for example '2026-01-02T14:30:00Z'") from None
-    if found is pd.NaT or found.tzinfo is None:
+    if pd.isna(found) or found.tzinfo is None:
         raise ConfigError(f"{name}={value!r} has no time zone; expected for example '2026-01-02T14:30:00Z'")
-    return found.tz_convert("UTC").as_unit("ns")
+    utc: pd.Timestamp = found.tz_convert("UTC").as_unit("ns")
+    return utc

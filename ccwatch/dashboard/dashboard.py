@@ -9,6 +9,7 @@ again leaves none behind. ipywidgets keeps every widget for ever: what the widge
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -83,6 +84,7 @@ class Dashboard:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._remove_sink: Callable[[], None] = lambda: None
         self._was_seen = False  # a page has asked for it
         self._header_at = -1e9
         self._header_cost_s = 0.0
@@ -182,28 +184,27 @@ class Dashboard:
     # ── the thread, which lives while a page shows the dashboard ──────────────────────────────────────────────────────
 
     def _start(self) -> None:
-        """Begin to publish, unless that is so already; with the lock held."""
+        """Begin to listen and to publish, unless that is so already; with the lock held."""
         if self._thread is None and not self._stopping.is_set():
+            self._remove_sink = self._publisher.listen()
             self._thread = threading.Thread(target=self._publish, name="ccwatch-dashboard", daemon=True)
             self._thread.start()
 
     def _publish(self) -> None:
-        remove_sink = self._publisher.listen()
-        try:
-            plotly_source()  # compressed before the page asks for it
+        with contextlib.suppress(Exception):  # told when a page asks, which will meet it again
+            plotly_source()  # compressed before a page asks for it
+        with self._lock, contextlib.suppress(Exception):
+            if not self._was_seen:
+                self._publisher.warm()
+        while True:
             with self._lock:
-                if not self._was_seen:
-                    self._publisher.warm()
-            while True:
-                with self._lock:
-                    if self._stopping.is_set() or (self._was_seen and not self._publisher.pages):
-                        self._thread = None
-                        return
-                    pause_s = self._tick()
-                self._wake.wait(pause_s)
-                self._wake.clear()
-        finally:
-            remove_sink()
+                if self._stopping.is_set() or (self._was_seen and not self._publisher.pages):
+                    self._remove_sink()
+                    self._thread = None
+                    return
+                pause_s = self._tick()
+            self._wake.wait(pause_s)
+            self._wake.clear()
 
     def _tick(self) -> float | None:
         pause_s: float | None = HEADER_S
@@ -229,6 +230,7 @@ class Dashboard:
             self._publisher.painted()
         elif kind == "ready":
             self._was_seen = True
+            self._start()  # before everything is read: what arrives meanwhile waits for the first frame
             try:
                 if content.get("source"):
                     self.figure.send({"kind": "source"}, [plotly_source()])
@@ -236,7 +238,6 @@ class Dashboard:
             except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
                 self._chart_trouble = f"the charts could not be sent: {error}"
             self._refresh_header()
-            self._start()
         self._wake.set()
 
     def _toggled(self, change: Any) -> None:

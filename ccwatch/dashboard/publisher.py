@@ -79,8 +79,7 @@ class Publisher:
 
     def warm(self) -> None:
         """Make what does not depend on the rows before a page asks."""
-        with contextlib.suppress(Exception):  # told by enter(), which will meet it again
-            self._encoder.warm()
+        self._encoder.warm()
 
     def enter(self, page: str) -> None:
         """A page shows the picture: send it everything."""

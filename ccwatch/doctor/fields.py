@@ -15,7 +15,8 @@ DEEPEST: Final = 4
 _BEYOND: Final = ("sentiment", "forecast")
 """Sections that the contract lacks and ccwatch has columns for."""
 _GAUGES: Final = {
-    table: tuple(column.name for column in columns if column.dtype == "float64") for table, columns in (("agents", AGENTS), ("models", MODELS))
+    table: tuple(column.name for column in columns if column.dtype == "float64")
+    for table, columns in (("agents", AGENTS), ("models", MODELS))
 }
 _OPTIONAL: Final = frozenset({"models.*.cache_hit_rate"})
 """Fields that the contract itself calls optional."""

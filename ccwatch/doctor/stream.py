@@ -258,7 +258,9 @@ class _Findings:
         self.problems.append(f"no place answers: {len(attempts)} tried")
         if any("(401)" in (attempt.error or "") for attempt in attempts[1:]):
             self.advice.append("a usual place wants a token: name it as URL, since a token is sent to no other")
-        self.advice.append("start the engine's BFF, or `ccwatch serve` for a seeded stream, or name the server: ccwatch doctor ws://host:port")
+        self.advice.append(
+            "start the engine's BFF, or `ccwatch serve` for a seeded stream, or name the server: ccwatch doctor ws://host:port"
+        )
 
     def of_the_place(self, found: Diagnosis, asked: str | None) -> None:
         first = found.attempts[0]
@@ -305,7 +307,9 @@ class _Findings:
             self.settings["server_tz"] = zone
             self.advice.append(f"timestamps are {clock.hours(offset)} and carry no offset: the server seems to stamp the time of {zone}")
         else:
-            self.advice.append(f"the server's clock is {abs(offset):.1f} s {'behind' if offset > 0 else 'ahead'}: set one of the two by NTP")
+            self.advice.append(
+                f"the server's clock is {abs(offset):.1f} s {'behind' if offset > 0 else 'ahead'}: set one of the two by NTP"
+            )
 
 
 class _Visit:

@@ -106,7 +106,7 @@ class RollingBuffer:
             frame = clean_rows.frame(wanted, last)
         else:
             wanted += [name for name in ("seq", "received_at") if name not in wanted]
-            frame = _in_arrival_order(clean_rows.frame(wanted, None, sort=False), unclean_rows.frame(wanted, None, sort=False), last)
+            frame = _in_arrival_order(clean_rows, unclean_rows, wanted, last)
         return frames.tidy(frame, clean=clean, fill=fill, symbol=symbol)[names]
 
     def long(self, table: str, last: frames.Last = None) -> pd.DataFrame:
@@ -117,14 +117,16 @@ class RollingBuffer:
 _LISTS: Final = tuple(frames.LISTS.items())
 
 
-def _in_arrival_order(clean: pd.DataFrame, unclean: pd.DataFrame, last: frames.Last) -> pd.DataFrame:
-    if len(unclean):
-        clean = pd.concat([_plain_words(clean), _plain_words(unclean)])
-        clean = clean.iloc[np.argsort(clean["seq"].to_numpy(), kind="stable")]
-        for column in PACKETS:
-            if column.dtype == "category" and column.name in clean.columns:
-                clean[column.name] = frames.categorical(column, clean[column.name].to_numpy(dtype=object))
-    return clean.iloc[frames.cut_last(clean["received_at"].to_numpy(dtype="M8[ns]").view(np.int64), last) :]
+def _in_arrival_order(clean: _View, unclean: _View, names: list[str], last: frames.Last) -> pd.DataFrame:
+    if unclean.start == unclean.end:
+        return clean.frame(names, last, sort=False)
+    both = pd.concat([_plain_words(view.frame(names, None, sort=False)) for view in (clean, unclean)])
+    both = both.iloc[np.argsort(both["seq"].to_numpy(), kind="stable")]
+    both = both.iloc[frames.cut_last(both["received_at"].to_numpy(dtype="M8[ns]").view(np.int64), last) :]
+    for column in PACKETS:
+        if column.dtype == "category" and column.name in both.columns:
+            both[column.name] = frames.categorical(column, both[column.name].to_numpy(dtype=object))
+    return both
 
 
 def _plain_words(frame: pd.DataFrame) -> pd.DataFrame:

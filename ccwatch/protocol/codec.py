@@ -41,14 +41,13 @@ def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, s
     if type(message) is not dict:
         raise DecodeError(f"expected a JSON object, got {type(message).__name__}")
     raw = bytes(raw)
-    received_ns, mono_ns = now
-    values = dialects.read(message, received_ns, server_tz)
+    values = dialects.read(message, now.wall_ns, server_tz)
     if values[fields.EXTRA] and raw.count(b"{") + raw.count(b"[") > MOST_LEVELS:
         _refuse_depth(message)
     values[fields.SEQ] = seq
     values[fields.CONNECTION] = connection
-    values[fields.RECEIVED_AT] = received_ns
-    values[fields.RECEIVED_MONO] = mono_ns
+    values[fields.RECEIVED_AT] = now.wall_ns
+    values[fields.RECEIVED_MONO] = now.mono_ns
     values[fields.RAW] = raw
     return values
 

@@ -42,7 +42,6 @@ from ccwatch.protocol.fields import (
     UNIT,
     UNKNOWN_WORD,
     WRONG_TYPE,
-    Slot,
     keep,
     number,
     slots,
@@ -105,7 +104,7 @@ class Dialect:
         return next((section, key) for section, keys in self.places.items() for key, name in keys.items() if name == column)
 
     prepared: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-    """Body key to a Slot, to the Slots of a section, or to the reader of a list."""
+    """Body key to a slot, to the slots of a section, or to the reader of a list."""
 
 
 def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]:
@@ -143,9 +142,9 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
                 _keep_foreign(residue, dialect, key, value)
             elif key != "type" or not dialect.typed:
                 residue[key] = value
-        elif type(target) is Slot:
-            if type(value) is str and not target.number:
-                values[target.at] = value
+        elif type(target) is tuple:
+            if type(value) is str and not target[1]:
+                values[target[0]] = value
             else:
                 flags |= _place({key: value}, prepared, values, residue, "")
         elif type(target) is dict:

@@ -27,7 +27,16 @@ LONGEST_USUAL: Final = 1000
 QUANTILES: Final = ("p10", "median", "p90")
 _GAUGES: Final = {column.name: bounds(column) for column in (*columns.AGENTS, *columns.MODELS) if column.dtype == "float64"}
 """The contract's range of each gauge of an agent or a model."""
-_READ_GAUGES: Final = {metric: itemgetter(*metric._fields[1:]) for metric in (AgentMetric, ModelMetric)}
+_EXACT: Final = 2.0**53
+"""Integers up to this are exact as floats."""
+_USUAL: Final = {
+    metric: (
+        itemgetter(*metric._fields[1:]),
+        tuple(end for gauge in metric._fields[1:] for end in (max(-_EXACT, _GAUGES[gauge][0]), min(_EXACT, _GAUGES[gauge][1]))),
+    )
+    for metric in (AgentMetric, ModelMetric)
+}
+"""How a metric's gauges are read where there is nothing odd about them, and within which bounds there is not."""
 
 
 # Readers share one signature: the list's key and value, the packet's fields, what goes to `extra`, the server's zone; they
@@ -58,29 +67,25 @@ def _metrics(key: str, value: Any, metric: type[Any], residue: dict[str, Any]) -
         return (), WRONG_TYPE
     found = []
     flags = 0
-    gauges = metric._fields[1:]
-    read = _READ_GAUGES[metric]
-    (low1, high1), (low2, high2), (low3, high3) = (_GAUGES[gauge] for gauge in gauges)
+    read, (low1, high1, low2, high2, low3, high3) = _USUAL[metric]
     for name, readings in value.items():
         try:  # the usual case, nine times in each packet: just these three gauges, all of them numbers in range
             a, b, c = read(readings)
             if (
                 len(readings) == 3
-                and type(a) in NUMBERS
-                and type(b) in NUMBERS
-                and type(c) in NUMBERS
+                and (type(a) is float or type(a) is int)
+                and (type(b) is float or type(b) is int)
+                and (type(c) is float or type(c) is int)
                 and low1 <= a <= high1
                 and low2 <= b <= high2
                 and low3 <= c <= high3
             ):
-                row = (name, float(a), float(b), float(c))
-                if row == (name, a, b, c):  # no integer was rounded
-                    found.append(tuple.__new__(metric, row))
-                    continue
+                found.append(tuple.__new__(metric, (name, float(a), float(b), float(c))))
+                continue
         except (TypeError, KeyError):
             pass
         if type(readings) is dict:
-            numbers, rest, flag = _readings(readings, gauges)
+            numbers, rest, flag = _readings(readings, metric._fields[1:])
             found.append(metric(name, *numbers))
         else:
             rest, flag = readings, WRONG_TYPE

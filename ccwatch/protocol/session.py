@@ -301,11 +301,12 @@ class Session:
         before, self._log_lines = self._log_lines, lines
         if lines == before:
             return ()
+        timeless = [line for line in lines if line[2] is None]  # by place: a name costs twice as much
+        known = _overlap([line for line in before if line[2] is None], timeless) if timeless else 0
         keys = self._log_keys
-        known = _overlap(before, lines)  # how many timeless lines at the head of this list ended the list before
         fresh = []
         for line in lines:
-            if line.log_time_ns is None:
+            if line[2] is None:
                 known -= 1
                 if known < 0:
                     fresh.append(line)
@@ -323,16 +324,15 @@ def _content(values: list[Any]) -> Content:
     return values[STATUS:TIMESTAMP] + values[AGENTS : FORECASTS + 1], values[EXTRA]
 
 
-def _overlap(before: tuple[LogLine, ...], lines: tuple[LogLine, ...]) -> int:
-    """The length of the longest head of the timeless `lines` that is a tail of those `before`.
+def _overlap(before: list[LogLine], lines: list[LogLine]) -> int:
+    """The length of the longest head of `lines` that is a tail of those `before`.
 
     By Knuth, Morris and Pratt, since a list that was made to hurt may have a million lines.
     """
-    timeless = [line for line in lines if line.log_time_ns is None]
-    tail = [line for line in before if line.log_time_ns is None][-len(timeless) :] if timeless else []
+    tail = before[-len(lines) :]
     if not tail:
         return 0
-    head = timeless[: len(tail)]
+    head = lines[: len(tail)]
     borders = [0] * len(head)
     size = 0
     for i in range(1, len(head)):

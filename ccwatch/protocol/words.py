@@ -70,17 +70,15 @@ def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
 
     A stamp without offset is read in `server_tz`; an ambiguous hour at the end of summer time is the first one. None: not a time.
     """
-    return _time_ns(stamp, server_tz) if len(stamp) <= LONGEST_STAMP else (None, False)
-
-
-@lru_cache(maxsize=4096)  # log lines come again in every packet with the same stamps
-def _time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
-    if is_epoch(stamp):
-        whole, _, fraction = stamp.partition(".")
-        unit = 9 if len(whole) < 12 else 6
-        return _within(int(whole) * 10**unit + int(fraction[:unit].ljust(unit, "0"))), False
-    if len(stamp) < 10 or (stamp[4] != "-" and stamp[8] != "T"):
+    if not 9 <= len(stamp) <= LONGEST_STAMP:
         return None, False
+    if stamp[4] != "-":
+        if is_epoch(stamp):
+            whole, _, fraction = stamp.partition(".")
+            unit = 9 if len(whole) < 12 else 6
+            return _within(int(whole) * 10**unit + int(fraction[:unit].ljust(unit, "0"))), False
+        if stamp[8:9] != "T":  # fromisoformat reads eight digits as a day
+            return None, False
     try:
         moment = datetime.fromisoformat(stamp)
         is_naive = moment.tzinfo is None

@@ -259,3 +259,99 @@ cw.Dashboard(Hostile())""",
     legend = tab.page.locator(".ccwatch-live-figure .ccw-legend button").all_text_contents()
     assert any(f"RiskAgent{hostile}" in name for name in legend), legend
     assert tab.errors == []
+
+
+def test_a_tab_that_nobody_sees_draws_nothing_and_catches_up(tab: Tab, server: cw.Cottage) -> None:
+    watching(tab, "hidden.ipynb", server.url)
+    devtools = tab.page.context.new_cdp_session(tab.page)
+    devtools.send("Emulation.setFocusEmulationEnabled", {"enabled": False})  # Playwright has every page believe that it is seen
+    other = tab.page.context.new_page()
+    other.bring_to_front()
+    tab.wait_for(lambda: tab.page.evaluate("() => document.hidden"), 10, "the page to know that it is hidden")
+    draws, known = tab.look("draws"), tab.look("lastSeq")
+    tab.wait_for(lambda: tab.look("lastSeq") > known + 40, 20, "packets in a hidden page")
+    assert tab.look("draws") <= draws + 1, "one may have been on its way"
+    tab.page.bring_to_front()
+    tab.wait_for(lambda: tab.look("draws") > draws + 1, 20, "drawings of a page that is seen again")
+    tab.wait_for(lambda: drawn(tab)["price"] == tab.look("rows"), 10, "all rows to be drawn")
+    assert tab.errors == []
+
+
+def test_what_is_scrolled_away_draws_nothing(tab: Tab, server: cw.Cottage) -> None:
+    watching(tab, "scrolled.ipynb", server.url, *["\n".join(["pass"] * 60)] * 2)
+    tab.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".cm-content").click()
+    tab.page.locator(".jp-Notebook .jp-CodeCell").last.scroll_into_view_if_needed()
+    tab.page.locator(".jp-WindowedPanel-outer").first.evaluate("el => { el.scrollTop = el.scrollHeight; }")
+    visible = "() => { const b = document.querySelector('.ccwatch-live-figure').getBoundingClientRect(); return b.bottom > 0; }"
+    tab.wait_for(lambda: not tab.page.evaluate(visible), 10, "the picture to leave the screen")
+    tab.page.wait_for_timeout(500)
+    draws, known = tab.look("draws"), tab.look("lastSeq")
+    tab.wait_for(lambda: tab.look("lastSeq") > known + 40, 20, "packets")
+    assert tab.look("draws") == draws
+    tab.figure.scroll_into_view_if_needed()
+    tab.wait_for(lambda: tab.look("draws") > draws, 20, "drawings once it is seen again")
+
+
+def test_two_pages_on_one_kernel_show_the_same_and_one_may_leave(tab: Tab, server: cw.Cottage) -> None:
+    watching(tab, "pages.ipynb", server.url)
+    tab.page.keyboard.press("Control+s")
+    saved = tab.lab.notebooks / "pages.ipynb"
+    tab.wait_for(lambda: "widget-view" in saved.read_text(), 10, "the saved notebook")
+    second = Tab(tab.lab, tab.page.context.new_page())
+    second.page.goto(f"{tab.lab.url}/doc/tree/pages.ipynb")
+    second.wait_for(lambda: (second.look("draws") or 0) > 0 and second.look("lastSeq") > 0, 40, "the second page's drawing")
+    for page in (tab, second):
+        known = page.look("lastSeq")
+        page.wait_for(lambda page=page, known=known: page.look("lastSeq") > known + 10, 20, "packets in both pages")
+    second.page.get_by_role("button", name="Pause").click()
+    tab.page.get_by_role("button", name="Resume (").wait_for()
+    tab.wait_for(lambda: tab.look("lastSeq") == second.look("lastSeq"), 10, "both to stand at the same packet")
+    assert tab.page.evaluate(HELD) == second.page.evaluate(HELD)
+    tab.page.get_by_role("button", name="Resume (").click()
+    second.page.close()
+    known = tab.look("lastSeq")
+    tab.wait_for(lambda: tab.look("lastSeq") > known + 10, 20, "packets in the page that stayed")
+    assert tab.errors == second.errors == []
+
+
+def test_a_long_stream_is_painted_from_little_and_soon_held_in_full_also_after_a_reload(tab: Tab) -> None:
+    cells = [
+        "import ccwatch as cw\nfeed = cw.synthetic(packets=20_000, rate=20, pace='max')\nfeed.join(60)",
+        "dashboard = cw.watch(feed)\ndashboard",
+        "frame = feed.frame()\nprint('sum', repr(float(frame['price'].sum())), len(frame))",
+    ]
+    tab.open(tab.lab.notebook("long.ipynb", *cells))
+    tab.run_all()
+    tab.wait_for(lambda: (tab.look("draws") or 0) > 0, 40, "the first drawing")
+    line = tab.page.get_by_text("sum ").last
+    line.wait_for()
+    _, total, count = line.inner_text().split()
+    for visit in ("first", "reloaded"):
+        tab.wait_for(lambda: (tab.look("draws") or 0) > 0 and tab.look("missing") == 0, 20, f"every row in the {visit} page")
+        assert tab.look("rows") == int(count)
+        assert sum(tab.look("points('price')")) == pytest.approx(float(total), rel=1e-12)
+        kinds = [message.kind for message in tab.received]
+        assert sum(message.size for message in tab.received[: kinds.index("older")]) < 2_000_000, "before the first paint"
+        assert kinds.count("older") == tab.look("older") == 4
+        assert max(message.size for message in tab.received if message.kind == "older") < 300_000
+        if visit == "first":
+            tab.page.keyboard.press("Control+s")
+            saved = tab.lab.notebooks / "long.ipynb"
+            tab.wait_for(lambda: "widget-view" in saved.read_text(), 10, "the saved notebook")
+            tab.received.clear()
+            tab.page.reload()
+    assert tab.errors == []
+
+
+def test_a_cell_that_is_run_five_times_leaves_one_thread(tab: Tab, server: cw.Cottage) -> None:
+    count = "import threading\nprint('threads', sum(t.name == 'ccwatch-dashboard' for t in threading.enumerate()))"
+    watching(tab, "again.ipynb", server.url, count, watch="cw.watch(feed)")
+    for number in range(5):
+        tab.page.evaluate("() => document.querySelector('.ccwatch-live-figure').dataset.old = 'yes'")
+        tab.run_cell(2)
+        new = "() => document.querySelector('.ccwatch-live-figure:not([data-old])')?.ccwatch?.draws ?? 0"
+        tab.wait_for(lambda new=new: tab.page.evaluate(new) > 1, 20, f"the drawing of run {number + 2}")
+    tab.run_cell(3)
+    tab.wait_for(lambda: tab.page.get_by_text("threads ").last.inner_text() == "threads 1", 20, "one thread")
+    tab.wait_for(lambda: tab.look("lastSeq") > 0, 10, "packets")
+    assert tab.errors == []

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import gc
+import socket
 import threading
 import time
+import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import ccwatch as cw
 from ccwatch.dashboard.dashboard import Dashboard
 from ccwatch.dashboard.live_figure import plotly_source
-from ccwatch.dashboard.wire import EXACT_ROWS
+from ccwatch.dashboard.wire import CHUNK_ROWS, EXACT_ROWS, FIRST_ROWS, SKETCH_ROWS
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import AgentMetric, ConnectionState, Flag
 from tests.dashboard.conftest import wait_until
@@ -323,3 +328,160 @@ def test_to_html_is_one_file_with_plotly_in_it(dashboard, tmp_path):
 def test_a_rate_that_no_page_could_follow_is_refused(view, rate):
     with pytest.raises(ConfigError, match="rate="):
         Dashboard(view, rate=rate)
+
+
+def test_a_cell_that_is_run_again_leaves_no_thread_and_no_sink_behind(view):
+    kept = []
+    for page in ("first", "second", "third", "fourth", "fifth"):
+        shown = Dashboard(view)
+        shown._repr_mimebundle_()
+        if kept:
+            say(kept[-1].figure, {"type": "asleep", "page": kept[-1].page})
+        shown.page = page
+        ready(shown, page)
+        kept.append(shown)  # as the notebook's Out does
+    wait_until(lambda: threads() == ["ccwatch-dashboard"])
+    wait_until(lambda: view._sinks == [kept[-1]._publisher])
+    kept[-1].stop()
+
+
+def test_a_dashboard_that_was_shown_and_forgotten_is_let_go(view):
+    shown = Dashboard(view)
+    shown._repr_mimebundle_()
+    figure, gone = shown.figure, weakref.ref(shown)
+    del shown
+    gc.collect()
+    assert gone() is not None, "its page has yet to ask"
+    say(figure, {"type": "ready", "page": "p1", "seq": 0})
+    gc.collect()
+    assert gone() is not None, "a page shows it"
+    say(figure, {"type": "asleep", "page": "p1"})
+    wait_until(lambda: threads() == [])
+    gc.collect()
+    assert gone() is None
+    assert view._sinks == []
+
+
+def test_a_feed_of_a_dashboard_that_was_left_open_is_noticed():
+    url = f"ws://127.0.0.1:{closed_port()}"
+    left_open = [cw.watch(url)]
+    with pytest.warns(ResourceWarning, match="was left open"):
+        left_open.clear()
+    gc.collect()
+    wait_until(lambda: not any(thread.name.startswith("ccwatch-feed") for thread in threading.enumerate()))
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_stop_ends_a_live_feed_with_its_view_within_a_second_though_the_server_is_silent():
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never answers
+        shown = cw.watch(f"ws://127.0.0.1:{silent.getsockname()[1]}")
+        ready(shown)
+        peer, _ = silent.accept()
+        began = time.monotonic()
+        shown.stop()
+        assert time.monotonic() - began < 1.0
+        peer.close()
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith(("ccwatch-feed", "ccwatch-dashboard"))])
+    assert shown.view.state == ConnectionState.STOPPED
+    assert "Stopped" in shown.header.value
+
+
+def test_stop_ends_a_live_feed_that_delivers_within_a_second(sent):
+    with cw.serve(rate=50) as server:
+        shown = cw.watch(server.url, rate=10)
+        ready(shown)
+        wait_until(lambda: len(sent.custom("rows")) > 2, 10)
+        began = time.monotonic()
+        shown.stop()
+        assert time.monotonic() - began < 1.0
+        assert threads() == []
+        count = len(sent.custom())
+    assert len(sent.custom()) == count
+
+
+def test_older_rows_follow_the_first_picture_in_bounded_messages_until_the_page_holds_every_row(view, sent):
+    view.step(FIRST_ROWS + CHUNK_ROWS + 700)
+    with Dashboard(view, rate=10) as shown:
+        ready(shown)
+        first = sent.custom("full")[0]
+        assert first[0]["rows"] - first[0]["sketched"] == FIRST_ROWS
+        assert first[0]["sketched"] < 2 * SKETCH_ROWS
+        assert sent.custom("older") == [], "they wait until the page has painted"
+        say(shown.figure, {"type": "painted", "page": "p1"})
+        view.step(20)
+        wait_until(lambda: sent.mirror().missing == 0)
+        wait_until(lambda: sent.mirror().seq == view.latest.seq)
+        assert [content["rows"] for content, _ in sent.custom("older")] == [CHUNK_ROWS, len(view.frame()) - 20 - FIRST_ROWS - CHUNK_ROWS]
+        frame = view.frame()
+        assert np.array_equal(sent.mirror().rows["time"], frame.index.asi8 / 1e6)
+        assert np.array_equal(sent.mirror().rows["price"], frame["price"])
+
+
+def test_frames_go_on_between_the_older_rows(view, sent):
+    view.step(FIRST_ROWS + 4 * CHUNK_ROWS)
+    with Dashboard(view, rate=10) as shown:
+        ready(shown)
+        say(shown.figure, {"type": "painted", "page": "p1"})
+        while len(sent.custom("older")) < 5:
+            view.step()
+            time.sleep(0.02)
+        kinds = [content["kind"] for content, _ in sent.custom()]
+        last = len(kinds) - kinds[::-1].index("older")
+        assert "rows" in kinds[kinds.index("older") : last]
+
+
+def test_older_rows_are_not_sent_for_a_page_that_has_gone(view, sent):
+    view.step(FIRST_ROWS + 100)
+    with Dashboard(view) as shown:
+        ready(shown)
+        say(shown.figure, {"type": "asleep", "page": "p1"})
+        wait_until(lambda: threads() == [])
+        assert shown._publisher._encoder.chunks_left == 0
+    assert sent.custom("older") == []
+
+
+def test_a_recording_in_progress_is_followed_until_it_is_finished(sent, tmp_path):
+    feed = cw.synthetic(seed=5, rate=50)
+    recorder = cw.record(feed, tmp_path)
+    try:
+        feed.wait(20)
+        wait_until(lambda: len(cw.open_recording(recorder.path).frame()) > 5)
+        with cw.watch(recorder.path) as shown:
+            ready(shown)
+            assert "Recording in progress" in shown.header.value
+            known = len(sent.mirror())
+            wait_until(lambda: len(sent.mirror()) > known + 40, 10)
+            shown.pause()
+            hidden = wait_until(lambda: shown.hidden_packets, 10)
+            held = sent.mirror().seq
+            shown.resume()
+            wait_until(lambda: sent.mirror().seq >= held + hidden, 10)
+            feed.stop()
+            recorder.stop()
+            frame = cw.open_recording(recorder.path).frame()
+            wait_until(lambda: len(sent.mirror()) == len(frame), 10)
+            assert np.array_equal(sent.mirror().rows["price"], frame["price"])
+            wait_until(lambda: "Recording in progress" not in shown.header.value)
+            assert len(sent.custom("full")) == 1, "what it grew by was sent, not all of it again"
+            wait_until(lambda: shown._wake._cond._waiters)
+            with shown._lock:
+                assert shown._publisher.step() is None, "it is looked at no more"
+    finally:
+        recorder.stop()
+        feed.stop()
+
+
+def test_two_pages_hold_the_same_rows_and_one_that_leaves_does_not_end_the_other(dashboard, view, sent):
+    ready(dashboard, "one")
+    view.step(30)
+    ready(dashboard, "two")
+    say(dashboard.figure, {"type": "asleep", "page": "one"})
+    view.step(30)
+    wait_until(lambda: sent.mirror().seq == view.latest.seq)
+    assert len(sent.mirror()) == len(view.frame())
+    assert threads() == ["ccwatch-dashboard"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded
+from ccwatch.dashboard.wire import CHUNK_ROWS, EXACT_ROWS, FIRST_ROWS, PAGE_MARKS, SKETCH_ROWS, Encoder, FullNeeded
 from ccwatch.protocol.messages import AgentMetric, Flag
 from tests.dashboard.conftest import SteppedView, Tap
 
@@ -124,6 +124,64 @@ def test_a_flood_is_thinned_to_rows_that_keep_every_minimum_and_maximum(view, se
     for name in ("price", "alpha", "drawdown", *(name for name in exact.rows if name.startswith("latency:"))):
         assert mirror.rows[name][known:].min() == exact.rows[name][known:].min(), name
         assert mirror.rows[name][known:].max() == exact.rows[name][known:].max(), name
+
+
+def test_a_long_stream_begins_with_a_sketch_that_keeps_every_minimum_maximum_and_gap(view, sent):
+    view.step(FIRST_ROWS + 2 * CHUNK_ROWS)
+    view.reconnect()
+    view.step(CHUNK_ROWS)
+    encoder = Encoder(view)
+    messages = everything(encoder)
+    first = mirrored(sent.mirror(), messages[0])
+    exact = mirrored(sent.mirror(), *messages)
+    assert len(messages) == 1 + 4
+    assert len(first.sketch["time"]) < 2 * SKETCH_ROWS
+    older = len(exact) - FIRST_ROWS
+    for name in ("price", "alpha", "drawdown", *(name for name in exact.rows if name.startswith("latency:"))):
+        assert first.sketch[name].min() == exact.rows[name][:older].min(), name
+        assert first.sketch[name].max() == exact.rows[name][:older].max(), name
+    assert first.sketch["broken"].sum() == 1
+    assert first.sketch["time"][0] == exact.rows["time"][0]
+    assert (np.diff(first.sketch["time"]) >= 0).all()
+
+
+def test_a_first_message_stays_small_and_older_rows_come_in_chunks_that_rebuild_the_frame(view, sent):
+    view.step(FIRST_ROWS + 3 * CHUNK_ROWS)
+    messages = everything(Encoder(view))
+    assert size(messages[0]) < 400_000
+    assert max(size(message) for message in messages[1:]) < 60 * CHUNK_ROWS
+    mirror = mirrored(sent.mirror(), *messages)
+    frame = view.frame()
+    assert mirror.missing == 0
+    assert len(mirror.sketch["time"]) == 0
+    assert np.array_equal(mirror.rows["time"], frame.index.asi8 / 1e6)
+    assert np.array_equal(mirror.rows["price"], frame["price"])
+    assert np.array_equal(mirror.rows["drawdown"], (frame["nav"] / frame["nav"].cummax() - 1).astype("float32"))
+    times = [mark[0] for mark in mirror.marks]
+    assert times == sorted(times)
+    assert len(times) == min(PAGE_MARKS, turns(frame["side"]))
+
+
+def turns(side) -> int:
+    known = side.dropna().to_numpy()
+    return int((known[1:] != known[:-1]).sum())
+
+
+def test_what_a_view_has_grown_by_is_what_its_items_would_have_been(view, sent, tap):
+    by_items, by_frames = Encoder(view), Encoder(view)
+    one, two = mirrored(sent.mirror(), by_items.full()), mirrored(sent.mirror(), by_frames.full())
+    for packets in (1, 40, 150):
+        view.step(packets)
+        if packets == 40:
+            view.reconnect()
+            view.step()
+        mirrored(one, by_items.new(tap.take()))
+        mirrored(two, by_frames.grown())
+    assert by_frames.grown() is None
+    assert one.marks == two.marks
+    assert one.rows["broken"].sum() == 1
+    for name, values in one.rows.items():
+        assert np.array_equal(values, two.rows[name], equal_nan=True), name
 
 
 def test_a_gap_within_a_flood_is_not_lost(view, sent, tap):

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccwatch.errors import ConnectFailed, Unauthorized
-from ccwatch.protocol import words
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Flag, Instant, Packet, StateChange, from_ns
 from ccwatch.protocol.session import Duty, Session
 from tests.protocol.shapes import BRIDGE_MARKET, ENGINE_LOOP, FULL, NOON, PIPELINE, WELCOME_BEFORE_ENGINE, contract, examples, messages
@@ -635,7 +634,6 @@ def test_hundreds_of_reconnects_keep_nothing_but_the_last_packets():
             stream.sleep(1).state_n(stream.session.seq)
             stream.close()
             stream.items.clear()
-        words._time_ns.cache_clear()  # bounded, but not yet full
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()

@@ -1,0 +1,253 @@
+"""What the command line shows: items, recordings and diagnoses as lines and tables. The one home of rich; it asks nobody anything.
+
+Whatever a stream wrote is shown without control characters: a terminal would obey them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ccwatch.doctor import Diagnosis, LabDiagnosis
+from ccwatch.protocol import codec
+from ccwatch.protocol.messages import Event, Flag, Item, Packet, Regime, Status
+
+REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.CRITICAL: "bold magenta"}
+_LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
+"""Columns of the list of recordings; --json has all of them."""
+_SHOWN_FIELDS: Final = 12
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command: rich would end the process with an exit code of its own."""
+        raise BrokenPipeError
+
+
+def show(*things: RenderableType, file: IO[str] | None = None) -> None:
+    """Print to standard output or a file: in colour on a terminal, unless NO_COLOR says not to; plain text to a pipe."""
+    console = _Console(highlight=False, soft_wrap=True, file=file)
+    if console.no_color or not console.is_terminal:
+        console = _Console(highlight=False, soft_wrap=True, file=file, color_system=None)  # without bold or dim, too
+    for thing in things:
+        console.print(thing, markup=False)
+
+
+# ── items of a stream ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def line(item: Item) -> Text:
+    """A packet, event or change of state as one line; a packet's colour is its regime, which stands there by word too."""
+    if isinstance(item, Event):
+        return Text(f"· {item.kind} {plain(item.detail)}", style="dim")
+    if not isinstance(item, Packet):
+        retry = "" if item.retry_s is None else f", next try in {item.retry_s:g} s"
+        why = "" if item.error is None else f": {plain(str(item.error))}"
+        return Text(f"· {item.state}{retry}{why}", style="dim" if item.error is None else "red")
+    regime = item.regime or "–"
+    parts = (
+        f"{item.time:%H:%M:%S.%f}"[:-3],
+        f"{plain(item.symbol or '–', 12):<6} {number(item.price, '10.2f')}",
+        f"{regime:<12}",
+        f"α {number(item.alpha, '6.3f')}",
+        f"{item.side or '–':<4} {number(item.confidence, '4.2f')}",
+        f"nav {number(item.nav, '12,.2f')}",
+        f"dd {number(item.max_drawdown * 100, '6.2f')} %",
+    )
+    text = Text("  ".join(parts), style=REGIME_STYLES.get(regime, ""))  # type: ignore[call-overload] # a StrEnum is its word
+    if item.status is not None:
+        text.append(f"  {item.status}", style="bold red" if item.status == Status.HALT else "")
+    if item.flags:
+        text.append(f"  {flags(item)}", style="dim")
+    return text
+
+
+def facts_of(item: Item) -> dict[str, Any]:
+    """The same as one JSON object: a packet with the whole message."""
+    if isinstance(item, Packet):
+        message = codec.loads(item.raw) if item.raw else codec.loads(codec.encode(item))
+        return {"seq": item.seq, "received_at": item.received_at.isoformat(), "flags": flags(item), "message": message}
+    if isinstance(item, Event):
+        return {"event": item.kind, "seq": item.seq, "detail": item.detail}
+    return {"state": item.state, "retry_s": item.retry_s, "error": None if item.error is None else str(item.error)}
+
+
+def flags(packet: Packet) -> str:
+    """Names of a packet's flags."""
+    return " ".join(flag.name or "" for flag in Flag(packet.flags))
+
+
+# ── recordings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def recordings_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """The list of recordings."""
+    shown = [i for i, name in enumerate(columns) if name in _LISTED]
+    cells = [[row[i] for i in shown] for row in rows]
+    table = Table(box=None, header_style="bold")
+    for at, i in enumerate(shown):
+        numeric = all(isinstance(plain_value(row[at]), int | float | None) for row in cells)
+        table.add_column(columns[i], justify="right" if numeric else "left")
+    for row in cells:
+        table.add_row(*map(cell, row))
+    return table
+
+
+def facts_table(facts: Mapping[str, Any]) -> Table:
+    """Names and values."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value if isinstance(value, Text) else cell(value))
+    return table
+
+
+# ── diagnoses ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def diagnosis(found: Diagnosis) -> Group:
+    """What the doctor found out about a stream."""
+    parts: list[RenderableType] = [_verdict(found.healthy, found.url or "no stream")]
+    if found.url is None or len(found.attempts) > 1:
+        tried = {
+            a.url: f"answers in {a.handshake_ms:.1f} ms" if a.handshake_ms is not None else _why(a.url, a.error) for a in found.attempts
+        }
+        parts += [Text("\ntried", style="bold"), facts_table(tried)]
+    if found.url is not None:
+        parts.append(facts_table(_facts(found)))
+    if found.flags:
+        parts += [Text("\nflags", style="bold"), _flags_table(found)]
+    return Group(*parts, *_remarks(found.problems, found.advice), *_settings(found.settings))
+
+
+def lab_diagnosis(found: LabDiagnosis) -> Group:
+    """What the doctor found out about the JupyterLab."""
+    kernel = {"interpreter": found.python} | {name: version or "missing" for name, version in found.versions.items()}
+    parts: list[RenderableType] = [
+        _verdict(found.healthy, "the dashboard in JupyterLab"),
+        Text("\nkernel", style="bold"),
+        facts_table(kernel),
+    ]
+    for lab in found.labs:
+        extensions = {name: e.version + ("" if e.works else ", does not work") for name, e in lab.extensions.items()}
+        state = Text("; ".join(lab.problems) or "shows the dashboard", style="red" if lab.problems else "green")
+        facts = {"interpreter": lab.python, "JupyterLab": lab.version} | extensions | {"result": state}
+        title = f"\nLab: {lab.where}" + (", taken for the one in use" if lab is found.labs[0] else "")
+        parts += [Text(title, style="bold"), facts_table(facts)]
+    return Group(*parts, *_remarks(found.problems, found.advice))
+
+
+def _facts(found: Diagnosis) -> dict[str, Any]:
+    first = "" if found.first_packet_ms is None else f", the first packet {found.first_packet_ms:.1f} ms later"
+    rate = "" if found.rate_hz is None else f", {found.rate_hz:.3g} per second"
+    size = "" if found.message_bytes_mean is None else f", {found.message_bytes_mean:,.0f} bytes each"
+    return {
+        "origin": found.origin.upper() if found.origin != "live" else found.origin,
+        "state": found.state,
+        "handshake": "–" if found.handshake_ms is None else f"{found.handshake_ms:.1f} ms{first}",
+        "packets": f"{found.packets} in {found.seconds:g} s{rate}{size}",
+        "dialect": _counts(found.dialects),
+        "kind": _counts(found.kinds),
+        "symbols": _some(found.symbols),
+        "clock": _clock(found),
+        "never came": _some(found.missing) if found.packets else "–",
+        "beyond the contract": _some(found.beyond),
+        "foreign, in extra": _some(found.foreign),
+        "events": _counts(found.events),
+    }
+
+
+def _clock(found: Diagnosis) -> str:
+    naive = f"; stamps carry no offset, read as {found.server_tz}" if found.naive_time else ""
+    if found.clock_offset_s is None:
+        return "cannot be told from these stamps" + naive
+    if found.origin == "synthetic":
+        return "seeded stamps" + naive
+    ahead = "behind" if found.clock_offset_s > 0 else "ahead of"
+    return f"the server's is {abs(found.clock_offset_s):.3f} s {ahead} this machine's, travel included{naive}"
+
+
+def _flags_table(found: Diagnosis) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    for noticed in found.flags:
+        table.add_row(noticed.flag, str(noticed.packets), noticed.meaning)
+    return table
+
+
+def _verdict(healthy: bool, what: str) -> Text:
+    return Text.assemble(("healthy", "bold green") if healthy else ("not healthy", "bold red"), f": {plain(what)}")
+
+
+def _remarks(problems: Sequence[str], advice: Sequence[str]) -> list[RenderableType]:
+    return [
+        *([Text("\nproblems", style="bold")] if problems else []),
+        *(Text(f"  {plain(problem)}", style="red") for problem in problems),
+        *([Text("\nadvice", style="bold")] if advice else []),
+        *(Text(f"  {plain(piece)}") for piece in advice),
+    ]
+
+
+def _settings(settings: Mapping[str, str]) -> list[RenderableType]:
+    if not settings:
+        return []
+    return [
+        Text("\nset", style="bold"),
+        *(Text(f'  {name}="{value}"  or CCWATCH_{name.upper()}={value}') for name, value in settings.items()),
+    ]
+
+
+def _why(url: str, error: str | None) -> Text:
+    return Text(plain((error or "").removeprefix(url).lstrip(": ")), style="red")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "–"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_FIELDS} more: see --json" if len(names) > _SHOWN_FIELDS else ""
+    return ", ".join(plain(name) for name in names[:_SHOWN_FIELDS]) + more if names else "nothing"
+
+
+# ── values ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plain(text: str, limit: int = 300) -> str:
+    """Text of a stream without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "�" for c in text[:limit])
+
+
+def number(value: float, layout: str) -> str:
+    """A number, or a dash of its width."""
+    if value == value:  # noqa: PLR0124 - NaN
+        return format(value, layout)
+    return "–".rjust(int(layout.split(".", maxsplit=1)[0].rstrip(",")))
+
+
+def plain_value(value: Any) -> Any:
+    """A cell of a frame as JSON can hold it."""
+    if isinstance(value, list | tuple):
+        return [plain_value(entry) for entry in value]
+    if value is None or value != value:  # noqa: PLR0124 - NaN and NaT
+        return None
+    if isinstance(value, str | bool | int | float):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def cell(value: Any) -> str:
+    """A value in a table."""
+    found = plain_value(value)
+    if found is None:
+        return "–"
+    if isinstance(found, list):
+        return plain(", ".join(map(str, found)))
+    return f"{found:,.4g}" if isinstance(found, float) else plain(str(found))

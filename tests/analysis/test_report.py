@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ccwatch as cw
+from ccwatch.analysis import Report, Result
+from ccwatch.analysis.report import QUESTIONS
+from ccwatch.errors import AnalysisError, ConfigError, MissingColumns, NotEnoughData
+
+NASTY = "<script>alert(1)</script><img src=x onerror=alert(1)>`*_[x](y)|"
+
+
+class Tags(HTMLParser):
+    """What a browser would find in a page, its scripts' content apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+        self.scripts = 0
+        self.text = []
+        self.attributes = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_data(self, data):
+        if not self.tags or self.tags[-1] not in {"script", "style"}:
+            self.text.append(data)
+
+
+def parsed(text):
+    parser = Tags()
+    parser.feed(text)
+    return parser
+
+
+@pytest.fixture
+def report(stream):
+    return Report(stream("drawdown-halt", count=260))
+
+
+def test_a_report_has_a_method_for_each_of_its_questions(report):
+    assert list(report.answers()) == list(QUESTIONS)
+    for question in QUESTIONS:
+        answer = getattr(report, question)()
+        assert isinstance(answer, Result)
+        assert answer.question == question
+        assert len(answer.to_frame().columns) > 3
+        assert json.loads(json.dumps(answer.to_dict(), allow_nan=False))["question"] == question
+        for dark in (False, True):
+            assert len(answer.figure(dark=dark).data) > 0
+        assert answer.headline().endswith(".")
+        assert answer.basis.n > 0
+        with pytest.raises(AttributeError):
+            answer.basis = None
+
+
+def test_nothing_is_read_before_the_first_question(stream):
+    class Counting(type(stream("calm", count=60))):
+        def frame(self, *args, **kwargs):
+            reads.append(args)
+            return super().frame(*args, **kwargs)
+
+    reads = []
+    report = Report(Counting(stream("calm", count=60).items))
+    assert reads == []
+    report.drawdowns()
+    report.regimes()
+    assert len(reads) == 1
+
+
+def test_a_question_is_answered_once_and_with_options_anew(report):
+    assert report.drawdowns() is report.drawdowns()
+    assert report.drawdowns(column="price").column == "price"
+    assert report.drawdowns().column == "nav"
+
+
+def test_the_error_of_a_question_is_the_same_each_time(rows):
+    report = Report(rows(price=[1.0, 2.0, 3.0]))
+    for _ in range(2):
+        with pytest.raises(MissingColumns, match="nav"):
+            report.attribution()
+
+
+def test_markdown_and_dictionary_say_what_is_known_and_what_is_not(rows):
+    report = Report(rows(price=[3.0, 2.0, 4.0]))
+    text = report.to_markdown()
+    assert "## What happened" in text
+    assert "The price fell" in text
+    assert "## What the data cannot tell" in text
+    found = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert found["answers"]["attribution"]["error"] == "MissingColumns"
+    assert found["answers"]["drawdowns"]["column"] == "price"
+    assert found["synthetic"] is False
+
+
+def test_a_synthetic_stream_is_called_so_everywhere(report, tmp_path):
+    assert report.is_synthetic
+    assert "SYNTHETIC" in report.to_markdown()
+    assert "SYNTHETIC" in report._repr_html_()
+    assert "SYNTHETIC" in "".join(parsed(report.to_html(tmp_path / "r.html").read_text()).text)
+
+
+def test_a_live_stream_is_not_called_synthetic(stream, tmp_path):
+    class Live(type(stream("calm", count=60))):
+        pass
+
+    report = Report(Live(stream("calm", count=60).items, origin="live"))
+    assert "SYNTHETIC" not in report.to_markdown()
+    assert "SYNTHETIC" not in "".join(parsed(report.to_html(tmp_path / "r.html").read_text()).text)
+
+
+def test_the_page_is_one_file_that_asks_nothing_of_the_network(report, tmp_path):
+    path = report.to_html(tmp_path / "report.html")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    page = parsed(path.read_text(encoding="utf-8"))
+    assert not {"link", "img", "iframe", "base"} & set(page.tags)
+    assert [value for tag, name, value in page.attributes if name in {"src", "href"} and not value.startswith("#")] == []
+    anchors = {value for tag, name, value in page.attributes if name == "id"}
+    links = [value[1:] for tag, name, value in page.attributes if name == "href"]
+    assert links
+    assert set(links) <= anchors
+
+
+def test_the_page_begins_with_what_happened(report, tmp_path):
+    text = "".join(parsed(report.to_html(tmp_path / "r.html").read_text()).text)
+    assert text.index("What happened") < text.index("Overview") < text.index("Drawdown episodes")
+    assert "−2.20%" in text[text.index("What happened") : text.index("Overview")]
+
+
+def test_poor_data_quality_is_loud(stream, tmp_path):
+    poor = Report(stream("gap", count=300))
+    assert "Data quality WARN" in "".join(parsed(poor.to_html(tmp_path / "r.html").read_text()).text)
+    assert "Data quality WARN" in poor.to_markdown()
+
+
+def test_nothing_that_the_stream_wrote_is_markup(rows, tmp_path):
+    frame = rows(
+        nav=[3.0, 2.0, 4.0, 5.0],
+        price=[3.0, 2.0, 4.0, 5.0],
+        regime=[NASTY, NASTY, "Gaussian", NASTY],
+        side=["BUY", NASTY, NASTY, "BUY"],
+        symbol=[NASTY] * 4,
+        alpha=[2.0, 1.0, 3.0, 2.0],
+        seq=np.arange(1, 5, dtype=np.uint64),
+        connection=1,
+        max_drawdown=0.0,
+        confidence=0.5,
+        approved_size=0.1,
+    )
+    report = Report(frame)
+    page = parsed(report.to_html(tmp_path / "r.html").read_text())
+    assert "img" not in page.tags
+    assert page.tags.count("script") == parsed(
+        Report(frame.assign(regime="Gaussian", side="BUY")).to_html(tmp_path / "p.html").read_text()
+    ).tags.count("script")
+    for text in (report._repr_html_(), *(answer._repr_html_() for answer in report.answers().values() if isinstance(answer, Result))):
+        assert not {"img", "script"} & set(parsed(text).tags)
+    assert "<script>" not in report.to_markdown()
+    for answer in report.answers().values():
+        if isinstance(answer, Result):
+            assert "<script>" not in str(json.loads(answer.figure().to_json())).replace("&lt;script&gt;", "")
+
+
+def test_the_figures_in_the_page_are_whole_json(report, tmp_path):
+    text = report.to_html(tmp_path / "r.html").read_text()
+    found = re.findall(r"<script type='application/json' class='figure' data-place='([^']+)'>(.*?)</script>", text, flags=re.DOTALL)
+    assert [place for place, _ in found] == ["figure-overview", *(f"figure-{question}" for question in QUESTIONS)]
+    assert all(json.loads(body)["data"] for _, body in found)
+
+
+def test_a_range_is_asked_about_alone(stream, at):
+    source = stream("regime-flip", count=400)
+    part = Report(source).between(at(120), at(240))
+    assert part.regimes().to_frame()["regime"].tolist() == ["Lévy Stable", "Critical"]
+    assert part.regimes().basis.start == at(120)
+    assert part.regimes().basis.end == at(239)
+    with pytest.raises(NotEnoughData):
+        Report(source).between(at(10_000)).drawdowns()
+
+
+@pytest.mark.parametrize("time", ["10:32", "2026-01-02T14:30:00", "soon", pd.Timestamp("2026-01-02")])
+def test_a_time_without_a_zone_is_refused(rows, time):
+    with pytest.raises(ConfigError, match="start"):
+        Report(rows(price=[1.0]), start=time)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"price": []},
+        {"price": [1.0]},
+        {"price": [1.0] * 5, "nav": [1.0] * 5, "regime": ["Gaussian"] * 5},
+        {"price": [1.0, 0.0, -1.0], "nav": [0.0, -5.0, 3.0], "max_drawdown": [0.0, 1.0, -1.0], "regime": ["?", None, "Critical"]},
+        {"price": [np.nan] * 3, "nav": [np.nan] * 3, "alpha": [np.inf] * 3},
+        {"nav": [1.0, 2.0, 3.0], "regime": ["Gaussian"] * 3, "flags": np.array([4, 8, 16], dtype=np.uint32)},
+        {"nav": [1.0, 2.0], "price": [1.0, 2.0], "symbol": ["SPY", "QQQ"], "regime": ["Gaussian"] * 2},
+        {"nav": [5.0, 2.0, 3.0], "regime": ["Gaussian"] * 3, "times": [3, 1, 2]},
+    ],
+)
+def test_bad_input_gives_a_result_or_an_error_that_says_what_is_missing(rows, tmp_path, columns):
+    report = Report(rows(**columns))
+    for answer in report.answers().values():
+        assert isinstance(answer, Result | AnalysisError)
+        if isinstance(answer, Result):
+            answer.figure()
+            json.dumps(answer.to_dict(), allow_nan=False)
+    assert report.to_html(tmp_path / "r.html").stat().st_size > 1_000_000
+    report.to_markdown()
+
+
+def test_a_feed_and_its_recording_answer_alike(tmp_path):
+    with cw.synthetic(seed=4, scenario="gap", packets=200, pace="max") as feed:
+        with cw.record(feed, tmp_path / "r", fsync="off"):
+            assert feed.join(10)
+        report = cw.analyze(feed)
+        live = report.to_dict()
+    assert report.is_synthetic
+    assert live["answers"]["quality"]["verdict"] == "WARN"
+    assert live["answers"]["quality"]["basis"]["n"] == 200
+
+
+def test_a_day_at_one_packet_a_second_is_reported_within_seconds(stream, tmp_path):
+    source = stream("calm", count=300)
+    frame, agents = source.frame(clean=False), source.agents()
+    times = 80  # 24,000 packets
+    index = pd.date_range("2026-01-02T14:30:00Z", periods=len(frame) * times, freq="s", unit="ns", name="time")
+    packets = pd.concat([frame] * times).set_index(index).assign(seq=np.arange(1, len(index) + 1, dtype=np.uint64))
+    report = Report(packets)
+    assert len(agents) > 0
+    assert report.quality().basis.n == len(index)
+    path = report.to_html(tmp_path / "r.html")
+    assert path.stat().st_size < 12_000_000

@@ -1,0 +1,156 @@
+"""Each figure of `health()` against a calculation of the test's own, over streams that the session itself read."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from ccwatch.errors import ConnectFailed
+from ccwatch.feed.health import Health, HealthCounter
+from ccwatch.protocol.messages import ConnectionState, EventKind, Flag, Instant, Packet, StateChange
+from ccwatch.protocol.session import Session
+from tests.feed.servers import telemetry
+
+WALL = 1_767_348_000_000_000_000  # 2026-01-02T10:00:00Z, when `telemetry(0)` is stamped
+SECOND = 1_000_000_000
+
+
+def report(counter, now, dropped=0, callback_errors=0):
+    return counter.report(now, url="ws://h:1", origin="live", dropped=dropped, callback_errors=callback_errors)
+
+
+def at(seconds):
+    return Instant(WALL + round(seconds * SECOND), 5 * SECOND + round(seconds * SECOND))
+
+
+def stream(seed):
+    """A counter, all items that it saw, and when the last came: packets, repeats, junk, gaps and reconnects at random."""
+    chance, session, counter = random.Random(seed), Session(), HealthCounter()
+    items, clock, n = [], 0.0, 0
+    items += session.connecting(at(clock))
+    items += session.opened(at(clock))
+    for _ in range(chance.randint(1, 200)):
+        clock += chance.choice([0.01, 0.3, 1.0, 1.0, 1.1, 7.0, 30.0])
+        what = chance.random()
+        if what < 0.75:
+            n += 1
+            items += session.receive(telemetry(round(clock + chance.random()), note="x" * chance.randint(0, 900)), at(clock))
+        elif what < 0.85 and n:
+            items += session.receive(telemetry(1), at(clock))
+        elif what < 0.9:
+            items += session.receive(b"junk", at(clock))
+        elif what < 0.95:
+            items += session.oversize(at(clock), 10, 5) + session.tick(at(clock))
+        else:
+            items += session.closed(at(clock), "reason=test", error=ConnectFailed("gone"))
+            items += session.connecting(at(clock))
+            items += session.opened(at(clock))
+    for start in range(0, len(items), 7):
+        counter.receive(items[start : start + 7])
+    return counter, items, clock
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_figure_is_what_the_items_say(seed):
+    counter, items, clock = stream(seed)
+    now = at(clock + 0.25)
+    health = report(counter, now, dropped=3, callback_errors=2)
+    packets = [item for item in items if isinstance(item, Packet)]
+    events = [item for item in items if not isinstance(item, Packet | StateChange)]
+
+    def flagged(flag):
+        return sum(bool(packet.flags & flag) for packet in packets)
+
+    assert health.packets == len(packets)
+    assert health.repeats == flagged(Flag.REPEAT)
+    assert health.replayed == flagged(Flag.REPLAYED)
+    assert health.frozen == flagged(Flag.FROZEN)
+    assert health.flagged == sum(packet.flags != 0 for packet in packets)
+    assert (health.dropped, health.callback_errors) == (3, 2)
+    for name, kind in (("malformed", EventKind.MALFORMED), ("oversize", EventKind.OVERSIZE), ("gaps", EventKind.GAP)):
+        assert getattr(health, name) == sum(event.kind == kind for event in events)
+    assert health.reconnects == sum(event.kind == EventKind.CONNECT for event in events) - 1
+    gaps = [float(event.detail.split("seconds=")[1].split()[0]) for event in events if event.kind == EventKind.GAP]
+    assert health.gap_s == pytest.approx(sum(gaps))
+    assert health.state == [item.state for item in items if isinstance(item, StateChange)][-1]
+    if not packets:
+        assert health.age_s is health.rate_hz is health.message_bytes_mean is health.lag_s is None
+        return
+    assert health.age_s == pytest.approx((now.mono_ns - packets[-1].received_mono_ns) / 1e9)
+    assert health.message_bytes_mean == pytest.approx(np.mean([len(packet.raw) for packet in packets]))
+    minute = [packet for packet in packets if packet.received_mono_ns >= now.mono_ns - 60 * SECOND]
+    offsets = np.array([packet.received_at_ns - packet.time_ns for packet in minute if not packet.flags & Flag.NO_TIME])
+    if len(offsets):
+        assert health.clock_offset_s == pytest.approx(np.median(offsets) / 1e9)
+        assert health.lag_s == pytest.approx((offsets[-1] - offsets.min()) / 1e9)
+    received = np.array([packet.received_mono_ns for packet in minute]) / 1e9
+    if len(received) > 1:
+        intervals = np.diff(received)
+        assert health.rate_hz == pytest.approx(1 / intervals.mean())
+        assert health.bytes_per_s == pytest.approx(sum(len(packet.raw) for packet in minute[1:]) / intervals.sum())
+    else:
+        assert health.rate_hz is None
+
+
+def test_packets_older_than_a_minute_no_longer_count_in_rates():
+    session, counter = Session(), HealthCounter()
+    session.opened(at(0))
+    for n in range(20):
+        counter.receive(session.receive(telemetry(n), at(n / 10)))
+    assert report(counter, at(2)).rate_hz == pytest.approx(10)
+    late = report(counter, at(90))
+    assert late.rate_hz is None
+    assert late.lag_s is None
+    assert late.packets == 20
+    assert late.age_s == pytest.approx(88.1)
+
+
+def test_the_last_error_stays_until_a_connection_is_open_again():
+    session, counter = Session(), HealthCounter()
+    counter.receive(session.closed(at(0), "reason=x", error=ConnectFailed("refused")))
+    assert report(counter, at(0.25)).error == "refused"
+    assert report(counter, at(0.25)).retry_in_s == pytest.approx(0.75)
+    assert report(counter, at(5)).retry_in_s == 0
+    counter.receive(session.connecting(at(1)))
+    assert report(counter, at(1)).error == "refused"
+    assert report(counter, at(1)).retry_in_s is None
+    counter.receive(session.opened(at(2)))
+    assert report(counter, at(2)).error is None
+
+
+def test_a_counter_that_saw_nothing_has_figures_for_nothing():
+    health = report(HealthCounter(), at(0))
+    assert health.state == ConnectionState.CONNECTING
+    assert {field.name for field in fields(Health) if getattr(health, field.name) is None} == {
+        "age_s",
+        "lag_s",
+        "clock_offset_s",
+        "rate_hz",
+        "message_bytes_mean",
+        "bytes_per_s",
+        "retry_in_s",
+        "error",
+    }
+
+
+def test_health_is_plain_values_and_has_what_was_promised():
+    counter, _, clock = stream(1)
+    plain = report(counter, at(clock)).to_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    promised = "state packets malformed repeats replayed dropped gaps reconnects lag_s rate_hz message_bytes_mean bytes_per_s"
+    assert set(promised.split()) <= set(plain)
+
+
+def test_the_card_shows_every_figure_and_escapes_what_a_server_chose():
+    counter = HealthCounter()
+    counter.receive([StateChange(ConnectionState.DISCONNECTED, at(0), 1.0, ConnectFailed("<script>alert(1)</script>"))])
+    card = counter.report(at(0), url="ws://h/<b>", origin="<i>", dropped=0, callback_errors=0)._repr_html_()
+    assert "<script" not in card
+    assert "<b>" not in card
+    assert "<i>" not in card
+    assert "&lt;script&gt;" in card
+    assert all(f">{field.name}<" in card for field in fields(Health))

@@ -267,24 +267,34 @@ def _tail_stream(url: str, lines: int | None, show: Callable[[Item], None]) -> i
 def _tail_recording(recording: Recording, lines: int, show: Callable[[Item], None], *, follow: bool) -> int:
     """The last packets with the events among them; then what is added, until its recorder is gone."""
     is_growing = follow and recording.status == "open"  # asked before reading: what comes between the two is read, too
-    last: deque[tuple[int, Item]] = deque()
-    packets = 0
-    for numbered in recording.numbered():
-        last.append(numbered)
-        packets += isinstance(numbered[1], Packet)
-        while packets > lines or (last and not isinstance(last[0][1], Packet) and packets == lines):
-            packets -= isinstance(last.popleft()[1], Packet)
-    for _, item in last:
+    info = recording.info()
+    likely = max(0, info.packets + info.events - 2 * lines - 100)  # so that what lies far back need not be read
+    found = _last(recording, lines, likely)
+    if likely and sum(isinstance(item, Packet) for _, item in found) < lines:
+        found = _last(recording, lines, 0)
+    for _, item in found:
         show(item)
-    entry = last[-1][0] if last else 0
+    entry = found[-1][0] if found else 0
     while is_growing:
         is_growing = recording.status == "open"
         began = time.monotonic()
-        for entry, item in recording.numbered(entry):  # noqa: B007, B020 - the next look goes on behind the last entry of this one
+        for entry, item in recording.numbered(entry):  # noqa: B007, B020 - the next look goes on behind the last entry
             show(item)
-        # What is in the journal is read anew each time: a long one must not keep a core busy.
-        time.sleep(max(FOLLOW_PERIOD_S, 5 * (time.monotonic() - began)) if is_growing else 0)
+        if is_growing:  # what is in the journal is read anew each time: a long one must not keep a core busy
+            time.sleep(max(FOLLOW_PERIOD_S, 5 * (time.monotonic() - began)))
     return 0
+
+
+def _last(recording: Recording, lines: int, after: int) -> list[tuple[int, Item]]:
+    """The last packets beyond an entry, and the events among them and behind them, each with its entry."""
+    found: deque[tuple[int, Item]] = deque()
+    packets = 0
+    for numbered in recording.numbered(after):
+        found.append(numbered)
+        packets += isinstance(numbered[1], Packet)
+        while packets > lines or (packets == lines and not isinstance(found[0][1], Packet)):
+            packets -= isinstance(found.popleft()[1], Packet)
+    return list(found)
 
 
 # ── printing ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -27,12 +27,15 @@ LISTS: Final = {"agents": "agents", "models": "models", "logs": "new_logs", "for
 
 _SEEN_BEFORE: Final = int(SEEN_BEFORE)
 _BY_TABLE: Final = {table: {column.name: column for column in columns} for table, columns in TABLES.items()}
+_DEFAULTS: Final = {
+    table: [c.name for c in columns[1:] if not (table == "packets" and c.dtype == "text")] for table, columns in TABLES.items()
+}
 _FILLED: Final = tuple(c.name for c in PACKETS if c.wire and c.dtype in ("float64", "category") and c.name != "symbol")
 
 
 def default_columns(table: str) -> list[str]:
     """Names of the columns that a frame has when none are named, without the index: all but the packets' text."""
-    return [c.name for c in TABLES[table][1:] if not (table == "packets" and c.dtype == "text")]
+    return list(_DEFAULTS[table])
 
 
 def resolve(table: str, names: Sequence[str] | None) -> list[str]:

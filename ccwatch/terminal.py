@@ -6,7 +6,7 @@ Whatever a stream wrote is shown without control characters: a terminal would ob
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -20,6 +20,8 @@ REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.C
 _LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
 """Columns of the list of recordings; --json has all of them."""
 _SHOWN_FIELDS: Final = 12
+WIDE: Final = 4096
+"""Characters of a line that goes to a pipe: whoever reads it wants all of it."""
 
 
 class _Console(Console):
@@ -28,11 +30,12 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def show(*things: RenderableType, file: IO[str] | None = None) -> None:
-    """Print to standard output or a file: in colour on a terminal, unless NO_COLOR says not to; plain text to a pipe."""
-    console = _Console(highlight=False, soft_wrap=True, file=file)
+def show(*things: RenderableType) -> None:
+    """Print to standard output: in colour on a terminal, unless NO_COLOR says not to; plain, and never cut, to a pipe."""
+    console = _Console(highlight=False, soft_wrap=True)
     if console.no_color or not console.is_terminal:
-        console = _Console(highlight=False, soft_wrap=True, file=file, color_system=None)  # without bold or dim, too
+        width = None if console.is_terminal else WIDE
+        console = _Console(highlight=False, soft_wrap=True, color_system=None, width=width)  # without bold or dim, too
     for thing in things:
         console.print(thing, markup=False)
 

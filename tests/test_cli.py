@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import ccwatch as cw
+from tests.feed.servers import foreign, free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -132,3 +135,175 @@ def test_a_reader_of_a_pipe_that_leaves_is_no_error(cottage: cw.Cottage, tmp_pat
     )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+# ── tail ──
+
+
+def on_a_terminal(*arguments: str, cwd: Path, **variables: str) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "160"} | variables
+    process = subprocess.Popen([sys.executable, "-m", "ccwatch", *arguments], cwd=cwd, env=environment, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            part = b""
+        if not part:
+            break
+        said += part
+    os.close(ours)
+    assert process.wait(10) == 0, said
+    return said.decode()
+
+
+def test_a_terminal_sees_a_regime_by_colour_and_by_word_and_no_color_leaves_the_word(cottage: cw.Cottage, tmp_path: Path) -> None:
+    coloured = on_a_terminal("tail", cottage.url, "-n", "2", cwd=tmp_path)
+    colours = {"Gaussian": "\x1b[34m", "Lévy Stable": "\x1b[33m", "Critical": "\x1b[1;35m"}
+    lines = [line for line in coloured.splitlines() if "SPY" in line]
+    assert len(lines) == 2
+    assert all(any(word in line and line.startswith(code) for word, code in colours.items()) for line in lines)
+    bare = on_a_terminal("tail", cottage.url, "-n", "2", cwd=tmp_path, NO_COLOR="1")
+    assert "\x1b" not in bare
+    assert any(word in bare for word in colours)
+
+
+def test_a_pipe_gets_no_escape_codes_and_whole_lines(cottage: cw.Cottage, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"PYTHONPATH": str(ROOT), "COLUMNS": "40"}
+    command = [sys.executable, "-m", "ccwatch", "tail", cottage.url, "-n", "2"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert "\x1b" not in done.stdout
+    packets = [line for line in done.stdout.splitlines() if "SPY" in line]
+    assert len(packets) == 2
+    assert all("nav" in line and "ACTIVE" in line for line in packets)
+
+
+def test_what_a_stream_writes_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    symbol = "\x1b]0;owned\x07\x1b[2J\r"
+    state = {"timestamp": "2026-01-02T10:00:00Z", "market": {"symbol": symbol, "price": 1.0, "regime": "Gaussian"}, "\x1b[31mred": 1}
+
+    def hostile(connection) -> None:
+        connection.send(json.dumps({"type": "TELEMETRY", "data": state}))
+        connection.send("{\x1b[2J")
+        for _ in connection:
+            pass
+
+    with foreign(hostile) as server:
+        tailed = on_a_terminal("tail", server.url, "-n", "1", cwd=tmp_path, NO_COLOR="1")
+        told = ccwatch("doctor", server.url, "--seconds", "0.3", cwd=tmp_path)
+    assert "\x1b" not in tailed
+    assert "\x1b" not in told.stdout
+    assert "[31mred" in told.stdout
+
+
+def test_a_piped_tail_whose_reader_leaves_is_no_error_in_words_either(cottage: cw.Cottage, tmp_path: Path) -> None:
+    command = f"set -o pipefail; {sys.executable} -m ccwatch tail {cottage.url} | head -n 2"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_tail_follows_a_recording_in_progress_and_ends_with_it(cottage: cw.Cottage, tmp_path: Path) -> None:
+    with cw.connect(cottage.url, name="followed") as feed:
+        recorder = cw.record(feed, tmp_path)
+        feed.wait(20)
+        command = [sys.executable, "-m", "ccwatch", "tail", str(recorder.path), "--json"]
+        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        first = [json.loads(process.stdout.readline()) for _ in range(10)]
+        known = feed.health().packets
+        feed.wait(known + 20)
+        while json.loads(process.stdout.readline()).get("seq", 0) <= known:
+            pass
+        assert process.poll() is None, "it goes on while the recorder does"
+        recorder.stop()
+        rest = process.stdout.read()
+        assert process.wait(20) == 0
+        process.stdout.close()
+    seqs = [json.loads(line)["seq"] for line in rest.splitlines()]
+    assert len([entry for entry in first if "message" in entry]) == 10
+    assert seqs[-1] == int(cw.open_recording(recorder.path).frame(["seq"], clean=False)["seq"].iloc[-1])
+    assert seqs == sorted(set(seqs)), "each packet once"
+
+
+def test_with_n_tail_shows_so_many_of_a_recording_in_progress_and_leaves_unless_told_to_follow(cottage: cw.Cottage, tmp_path: Path) -> None:
+    with cw.connect(cottage.url, name="glanced at") as feed, cw.record(feed, tmp_path) as recorder:
+        feed.wait(40)
+        done = ccwatch("tail", str(recorder.path), "-n", "3", cwd=tmp_path)
+        assert done.returncode == 0
+        assert len(done.stdout.splitlines()) == 3
+        command = [sys.executable, "-m", "ccwatch", "tail", str(recorder.path), "-n", "3", "--follow", "--json"]
+        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert len([process.stdout.readline() for _ in range(9)]) == 9
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 0, "Ctrl-C is its ordinary end"
+
+
+def test_the_last_packets_of_a_recording_are_found_among_many_events(tmp_path: Path) -> None:
+    def mostly_rubbish(connection) -> None:
+        for n in range(600):
+            connection.send(json.dumps({"type": "TELEMETRY", "data": {"market": {"price": 1.0 + n}}}) if n % 200 == 0 else "{rubbish")
+        for _ in connection:
+            pass
+
+    with foreign(mostly_rubbish) as server, cw.record(server.url, tmp_path) as recorder:
+        deadline = time.monotonic() + 20
+        while recorder.stats.packets < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    done = ccwatch("tail", str(recorder.path), "-n", "3", "--json", cwd=tmp_path)
+    prices = [line["message"]["data"]["market"]["price"] for line in map(json.loads, done.stdout.splitlines()) if "message" in line]
+    assert prices == [1.0, 201.0, 401.0]
+
+
+# ── doctor ──
+
+
+def test_doctor_says_what_a_healthy_server_speaks(cottage: cw.Cottage, tmp_path: Path) -> None:
+    done = ccwatch("doctor", cottage.url, "--seconds", "0.5", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith(f"healthy: {cottage.url}")
+    for words in ("contract", "handshake", " ms", "per second", "SYNTHETIC", "never came"):
+        assert words in done.stdout
+    as_json = ccwatch("doctor", cottage.url, "--seconds", "0.5", "--json", cwd=tmp_path)
+    facts = json.loads(as_json.stdout)
+    assert facts["healthy"] is True
+    assert facts["packets"] > 5
+
+
+def test_doctor_of_what_does_not_answer_tells_what_it_tried_and_exits_1(tmp_path: Path) -> None:
+    url = f"ws://127.0.0.1:{free_port()}"
+    done = ccwatch("doctor", url, "--seconds", "0.2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{url} " in done.stdout
+    assert "/api/ws/brain" in done.stdout
+    assert json.loads(ccwatch("doctor", url, "--seconds", "0.2", "--json", cwd=tmp_path).stdout)["healthy"] is False
+
+
+def test_doctor_shows_flags_with_their_meaning_and_what_to_set(tmp_path: Path) -> None:
+    def dollars(connection) -> None:
+        state = {"timestamp": "2026-01-02T10:00:00Z", "market": {"price": 1.0}, "governance": {"approved_size": 15000.0}, "colour": 1}
+        connection.send(json.dumps({"type": "TELEMETRY", "data": state}))
+        for _ in connection:
+            pass
+
+    with foreign(dollars) as server:
+        done = ccwatch("doctor", server.url, "--seconds", "0.3", cwd=tmp_path)
+    assert "approved_size_raw" in done.stdout
+    assert "colour" in done.stdout
+    assert "portfolio.nav" in done.stdout
+
+
+def test_doctor_lab_finds_this_environments_lab_and_takes_no_url(tmp_path: Path) -> None:
+    done = ccwatch("doctor", "--lab", "--json", cwd=tmp_path, timeout=120)
+    facts = json.loads(done.stdout)
+    assert done.returncode == (0 if facts["healthy"] else 1)
+    assert "this interpreter" in {lab["where"] for lab in facts["labs"]} or "jupyter on the PATH" in {lab["where"] for lab in facts["labs"]}
+    assert facts["versions"]["anywidget"]
+    assert ccwatch("doctor", "--lab", "ws://localhost:1", cwd=tmp_path).returncode == 2

@@ -5,8 +5,11 @@ module of its name: `ccwatch.analysis.drawdowns` is the function.
 """
 
 from ccwatch.analysis.attribution import Attribution, attribution
+from ccwatch.analysis.burn_rate import BurnRate, burn_rate
+from ccwatch.analysis.calibration import Calibration, calibrate
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.quantiles import Quantile, quantile
@@ -14,28 +17,37 @@ from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.report import Report
 from ccwatch.analysis.result import Result
 from ccwatch.analysis.sample import Basis
+from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.survival import kaplan_meier
 from ccwatch.analysis.tail import TailIndex, hill
 
 __all__ = [
     "Attribution",
     "Basis",
+    "BurnRate",
+    "Calibration",
     "DrawdownAudit",
     "Drawdowns",
+    "Governance",
     "Latency",
     "Quality",
     "Quantile",
     "Regimes",
     "Report",
     "Result",
+    "Signals",
     "TailIndex",
     "attribution",
+    "burn_rate",
+    "calibrate",
     "drawdown_audit",
     "drawdowns",
+    "governance",
     "hill",
     "kaplan_meier",
     "latency",
     "quality",
     "quantile",
     "regimes",
+    "signals",
 ]

@@ -99,6 +99,7 @@ class Drawdowns(Result):
                 colours.line,
                 broken=self.curve["after_gap"].to_numpy(),
                 fill="tozeroy",
+                fillcolor="rgba(128,128,128,0.2)",
                 hovertemplate="%{y:.2%}<extra></extra>",
             ),
             {

@@ -12,19 +12,32 @@ import pandas as pd
 
 from ccwatch.analysis import page
 from ccwatch.analysis.attribution import Attribution, attribution
+from ccwatch.analysis.burn_rate import BurnRate, burn_rate
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result, markdown_text
+from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.tables import Tables, moment
 from ccwatch.errors import AnalysisError
 
 Answer = TypeVar("Answer", bound=Result)
 
-QUESTIONS: Final = ("quality", "drawdowns", "drawdown_audit", "regimes", "latency", "attribution")
+QUESTIONS: Final = (
+    "quality",
+    "drawdowns",
+    "regimes",
+    "governance",
+    "latency",
+    "attribution",
+    "burn_rate",
+    "drawdown_audit",
+    "signals",
+)
 """The questions of a report, in its order. Quality comes first: it limits all others."""
 
 
@@ -93,15 +106,26 @@ class Report:
         """Which regimes, for how long, and does alpha agree? See `ccwatch.analysis.regimes`."""
         return self._asked(regimes, symbol=symbol, **options)
 
+    def signals(self, *, symbol: str | None = None, **options: Any) -> Signals:
+        """What followed on the signals, and does confidence mean what it says? See `ccwatch.analysis.signals`."""
+        return self._asked(signals, symbol=symbol, **options)
+
+    def governance(self, *, symbol: str | None = None, **options: Any) -> Governance:
+        """What was vetoed, and which rules were broken? See `ccwatch.analysis.governance`."""
+        tables = self._tables
+
+        def ask() -> Governance:
+            return governance(tables.packets, tables.events, tables.logs, symbol=symbol or self._symbol, **options)
+
+        return ask() if options or symbol is not None else self._kept("governance", ask)
+
     def latency(self, **options: Any) -> Latency:
         """How long did calls take, and who was slow? See `ccwatch.analysis.latency`."""
-        tables = self._tables
-        packets = None if tables.is_frame and "flags" not in tables.packets.columns else tables.packets
+        return self._asked_of_services(latency, **options)
 
-        def ask() -> Latency:
-            return latency(tables.agents, tables.models, frame=packets, events=tables.events, **options)
-
-        return ask() if options else self._kept("latency", ask)
+    def burn_rate(self, **options: Any) -> BurnRate:
+        """Which calls failed, and how fast is the budget of errors used up? See `ccwatch.analysis.burn_rate`."""
+        return self._asked_of_services(burn_rate, **options)
 
     def attribution(self, *, symbol: str | None = None) -> Attribution:
         """In which regime and on which side was the change of nav made? See `ccwatch.analysis.attribution`."""
@@ -202,6 +226,16 @@ class Report:
 
         given = symbol is not None or any(value is not None for value in options.values())
         return ask() if given else self._kept(kernel.__name__, ask)
+
+    def _asked_of_services(self, kernel: Callable[..., Answer], **options: Any) -> Answer:
+        """Ask a kernel of the agents' and models' tables; what it answers without options is kept."""
+        tables = self._tables
+
+        def ask() -> Answer:
+            packets = None if tables.is_frame and "flags" not in tables.packets.columns else tables.packets
+            return kernel(tables.agents, tables.models, frame=packets, events=tables.events, **options)
+
+        return ask() if options else self._kept(kernel.__name__, ask)
 
     def _kept(self, question: str, ask: Callable[[], Answer]) -> Answer:
         answer = self._answers.get(question)

@@ -92,7 +92,7 @@ class Endpoint:
         deadline = loop.time() + CLOSE_S
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_S)
-        while any(client.waiting_bytes for client in clients) and loop.time() < deadline:  # noqa: ASYNC110
+        while any(client.waiting_bytes for client in clients) and loop.time() < deadline:  # noqa: ASYNC110 - no event says that a transport is empty
             await asyncio.sleep(0.005)  # asyncio tells nobody when a buffer has run empty
         for client in clients:
             client.abort()

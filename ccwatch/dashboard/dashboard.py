@@ -33,15 +33,15 @@ HEADER_S: Final = 0.5
 """The header changes at most this often."""
 
 
-class _Button(Serialised, ipywidgets.Button):  # type: ignore[misc]
+class _Button(Serialised, ipywidgets.Button):  # type: ignore[misc] # ipywidgets has no types
     pass
 
 
-class _ToggleButton(Serialised, ipywidgets.ToggleButton):  # type: ignore[misc]
+class _ToggleButton(Serialised, ipywidgets.ToggleButton):  # type: ignore[misc] # ipywidgets has no types
     pass
 
 
-class _Dropdown(Serialised, ipywidgets.Dropdown):  # type: ignore[misc]
+class _Dropdown(Serialised, ipywidgets.Dropdown):  # type: ignore[misc] # ipywidgets has no types
     pass
 
 
@@ -140,7 +140,7 @@ class Dashboard:
         if recorder is not None:
             self._finish(recorder)
         if self._owns_feed:
-            self.view.stop()  # type: ignore[attr-defined]
+            self.view.stop()  # type: ignore[attr-defined] # only a feed is owned
         with self._lock:
             for control in (self._toggle, self._window, self._recording):
                 control.disabled = True

@@ -411,6 +411,7 @@ class View {
   /** Draw soon: once per animation frame at most, after at least three times what the last draw took, and only if seen. */
   schedule() {
     this.dirty = true;
+    if (!this.draws && this.store.figure) this.el.style.minHeight = `${this.store.figure.light.layout.height}px`; // seen or not: no jump later
     if (this.waiting || this.closed || document.hidden || !this.onScreen) return;
     this.waiting = true;
     const pause = Math.max(0, this.drawnAt + 3 * this.lastDraw - performance.now());

@@ -21,7 +21,7 @@ WIDGETS: Final = "@jupyter-widgets/jupyterlab-manager"
 ANYWIDGET: Final = "anywidget"
 OLDEST_MANAGER: Final = 4
 """Major version of the manager that shows widgets of ipywidgets 8."""
-_LISTED: Final = re.compile(r"^\s+(?P<name>\S+) v(?P<version>\S+) (?P<state>enabled|disabled) (?P<health>OK|X)", re.MULTILINE)
+_LISTED: Final = re.compile(r"^\s+(?P<name>\S+) v(?P<version>\S+)\s+(?P<state>enabled|disabled)\s+(?P<health>OK|ok|X)", re.MULTILINE)
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -131,7 +131,7 @@ def ask(where: str, command: Sequence[str], anywidget: str | None) -> Lab | None
     if lab is None:
         return None
     extensions = {
-        found["name"]: Extension(found["version"], found["state"] == "enabled" and found["health"] == "OK")
+        found["name"]: Extension(found["version"], found["state"] == "enabled" and found["health"] != "X")
         for found in _LISTED.finditer(told)
         if found["name"] in {WIDGETS, ANYWIDGET}
     }

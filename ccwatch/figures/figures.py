@@ -131,7 +131,7 @@ def compose(series: Series, names: Names, zone: str, *, dark: bool = False, pane
         for trace in panel.traces(series, names, colours):
             traces.append(trace | {"yaxis": main, "legend": legend})
         shape[legend] = _legend(colours, top, below=last and panel.name == "latency")
-        shape["shapes"] += [_band(low, high, word, main) for low, high, word in panel.bands]
+        shape["shapes"] += [_band(low, high, word, main, colours) for low, high, word in panel.bands]
         top = bottom - _SPACE_PX / plot
     shape["xaxis"] = axis(colours, f"time ({html.escape(zone)})") | {
         "type": "date",
@@ -302,7 +302,7 @@ def _gap_trace(series: Series, colours: Theme, gaps: str, *, first: bool) -> Tra
     }
 
 
-def _band(low: float, high: float, word: str, main: str) -> dict[str, Any]:
+def _band(low: float, high: float, word: str, main: str, colours: Theme) -> dict[str, Any]:
     return {
         "type": "rect",
         "layer": "below",
@@ -315,6 +315,7 @@ def _band(low: float, high: float, word: str, main: str) -> dict[str, Any]:
         "line": {"width": 0},
         "fillcolor": REGIMES[word].colour,
         "opacity": 0.1,
+        "label": {"text": word, "textposition": "middle left", "padding": 6, "font": {"size": 10, "color": colours.muted}},
     }
 
 

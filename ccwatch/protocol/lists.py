@@ -124,6 +124,13 @@ def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], 
     if type(value) is not list:
         residue[key] = value
         return WRONG_TYPE
+    try:  # the usual case: objects of just these three texts
+        lines = [_usual_line(level, message, stamp, server_tz) for level, message, stamp in map(_LINE, value)]
+        if sum(map(len, value)) == 3 * len(value):
+            values[LOGS] = tuple(lines)
+            return 0
+    except (KeyError, TypeError):
+        pass
     lines = []
     flags = 0
     rest: dict[str, Any] = {}
@@ -131,12 +138,8 @@ def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], 
         if type(entry) is str:
             lines.append(LogLine(None, entry, None, None))
             continue
-        try:
-            line = _usual_line(entry["level"], entry["message"], entry["timestamp"], server_tz)
-            is_whole = len(entry) == 3
-        except (KeyError, TypeError):
-            line, is_whole, flag = _unusual_line(entry, server_tz)
-            flags |= flag
+        line, is_whole, flag = _line(entry, server_tz)
+        flags |= flag
         if not is_whole:
             rest[str(i)] = entry
         lines.append(line)
@@ -144,6 +147,9 @@ def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], 
     if rest:
         residue[key] = rest
     return flags
+
+
+_LINE: Final = itemgetter("level", "message", "timestamp")
 
 
 @lru_cache(maxsize=4096)  # the same lines come again in every packet
@@ -156,8 +162,8 @@ def _usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine
     return LogLine(level, message, words.time_ns(stamp, server_tz)[0], stamp)
 
 
-def _unusual_line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
-    """The line of any other entry, whether it holds the entry whole, and flags."""
+def _line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
+    """The line of any entry that is no plain text, whether it holds the entry whole, and flags."""
     if type(entry) is not dict or type(entry.get("message")) is not str:
         return LogLine(None, _shown(entry), None, None), False, WRONG_TYPE
     level, stamp = entry.get("level"), entry.get("timestamp")

@@ -9,7 +9,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccwatch import frames
@@ -158,38 +158,39 @@ def small_slabs(monkeypatch):
     monkeypatch.setattr(module, "STAGED_ROWS", 3)
 
 
-@settings(deadline=None, max_examples=80 * MORE)
+OPTIONS = st.fixed_dictionaries(
+    {
+        "columns": st.sampled_from([None, ALL, ["price"], ["extra", "symbol", "regime", "reasoning"]]),
+        "last": st.sampled_from([None, 0, 1, 5, "10s", timedelta(minutes=2)]),
+        "clean": st.booleans(),
+        "fill": st.booleans(),
+        "symbol": st.sampled_from([None, "SPY", "nowhere"]),
+    }
+)
+
+
+@settings(deadline=None, max_examples=50 * MORE, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     STREAM,
-    st.lists(st.integers(1, 20), min_size=1, max_size=9),
+    st.lists(st.integers(1, 15), min_size=1, max_size=9),
     st.sampled_from([5, 60, 10_000]),
     st.sampled_from([1, 3, 20, 1000]),
-    st.data(),
+    st.lists(OPTIONS, min_size=1, max_size=5),
 )
-def test_every_frame_is_the_one_that_a_plain_list_of_packets_gives(drawn, batches, window_s, max_rows, data):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(module, "ROWS_AT_FIRST", 4)
-        monkeypatch.setattr(module, "STAGED_ROWS", 3)
-        items, reference = items_of(drawn), Reference(window_s, max_rows)
-        buffer = RollingBuffer(window=f"{window_s}s", max_rows=max_rows)
-        at = 0
-        while at < len(items):
-            count = batches[at % len(batches)]
-            batch = items[at : at + count]
-            buffer.receive([*batch, StateChange("OPEN", None)])
-            reference.items += batch
-            at += count
-            options = {
-                "last": data.draw(st.sampled_from([None, None, 0, 1, 5, "10s", timedelta(minutes=2)])),
-                "clean": data.draw(st.sampled_from([True, True, False])),
-                "fill": data.draw(st.sampled_from([False, False, False, True])),
-                "symbol": data.draw(st.sampled_from([None, None, None, "SPY", "nowhere"])),
-            }
-            columns = data.draw(st.sampled_from([None, ALL, ["price"], ["extra", "symbol", "regime", "reasoning"]]))
-            same(buffer.frame(columns, **options), reference.frame(columns, **options))
-        for name in ("agents", "models", "logs", "forecasts", "events"):
-            same(buffer.long(name), reference.long(name))
-        assert buffer.dropped == 0
+def test_every_frame_is_the_one_that_a_plain_list_of_packets_gives(drawn, batches, window_s, max_rows, choices):
+    items, reference = items_of(drawn), Reference(window_s, max_rows)
+    buffer = RollingBuffer(window=f"{window_s}s", max_rows=max_rows)
+    at = 0
+    while at < len(items):
+        batch = items[at : at + batches[at % len(batches)]]
+        buffer.receive([*batch, StateChange("OPEN", None)])
+        reference.items += batch
+        for options in ({}, choices[at % len(choices)]):
+            same(buffer.frame(**options), reference.frame(**options))
+        at += len(batch)
+    for name in ("agents", "models", "logs", "forecasts", "events"):
+        same(buffer.long(name), reference.long(name))
+    assert buffer.dropped == 0
 
 
 def test_an_empty_buffer_gives_empty_frames_of_the_right_dtypes():

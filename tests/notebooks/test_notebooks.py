@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ccwatch.protocol.columns import DIALECTS
+from ccwatch.protocol.messages import Flag
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -36,3 +40,17 @@ def test_a_notebook_runs_offline_and_its_saved_outputs_are_true(notebook: Path, 
 def test_the_first_notebook_compares_outputs_and_is_not_all_ignored() -> None:
     text = (ROOT / "notebooks" / "01-live.ipynb").read_text(encoding="utf-8")
     assert text.count("NBVAL_IGNORE_OUTPUT") < text.count('"cell_type": "code"') / 2
+
+
+def test_the_second_notebook_is_saved_with_four_dialects_in_one_table_and_every_flag_explained() -> None:
+    notebook = json.loads((ROOT / "notebooks" / "02-real-servers.ipynb").read_text(encoding="utf-8"))
+    shown = {
+        cell["id"]: "".join(
+            "".join(output.get("text", "")) + "".join(output.get("data", {}).get("text/plain", "")) for output in cell["outputs"]
+        )
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+    }
+    assert all(dialect in shown["four"] for dialect in DIALECTS)
+    assert all(str(flag.name) in shown["flags"] for flag in Flag)
+    assert "lowest price in frame(): 449.7" in shown["zeros-raw"]

@@ -1,0 +1,256 @@
+"""Success and burn rate: errors in a window, from counters since the engine's start, and cache hits likewise. It knows no stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, categorical, numbers, on_utc, sample, stamp, times_ns
+from ccwatch.errors import MissingColumns, NotEnoughData
+
+OBJECTIVE: Final = 0.99
+"""Share of calls that should succeed."""
+ALERTS: Final = ((14.4, 3600.0, 300.0), (6.0, 21600.0, 1800.0), (1.0, 259200.0, 21600.0))
+"""Burn rate, long and short window in s: the multi-window alerts of the Site Reliability Workbook, chapter 5, table 5-8."""
+_MOST_DECIMALS: Final = 9
+
+
+@dataclass(frozen=True, eq=False)
+class BurnRate(Result):
+    """Errors and how fast they burn the budget. Rates are fractions of calls; burn 1 uses the budget up exactly.
+
+    Attributes:
+        services: one row per agent and model; see `to_frame`.
+        alerts: one row per service and pair of windows: name, burn_limit, long_s, short_s, fired_time (the first packet at which both
+            windows burn faster, NaT where they never do), worst_burn (over the long window), reason (why it cannot be told: the service
+            was not watched for the long window).
+        curves: index time; name, calls, misses since the stream's start; what the picture shows.
+        objective: share of calls that should succeed.
+        basis: n counts calls of all services.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "burn_rate"
+    title: ClassVar[str] = "Success and burn rate"
+    services: pd.DataFrame
+    alerts: pd.DataFrame
+    curves: pd.DataFrame
+    objective: float
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """The service that burns fastest, in a sentence."""
+        agents = self.services[(self.services["gauge"] == "success_rate") & self.services["burn"].notna()]
+        if not len(agents):
+            return "No service made a call whose success is known."
+        worst = agents.iloc[int(agents["burn"].argmax())]
+        fired = self.alerts.dropna(subset="fired_time")
+        said = f"; a burn alert would have fired first at {clock(fired['fired_time'].min())}" if len(fired) else ""
+        return (
+            f"{worst['name']} failed {worst['misses']:,.0f} of {worst['calls']:,.0f} calls, {worst['burn']:.1f} times what an objective of "
+            f"{self.objective:.2%} allows{said}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per service and gauge.
+
+        Columns: kind (agent, model), name, gauge (success_rate, or cache_hit_rate, whose misses are no errors), n (readings), calls,
+        misses, misses_bound (how far rounding of the gauge may have moved misses), rate (hits over calls), rate_low, rate_high (what
+        rounding allows), burn (of the whole stream, for success_rate), resets (of the counter), reason.
+        """
+        return self.services.copy()
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the curves."""
+        return {name: value for name, value in super().to_dict().items() if name != "curves"}
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Failed calls of each service since the stream's start."""
+        colours = draw.colours(dark)
+        traces = []
+        for place, (name, mine) in enumerate(self.curves.groupby("name", sort=True)):
+            times = np.asarray(pd.DatetimeIndex(mine.index).as_unit("ns").asi8)
+            colour = colours.agents[place % len(colours.agents)]
+            traces.append(draw.line(str(name), times, mine["misses"].to_numpy(), colour))
+        return draw.figure(traces, x_title="time (UTC)", y_title="failed calls", dark=dark, dates=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Counter:
+    """One service's gauge read as counters that go on over resets."""
+
+    times: Ints
+    calls: Floats
+    misses: Floats
+    bound: float
+    resets: int
+
+
+def burn_rate(
+    agents: pd.DataFrame | None = None,
+    models: pd.DataFrame | None = None,
+    *,
+    frame: pd.DataFrame | None = None,
+    events: pd.DataFrame | None = None,
+    objective: float = OBJECTIVE,
+    alerts: Sequence[tuple[float, float, float]] = ALERTS,
+) -> BurnRate:
+    """Errors in a window are the difference of two counters, calls times one less success_rate, each rounded to a whole call.
+
+    A counter that falls was reset: what it stands at then has come since. Rounding of the gauge bounds what is known: with d decimals
+    a reading of n calls is off by at most n times half of 10^-d. Burn = error rate over (1 - objective).
+
+    Args:
+        agents: the agents table.
+        models: the models table.
+        frame: packets of the same stream: rows of its repeats, replays and placeholders are left out, and the basis is taken from it.
+        events: the events table, for the basis.
+        objective: share of calls that should succeed, in (0, 1).
+        alerts: burn rate, long and short window in s, of each alert.
+
+    Raises:
+        MissingColumns: the stream never carried success_rate or cache_hit_rate with invocations.
+        NotEnoughData: no service was read twice.
+        ValueError: an objective outside (0, 1).
+    """
+    if not 0.0 < objective < 1.0:
+        raise ValueError(f"objective={objective!r}: expected a share between 0 and 1")
+    found = None if frame is None else sample("burn_rate", frame, events)
+    rows: list[dict[str, Any]] = []
+    fired: list[dict[str, Any]] = []
+    curves: list[pd.DataFrame] = []
+    used: list[pd.DataFrame] = []
+    for kind, gauge, table in (("agent", "success_rate", agents), ("model", "cache_hit_rate", models)):
+        usable = _usable(table, kind, gauge, found)
+        if usable is None:
+            continue
+        used.append(usable)
+        words = categorical(usable[kind])
+        codes = np.asarray(words.codes)
+        for code in np.unique(codes[codes >= 0]):  # once per service
+            name = str(words.categories[code])
+            counter = _count(usable[codes == code], gauge)
+            rows.append(_row(kind, name, gauge, counter, objective))
+            if gauge == "success_rate" and counter is not None:
+                fired += [_alert(name, counter, objective, *alert) for alert in alerts]
+                index = pd.DatetimeIndex(counter.times.view("M8[ns]")).tz_localize("UTC")
+                curves.append(pd.DataFrame({"name": name, "calls": counter.calls, "misses": counter.misses}, index=index))
+    if not rows:
+        raise MissingColumns("burn_rate", ("success_rate", "invocations"))
+    services = pd.DataFrame(rows)
+    if not services["calls"].notna().any():
+        raise NotEnoughData("burn_rate: no service was read twice")
+    total = int(services["calls"].sum())
+    whole = pd.concat(used)
+    own = sample("burn_rate", whole[~whole.index.duplicated()].sort_index()) if found is None else found
+    return BurnRate(
+        services=services,
+        alerts=_alert_table(fired),
+        curves=pd.concat(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=own.frame.index[:0]),
+        objective=objective,
+        basis=own.basis(total, carrying=len(np.unique(times_ns(whole)))),
+        notes=tuple(f"{row['name']}: {row['reason']}" for row in rows if row["reason"]),
+    )
+
+
+def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | None) -> pd.DataFrame | None:
+    """The rows of clean packets that carry gauge and counter, by time; None where none does."""
+    if table is None or not {kind, gauge, "invocations"} <= set(table.columns):
+        return None
+    table = on_utc("burn_rate", table)
+    known = np.isfinite(numbers(table[gauge])) & np.isfinite(numbers(table["invocations"]))
+    if found is not None and "seq" in found.frame.columns and "seq" in table.columns:
+        known &= np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())
+    table = table[known]
+    return table.iloc[np.argsort(times_ns(table), kind="stable")] if len(table) else None
+
+
+def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:
+    """Calls and misses since the first reading; None below two readings."""
+    if len(table) < 2:
+        return None
+    rate, count = numbers(table[gauge]), numbers(table["invocations"])
+    bad = np.rint(count * (1.0 - rate))
+    reset: Bools = np.append(False, np.diff(count) < 0.0)
+    calls = np.where(reset, count, np.append(0.0, np.diff(count)))
+    misses = np.where(reset, bad, np.append(0.0, np.diff(bad)))
+    off = count * 0.5 * 10.0 ** -_decimals(rate)
+    # a reading is off by less than half a call: then rounding it to a whole one has undone the gauge's own rounding
+    sure = off < 0.5
+    ends = np.flatnonzero(np.append(reset[1:], True))
+    begins = np.append(0, np.flatnonzero(reset))
+    edges = np.concatenate((ends, begins[:1]))
+    bound = float(np.where(sure[edges], 0.0, off[edges] + 0.5).sum())
+    return _Counter(times_ns(table), np.cumsum(calls), np.cumsum(misses), bound, int(reset.sum()))
+
+
+def _decimals(rate: Floats) -> int:
+    """The fewest decimals that keep every reading."""
+    for decimals in range(1, _MOST_DECIMALS):
+        if np.allclose(np.round(rate, decimals), rate, rtol=0.0, atol=1e-12):
+            return decimals
+    return _MOST_DECIMALS
+
+
+def _row(kind: str, name: str, gauge: str, counter: _Counter | None, objective: float) -> dict[str, Any]:
+    nan = float("nan")
+    row: dict[str, Any] = {"kind": kind, "name": name, "gauge": gauge, "n": 0 if counter is None else len(counter.times)}
+    calls = nan if counter is None else float(counter.calls[-1])
+    misses = nan if counter is None else float(counter.misses[-1])
+    bound = nan if counter is None else counter.bound
+    known = calls > 0.0
+    rate = 1.0 - misses / calls if known else nan
+    row |= {"calls": calls, "misses": misses, "misses_bound": bound, "rate": rate}
+    row |= {"rate_low": max(0.0, 1.0 - (misses + bound) / calls) if known else nan}
+    row |= {"rate_high": min(1.0, 1.0 - (misses - bound) / calls) if known else nan}
+    row["burn"] = (1.0 - rate) / _budget(objective) if known and gauge == "success_rate" else nan
+    row["resets"] = 0 if counter is None else counter.resets
+    row["reason"] = "read fewer than two times" if counter is None else "" if known else "made no call while it was watched"
+    return row
+
+
+def _alert(name: str, counter: _Counter, objective: float, limit: float, long_s: float, short_s: float) -> dict[str, Any]:
+    """When both windows first burned faster than the limit. A window counts once the service was watched for its length."""
+    row = {
+        "name": name,
+        "burn_limit": limit,
+        "long_s": long_s,
+        "short_s": short_s,
+        "fired_time": pd.NaT,
+        "worst_burn": np.nan,
+        "reason": "",
+    }
+    long, short = (_burn(counter, window, objective) for window in (long_s, short_s))
+    watched = float(counter.times[-1] - counter.times[0]) / SECOND_NS
+    if not np.isfinite(long).any():
+        return row | {"reason": f"watched for {watched:,.0f} s, of which the long window needs {long_s:,.0f}, or never called in it"}
+    over = np.flatnonzero((np.nan_to_num(long) > limit) & (np.nan_to_num(short) > limit))
+    return row | {"fired_time": stamp(counter.times[over[0]]) if len(over) else pd.NaT, "worst_burn": float(np.nanmax(long))}
+
+
+def _alert_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["name", "burn_limit", "long_s", "short_s", "fired_time", "worst_burn", "reason"])
+    table["fired_time"] = pd.to_datetime(table["fired_time"], utc=True).dt.as_unit("ns")
+    return table.astype({"worst_burn": "float64"})
+
+
+def _burn(counter: _Counter, window_s: float, objective: float) -> Floats:
+    """Burn over the window that ends at each reading; NaN where the window is not covered, or holds no call."""
+    before = np.searchsorted(counter.times, counter.times - round(window_s * SECOND_NS), side="right") - 1
+    calls = counter.calls - counter.calls[np.maximum(before, 0)]
+    misses = counter.misses - counter.misses[np.maximum(before, 0)]
+    known = (before >= 0) & (calls > 0.0)
+    return np.where(known, misses / np.where(known, calls, 1.0) / _budget(objective), np.nan)
+
+
+def _budget(objective: float) -> float:
+    """The share of calls that may fail: 0.1 for 0.9, where plain subtraction would leave a little less."""
+    return round(1.0 - objective, 12)

@@ -1,0 +1,224 @@
+"""Governance: vetoes, sizes and broken rules. It must not know how a frame came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from scipy import stats
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.returns import forward_returns, wilson
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, on_utc, runs, sample, stamps, times_ns
+from ccwatch.protocol.messages import Flag, Regime, Side, Status
+
+LARGEST_SIZE: Final = 0.20
+"""The contract's largest approved size, a fraction of nav."""
+HORIZON_S: Final = 60.0
+REASON_WITHIN_S: Final = 5.0
+"""A log line is a veto's reason when it is at most so old at its first packet."""
+_REASONS: Final = r"veto|governance|risk|reject|denied|limit|halt|breaker"
+OUTSIDE, IN_CRITICAL, WHILE_HALTED = "size outside 0 to 0.20", "size above 0 in Critical", "size above 0 while halted"
+
+
+@dataclass(frozen=True, eq=False)
+class Governance(Result):
+    """What governance did with the signals. Sizes and shares are fractions, times UTC.
+
+    Attributes:
+        by_regime: one row per regime; see `to_frame`.
+        vetoes: stretches in which a BUY or SELL had size 0: start_time, end_time, n (packets), regime and confidence at their start, side,
+            reason (the newest log line that may say why, missing where there is none), return_<horizon>s (what the vetoed side would have
+            returned from the next packet on; above zero the veto cost money; NaN where the stream ended or had a gap before).
+        breaks: stretches in which a rule was broken: rule, start_time, end_time, n (packets), worst (size, fraction).
+        horizon_s: seconds that a vetoed signal is followed.
+        basis: n counts packets with a BUY or SELL and a size.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "governance"
+    title: ClassVar[str] = "Governance: vetoes, sizes, rules"
+    by_regime: pd.DataFrame
+    vetoes: pd.DataFrame
+    breaks: pd.DataFrame
+    horizon_s: float
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """Vetoes and broken rules in a sentence."""
+        vetoed, n = int(self.by_regime["n_vetoed"].sum()), int(self.by_regime["n"].sum())
+        first = f", the first at {clock(self.vetoes['start_time'].iloc[0])} in {self.vetoes['regime'].iloc[0]}" if len(self.vetoes) else ""
+        broken = f"{len(self.breaks):,} stretches break a rule" if len(self.breaks) else "no rule was broken"
+        return f"{len(self.vetoes):,} vetoes over {vetoed:,} of {n:,} packets with a BUY or SELL{first}; {broken}."
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per regime.
+
+        Columns: regime, n (packets with BUY or SELL and a size), n_vetoed, veto_rate, veto_low, veto_high (Wilson, 95 %; packets of one
+        veto hang together, so it is too narrow), median_size (of what was not vetoed), size_confidence (Spearman's rank correlation of
+        the two where not vetoed, NaN where one of them is constant or n < 3), reason.
+        """
+        return self.by_regime.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """The veto rate of each regime."""
+        colours = draw.colours(dark)
+        rate = self.by_regime["veto_rate"].to_numpy()
+        trace = {
+            "type": "bar",
+            "x": draw.labels(self.by_regime["regime"]),
+            "y": rate,
+            "marker": {"color": colours.buy},
+            "hovertemplate": "%{x}: %{y:.1%}<extra></extra>",
+        }
+        return draw.figure([trace], x_title="regime", y_title="veto rate (fraction)", dark=dark, y_format=".0%", height=260)
+
+
+def governance(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    logs: pd.DataFrame | None = None,
+    *,
+    symbol: str | None = None,
+    horizon_s: float = HORIZON_S,
+    largest_size: float = LARGEST_SIZE,
+) -> Governance:
+    """A veto is a BUY or SELL with approved size 0.
+
+    Args:
+        frame: packets with side and approved_size; regime, confidence, price and status where they are to be judged.
+        events: the events table, for gaps.
+        logs: the logs table, for reasons.
+        symbol: only rows of this one; needed where the stream holds several.
+        horizon_s: seconds that a vetoed signal is followed.
+        largest_size: the largest size allowed, a fraction.
+
+    Raises:
+        MissingColumns: the stream never carried a side or an approved size.
+        NotEnoughData: no packet is left.
+        MixedSymbols: several symbols and none was chosen.
+    """
+    found = sample("governance", frame, events, needs=("side", "approved_size"), symbol=symbol, one_symbol=True)
+    used = found.where(np.isfinite(found.numbers("approved_size")) & (found.words("side").codes >= 0))
+    used.need(1, "side and approved_size")
+    side, size = _text(used, "side"), used.numbers("approved_size")
+    trade = (side == Side.BUY) | (side == Side.SELL)
+    vetoed = trade & (size == 0.0)
+    vetoes = _vetoes(used, side, vetoed, logs, horizon_s)
+    notes = []
+    if "flags" in found.frame.columns:
+        no_fraction = int(((found.frame["flags"].to_numpy().astype(np.int64) & int(Flag.UNIT)) != 0).sum())
+        notes += (
+            [f"{no_fraction:,} packets carry an approved size above 1, which is no fraction: they are not judged"] if no_fraction else []
+        )
+    if logs is None or not len(logs):
+        notes.append("the stream carries no logs: vetoes have no reason")
+    if len(vetoes):
+        notes.append(
+            f"{int(vetoes[f'return_{horizon_s:g}s'].notna().sum()):,} of {len(vetoes):,} vetoes can be followed for {horizon_s:g} s"
+        )
+    return Governance(
+        by_regime=_by_regime(used, trade, vetoed, size),
+        vetoes=vetoes,
+        breaks=_breaks(used, size, largest_size),
+        horizon_s=horizon_s,
+        basis=found.basis(int(trade.sum()), carrying=len(used)),
+        notes=tuple(notes),
+    )
+
+
+def _text(used: Sample, name: str) -> Any:
+    return np.asarray(used.words(name).astype(object))
+
+
+def _by_regime(used: Sample, trade: Bools, vetoed: Bools, size: Any) -> pd.DataFrame:
+    regime, confidence = _text(used, "regime"), used.numbers("confidence")
+    known = pd.unique(pd.Series(regime[trade], dtype=object).dropna())
+    groups = [(str(word), regime == word) for word in known] + [("(not carried)", pd.isna(regime))]
+    rows = []
+    for name, of_regime in groups:
+        mine = trade & of_regime
+        n, count = int(mine.sum()), int((vetoed & mine).sum())
+        if not n:
+            continue
+        low, high = wilson(count, n)
+        sized = mine & ~vetoed & np.isfinite(confidence)
+        x, y = confidence[sized], size[sized]
+        can = len(x) >= 3 and np.ptp(x) > 0.0 and np.ptp(y) > 0.0
+        allowed = size[mine & ~vetoed]
+        row = {"regime": name, "n": n, "n_vetoed": count, "veto_rate": count / n, "veto_low": low, "veto_high": high}
+        row |= {
+            "median_size": float(np.median(allowed)) if len(allowed) else np.nan,
+            "size_confidence": float(stats.spearmanr(x, y).statistic) if can else np.nan,
+            "reason": "" if can else "size or confidence does not vary, or n < 3",
+        }
+        rows.append(row)
+    columns = ["regime", "n", "n_vetoed", "veto_rate", "veto_low", "veto_high", "median_size", "size_confidence", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _vetoes(used: Sample, side: Any, vetoed: Bools, logs: pd.DataFrame | None, horizon_s: float) -> pd.DataFrame:
+    codes = np.where(vetoed, np.where(side == Side.BUY, 1, 2), 0)
+    first, end = runs(codes, used.broken)
+    kept = codes[first] > 0
+    first, end = first[kept], end[kept]
+    times, price = used.times, used.numbers("price")
+    followed = np.full(len(first), np.nan)
+    priced = np.isfinite(price)
+    if priced.any():
+        rows = np.cumsum(priced)[first] - 1
+        at = used.where(priced)
+        back = np.where(priced[first], forward_returns(at.times, price[priced], at.broken, np.maximum(rows, 0), horizon_s), np.nan)
+        followed = np.where(codes[first] == 1, back, -back)
+    return pd.DataFrame(
+        {
+            "start_time": stamps(times[first]),
+            "end_time": stamps(times[end - 1]),
+            "n": end - first,
+            "side": pd.array(side[first].tolist(), dtype="str"),
+            "regime": pd.array(_text(used, "regime")[first].tolist(), dtype="str"),
+            "confidence": used.numbers("confidence")[first],
+            "reason": _reasons(times[first], logs),
+            f"return_{horizon_s:g}s": followed,
+        }
+    )
+
+
+def _reasons(starts: Ints, logs: pd.DataFrame | None) -> Any:
+    """The newest log line that speaks of governance at the start of each veto, at most REASON_WITHIN_S old."""
+    missing = pd.array([None] * len(starts), dtype="str")
+    if logs is None or not len(logs) or not len(starts):
+        return missing
+    logs = on_utc("governance", logs)
+    speaks = logs["message"].astype("str").str.contains(_REASONS, case=False, regex=True).to_numpy(dtype=bool, na_value=False)
+    if not speaks.any():
+        return missing
+    order = np.argsort(times_ns(logs)[speaks], kind="stable")
+    times = times_ns(logs)[speaks][order]
+    newest = np.searchsorted(times, starts, side="right") - 1
+    near = (newest >= 0) & (starts - times[np.maximum(newest, 0)] <= REASON_WITHIN_S * SECOND_NS)
+    words = logs["message"].to_numpy(dtype=object)[speaks][order][np.maximum(newest, 0)]
+    return pd.array([word if is_near else None for word, is_near in zip(words, near, strict=True)], dtype="str")
+
+
+def _breaks(used: Sample, size: Any, largest: float) -> pd.DataFrame:
+    rules = {
+        OUTSIDE: (size < 0.0) | (size > largest),
+        IN_CRITICAL: (size > 0.0) & (_text(used, "regime") == Regime.CRITICAL),
+        WHILE_HALTED: (size > 0.0) & (_text(used, "status") == Status.HALT),
+    }
+    tables = []
+    for rule, against in rules.items():
+        first, end = runs(np.asarray(against, dtype=bool), used.broken)
+        least, most = np.minimum.reduceat(size, first), np.maximum.reduceat(size, first)
+        worst = np.where(-least > most, least, most)
+        kept = np.asarray(against, dtype=bool)[first]
+        table = {"start_time": stamps(used.times[first[kept]]), "end_time": stamps(used.times[end[kept] - 1]), "n": (end - first)[kept]}
+        tables.append(pd.DataFrame(table | {"worst": worst[kept]}).assign(rule=pd.array([rule] * int(kept.sum()), dtype="str")))
+    found = pd.concat(tables, ignore_index=True)[["rule", "start_time", "end_time", "n", "worst"]]
+    return found.sort_values("start_time", kind="stable", ignore_index=True)

@@ -1,0 +1,166 @@
+"""Signals: what followed on each change of side, and whether confidence means what it says. It must not know how a frame came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.calibration import Calibration, calibrate
+from ccwatch.analysis.result import Result
+from ccwatch.analysis.returns import forward_returns, wilson
+from ccwatch.analysis.sample import Basis, sample
+from ccwatch.protocol.messages import Side
+
+HORIZONS_S: Final = (5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
+CALIBRATED_AT_S: Final = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Signals(Result):
+    """What followed on the signals. Returns are fractions in the signal's own direction: above zero it was right.
+
+    Attributes:
+        by_horizon: one row per horizon and side; see `to_frame`.
+        changes: one row per change of side: time, side, before, regime, confidence, price (USD, at entry: the next packet), then
+            return_<horizon>s for each horizon, NaN where the stream ended or had a gap before.
+        calibration: confidence against hits at `calibrated_at_s`.
+        calibrated_at_s: horizon of the calibration, s.
+        basis: n counts changes of side to BUY or SELL; coverage counts packets that carry side and price.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "signals"
+    title: ClassVar[str] = "Signals"
+    by_horizon: pd.DataFrame
+    changes: pd.DataFrame
+    calibration: Calibration
+    calibrated_at_s: float
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """The hit rate at the calibrated horizon, in a sentence."""
+        row = self.by_horizon[(self.by_horizon["side"] == "all") & (self.by_horizon["horizon_s"] == self.calibrated_at_s)]
+        if not len(row) or not row["n"].iloc[0]:
+            return f"{self.basis.n:,} signals to BUY or SELL, none of which can be judged after {self.calibrated_at_s:g} s."
+        hit = row.iloc[0]
+        return (
+            f"Of {hit['n']:,} signals {hit['hit_rate']:.1%} were right after {self.calibrated_at_s:g} s "
+            f"(95 % interval {hit['hit_low']:.1%} to {hit['hit_high']:.1%}); Brier score {self.calibration.brier:.3f}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per horizon and side (BUY, SELL, all).
+
+        Columns: horizon_s, side, n, n_missing (the stream ended or had a gap before the exit), coverage (n over both), mean_return,
+        median_return (fractions, in the signal's direction), hit_rate (return above zero), hit_low, hit_high (Wilson, 95 %).
+        """
+        return self.by_horizon.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Hit rate by horizon with its interval, for each side."""
+        colours = draw.colours(dark)
+        traces: list[dict[str, Any]] = []
+        for side, colour in ((Side.BUY, colours.buy), (Side.SELL, colours.sell), ("all", colours.line)):
+            mine = self.by_horizon[self.by_horizon["side"] == side]
+            rate = mine["hit_rate"].to_numpy()
+            error = {"type": "data", "symmetric": False, "array": np.nan_to_num(mine["hit_high"].to_numpy() - rate), "color": colour}
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers+lines",
+                    "name": str(side),
+                    "x": mine["horizon_s"].to_numpy(),
+                    "y": rate,
+                    "error_y": error | {"arrayminus": np.nan_to_num(rate - mine["hit_low"].to_numpy()), "thickness": 1},
+                    "line": {"color": colour, "width": 1},
+                    "hovertemplate": "%{x:g} s: %{y:.1%}<extra>%{fullData.name}</extra>",
+                }
+            )
+        made = draw.figure(traces, x_title="horizon (s)", y_title="hit rate (fraction)", dark=dark, y_format=".0%")
+        made.update_xaxes(type="log")
+        return made
+
+
+def signals(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    symbol: str | None = None,
+    horizons_s: Sequence[float] = HORIZONS_S,
+    calibrated_at_s: float = CALIBRATED_AT_S,
+) -> Signals:
+    """Forward returns of changes of side; a side that is only repeated is no new signal, and a first one is no change.
+
+    Args:
+        frame: packets with side and price, and confidence where it is to be judged.
+        events: the events table, for gaps.
+        symbol: only rows of this one; needed where the stream holds several.
+        horizons_s: seconds from entry to exit.
+        calibrated_at_s: the horizon at which confidence is judged.
+
+    Raises:
+        MissingColumns: the stream never carried a side or a price.
+        NotEnoughData: fewer than two packets carry both.
+        MixedSymbols: several symbols and none was chosen.
+    """
+    found = sample("signals", frame, events, needs=("side", "price"), symbol=symbol, one_symbol=True)
+    used = found.where(np.isfinite(found.numbers("price")) & (found.words("side").codes >= 0))
+    used.need(2, "side and price")
+    words, times, price = used.words("side"), used.times, used.numbers("price")
+    codes = np.asarray(words.codes)
+    rows = np.flatnonzero((codes[1:] != codes[:-1]) & ~used.broken[1:]) + 1
+    names = np.asarray(words.categories, dtype=object)
+    side = names[codes[rows]]
+    direction = np.where(side == Side.BUY, 1.0, np.where(side == Side.SELL, -1.0, np.nan))
+    confidence = used.numbers("confidence")[rows]
+    forward = {h: direction * forward_returns(times, price, used.broken, rows, h) for h in dict.fromkeys([*horizons_s, calibrated_at_s])}
+    entry = np.append(np.where(used.broken[1:], np.nan, price[1:]), np.nan)  # a packet after a gap is no next packet
+    changes = {
+        "side": pd.array(side.tolist(), dtype="str"),
+        "before": pd.array(names[codes[rows - 1]].tolist(), dtype="str"),
+        "regime": used.words("regime")[rows],
+        "confidence": confidence,
+        "price": entry[rows],
+    }
+    index = used.frame.index[rows].set_names("time")
+    table = pd.DataFrame(changes | {f"return_{h:g}s": forward[h] for h in horizons_s}, index=index).reset_index()
+    is_trade = np.isfinite(direction)
+    at = forward[calibrated_at_s]
+    judged = is_trade & np.isfinite(at) & (confidence >= 0.0) & (confidence <= 1.0)
+    notes = ["entry is one packet after the signal; costs are not in the returns"]
+    if not judged.any():
+        notes.append("no signal with a confidence can be judged: its calibration is missing")
+    return Signals(
+        by_horizon=pd.DataFrame([_row(h, name, forward[h], side, is_trade) for h in horizons_s for name in (Side.BUY, Side.SELL, "all")]),
+        changes=table,
+        calibration=calibrate(confidence[judged], at[judged] > 0.0),
+        calibrated_at_s=calibrated_at_s,
+        basis=found.basis(int(is_trade.sum()), carrying=len(used)),
+        notes=tuple(notes),
+    )
+
+
+def _row(horizon: float, name: str, returns: Any, side: Any, is_trade: Any) -> dict[str, Any]:
+    mine = returns[is_trade & ((side == name) if name != "all" else True)]
+    known = mine[np.isfinite(mine)]
+    n, hits = len(known), int((known > 0.0).sum())
+    low, high = wilson(hits, n)
+    return {
+        "horizon_s": horizon,
+        "side": str(name),
+        "n": n,
+        "n_missing": len(mine) - n,
+        "coverage": n / len(mine) if len(mine) else np.nan,
+        "mean_return": known.mean() if n else np.nan,
+        "median_return": np.median(known) if n else np.nan,
+        "hit_rate": hits / n if n else np.nan,
+        "hit_low": low,
+        "hit_high": high,
+    }

@@ -1,0 +1,99 @@
+"""What can stand behind a line of the contract: tests by their pytest node ids, or the work to which a line is still owed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Owed:
+    """Not proven yet: what is missing, and the work that brings it."""
+
+    what: str
+    work: str
+
+
+Proof = str | Owed
+
+# ── owed ──
+
+_COTTAGE: Final = "The Cottage: the contract's server, with security, Redis and faults"
+_LATER: Final = "later than The Cottage, which leaves section 10's codecs and channels out"
+
+REDIS: Final = Owed("the bridge from Redis", _COTTAGE)
+COMMANDS: Final = Owed("commands: sent by a feed, obeyed by the Cottage", _COTTAGE)
+JWT: Final = Owed("verification of the JWT", _COTTAGE)
+CONNECTION_LIMIT: Final = Owed("a limit of connections per IP", _COTTAGE)
+ANY_ORIGIN: Final = Owed("origins `*`, since by default pages of other sites are refused already", _COTTAGE)
+METRICS: Final = Owed("Prometheus metrics", _COTTAGE)
+BENCHMARKS: Final = Owed("benchmarks of handshake, serialisation and end to end, which beat section 6", _COTTAGE)
+CODECS: Final = Owed("binary and delta encoding, compression, channels", _LATER)
+
+# ── proven here ──
+
+_HANDSHAKE: Final = "tests/contract/test_handshake.py::"
+REQUEST: Final = _HANDSHAKE + "test_the_client_sends_every_line_of_the_contracts_request"
+KEY: Final = _HANDSHAKE + "test_every_connection_has_a_key_of_its_own"
+RESPONSE: Final = _HANDSHAKE + "test_the_server_answers_the_contracts_request_with_every_line_of_its_response"
+PLACES: Final = _HANDSHAKE + "test_client_and_server_meet_where_the_contract_says_without_being_told"
+FRAMES: Final = _HANDSHAKE + "test_the_client_speaks_masked_frames_and_says_goodbye_as_rfc_6455_wants"
+TEXT_JSON: Final = _HANDSHAKE + "test_the_server_sends_compact_json_as_text"
+SUBSCRIBED: Final = _HANDSHAKE + "test_a_client_that_connects_is_subscribed_and_streamed_to_and_one_that_leaves_is_not"
+TOKEN_SENT: Final = _HANDSHAKE + "test_a_token_is_sent_in_the_contracts_header"
+TOKEN_TAKEN: Final = _HANDSHAKE + "test_the_server_accepts_the_contracts_token_header_and_selects_its_scheme"
+NO_TOKEN: Final = _HANDSHAKE + "test_without_a_token_the_client_is_served_on_this_machine_only"
+
+_MESSAGES: Final = "tests/contract/test_messages.py::"
+EXAMPLE_READ: Final = _MESSAGES + "test_the_contracts_message_as_printed_is_read_onto_every_documented_column"
+LISTS_READ: Final = _MESSAGES + "test_the_lists_of_the_contracts_message_are_read_onto_their_tables"
+COLUMN: Final = _MESSAGES + "test_every_row_of_the_contracts_tables_is_a_column_of_its_type_and_unit"
+WORDS: Final = _MESSAGES + "test_every_word_that_the_contract_lists_is_read_as_itself"
+RANGES: Final = _MESSAGES + "test_the_contracts_ranges_are_inclusive_and_what_lies_outside_is_kept_and_flagged"
+FRACTION: Final = _MESSAGES + "test_a_drawdown_is_a_fraction_as_the_contract_explains_it"
+LEVELS: Final = _MESSAGES + "test_log_lines_of_every_level_that_the_contract_lists_are_read"
+GAUGES: Final = _MESSAGES + "test_the_gauges_that_the_contract_lists_are_read_and_may_be_missing"
+SHAPE: Final = _MESSAGES + "test_every_message_of_the_cottage_has_the_shape_of_the_contracts_example"
+SENT_ROW: Final = _MESSAGES + "test_what_the_cottage_sends_keeps_to_every_row_of_the_contracts_tables"
+SENT_LISTS: Final = _MESSAGES + "test_what_the_cottage_sends_keeps_to_the_contracts_lists"
+SIZE: Final = _MESSAGES + "test_every_message_of_the_cottage_has_the_contracts_size"
+RATE: Final = _MESSAGES + "test_left_to_itself_the_cottage_sends_once_a_second_and_keeps_within_the_contracts_bandwidth"
+PING_IGNORED: Final = _MESSAGES + "test_the_contracts_ping_as_printed_gets_no_answer_and_the_connection_stays"
+
+_FLOW: Final = "tests/contract/test_flow.py::"
+POLLS: Final = _FLOW + "test_the_bff_asks_its_engine_for_exactly_the_contracts_three_parts_once_a_second"
+AGGREGATES: Final = _FLOW + "test_a_feed_gets_welcome_first_and_then_what_the_bff_made_of_state_and_metrics"
+BACKOFF: Final = _FLOW + "test_attempts_follow_the_contracts_backoff"
+UNAVAILABLE: Final = _FLOW + "test_an_unavailable_backend_is_shown_as_disconnected_and_found_once_it_is_there"
+LOG_CONNECTED: Final = _FLOW + "test_connecting_is_logged_word_for_word"
+LOG_RESET: Final = _FLOW + "test_a_reset_is_logged_word_for_word"
+MALFORMED: Final = _FLOW + "test_malformed_messages_are_logged_word_for_word_and_ignored"
+LEAVING: Final = _FLOW + "test_a_client_that_leaves_is_closed_gracefully_unsubscribed_and_logged_word_for_word"
+GREPS: Final = _FLOW + "test_the_contracts_greps_find_the_lines_of_each_server_and_none_of_the_other"
+COUNTED: Final = _FLOW + "test_a_feed_counts_reconnections_and_the_mean_size_of_messages"
+
+_EXAMPLES: Final = "tests/contract/test_examples.py::"
+JS: Final = _EXAMPLES + "test_the_javascript_example_takes_the_welcome_and_every_telemetry"
+JS_PING: Final = _EXAMPLES + "test_the_javascript_examples_keepalive_is_sent_every_30_seconds_and_the_connection_stays"
+JS_DIES: Final = _EXAMPLES + "test_the_javascript_example_as_printed_dies_of_its_undefined_connect_a_second_after_a_disconnect"
+JS_RETRIES: Final = _EXAMPLES + "test_the_javascript_example_given_a_connect_comes_back_but_never_backs_off_and_piles_up_its_timers"
+PY: Final = _EXAMPLES + "test_the_python_example_prints_the_price_of_every_packet"
+PY_CLOSE: Final = _EXAMPLES + "test_the_python_examples_on_close_is_never_entered_and_it_does_not_come_back"
+PY_ERRORS: Final = _EXAMPLES + "test_the_python_example_takes_a_refusal_for_an_error_and_a_message_without_a_price_too"
+WSCAT: Final = _EXAMPLES + "test_the_contracts_wscat_command_shows_a_welcome_at_once"
+
+# ── proven elsewhere ──
+
+_ELSEWHERE: Final = "tests/"
+REST: Final = _ELSEWHERE + "cottage/test_engine.py::test_rest_answers_hold_the_last_state_in_its_three_parts"
+WELCOMED: Final = _ELSEWHERE + "cottage/test_bff.py::test_any_path_upgrades_and_is_welcomed_at_once"
+REPEATED: Final = _ELSEWHERE + "cottage/test_bff.py::test_polling_sends_the_same_state_again_every_second_while_the_engine_is_idle"
+WHOLE: Final = _ELSEWHERE + "cottage/test_cottage.py::test_a_client_of_the_engine_gets_the_same_bytes"
+LOOPBACK: Final = _ELSEWHERE + "cottage/test_cottage.py::test_both_sites_listen_on_the_loopback_only"
+FIFTY: Final = _ELSEWHERE + "cottage/test_cottage.py::test_fifty_clients_get_the_same_stream"
+LOCAL_PAGES: Final = _ELSEWHERE + "cottage/test_endpoint.py::test_pages_of_other_sites_are_refused_and_those_of_this_machine_are_not"
+CLIENTS_COUNTED: Final = _ELSEWHERE + "cottage/test_endpoint.py::test_health_counts_clients_and_messages"
+NO_TOKEN_NO_HEADER: Final = _ELSEWHERE + "feed/test_live.py::test_no_token_is_no_header"
+PING_SENT: Final = _ELSEWHERE + "feed/test_live.py::test_the_contracts_ping_is_sent_every_30_seconds"
+NO_ORIGIN: Final = _ELSEWHERE + "feed/test_connection.py::test_the_request_is_plain_and_names_no_origin"
+COUNTDOWN: Final = _ELSEWHERE + "dashboard/test_dashboard.py::test_a_disconnect_is_read_in_the_header"

@@ -78,7 +78,7 @@ class Flag(IntFlag):
     RANGE = 1 << 9
     """A value outside the contract's range, kept as it came."""
     COERCED = 1 << 10
-    """A number sent as text was read, or a NaN or Infinity token became missing."""
+    """A number sent as text was read, a time sent as a number too; a NaN or Infinity token became missing; an integer was rounded."""
     WRONG_TYPE = 1 << 11
     """A field of another type than the contract's is missing from its column and kept in `extra`."""
     UNKNOWN_WORD = 1 << 12

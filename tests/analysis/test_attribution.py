@@ -30,7 +30,7 @@ def cents(table):
 
 
 @given(st.lists(STATES, min_size=2, max_size=40).filter(lambda states: any(regime or side for _, regime, side in states)))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_parts_of_each_split_add_up_to_the_cent(states):
     found = attribution(frame_of(states))
     for _, parts in found.to_frame().groupby("split"):
@@ -50,7 +50,7 @@ def test_amounts_that_are_no_cents_add_up_too(nav):
 
 
 @given(st.lists(STATES.filter(lambda state: state[1] is not None), min_size=4, max_size=30), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_two_parts_of_a_session_that_share_a_packet_add_up_to_the_whole(states, data):
     cut = data.draw(st.integers(1, len(states) - 2))
     frame = frame_of(states)

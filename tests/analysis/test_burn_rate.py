@@ -34,7 +34,7 @@ PACKETS = st.lists(st.lists(st.booleans(), max_size=3), min_size=1, max_size=60)
 
 
 @given(PACKETS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_errors_come_back_exactly_from_a_rounded_gauge(outcomes):
     row = burn_rate(gauges(outcomes)).to_frame().iloc[0]
     assert row["calls"] == sum(len(packet) for packet in outcomes)

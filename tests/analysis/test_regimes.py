@@ -73,7 +73,7 @@ def test_transitions_are_the_neighbouring_pairs(words):
 
 
 @given(WORDS, WORDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_the_counts_of_two_sessions_add_up_to_those_of_the_whole(one, two):
     def frame(words, start):
         return pd.DataFrame({"regime": words}, index=pd.date_range(start, periods=len(words), freq="s", unit="ns"))

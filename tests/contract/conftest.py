@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.feed.servers import RawServer
+from tests.feed.servers import Peer, RawServer
 
 NODE_PACKAGES = ("ws", "wscat")
 
@@ -42,8 +42,8 @@ def raw_server() -> Iterator[Callable[..., RawServer]]:
     """Starts servers that run a script for each connection."""
     with contextlib.ExitStack() as stack:
 
-        def start(script: Callable, **options: object) -> RawServer:
-            server = RawServer(script, **options)
+        def start(script: Callable[[Peer], object]) -> RawServer:
+            server = RawServer(script)
             stack.callback(server.close)
             return server
 
@@ -105,7 +105,8 @@ def rest_health() -> Callable[[str], dict[str, Any]]:
 
     def ask(url: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"http://{urlsplit(url).netloc}/api/health", timeout=5) as answer:
-            return json.loads(answer.read())
+            health: dict[str, Any] = json.loads(answer.read())
+            return health
 
     return ask
 
@@ -126,7 +127,7 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     resolves = subprocess.run(["node", "-e", "require.resolve('ws')"], cwd=elsewhere, capture_output=True, check=False)
     if resolves.returncode == 0 and shutil.which("wscat"):
         return dict(os.environ)
-    cache = request.config.cache
+    cache = getattr(request.config, "cache", None)  # pytest can be run without one
     folder = Path(cache.mkdir("node")) if cache is not None else tmp_path_factory.mktemp("packages")
     modules = folder / "node_modules"
     if not all((modules / name).is_dir() for name in NODE_PACKAGES):

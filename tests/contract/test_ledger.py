@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -56,13 +57,17 @@ def test_every_line_that_binds_somebody_states_a_behaviour():
     assert [line.text for number, line in enumerate(LEDGER) if not line.is_context and number not in numbers] == []
 
 
-def test_every_test_that_the_ledger_names_exists(root: Path):
-    files = sorted({test.partition("::")[0] for test in NAMED})
+def test_every_test_that_the_ledger_names_exists(root: Path, request: pytest.FixtureRequest):
+    missing = NAMED - {item.nodeid.partition("[")[0] for item in request.session.items}
+    files = sorted({test.partition("::")[0] for test in missing})
+    if not files:
+        return  # this run has them all
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    quick = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=root, env=quick, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     collected = {line.partition("[")[0] for line in done.stdout.splitlines() if "::" in line}
-    assert sorted(NAMED - collected) == []
+    assert sorted(missing - collected) == []
 
 
 def test_every_test_of_the_contract_proves_a_line_of_it(root: Path):

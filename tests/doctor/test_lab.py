@@ -51,9 +51,12 @@ def test_a_lab_of_another_environment_that_lacks_the_widgets_is_named_with_what_
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="this system does not say which program a process runs")
 def test_the_server_that_started_this_kernel_is_the_lab_in_use(tmp_path: Path) -> None:
     programs = environment_with(tmp_path, "")
-    with subprocess.Popen([programs / "python", "-c", "input()"], stdin=subprocess.PIPE) as server:
+    command = [programs / "python", "-c", "print('up', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()  # a program that has not started yet is no Python yet
         found = _candidates({"PATH": "", "JPY_PARENT_PID": str(server.pid)})
-        server.communicate()
+        server.communicate(b"\n")
     assert [where for where, _ in found] == ["the server of this notebook", "this interpreter"]
     assert found[0][1] == [str(programs / "python"), "-m", "jupyterlab.labextensions"]
 

@@ -150,8 +150,11 @@ def test_a_server_that_wants_a_client_certificate_gets_it_and_refuses_who_has_no
     context.maximum_version = version
     server = raw(hello, tls=context)
     error = failure(live, server.url, tls=trusting)
-    assert error.permanent
-    assert "tls_cert" in str(error)
+    if version is ssl.TLSVersion.TLSv1_2 or error.permanent:
+        assert error.permanent
+        assert "tls_cert" in str(error)
+    else:  # with TLS 1.3 the refusal follows the client's half of the handshake, and a reset may overtake it
+        assert "closed the connection" in str(error) or "reset" in str(error)
     trusting.load_cert_chain(authority.issue("client"))
     live(server.url, tls=trusting).wait()
 

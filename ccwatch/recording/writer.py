@@ -183,8 +183,7 @@ class Writer:
         self._write_error = None
         if not entries:
             return
-        if any(isinstance(item, Event) and item.kind == EventKind.CONNECT for item in stored):
-            self._note_origin()
+        self._note_origin()  # with every frame: a recorder may have joined between the handshake and its connect event
         with self._changed:
             self._entry += len(entries)
             self._packets += len(packets)
@@ -195,7 +194,7 @@ class Writer:
             self._changed.notify_all()
 
     def _note_origin(self) -> None:
-        """Put what the server has just said it is into session.json."""
+        """Put what the server says it is into session.json, where that is news."""
         origin = self._ask_origin()
         if origin != self._session.origin:
             self._session = replace(self._session, origin=origin)

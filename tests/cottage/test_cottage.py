@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -117,8 +118,9 @@ def test_fifty_clients_get_the_same_stream():
     async def crowd(url):
         return await asyncio.gather(*(watch(url) for _ in range(50)))
 
-    with Cottage(SyntheticSource(seed=5, rate=50.0, packets=400)) as cottage:
-        views = asyncio.run(crowd(cottage.url))
+    # On a thread of its own: another test's Playwright may hold this thread's event loop.
+    with Cottage(SyntheticSource(seed=5, rate=50.0, packets=400)) as cottage, ThreadPoolExecutor(1) as pool:
+        views = pool.submit(asyncio.run, crowd(cottage.url)).result()
     assert len(views) == 50
     for welcome, *telemetry in views:
         assert json.loads(welcome)["type"] == "WELCOME"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from ccwatch.protocol import codec
+from ccwatch.protocol import codec, layout
 from ccwatch.protocol.columns import PACKETS, Column
 from ccwatch.protocol.messages import (
     NAN,
@@ -76,7 +76,9 @@ def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Pa
         packet = packet._replace(time_ns=row["time_ns"], flags=row["flags"], new_logs=new_logs)
     if row["raw_from"] == "none":
         return packet._replace(raw=b"")
-    return packet._replace(raw=codec.encode(packet)) if row["raw_from"] == "fields" else packet
+    if row["raw_from"] == "fields":
+        return packet._replace(raw=codec.encode(packet) if row["layout"] is None else layout.encode(packet, row["layout"]))
+    return packet
 
 
 def _from_rows(row: Row, found: dict[str, list[Row]], new_logs: tuple[LogLine, ...], before: Packet | None) -> Packet:

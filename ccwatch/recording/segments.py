@@ -5,7 +5,8 @@ subtract timestamps). A few more, at the end of each table, let `rebuild` make t
 
     entry      every table: the recording's own number of the packet or event that the row came from, from 1
     logs_kept  packets: how many lines at the end of the list before begin this list, -1 where `frames` has to tell
-    raw_from   packets: where the raw message is: "frames", "fields" (encoding the packet gives it) or "none"
+    raw_from   packets: where the raw message is: "frames", "fields" (encoding the packet in its layout gives it) or "none"
+    layout     packets: what the packet's fields do not tell about its message (see `protocol.layout`)
 
 Frames on the screen and files on the disk are made from the same Arrow tables, so they cannot differ.
 """
@@ -23,10 +24,13 @@ import pyarrow.parquet as pq
 
 from ccwatch import frames
 from ccwatch.errors import CcwatchError, CorruptRecording
-from ccwatch.protocol import codec
+from ccwatch.protocol import codec, layout
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import SEEN_BEFORE, Event, LogLine, Packet
 from ccwatch.recording.folder import crc32c
+
+MOST_LAYOUTS: Final = 256
+"""Layouts of one batch beyond which messages are kept instead: a stream that has so many has none."""
 
 Item = Packet | Event
 Numbered = tuple[int, Item]
@@ -39,6 +43,7 @@ _INTERNAL: Final[dict[str, tuple[Column, ...]]] = {
     "packets": (
         Column("logs_kept", "int32", "", "", "lines at the end of the list before that begin this list; -1: see frames"),
         Column("raw_from", "category", "", "", "where the raw message is", words=("frames", "fields", "none")),
+        Column("layout", "category", "", "", "what the fields do not tell about the message"),
         ENTRY,
     ),
     "agents": (ENTRY,),
@@ -118,9 +123,11 @@ def tables_of(batch: Sequence[Numbered], *, raw: str | None = None) -> dict[str,
             malformed ones. None: no `frames` at all, and what serves rebuilding is left empty: for reading, not for keeping.
     """
     packets = [(entry, item) for entry, item in batch if isinstance(item, Packet)]
-    kept, raw_from, raws = _lists_and_raws(packets, raw) if raw is not None else ([-1] * len(packets), ["none"] * len(packets), [])
+    kept = _Kept(packets, raw)
+    raws = kept.rows
     columns: dict[str, dict[str, Any]] = {"packets": frames.packet_columns([packet for _, packet in packets])}
-    columns["packets"] |= {"logs_kept": kept, "raw_from": raw_from, "entry": [entry for entry, _ in packets]}
+    columns["packets"] |= {"logs_kept": kept.logs_kept, "raw_from": kept.raw_from, "layout": kept.layouts}
+    columns["packets"]["entry"] = [entry for entry, _ in packets]
     for table in ("agents", "models", "logs", "forecasts"):
         rows = [(*row, *more, entry) for entry, packet in packets for row, *more in _long_rows(table, packet)]
         columns[table] = _columns(STORED[table], rows)
@@ -168,31 +175,52 @@ def _table(table: str, values: dict[str, Any]) -> Any:
     return pa.Table.from_arrays(arrays, schema=SCHEMAS[table])
 
 
-def _lists_and_raws(packets: Sequence[tuple[int, Packet]], raw: str) -> tuple[list[int], list[str], list[tuple[Any, ...]]]:
-    """For each packet `logs_kept` and `raw_from`, and the rows of `frames`.
+class _Kept:
+    """What serves rebuilding the packets of a batch: `logs_kept`, `raw_from` and `layouts` of each, and the rows of `frames`.
 
     The first packet of a batch follows none, so that reading can begin at any batch.
     """
-    kept: list[int] = []
-    raw_from: list[str] = []
-    rows: list[tuple[Any, ...]] = []
-    before: Packet | None = None
-    for entry, packet in packets:
-        follows = _logs_kept(before, packet)
-        before = packet
-        source = "none"
+
+    def __init__(self, packets: Sequence[tuple[int, Packet]], raw: str | None) -> None:
+        self.logs_kept: list[int] = []
+        self.raw_from: list[str] = []
+        self.layouts: list[str | None] = []
+        self.rows: list[tuple[Any, ...]] = []
+        self._known: set[str] = set()
+        before: Packet | None = None
+        for entry, packet in packets:
+            self._add(entry, packet, before, raw)
+            before = packet
+
+    def _add(self, entry: int, packet: Packet, before: Packet | None, raw: str | None) -> None:
+        follows = -1 if raw is None else _logs_kept(before, packet)
+        source, found = "none", None
         if packet.raw and raw == "always":
             source, follows = "frames", -1
         elif packet.raw and raw == "auto":
-            source = "fields" if follows >= 0 and _rebuilds(packet) else "frames"
-            follows = follows if source == "fields" else -1
-        kept.append(follows)
-        raw_from.append(source)
+            found = self._layout(packet) if follows >= 0 else None
+            source, follows = ("frames", -1) if found is None else ("fields", follows)
+        self.logs_kept.append(follows)
+        self.raw_from.append(source)
+        self.layouts.append(found)
         if source == "frames":
-            rows.append((packet.seq, "kept", packet.raw, entry))
-        elif follows < 0:
-            rows.append((packet.seq, "lists", codec.encode(packet), entry))
-    return kept, raw_from, rows
+            self.rows.append((packet.seq, "kept", packet.raw, entry))
+        elif follows < 0 and raw is not None:
+            self.rows.append((packet.seq, "lists", codec.encode(packet), entry))
+
+    def _layout(self, packet: Packet) -> str | None:
+        """The layout in which the packet's fields give its message byte for byte; None where there is none."""
+        try:
+            found = layout.layout_of(packet.raw)
+            if found is None or (found not in self._known and len(self._known) >= MOST_LAYOUTS):
+                return None
+            if layout.encode(packet, found) != packet.raw:
+                return None
+        except (CcwatchError, LookupError, TypeError, ValueError, RecursionError):
+            # Fields that no longer fit together, after a type changed in mid-stream, say: then the bytes are kept.
+            return None
+        self._known.add(found)
+        return found
 
 
 def _logs_kept(before: Packet | None, packet: Packet) -> int:
@@ -205,15 +233,6 @@ def _logs_kept(before: Packet | None, packet: Packet) -> int:
     count = len(packet.logs) - len(packet.new_logs)
     follows = 0 <= count <= len(lines) and packet.logs == lines[len(lines) - count :] + packet.new_logs
     return count if follows else -1
-
-
-def _rebuilds(packet: Packet) -> bool:
-    """Whether the packet's fields give its message byte for byte."""
-    try:
-        return codec.encode(packet) == packet.raw
-    except (CcwatchError, LookupError, TypeError, ValueError):
-        # Fields that no longer fit together, after a type changed in mid-stream, say: then the bytes are kept.
-        return False
 
 
 # ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -288,11 +307,20 @@ def read(path: Path, columns: Sequence[str], crcs: Sequence[int], group: int | N
             raise CorruptRecording(f"{path}, bytes {start} to {start + size}: a column fails its checksum")
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             groups = range(file.metadata.num_row_groups) if group is None else [group]
-            return file.read_row_groups(list(groups), columns=list(columns)).select(list(columns))
+            return _with_all(file.read_row_groups(list(groups), columns=list(columns)), columns, path.name.partition("-")[0])
     except FileNotFoundError:
         raise CorruptRecording(f"{path} is missing") from None
     except (pa.ArrowException, OSError) as error:
         raise CorruptRecording(f"{path}: {error}") from error
+
+
+def _with_all(found: Any, columns: Sequence[str], table: str) -> Any:
+    """The columns in the order asked for; one that an earlier ccwatch did not write yet is missing in every row."""
+    for name in columns:
+        if name not in found.schema.names:
+            field = SCHEMAS[table].field(name)
+            found = found.append_column(field, pa.nulls(found.num_rows, field.type))
+    return found.select(list(columns))
 
 
 def bad_chunks(

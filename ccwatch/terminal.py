@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ccwatch.doctor import Diagnosis, LabDiagnosis
-from ccwatch.protocol import codec
 from ccwatch.protocol.messages import Event, Flag, Item, Packet, Regime, Status
+from ccwatch.recording import packet_facts
 
 REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.CRITICAL: "bold magenta"}
 _LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
@@ -72,8 +72,7 @@ def line(item: Item) -> Text:
 def facts_of(item: Item) -> dict[str, Any]:
     """The same as one JSON object: a packet with the whole message."""
     if isinstance(item, Packet):
-        message = codec.loads(item.raw) if item.raw else codec.loads(codec.encode(item))
-        return {"seq": item.seq, "received_at": item.received_at.isoformat(), "flags": flags(item), "message": message}
+        return packet_facts(item)
     if isinstance(item, Event):
         return {"event": item.kind, "seq": item.seq, "detail": item.detail}
     return {"state": item.state, "retry_s": item.retry_s, "error": None if item.error is None else str(item.error)}

@@ -20,6 +20,8 @@ from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.recording.manifest import Segment
 from ccwatch.recording.segments import ALL_TABLES, Numbered
 
+SET_ASIDE: Final = ".damaged"
+"""Suffix of a journal file of which a part could not be read, once the rest is in segments."""
 BATCH_ITEMS: Final = 8192
 BATCH_BYTES: Final = 32 << 20
 """A batch of this many items, or of this many bytes of messages, becomes one row group: what is in memory at a time."""
@@ -39,23 +41,40 @@ def compact(folder: Path, session: Session, *, keep: Path | None = None, on_prog
         if keep is not None and int(path.stem) >= int(keep.stem):
             break  # the recorder may have gone on to a further file meanwhile
         after = manifest.read(folder).last_entry
-        group = _Group(folder, session)
-        for batch in batches(mended(journal_items(path, session), after)):
-            group.write(batch)
-            done += len(batch)
-            if on_progress is not None:
-                on_progress(done)
-        group.publish()
-        path.unlink()
+        holes: list[Hole] = []
+        done += write_group(folder, session, mended(journal_items(path, session, holes), after), on_progress=_from(done, on_progress))
+        if all(hole.is_torn for hole in holes):
+            path.unlink()
+        else:  # what could not be read is kept for whoever can: nothing is deleted unasked
+            path.replace(path.with_suffix(SET_ASIDE))
         sync_folder(path.parent)
     return done
 
 
-def journal_items(path: Path, session: Session) -> Iterator[Numbered]:
-    """Number and item of each entry of a journal file that can be read."""
+def write_group(folder: Path, session: Session, numbered: Iterable[Numbered], *, on_progress: Callable[[int], None] | None = None) -> int:
+    """Write entries as one group of segments, and publish it; how many entries."""
+    group = _Group(folder, session)
+    done = 0
+    for batch in batches(numbered):
+        group.write(batch)
+        done += len(batch)
+        if on_progress is not None:
+            on_progress(done)
+    group.publish()
+    return done
+
+
+def _from(done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    return None if on_progress is None else lambda more: on_progress(done + more)
+
+
+def journal_items(path: Path, session: Session, holes: list[Hole] | None = None) -> Iterator[Numbered]:
+    """Number and item of each entry of a journal file that can be read; what cannot be is added to `holes`."""
     for frame in read_frames(path, bytes.fromhex(session.nonce)):
         if not isinstance(frame, Hole):
             yield from frame.items(session.server_tz)
+        elif holes is not None:
+            holes.append(frame)
 
 
 def mended(numbered: Iterable[Numbered], after: int) -> Iterator[Numbered]:

@@ -35,6 +35,8 @@ MOST_LAYOUTS: Final = 256
 Item = Packet | Event
 Numbered = tuple[int, Item]
 
+LAST_ENTRY: Final = 2**63 - 1
+"""No recording has an entry of this number."""
 FRAMES: Final = "frames"
 ALL_TABLES: Final = (*TABLES, FRAMES)
 ENTRY: Final = Column("entry", "uint64", "", "", "the recording's own number of the packet or event, from 1")
@@ -89,6 +91,12 @@ def _schema(table: str) -> Any:
 
 SCHEMAS: Final[dict[str, Any]] = {**{table: _schema(table) for table in TABLES}, FRAMES: _FRAMES_SCHEMA}
 """One schema per table, for every file of every session of this format."""
+
+
+def public_schema(table: str) -> Any:
+    """The schema of a table with its public columns alone."""
+    return pa.schema([SCHEMAS[table].field(column.name) for column in TABLES[table]])
+
 
 # Measured: full-mantissa doubles shrink most when their bytes are split, noisy ones with few digits by zstd alone, and values
 # of two decimals as a dictionary, like text.
@@ -296,18 +304,26 @@ def chunk_crcs(path: Path) -> list[int]:
         ]
 
 
-def read(path: Path, columns: Sequence[str], crcs: Sequence[int], group: int | None = None) -> Any:
-    """Columns of a segment file, or of one of its row groups, as an Arrow table, after their checksums were compared.
+def spans(path: Path, column: str) -> list[tuple[int, int]]:
+    """Lowest and highest value of an integer column in each row group of a segment file whose footer was checked."""
+    metadata = pq.read_metadata(path)
+    place = metadata.schema.names.index(column)
+    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
+    return [(s.min, s.max) if s is not None and s.has_min_max else (0, LAST_ENTRY) for s in found]
+
+
+def read(path: Path, columns: Sequence[str], crcs: Sequence[int], groups: Sequence[int] | None = None) -> Any:
+    """Columns of a segment file, or of some of its row groups, as an Arrow table, after their checksums were compared.
 
     Raises:
         CorruptRecording: they do not match; the message names the file and the range.
     """
     try:
-        for start, size in bad_chunks(path, crcs, None if group is None else [group], columns):
+        for start, size in bad_chunks(path, crcs, groups, columns):
             raise CorruptRecording(f"{path}, bytes {start} to {start + size}: a column fails its checksum")
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            groups = range(file.metadata.num_row_groups) if group is None else [group]
-            return _with_all(file.read_row_groups(list(groups), columns=list(columns)), columns, path.name.partition("-")[0])
+            wanted = range(file.metadata.num_row_groups) if groups is None else groups
+            return _with_all(file.read_row_groups(list(wanted), columns=list(columns)), columns, path.name.partition("-")[0])
     except FileNotFoundError:
         raise CorruptRecording(f"{path} is missing") from None
     except (pa.ArrowException, OSError) as error:

@@ -9,6 +9,7 @@ from ccwatch.recording.recorder import Recorder
 from ccwatch.recording.recording import Info, Mark, Recording
 from ccwatch.recording.recover import Recovery, compact, recover
 from ccwatch.recording.replay import ReplaySource
+from ccwatch.recording.series import RecordingSeries, Turn
 from ccwatch.recording.verify import Problem, Verification
 from ccwatch.recording.writer import RecorderStats
 
@@ -22,8 +23,10 @@ __all__ = [
     "Recorder",
     "RecorderStats",
     "Recording",
+    "RecordingSeries",
     "Recovery",
     "ReplaySource",
+    "Turn",
     "Verification",
     "candidates",
     "compact",

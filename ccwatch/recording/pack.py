@@ -154,9 +154,11 @@ class _Hide:
             return item._replace(raw=b"", detail=item.detail.partition(" ")[0]) if self._dropped and item.raw else item
         if not self._dropped:
             return item
-        scaled = {name: getattr(item, name) * self._factor for name in MONEY if self._factor != 1.0}
-        kept = {name: value if value == value else NAN for name, value in scaled.items()}  # noqa: PLR0124 - packets share one NaN
-        return item._replace(**(kept | self._blank))
+        changes: dict[str, Any] = {}
+        if self._factor != 1.0:
+            scaled = {name: getattr(item, name) * self._factor for name in MONEY}
+            changes = {name: value if value == value else NAN for name, value in scaled.items()}  # noqa: PLR0124 - one NaN for all
+        return item._replace(**(changes | self._blank))
 
 
 def _write(

@@ -48,8 +48,8 @@ class ReplaySource:
 
     @property
     def origin(self) -> str:
-        """The recording's own: replaying makes nothing real."""
-        return self.recording.origin
+        """What it was recorded from: replaying makes nothing real; what was live is live no more."""
+        return "replay" if self.recording.origin == "live" else self.recording.origin
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until the recording ends or `stop` is set."""

@@ -7,7 +7,9 @@ written frames to the disk as often as the policy says. No trouble of the disk r
 
 from __future__ import annotations
 
+import errno
 import logging
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -67,7 +69,11 @@ class RecorderStats:
 class Writer:
     """The queue, the journal and the two threads of one recording. `receive` never waits for the disk."""
 
-    def __init__(self, folder: Path, session: Session, lock: WriterLock, ask_origin: Callable[[], str]) -> None:
+    def __init__(
+        self, folder: Path, session: Session, lock: WriterLock, ask_origin: Callable[[], str], *, min_free: int | None = None
+    ) -> None:
+        self._min_free = min_free
+        self._looked_at = 0.0
         self.folder = folder
         self._session = session
         self._writer_lock = lock
@@ -169,6 +175,7 @@ class Writer:
         packets = [item for item in stored if isinstance(item, Packet)]
         while entries:
             try:
+                self._refuse_last_room()
                 first_seq = packets[0].seq if packets else 0
                 size = self._journal.append(entries, first_entry=self._entry + 1, first_seq=first_seq)
             except OSError as error:
@@ -202,6 +209,19 @@ class Writer:
                 self._session.write(self.folder)
             except OSError as error:
                 self._sync_error = f"{SESSION} cannot be written: {error}"
+
+    def _refuse_last_room(self) -> None:
+        """Leave to others what they need of the disk.
+
+        Raises:
+            OSError: less is free than is to remain.
+        """
+        if self._min_free is None or (self._write_error is None and monotonic() - self._looked_at < RETRY_S):
+            return
+        self._looked_at = monotonic()
+        free = shutil.disk_usage(self.folder).free
+        if free < self._min_free:
+            raise OSError(errno.ENOSPC, f"{free:,} bytes are free on the disk, and {self._min_free:,} are to remain free")
 
     def _may_retry(self) -> bool:
         """Wait a little; False once a stopping recorder has tried for long enough."""

@@ -50,6 +50,8 @@ class Health:
     retry_in_s: float | None
     error: str | None
     callback_errors: int
+    compacting: bool = False
+    """A recorder of this feed is making Parquet of what it has recorded."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -112,7 +114,7 @@ class HealthCounter:
             self.gaps += 1
             self.gap_s += float(event.detail.partition("seconds=")[2].partition(" ")[0] or 0.0)
 
-    def report(self, now: Instant, *, url: str, origin: str, dropped: int, callback_errors: int) -> Health:
+    def report(self, now: Instant, *, url: str, origin: str, dropped: int, callback_errors: int, compacting: bool = False) -> Health:
         """The counters and rates at `now`."""
         last, change = self.last, self.state
         recent = [entry for entry in list(self._recent) if entry[0] >= now.mono_ns - RATE_WINDOW_NS]
@@ -143,4 +145,5 @@ class HealthCounter:
             retry_in_s=None if change.retry_s is None else max(0.0, change.retry_s - waited),
             error=None if self.error is None else str(self.error),
             callback_errors=callback_errors,
+            compacting=compacting,
         )

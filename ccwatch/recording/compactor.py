@@ -6,7 +6,11 @@ the manifest's lines make them count; only then the journal file goes. Whoever c
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +24,8 @@ from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.recording.manifest import Segment
 from ccwatch.recording.segments import ALL_TABLES, Numbered
 
+NICE: Final = 10
+"""How far a compaction beside a recorder stands back for others."""
 SET_ASIDE: Final = ".damaged"
 """Suffix of a journal file of which a part could not be read, once the rest is in segments."""
 BATCH_ITEMS: Final = 8192
@@ -182,3 +188,29 @@ def _widened(span: tuple[int, int] | None, rows: Any) -> tuple[int, int] | None:
     ns = rows["time"].cast(pa.int64()).to_numpy()
     low, high = int(ns.min()), int(ns.max())
     return (low, high) if span is None else (min(low, span[0]), max(high, span[1]))
+
+
+def main() -> None:
+    """`python -m ccwatch.recording.compactor PATH`: compact, at low priority. A recorder adds --keep, and its lock by inheritance."""
+    from ccwatch.recording.recover import compact as compact_alone  # noqa: PLC0415 - it stands above this module
+
+    arguments = argparse.ArgumentParser(description="Make Parquet of a recording's journal.")
+    arguments.add_argument("path", type=Path)
+    arguments.add_argument("--keep", type=Path, help="for a recorder: the journal file that it writes")
+    asked = arguments.parse_args()
+    os.nice(NICE)
+    if asked.keep is None:
+        compact_alone(asked.path)
+        return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    compact(asked.path, Session.read(asked.path), keep=asked.keep)
+
+
+def _end_with_parent() -> None:
+    """The pipe to the recorder's process ends with it."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -250,6 +250,11 @@ class WriterLock:
                 raise RecordingBusy(f"{folder} is being written by another recorder")
             time.sleep(0.01)
 
+    @property
+    def handle(self) -> int:
+        """The open file that holds the lock, for a process that is to hold it, too; -1 once it is released."""
+        return -1 if self._handle is None else self._handle
+
     def release(self) -> None:
         """Give the lock back."""
         if self._handle is not None:

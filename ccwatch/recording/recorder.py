@@ -117,6 +117,11 @@ class Recorder:
         """Count of packets and events that were not recorded; a feed's health adds it up."""
         return self._writer.stats().dropped
 
+    @property
+    def compacting(self) -> bool:
+        """Whether Parquet is being made of older files of the journal; a feed's health shows it."""
+        return self._writer.stats().compacting
+
     def receive(self, items: Sequence[Item], /) -> None:
         """Take items; never waits for the disk. After `stop` they are ignored."""
         self._writer.receive(items)

@@ -114,12 +114,18 @@ class RecordingSeries:
             dropped=sum(stats.dropped for stats in every),
             degraded=now.degraded or self._trouble is not None,
             error=now.error or self._trouble,
+            compacting=any(stats.compacting for stats in every),
         )
 
     @property
     def dropped(self) -> int:
         """Count of packets and events that were not recorded; a feed's health adds it up."""
         return self.stats.dropped
+
+    @property
+    def compacting(self) -> bool:
+        """Whether Parquet is being made beside the recording."""
+        return self.stats.compacting
 
     def receive(self, items: Sequence[Item], /) -> None:
         """Take items; never waits for the disk."""

@@ -121,7 +121,7 @@ class Recording:
         self._overlay = Overlay(self._folder, self._session)
 
     def __repr__(self) -> str:
-        return f"<Recording {self.path}>"
+        return f"<Recording {self.path.name}>"
 
     def _repr_html_(self) -> str:
         info = self.info()

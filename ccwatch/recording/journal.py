@@ -251,6 +251,7 @@ class JournalWriter:
     def __init__(self, folder: Path, nonce: bytes) -> None:
         """Begin a new file after those that exist."""
         folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)  # a journal that a power cut takes away with its folder is none
         self._folder = folder
         self._nonce = nonce
         # Serialises fdatasync with the closing of the file that it works on: a closed number may be another file by then.

@@ -16,7 +16,9 @@ from ccwatch.errors import ProtocolError
 from ccwatch.protocol import codec, dialects
 from ccwatch.protocol.messages import Packet
 
-PLAIN, WHOLE = 0, 1
+PLAIN, WHOLE, NESTED, FIRST_NUMBER = 0, 1, 2, 3
+"""What stands for a value; while shapes are worked out, for an object or a list, and where the numbers of their shapes begin."""
+_CODES: Final[dict[type, int | None]] = {float: PLAIN, str: PLAIN, bool: PLAIN, int: WHOLE, type(None): None}
 STYLES: Final[dict[str, Callable[[Any], bytes]]] = {
     "compact": codec.dumps,
     "spaced": lambda value: json.dumps(value, ensure_ascii=False).encode(),
@@ -29,13 +31,41 @@ class Unfit(ProtocolError):
     """A layout does not belong to the packet that it was to arrange."""
 
 
-def layout_of(raw: bytes) -> str | None:
-    """The layout of a message, as text; None where none of the known styles writes its bytes."""
-    message = codec.loads(raw)
-    for style, write in STYLES.items():
-        if write(message) == raw:
-            return codec.text([style, _layout(message)])
-    return None
+class Layouts:
+    """The layouts of many messages, each shape worked out once. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[Any, ...], int] = {}
+        self._shapes: list[Any] = []
+        self._texts: dict[tuple[str, int], str] = {}
+
+    def of(self, raw: bytes) -> str | None:
+        """The layout of a message, as text; None where none of the known styles writes its bytes."""
+        message = codec.loads(raw)
+        for style, write in STYLES.items():
+            if write(message) == raw:
+                key = style, self._number(message)
+                if key not in self._texts:
+                    self._texts[key] = codec.text([style, self._shapes[key[1] - FIRST_NUMBER]])
+                return self._texts[key]
+        return None
+
+    def _number(self, value: dict[str, Any] | list[Any]) -> int:
+        """The number of an object's or a list's shape: equal for equal shapes, so that no shape is built twice."""
+        code = _CODES.get
+        entries = value.values() if type(value) is dict else value
+        codes = [code(type(entry), NESTED) for entry in entries]
+        if NESTED in codes:
+            codes = [self._number(entry) if known is NESTED else known for known, entry in zip(codes, entries, strict=True)]
+        if type(value) is list and len(codes) > 1 and codes.count(codes[0]) == len(codes):
+            del codes[1:]
+        key = (tuple(value) if type(value) is dict else None, *codes)
+        number = self._numbers.get(key)
+        if number is None:
+            below = [self._shapes[c - FIRST_NUMBER] if c is not None and c >= FIRST_NUMBER else c for c in codes]
+            self._shapes.append(dict(zip(value, below, strict=True)) if type(value) is dict else below)
+            number = self._numbers[key] = len(self._shapes) - 1 + FIRST_NUMBER
+        return number
 
 
 def encode(packet: Packet, layout: str) -> bytes:
@@ -46,16 +76,6 @@ def encode(packet: Packet, layout: str) -> bytes:
     """
     style, shape = _parsed(layout)
     return STYLES[style](_arranged(dialects.write(packet), shape))
-
-
-def _layout(value: Any) -> Any:
-    kind = type(value)
-    if kind is dict:
-        return {key: _layout(entry) for key, entry in value.items()}
-    if kind is list:
-        entries = [_layout(entry) for entry in value]
-        return entries[:1] if all(entry == entries[0] for entry in entries) else entries
-    return WHOLE if kind is int else None if value is None else PLAIN
 
 
 def _arranged(value: Any, shape: Any) -> Any:

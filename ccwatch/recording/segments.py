@@ -14,6 +14,7 @@ Frames on the screen and files on the disk are made from the same Arrow tables, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +27,12 @@ from ccwatch import frames
 from ccwatch.errors import CcwatchError, CorruptRecording
 from ccwatch.protocol import codec, layout
 from ccwatch.protocol.columns import TABLES, Column
-from ccwatch.protocol.messages import SEEN_BEFORE, Event, LogLine, Packet
+from ccwatch.protocol.messages import SEEN_BEFORE, Event, Flag, LogLine, Packet
 from ccwatch.recording.folder import crc32c
 
+_SEEN: Final = int(SEEN_BEFORE)
+_ODD: Final = int(Flag.NO_TIME | Flag.PLACEHOLDER | Flag.UNIT | Flag.COERCED | Flag.WRONG_TYPE)
+"""Flags of a packet whose columns do not hold its values as they came."""
 MOST_LAYOUTS: Final = 256
 """Layouts of one batch beyond which messages are kept instead: a stream that has so many has none."""
 
@@ -136,9 +140,9 @@ def tables_of(batch: Sequence[Numbered], *, raw: str | None = None) -> dict[str,
     columns: dict[str, dict[str, Any]] = {"packets": frames.packet_columns([packet for _, packet in packets])}
     columns["packets"] |= {"logs_kept": kept.logs_kept, "raw_from": kept.raw_from, "layout": kept.layouts}
     columns["packets"]["entry"] = [entry for entry, _ in packets]
-    for table in ("agents", "models", "logs", "forecasts"):
-        rows = [(*row, *more, entry) for entry, packet in packets for row, *more in _long_rows(table, packet)]
-        columns[table] = _columns(STORED[table], rows)
+    fresh = [(entry, packet) for entry, packet in packets if not packet.flags & _SEEN]
+    for table, field in frames.LISTS.items():
+        columns[table] = _long_columns(table, fresh, [getattr(packet, field) for _, packet in fresh])
     events = [(entry, item) for entry, item in batch if isinstance(item, Event)]
     received = [c.field for c in _RECEIVED]
     rows = [
@@ -156,12 +160,16 @@ def tables_of(batch: Sequence[Numbered], *, raw: str | None = None) -> dict[str,
     return found
 
 
-def _long_rows(table: str, packet: Packet) -> Iterable[tuple[Any, ...]]:
-    """The rows of a packet in a long table, with what its internal columns need."""
-    rows = frames.long_rows(table, packet)
-    if table == "logs":
-        return [(row, line.log_time_raw) for row, line in zip(rows, packet.new_logs, strict=False)]
-    return [(row,) for row in rows]
+def _long_columns(table: str, packets: Sequence[tuple[int, Packet]], lists: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """The rows of packets in a long table, by column: nine metrics per packet leave no time for a tuple of each."""
+    counts = [len(entries) for entries in lists]
+    own = list(zip(*chain.from_iterable(lists), strict=True)) or [()] * (len(STORED[table]) - 3)
+    found: dict[str, Any] = {
+        "time_ns": np.repeat(np.array([packet.time_ns for _, packet in packets], dtype=np.int64), counts),
+        "seq": np.repeat(np.array([packet.seq for _, packet in packets], dtype=np.uint64), counts),
+        "entry": np.repeat(np.array([entry for entry, _ in packets], dtype=np.uint64), counts),
+    }
+    return found | dict(zip([column.field for column in STORED[table][2:-1]], own, strict=True))
 
 
 def _columns(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
@@ -175,7 +183,8 @@ def _table(table: str, values: dict[str, Any]) -> Any:
         if column.dtype == "time":
             ns = pa.array(found, pa.int64())
             arrays.append(ns.cast(_ARROW["time"]))
-            arrays.append(pa.array([None if value is None else value // 1000 for value in found], pa.int64()))
+            us = found // 1000 if isinstance(found, np.ndarray) else [None if value is None else value // 1000 for value in found]
+            arrays.append(pa.array(us, pa.int64()))
         elif column.dtype == "category":
             arrays.append(pa.array(found, pa.string()).dictionary_encode())
         else:
@@ -194,7 +203,9 @@ class _Kept:
         self.raw_from: list[str] = []
         self.layouts: list[str | None] = []
         self.rows: list[tuple[Any, ...]] = []
+        self._layouts = layout.Layouts()
         self._known: set[str] = set()
+        self._proven: set[str] = set()
         before: Packet | None = None
         for entry, packet in packets:
             self._add(entry, packet, before, raw)
@@ -217,10 +228,16 @@ class _Kept:
             self.rows.append((packet.seq, "lists", codec.encode(packet), entry))
 
     def _layout(self, packet: Packet) -> str | None:
-        """The layout in which the packet's fields give its message byte for byte; None where there is none."""
+        """The layout in which the packet's fields give its message byte for byte; None where there is none.
+
+        It is tried out, once per layout where nothing about a packet is odd: its values stand in their columns as they came then.
+        """
         try:
-            found = layout.layout_of(packet.raw)
-            if found is None or (found not in self._known and len(self._known) >= MOST_LAYOUTS):
+            found = self._layouts.of(packet.raw)
+            is_usual = not (packet.extra or packet.forecasts or packet.flags & _ODD)
+            if found is None or (is_usual and found in self._proven):
+                return found
+            if found not in self._known and len(self._known) >= MOST_LAYOUTS:
                 return None
             if layout.encode(packet, found) != packet.raw:
                 return None
@@ -228,13 +245,15 @@ class _Kept:
             # Fields that no longer fit together, after a type changed in mid-stream, say: then the bytes are kept.
             return None
         self._known.add(found)
+        if is_usual:
+            self._proven.add(found)
         return found
 
 
 def _logs_kept(before: Packet | None, packet: Packet) -> int:
     """How many lines at the end of the list before begin this one, so that the tables alone tell all lists; else -1."""
     lines: tuple[LogLine, ...] = before.logs if before is not None else ()
-    if packet.flags & SEEN_BEFORE:  # the long tables have no rows of it: its lists must be those before
+    if packet.flags & _SEEN:  # the long tables have no rows of it: its lists must be those before
         lists_before = () if before is None else (before.agents, before.models, before.forecasts, before.logs)
         same = lists_before == (packet.agents, packet.models, packet.forecasts, packet.logs) and not packet.new_logs
         return len(lines) if same else -1

@@ -137,11 +137,12 @@ class _Group:
 
     def write(self, batch: list[Numbered]) -> None:
         """Add a batch to each file as a row group."""
+        tables = segments.tables_of(batch, raw=self._raw)
         if not self._writers:
             shutil.rmtree(self._staging, ignore_errors=True)  # what a kill left there was never published
             self._staging.mkdir()
-            self._writers = {table: segments.writer(self._staging / f"{table}.parquet", table) for table in ALL_TABLES}
-        for table, rows in segments.tables_of(batch, raw=self._raw).items():
+            self._writers = {table: segments.writer(self._staging / f"{table}.parquet", table, tables[table]) for table in ALL_TABLES}
+        for table, rows in tables.items():
             if rows.num_rows:
                 self._writers[table].write_table(rows, row_group_size=rows.num_rows)
                 self._rows[table] += rows.num_rows

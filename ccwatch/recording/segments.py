@@ -102,25 +102,32 @@ def public_schema(table: str) -> Any:
     return pa.schema([SCHEMAS[table].field(column.name) for column in TABLES[table]])
 
 
-# Measured: full-mantissa doubles shrink most when their bytes are split, noisy ones with few digits by zstd alone, and values
-# of two decimals as a dictionary, like text.
-_SPLIT: Final = frozenset({"velocity", "acceleration", "alpha"})
-_PLAIN: Final = frozenset({"latency_ms", "nav", "success_rate", "raw"})
+# Measured: full-mantissa doubles shrink most when their bytes are split; rates and latencies of few digits as a dictionary, like
+# text; counters and money, whose neighbours resemble each other, by zstd alone.
+_DICTIONARY: Final = frozenset({"latency_ms", "success_rate", "price"})
+_DIGITS: Final = 9
+"""Decimals beyond which a double counts as one of full mantissa."""
 
 
-def _encodings(table: str) -> tuple[list[str], dict[str, str]]:
-    """The columns kept as dictionaries, and the encoding of each of the others."""
+def _encodings(table: str, sample: Any) -> tuple[list[str], dict[str, str]]:
+    """The columns kept as dictionaries, and the encoding of each of the others, by the first rows of a file."""
     dictionaries, encodings = [], {}
     for field in SCHEMAS[table]:
         if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
             encodings[field.name] = "DELTA_BINARY_PACKED"
-        elif field.name in _SPLIT:
+        elif pa.types.is_floating(field.type) and _is_full(sample[field.name].to_numpy()):
             encodings[field.name] = "BYTE_STREAM_SPLIT"
-        elif field.name in _PLAIN:
+        elif pa.types.is_binary(field.type) or (pa.types.is_floating(field.type) and field.name not in _DICTIONARY):
             encodings[field.name] = "PLAIN"
         else:
             dictionaries.append(field.name)
     return dictionaries, encodings
+
+
+def _is_full(values: Any) -> bool:
+    """Whether most of the numbers that are there have more digits than a person would write."""
+    known = values[~np.isnan(values)]
+    return bool(len(known)) and bool((np.round(known, _DIGITS) != known).mean() > 0.5)
 
 
 # ── items to tables ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,9 +272,9 @@ def _logs_kept(before: Packet | None, packet: Packet) -> int:
 # ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def writer(path: Path, table: str) -> Any:
-    """A Parquet writer of one table's file."""
-    dictionaries, encodings = _encodings(table)
+def writer(path: Path, table: str, sample: Any) -> Any:
+    """A Parquet writer of one table's file; `sample` are its first rows, which tell how the others are best kept."""
+    dictionaries, encodings = _encodings(table, sample)
     return pq.ParquetWriter(
         path,
         SCHEMAS[table],

@@ -209,12 +209,11 @@ def packet_batch(packets: Sequence[Packet]) -> Batch:
 def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
     """The rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
     entries = _ENTRIES[table]
-    rows = [
-        (packet.time_ns, packet.seq, *entry, packet.received_at_ns)
-        for packet in packets
-        if not packet.flags & _SEEN_BEFORE
-        for entry in entries(packet)
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for packet in packets:
+        if not packet.flags & _SEEN_BEFORE:
+            head, tail = (packet.time_ns, packet.seq), (packet.received_at_ns,)
+            rows += [head + entry + tail for entry in entries(packet)]
     columns: Batch = [*zip(*rows, strict=True)]
     return [*columns[: len(TABLES[table])], columns[-1]] if rows else []
 

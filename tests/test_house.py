@@ -111,6 +111,7 @@ def test_no_module_prints_but_the_command_line(root: Path) -> None:
 def test_third_parties_stay_in_their_homes(root: Path) -> None:
     homes = {
         "orjson": {"protocol"},
+        "msgspec": {"protocol"},
         "websocket": {"feed"},
         "pyarrow": {"recording"},
         "plotly": {"figures", "dashboard", "analysis"},  # these two hand plotly's JavaScript to a page

@@ -312,6 +312,41 @@ def test_only_the_columns_asked_for_are_read(recorded, usual):
         recording.frame(["nav"])
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of, state, monkeypatch):
+    monkeypatch.setattr(compactor, "BATCH_ITEMS", 32)  # several row groups
+    recording = recorded(usual, state)
+    whole = recording.frame(["price", "regime"])
+    packets = packets_of(usual)
+    start, end = packets[100].time, packets[180].time
+    assert_frame_equal(recording.frame(["price", "regime"], start=start, end=end), whole.loc[start:end])
+    assert_frame_equal(recording.frame(["price", "regime"], start=start), whole.loc[start:])
+    assert recording.frame(["price"], end=packets[0].time - pd.Timedelta("1s")).empty
+    within = [item for item in usual if start <= pd.Timestamp(item.time_ns, tz="UTC") <= end]
+    assert list(recording.items(start=start, end=end)) == within
+    for after in (0, 31, 32, 33, 150, len(usual)):
+        assert [item for _, item in recording.numbered(after)] == usual[after:]
+        assert [item for _, item in recording.numbered(after, after + 40)] == usual[after : after + 40]
+    with pytest.raises(ConfigError, match="before the start"):
+        recording.frame(start=end, end=start)
+
+
+def test_only_the_row_groups_of_the_stretch_are_read(recorded, usual, packets_of, monkeypatch):
+    monkeypatch.setattr(compactor, "BATCH_ITEMS", 32)
+    recording = recorded(usual)
+    (file,) = (recording.path / "packets").iterdir()
+    metadata = pq.read_metadata(file)
+    assert metadata.num_row_groups > 5
+    damaged = bytearray(file.read_bytes())
+    damaged[metadata.row_group(1).column(metadata.schema.names.index("price")).data_page_offset + 30] ^= 1
+    file.write_bytes(damaged)
+    late = packets_of(usual)[200].time
+    assert_frame_equal(recording.frame(["price"], start=late), buffered(usual).frame(["price"]).loc[late:])
+    assert [item for _, item in recording.numbered(200)] == usual[200:]
+    with pytest.raises(CorruptRecording):
+        recording.frame(["price"])
+
+
 def test_the_tables_are_plain_parquet_with_one_schema(recorded, usual):
     recording = recorded(usual)
     assert {path.name for path in recording.path.iterdir() if path.is_dir()} >= {*TABLES, "frames"}

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ccwatch.feed.synthetic import Pace
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
+    from ccwatch.recording.series import RecordingSeries, Turn
+    from ccwatch.source import Source
 
 Token = str | Callable[[], str | None] | None
 Speed = float | Literal["max"]
@@ -150,34 +152,56 @@ def record(
         ConfigError: an argument that cannot be used.
         RecordingError: the folder cannot be written.
     """
-    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
-
     settings = Settings.load(fsync=fsync)
     owned = not isinstance(source, Feed)
     feed = source if isinstance(source, Feed) else live_feed(changed(settings, url=source))
-    root = Path(path) if path is not None else recordings_folder(settings)
-    folder = new_session_path(root, name or feed.name, datetime.now(UTC))
     undo: list[Callable[[], None]] = []
 
     def release() -> None:
         for step in undo:
             step()
 
-    recorder = Recorder(
-        folder,
-        url=feed.url,
-        origin=lambda: feed.origin,
-        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
-        raw=raw,
-        tags=tags,
-        server_tz=settings.server_tz,
-        on_stop=release,
-    )
+    recorder = _recorder(feed, settings, path, name, raw=raw, tags=tags, on_stop=release)
     undo.append(feed.add_sink(recorder))
     if owned:
         undo.insert(0, feed.stop)
         feed.start()
     return _keep(recorder)
+
+
+def record_series(
+    feed: Feed,
+    path: str | Path | None = None,
+    *,
+    turn: Turn,
+    name: str | None = None,
+    fsync: Fsync | None = None,
+    raw: Raw = "auto",
+    tags: Sequence[str] | None = None,
+    min_free: int | None = None,
+) -> RecordingSeries:
+    """Record a feed as `record` does, and go on in a new recording at each turn; a context manager.
+
+    Args:
+        feed: it may not have started yet.
+        path: the folder that the recordings go to.
+        turn: when the next recording begins; `Turn()` is never.
+        name: part of the new folders' names.
+        fsync: as for `record`, like raw and tags.
+        raw: which messages are kept byte for byte.
+        tags: your own words.
+        min_free: bytes that are to remain free on the disk: with less, recording waits until there is room again.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingError: the folder cannot be written.
+    """
+    from ccwatch.recording import RecordingSeries  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    settings = Settings.load(fsync=fsync)
+    series = RecordingSeries(lambda: _recorder(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
+    feed.add_sink(series)
+    return _keep(series)
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -269,14 +293,40 @@ def serve(
     """
     from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - see `synthetic`
 
-    try:
-        from ccwatch.cottage import Cottage  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace)
-    virtual = pace == "max"
-    cottage = Cottage(source, host=host, port=port, engine_port=engine_port, virtual_clock=virtual, start_on_first_client=virtual)
-    return _keep(cottage.start())
+    return _keep(_cottage(source, host=host, port=port, engine_port=engine_port, virtual=pace == "max").start())
+
+
+def serve_recording(
+    recording: str | Path | Recording,
+    *,
+    speed: Speed = 1.0,
+    start: Any = None,
+    end: Any = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    engine_port: int = 0,
+) -> Cottage:
+    """Serve a recording as `serve` serves a seeded stream; a started Cottage, whose stream begins with its first client.
+
+    Args:
+        recording: the Recording or its path.
+        speed: as for `replay`, like start and end.
+        start: the first time to replay.
+        end: the last one.
+        host: a loopback address.
+        port: of the BFF, `.url`; 0 is a free one.
+        engine_port: of the engine, `.engine_url`; 0 is a free one.
+
+    Raises:
+        ConfigError: an argument that cannot be used, or a port in use.
+        RecordingNotFound: no recording at the path.
+    """
+    from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    opened = open_recording(recording) if isinstance(recording, str | Path) else recording
+    source = ReplaySource(opened, speed=speed, start=start, end=end)
+    return _keep(_cottage(source, host=host, port=port, engine_port=engine_port, virtual=True).start())
 
 
 def feeds() -> list[Feed]:
@@ -289,7 +339,7 @@ def stop_all() -> None:
     """Stop every dashboard, recorder, feed and Cottage of this process."""
     with _REGISTRY:
         others, running = list(_OTHERS), list(_FEEDS.values())
-    order = {"Dashboard": 0, "Recorder": 1, "Cottage": 3}
+    order = {"Dashboard": 0, "Recorder": 1, "RecordingSeries": 1, "Cottage": 3}
     for thing in sorted([*others, *running], key=lambda thing: order.get(type(thing).__name__, 2)):
         thing.stop()
 
@@ -316,6 +366,21 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None) 
     return _named(Feed(source, name=name or address.shown, url=address.shown, window=settings.window, max_rows=settings.max_rows))
 
 
+def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
+    """A recorder of a feed, in a new folder."""
+    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    root = Path(path) if path is not None else recordings_folder(settings)
+    return Recorder(
+        new_session_path(root, name or feed.name, datetime.now(UTC)),
+        url=feed.url,
+        origin=lambda: feed.origin,
+        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
+        server_tz=settings.server_tz,
+        **options,
+    )
+
+
 def _tls(settings: Settings) -> ssl.SSLContext:
     """Whom to trust, and how to be known."""
     try:
@@ -325,6 +390,15 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"tls_ca, tls_cert or tls_key cannot be used: {error}") from None
     return context
+
+
+def _cottage(source: Source, *, host: str, port: int, engine_port: int, virtual: bool) -> Cottage:
+    """A Cottage that streams a source; one whose stamps do not keep pace with the clock begins with the first client."""
+    try:
+        from ccwatch.cottage import Cottage  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
+    return Cottage(source, host=host, port=port, engine_port=engine_port, virtual_clock=virtual, start_on_first_client=virtual)
 
 
 def _named(feed: Feed) -> Feed:

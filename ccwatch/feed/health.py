@@ -71,6 +71,8 @@ class Health:
     retry_in_s: float | None
     error: str | None
     callback_errors: int
+    compacting: bool = False
+    """A recorder of this feed is making Parquet of what it has recorded."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -148,7 +150,7 @@ class HealthCounter:
             self.gaps += 1
             self.gap_s += float(event.detail.partition("seconds=")[2].partition(" ")[0] or 0.0)
 
-    def report(self, now: Instant, *, url: str, origin: str, dropped: int, callback_errors: int) -> Health:
+    def report(self, now: Instant, *, url: str, origin: str, dropped: int, callback_errors: int, compacting: bool = False) -> Health:
         """The counters and rates at `now`."""
         last, change = self.last, self.state
         kept = list(self._recent)
@@ -187,6 +189,7 @@ class HealthCounter:
             retry_in_s=None if change.retry_s is None else max(0.0, change.retry_s - waited),
             error=None if self.error is None else str(self.error),
             callback_errors=callback_errors,
+            compacting=compacting,
         )
 
 

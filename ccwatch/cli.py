@@ -22,7 +22,8 @@ from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.feed.feed import Feed
 from ccwatch.protocol import codec
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
-from ccwatch.recording import Recording
+from ccwatch.recording import Recording, ReplaySource
+from ccwatch.source import Stop
 
 STATUS_PERIOD_S: Final = 0.5
 FOLLOW_PERIOD_S: Final = 0.25
@@ -84,6 +85,7 @@ def _streaming(command: Callable[..., int | None]) -> Callable[..., int | None]:
     return run
 
 
+_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable: one object, or one per line where it streams.")
 _seed = click.option("--seed", default=0, show_default=True, help="Equal seeds give equal streams.")
 _scenario = click.option("--scenario", default="calm", show_default=True, help="What is planted in the stream.")
@@ -122,25 +124,91 @@ def demo(*, no_browser: bool, headless: bool, seconds: float | None, folder: Pat
     return 0
 
 
+_serving = (
+    click.option("--port", default=3000, show_default=True, help="Of the BFF; 0 is a free one."),
+    click.option("--engine-port", default=8000, show_default=True, help="Of the engine; 0 is a free one."),
+    click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; beyond this machine only with --secret-file."),
+    click.option("--secret-file", type=_FILE, help="Holds the key of the clients' tokens (HS256), at least 32 bytes."),
+    click.option("--origin", "origins", multiple=True, help="A page that may connect beside localhost's; '*' is every one, to watch."),
+    click.option("--per-ip", type=click.IntRange(min=0), default=10, show_default=True, help="WebSockets per address; 0 for any number."),
+    click.option("--proxy", "proxies", multiple=True, help="An address or network whose X-Forwarded-For is believed."),
+    click.option("--tls-cert", type=_FILE, help="A certificate chain: speak wss and https."),
+    click.option("--tls-key", type=_FILE, help="Its key."),
+    click.option("--dialect", default="contract", show_default=True, help="How the engine speaks: see notebook 02."),
+)
+
+
+def _serves(command: Callable[..., Any]) -> Callable[..., Any]:
+    """With the options of everything that serves."""
+    for option in reversed(_serving):
+        command = option(command)
+    return command
+
+
+def _access(secret_file: Path | None, per_ip: int, **options: Any) -> dict[str, Any]:
+    """Options of the command line as `api.serve` takes them."""
+    try:
+        secret = None if secret_file is None else secret_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--secret-file cannot be read: {error}") from None
+    files = {name: None if options[name] is None else str(options[name]) for name in ("tls_cert", "tls_key")}
+    return options | files | {"secret": secret, "per_ip": per_ip or None}
+
+
 @cli.command()
-@click.option("--port", default=3000, show_default=True, help="Of the BFF; 0 is a free one.")
-@click.option("--engine-port", default=8000, show_default=True, help="Of the engine; 0 is a free one.")
 @_seed
 @_scenario
 @_rate
 @click.option("--packets", type=int, help="Fall silent after so many.")
+@click.option("--prices", type=_FILE, help="A CSV file with a column price or close: one packet for each.")
+@click.option("--symbol", default="SPY", show_default=True, help="What is traded.")
+@click.option("--engine", help="URL of another engine, which the BFF polls; then nothing is seeded.")
+@click.option("--redis", help="redis://HOST:PORT/DB, whose channels are streamed; then nothing is seeded but with --seeded.")
+@click.option("--seeded", is_flag=True, help="With --redis: a seeded stream as well.")
+@_serves
 @_json
 @_streaming
-def serve(*, port: int, engine_port: int, seed: int, scenario: str, rate: float, packets: int | None, as_json: bool) -> int:
+def serve(*, as_json: bool, secret_file: Path | None, per_ip: int, seeded: bool, prices: Path | None, **options: Any) -> int:
     """Serve a seeded stream as an engine and a BFF do, until Ctrl-C."""
-    with api.serve(seed=seed, scenario=scenario, rate=rate, packets=packets, port=port, engine_port=engine_port) as cottage:
-        _say(
-            {"url": cottage.url, "engine_url": cottage.engine_url},
-            f"BFF     {cottage.url}\nengine  {cottage.engine_url}\nSYNTHETIC: seed {seed}, scenario {scenario}. Ctrl-C ends it.",
-            as_json=as_json,
-        )
+    with api.serve(prices=prices, seeded=seeded or None, **_access(secret_file, per_ip, **options)) as cottage:
+        if options["engine"] or (options["redis"] and not seeded):
+            what = f"streams {'an engine' if options['engine'] else 'Redis'}"
+        else:
+            what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}"
+        _announce(cottage, what, as_json=as_json)
         while True:
             time.sleep(3600)
+
+
+def _announce(cottage: Any, what: str, *, as_json: bool) -> None:
+    facts = {"url": cottage.url, "engine_url": cottage.engine_url}
+    _say(facts, f"BFF     {cottage.url}\nengine  {cottage.engine_url}\n{what}. Ctrl-C ends it.", as_json=as_json)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--speed", default="1", show_default=True, help="How many times as fast as it was; max does not wait.")
+@click.option("--serve", "serving", is_flag=True, help="Serve it as an engine and a BFF do, for any client to watch, until Ctrl-C.")
+@_serves
+@_json
+@_streaming
+def replay(*, path: Path, speed: str, serving: bool, as_json: bool, secret_file: Path | None, per_ip: int, **options: Any) -> int:
+    """Play a recording again: print its packets in their own time, or serve them."""
+    pace: Any = speed
+    if speed != "max":
+        try:
+            pace = float(speed)
+        except ValueError:
+            raise click.UsageError(f"--speed: expected a number or max, got {speed!r}") from None
+    if serving:
+        recording = api.open_recording(path)
+        with api.serve(recording=recording, speed=pace, **_access(secret_file, per_ip, **options)) as cottage:
+            synthetic = "SYNTHETIC: " if recording.origin == "synthetic" else ""
+            _announce(cottage, f"{synthetic}a recording, from the first client on", as_json=as_json)
+            while True:
+                time.sleep(3600)
+    ReplaySource(api.open_recording(path), speed=pace).stream(_PrintSink(_printer(as_json=as_json)), Stop())
+    return 0
 
 
 @cli.command()
@@ -151,13 +219,7 @@ def serve(*, port: int, engine_port: int, seed: int, scenario: str, rate: float,
 @_streaming
 def tail(*, source: str, lines: int | None, follow: bool, as_json: bool) -> int:
     """Print packets and events as they arrive, from a URL or from a recording (PATH) while it is being written."""
-
-    def show(item: Item) -> None:
-        if as_json:
-            _print_line(terminal.facts_of(item))
-        else:
-            terminal.show(terminal.line(item))
-
+    show = _printer(as_json=as_json)
     if "://" in source:
         return _tail_stream(source, lines, show)
     return _tail_recording(api.open_recording(source), lines or LAST_PACKETS, show, follow=follow or lines is None)
@@ -233,6 +295,27 @@ def doctor(*, url: str | None, lab: bool, seconds: float, as_json: bool) -> int:
 
 
 # ── following ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _printer(*, as_json: bool) -> Callable[[Item], None]:
+    def show(item: Item) -> None:
+        if as_json:
+            _print_line(terminal.facts_of(item))
+        else:
+            terminal.show(terminal.line(item))
+
+    return show
+
+
+class _PrintSink:
+    """Prints what it is handed, on the thread that hands it over."""
+
+    def __init__(self, show: Callable[[Item], None]) -> None:
+        self._show = show
+
+    def receive(self, items: Sequence[Item]) -> None:
+        for item in items:
+            self._show(item)
 
 
 class _QueueSink:

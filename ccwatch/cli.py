@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -20,6 +20,7 @@ from ccwatch.doctor.stream import LISTEN_S
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.protocol.messages import Item, Packet, StateChange
 from ccwatch.recording import Recording
+from ccwatch.serving_options import EXISTING_FILE, announce, serves, serving_options
 
 FOLLOW_PERIOD_S: Final = 0.25
 LAST_PACKETS: Final = 10
@@ -100,22 +101,26 @@ def demo(*, no_browser: bool, headless: bool, seconds: float | None, folder: Pat
 
 
 @cli.command()
-@click.option("--port", default=3000, show_default=True, help="Of the BFF; 0 is a free one.")
-@click.option("--engine-port", default=8000, show_default=True, help="Of the engine; 0 is a free one.")
 @_seed
 @_scenario
 @_rate
 @click.option("--packets", type=int, help="Fall silent after so many.")
+@click.option("--prices", type=EXISTING_FILE, help="A CSV file with a column price or close: one packet for each.")
+@click.option("--symbol", default="SPY", show_default=True, help="What is traded.")
+@click.option("--engine", help="URL of another engine, which the BFF polls; then nothing is seeded.")
+@click.option("--redis", help="redis://HOST:PORT/DB, whose channels are streamed; then nothing is seeded but with --seeded.")
+@click.option("--seeded", is_flag=True, help="With --redis: a seeded stream as well.")
+@serves
 @json_option
 @streaming
-def serve(*, port: int, engine_port: int, seed: int, scenario: str, rate: float, packets: int | None, as_json: bool) -> int:
+def serve(*, as_json: bool, secret_file: Path | None, per_ip: int, seeded: bool, prices: Path | None, **options: Any) -> int:
     """Serve a seeded stream as an engine and a BFF do, until Ctrl-C."""
-    with api.serve(seed=seed, scenario=scenario, rate=rate, packets=packets, port=port, engine_port=engine_port) as cottage:
-        say(
-            {"url": cottage.url, "engine_url": cottage.engine_url},
-            f"BFF     {cottage.url}\nengine  {cottage.engine_url}\nSYNTHETIC: seed {seed}, scenario {scenario}. Ctrl-C ends it.",
-            as_json=as_json,
-        )
+    with api.serve(prices=prices, seeded=seeded or None, **serving_options(secret_file, per_ip, **options)) as cottage:
+        if options["engine"] or (options["redis"] and not seeded):
+            what = f"streams {'an engine' if options['engine'] else 'Redis'}"
+        else:
+            what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}"
+        announce(cottage, what, as_json=as_json)
         while True:
             time.sleep(3600)
 

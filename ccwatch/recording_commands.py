@@ -22,6 +22,7 @@ from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import Item
 from ccwatch.recording import ReplaySource, Turn
+from ccwatch.serving_options import announce, serves, serving_options
 from ccwatch.source import Stop
 
 
@@ -218,23 +219,30 @@ def _speed(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 @click.option("--speed", default="1", show_default=True, callback=_speed, help="How many times as fast as it was; max does not wait.")
 @_start
 @_end
-@click.option("--serve", is_flag=True, help="Serve it as an engine and a BFF do, instead of printing it.")
-@click.option("--port", default=3000, show_default=True, help="With --serve: of the BFF; 0 is a free one.")
-@click.option("--engine-port", default=8000, show_default=True, help="With --serve: of the engine; 0 is a free one.")
+@click.option("--serve", is_flag=True, help="Serve it as an engine and a BFF do, for any client to watch, instead of printing it.")
+@serves
 @json_option
 @streaming
-def replay(*, path: Path, speed: Any, start: str | None, end: str | None, serve: bool, port: int, engine_port: int, as_json: bool) -> int:
+def replay(
+    *,
+    path: Path,
+    speed: Any,
+    start: str | None,
+    end: str | None,
+    serve: bool,
+    as_json: bool,
+    secret_file: Path | None,
+    per_ip: int,
+    **options: Any,
+) -> int:
     """Play a recording in its own time: print it as `tail` does, or serve it."""
     opened = api.open_recording(path)
     if not serve:
         ReplaySource(opened, speed=speed, start=start, end=end).stream(_Printed(as_json=as_json), Stop())
         return 0
-    with api.serve_recording(opened, speed=speed, start=start, end=end, port=port, engine_port=engine_port) as cottage:
-        say(
-            {"url": cottage.url, "engine_url": cottage.engine_url},
-            f"BFF     {cottage.url}\nengine  {cottage.engine_url}\n{opened.path.name}, from its first client on. Ctrl-C ends it.",
-            as_json=as_json,
-        )
+    with api.serve(recording=opened, speed=speed, start=start, end=end, **serving_options(secret_file, per_ip, **options)) as cottage:
+        synthetic = "SYNTHETIC: " if opened.origin == "synthetic" else ""
+        announce(cottage, f"{synthetic}{opened.path.name}, from its first client on", as_json=as_json)
         while True:
             Stop().wait(3600)
 

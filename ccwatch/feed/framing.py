@@ -12,8 +12,8 @@ _CONTINUATION: Final = 0x0
 _KNOWN: Final = frozenset({_CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _WHOLE: Final = frozenset({0x80 | TEXT, 0x80 | BINARY})
 """The first byte of nearly every frame: a message that is not fragmented."""
-_BUFFER_BYTES: Final = 64 * 1024
-"""Some 25 packets: what is read at once and the values made of it then stay in the processor's cache."""
+_BUFFER_BYTES: Final = 128 * 1024
+"""Some 50 packets: what is read at once and the values made of it then stay in the processor's cache."""
 _LONGEST_HEADER: Final = 10
 _LONGEST_CONTROL: Final = 125
 

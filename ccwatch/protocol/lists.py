@@ -152,7 +152,7 @@ def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], 
 _LINE: Final = itemgetter("level", "message", "timestamp")
 
 
-@lru_cache(maxsize=4096)  # the same lines come again in every packet
+@lru_cache(maxsize=256)  # the same lines come again in the next packets
 def usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine:
     """The line of three texts; TypeError, which is not cached, for anything else and for giants."""
     if type(level) is not str or type(message) is not str or type(stamp) is not str:

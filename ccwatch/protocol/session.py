@@ -220,6 +220,11 @@ class Session:
             moments.append(self._since.mono_ns + self._stale_ns())
         return max(0.0, (min(moments) - now.mono_ns) / SECOND)
 
+    @property
+    def interval_s(self) -> float:
+        """The stream's usual interval; 0 while it is not known. May be read from any thread."""
+        return self._intervals.snapshot() / SECOND
+
     def event(self, kind: EventKind, now: Instant, detail: str, raw: bytes = b"") -> Event:
         """An event at `now`, on the stream's own clock: the last packet's time and what has passed since."""
         time_ns = now.wall_ns
@@ -372,6 +377,11 @@ class _Median:
         if self._median is None:
             self._median = sorted(self._values)[len(self._values) // 2]
         return self._median
+
+    def snapshot(self) -> int:
+        """As `value`, for another thread than the one that adds: it leaves nothing behind."""
+        values = sorted(self._values)
+        return values[len(values) // 2] if values else 0
 
     def clear(self) -> None:
         self._values.clear()

@@ -7,7 +7,7 @@ dialect, is `dialects`' to read; what it accepts has the same fields as there, w
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from types import GenericAlias
 from typing import Annotated, Any, Final, Literal
 
@@ -64,7 +64,7 @@ _DATA: Final = msgspec.defstruct(
     [
         *[(key, _type(_PACKETS[name]), None) for key, name in _PLACES[""].items()],
         *[(section, struct, msgspec.field(default_factory=struct)) for section, struct in _STRUCTS.items()],
-        ("logs", list[_Log | str], msgspec.field(default_factory=list)),
+        ("logs", msgspec.Raw, msgspec.Raw(b"[]")),
         ("agents", GenericAlias(dict, (str, _gauges("Agent", columns.AGENTS))), msgspec.field(default_factory=dict)),
         ("models", GenericAlias(dict, (str, _gauges("Model", columns.MODELS))), msgspec.field(default_factory=dict)),
     ],
@@ -72,8 +72,24 @@ _DATA: Final = msgspec.defstruct(
 )
 _MESSAGE: Final = msgspec.defstruct("Message", [("type", Literal["WELCOME", "TELEMETRY"]), ("data", _DATA)], forbid_unknown_fields=True)
 _DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_MESSAGE)
+_LOGS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(list[_Log | str])
+_LONGEST_KNOWN: Final = 16 * 1024
 _agent: Final = partial(tuple.__new__, AgentMetric)  # without the checks of a named tuple's own constructor
 _model: Final = partial(tuple.__new__, ModelMetric)
+
+
+def _logs(sent: bytes, server_tz: str) -> tuple[LogLine, ...]:
+    """The lines of a list of objects and plain texts; raises for any other, and TypeError for a giant."""
+    return tuple(
+        [
+            LogLine(None, entry, None, None) if type(entry) is str else usual_line(entry.level, entry.message, entry.timestamp, server_tz)
+            for entry in _LOGS.decode(sent)
+        ]
+    )
+
+
+_known_logs: Final = lru_cache(maxsize=64)(_logs)
+"""The last ten lines come in every packet: the same bytes in most, one line further in the others."""
 
 
 def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any] | None:
@@ -102,10 +118,9 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     if not (is_known and is_known_regime and is_known_side):
         flags |= UNKNOWN_WORD
     try:
-        logs = tuple(
-            [LogLine(None, e, None, None) if type(e) is str else usual_line(e.level, e.message, e.timestamp, server_tz) for e in data.logs]
-        )
-    except TypeError:  # a giant
+        sent = bytes(data.logs)
+        logs = _known_logs(sent, server_tz) if len(sent) <= _LONGEST_KNOWN else _logs(sent, server_tz)
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
         return None
     return [
         time_ns,

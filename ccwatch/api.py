@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ccwatch.feed.synthetic import Pace
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
+    from ccwatch.recording.series import RecordingSeries, Turn
     from ccwatch.source import Source
 
 Token = str | Callable[[], str | None] | None
@@ -163,34 +164,56 @@ def record(
         ConfigError: an argument that cannot be used.
         RecordingError: the folder cannot be written.
     """
-    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
-
     settings = Settings.load(fsync=fsync)
     owned = not isinstance(source, Feed)
     feed = source if isinstance(source, Feed) else live_feed(changed(settings, url=source))
-    root = Path(path) if path is not None else recordings_folder(settings)
-    folder = new_session_path(root, name or feed.name, datetime.now(UTC))
     undo: list[Callable[[], None]] = []
 
     def release() -> None:
         for step in undo:
             step()
 
-    recorder = Recorder(
-        folder,
-        url=feed.url,
-        origin=lambda: feed.origin,
-        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
-        raw=raw,
-        tags=tags,
-        server_tz=settings.server_tz,
-        on_stop=release,
-    )
+    recorder = _recorder(feed, settings, path, name, raw=raw, tags=tags, on_stop=release)
     undo.append(feed.add_sink(recorder))
     if owned:
         undo.insert(0, feed.stop)
         feed.start()
     return _keep(recorder)
+
+
+def record_series(
+    feed: Feed,
+    path: str | Path | None = None,
+    *,
+    turn: Turn,
+    name: str | None = None,
+    fsync: Fsync | None = None,
+    raw: Raw = "auto",
+    tags: Sequence[str] | None = None,
+    min_free: int | None = None,
+) -> RecordingSeries:
+    """Record a feed as `record` does, and go on in a new recording at each turn; a context manager.
+
+    Args:
+        feed: it may not have started yet.
+        path: the folder that the recordings go to.
+        turn: when the next recording begins; `Turn()` is never.
+        name: part of the new folders' names.
+        fsync: as for `record`, like raw and tags.
+        raw: which messages are kept byte for byte.
+        tags: your own words.
+        min_free: bytes that are to remain free on the disk: with less, recording waits until there is room again.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingError: the folder cannot be written.
+    """
+    from ccwatch.recording import RecordingSeries  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    settings = Settings.load(fsync=fsync)
+    series = RecordingSeries(lambda: _recorder(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
+    feed.add_sink(series)
+    return _keep(series)
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -269,6 +292,8 @@ def serve(
     symbol: str = "SPY",
     recording: str | Path | Recording | None = None,
     speed: Speed = 1.0,
+    start: Any = None,
+    end: Any = None,
     engine: str | None = None,
     redis: str | None = None,
     seeded: bool | None = None,
@@ -297,6 +322,8 @@ def serve(
         symbol: what the seeded stream trades.
         recording: a recording to stream instead of a seeded stream.
         speed: of the recording: 1 is as it was, "max" waits for nothing but slow clients.
+        start: of the recording, as for `replay`.
+        end: of the recording, as for `replay`.
         engine: url of another engine; the BFF polls it, and there is no embedded one.
         redis: redis://HOST:PORT/DB, whose channels are streamed, and where commands are announced.
         seeded: whether a seeded stream runs; None is yes, unless recording, engine or redis says what to stream.
@@ -330,7 +357,8 @@ def serve(
     elif recording is not None:
         from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
 
-        source = ReplaySource(open_recording(recording) if isinstance(recording, str | Path) else recording, speed=speed)
+        opened = open_recording(recording) if isinstance(recording, str | Path) else recording
+        source = ReplaySource(opened, speed=speed, start=start, end=end)
     virtual = (is_seeded and pace == "max") or (recording is not None and speed != 1)
     cottage = Cottage(
         source,
@@ -360,7 +388,7 @@ def stop_all() -> None:
     """Stop every dashboard, recorder, feed and Cottage of this process."""
     with _REGISTRY:
         others, running = list(_OTHERS), list(_FEEDS.values())
-    order = {"Dashboard": 0, "Recorder": 1, "Cottage": 3}
+    order = {"Dashboard": 0, "Recorder": 1, "RecordingSeries": 1, "Cottage": 3}
     for thing in sorted([*others, *running], key=lambda thing: order.get(type(thing).__name__, 2)):
         thing.stop()
 
@@ -387,6 +415,21 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown
     return _named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+
+
+def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
+    """A recorder of a feed, in a new folder."""
+    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    root = Path(path) if path is not None else recordings_folder(settings)
+    return Recorder(
+        new_session_path(root, name or feed.name, datetime.now(UTC)),
+        url=feed.url,
+        origin=lambda: feed.origin,
+        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
+        server_tz=settings.server_tz,
+        **options,
+    )
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

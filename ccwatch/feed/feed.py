@@ -173,8 +173,11 @@ class Feed:
         with intake.changed:  # a listener that leaves meanwhile would count twice, or not at all
             dropped = intake.past_drops + sum(getattr(sink, "dropped", 0) for sink in intake.sinks)
             errors = intake.past_errors + sum(sink.errors for sink in intake.sinks if isinstance(sink, CallbackSink))
+            compacting = any(getattr(sink, "compacting", False) for sink in intake.sinks)
         dropped += intake.buffer.dropped + intake.lost_sinks
-        return intake.counter.report(read_clock(), url=self.url, origin=self.origin, dropped=dropped, callback_errors=errors)
+        return intake.counter.report(
+            read_clock(), url=self.url, origin=self.origin, dropped=dropped, callback_errors=errors, compacting=compacting
+        )
 
     def wait(self, packets: int = 1, timeout: float = 10) -> Self:
         """Wait until so many packets have arrived since the start.

@@ -20,7 +20,7 @@ import psutil
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
-from ccwatch.feed.synthetic import SyntheticSource, messages
+from ccwatch.feed.synthetic import START, SyntheticSource, messages
 from ccwatch.protocol import codec
 from tests.benchmarks.cottage_servers import NODE, RATE
 from tests.benchmarks.row import Row
@@ -42,7 +42,7 @@ class Run(NamedTuple):
 
 
 def rows() -> list[Row]:
-    return [*time_rows(), *peer_rows()]
+    return [*time_rows(), *stalled_rows(), *peer_rows()]
 
 
 def peer_rows() -> list[Row]:
@@ -133,6 +133,38 @@ def _read_all(clients: list[socket.socket], size: int) -> None:
                     del left[key.fileobj]
                     selector.unregister(key.fileobj)
                     key.fileobj.close()
+
+
+def stalled_rows() -> list[Row]:
+    """What one client that never reads costs another one, and the server's memory."""
+    free, beside, grown = [], [], []
+    for _ in range(ROUNDS):
+        free.append(_p99_ms(stalled=False))
+        before = psutil.Process().memory_info().rss
+        beside.append(_p99_ms(stalled=True))
+        grown.append((psutil.Process().memory_info().rss - before) / 2**20)
+    ratio = statistics.median(b / f for f, b in zip(free, beside, strict=True))
+    note = f"1,500 packets at 300/s, median of {ROUNDS} interleaved rounds"
+    return [
+        Row("p99 beside a stalled client / without one", ratio, "×", "≤ 1.2", note),
+        Row("memory grown meanwhile", statistics.median(grown), "MiB", "≤ 2", note + ", feed and server in one process"),
+    ]
+
+
+def _p99_ms(*, stalled: bool) -> float:
+    """From source to feed, once the stalled client's buffers are full."""
+    rate, packets = 300.0, 1_500
+    source = Stamping(SyntheticSource(rate=rate, packets=packets))
+    with Cottage(source) as cottage, cw.connect(cottage.engine_url) as feed:
+        client = _connect(urlsplit(cottage.engine_url).port) if stalled else None
+        feed.wait(packets - 100, timeout=30)
+        frame = feed.frame()
+        if client is not None:
+            client.close()
+    numbers = ((frame.index - START).total_seconds() * rate).round().astype(int)
+    times = zip(numbers, frame.received_mono_ns, strict=True)
+    travel = sorted((got - source.handed_ns[n]) / 1e6 for n, got in times if n > packets // 3)
+    return travel[int(0.99 * len(travel))]
 
 
 def time_rows() -> list[Row]:

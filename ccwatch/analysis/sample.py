@@ -201,6 +201,11 @@ def times_ns(frame: pd.DataFrame) -> Ints:
     return np.asarray(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
 
 
+def moments_ns(moments: Any) -> Ints:
+    """A column of times as ns since 1970; the least integer where one is missing."""
+    return np.asarray(pd.DatetimeIndex(moments).as_unit("ns").asi8)
+
+
 def stamp(ns: Any) -> pd.Timestamp:
     """Nanoseconds since 1970 as a timestamp in UTC."""
     return pd.Timestamp(int(ns), unit="ns", tz="UTC")

@@ -121,7 +121,9 @@ def watch(
     zone = Settings.load(display_tz=display_tz).display_tz
     view, owned = _view(source)
     recorder = (lambda: record(view)) if isinstance(view, Feed) else None
-    dashboard = Dashboard(view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned, open_recording=open_recording)
+    dashboard = Dashboard(
+        view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned, open_recording=open_recording
+    )
     if owned and isinstance(view, Feed):
         view.start()
     return _keep(dashboard)

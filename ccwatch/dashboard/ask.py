@@ -42,8 +42,10 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]
                 f"(Cliff's delta {row['cliffs_delta']:+.2f}, n {row['n']} and {row['n_baseline']})"
             )
     evidence = found.evidence.reset_index()
-    for row in evidence.head(MOST_EVIDENCE).to_dict("records"):
-        lines.append(" · ".join(str(row[name]) for name in ("time", "kind", "detail") if name in row and not pd.isna(row[name])))
+    known = [name for name in ("time", "kind", "detail") if name in evidence.columns]
+    lines += [
+        " · ".join(str(row[name]) for name in known if not pd.isna(row[name])) for row in evidence.head(MOST_EVIDENCE).to_dict("records")
+    ]
     return {"title": title, "lines": [*lines, *found.notes], "code": code}
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
@@ -27,7 +28,7 @@ from ccwatch.dashboard import marks
 from ccwatch.dashboard.ask import explain
 from ccwatch.dashboard.background import Background, Job
 from ccwatch.dashboard.computed import COMPUTED
-from ccwatch.dashboard.header import OVER, Observation, observe, render
+from ccwatch.dashboard.header import Observation, observe, render
 from ccwatch.dashboard.live_figure import LiveFigure, Serialised, plotly_source
 from ccwatch.dashboard.panels import WINDOWS, Recorder, View, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
@@ -433,8 +434,8 @@ class Dashboard:
             seen = observe(self.view)
         except Exception as error:  # noqa: BLE001 - a header that cannot be had must not end the view
             seen, trouble = Observation(state=getattr(self.view, "state", None)), f"the header could not be updated: {error}"
-        if self._stopping.is_set() and seen.state is not None and seen.state not in OVER:
-            note = "view stopped; the stream goes on"
+        if self._stopping.is_set():
+            seen = replace(seen, is_past=True)
         value = render(seen, recording=self._recording_words, trouble=trouble, note=note)
         if value != self.header.value:
             self.header.value = value

@@ -41,5 +41,7 @@ def of(view: Any) -> list[Mark]:
     events = table_of(view, "events")
     if events is not None and len(events):
         found = events[(events["kind"] == EventKind.MARK).to_numpy()]
-        own += [(int(pd.Timestamp(time).as_unit("ns").value), str(detail)) for time, detail in zip(found.index, found["detail"], strict=True)]
+        own += [
+            (int(pd.Timestamp(time).as_unit("ns").value), str(detail)) for time, detail in zip(found.index, found["detail"], strict=True)
+        ]
     return sorted(set(own))

@@ -37,7 +37,6 @@ class Cursor {
     plot.tabIndex = 0;
     plot.setAttribute("role", "application");
     plot.setAttribute("aria-label", `Live charts over one time axis. ${KEYS}`);
-    plot.dataset.lmSuppressShortcuts = "true"; // else the notebook would take M and the arrows for its own
     plot.addEventListener("pointermove", (event) => this.moved(event));
     plot.addEventListener("pointerleave", () => this.pinned || this.drag || this.put(null));
     plot.addEventListener("pointerdown", (event) => this.down(event));

@@ -72,6 +72,9 @@ class View {
     const size = new ResizeObserver(wake);
     size.observe(this.el);
     document.addEventListener("visibilitychange", wake);
+    // Else the notebook would take M and the arrows for its own; Ctrl+S and the like stay the notebook's. Asked before it looks.
+    const guard = (event) => this.el.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+    window.addEventListener("keydown", guard, true);
     const window_ = () => {
       this.live();
     };
@@ -88,6 +91,7 @@ class View {
       () => screen.disconnect(),
       () => size.disconnect(),
       () => document.removeEventListener("visibilitychange", wake),
+      () => window.removeEventListener("keydown", guard, true),
       () => this.model.off("change:window_s", window_),
       () => this.model.off("change:zoom", zoomed),
     );

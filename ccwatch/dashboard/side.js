@@ -46,7 +46,6 @@ class Side {
     this.level = LEVELS[0];
     this.text = "";
     this.el = tell("div", "ccw-side");
-    this.el.dataset.lmSuppressShortcuts = "true";
     const list = tell("div", "ccw-tabs");
     list.setAttribute("role", "tablist");
     list.setAttribute("aria-label", "Beside the charts");

@@ -7,7 +7,6 @@ class Timeline {
   constructor(view) {
     this.view = view;
     this.el = tell("div", "ccw-timeline");
-    this.el.dataset.lmSuppressShortcuts = "true";
     this.speed = 1;
     this.playing = false;
     this.play = this.button("▶", "Play (Space)", () => this.toggle());

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=1)]
 
 CELLS = (
     "import ccwatch as cw\nfeed = cw.synthetic(seed=2, scenario='drawdown-halt', packets=400, pace='max')\nfeed.join(60)",
-    "def mean_price(frame):\n    return frame['price'].rolling(20).mean()\n"
+    "def mean_price(frame):\n    return frame['price'].rolling(20).mean()",
     "dashboard = cw.watch(feed, panels=['price', 'drawdown', 'alpha', 'success', mean_price])\ndashboard",
     "row = feed.frame().iloc[250]\nprint('row', row.name.value / 1e6, repr(float(row['price'])))",
 )

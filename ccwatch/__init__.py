@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ccwatch.errors import (
         AnalysisError,
         CcwatchError,
+        CommandsDisabled,
         ConfigError,
         ConnectFailed,
         CorruptRecording,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         FeedTimeout,
         MissingColumns,
         MixedSymbols,
+        NoCommandRoute,
         NotEnoughData,
         ProtocolError,
         RecordingBusy,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         Unauthorized,
         UnsupportedFormat,
     )
+    from ccwatch.feed.commands import CommandResult
     from ccwatch.feed.feed import Feed
     from ccwatch.feed.health import Health
     from ccwatch.protocol.messages import ConnectionState, Event, Flag, Kind, Packet, Regime, Side, Status
@@ -77,6 +80,7 @@ _HOMES = {
     "ccwatch.errors": (
         "AnalysisError",
         "CcwatchError",
+        "CommandsDisabled",
         "ConfigError",
         "ConnectFailed",
         "CorruptRecording",
@@ -86,6 +90,7 @@ _HOMES = {
         "FeedTimeout",
         "MissingColumns",
         "MixedSymbols",
+        "NoCommandRoute",
         "NotEnoughData",
         "ProtocolError",
         "RecordingBusy",
@@ -94,6 +99,7 @@ _HOMES = {
         "Unauthorized",
         "UnsupportedFormat",
     ),
+    "ccwatch.feed.commands": ("CommandResult",),
     "ccwatch.feed.feed": ("Feed",),
     "ccwatch.feed.health": ("Health",),
     "ccwatch.protocol.messages": ("ConnectionState", "Event", "Flag", "Kind", "Packet", "Regime", "Side", "Status"),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ccwatch.feed.synthetic import Pace
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
+    from ccwatch.recording.series import RecordingSeries, Turn
+    from ccwatch.source import Source
 
 Token = str | Callable[[], str | None] | None
 Speed = float | Literal["max"]
@@ -44,6 +46,8 @@ def connect(
     name: str | None = None,
     window: str | None = None,
     max_rows: int | None = None,
+    commands: bool = False,
+    engine_url: str | None = None,
     server_tz: str | None = None,
     max_message_bytes: int | None = None,
 ) -> Feed:
@@ -55,14 +59,19 @@ def connect(
         name: connecting again under a name first stops the feed that had it, so that a cell can be run twice; None is the url.
         window: how much received time the feed keeps in memory; None is "8h".
         max_rows: how many packets it keeps at most; None is 1,000,000.
+        commands: whether the feed may `subscribe`, `halt` and `resume`; without it, it only watches.
+        engine_url: where `halt` and `resume` go: http://HOST:PORT or ws://HOST:PORT/ws/stream; None is CCWATCH_ENGINE_URL, else the
+            server of `url` itself.
         server_tz: IANA zone of timestamps that carry no offset; None is UTC.
         max_message_bytes: the most that one message may have; None is 4 MiB.
 
     Raises:
         ConfigError: a setting that cannot be used.
     """
-    settings = Settings.load(url=url, window=window, max_rows=max_rows, server_tz=server_tz, max_message_bytes=max_message_bytes)
-    return live_feed(settings, token, name).start()
+    settings = Settings.load(
+        url=url, window=window, max_rows=max_rows, engine_url=engine_url, server_tz=server_tz, max_message_bytes=max_message_bytes
+    )
+    return live_feed(settings, token, name, commands=commands).start()
 
 
 def synthetic(
@@ -72,16 +81,21 @@ def synthetic(
     rate: float = 1.0,
     packets: int | None = None,
     pace: Pace = "wall",
+    prices: Any = None,
+    symbol: str = "SPY",
     name: str | None = None,
 ) -> Feed:
     """A seeded stream in this process, without a server; a started Feed.
 
     Args:
         seed: equal seeds give equal bytes.
-        scenario: what is planted in the stream: see `ccwatch.feed.scenarios.SCENARIOS`.
+        scenario: what is planted in the stream: a name of `ccwatch.feed.scenarios.SCENARIOS`, or several, as in
+            "slow-agent+gap@300", whose gap begins 300 s into the stream. `feed.planted` is the truth.
         rate: packets per second of the stream's own time, which begins at 2026-01-02T14:30:00Z.
         packets: the stream ends after so many; None for never.
         pace: "wall" keeps pace with the clock; "max" does not wait.
+        prices: given ones, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers; the stream ends with them.
+        symbol: what is traded.
         name: as for `connect`.
 
     Raises:
@@ -89,7 +103,7 @@ def synthetic(
     """
     from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - not needed to watch a server
 
-    source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace)
+    source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
     url = f"synthetic:{scenario}?seed={seed}&rate={rate:g}"
     return _named(Feed(source, name=name or url, url=url)).start()
 
@@ -153,34 +167,56 @@ def record(
         ConfigError: an argument that cannot be used.
         RecordingError: the folder cannot be written.
     """
-    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
-
     settings = Settings.load(fsync=fsync)
     owned = not isinstance(source, Feed)
     feed = source if isinstance(source, Feed) else live_feed(changed(settings, url=source))
-    root = Path(path) if path is not None else recordings_folder(settings)
-    folder = new_session_path(root, name or feed.name, datetime.now(UTC))
     undo: list[Callable[[], None]] = []
 
     def release() -> None:
         for step in undo:
             step()
 
-    recorder = Recorder(
-        folder,
-        url=feed.url,
-        origin=lambda: feed.origin,
-        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
-        raw=raw,
-        tags=tags,
-        server_tz=settings.server_tz,
-        on_stop=release,
-    )
+    recorder = _recorder(feed, settings, path, name, raw=raw, tags=tags, on_stop=release)
     undo.append(feed.add_sink(recorder))
     if owned:
         undo.insert(0, feed.stop)
         feed.start()
     return _keep(recorder)
+
+
+def record_series(
+    feed: Feed,
+    path: str | Path | None = None,
+    *,
+    turn: Turn,
+    name: str | None = None,
+    fsync: Fsync | None = None,
+    raw: Raw = "auto",
+    tags: Sequence[str] | None = None,
+    min_free: int | None = None,
+) -> RecordingSeries:
+    """Record a feed as `record` does, and go on in a new recording at each turn; a context manager.
+
+    Args:
+        feed: it may not have started yet.
+        path: the folder that the recordings go to.
+        turn: when the next recording begins; `Turn()` is never.
+        name: part of the new folders' names.
+        fsync: as for `record`, like raw and tags.
+        raw: which messages are kept byte for byte.
+        tags: your own words.
+        min_free: bytes that are to remain free on the disk: with less, recording waits until there is room again.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingError: the folder cannot be written.
+    """
+    from ccwatch.recording import RecordingSeries  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    settings = Settings.load(fsync=fsync)
+    series = RecordingSeries(lambda: _recorder(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
+    feed.add_sink(series)
+    return _keep(series)
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -254,31 +290,94 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     engine_port: int = 0,
+    dialect: str = "contract",
+    prices: Any = None,
+    symbol: str = "SPY",
+    recording: str | Path | Recording | None = None,
+    speed: Speed = 1.0,
+    start: Any = None,
+    end: Any = None,
+    engine: str | None = None,
+    redis: str | None = None,
+    seeded: bool | None = None,
+    push: bool = True,
+    secret: str | None = None,
+    audience: str = "ccwatch",
+    origins: Sequence[str] = (),
+    per_ip: int | None = 10,
+    proxies: Sequence[str] = (),
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
 ) -> Cottage:
-    """Serve a seeded stream as the contract's system does, engine and BFF; a started Cottage, also a context manager.
+    """Serve a stream as the contract's system does, engine and BFF; a started Cottage, also a context manager.
 
     Args:
         seed: as for `synthetic`, like scenario, rate and packets.
-        scenario: what is planted in the stream.
+        scenario: what is planted in the stream; `.planted` is the truth.
         rate: packets per second.
         packets: the stream falls silent after so many; None for never.
         pace: "wall", or "max": starts with the first client, waits for nothing but slow clients.
-        host: a loopback address.
+        host: where to listen; other than a loopback address only with a secret.
         port: of the BFF, `.url`; 0 is a free one.
         engine_port: of the engine, `.engine_url`; 0 is a free one.
+        dialect: how the engine speaks on its socket: contract, engine_loop, bridge or pipeline.
+        prices: given ones for the seeded stream, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers.
+        symbol: what the seeded stream trades.
+        recording: a recording to stream instead of a seeded stream.
+        speed: of the recording: 1 is as it was, "max" waits for nothing but slow clients.
+        start: of the recording, as for `replay`.
+        end: of the recording, as for `replay`.
+        engine: url of another engine; the BFF polls it, and there is no embedded one.
+        redis: redis://HOST:PORT/DB, whose channels are streamed, and where commands are announced.
+        seeded: whether a seeded stream runs; None is yes, unless recording, engine or redis says what to stream.
+        push: whether the BFF is pushed what the engine streams; False polls it once a second.
+        secret: key of the tokens (HS256, at least 32 bytes). Clients of other machines then need one; `.token()` makes them.
+        audience: what a token's `aud` has to name.
+        origins: of pages that may connect beside localhost's; "*" is every page, for watching.
+        per_ip: WebSockets per address and site; None for any number.
+        proxies: addresses or networks whose X-Forwarded-For is believed.
+        tls_cert: file of a certificate chain, for wss and https.
+        tls_key: file of its key.
 
     Raises:
         ConfigError: an argument that cannot be used, or a port in use.
+        RecordingNotFound: no recording at the path.
     """
-    from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - see `synthetic`
-
     try:
         from ccwatch.cottage import Cottage  # noqa: PLC0415 - an optional extra
+        from ccwatch.cottage.access import AccessRules  # noqa: PLC0415 - the same
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
-    source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace)
-    virtual = pace == "max"
-    cottage = Cottage(source, host=host, port=port, engine_port=engine_port, virtual_clock=virtual, start_on_first_client=virtual)
+    others = [name for name, value in (("recording", recording), ("engine", engine), ("redis", redis)) if value is not None]
+    is_seeded = not others if seeded is None else seeded
+    if (recording is not None) + (engine is not None) + is_seeded > 1:
+        raise ConfigError(f"expected one stream, got {', '.join([*others, *(['seeded'] if is_seeded else [])])}")
+    source: Source | None = None
+    if is_seeded:
+        from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - see `synthetic`
+
+        source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
+    elif recording is not None:
+        from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
+
+        opened = open_recording(recording) if isinstance(recording, str | Path) else recording
+        source = ReplaySource(opened, speed=speed, start=start, end=end)
+    virtual = (is_seeded and pace == "max") or (recording is not None and speed != 1)
+    cottage = Cottage(
+        source,
+        host=host,
+        port=port,
+        engine_port=engine_port,
+        virtual_clock=virtual,
+        start_on_first_client=virtual or recording is not None,
+        engine_url=engine,
+        push=push,
+        access=AccessRules(secret, audience, tuple([origins] if isinstance(origins, str) else origins), per_ip, tuple(proxies)),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        dialect=dialect,
+        redis_url=redis,
+    )
     return _keep(cottage.start())
 
 
@@ -292,7 +391,7 @@ def stop_all() -> None:
     """Stop every dashboard, recorder, feed and Cottage of this process."""
     with _REGISTRY:
         others, running = list(_OTHERS), list(_FEEDS.values())
-    order = {"Dashboard": 0, "Recorder": 1, "Cottage": 3}
+    order = {"Dashboard": 0, "Recorder": 1, "RecordingSeries": 1, "Cottage": 3}
     for thing in sorted([*others, *running], key=lambda thing: order.get(type(thing).__name__, 2)):
         thing.stop()
 
@@ -300,7 +399,7 @@ def stop_all() -> None:
 # ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def live_feed(settings: Settings, token: Token = None, name: str | None = None) -> Feed:
+def live_feed(settings: Settings, token: Token = None, name: str | None = None, *, commands: bool = False) -> Feed:
     """A feed of a server that has not started, for who has to listen from its first moment."""
     address = parse_url(settings.url)
     if token is None:
@@ -309,14 +408,31 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None) 
         ask = token
     else:
         ask = lambda: token  # noqa: E731 - a function would repeat its name
-    source = LiveSource(
-        address,
-        token=ask,
+    secure = address.scheme == "wss" or (commands and (settings.engine_url or "").startswith(("wss:", "https:")))
+    tls = _tls(settings) if secure else None
+    source = LiveSource(address, token=ask, server_tz=settings.server_tz, max_message_bytes=settings.max_message_bytes, tls=tls)
+    desk = None
+    if commands:
+        from ccwatch.feed.commands import Commands  # noqa: PLC0415 - not needed to watch
+
+        desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
+    shown = address.shown
+    return _named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+
+
+def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
+    """A recorder of a feed, in a new folder."""
+    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    root = Path(path) if path is not None else recordings_folder(settings)
+    return Recorder(
+        new_session_path(root, name or feed.name, datetime.now(UTC)),
+        url=feed.url,
+        origin=lambda: feed.origin,
+        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
         server_tz=settings.server_tz,
-        max_message_bytes=settings.max_message_bytes,
-        tls=_tls(settings) if address.scheme == "wss" else None,
+        **options,
     )
-    return _named(Feed(source, name=name or address.shown, url=address.shown, window=settings.window, max_rows=settings.max_rows))
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,13 @@ Last = int | str | timedelta | pd.Timedelta | None
 LISTS: Final = {"agents": "agents", "models": "models", "logs": "new_logs", "forecasts": "forecasts"}
 """The field of a packet that each long table is made from."""
 
+Batch = list[Sequence[Any]]
+"""Rows as columns, in their table's order and one more at the end: when each row was received, in ns."""
+
 _SEEN_BEFORE: Final = int(SEEN_BEFORE)
+_EXTRA, _RECEIVED = Packet._fields.index("extra"), Packet._fields.index("received_at_ns")
+_EVENT_RECEIVED: Final = Event._fields.index("received_at_ns")
+_ENTRIES: Final = {table: attrgetter(field) for table, field in LISTS.items()}
 _BY_TABLE: Final = {table: {column.name: column for column in columns} for table, columns in TABLES.items()}
 _DEFAULTS: Final = {
     table: [c.name for c in columns[1:] if not (table == "packets" and c.dtype == "text")] for table, columns in TABLES.items()
@@ -189,6 +196,32 @@ def long_columns(table: str, items: Iterable[Packet | Event]) -> dict[str, list[
     """Items as columns of a long table, by field name."""
     rows = [row for item in items for row in long_rows(table, item)]
     return {column.field: [row[i] for row in rows] for i, column in enumerate(TABLES[table])}
+
+
+def packet_batch(packets: Sequence[Packet]) -> Batch:
+    """Packets, of which there is at least one, as columns in the table's order, and when they were received."""
+    fields: list[Sequence[Any]] = [*zip(*packets, strict=True)]
+    batch = fields[: len(PACKETS)]
+    batch[_EXTRA] = [extra_text(extra) if extra else None for extra in batch[_EXTRA]]
+    return [*batch, fields[_RECEIVED]]
+
+
+def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
+    """The rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
+    entries = _ENTRIES[table]
+    rows: list[tuple[Any, ...]] = []
+    for packet in packets:
+        if not packet.flags & _SEEN_BEFORE:
+            head, tail = (packet.time_ns, packet.seq), (packet.received_at_ns,)
+            rows += [head + entry + tail for entry in entries(packet)]
+    columns: Batch = [*zip(*rows, strict=True)]
+    return [*columns[: len(TABLES[table])], columns[-1]] if rows else []
+
+
+def event_batch(events: Sequence[Event]) -> Batch:
+    """Events, of which there is at least one, as columns in their table's order, and when they were received."""
+    columns: Batch = [*zip(*events, strict=True)]
+    return [*columns[: len(TABLES["events"])], columns[_EVENT_RECEIVED]]
 
 
 def extra_text(extra: Mapping[str, Any]) -> str | None:

@@ -1,11 +1,11 @@
-"""Source and Sink: the two ends that every stream has, live, replayed or synthetic; and how a source is asked to stop."""
+"""Source and Sink: the two ends that every stream has, live, replayed or synthetic; and how a source is stopped and steered."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ccwatch.protocol.messages import Instant, Item
 
@@ -62,3 +62,17 @@ class Stop:
             late = self._asked.is_set()
         if late and waker is not None:
             waker()
+
+
+@runtime_checkable
+class Steerable(Protocol):
+    """A source that obeys an operator. What it does shows in what it delivers next. May be called from any thread."""
+
+    def halt(self) -> None:
+        """Stop trading."""
+
+    def resume(self) -> None:
+        """Trade again."""
+
+    def follow(self, symbols: frozenset[str], /) -> None:
+        """From now on deliver packets of these symbols beside its own."""

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ccwatch.doctor import Diagnosis, LabDiagnosis
-from ccwatch.protocol import codec
 from ccwatch.protocol.messages import Event, Flag, Item, Packet, Regime, Status
+from ccwatch.recording import Problem, Recovery, Verification, packet_facts
 
 REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.CRITICAL: "bold magenta"}
 _LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
@@ -72,8 +72,7 @@ def line(item: Item) -> Text:
 def facts_of(item: Item) -> dict[str, Any]:
     """The same as one JSON object: a packet with the whole message."""
     if isinstance(item, Packet):
-        message = codec.loads(item.raw) if item.raw else codec.loads(codec.encode(item))
-        return {"seq": item.seq, "received_at": item.received_at.isoformat(), "flags": flags(item), "message": message}
+        return packet_facts(item)
     if isinstance(item, Event):
         return {"event": item.kind, "seq": item.seq, "detail": item.detail}
     return {"state": item.state, "retry_s": item.retry_s, "error": None if item.error is None else str(item.error)}
@@ -108,6 +107,35 @@ def facts_table(facts: Mapping[str, Any]) -> Table:
     for name, value in facts.items():
         table.add_row(name, value if isinstance(value, Text) else cell(value))
     return table
+
+
+def verification(found: Verification) -> Group:
+    """What comparing the checksums told: each place that fails, and each that a kill explains."""
+    depth = "every byte" if found.deep else "the journal, the manifest and the footers; --deep reads every byte"
+    parts: list[RenderableType] = [
+        Text.assemble(("ok", "bold green") if found.ok else ("damaged", "bold red"), f": {plain(str(found.path))}"),
+        Text(f"  {found.files} files: {depth}"),
+        *(Text(f"  {_place(problem)}", style="red") for problem in found.problems),
+        *(Text(f"  {_place(note)}", style="dim") for note in found.notes),
+    ]
+    return Group(*parts)
+
+
+def _place(problem: Problem) -> str:
+    return f"{plain(problem.file)}, bytes {problem.offset} to {problem.offset + problem.length}: {plain(problem.what)}"
+
+
+def recovery(found: Recovery) -> Group:
+    """What was done to a recording."""
+    done = "finished" if found.finished else "not finished"
+    parts: list[RenderableType] = [Text(f"{plain(str(found.path))}: {found.entries:,} entries from journal to Parquet; {done}")]
+    if found.torn_bytes:
+        parts.append(Text(f"  {found.torn_bytes:,} bytes of a torn frame at the journal's end, as a kill leaves it", style="dim"))
+    if found.damaged_bytes:
+        parts.append(Text(f"  {found.damaged_bytes:,} bytes fail their checksum and are told as gaps; kept in *.damaged", style="red"))
+    if found.mended:
+        parts.append(Text(f"  {found.mended} damaged lines were written anew from their copies", style="dim"))
+    return Group(*parts)
 
 
 # ── diagnoses ──────────────────────────────────────────────────────────────────────────────────────────────────────────

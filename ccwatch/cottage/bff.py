@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
 
-from ccwatch.cottage.broadcaster import Message, SlowPolicy, StateBroadcaster
-from ccwatch.cottage.endpoint import Endpoint, health
-from ccwatch.cottage.engine import AGENTS_PATH, MODELS_PATH, STATE_PATH, state_of
-from ccwatch.errors import ConfigError, DecodeError
+from ccwatch.cottage.access import Gate, Grant
+from ccwatch.cottage.broadcaster import Client, Message, SlowPolicy, StateBroadcaster
+from ccwatch.cottage.endpoint import Endpoint, Outcome, health
+from ccwatch.cottage.engine import Engine, command_routes, state_of
+from ccwatch.errors import DecodeError
 from ccwatch.protocol import codec
+from ccwatch.protocol.places import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, STATE_PATH
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -25,6 +26,8 @@ POLL_S: Final = 1.0
 ANSWER_S: Final = 2.0
 """How long an engine may take to answer."""
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+MAX_SAID_BYTES: Final = 2000
+"""What is passed back of an engine's answer to a command."""
 INITIALIZING: Final[dict[str, Any]] = {
     "timestamp": None,
     "status": "Initializing",
@@ -39,10 +42,31 @@ INITIALIZING: Final[dict[str, Any]] = {
 class Bff:
     """Welcomes each client with the last state, then sends it every packet. Used on the loop's thread only."""
 
-    def __init__(self, welcomed: Callable[[], None], policy: SlowPolicy | None = None) -> None:
-        """A BFF that has not heard of an engine; `welcomed` is called when a client was greeted."""
+    def __init__(
+        self,
+        welcomed: Callable[[], None],
+        gate: Gate,
+        *,
+        policy: SlowPolicy | None = None,
+        engine: Engine | None = None,
+        base: str | None = None,
+        pushed: bool = True,
+    ) -> None:
+        """A BFF that has not heard of an engine.
+
+        Args:
+            welcomed: called when a client was greeted.
+            gate: who may do what.
+            policy: what happens to slow clients.
+            engine: the embedded one, which commands go to.
+            base: where the REST routes of another engine stand, which commands are passed on to.
+            pushed: whether it is sent all that the engine streams, so that a client can have another symbol.
+        """
         self.broadcaster = StateBroadcaster(policy)
-        self.endpoint = Endpoint(TITLE, self.broadcaster, self._greeting, welcomed)
+        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed)
+        self._engine = engine
+        self._base = base
+        self._pushed = pushed
 
     def publish(self, message: Message) -> None:
         """Send a message to every client, byte for byte."""
@@ -50,33 +74,50 @@ class Bff:
 
     def routes(self) -> list[web.RouteDef]:
         """Its site: any path upgrades."""
-        return [web.get("/api/health", self._health), web.get("/{path:.*}", self.endpoint.handle)]
+        return [
+            web.get("/api/health", self._health),
+            web.get("/health", self._health),
+            *command_routes(self.endpoint),
+            web.get("/{path:.*}", self.endpoint.handle),
+        ]
 
-    def _greeting(self) -> tuple[Message]:
+    # ── as a site ──
+
+    def greeting(self) -> Iterable[Message]:
+        """WELCOME with the last state."""
         latest = self.broadcaster.latest
         data = INITIALIZING if latest is None else state_of(codec.loads(latest.payload))
         return (Message.of(codec.dumps({"type": "WELCOME", "data": data})),)
 
+    async def command(self, what: str, grant: Grant) -> Outcome:
+        """Pass HALT or RESUME on to the engine."""
+        if self._engine is not None:
+            return await self._engine.command(what, grant)
+        return await self._pass_on(what, grant)
+
+    def subscribe(self, client: Client, symbol: str) -> bool:
+        """As the engine does; what is polled has one symbol only."""
+        return self._engine is not None and (self._pushed or not symbol) and self._engine.subscribe(client, symbol)
+
+    async def _pass_on(self, what: str, grant: Grant) -> Outcome:
+        headers = {"Authorization": f"Bearer {grant.token}"} if grant.token else {}
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S), headers=headers) as session:
+            for path in COMMAND_PATHS[what]:
+                try:
+                    async with session.post(f"{self._base}{path}", allow_redirects=False) as response:
+                        if response.status in {404, 405}:
+                            continue
+                        said = (await response.content.read(MAX_SAID_BYTES)).decode("utf-8", "replace")
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    return Outcome(502, {"error": f"the engine cannot be reached: {type(error).__name__}"})
+                passed = {"command": what, "engine_status": response.status, "engine_said": said}
+                return Outcome(
+                    response.status, passed if response.status < 300 else {**passed, "error": f"the engine answers {response.status}"}
+                )
+        return Outcome(404, {"error": f"the engine has no route for {what}"})
+
     async def _health(self, _request: web.Request) -> web.Response:
         return health("bff", self.broadcaster)
-
-
-def rest_base(engine_url: str) -> str:
-    """Where the REST routes of an engine stand, from its http or ws url.
-
-    Raises:
-        ConfigError: not such a url.
-    """
-    wanted = "engine_url: expected http://HOST:PORT or ws://HOST:PORT/ws/stream"  # what came may hold a password
-    try:
-        parts = urlsplit(engine_url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigError(wanted) from None
-    scheme = {"ws": "http", "http": "http", "wss": "https", "https": "https"}.get(parts.scheme)
-    if scheme is None or not host:
-        raise ConfigError(wanted)
-    return f"{scheme}://{parts.netloc}"
 
 
 class Poller:
@@ -116,7 +157,10 @@ class Poller:
         self._note(None)
         data = state_of(state)
         data |= {key: value for key, value in (("agents", agents), ("models", models)) if value}
-        self._publish(Message.of(codec.dumps({"type": "TELEMETRY", "data": data})))
+        market = data.get("market")
+        symbol = market.get("symbol") if isinstance(market, dict) else data.get("symbol")
+        raw = codec.dumps({"type": "TELEMETRY", "data": data})
+        self._publish(Message.of(raw, symbol=symbol if isinstance(symbol, str) else None))
 
     async def _get(self, session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:
         """What the engine answers there; None where it does not have the route, or answers something else than an object."""

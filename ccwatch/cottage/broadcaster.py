@@ -27,12 +27,16 @@ class Message:
     """The payload as one unmasked frame of RFC 6455."""
     is_state: bool
     """Whether it is a state that can be shown again, not something malformed that only passes through."""
+    symbol: str | None = None
+    """The symbol that it is about; None where it names none."""
+    is_main: bool = True
+    """Whether it is for clients that have subscribed to nothing, too."""
 
     @classmethod
-    def of(cls, payload: bytes, *, is_state: bool = True) -> Message:
+    def of(cls, payload: bytes, *, is_state: bool = True, symbol: str | None = None, is_main: bool = True) -> Message:
         """The message with this payload: as text, or as binary where it is no UTF-8 and a text frame would end the connection."""
         opcode = TEXT if is_state or _is_utf8(payload) else BINARY
-        return cls(payload, _frame(opcode, payload), is_state)
+        return cls(payload, _frame(opcode, payload), is_state, symbol, is_main)
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
@@ -69,6 +73,14 @@ class Tally:
     sent: int = 0
     skipped: int = 0
     dropped: int = 0
+    failed: int = 0
+    """Messages that a client could not be sent: it was gone, or was dropped while they waited."""
+    messages: int = 0
+    """Messages published, however many clients there were."""
+    message_bytes: int = 0
+    lag_s: float = 0.0
+    """How long the last message took from the source to the last client's socket."""
+    lag_max_s: float = 0.0
 
 
 class Client:
@@ -82,6 +94,8 @@ class Client:
         self._newest: Message | None = None  # what it gets next, once it has read
         self._look: asyncio.TimerHandle | None = None
         self._stalled_at: float | None = None
+        self.symbol: str | None = None
+        """What it has subscribed to; None is the main stream."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -96,6 +110,7 @@ class Client:
     def send(self, message: Message) -> None:
         """Write the message, or keep it as the newest for when the client has read."""
         if self._transport.is_closing():
+            self._tally.failed += 1
             return
         if self._newest is not None:
             self._tally.skipped += 1
@@ -131,6 +146,7 @@ class Client:
         waiting = self.waiting_bytes
         if waiting > self._policy.drop_above_bytes or stalled_s >= self._policy.drop_after_s:
             self._tally.dropped += 1
+            self._tally.failed += self._newest is not None
             log.warning("A client is dropped: it has not read for %.1f s and has %d bytes waiting", stalled_s, waiting)
             self.abort()
         else:
@@ -159,6 +175,16 @@ class StateBroadcaster:
         """The last state."""
         return self.history[-1] if self.history else None
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """What its clients have subscribed to."""
+        return frozenset(client.symbol for client in self._clients if client.symbol is not None)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What all clients were sent and the system has not taken."""
+        return sum(client.waiting_bytes for client in self._clients)
+
     def client(self, transport: asyncio.Transport) -> Client:
         """A client behind this transport, which is sent nothing yet."""
         return Client(transport, self._policy, self.tally)
@@ -172,11 +198,15 @@ class StateBroadcaster:
         self._clients.discard(client)
 
     def publish(self, message: Message) -> None:
-        """Send to all clients; never waits for one."""
-        if message.is_state:
+        """Send to all clients whom it concerns; never waits for one."""
+        self.tally.messages += 1
+        self.tally.message_bytes += len(message.payload)
+        if message.is_state and message.is_main:
             self.history.append(message)
         for client in tuple(self._clients):
-            client.send(message)
+            wanted = client.symbol
+            if message.is_main if wanted is None else message.symbol in {None, wanted}:
+                client.send(message)
 
     async def room(self) -> None:
         """Wait until no client is full, so that the next message is skipped by none; one that never reads is dropped."""

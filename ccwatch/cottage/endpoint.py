@@ -1,16 +1,20 @@
-"""What the Cottage's two sites share: handshake, one WebSocket endpoint, JSON answers. It knows no state and no source."""
+"""What the Cottage's two sites share: one WebSocket endpoint, its commands, access to every route, JSON answers. It knows no source."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
+from ccwatch.errors import DecodeError
 from ccwatch.protocol import codec
 
 log = logging.getLogger("ccwatch.cottage")
@@ -19,59 +23,118 @@ MAX_INCOMING_BYTES: Final = 64 * 1024
 """A client has nothing longer to say; 1009 where it tries."""
 CLOSE_S: Final = 0.3
 """How long a client may take to answer a close."""
-LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LONGEST_SYMBOL: Final = 32
+RECONNECT_S: Final = 60.0
+"""An address that comes back within this time of a connection's end has reconnected."""
+GRANT: Final = web.RequestKey("grant", Grant)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command: an HTTP status and an answer."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Site(Protocol):
+    """What an endpoint belongs to: an engine or a BFF."""
+
+    def greeting(self) -> Iterable[Message]:
+        """What a new client is sent first."""
+
+    async def command(self, what: str, grant: Grant) -> Outcome:
+        """Obey HALT or RESUME of somebody who may command."""
+
+    def subscribe(self, client: Client, symbol: str) -> bool:
+        """Send this client packets of `symbol` only; whether there are any."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What an endpoint's clients have done so far."""
+
+    connects: int = 0
+    reconnects: int = 0
+    received: int = 0
+    ignored: int = 0
+    """Messages that were neither a PING nor a command that could be obeyed."""
+    commands: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By command and what became of it: obeyed, refused, failed."""
 
 
 class Endpoint:
     """A WebSocket endpoint of one broadcaster: greets each client, then leaves it to the broadcaster until it goes."""
 
-    def __init__(
-        self, title: str, broadcaster: StateBroadcaster, greeting: Callable[[], Iterable[Message]], welcomed: Callable[[], None]
-    ) -> None:
+    def __init__(self, title: str, broadcaster: StateBroadcaster, site: Site, gate: Gate, welcomed: Callable[[], None]) -> None:
         """An endpoint without clients.
 
         Args:
             title: heads its log lines.
             broadcaster: what its clients are subscribed to.
-            greeting: what a new client is sent first.
+            site: greets, and obeys.
+            gate: counts the connections of each address.
             welcomed: called when a new client was greeted and subscribed.
         """
+        self.traffic = Traffic()
+        self.gate = gate
         self._title = title
         self._broadcaster = broadcaster
-        self._greeting = greeting
+        self._site = site
         self._welcomed = welcomed
         self._open: dict[web.WebSocketResponse, Client] = {}
+        self._left: dict[str, list[float]] = {}  # address to when its connections ended
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it goes."""
-        # Naming `token` selects it as the contract's section 7.1 has it, and keeps aiohttp from logging the JWT beside it.
+        # Naming `token` selects it as the contract's section 7.1 has it. Other words are refused: aiohttp would log them.
+        offered = request.headers.get("Sec-WebSocket-Protocol")
+        if offered is not None and "token" not in [word.strip() for word in offered.split(",")]:
+            return refused(Refusal(400, "expected Sec-WebSocket-Protocol: token, <JWT>"))
         socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_INCOMING_BYTES, timeout=CLOSE_S, protocols=("token",))
         if not socket.can_prepare(request):
             return web.Response(status=426, text="A WebSocket is served here.\n", headers={"Upgrade": "websocket"})
-        await socket.prepare(request)
-        transport = request.transport
-        if transport is None:
-            return socket
+        grant = request[GRANT]
+        refusal = self.gate.enter(grant.ip)
+        if refusal is not None:
+            log.warning("%s: refused with 429: %s", self._title, refusal.reason)
+            return refused(refusal)
+        try:
+            await socket.prepare(request)
+            if request.transport is not None:
+                await self._serve(socket, request.transport, grant)
+        finally:
+            self.gate.leave(grant.ip)
+        return socket
+
+    async def _serve(self, socket: web.WebSocketResponse, transport: asyncio.Transport, grant: Grant) -> None:
         log.info("%s: Client Connected", self._title)
+        self._count(grant.ip)
         client = self._broadcaster.client(transport)
         self._open[socket] = client
         # Nothing is awaited between greeting and subscribing, so a client misses nothing and gets nothing twice.
-        for message in self._greeting():
+        for message in self._site.greeting():
             client.send(message)
         self._broadcaster.subscribe(client)
         self._welcomed()
+        expiry = asyncio.create_task(self._expire(socket, grant.expires_at)) if grant.expires_at is not None else None
         try:
-            await self._listen(socket)
+            await self._listen(socket, client, grant)
         finally:
+            if expiry is not None:
+                expiry.cancel()
             self._broadcaster.unsubscribe(client)
+            if client.symbol is not None:
+                self._site.subscribe(client, "")
             del self._open[socket]
+            self._left.setdefault(grant.ip, []).append(time.monotonic())
             log.info("%s: Client Disconnected", self._title)
-        return socket
 
-    async def _listen(self, socket: web.WebSocketResponse) -> None:
-        """Take what the client says, until it goes. A PING is not answered, anything else not obeyed (contract 2.2, 5.2)."""
+    async def _listen(self, socket: web.WebSocketResponse, client: Client, grant: Grant) -> None:
+        """Take what the client says, until it goes. A PING is not answered, what is malformed not obeyed (contract 2.2, 5.2)."""
+        pace = Pace(self.gate.rules)
         while True:
             incoming = await socket.receive()
             if incoming.type in {WSMsgType.CLOSE, WSMsgType.CLOSING}:
@@ -82,7 +145,49 @@ class Endpoint:
             if incoming.type is WSMsgType.ERROR:
                 log.warning("%s: Connection Closed (%s)", self._title, incoming.data)
                 return
+            self.traffic.received += 1
+            if not pace.allows():
+                await self._turn_out(socket, "too many messages")
+                return
             log.debug("%s: Received %s", self._title, _one_line(incoming.data))
+            refusal = await self._obey(incoming.data, client, grant)
+            if refusal:
+                await self._turn_out(socket, refusal)
+                return
+
+    async def _obey(self, said: str | bytes, client: Client, grant: Grant) -> str:
+        """Do what a message asks for; why the client has to go, if it has to."""
+        what, symbol = _command(said)
+        if what == "PING":
+            return ""
+        if what not in {"SUBSCRIBE", "HALT", "RESUME"}:
+            self.traffic.ignored += 1
+            return ""
+        if grant.why_not and (what != "SUBSCRIBE" or "origin" in grant.why_not):
+            self.traffic.commands[what, "refused"] += 1
+            log.warning("%s: %s refused: %s", self._title, what, grant.why_not)
+            return grant.why_not
+        if what == "SUBSCRIBE":
+            done = symbol is not None and self._site.subscribe(client, symbol)
+            self.traffic.ignored += not done
+        else:
+            outcome = await self._site.command(what, grant)
+            done = outcome.status < 300
+            if not done:
+                log.warning("%s: %s failed: %s", self._title, what, outcome.body.get("error"))
+        self.traffic.commands[what, "obeyed" if done else "failed"] += 1
+        return ""
+
+    async def post(self, request: web.Request, what: str) -> web.Response:
+        """HALT or RESUME by REST."""
+        grant = request[GRANT]
+        if not grant.may_command:
+            self.traffic.commands[what, "refused"] += 1
+            log.warning("%s: %s refused: %s", self._title, what, grant.why_not)
+            return refused(Refusal(403, grant.why_not))
+        outcome = await self._site.command(what, grant)
+        self.traffic.commands[what, "obeyed" if outcome.status < 300 else "failed"] += 1
+        return answer(outcome.body, status=outcome.status)
 
     async def close(self) -> None:
         """Send 1001 to every client, and cut those that do not go."""
@@ -98,6 +203,49 @@ class Endpoint:
             client.abort()
         await asyncio.gather(*closing, return_exceptions=True)
 
+    def cut(self) -> None:
+        """Cut every connection without a word, as a network does."""
+        for client in tuple(self._open.values()):
+            client.abort()
+
+    async def _expire(self, socket: web.WebSocketResponse, at: float) -> None:
+        await asyncio.sleep(max(0.0, at - time.time()))
+        await self._turn_out(socket, "the token has expired")
+
+    async def _turn_out(self, socket: web.WebSocketResponse, why: str) -> None:
+        log.warning("%s: a client is closed with 1008: %s", self._title, why)
+        self.gate.refused[1008] += 1
+        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=why.encode()[:120], drain=False)
+
+    def _count(self, ip: str) -> None:
+        """Count a connection, and a reconnection where this address had one that ended a short time ago."""
+        self.traffic.connects += 1
+        horizon = time.monotonic() - RECONNECT_S
+        ended = [moment for moment in self._left.get(ip, []) if moment > horizon]
+        if ended:
+            self.traffic.reconnects += 1
+            ended.pop()
+        if ended:
+            self._left[ip] = ended
+        else:
+            self._left.pop(ip, None)
+        for other in [other for other, moments in self._left.items() if moments[-1] <= horizon]:
+            del self._left[other]
+
+
+def _command(said: str | bytes) -> tuple[str | None, str | None]:
+    """The type of a message, and its symbol where it names one that can be one."""
+    try:
+        message = codec.loads(said.encode() if isinstance(said, str) else said)
+    except (DecodeError, UnicodeEncodeError):
+        return None, None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return None, None
+    symbol = message.get("symbol")
+    if isinstance(symbol, str) and symbol.strip() and len(symbol) <= LONGEST_SYMBOL and symbol.isprintable():
+        return message["type"], symbol.strip()
+    return message["type"], None
+
 
 def _one_line(data: Any) -> str:
     """What a client sent, fit for a log: short, and without the line breaks that would forge other lines."""
@@ -105,41 +253,54 @@ def _one_line(data: Any) -> str:
     return "".join(char if char.isprintable() else "�" for char in text[:200])
 
 
-def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str]) -> web.Application:
-    """A site: routes behind the origin policy, `headers` on every answer and handshake."""
+def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate: Gate) -> web.Application:
+    """A site: routes behind the gate, `headers` on every answer and handshake."""
 
-    async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        peername = None if request.transport is None else request.transport.get_extra_info("peername")
+        found = gate.judge(str(peername[0]) if peername else "", request.headers)
+        if request.method == "OPTIONS" and gate.allows_origin(request.headers.get("Origin")):
+            return web.Response(status=204, headers=PREFLIGHT)  # a browser asks without a token whether it may ask with one
+        if isinstance(found, Refusal):
+            log.warning("A request is refused with %d: %s", found.status, found.reason)
+            return refused(found)
+        request[GRANT] = found
+        return await handler(request)
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(headers)
+        origin = request.headers.get("Origin")
+        if origin is not None and gate.allows_origin(origin):  # the contract's cors()
+            response.headers["Access-Control-Allow-Origin"] = "*" if gate.rules.any_origin else origin
+            response.headers["Vary"] = "Origin"
 
-    app = web.Application(middlewares=[_refuse_foreign_origins])
+    app = web.Application(middlewares=[guard])
     app.add_routes(routes)
     app.on_response_prepare.append(add_headers)
     return app
 
 
-@web.middleware
-async def _refuse_foreign_origins(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """403 for pages of other sites: a browser lets any page open a WebSocket to this machine."""
-    origin = request.headers.get("Origin")
-    if origin is not None and not _is_local(origin):
-        return web.Response(status=403, text="This origin is not allowed here; pages of localhost are.\n")
-    return await handler(request)
+PREFLIGHT: Final = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "Authorization, Content-Type"}
 
 
-def _is_local(origin: str) -> bool:
-    try:
-        return urlsplit(origin).hostname in LOCAL_HOSTS
-    except ValueError:
-        return False
-
-
-def answer(value: Any) -> web.Response:
+def answer(value: Any, *, status: int = 200) -> web.Response:
     """A value as JSON."""
-    return web.Response(body=codec.dumps(value), content_type="application/json")
+    return web.Response(body=codec.dumps(value), status=status, content_type="application/json")
+
+
+def refused(refusal: Refusal) -> web.Response:
+    """A refusal as an HTTP answer."""
+    response = answer({"error": refusal.reason}, status=refusal.status)
+    if refusal.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    elif refusal.status == 429:
+        response.headers["Retry-After"] = "5"
+    return response
 
 
 def health(service: str, broadcaster: StateBroadcaster) -> web.Response:
-    """The answer of `GET /api/health`."""
+    """The answer of `GET /health` and `GET /api/health`."""
     tally = broadcaster.tally
-    counts = {"clients": len(broadcaster), "sent": tally.sent, "skipped": tally.skipped, "dropped": tally.dropped}
+    counts = {"clients": len(broadcaster), "sent": tally.sent, "skipped": tally.skipped, "dropped": tally.dropped, "failed": tally.failed}
     return answer({"status": "healthy", "service": service, **counts})

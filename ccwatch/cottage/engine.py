@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from aiohttp import web
 
-from ccwatch.cottage.broadcaster import Message, SlowPolicy, StateBroadcaster
-from ccwatch.cottage.endpoint import Endpoint, answer, health
+from ccwatch.cottage.access import Gate, Grant, Refusal
+from ccwatch.cottage.broadcaster import HISTORY, Client, Message, SlowPolicy, StateBroadcaster
+from ccwatch.cottage.dialect import Speaker
+from ccwatch.cottage.endpoint import Endpoint, Outcome, answer, health, refused
 from ccwatch.protocol import codec
+from ccwatch.protocol.places import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
+from ccwatch.source import Steerable
+
+log = logging.getLogger("ccwatch.cottage")
 
 TITLE: Final = "🧠 BrainStream"
-STREAM_PATHS: Final = ("/ws/stream", "/api/ws/stream")
-STATE_PATH: Final = "/api/system/state/current"
-AGENTS_PATH: Final = "/api/system/metrics/agents"
-MODELS_PATH: Final = "/api/system/metrics/models"
 NO_STATE: Final = {"error": "No state available", "status": "offline"}
+MOST_SYMBOLS: Final = 1000
+"""Symbols of a stream that are remembered."""
+
+Announce = Callable[[str], Awaitable[bool]]
+"""Tells Redis of a command; whether that could be done."""
 
 
 def state_of(message: dict[str, Any]) -> dict[str, Any]:
@@ -28,36 +37,100 @@ def state_of(message: dict[str, Any]) -> dict[str, Any]:
 
 
 class Engine:
-    """Streams what it is given and answers for the last state. Used on the loop's thread only."""
+    """Streams what it is given, answers for the last state, and obeys. Used on the loop's thread only."""
 
-    def __init__(self, welcomed: Callable[[], None], policy: SlowPolicy | None = None) -> None:
-        """An engine without state; `welcomed` is called when a client of its socket was greeted."""
+    def __init__(
+        self,
+        welcomed: Callable[[], None],
+        gate: Gate,
+        *,
+        policy: SlowPolicy | None = None,
+        speaker: Speaker | None = None,
+        steering: Callable[[], Steerable | None] = lambda: None,
+    ) -> None:
+        """An engine without state.
+
+        Args:
+            welcomed: called when a client of its socket was greeted.
+            gate: who may do what.
+            policy: what happens to slow clients.
+            speaker: the shape in which it speaks on its socket.
+            steering: the running source that obeys commands, if there is one.
+        """
         self.broadcaster = StateBroadcaster(policy)
-        self.endpoint = Endpoint(TITLE, self.broadcaster, lambda: tuple(self.broadcaster.history), welcomed)
+        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed)
+        self.states: deque[Message] = deque(maxlen=HISTORY)
+        self.announce: Announce | None = None
+        self.on_follow: Callable[[], None] = lambda: None
+        self._speaker = speaker or Speaker()
+        self._steering = steering
+        self._symbols: set[str] = set()
 
     def publish(self, message: Message) -> None:
-        """Stream a message, in the words that it came in."""
-        self.broadcaster.publish(message)
+        """Stream a message: in the words that it came in, or in those of its dialect."""
+        if message.symbol is not None and len(self._symbols) < MOST_SYMBOLS:
+            self._symbols.add(message.symbol)
+        if message.is_state and message.is_main:
+            self.states.append(message)
+        for spoken in self._speaker.speak(message):
+            self.broadcaster.publish(spoken)
 
     def routes(self) -> list[web.RouteDef]:
         """Its site."""
         return [
             *(web.get(path, self.endpoint.handle) for path in STREAM_PATHS),
             web.get(STATE_PATH, self._state_current),
+            web.get(HISTORY_PATH, self._state_history),
             web.get(AGENTS_PATH, self._metrics_agents),
             web.get(MODELS_PATH, self._metrics_models),
+            web.get(STATUS_PATH, self._status),
             web.get("/api/health", self._health),
+            web.get("/health", self._health),
+            *command_routes(self.endpoint),
         ]
 
+    # ── as a site ──
+
+    def greeting(self) -> Iterable[Message]:
+        """The last ten states, as deployed engines replay them."""
+        return tuple(self.broadcaster.history)
+
+    async def command(self, what: str, grant: Grant) -> Outcome:
+        """HALT or RESUME: the source is told, and Redis."""
+        announced = self.announce is not None and await self.announce(what)
+        source = self._steering()
+        if source is not None:
+            (source.halt if what == "HALT" else source.resume)()
+            log.warning("%s: %s by %s", TITLE, what, grant.ip)
+            return Outcome(200, {"command": what, "announced": announced, "message": "the next state of the stream confirms it"})
+        if announced:
+            log.warning("%s: %s by %s, announced on Redis", TITLE, what, grant.ip)
+            return Outcome(202, {"command": what, "announced": True, "message": "who trades has to obey; the stream confirms it"})
+        return Outcome(409, {"error": f"nothing here can obey {what}: the stream is a recording, or has ended"})
+
+    def subscribe(self, client: Client, symbol: str) -> bool:
+        """Send this client packets of `symbol` only; "" is the main stream again."""
+        if symbol and self._steering() is None and symbol not in self._symbols:
+            return False
+        client.symbol = symbol or None
+        self.on_follow()
+        return True
+
+    # ── REST ──
+
     def _state(self) -> dict[str, Any] | None:
-        latest = self.broadcaster.latest
-        return None if latest is None else state_of(codec.loads(latest.payload))
+        return state_of(codec.loads(self.states[-1].payload)) if self.states else None
 
     async def _state_current(self, _request: web.Request) -> web.Response:
         state = self._state()
-        if state is None:
-            return answer(NO_STATE)
-        return answer({key: value for key, value in state.items() if key not in {"agents", "models"}})
+        return answer(NO_STATE if state is None else _without_metrics(state))
+
+    async def _state_history(self, request: web.Request) -> web.Response:
+        limit = request.query.get("limit", str(HISTORY))
+        if not (limit.isascii() and limit.isdecimal() and 0 < len(limit) < 7):
+            return refused(Refusal(400, f"limit: expected a number from 1; the last {HISTORY} states are kept"))
+        kept = list(self.states)[-int(limit) :] if int(limit) else []
+        return answer([_without_metrics(state_of(codec.loads(message.payload))) for message in kept])
 
     async def _metrics_agents(self, _request: web.Request) -> web.Response:
         return answer((self._state() or {}).get("agents", {}))
@@ -65,5 +138,25 @@ class Engine:
     async def _metrics_models(self, _request: web.Request) -> web.Response:
         return answer((self._state() or {}).get("models", {}))
 
+    async def _status(self, _request: web.Request) -> web.Response:
+        state = self._state() or {}
+        return answer({"status": state.get("status", "offline"), "timestamp": state.get("timestamp"), "clients": len(self.broadcaster)})
+
     async def _health(self, _request: web.Request) -> web.Response:
         return health("engine", self.broadcaster)
+
+
+def command_routes(endpoint: Endpoint) -> list[web.RouteDef]:
+    """HALT and RESUME by REST, under both of the paths that deployed engines have."""
+
+    def post(what: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await endpoint.post(request, what)
+
+        return handle
+
+    return [web.post(path, post(what)) for what, paths in COMMAND_PATHS.items() for path in paths]
+
+
+def _without_metrics(state: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key not in {"agents", "models"}}

@@ -71,6 +71,7 @@ class View {
     screen.observe(this.el);
     const size = new ResizeObserver(wake);
     size.observe(this.el);
+    size.observe(this.charts); // a side that moves below them changes their width alone
     document.addEventListener("visibilitychange", wake);
     // Else the notebook would take M and the arrows for its own; Ctrl+S and the like stay the notebook's. Asked before it looks.
     const guard = (event) => this.el.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));

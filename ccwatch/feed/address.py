@@ -52,9 +52,14 @@ def parse_url(url: str) -> Address:
         raise ConfigError(f"{shown!r} is no WebSocket url; expected for example ws://localhost:3000")
     basic = None
     if parts.username is not None:
-        basic = base64.b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()).decode()
+        basic = basic_credentials(unquote(parts.username), unquote(parts.password or ""))
     target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_URL_CHARACTERS)
     return Address(shown, parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], target, basic)
+
+
+def basic_credentials(username: str, password: str) -> str:
+    """Name and password as HTTP's Basic scheme has them (RFC 7617)."""
+    return base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 def redact(parts: SplitResult | str) -> str:

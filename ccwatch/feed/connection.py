@@ -123,18 +123,18 @@ class Connection:
             raise ConnectionLost("the server closed the connection without a closing handshake")
         return self._parser.filled(count)
 
-    def send(self, payload: bytes, opcode: int = framing.TEXT) -> None:
-        """Send one small frame.
+    def send(self, payload: bytes, opcode: int = framing.TEXT) -> bool:
+        """Send one small frame; whether the system took it.
 
         A failure does not end the reading, since what the peer sent last may still wait here: the next `receive` that finds
         nothing tells of it.
         """
-        if self._unsent:
-            return
-        try:
-            self._ws.send(payload, opcode)
-        except (OSError, websocket.WebSocketException) as error:
-            self._unsent = _reason(error)
+        if not self._unsent:
+            try:
+                self._ws.send(payload, opcode)
+            except (OSError, websocket.WebSocketException) as error:
+                self._unsent = _reason(error)
+        return not self._unsent
 
     def close(self, code: int = 1000) -> None:
         """Send a closing frame if there is room for it, then let go."""

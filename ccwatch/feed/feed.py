@@ -8,10 +8,10 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ccwatch import frames
-from ccwatch.errors import FeedClosed, FeedError, FeedTimeout
+from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
 from ccwatch.feed.health import Health, HealthCounter
@@ -20,6 +20,8 @@ from ccwatch.source import Sink, Source, Stop, read_clock
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ccwatch.feed.commands import CommandResult, Commands
 
 STOP_TIMEOUT_S: Final = 0.9
 """How long stop() waits for the thread, which only a host name that is looked up keeps from ending."""
@@ -98,6 +100,7 @@ class Feed:
         url: str,
         window: str = "8h",
         max_rows: int = 1_000_000,
+        commands: Commands | None = None,
     ) -> None:
         """A feed that has not started.
 
@@ -107,12 +110,14 @@ class Feed:
             url: shown to people; holds no secret.
             window: how much received time its buffer keeps.
             max_rows: how many packets its buffer keeps at most.
+            commands: how its engine is commanded; None is a feed for watching only.
 
         Raises:
             ConfigError: a window that is no length of time.
         """
         self.name = name
         self.url = url
+        self._commands = commands
         self._intake = _Intake(source, RollingBuffer(window=window, max_rows=max_rows))
         self._thread = threading.Thread(target=self._intake.run, name=f"ccwatch-feed-{name}", daemon=True)
         self._finalizer = weakref.finalize(self, _left_open, self._intake, self._thread, name)
@@ -153,6 +158,11 @@ class Feed:
         return str(getattr(self._intake.source, "origin", "live"))
 
     @property
+    def planted(self) -> tuple[Any, ...]:
+        """The truth of what a seeded stream has planted: incidents with kind, start_s, end_s and detail; nothing for any other."""
+        return tuple(getattr(self._intake.source, "planted", ()))
+
+    @property
     def error(self) -> FeedError | None:
         """What keeps the feed from its stream, or why its last connection ended; None while it is open."""
         return self._intake.counter.error
@@ -163,8 +173,11 @@ class Feed:
         with intake.changed:  # a listener that leaves meanwhile would count twice, or not at all
             dropped = intake.past_drops + sum(getattr(sink, "dropped", 0) for sink in intake.sinks)
             errors = intake.past_errors + sum(sink.errors for sink in intake.sinks if isinstance(sink, CallbackSink))
+            compacting = any(getattr(sink, "compacting", False) for sink in intake.sinks)
         dropped += intake.buffer.dropped + intake.lost_sinks
-        return intake.counter.report(read_clock(), url=self.url, origin=self.origin, dropped=dropped, callback_errors=errors)
+        return intake.counter.report(
+            read_clock(), url=self.url, origin=self.origin, dropped=dropped, callback_errors=errors, compacting=compacting
+        )
 
     def wait(self, packets: int = 1, timeout: float = 10) -> Self:
         """Wait until so many packets have arrived since the start.
@@ -269,6 +282,51 @@ class Feed:
             intake.sinks = (*intake.sinks, sink)
         return lambda: intake.remove(sink)
 
+    # ── commands ──
+
+    def subscribe(self, symbol: str) -> CommandResult:
+        """Ask the server for another symbol on this connection; confirmed by a packet of that symbol.
+
+        Waits for that up to 5 s, or three of the stream's intervals where that is more. Deployed engines do not listen, so nothing
+        is confirmed there.
+
+        Raises:
+            CommandsDisabled: the feed was opened for watching only.
+            ConfigError: not a symbol.
+        """
+        return self._allowed("subscribe").subscribe(symbol, self.add_sink)
+
+    def halt(self, confirm: str | None = None) -> CommandResult:
+        """Stop trading: an emergency stop, by REST at the engine. Confirmed only by a status HALT that arrives after sending.
+
+        Args:
+            confirm: must be "HALT", typed out, so that running a notebook's cells can halt nothing by accident.
+
+        Raises:
+            CommandsDisabled: the feed was opened for watching only.
+            ConfigError: `confirm` is not "HALT"; nothing was sent.
+            NoCommandRoute: the server has no route for it, and no engine_url was given; nothing was obeyed.
+        """
+        commands = self._allowed("halt")
+        _insist("halt", confirm)
+        return commands.halt(self.add_sink)
+
+    def resume(self, confirm: str | None = None) -> CommandResult:
+        """Trade again after a halt; confirmed by a status ACTIVE or SLEEPING. `confirm` must be "RESUME"; else as `halt`."""
+        commands = self._allowed("resume")
+        _insist("resume", confirm)
+        return commands.resume(self.add_sink)
+
+    @property
+    def takes_commands(self) -> bool:
+        """Whether it was opened with `commands=True`."""
+        return self._commands is not None
+
+    def _allowed(self, what: str) -> Commands:
+        if self._commands is None:
+            raise CommandsDisabled(f"{what}: this feed only watches; a feed of connect(url, commands=True) gives commands")
+        return self._commands
+
     # ── its end ──
 
     def join(self, timeout: float | None = None) -> bool:
@@ -288,6 +346,19 @@ class Feed:
             intake.changed.notify_all()  # whoever waits learns of it even where the thread still has to
         if not self._thread.is_alive() and self.state not in {ConnectionState.STOPPED, ConnectionState.ENDED}:
             intake.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
+
+
+def _insist(what: str, confirm: str | None) -> None:
+    """Refuse a command that was not confirmed by its word.
+
+    Raises:
+        ConfigError: it was not.
+    """
+    word = what.upper()
+    if confirm != word:
+        raise ConfigError(
+            f"{what} acts on a trading engine: expected feed.{what}(confirm={word!r}), got confirm={confirm!r:.40}; nothing was sent"
+        )
 
 
 def _left_open(intake: _Intake, thread: threading.Thread, name: str) -> None:

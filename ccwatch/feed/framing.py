@@ -10,7 +10,10 @@ from typing import Final, NamedTuple
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTINUATION: Final = 0x0
 _KNOWN: Final = frozenset({_CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
-_BUFFER_BYTES: Final = 256 * 1024
+_WHOLE: Final = frozenset({0x80 | TEXT, 0x80 | BINARY})
+"""The first byte of nearly every frame: a message that is not fragmented."""
+_BUFFER_BYTES: Final = 128 * 1024
+"""Some 50 packets: what is read at once and the values made of it then stay in the processor's cache."""
 _LONGEST_HEADER: Final = 10
 _LONGEST_CONTROL: Final = 125
 
@@ -85,7 +88,9 @@ class FrameParser:
             return False
         first, length = buffer[at], buffer[at + 1]
         opcode, last = first & 0x0F, bool(first & 0x80)
-        self._judge(opcode, length, reserved=bool(first & 0x70), last=last)
+        is_usual = first in _WHOLE and length < 0x80 and self._fragments is None
+        if not is_usual:
+            self._judge(opcode, length, reserved=bool(first & 0x70), last=last)
         header = 2
         if length == 126:
             header = 4
@@ -104,7 +109,10 @@ class FrameParser:
             return False
         payload = buffer[at + header : at + header + length]
         self._start, self._wanted = at + header + length, 0
-        self._take(opcode, payload, messages, last=last)
+        if is_usual:
+            messages.append(Message(opcode, payload))
+        else:
+            self._take(opcode, payload, messages, last=last)
         return True
 
     def _judge(self, opcode: int, length: int, *, reserved: bool, last: bool) -> None:
@@ -126,10 +134,7 @@ class FrameParser:
         if opcode >= CLOSE:
             messages.append(Message(opcode, bytes(payload)))
         elif self._fragments is None:
-            if last:
-                messages.append(Message(opcode, payload))
-            else:
-                self._fragments, self._fragments_opcode = bytearray(payload), opcode
+            self._fragments, self._fragments_opcode = bytearray(payload), opcode
         else:
             self._fragments += payload
             if last:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import queue
 import ssl
+import threading
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import Future
+from typing import Final, NamedTuple
 
 from ccwatch.errors import CcwatchError, ConnectFailed, FeedError, Unauthorized
 from ccwatch.feed import framing
 from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
 from ccwatch.protocol import codec
-from ccwatch.protocol.messages import Instant, Item, StateChange
+from ccwatch.protocol.messages import EventKind, Instant, Item, StateChange
 from ccwatch.protocol.session import Duty, Session
 from ccwatch.source import Sink, Stop, read_clock
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+SEND_S: Final = 1.0
+"""How long a message may wait for the feed's thread to send it."""
 Token = Callable[[], str | None]
+
+
+class _Errand(NamedTuple):
+    """What another thread wants of the feed's: a message sent, or an event put into the stream."""
+
+    payload: bytes | None
+    note: str
+    asked_at: Instant
+    done: Future[None]
 
 
 class LiveSource:
@@ -53,6 +67,42 @@ class LiveSource:
         self._pause = pause
         self._session = Session(server_tz=server_tz)
         self._secrets = address.secrets
+        self._errands: queue.SimpleQueue[_Errand] = queue.SimpleQueue()
+        self._waker: Waker | None = None  # of the open connection
+        self._gate = threading.Lock()  # serialises asking with closing: no errand is left behind, no wake comes too late
+
+    # ── what other threads may ask of it ──
+
+    @property
+    def interval_s(self) -> float:
+        """The stream's usual interval; 0 while it is not known."""
+        return self._session.interval_s
+
+    def send(self, payload: bytes) -> str | None:
+        """Send a message on the open connection; why that cannot be, or None. It is sent now or never: not after a reconnect."""
+        errand = _Errand(payload, "", self._clock(), Future())
+        with self._gate:
+            if self._waker is None:
+                return "there is no connection to send it on"
+            self._errands.put(errand)
+            self._waker.wake()
+        try:
+            errand.done.result(SEND_S)
+        except TimeoutError:
+            if errand.done.cancel():
+                return "the connection did not take it in time"
+        except ConnectionLost as lost:
+            return str(lost)
+        return None
+
+    def note(self, detail: str) -> None:
+        """Put a command event into the stream, at this moment; where there is no connection, once there is."""
+        with self._gate:
+            self._errands.put(_Errand(None, detail, self._clock(), Future()))
+            if self._waker is not None:  # else: while it connects, a wake would make it give up
+                self._waker.wake()
+
+    # ── the feed's thread ──
 
     def stream(self, sink: Sink, stop: Stop) -> None:
         """Connect, deliver, connect again; returns when stopped, or when an error will not go away by itself."""
@@ -69,11 +119,15 @@ class LiveSource:
                 if not isinstance(change, StateChange) or change.retry_s is None or self._pause(stop, change.retry_s):
                     return
         finally:
+            sink.receive(self._run_errands(None))
             stop.waking(None)
             waker.close()
 
     def _connect_once(self, sink: Sink, stop: Stop, waker: Waker) -> list[Item]:
         """One connection from its opening to its end, which is returned; nothing where it was asked to stop."""
+        waker.drain()  # of what woke the last connection
+        if stop.is_set():
+            return []
         try:
             connection = self._open(waker)
         except FeedError as error:
@@ -82,7 +136,14 @@ class LiveSource:
             # Kept and raised again later: without the frames of this attempt, whose locals hold the token.
             return self._session.closed(self._clock(), str(error), error=error.with_traceback(None))
         with connection:
-            return self._converse(connection, sink, stop)
+            with self._gate:
+                self._waker = waker
+            try:
+                return self._converse(connection, sink, stop)
+            finally:
+                with self._gate:
+                    self._waker = None
+                sink.receive(self._run_errands(None))
 
     def _open(self, waker: Waker) -> Connection:
         token = self._ask_token()
@@ -136,6 +197,7 @@ class LiveSource:
                     else:
                         raise ConnectionLost(self._goodbye(bytes(payload)))  # noqa: TRY301 - one handler for every end
                 items += session.tick(now)
+                items += self._run_errands(connection)
                 if items:
                     sink.receive(items)
                     items = []
@@ -150,6 +212,22 @@ class LiveSource:
             connection.close(error.code)
             return self._closed(str(error))
         return []
+
+    def _run_errands(self, connection: Connection | None) -> list[Item]:
+        """Send what waits to be sent, and return the events that wait; without a connection, nothing is sent."""
+        items: list[Item] = []
+        while True:
+            try:
+                errand = self._errands.get_nowait()
+            except queue.Empty:
+                return items
+            if errand.payload is None:
+                items.append(self._session.event(EventKind.COMMAND, errand.asked_at, errand.note))
+            elif errand.done.set_running_or_notify_cancel():
+                if connection is None or not connection.send(errand.payload):
+                    errand.done.set_exception(ConnectionLost("the connection is gone"))
+                else:
+                    errand.done.set_result(None)
 
     def _closed(self, reason: str) -> list[Item]:
         return self._session.closed(self._clock(), f"reason={reason}", error=ConnectFailed(f"{self._address.shown}: {reason}"))

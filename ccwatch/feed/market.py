@@ -100,9 +100,11 @@ class Market:
     aftershock. The first turbulence always becomes Critical, and no two in a row are spared it.
     """
 
-    def __init__(self, noise: Noise) -> None:
+    def __init__(self, noise: Noise, cents: int | None = None) -> None:
+        """A market at its first price: `cents`, or one of its own."""
         self._noise = noise
-        self.cents = HOME_CENTS + noise.between(-500, 500)
+        own_cents = HOME_CENTS + noise.between(-500, 500)
+        self.cents = own_cents if cents is None else cents
         self.regime = Regime.GAUSSIAN
         self._left = noise.between(*DWELL[self.regime])
         self._rising = False  # Lévy Stable on the way up, not as an aftershock

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import Regime
 
-PlantKind = Literal["regime", "slow-agent", "drawdown", "halt", "gap", "frozen", "clock-skew", "malformed", "duplicate"]
+PlantKind = Literal[
+    "regime", "slow-agent", "drawdown", "halt", "gap", "frozen", "clock-skew", "malformed", "duplicate", "reconnect", "flood"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Incident:
 class Plant:
     """One planted thing by packet number: it acts on packets `first` ≤ n < `end` (None: for good).
 
-    What it acts on is told by its kind: `regime`, `slow-agent`, `drawdown` and `halt` change the world, the others the emission.
+    What it acts on is told by its kind: `regime`, `slow-agent`, `drawdown` and `halt` change the world, the others the emission,
+    `reconnect` the connections.
     """
 
     kind: PlantKind
@@ -45,7 +48,7 @@ class Plant:
         if self.end is None or not self.at_least_s:
             return self
         end = max(self.end, self.first + math.ceil(self.at_least_s * rate))
-        return Plant(self.kind, self.first, end, self.detail, self.what)
+        return replace(self, end=end)
 
     @property
     def last(self) -> float:
@@ -66,6 +69,12 @@ SLOW_FACTOR: Final = 8.0
 """How many times its usual latency a slow agent takes."""
 SKEW_S: Final = 90.0
 """How far a skewed clock is ahead, in seconds."""
+
+FLOOD: Final = 50
+"""How many packets a flood has in the place of one."""
+
+MOST_S: Final = 1e9
+"""Beyond this, nobody waits for a plant."""
 
 _G, _L, _C = Regime.GAUSSIAN, Regime.LEVY, Regime.CRITICAL
 
@@ -102,6 +111,8 @@ SCENARIOS: Final[Mapping[str, tuple[Plant, ...]]] = MappingProxyType(
             )
         ),
         "duplicate": (Plant("duplicate", 60, 70, "each packet is sent twice"),),
+        "reconnect-storm": tuple(Plant("reconnect", n, n + 1, "every connection is cut") for n in range(90, 120, 5)),
+        "flood": (Plant("flood", 60, 70, f"{FLOOD} packets in the place of each", at_least_s=1.0),),
     }
 )
 
@@ -109,13 +120,46 @@ SCENARIOS: Final[Mapping[str, tuple[Plant, ...]]] = MappingProxyType(
 def plants(scenario: str, rate: float) -> tuple[Plant, ...]:
     """The plants of a scenario in a stream of `rate` packets per second.
 
+    Scenarios are combined with "+", and moved with "@": "slow-agent+gap@300" has the gap begin 300 s into the stream. Where two plants
+    of one kind would act at once, that of the later scenario does.
+
     Raises:
         ConfigError: no such scenario; the message lists them.
     """
+    found: list[Plant] = []
+    for part in scenario.split("+"):
+        for plant in _part(part.strip(), rate):
+            found = [rest for other in found for rest in _without(other, plant)] + [plant]
+    if sum(plant.kind == "drawdown" for plant in found) > 1:
+        raise ConfigError(f"scenario: {scenario!r} plants two drawdowns; after the first one's halt there is no position to lose on")
+    return tuple(found)
+
+
+def _part(part: str, rate: float) -> list[Plant]:
+    """The plants of one scenario, moved to its time where it names one."""
+    name, at, start = part.partition("@")
+    if name not in SCENARIOS:
+        raise ConfigError(f"scenario: expected one of {', '.join(SCENARIOS)}, or several as in 'slow-agent+gap@300', got {part!r}")
+    found = [plant.at(rate) for plant in SCENARIOS[name]]
+    if not at or not found:
+        return found
     try:
-        return tuple(plant.at(rate) for plant in SCENARIOS[scenario])
-    except KeyError:
-        raise ConfigError(f"scenario: expected one of {', '.join(SCENARIOS)}, got {scenario!r}") from None
+        start_s = float(start)
+    except ValueError:
+        start_s = math.nan
+    if not 0 <= start_s < MOST_S:
+        raise ConfigError(f"scenario: expected seconds after the @, as in {name}@300, got {part!r}")
+    shift = round(start_s * rate) - min(plant.first for plant in found)
+    return [replace(plant, first=plant.first + shift, end=None if plant.end is None else plant.end + shift) for plant in found]
+
+
+def _without(plant: Plant, later: Plant) -> list[Plant]:
+    """What is left of a plant where a later one of its kind takes over."""
+    if plant.kind != later.kind or plant.last < later.first or later.last < plant.first:
+        return [plant]
+    left = [replace(plant, end=later.first)] if plant.first < later.first else []
+    right = [replace(plant, first=later.end)] if later.end is not None and plant.last >= later.end else []
+    return left + right
 
 
 def planted(scenario: str, rate: float = 1.0) -> tuple[Incident, ...]:

@@ -104,10 +104,19 @@ class Service:
 class SeededEngine:
     """What an engine knows, advanced one packet at a time."""
 
-    def __init__(self, seed: int, boot_stamp: str) -> None:
-        """An engine that has just started; `boot_stamp` is the time of its first log lines."""
+    def __init__(self, seed: int, boot_stamp: str, symbol: str = SYMBOL, price: float | None = None) -> None:
+        """An engine that has just started.
+
+        Args:
+            seed: of its market.
+            boot_stamp: the time of its first log lines.
+            symbol: what it trades.
+            price: the first of given prices (USD), else the market has its own.
+        """
         noise = self._noise = Noise(seed)
-        self._market = Market(noise)
+        self.symbol = symbol
+        self._steps = 0
+        self._market = Market(noise, None if price is None else round(100 * price))
         self._book = Book(self._market.cents)
         self._agents = [Service(name, median, SUCCESS_SHARE, noise) for name, median in AGENTS.items()]
         self._models = [Service(name, median, share, noise) for name, (median, share) in MODELS.items()]
@@ -121,27 +130,48 @@ class SeededEngine:
         self._slide_from = 0.0
         self._status = Status.ACTIVE
 
-    def step(self, n: int, stamp: str, acting: Mapping[str, Plant]) -> dict[str, Any]:
-        """The state at packet n, the contract's `data`; `acting` are the plants that act on it, by kind."""
+    def step(
+        self, n: int, stamp: str, acting: Mapping[str, Plant], *, halted: bool | None = None, price: float | None = None
+    ) -> dict[str, Any]:
+        """The state at packet n, the contract's `data`.
+
+        Args:
+            n: the packet's number.
+            stamp: its time.
+            acting: the plants that act on it, by kind.
+            halted: what an operator wants: True halts, False overrules a planted halt, None leaves it to what is planted.
+            price: a given price (USD) instead of the market's own; its book counts whole cents.
+        """
+        if halted is False:  # whoever resumes overrules the breaker, and what would trip it
+            acting = {kind: plant for kind, plant in acting.items() if kind not in {"halt", "drawdown"}}
         regime, slide, slow = acting.get("regime"), acting.get("drawdown"), acting.get("slow-agent")
         tick = self._market.step(
             regime=None if regime is None else Regime(regime.what),
-            cents=None if slide is None else self._slide(n, slide),
+            cents=self._slide(n, slide) if slide is not None else None if price is None else round(100 * price),
         )
         self._book.mark(tick.cents)
         if tick.regime is not self._regime:
             self._flip(stamp, tick)
-        if "halt" in acting:
+        if halted:
+            self._stop(stamp, "Operator: HALT, trading is halted", "Halted by the operator")
+        elif "halt" in acting:
             self._halt(stamp)
+        elif self._status is Status.HALT:
+            self._status = Status.ACTIVE
+            self._log(stamp, "WARNING", "Operator: RESUME, trading goes on")
         elif slide is None:
             self._decide(stamp, tick)
             self._govern(stamp, tick)
         self._work(stamp, "" if slow is None else slow.what)
-        if n % 12 == 0:
+        if self._steps % 12 == 0:
             self._log(stamp, "INFO", f"Physics: {tick.regime} regime confirmed, alpha {tick.alpha:.4f}")
-        if n % 20 == 10:
-            self._log(stamp, "INFO", f"Portfolio: nav {self._book.nav / 100:.2f} USD, holding {self._book.shares} {SYMBOL}")
-        return self._state(stamp, tick)
+        if self._steps % 20 == 10:
+            self._log(stamp, "INFO", f"Portfolio: nav {self._book.nav / 100:.2f} USD, holding {self._book.shares} {self.symbol}")
+        self._steps += 1
+        state = self._state(stamp, tick)
+        if price is not None and slide is None:
+            state["market"]["price"] = price
+        return state
 
     def _state(self, stamp: str, tick: Tick) -> dict[str, Any]:
         book = self._book
@@ -149,7 +179,7 @@ class SeededEngine:
             "timestamp": stamp,
             "status": self._status,
             "market": {
-                "symbol": SYMBOL,
+                "symbol": self.symbol,
                 "price": tick.cents / 100,
                 "alpha": round(tick.alpha, 4),
                 "regime": tick.regime,
@@ -192,7 +222,7 @@ class SeededEngine:
             self._side, self._confidence = Side.FLAT, round(0.3 * noise.uniform(), 4)
             self._reasoning = (
                 f"No edge: velocity {tick.velocity:+.4f} $/period is within its noise and the forecast of ChronosService is wide, "
-                f"so the agents stay out of {SYMBOL}"
+                f"so the agents stay out of {self.symbol}"
             )
         else:
             self._side = Side.BUY if tick.velocity + 0.02 * noise.normal() > 0.0 else Side.SELL
@@ -201,7 +231,7 @@ class SeededEngine:
                 f"Momentum + Forecast alignment: velocity {tick.velocity:+.4f} $/period and the median forecast of ChronosService "
                 f"point to {self._side}, with a tail index of {tick.alpha:.2f} in a {tick.regime} market"
             )
-        self._log(stamp, "INFO", f"Signal: {self._side} {SYMBOL} at {tick.cents / 100:.2f}, confidence {self._confidence:.4f}")
+        self._log(stamp, "INFO", f"Signal: {self._side} {self.symbol} at {tick.cents / 100:.2f}, confidence {self._confidence:.4f}")
 
     def _govern(self, stamp: str, tick: Tick) -> None:
         """Approve a size for the signal, none in Critical, and trade to it where it is another than before."""
@@ -241,11 +271,19 @@ class SeededEngine:
         return self._book.cents_for(self._slide_from + (scenarios.DRAWDOWN_BEFORE_HALT - self._slide_from) * done)
 
     def _halt(self, stamp: str) -> None:
+        drawdown = f"{self._book.drawdown:.2%}"
+        self._stop(
+            stamp,
+            f"CircuitBreaker: drawdown {drawdown} is past {scenarios.HALT_LIMIT:.2%}, trading is halted",
+            f"Halted by the circuit breaker: the drawdown of {drawdown} is past its limit of {scenarios.HALT_LIMIT:.2%}",
+        )
+
+    def _stop(self, stamp: str, line: str, reasoning: str) -> None:
+        """Halt, where it is not halted yet: no position, no signal, no size."""
         if self._status is Status.HALT:
             return
         self._status = Status.HALT
-        drawdown = f"{self._book.drawdown:.2%}"
-        self._log(stamp, "ERROR", f"CircuitBreaker: drawdown {drawdown} is past {scenarios.HALT_LIMIT:.2%}, trading is halted")
+        self._log(stamp, "ERROR", line)
         self._side, self._confidence, self._size = Side.FLAT, 0.0, 0.0
-        self._reasoning = f"Halted by the circuit breaker: the drawdown of {drawdown} is past its limit of {scenarios.HALT_LIMIT:.2%}"
+        self._reasoning = reasoning
         self._book.hold(0.0)

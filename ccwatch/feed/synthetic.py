@@ -7,16 +7,20 @@ is planted is listed in `scenarios`; here it becomes messages, and some of them 
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from ccwatch.errors import ConfigError
 from ccwatch.feed import scenarios
-from ccwatch.feed.scenarios import Plant
-from ccwatch.feed.seeded_engine import SeededEngine
+from ccwatch.feed.prices import Prices, read_prices
+from ccwatch.feed.scenarios import Incident, Plant
+from ccwatch.feed.seeded_engine import SYMBOL, SeededEngine
 from ccwatch.protocol import codec
+from ccwatch.protocol.messages import Item
 from ccwatch.protocol.session import Session
 from ccwatch.source import Sink, Stop, read_clock
 
@@ -30,49 +34,97 @@ BATCH: Final = 64
 """Messages handed over at once at pace "max"."""
 
 
+@dataclass
+class Controls:
+    """What operators want of a running stream. Replaced whole by any thread, read by the one that makes the packets."""
+
+    halted: bool | None = None
+    """True halts, False overrules what is planted, None leaves it to that."""
+    symbols: frozenset[str] = frozenset()
+    """Wanted beside the stream's own."""
+
+
+class Emission(NamedTuple):
+    """Something that is due `at` packets after the first one: a message, or, without bytes, the end of every connection."""
+
+    at: float
+    raw: bytes
+    is_extra: bool = False
+    """Of a symbol that was asked for beside the stream's own; it does not count."""
+
+
 def messages(seed: int = 0, scenario: str = "calm", rate: float = 1.0) -> Iterator[bytes]:
     """The messages of a seeded stream, without end: TELEMETRY in the contract's envelope, 2 to 5 KB each.
 
     Args:
         seed: 0 or more.
-        scenario: a name of `scenarios.SCENARIOS`.
+        scenario: a name of `scenarios.SCENARIOS`, or several: see `scenarios.plants`.
         rate: packets per second of the stream's own time.
 
     Raises:
         ConfigError: an argument that cannot be used.
     """
-    return (raw for _, raw in emissions(seed, scenario, rate))
+    return (emission.raw for emission in emissions(seed, scenario, rate) if emission.raw)
 
 
-def emissions(seed: int, scenario: str, rate: float) -> Iterator[tuple[int, bytes]]:
-    """As `messages`, each with the n of its packet, which is due n / rate seconds after the first."""
+def emissions(
+    seed: int,
+    scenario: str,
+    rate: float,
+    *,
+    symbol: str = SYMBOL,
+    prices: tuple[float, ...] | None = None,
+    controls: Controls | None = None,
+) -> Iterator[Emission]:
+    """As `messages`, each with the moment at which it is due, with the ends of connections, and under an operator's control."""
     if type(seed) is not int or seed < 0:
         raise ConfigError(f"seed: expected an integer from 0, got {seed!r}")
     if type(rate) not in {int, float} or not 0 < rate <= MAX_RATE:
         raise ConfigError(f"rate: expected packets per second, more than 0 and up to {MAX_RATE:g}, got {rate!r}")
-    return _emit(seed, scenarios.plants(scenario, rate), rate)
+    engine = SeededEngine(seed, _stamp(-1_000_000), symbol, None if prices is None else prices[0])
+    return _emit(engine, seed, scenarios.plants(scenario, rate), rate, prices, controls or Controls())
 
 
-def _emit(seed: int, plants: tuple[Plant, ...], rate: float) -> Iterator[tuple[int, bytes]]:
-    engine = SeededEngine(seed, _stamp(-1_000_000))
+def _emit(
+    engine: SeededEngine, seed: int, plants: tuple[Plant, ...], rate: float, prices: tuple[float, ...] | None, controls: Controls
+) -> Iterator[Emission]:
     sent: dict[str, Any] = {}
-    for n in count():
+    others: dict[str, SeededEngine] = {}
+    for n in count() if prices is None else range(len(prices)):
         acting: dict[str, Plant] = {plant.kind: plant for plant in plants if plant.acts_on(n)}
-        elapsed_us = round(n * 1e6 / rate)
-        state = engine.step(n, _stamp(elapsed_us), acting)
-        if "gap" in acting:
-            continue
-        if "frozen" in acting:
-            state = {**sent, "timestamp": state["timestamp"]}
-        if "clock-skew" in acting:
-            state["timestamp"] = _stamp(elapsed_us + round(scenarios.SKEW_S * 1e6))
-        sent = state
-        raw = codec.dumps({"type": "TELEMETRY", "data": state})
-        if "malformed" in acting:
-            raw = _mangled(raw, acting["malformed"].what)
-        yield n, raw
-        if "duplicate" in acting:
-            yield n, raw
+        price = None if prices is None else prices[n]
+        if "reconnect" in acting:
+            yield Emission(n, b"")
+        for part in range(scenarios.FLOOD if "flood" in acting else 1):
+            at = n + part / scenarios.FLOOD
+            elapsed_us = round(at * 1e6 / rate)
+            state = engine.step(n, _stamp(elapsed_us), acting, halted=controls.halted, price=price)
+            if "gap" in acting:
+                continue
+            if "frozen" in acting:
+                state = {**sent, "timestamp": state["timestamp"]}
+            if "clock-skew" in acting:
+                state["timestamp"] = _stamp(elapsed_us + round(scenarios.SKEW_S * 1e6))
+            sent = state
+            raw = codec.dumps({"type": "TELEMETRY", "data": state})
+            if "malformed" in acting:
+                raw = _mangled(raw, acting["malformed"].what)
+            yield Emission(at, raw)
+            if "duplicate" in acting:
+                yield Emission(at, raw)
+        wanted = controls.symbols - {engine.symbol}
+        if wanted or others:  # each begins its day when it is first asked for, and is forgotten when nobody wants it any more
+            stamp = _stamp(round(n * 1e6 / rate))
+            others = {name: others.get(name) or SeededEngine(_seed_of(name, seed), stamp, name) for name in sorted(wanted)}
+            for other in others.values():
+                state = other.step(n, stamp, {}, halted=controls.halted)
+                if "gap" not in acting:
+                    yield Emission(n, codec.dumps({"type": "TELEMETRY", "data": state}), is_extra=True)
+
+
+def _seed_of(symbol: str, seed: int) -> int:
+    """A seed of its own for each symbol, the same everywhere."""
+    return seed + 1 + zlib.crc32(symbol.encode())
 
 
 def _stamp(elapsed_us: int) -> str:
@@ -91,61 +143,119 @@ class SyntheticSource:
     """A seeded stream as a Source: on the wall clock, or as fast as it is taken."""
 
     origin = "synthetic"
+    cuts_connections = True
+    """Its disconnects are planted, so a server that streams it cuts its clients with them."""
 
     def __init__(
-        self, *, seed: int = 0, scenario: str = "calm", rate: float = 1.0, packets: int | None = None, pace: Pace = "wall"
+        self,
+        *,
+        seed: int = 0,
+        scenario: str = "calm",
+        rate: float = 1.0,
+        packets: int | None = None,
+        pace: Pace = "wall",
+        prices: Prices | None = None,
+        symbol: str = SYMBOL,
     ) -> None:
         """A stream that has not started; each call of `stream` plays it from its beginning.
 
         Args:
             seed: 0 or more.
-            scenario: a name of `scenarios.SCENARIOS`.
+            scenario: a name of `scenarios.SCENARIOS`, or several: see `scenarios.plants`.
             rate: packets per second of the stream's own time.
             packets: the stream ends after so many messages; None for never.
             pace: "wall" delivers packet n at n / rate seconds; "max" does not wait.
+            prices: given ones instead of the market's own, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or
+                numbers; the stream ends with them.
+            symbol: what is traded.
 
         Raises:
             ConfigError: an argument that cannot be used.
         """
-        emissions(seed, scenario, rate)  # judges its arguments, and has not begun
+        given = None if prices is None else read_prices(prices)
+        if not symbol.strip() or not symbol.isprintable():
+            raise ConfigError(f"symbol: expected a ticker such as 'SPY', got {symbol!r}")
+        emissions(seed, scenario, rate, symbol=symbol, prices=given)  # judges its arguments, and has not begun
         if packets is not None and (type(packets) is not int or packets < 1):
             raise ConfigError(f"packets: expected an integer from 1, or None for no end, got {packets!r}")
         if pace not in get_args(Pace):
             raise ConfigError(f"pace: expected one of {', '.join(get_args(Pace))}, got {pace!r}")
-        self.seed, self.scenario, self.rate, self.packets, self.pace = seed, scenario, rate, packets, pace
+        self.seed, self.scenario, self.rate, self.packets, self.pace, self.symbol = seed, scenario, rate, packets, pace, symbol
+        self._prices = given
+        self._controls = Controls()
 
     def __repr__(self) -> str:
         return f"<SyntheticSource seed={self.seed} scenario={self.scenario} rate={self.rate:g} pace={self.pace}>"
 
+    @property
+    def planted(self) -> tuple[Incident, ...]:
+        """The truth of what it has planted, in seconds of its own time."""
+        return scenarios.planted(self.scenario, self.rate)
+
+    # ── operators ──
+
+    def halt(self) -> None:
+        """Halt the engine with its next packet."""
+        self._controls.halted = True
+
+    def resume(self) -> None:
+        """Let the engine trade again; a planted halt is overruled for good."""
+        self._controls.halted = False
+
+    def follow(self, symbols: frozenset[str], /) -> None:
+        """Deliver packets of these symbols as well, each by an engine of its own; they do not count as `packets`."""
+        self._controls.symbols = symbols
+
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until `packets` messages are sent or `stop` is set."""
         session = Session(virtual_clock=self.pace == "max")
-        sink.receive(session.opened(read_clock(), f"seed={self.seed} scenario={self.scenario} rate={self.rate:g}"))
-        emitted = islice(emissions(self.seed, self.scenario, self.rate), self.packets)
+        sink.receive(session.opened(read_clock(), self._opening))
+        emitted = _counted(
+            emissions(self.seed, self.scenario, self.rate, symbol=self.symbol, prices=self._prices, controls=self._controls), self.packets
+        )
         if self.pace == "max":
-            _hurry(emitted, session, sink, stop)
+            self._hurry(emitted, session, sink, stop)
         else:
-            _keep_pace(emitted, self.rate, session, sink, stop)
+            self._keep_pace(emitted, session, sink, stop)
 
+    @property
+    def _opening(self) -> str:
+        return f"seed={self.seed} scenario={self.scenario} rate={self.rate:g}"
 
-def _hurry(emitted: Iterator[tuple[int, bytes]], session: Session, sink: Sink, stop: Stop) -> None:
-    while not stop.is_set():
-        items = [item for _, raw in islice(emitted, BATCH) for item in session.receive(raw, read_clock())]
-        if not items:
-            return
-        sink.receive(items)
+    def _items(self, emission: Emission, session: Session) -> list[Item]:
+        now = read_clock()
+        if emission.raw:
+            return session.receive(emission.raw, now)
+        return [*session.closed(now, "reason=planted"), *session.opened(now, self._opening)]
 
-
-def _keep_pace(emitted: Iterator[tuple[int, bytes]], rate: float, session: Session, sink: Sink, stop: Stop) -> None:
-    start = time.monotonic()
-    for n, raw in emitted:
-        due = start + n / rate  # on an absolute schedule, so that delays do not add up
-        while (left := due - time.monotonic()) > 0:
-            if stop.wait(min(left, 0.5)):
+    def _hurry(self, emitted: Iterator[Emission], session: Session, sink: Sink, stop: Stop) -> None:
+        while not stop.is_set():
+            items = [item for emission in islice(emitted, BATCH) for item in self._items(emission, session)]
+            if not items:
                 return
-            late = session.tick(read_clock())  # in a planted gap the stream goes late and stale like any other
-            if late:
-                sink.receive(late)
-        if stop.is_set():
-            return
-        sink.receive(session.receive(raw, read_clock()))
+            sink.receive(items)
+
+    def _keep_pace(self, emitted: Iterator[Emission], session: Session, sink: Sink, stop: Stop) -> None:
+        start = time.monotonic()
+        for emission in emitted:
+            due = start + emission.at / self.rate  # on an absolute schedule, so that delays do not add up
+            while (left := due - time.monotonic()) > 0:
+                if stop.wait(min(left, 0.5)):
+                    return
+                late = session.tick(read_clock())  # in a planted gap the stream goes late and stale like any other
+                if late:
+                    sink.receive(late)
+            if stop.is_set():
+                return
+            sink.receive(self._items(emission, session))
+
+
+def _counted(emitted: Iterator[Emission], packets: int | None) -> Iterator[Emission]:
+    """As many messages of the main stream, and what comes between them."""
+    left = packets
+    for emission in emitted:
+        yield emission
+        if left is not None and emission.raw and not emission.is_extra:
+            left -= 1
+            if left == 0:
+                return

@@ -34,6 +34,9 @@ PANEL_HEIGHT_PX: Final = 150
 _RIBBON_SHARE: Final = 0.09
 """The regime ribbon's part of the price panel's height."""
 _SPACE_PX: Final = 26
+_LEGEND_LINE_PX: Final = 18
+_LEGEND_ENTRIES: Final = 3
+"""So many entries of a legend stand in a line of a narrow page."""
 _MARGIN_PX: Final = 112
 
 
@@ -124,7 +127,11 @@ def compose(
     """The figure of prepared rows; of no rows it is the live view's skeleton. `zone` is printed on the time axis."""
     colours = theme(dark)
     chosen = resolve(panels)
-    height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + _SPACE_PX * (len(chosen) - 1)
+    drawn = [panel.traces(series, names, colours) for panel in chosen]
+    spaces = [_space_px(panel, len(mine)) for panel, mine in zip(chosen[1:], drawn[1:], strict=True)]
+    if chosen[-1].many and spaces:
+        spaces[-1] = _SPACE_PX  # the last one's legend stands below the time axis
+    height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + sum(spaces)
     shape = layout(colours) | {"height": height, "shapes": [], "annotations": []}
     traces: list[Trace] = []
     plot = float(height - _MARGIN_PX)
@@ -146,13 +153,13 @@ def compose(
             traces += _ribbon_traces(series, ribbon, number)
         legend = f"legend{number if number > 1 else ''}"
         last = number == len(chosen)
-        for trace in [*computed_traces(panel, (lines or {}).get(panel.name, ()), colours), *panel.traces(series, names, colours)]:
+        for trace in [*computed_traces(panel, (lines or {}).get(panel.name, ()), colours), *drawn[number - 1]]:
             trace["meta"] |= {"unit": panel.unit, "digits": panel.digits, "scale": panel.scale}
             traces.append(trace | {"yaxis": main, "legend": legend})
         shape[legend] = _legend(colours, top, below=last and panel.many)
         shape["shapes"] += [_band(low, high, word, main, colours) for low, high, word in panel.bands]
         shape["shapes"] += [_level(value, words, main, colours) for value, words in panel.levels]
-        top = bottom - _SPACE_PX / plot
+        top = bottom - (spaces[number - 1] if number <= len(spaces) else 0) / plot
     shape["xaxis"] = axis(colours, f"time ({html.escape(zone)})") | {
         "type": "date",
         "domain": [0, 1],
@@ -241,6 +248,11 @@ def _band(low: float, high: float, word: str, main: str, colours: Theme) -> dict
         "opacity": 0.1,
         "label": {"text": word, "textposition": "middle left", "padding": 6, "font": {"size": 10, "color": colours.muted}},
     }
+
+
+def _space_px(panel: Panel, traces: int) -> int:
+    """Room above a panel for its legend, which wraps where it has many lines."""
+    return _SPACE_PX + (_LEGEND_LINE_PX * (traces // _LEGEND_ENTRIES) if panel.many else 0)
 
 
 def _level(value: float, words: str, main: str, colours: Theme) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import dialects, fields
+from ccwatch.protocol import dialects, fields, typed
 from ccwatch.protocol.messages import Instant, Packet
 
 PING: Final = b'{"type":"PING"}'
@@ -37,6 +37,9 @@ def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: I
 
 def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any]:
     """The fields of a Packet, in order and not yet frozen, for a session that has flags to add."""
+    values = typed.read(raw, seq=seq, connection=connection, now=now, server_tz=server_tz)
+    if values is not None:
+        return values
     message = loads(raw)
     if type(message) is not dict:
         raise DecodeError(f"expected a JSON object, got {type(message).__name__}")

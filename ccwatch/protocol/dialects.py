@@ -48,8 +48,6 @@ from ccwatch.protocol.fields import (
 )
 from ccwatch.protocol.messages import NAN, Kind, Packet, Status
 
-LONGEST_WORD: Final = 256
-"""Characters of a word that are looked at: meanings are cached, and a cache of giants would fill the memory."""
 ENVELOPE: Final = "$envelope"
 """Where `extra` keeps the foreign fields that stood beside `data`; a field of `data` with this very name goes below it too."""
 
@@ -271,7 +269,7 @@ def _judge_words(values: list[Any]) -> int:
     ):
         word = values[raw]
         if word is not None:
-            values[canonical], known = meaning(word[:LONGEST_WORD])
+            values[canonical], known = meaning(word[: words.LONGEST_WORD])
             if not known:
                 flags |= UNKNOWN_WORD
     return flags
@@ -290,7 +288,7 @@ def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect)
                     aside = residue.setdefault(section, {}) if section else residue
                     aside.setdefault(key, 0.0)  # a zero that came as text is there already
                     values[INDEX[name]] = NAN
-    if values[SYMBOL] in _NO_SYMBOL:
+    if values[SYMBOL] in NO_SYMBOL:
         keep(residue, *dialect.place_of("symbol"), values[SYMBOL])
         values[SYMBOL] = None
     return flags
@@ -299,7 +297,7 @@ def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect)
 _UNKNOWN_AS_ZERO: Final = frozenset(
     c.name for c in columns.PACKETS if c.wire.startswith(("market.", "portfolio.")) and c.dtype == "float64"
 )
-_NO_SYMBOL: Final = frozenset({"", "Unknown"})
+NO_SYMBOL: Final = frozenset({"", "Unknown"})
 """What a BFF puts where its engine named no symbol."""
 
 

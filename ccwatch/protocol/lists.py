@@ -125,7 +125,7 @@ def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], 
         residue[key] = value
         return WRONG_TYPE
     try:  # the usual case: objects of just these three texts
-        lines = [_usual_line(level, message, stamp, server_tz) for level, message, stamp in map(_LINE, value)]
+        lines = [usual_line(level, message, stamp, server_tz) for level, message, stamp in map(_LINE, value)]
         if sum(map(len, value)) == 3 * len(value):
             values[LOGS] = tuple(lines)
             return 0
@@ -152,8 +152,8 @@ def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], 
 _LINE: Final = itemgetter("level", "message", "timestamp")
 
 
-@lru_cache(maxsize=4096)  # the same lines come again in every packet
-def _usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine:
+@lru_cache(maxsize=256)  # the same lines come again in the next packets
+def usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine:
     """The line of three texts; TypeError, which is not cached, for anything else and for giants."""
     if type(level) is not str or type(message) is not str or type(stamp) is not str:
         raise TypeError

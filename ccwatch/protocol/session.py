@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 from ccwatch.errors import DecodeError, FeedError
@@ -74,7 +75,7 @@ class Session:
         self._since: Instant | None = None  # the last packet, or the opening of the connection
         self._arrival: Instant | None = None  # of the last packet, whichever connection it came on
         self._time_ns = 0  # the last packet's time
-        self._last: tuple[Stamp, Content] | None = None  # the packet before on this connection
+        self._last: tuple[Stamp, list[Any]] | None = None  # the packet before on this connection
         self._intervals = _Median(20)
         self._burst = 0
         self._offsets = _Median(32)
@@ -143,10 +144,10 @@ class Session:
         items: list[Item] = []
         flags, time_ns = values[FLAGS], values[TIME]
         stamp: Stamp = values[TIMESTAMP] if flags & NO_TIME else time_ns
-        content = _content(values)
-        if self._last is not None and content == self._last[1]:
-            flags |= _REPEAT if stamp == self._last[0] else _FROZEN
-        if self._earlier and content in self._earlier.get(stamp, ()):
+        last = self._last
+        if last is not None and values[_STATE] == last[1][_STATE] and _content(values) == _content(last[1]):
+            flags |= _REPEAT if stamp == last[0] else _FROZEN
+        if self._earlier and _content(values) in self._earlier.get(stamp, ()):
             flags |= _REPLAYED
         if not flags & _SEEN:
             if not flags & NO_TIME:
@@ -159,9 +160,9 @@ class Session:
         if gap:
             items.append(self.event(EventKind.GAP, now, gap))
         self.seq += 1
-        self._last, self._since, self._arrival, self._time_ns = (stamp, content), now, now, time_ns
+        self._last, self._since, self._arrival, self._time_ns = (stamp, values), now, now, time_ns
         self._delivered = True
-        items.append(Packet._make(values))
+        items.append(_packet(values))
         if flags & _FROZEN:
             self._frozen += 1
             if self._frozen == FROZEN_PACKETS:
@@ -218,6 +219,11 @@ class Session:
         if self._since is not None and self.state is ConnectionState.LATE:
             moments.append(self._since.mono_ns + self._stale_ns())
         return max(0.0, (min(moments) - now.mono_ns) / SECOND)
+
+    @property
+    def interval_s(self) -> float:
+        """The stream's usual interval; 0 while it is not known. May be read from any thread."""
+        return self._intervals.snapshot() / SECOND
 
     def event(self, kind: EventKind, now: Instant, detail: str, raw: bytes = b"") -> Event:
         """An event at `now`, on the stream's own clock: the last packet's time and what has passed since."""
@@ -290,7 +296,7 @@ class Session:
     def _is_skewed(self, offset_ns: int) -> bool:
         """Whether the server's clock departs from its usual offset; the offset is noted."""
         skewed = False
-        if len(self._offsets) >= 5 and abs(offset_ns - self._usual_offset_ns) > SKEW_NS:
+        if abs(offset_ns - self._usual_offset_ns) > SKEW_NS and len(self._offsets) >= 5:
             self._usual_offset_ns = self._offsets.value()
             skewed = abs(offset_ns - self._usual_offset_ns) > SKEW_NS
         self._offsets.add(offset_ns)
@@ -320,8 +326,12 @@ class Session:
         return tuple(fresh)
 
 
+_STATE: Final = slice(STATUS, TIMESTAMP)
+_packet: Final = partial(tuple.__new__, Packet)  # without the check of a named tuple's own constructor: `draft` gives every field
+
+
 def _content(values: list[Any]) -> Content:
-    return values[STATUS:TIMESTAMP] + values[AGENTS : FORECASTS + 1], values[EXTRA]
+    return values[_STATE] + values[AGENTS : FORECASTS + 1], values[EXTRA]
 
 
 def _overlap(before: list[LogLine], lines: list[LogLine]) -> int:
@@ -367,6 +377,11 @@ class _Median:
         if self._median is None:
             self._median = sorted(self._values)[len(self._values) // 2]
         return self._median
+
+    def snapshot(self) -> int:
+        """As `value`, for another thread than the one that adds: it leaves nothing behind."""
+        values = sorted(self._values)
+        return values[len(values) // 2] if values else 0
 
     def clear(self) -> None:
         self._values.clear()

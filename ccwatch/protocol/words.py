@@ -13,6 +13,8 @@ from ccwatch.protocol.messages import EPOCH, Regime, Side, Status
 
 _EPOCH_NUMBER: Final = re.compile(r"[0-9]{9,13}(\.[0-9]+)?")
 LONGEST_STAMP: Final = 64
+LONGEST_WORD: Final = 256
+"""Characters of a word that are looked at: meanings are cached, and a cache of giants would fill the memory."""
 FARTHEST_NS: Final = 9_200_000_000 * 1_000_000_000
 """Stamps reach from 1678 to 2261: what int64 nanoseconds hold, with room to add an interval."""
 _FRACTION: Final = re.compile(r"[.,](\d{7,9})\d*")

@@ -6,7 +6,11 @@ the manifest's lines make them count; only then the journal file goes. Whoever c
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +24,10 @@ from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.recording.manifest import Segment
 from ccwatch.recording.segments import ALL_TABLES, Numbered
 
+NICE: Final = 10
+"""How far a compaction beside a recorder stands back for others."""
+SET_ASIDE: Final = ".damaged"
+"""Suffix of a journal file of which a part could not be read, once the rest is in segments."""
 BATCH_ITEMS: Final = 8192
 BATCH_BYTES: Final = 32 << 20
 """A batch of this many items, or of this many bytes of messages, becomes one row group: what is in memory at a time."""
@@ -39,23 +47,40 @@ def compact(folder: Path, session: Session, *, keep: Path | None = None, on_prog
         if keep is not None and int(path.stem) >= int(keep.stem):
             break  # the recorder may have gone on to a further file meanwhile
         after = manifest.read(folder).last_entry
-        group = _Group(folder, session)
-        for batch in batches(mended(journal_items(path, session), after)):
-            group.write(batch)
-            done += len(batch)
-            if on_progress is not None:
-                on_progress(done)
-        group.publish()
-        path.unlink()
+        holes: list[Hole] = []
+        done += write_group(folder, session, mended(journal_items(path, session, holes), after), on_progress=_from(done, on_progress))
+        if all(hole.is_torn for hole in holes):
+            path.unlink()
+        else:  # what could not be read is kept for whoever can: nothing is deleted unasked
+            path.replace(path.with_suffix(SET_ASIDE))
         sync_folder(path.parent)
     return done
 
 
-def journal_items(path: Path, session: Session) -> Iterator[Numbered]:
-    """Number and item of each entry of a journal file that can be read."""
+def write_group(folder: Path, session: Session, numbered: Iterable[Numbered], *, on_progress: Callable[[int], None] | None = None) -> int:
+    """Write entries as one group of segments, and publish it; how many entries."""
+    group = _Group(folder, session)
+    done = 0
+    for batch in batches(numbered):
+        group.write(batch)
+        done += len(batch)
+        if on_progress is not None:
+            on_progress(done)
+    group.publish()
+    return done
+
+
+def _from(done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    return None if on_progress is None else lambda more: on_progress(done + more)
+
+
+def journal_items(path: Path, session: Session, holes: list[Hole] | None = None) -> Iterator[Numbered]:
+    """Number and item of each entry of a journal file that can be read; what cannot be is added to `holes`."""
     for frame in read_frames(path, bytes.fromhex(session.nonce)):
         if not isinstance(frame, Hole):
             yield from frame.items(session.server_tz)
+        elif holes is not None:
+            holes.append(frame)
 
 
 def mended(numbered: Iterable[Numbered], after: int) -> Iterator[Numbered]:
@@ -112,11 +137,12 @@ class _Group:
 
     def write(self, batch: list[Numbered]) -> None:
         """Add a batch to each file as a row group."""
+        tables = segments.tables_of(batch, raw=self._raw)
         if not self._writers:
             shutil.rmtree(self._staging, ignore_errors=True)  # what a kill left there was never published
             self._staging.mkdir()
-            self._writers = {table: segments.writer(self._staging / f"{table}.parquet", table) for table in ALL_TABLES}
-        for table, rows in segments.tables_of(batch, raw=self._raw).items():
+            self._writers = {table: segments.writer(self._staging / f"{table}.parquet", table, tables[table]) for table in ALL_TABLES}
+        for table, rows in tables.items():
             if rows.num_rows:
                 self._writers[table].write_table(rows, row_group_size=rows.num_rows)
                 self._rows[table] += rows.num_rows
@@ -163,3 +189,29 @@ def _widened(span: tuple[int, int] | None, rows: Any) -> tuple[int, int] | None:
     ns = rows["time"].cast(pa.int64()).to_numpy()
     low, high = int(ns.min()), int(ns.max())
     return (low, high) if span is None else (min(low, span[0]), max(high, span[1]))
+
+
+def main() -> None:
+    """`python -m ccwatch.recording.compactor PATH`: compact, at low priority. A recorder adds --keep, and its lock by inheritance."""
+    from ccwatch.recording.recover import compact as compact_alone  # noqa: PLC0415 - it stands above this module
+
+    arguments = argparse.ArgumentParser(description="Make Parquet of a recording's journal.")
+    arguments.add_argument("path", type=Path)
+    arguments.add_argument("--keep", type=Path, help="for a recorder: the journal file that it writes")
+    asked = arguments.parse_args()
+    os.nice(NICE)
+    if asked.keep is None:
+        compact_alone(asked.path)
+        return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    compact(asked.path, Session.read(asked.path), keep=asked.keep)
+
+
+def _end_with_parent() -> None:
+    """The pipe to the recorder's process ends with it."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@
       packets/ …        the tables, as Parquet (see `segments`)
       _journal/         what is not in the tables yet (see `journal`)
       _staging/         files that are not finished
+      _copies/          session.json and MANIFEST.jsonl a second time, since all else is found through them
       marks.jsonl       a sealed line per mark that was set beside the data
       .lock             held by the one process that writes
 
@@ -38,6 +39,7 @@ MANIFEST: Final = "MANIFEST.jsonl"
 MARKS: Final = "marks.jsonl"
 JOURNAL: Final = "_journal"
 STAGING: Final = "_staging"
+COPIES: Final = "_copies"
 LOCK: Final = ".lock"
 LOCK_PATIENCE_S: Final = 0.2
 """A reader that asks whether a recording is being written holds the lock for an instant."""
@@ -80,15 +82,19 @@ class Session:
     def write(self, folder: Path) -> None:
         """Write session.json, for good."""
         fields = asdict(self) | {"tags": list(self.tags)}
-        write_durably(folder / SESSION, seal({"format": FORMAT, "version": VERSION, **fields}) + b"\n")
+        line = seal({"format": FORMAT, "version": VERSION, **fields}) + b"\n"
+        if not (folder / COPIES).exists():
+            (folder / COPIES).mkdir()
+        write_durably(folder / COPIES / SESSION, line)
+        write_durably(folder / SESSION, line)
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read session.json.
+    def read(cls, folder: Path, *, with_copy: bool = True) -> Self:
+        """Read session.json, or its copy where it is damaged.
 
         Raises:
             RecordingNotFound: there is none.
-            CorruptRecording: it fails its checksum.
+            CorruptRecording: it fails its checksum, and so does its copy.
             UnsupportedFormat: a newer ccwatch wrote it, or it is something else.
         """
         path = folder / SESSION
@@ -99,7 +105,10 @@ class Session:
         try:
             found = unseal(line)
         except ValueError as error:
-            raise CorruptRecording(f"{path}, bytes 0 to {len(line)}: {error}") from None
+            try:
+                found = unseal((folder / COPIES / SESSION).read_bytes() if with_copy else b"")
+            except (ValueError, OSError):
+                raise CorruptRecording(f"{path}, bytes 0 to {len(line)}: {error}") from None
         if found.get("format") != FORMAT:
             raise UnsupportedFormat(f"{path} is not ccwatch's: expected format {FORMAT!r}, got {found.get('format')!r}")
         if found["version"] > VERSION:
@@ -162,7 +171,7 @@ def sealed_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any] | None]]
     except FileNotFoundError:
         return
     offset = 0
-    for line in data.splitlines(keepends=True):
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", data):  # by newlines alone: damage must not make other ends of lines
         try:
             yield offset, len(line), unseal(line)
         except ValueError:
@@ -240,6 +249,11 @@ class WriterLock:
                 self.release()
                 raise RecordingBusy(f"{folder} is being written by another recorder")
             time.sleep(0.01)
+
+    @property
+    def handle(self) -> int:
+        """The open file that holds the lock, for a process that is to hold it, too; -1 once it is released."""
+        return -1 if self._handle is None else self._handle
 
     def release(self) -> None:
         """Give the lock back."""

@@ -10,6 +10,7 @@ level 1. All integers are little-endian. The nonce keeps bytes of a message from
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
@@ -251,6 +252,7 @@ class JournalWriter:
     def __init__(self, folder: Path, nonce: bytes) -> None:
         """Begin a new file after those that exist."""
         folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)  # a journal that a power cut takes away with its folder is none
         self._folder = folder
         self._nonce = nonce
         # Serialises fdatasync with the closing of the file that it works on: a closed number may be another file by then.
@@ -269,8 +271,10 @@ class JournalWriter:
         """Write one frame with one write; how many bytes it took.
 
         Raises:
-            OSError: it could not be written whole. The file ends with the last good frame then.
+            OSError: it could not be written whole, or the file was deleted. The file ends with the last good frame then.
         """
+        if os.fstat(self._handle).st_nlink == 0:  # writing would succeed, into a file that nobody will ever find
+            raise FileNotFoundError(errno.ENOENT, "the recording's folder was deleted", str(self.path))
         frame = pack_frame(entries, nonce=self._nonce, first_entry=first_entry, first_seq=first_seq)
         try:
             written = os.write(self._handle, frame)

@@ -1,5 +1,7 @@
 """The manifest: which segment files belong to the recording, and what they must look like. Sealed lines, appended only.
 
+It is written twice, since damage to a line would take a whole segment away: a line counts where either file has it.
+
 A line per segment file. The files of one group hold the same stretch of entries, one file per table; the group counts once the
 lines of all its tables stand there, which one write puts there. A last line says that the recording was finished.
 """
@@ -10,10 +12,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ccwatch.recording import segments
-from ccwatch.recording.folder import MANIFEST, append_durably, seal, sealed_lines
+from ccwatch.recording.folder import COPIES, MANIFEST, append_durably, seal, sealed_lines, write_durably
+
+FILES: Final = (f"{COPIES}/{MANIFEST}", MANIFEST)
+"""In the order of writing."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,23 @@ class Group(NamedTuple):
     files: dict[str, Segment]
 
 
+class DamagedLine(NamedTuple):
+    """A line that fails its checksum, in one of the two files."""
+
+    file: str
+    offset: int
+    length: int
+    is_torn: bool
+    """It is the file's last one and not whole: a power cut came while it was written."""
+
+
 class Manifest(NamedTuple):
     """What the manifest says now."""
 
     groups: tuple[Group, ...]
     """In order of entries."""
     is_finished: bool
-    damaged: tuple[tuple[int, int], ...]
-    """Offset and length of each line that fails its checksum."""
+    damaged: tuple[DamagedLine, ...]
 
     @property
     def last_entry(self) -> int:
@@ -92,26 +106,57 @@ def read(folder: Path) -> Manifest:
     lines: dict[tuple[int, int], dict[str, Segment]] = {}
     damaged = []
     is_finished = False
-    for offset, length, line in sealed_lines(folder / MANIFEST):
-        if line is None:
-            damaged.append((offset, length))
-        elif line["line"] == "segment":
-            segment = _segment(line)
-            lines.setdefault(segment.entries, {})[segment.table] = segment
-        elif line["line"] == "finish":
-            is_finished = True
+    for file in FILES:
+        size = (folder / file).stat().st_size if (folder / file).exists() else 0
+        for offset, length, line in sealed_lines(folder / file):
+            if line is None:
+                damaged.append(DamagedLine(file, offset, length, offset + length >= size and not _ends_whole(folder / file)))
+            elif line["line"] == "segment":
+                segment = _segment(line)
+                lines.setdefault(segment.entries, {})[segment.table] = segment
+            elif line["line"] == "finish":
+                is_finished = True
     groups = [Group(entries, files["packets"].packets, files) for entries, files in sorted(lines.items()) if _is_whole(files)]
     return Manifest(tuple(groups), is_finished, tuple(damaged))
 
 
 def append_group(folder: Path, files: Sequence[Segment]) -> None:
     """Add the lines of a group: from now on it counts."""
-    append_durably(folder / MANIFEST, b"".join(seal({"line": "segment", **asdict(segment)}) + b"\n" for segment in files))
+    _append(folder, b"".join(_line(segment) for segment in files))
 
 
 def append_finish(folder: Path, facts: dict[str, Any]) -> None:
     """Say that the recording was finished."""
-    append_durably(folder / MANIFEST, seal({"line": "finish", **facts}) + b"\n")
+    _append(folder, seal({"line": "finish", **facts}) + b"\n")
+
+
+def repair(folder: Path) -> int:
+    """Write both files anew from the lines that either has, where one has a damaged line; how many such lines there were."""
+    found = read(folder)
+    whole: dict[bytes, None] = {}
+    for file in FILES:
+        for _, _, line in sealed_lines(folder / file):
+            if line is not None:
+                whole[seal(line) + b"\n"] = None
+    if found.damaged:
+        for file in FILES:
+            write_durably(folder / file, b"".join(whole))
+    return len(found.damaged)
+
+
+def _append(folder: Path, lines: bytes) -> None:
+    for file in FILES:
+        if not (folder / file).parent.exists():  # an earlier ccwatch made no copies
+            (folder / file).parent.mkdir()
+        append_durably(folder / file, lines)
+
+
+def _line(segment: Segment) -> bytes:
+    return seal({"line": "segment", **asdict(segment)}) + b"\n"
+
+
+def _ends_whole(file: Path) -> bool:
+    return file.read_bytes()[-1:] == b"\n"
 
 
 def _is_whole(files: dict[str, Segment]) -> bool:

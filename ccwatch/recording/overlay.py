@@ -26,6 +26,9 @@ ATTEMPTS: Final = 5
 """How often a look at the folder is repeated when a recorder moved files meanwhile."""
 
 
+Span = tuple[int, int] | None
+
+
 class Overlay:
     """The segments, and over them the tables of what only the journal holds yet."""
 
@@ -52,25 +55,32 @@ class Overlay:
         """Count of damaged places of the journal, as of the last look."""
         return len(self._holes)
 
-    def table(self, table: str, names: Sequence[str]) -> Any:
-        """Columns of one table, rows in order of arrival."""
-        return self.tables({table: names})[0]
+    def table(self, table: str, names: Sequence[str], span: Span = None) -> Any:
+        """Columns of one table, rows in order of arrival; see `tables`."""
+        return self.tables({table: names}, span)[0]
 
-    def tables(self, wanted: dict[str, Sequence[str]]) -> list[Any]:
-        """Columns of several tables, all as of the same instant."""
+    def tables(self, wanted: dict[str, Sequence[str]], span: Span = None) -> list[Any]:
+        """Columns of several tables, all as of the same instant.
+
+        Args:
+            wanted: names of columns by table.
+            span: first and last time (ns) that are of interest: row groups without any of them are not read.
+        """
         with self._lock:
             groups = self._look().groups
             tails = {table: list(self._tail[table]) for table in wanted}
-        return [self._join(table, names, groups, tails[table]) for table, names in wanted.items()]
+        return [self._join(table, names, groups, tails[table], span) for table, names in wanted.items()]
 
-    def _join(self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any]) -> Any:
+    def _join(self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any], span: Span) -> Any:
         parts = []
         for group in groups:
             segment = group.files[table]
             path = self._folder / segment.path
+            if span is not None and (segment.time_ns is None or segment.time_ns[0] > span[1] or segment.time_ns[1] < span[0]):
+                continue
             segments.check_footer(path, segment.footer_crc)
             if segment.rows:
-                parts.append(segments.read(path, names, segment.chunks))
+                parts.append(segments.read(path, names, segment.chunks, None if span is None else _within(path, span)))
         parts.extend(part.select(list(names)) for part in tail)
         schema = pa.schema([SCHEMAS[table].field(name) for name in names])
         return pa.concat_tables(parts) if parts else schema.empty_table()
@@ -125,3 +135,9 @@ class Overlay:
                 self._read_to[path] = frame.end
             elif not frame.is_torn:
                 self._holes.add((path, frame.offset))
+
+
+def _within(path: Path, span: tuple[int, int]) -> list[int]:
+    """The row groups of a segment that have a time in the span."""
+    low, high = span[0] // 1000, span[1] // 1000
+    return [group for group, (first, last) in enumerate(segments.spans(path, "time_us")) if first <= high and last >= low]

@@ -12,9 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import pyarrow.parquet as pq
-
-from ccwatch.protocol import codec
+from ccwatch.protocol import codec, layout
 from ccwatch.protocol.columns import PACKETS, Column
 from ccwatch.protocol.messages import (
     NAN,
@@ -36,19 +34,24 @@ from ccwatch.recording.segments import STORED, Numbered
 Row = dict[str, Any]
 
 
-def items(folder: Path, group: Group, server_tz: str, after: int = 0) -> Iterator[Numbered]:
-    """Number and item of each entry of a group, beyond entry `after`.
+def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int = segments.LAST_ENTRY) -> Iterator[Numbered]:
+    """Number and item of each entry of a group, beyond entry `after` and up to `until`.
+
+    Only the row groups that hold them are read; the first packet of each follows none, so reading can begin at any.
 
     Raises:
         CorruptRecording: bytes that are needed fail their checksum.
     """
-    raws = _Cursor(_rows(folder, group.files["frames"], ("why", "raw", "entry")))
-    parts = {table: _Cursor(_rows(folder, group.files[table])) for table in ("agents", "models", "logs", "forecasts")}
-    packets = _rows(folder, group.files["packets"])
-    events = _rows(folder, group.files["events"])
+    opened = {table: _Rows(folder, segment) for table, segment in group.files.items()}
+    start = min(opened["packets"].first_entry(after), after + 1)
+    raws = _Cursor(opened["frames"].rows(start, until, ("why", "raw", "entry")))
+    parts = {table: _Cursor(opened[table].rows(start, until)) for table in ("agents", "models", "logs", "forecasts")}
+    packets, events = (opened[table].rows(start, until) for table in ("packets", "events"))
     before: Packet | None = None
     for row in heapq.merge(packets, events, key=itemgetter("entry")):
         entry = row["entry"]
+        if entry > until:
+            return
         kept = raws.take(entry)
         raw = kept[0]["raw"] if kept else None
         if "flags" not in row:
@@ -76,7 +79,9 @@ def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Pa
         packet = packet._replace(time_ns=row["time_ns"], flags=row["flags"], new_logs=new_logs)
     if row["raw_from"] == "none":
         return packet._replace(raw=b"")
-    return packet._replace(raw=codec.encode(packet)) if row["raw_from"] == "fields" else packet
+    if row["raw_from"] == "fields":
+        return packet._replace(raw=codec.encode(packet) if row["layout"] is None else layout.encode(packet, row["layout"]))
+    return packet
 
 
 def _from_rows(row: Row, found: dict[str, list[Row]], new_logs: tuple[LogLine, ...], before: Packet | None) -> Packet:
@@ -112,19 +117,30 @@ class _Cursor:
         return found
 
 
-def _rows(folder: Path, segment: Segment, names: Sequence[str] | None = None) -> Iterator[Row]:
-    """Rows of a segment by field name, one row group in memory at a time."""
-    path = folder / segment.path
-    columns = [c for c in STORED.get(segment.table, ()) if names is None or c.name in names]
-    wanted = list(names) if names is not None else [c.name for c in columns]
-    segments.check_footer(path, segment.footer_crc)
-    if not segment.rows:
-        return
-    for group in range(pq.read_metadata(path).num_row_groups):
-        table = segments.read(path, wanted, segment.chunks, group)
-        series = {c.field: _listed(table[c.name], c) for c in columns} or table.to_pydict()
-        for values in zip(*series.values(), strict=True):
-            yield dict(zip(series, values, strict=True))
+class _Rows:
+    """The rows of a segment by field name, one row group in memory at a time."""
+
+    def __init__(self, folder: Path, segment: Segment) -> None:
+        self._path = folder / segment.path
+        self._segment = segment
+        segments.check_footer(self._path, segment.footer_crc)
+        self._spans = segments.spans(self._path, "entry") if segment.rows else []
+
+    def first_entry(self, after: int) -> int:
+        """The first entry of the row group that holds what comes beyond `after`."""
+        return next((low for low, high in self._spans if high > after), after + 1)
+
+    def rows(self, start: int, until: int, names: Sequence[str] | None = None) -> Iterator[Row]:
+        """The rows of each row group that has one of an entry from `start` to `until`."""
+        columns = [c for c in STORED.get(self._segment.table, ()) if names is None or c.name in names]
+        wanted = list(names) if names is not None else [c.name for c in columns]
+        for group, (low, high) in enumerate(self._spans):
+            if high < start or low > until:
+                continue
+            table = segments.read(self._path, wanted, self._segment.chunks, [group])
+            series = {c.field: _listed(table[c.name], c) for c in columns} or table.to_pydict()
+            for values in zip(*series.values(), strict=True):
+                yield dict(zip(series, values, strict=True))
 
 
 def _listed(array: Any, column: Column) -> list[Any]:

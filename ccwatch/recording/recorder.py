@@ -37,6 +37,7 @@ class Recorder:
         raw: Raw = "auto",
         tags: Sequence[str] | None = None,
         server_tz: str = "UTC",
+        min_free: int | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         """Begin to record.
@@ -51,6 +52,7 @@ class Recorder:
                 Malformed ones are always kept.
             tags: words to find it by.
             server_tz: IANA zone in which the stream's timestamps without an offset are read.
+            min_free: bytes that are to remain free on the disk: with less, recording waits, and resumes when there is room again.
             on_stop: called when it is asked to stop, before what waits is written.
 
         Raises:
@@ -85,7 +87,7 @@ class Recorder:
         try:
             session.write(self._path)
             sync_folder(self._path.parent)
-            self._writer = Writer(self._path, session, lock, ask_origin)
+            self._writer = Writer(self._path, session, lock, ask_origin, min_free=min_free)
         except OSError as error:
             lock.release()
             raise RecordingError(f"{self._path} cannot be written: {error}") from error
@@ -114,6 +116,11 @@ class Recorder:
     def dropped(self) -> int:
         """Count of packets and events that were not recorded; a feed's health adds it up."""
         return self._writer.stats().dropped
+
+    @property
+    def compacting(self) -> bool:
+        """Whether Parquet is being made of older files of the journal; a feed's health shows it."""
+        return self._writer.stats().compacting
 
     def receive(self, items: Sequence[Item], /) -> None:
         """Take items; never waits for the disk. After `stop` they are ignored."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import html
+import shutil
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +22,15 @@ import pandas as pd
 import pyarrow as pa
 
 from ccwatch import frames
-from ccwatch.errors import ConfigError, CorruptRecording
+from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
 from ccwatch.recording import compactor, manifest, rebuild, segments
 from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, is_being_written, seal, sealed_lines
 from ccwatch.recording.journal import journal_files
+from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.overlay import ATTEMPTS, Overlay
+from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.segments import Numbered
 from ccwatch.recording.verify import Verification, verify
 
@@ -99,7 +104,8 @@ class Recording:
         """Open a recording.
 
         Args:
-            path: its folder.
+            path: its folder, or the zip file that it was packed into (which is unpacked among the temporary files, for as long
+                as this is in use).
 
         Raises:
             RecordingNotFound: there is none.
@@ -107,11 +113,15 @@ class Recording:
             UnsupportedFormat: a newer ccwatch wrote it.
         """
         self.path = Path(path)
-        self._session = Session.read(self.path)
-        self._overlay = Overlay(self.path, self._session)
+        self._folder = self.path
+        if is_packed(self.path):
+            self._folder = unpack(self.path)
+            weakref.finalize(self, shutil.rmtree, self._folder.parent, ignore_errors=True)
+        self._session = Session.read(self._folder)
+        self._overlay = Overlay(self._folder, self._session)
 
     def __repr__(self) -> str:
-        return f"<Recording {self.path}>"
+        return f"<Recording {self.path.name}>"
 
     def _repr_html_(self) -> str:
         info = self.info()
@@ -133,6 +143,11 @@ class Recording:
         return f"<table><caption>{html.escape(info.session)}</caption>{cells}</table>"
 
     @property
+    def folder(self) -> Path:
+        """Where its files are: `path`, or where a packed recording was unpacked to."""
+        return self._folder
+
+    @property
     def session(self) -> Session:
         """What session.json says."""
         return self._session
@@ -152,8 +167,10 @@ class Recording:
         clean: bool = True,
         fill: bool = False,
         symbol: str | None = None,
+        start: Moment = None,
+        end: Moment = None,
     ) -> pd.DataFrame:
-        """The packets, as `Feed.frame` gives them; only the columns that are needed are read.
+        """The packets, as `Feed.frame` gives them; only the columns and the stretch of time that are needed are read.
 
         Args:
             columns: names, text columns among them; None is all columns but the text.
@@ -161,6 +178,8 @@ class Recording:
             clean: leave out repeats, replays and placeholders, and sort by time; False is every row in order of arrival.
             fill: carry values forward per symbol, within a connection, at most 30 s.
             symbol: only rows of this one.
+            start: the first time of the rows; text without a zone is UTC.
+            end: the last one, included.
 
         Returns:
             A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`.
@@ -172,7 +191,11 @@ class Recording:
         names = frames.resolve("packets", columns)
         wanted = frames.needed(names, clean=clean, fill=fill, symbol=symbol)
         stored = {"time", *wanted} | ({"received_at"} if last is not None else set())
-        table = self._overlay.table("packets", [c.name for c in TABLES["packets"] if c.name in stored])
+        span = span_of(start, end)
+        table = self._overlay.table("packets", [c.name for c in TABLES["packets"] if c.name in stored], span)
+        if span is not None:
+            times = _ns(table["time"])
+            table = table.filter(pa.array((times >= span[0]) & (times <= span[1])))
         if clean:
             table = table.filter(pa.array((table["flags"].to_numpy() & np.uint32(UNCLEAN)) == 0))
         if last is not None:
@@ -205,37 +228,56 @@ class Recording:
         """Every packet, flagged ones too, in order of arrival; as it was received, in bounded memory."""
         return (item for item in self.items() if isinstance(item, Packet))
 
-    def items(self, after: int = 0) -> Iterator[Packet | Event]:
+    def items(self, after: int = 0, *, start: Moment = None, end: Moment = None) -> Iterator[Packet | Event]:
         """Every packet and event in order of arrival, in bounded memory, up to where the recording stands when it ends.
 
         Args:
             after: begin beyond this entry of the recording.
+            start: the first time, on the stream's own clock; text without a zone is UTC.
+            end: the last time, included.
 
         Raises:
             CorruptRecording: bytes that are needed fail their checksum.
         """
-        return (item for _, item in self.numbered(after))
+        span = span_of(start, end)
+        if span is None:
+            return (item for _, item in self.numbered(after))
+        low, high = self._entries_within(span)
+        found = (item for _, item in self.numbered(max(after, low - 1), high))
+        return (item for item in found if span[0] <= item.time_ns <= span[1])
 
-    def numbered(self, after: int = 0) -> Iterator[Numbered]:
-        """As `items`, each with its number in the recording, from 1."""
+    def numbered(self, after: int = 0, until: int = segments.LAST_ENTRY) -> Iterator[Numbered]:
+        """As `items`, each with its number in the recording, from 1; beyond entry `after` and up to `until`."""
         last = after
         for _ in range(ATTEMPTS):
             try:
-                for last, item in self._numbered(last):  # noqa: B020 - the next attempt goes on where this one ended
+                for last, item in self._numbered(last, until):  # noqa: B020 - the next attempt goes on where this one ended
                     yield last, item
             except FileNotFoundError:
                 continue  # a recorder has turned the journal's file into segments meanwhile
             return
         raise CorruptRecording(f"{self.path}: files vanish while they are read")
 
-    def _numbered(self, after: int) -> Iterator[Numbered]:
-        files = journal_files(self.path / JOURNAL)
-        found = manifest.read(self.path)
+    def _numbered(self, after: int, until: int) -> Iterator[Numbered]:
+        files = journal_files(self._folder / JOURNAL)
+        found = manifest.read(self._folder)
         for group in found.groups:
-            if group.entries[1] > after:
-                yield from rebuild.items(self.path, group, self._session.server_tz, after)
-        tail = (numbered for path in files for numbered in compactor.journal_items(path, self._session))
-        yield from compactor.mended(tail, max(after, found.last_entry))
+            if group.entries[1] > after and group.entries[0] <= until:
+                yield from rebuild.items(self._folder, group, self._session.server_tz, after, until)
+        if found.last_entry < until:
+            tail = (numbered for path in files for numbered in compactor.journal_items(path, self._session))
+            yield from takewhile(lambda numbered: numbered[0] <= until, compactor.mended(tail, max(after, found.last_entry)))
+
+    def _entries_within(self, span: tuple[int, int]) -> tuple[int, int]:
+        """The first and the last entry with a time in a span, of packets and events."""
+        low, high = segments.LAST_ENTRY, 0
+        wanted = ["time", "entry"]
+        for table in self._overlay.tables({"packets": wanted, "events": wanted}, span):
+            times = _ns(table["time"])
+            entries = table["entry"].to_numpy()[(times >= span[0]) & (times <= span[1])]
+            if len(entries):
+                low, high = min(low, int(entries.min())), max(high, int(entries.max()))
+        return low, high
 
     def _long(self, table: str, last: frames.Last) -> pd.DataFrame:
         columns = TABLES[table]
@@ -258,7 +300,7 @@ class Recording:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Moments that were marked, live or beside the data, in order of time."""
-        beside = [Mark(line["time_ns"], line["text"]) for _, _, line in sealed_lines(self.path / MARKS) if line is not None]
+        beside = [Mark(line["time_ns"], line["text"]) for _, _, line in sealed_lines(self._folder / MARKS) if line is not None]
         events = self._overlay.table("events", ["time", "kind", "detail"])
         found = zip(_ns(events["time"]), events["kind"].to_pylist(), events["detail"].to_pylist(), strict=True)
         return tuple(sorted([*beside, *(Mark(int(ns), text) for ns, kind, text in found if kind == EventKind.MARK)]))
@@ -272,19 +314,25 @@ class Recording:
 
         Raises:
             ConfigError: a time without a zone.
+            RecordingError: the recording is packed, or its folder cannot be written.
         """
         if time.tzinfo is None:
             raise ConfigError(f"{time!r} has no time zone")
+        if self._folder != self.path:
+            raise RecordingError(f"{self.path} is packed: unpack it to set marks in it")
         mark = Mark(int(pd.Timestamp(time).as_unit("ns").value), text)
-        append_durably(self.path / MARKS, seal(mark._asdict()) + b"\n")
+        try:
+            append_durably(self._folder / MARKS, seal(mark._asdict()) + b"\n")
+        except OSError as error:
+            raise RecordingError(f"{self._folder / MARKS} cannot be written: {error}") from error
         return mark
 
     @property
     def status(self) -> str:
         """Open while a recorder writes it, finished, or killed: its recorder ended without finishing it."""
-        if is_being_written(self.path):
+        if is_being_written(self._folder):
             return "open"
-        return "finished" if manifest.read(self.path).is_finished else "killed"
+        return "finished" if manifest.read(self._folder).is_finished else "killed"
 
     def info(self) -> Info:
         """What it holds."""
@@ -293,7 +341,7 @@ class Recording:
         times = _ns(packets["time"])
         start, end = (from_ns(int(times.min())), from_ns(int(times.max()))) if len(times) else (None, None)
         kinds = [str(kind) for kind in events["kind"].to_pylist()]
-        sizes = _sizes(self.path)
+        sizes = _sizes(self._folder)
         found = self._overlay.look()
         return Info(
             path=self.path,
@@ -323,7 +371,7 @@ class Recording:
             deep: of every byte; otherwise of the journal, the manifest and the footers of the segments.
             on_progress: told each file before it is read.
         """
-        return verify(self.path, self._session, deep=deep, on_progress=on_progress)
+        return verify(self._folder, self._session, deep=deep, on_progress=on_progress)
 
 
 def _sizes(folder: Path) -> dict[Path, int]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from datetime import datetime
 from typing import Final, Literal
-
-import pandas as pd
 
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Instant, Item, Packet, StateChange
+from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.recording import Recording
 from ccwatch.source import Sink, Stop
 
@@ -21,8 +18,6 @@ _STATES: Final = {
     EventKind.DISCONNECT: ConnectionState.DISCONNECTED,
     EventKind.STALE: ConnectionState.STALE,
 }
-
-Moment = str | datetime | pd.Timestamp | None
 
 
 class ReplaySource:
@@ -45,23 +40,23 @@ class ReplaySource:
             raise ConfigError(f"speed: expected a number above 0 or 'max', got {speed!r}")
         self.recording = recording
         self.speed = speed
-        self._start_ns = moment_ns(start)
-        self._end_ns = moment_ns(end)
+        span_of(start, end)  # refuses what is no moment now, not in the thread that plays
+        self._start, self._end = start, end
 
     def __repr__(self) -> str:
         return f"<ReplaySource {self.recording.path} speed={self.speed}>"
 
     @property
     def origin(self) -> str:
-        """The recording's own: replaying makes nothing real."""
-        return self.recording.origin
+        """What it was recorded from: replaying makes nothing real; what was live is live no more."""
+        return "replay" if self.recording.origin == "live" else self.recording.origin
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until the recording ends or `stop` is set."""
         waiting: list[Item] = []
         begin: tuple[float, int] | None = None
         is_open = False
-        for item in self._items():
+        for item in self.recording.items(start=self._start, end=self._end):
             if self.speed != "max":
                 if begin is None:
                     begin = time.monotonic(), item.received_mono_ns
@@ -87,32 +82,6 @@ class ReplaySource:
                 return
         if waiting:
             sink.receive(waiting)
-
-    def _items(self) -> Iterator[Packet | Event]:
-        for item in self.recording.items():
-            if (self._start_ns is None or item.time_ns >= self._start_ns) and (self._end_ns is None or item.time_ns <= self._end_ns):
-                yield item
-
-
-def moment_ns(moment: Moment) -> int | None:
-    """A moment as ns since 1970 UTC; text without a zone is UTC.
-
-    Raises:
-        ConfigError: not a moment, or a datetime without a zone.
-    """
-    if moment is None:
-        return None
-    try:
-        found = pd.Timestamp(moment)
-    except (ValueError, TypeError):
-        raise ConfigError(f"{moment!r} is not a moment; expected for example '2026-01-02T14:30:00Z'") from None
-    if pd.isna(found):
-        raise ConfigError(f"{moment!r} is not a moment")
-    if found.tzinfo is None:
-        if not isinstance(moment, str):
-            raise ConfigError(f"{moment!r} has no time zone")
-        found = found.tz_localize("UTC")
-    return int(found.as_unit("ns").value)
 
 
 def _instant(item: Packet | Event) -> Instant:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ccwatch.errors import CorruptRecording
 from ccwatch.recording import manifest, segments
-from ccwatch.recording.folder import JOURNAL, MANIFEST, MARKS, Session, sealed_lines
+from ccwatch.recording.folder import COPIES, JOURNAL, MANIFEST, MARKS, SESSION, Session, sealed_lines, unseal
 from ccwatch.recording.journal import Hole, journal_files, read_frames
 
 
@@ -50,13 +50,17 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
     problems: list[Problem] = []
     notes: list[Problem] = []
     tell(MANIFEST)
+    for name in (SESSION, f"{COPIES}/{SESSION}"):
+        problems.extend(_verify_session(folder, name))
     found = manifest.read(folder)
-    problems.extend(Problem(MANIFEST, offset, length, "a line fails its checksum") for offset, length in found.damaged)
+    for line in found.damaged:
+        what = "a torn line at its end, as a power cut leaves it" if line.is_torn else "a line fails its checksum"
+        (notes if line.is_torn else problems).append(Problem(line.file, line.offset, line.length, what))
     problems.extend(Problem(MANIFEST, 0, 0, f"entries {first} to {last} are in no segment") for first, last in found.missing())
     problems.extend(
         Problem(MARKS, offset, length, "a line fails its checksum") for offset, length, line in sealed_lines(folder / MARKS) if line is None
     )
-    checked = 2
+    checked = 5
     for path in journal_files(folder / JOURNAL):
         name = f"{JOURNAL}/{path.name}"
         tell(name)
@@ -71,6 +75,16 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
             checked += 1
             problems.extend(_verify_segment(folder / segment.path, segment, deep=deep))
     return Verification(folder, deep, checked, tuple(problems), tuple(notes))
+
+
+def _verify_session(folder: Path, name: str) -> Iterator[Problem]:
+    try:
+        line = (folder / name).read_bytes()
+        unseal(line)
+    except FileNotFoundError:
+        return  # an earlier ccwatch made no copies
+    except ValueError as error:
+        yield Problem(name, 0, len(line), str(error))
 
 
 def _verify_segment(path: Path, segment: manifest.Segment, *, deep: bool) -> Iterator[Problem]:

@@ -7,7 +7,9 @@ written frames to the disk as often as the policy says. No trouble of the disk r
 
 from __future__ import annotations
 
+import errno
 import logging
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,9 +18,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+import pyarrow as pa
+
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.recording import compactor, journal, manifest
+from ccwatch.recording.background import CompactorProcess
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
 from ccwatch.source import read_clock
 
@@ -51,6 +56,7 @@ class RecorderStats:
         dropped: count of packets and events that found no room, or could not be stored.
         degraded: something is not being recorded as it should: `error` says why, or the queue is full.
         error: the last trouble that is not over.
+        compacting: Parquet is being made of older files of the journal, by a process of its own.
     """
 
     received_seq: int
@@ -62,12 +68,17 @@ class RecorderStats:
     dropped: int
     degraded: bool
     error: str | None
+    compacting: bool = False
 
 
 class Writer:
     """The queue, the journal and the two threads of one recording. `receive` never waits for the disk."""
 
-    def __init__(self, folder: Path, session: Session, lock: WriterLock, ask_origin: Callable[[], str]) -> None:
+    def __init__(
+        self, folder: Path, session: Session, lock: WriterLock, ask_origin: Callable[[], str], *, min_free: int | None = None
+    ) -> None:
+        self._min_free = min_free
+        self._looked_at = 0.0
         self.folder = folder
         self._session = session
         self._writer_lock = lock
@@ -89,19 +100,39 @@ class Writer:
         self._rolled_at, self._rolled_packets = monotonic(), 0
         self._write_error: str | None = None
         self._sync_error: str | None = None
+        self._compact_error: str | None = None
         self._fault: str | None = None
+        # Serialises compactions: one works in _staging at a time, in this process or in one of its own.
+        # Reentrant: `rotate` takes it before the journal goes on, so that no process is started for what it does itself.
+        self._compact_lock = threading.RLock()
+        self._compactor: CompactorProcess | None = None
+        self._compacted_below = self._journal.path
         self._threads = [threading.Thread(target=self._run, args=(self._write,), name=f"ccwatch-record {folder.name}", daemon=True)]
         if session.fsync in SYNC_EVERY_S:
             self._threads.append(threading.Thread(target=self._run, args=(self._sync,), name=f"ccwatch-sync {folder.name}", daemon=True))
+        self._threads.append(
+            threading.Thread(target=self._run, args=(self._compact_beside,), name=f"ccwatch-compact {folder.name}", daemon=True)
+        )
         for thread in self._threads:
             thread.start()
 
     def stats(self) -> RecorderStats:
         """Where it stands now."""
         durable, written, received = self._durable_seq, self._written_seq, self._received_seq
-        error = self._fault or self._write_error or self._sync_error
+        error = self._fault or self._write_error or self._sync_error or self._compact_error
         degraded = error is not None or self._lost is not None
-        return RecorderStats(received, written, durable, self._packets, self._events, self._bytes, self._dropped, degraded, error)
+        return RecorderStats(
+            received,
+            written,
+            durable,
+            self._packets,
+            self._events,
+            self._bytes,
+            self._dropped,
+            degraded,
+            error,
+            self._compactor is not None,
+        )
 
     # ── the source's thread ──
 
@@ -169,6 +200,7 @@ class Writer:
         packets = [item for item in stored if isinstance(item, Packet)]
         while entries:
             try:
+                self._refuse_last_room()
                 first_seq = packets[0].seq if packets else 0
                 size = self._journal.append(entries, first_entry=self._entry + 1, first_seq=first_seq)
             except OSError as error:
@@ -202,6 +234,19 @@ class Writer:
                 self._session.write(self.folder)
             except OSError as error:
                 self._sync_error = f"{SESSION} cannot be written: {error}"
+
+    def _refuse_last_room(self) -> None:
+        """Leave to others what they need of the disk.
+
+        Raises:
+            OSError: less is free than is to remain.
+        """
+        if self._min_free is None or (self._write_error is None and monotonic() - self._looked_at < RETRY_S):
+            return
+        self._looked_at = monotonic()
+        free = shutil.disk_usage(self.folder).free
+        if free < self._min_free:
+            raise OSError(errno.ENOSPC, f"{free:,} bytes are free on the disk, and {self._min_free:,} are to remain free")
 
     def _may_retry(self) -> bool:
         """Wait a little; False once a stopping recorder has tried for long enough."""
@@ -261,17 +306,50 @@ class Writer:
             self._durable_seq = seq
         self._synced_entry = entry
 
+    # ── the compactor's thread ──
+
+    def _compact_beside(self) -> None:
+        """Whenever the journal has gone on in a new file, make Parquet of the older ones, in a process of its own."""
+        while True:
+            with self._changed:
+                while self._journal.path == self._compacted_below and not self._stopping:
+                    self._changed.wait()
+                if self._stopping:
+                    return
+            with self._compact_lock:
+                keep = self._journal.path
+                if keep == self._compacted_below:  # `rotate` was faster
+                    continue
+                try:
+                    self._run_compactor(keep)
+                    self._compact_error = None
+                except (OSError, RecordingError) as error:
+                    self._compact_error = str(error)
+                    _LOG.warning("%s: %s", self.folder, error)
+                finally:
+                    self._compactor = None
+                    self._compacted_below = keep
+
+    def _run_compactor(self, keep: Path) -> None:
+        started = CompactorProcess(self.folder, keep, self._writer_lock.handle)
+        with self._changed:
+            self._compactor = started
+            if self._stopping:
+                started.kill()
+        started.wait()
+
     # ── the caller's thread ──
 
     def rotate(self) -> None:
         """Close the journal's file and make Parquet of it; see `Recorder.rotate`."""
-        with self._changed:
-            self._roll_asked = True
-            self._changed.notify_all()
-            while self._roll_asked and self._fault is None:
-                self._changed.wait()
-        self._raise_trouble()
-        self._compact(keep=self._journal.path)
+        with self._compact_lock:
+            with self._changed:
+                self._roll_asked = True
+                self._changed.notify_all()
+                while self._roll_asked and self._fault is None:
+                    self._changed.wait()
+            self._raise_trouble()
+            self._compact(keep=self._journal.path)
 
     def stop(self, *, finish: bool) -> None:
         """Write and sync what waits, then finish; see `Recorder.stop`."""
@@ -280,6 +358,8 @@ class Writer:
                 return
             self._give_up_at = monotonic() + GIVE_UP_S
             self._stopping = True
+            if self._compactor is not None:
+                self._compactor.kill()
             self._changed.notify_all()
         if threading.current_thread() in self._threads:  # collected by one of its own threads: it drains on its way out
             return
@@ -299,12 +379,15 @@ class Writer:
 
     def _compact(self, keep: Path | None) -> None:
         try:
-            compactor.compact(self.folder, self._session, keep=keep)
+            with self._compact_lock:
+                compactor.compact(self.folder, self._session, keep=keep)
+                self._compacted_below = keep or self._compacted_below
+            self._compact_error = None
             if keep is None:
                 clock = read_clock()
                 facts = {"entries": self._entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "dropped": self._dropped}
                 manifest.append_finish(self.folder, facts)
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             self._write_error = f"the Parquet files cannot be written: {error}"
             raise RecordingError(f"{self.folder}: {self._write_error}; the journal holds everything") from error
 

@@ -100,7 +100,7 @@ def test_every_control_of_time_and_reading_works_by_mouse_and_by_keyboard(tab: T
     tab.wait_for(lambda: "widget-view" in (tab.lab.notebooks / "controls.ipynb").read_text(), 20, "the saved notebook")
     for width in (700, 1200, 1900):
         page.set_viewport_size({"width": width, "height": 1150})
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(1500)
         picture(tab, f"controls-{width}.png")
     page.reload()
     tab.wait_for(lambda: (tab.look("draws") or 0) > 0 and tab.look("rows") == 400, 40, "the page after a reload")

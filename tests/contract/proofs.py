@@ -18,16 +18,8 @@ Proof = str | Owed
 
 # ── owed ──
 
-_COTTAGE: Final = "The Cottage: the contract's server, with security, Redis and faults"
 _LATER: Final = "later than The Cottage, which leaves section 10's codecs and channels out"
 
-REDIS: Final = Owed("the bridge from Redis", _COTTAGE)
-COMMANDS: Final = Owed("commands: sent by a feed, obeyed by the Cottage", _COTTAGE)
-JWT: Final = Owed("verification of the JWT", _COTTAGE)
-CONNECTION_LIMIT: Final = Owed("a limit of connections per IP", _COTTAGE)
-ANY_ORIGIN: Final = Owed("origins `*`, since by default pages of other sites are refused already", _COTTAGE)
-METRICS: Final = Owed("Prometheus metrics", _COTTAGE)
-BENCHMARKS: Final = Owed("benchmarks of handshake, serialisation and end to end, which beat section 6", _COTTAGE)
 CODECS: Final = Owed("binary and delta encoding, compression, channels", _LATER)
 
 # ── proven here ──
@@ -82,6 +74,12 @@ PY_CLOSE: Final = _EXAMPLES + "test_the_python_examples_on_close_is_never_entere
 PY_ERRORS: Final = _EXAMPLES + "test_the_python_example_takes_a_refusal_for_an_error_and_a_message_without_a_price_too"
 WSCAT: Final = _EXAMPLES + "test_the_contracts_wscat_command_shows_a_welcome_at_once"
 
+_PERFORMANCE: Final = "tests/contract/test_performance.py::"
+HANDSHAKE_TIME: Final = _PERFORMANCE + "test_a_handshake_takes_less_than_the_contracts_time"
+SERIALISATION_TIME: Final = _PERFORMANCE + "test_serialisation_takes_less_than_the_contracts_time"
+ROUND_TRIP: Final = _PERFORMANCE + "test_a_round_trip_takes_less_than_the_contracts_time"
+END_TO_END: Final = _PERFORMANCE + "test_from_the_source_to_the_feeds_packet_it_takes_less_than_the_contracts_time"
+
 # ── proven elsewhere ──
 
 _ELSEWHERE: Final = "tests/"
@@ -93,6 +91,27 @@ LOOPBACK: Final = _ELSEWHERE + "cottage/test_cottage.py::test_both_sites_listen_
 FIFTY: Final = _ELSEWHERE + "cottage/test_cottage.py::test_fifty_clients_get_the_same_stream"
 LOCAL_PAGES: Final = _ELSEWHERE + "cottage/test_endpoint.py::test_pages_of_other_sites_are_refused_and_those_of_this_machine_are_not"
 CLIENTS_COUNTED: Final = _ELSEWHERE + "cottage/test_endpoint.py::test_health_counts_clients_and_messages"
+REDIS_STARTS: Final = _ELSEWHERE + "cottage/test_redis_bridge.py::test_the_bridge_starts_with_the_first_client"
+REDIS_STATE: Final = _ELSEWHERE + "cottage/test_redis_bridge.py::test_a_state_update_reaches_the_clients_of_both_sites_as_telemetry"
+_COMMANDS: Final = "cottage/test_commands.py::"
+SUBSCRIBE_SENT: Final = (
+    _ELSEWHERE + "feed/test_commands.py::test_a_subscription_goes_over_the_stream_and_is_confirmed_by_a_packet_of_its_symbol"
+)
+SUBSCRIBE_OBEYED: Final = _ELSEWHERE + _COMMANDS + "test_a_subscription_changes_the_symbol_of_its_client_and_of_no_other"
+HALT_SENT: Final = _ELSEWHERE + "feed/test_commands.py::test_a_halt_is_confirmed_by_a_halted_status_that_arrives_after_it_was_sent"
+HALT_SAID: Final = _ELSEWHERE + _COMMANDS + "test_a_halt_over_the_socket_is_obeyed_and_what_is_malformed_is_counted"
+HALT_OBEYED: Final = _ELSEWHERE + _COMMANDS + "test_a_feed_halts_and_resumes_the_engine_and_the_stream_confirms_both"
+_ACCESS: Final = "cottage/test_access.py::"
+JWT_REFUSED: Final = _ELSEWHERE + _ACCESS + "test_no_expired_forged_unsigned_and_misaddressed_tokens_get_401_on_every_route_and_both_sites"
+JWT_HIDDEN: Final = _ELSEWHERE + _ACCESS + "test_the_answer_selects_token_and_never_the_jwt_and_nothing_of_it_is_logged"
+CONNECTION_LIMIT: Final = _ELSEWHERE + _ACCESS + "test_the_eleventh_connection_of_an_address_is_refused_with_429_until_one_leaves"
+ANY_ORIGIN: Final = _ELSEWHERE + _ACCESS + "test_any_origin_reproduces_the_contracts_cors_and_still_refuses_commands"
+NAMED_ORIGIN: Final = _ELSEWHERE + _ACCESS + "test_a_page_of_a_named_origin_may_ask_by_rest"
+_METRICS: Final = "cottage/test_metrics.py::"
+CLIENTS_MEASURED: Final = _ELSEWHERE + _METRICS + "test_connections_are_counted_while_they_are_open"
+FAILURES_COUNTED: Final = _ELSEWHERE + _METRICS + "test_what_a_dropped_client_did_not_get_is_a_failure"
+SIZE_MEASURED: Final = _ELSEWHERE + _METRICS + "test_the_mean_size_of_messages_is_that_of_what_was_sent"
+RECONNECTS_COUNTED: Final = _ELSEWHERE + _METRICS + "test_a_client_that_comes_back_is_a_reconnection_and_a_second_one_beside_it_is_none"
 NO_TOKEN_NO_HEADER: Final = _ELSEWHERE + "feed/test_live.py::test_no_token_is_no_header"
 PING_SENT: Final = _ELSEWHERE + "feed/test_live.py::test_the_contracts_ping_is_sent_every_30_seconds"
 NO_ORIGIN: Final = _ELSEWHERE + "feed/test_connection.py::test_the_request_is_plain_and_names_no_origin"

@@ -82,6 +82,34 @@ def rest():
 
 
 @pytest.fixture
+def post():
+    """POST at a site that is given by its ws url: status and text."""
+
+    def send(url, path, **headers):
+        request = urllib.request.Request(f"http://{urlsplit(url).netloc}{path}", headers=headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - http, three lines above
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return send
+
+
+@pytest.fixture
+def metric():
+    """One of a Cottage's figures, by its line in what Prometheus reads; 0 where it has none yet."""
+
+    def read(cottage, line):
+        with urllib.request.urlopen(f"http://{urlsplit(cottage.engine_url).netloc}/metrics", timeout=5) as answer:
+            found = [text.rpartition(" ") for text in answer.read().decode().splitlines()]
+        return next((float(value) for name, _, value in found if name == line), 0.0)
+
+    return read
+
+
+@pytest.fixture
 def until():
     """Polls until a condition holds, returns what it returned, and fails where it never does."""
 

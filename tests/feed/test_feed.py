@@ -295,7 +295,7 @@ def footprint():
 def test_reconnects_leave_no_thread_no_descriptor_and_no_memory(way, monkeypatch):
     """200 of each way, 1,000 under CCWATCH_FULL=1. Tables that are bounded in thousands are bounded in tens here, to fill early."""
     monkeypatch.setattr(buffer, "ROWS_AT_FIRST", 16)
-    monkeypatch.setattr(buffer, "STAGED_ROWS", 16)
+    monkeypatch.setattr(buffer, "ROWS_AT_ONCE", 16)
     monkeypatch.setattr(health, "RATE_PACKETS", 16)
     count = 1000 if FULL else 200
 

@@ -9,6 +9,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from ccwatch import frames
+from ccwatch.analysis.quality import quality
 from ccwatch.errors import ConnectFailed
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, EventKind, Flag, Instant, Packet, StateChange
@@ -92,8 +94,28 @@ def test_every_figure_is_what_the_items_say(seed):
         intervals = np.diff(received)
         assert health.rate_hz == pytest.approx(1 / intervals.mean())
         assert health.bytes_per_s == pytest.approx(sum(len(packet.raw) for packet in minute[1:]) / intervals.sum())
+        usual = np.median(intervals)
+        assert health.interval_s == pytest.approx(usual)
+        if usual > 0:
+            assert health.completeness == pytest.approx(min(1, len(received) / (intervals.sum() / usual + 1)))
     else:
-        assert health.rate_hz is None
+        assert health.rate_hz is health.interval_s is health.completeness is None
+    assert health.out_of_order == flagged(Flag.OUT_OF_ORDER)
+    assert health.skewed == flagged(Flag.CLOCK_SKEW)
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 5))
+def test_jitter_and_drift_live_are_those_of_the_analysis_afterwards(seed):
+    """Two implementations, incremental and vectorised, of one definition."""
+    counter, items, clock = stream(seed)
+    health = report(counter, at(clock))
+    packets = [item for item in items if isinstance(item, Packet)]
+    if len(packets) < 2:
+        return
+    found = quality(frames.build("packets", frames.packet_columns(packets)), None)
+    for measure, value, scale in (("jitter", health.jitter_s, 1.0), ("clock_drift", health.clock_drift_ppm, 1.0)):
+        expected = found.value(measure)
+        assert value is None if np.isnan(expected) else value == pytest.approx(expected * scale, rel=1e-6, abs=1e-9)
 
 
 def test_packets_older_than_a_minute_no_longer_count_in_rates():
@@ -129,6 +151,10 @@ def test_a_counter_that_saw_nothing_has_figures_for_nothing():
         "age_s",
         "lag_s",
         "clock_offset_s",
+        "clock_drift_ppm",
+        "jitter_s",
+        "interval_s",
+        "completeness",
         "rate_hz",
         "message_bytes_mean",
         "bytes_per_s",

@@ -1,4 +1,4 @@
-"""The fuzzer itself, for a few runs in CI and for many under CCWATCH_FULL=1; see `fuzz`."""
+"""The fuzzers themselves, of the codec and of the frame parser, for a few runs in CI and for many under CCWATCH_FULL=1."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tests.protocol.shapes import FULL
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed (no wheel for this Python)")
-def test_no_bytes_that_a_fuzzer_finds_break_a_promise_of_the_codec_or_the_session():
+@pytest.mark.parametrize("target", ["tests.protocol.fuzz", "tests.feed.fuzz"])
+def test_no_bytes_that_a_fuzzer_finds_break_a_promise(target):
     runs = 1_000_000 if FULL else 3000
     done = subprocess.run(
-        [sys.executable, "-m", "tests.protocol.fuzz", str(runs)],
+        [sys.executable, "-m", target, str(runs)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -39,6 +39,9 @@ def test_session_json_comes_back_and_says_what_is_wrong_with_it(tmp_path):
     assert Session.read(tmp_path) == SESSION
     path = tmp_path / "session.json"
     path.write_bytes(path.read_bytes().replace(b"fomc", b"fomd"))
+    assert Session.read(tmp_path) == SESSION, "its copy is whole"
+    copy = tmp_path / "_copies" / "session.json"
+    copy.write_bytes(copy.read_bytes().replace(b"fomc", b"fomd"))
     with pytest.raises(CorruptRecording, match=r"session\.json, bytes 0 to"):
         Session.read(tmp_path)
     path.write_bytes(seal({"format": folder.FORMAT, "version": folder.VERSION + 1}))

@@ -14,7 +14,7 @@ import pytest
 
 from ccwatch.errors import ConfigError, RecordingBusy, RecordingError
 from ccwatch.protocol.messages import Event, EventKind, Flag
-from ccwatch.recording import Recorder, Recording, writer
+from ccwatch.recording import Recorder, Recording, recover, writer
 from ccwatch.recording.journal import journal_files
 
 
@@ -92,7 +92,7 @@ def test_stop_brings_everything_to_the_disk_within_a_second_and_makes_parquet_of
     assert Recording(finished.path).status == "finished"
     assert journal_files(finished.path / "_journal") == []
     assert sorted(path.name for path in finished.path.iterdir() if path.is_dir() and any(path.iterdir())) == sorted(
-        ["packets", "agents", "models", "logs", "forecasts", "events", "frames"]
+        ["_copies", "packets", "agents", "models", "logs", "forecasts", "events", "frames"]
     )
 
 
@@ -303,10 +303,42 @@ def test_the_journal_rolls_and_all_its_files_become_parquet(start, usual, monkey
     for n in range(0, len(usual), 20):
         one.receive(usual[n : n + 20])
         eventually(lambda n=n: one.stats.packets + one.stats.events >= min(n + 20, len(usual)))
-    assert len(journal_files(one.path / "_journal")) > 3
+    eventually(lambda: one.stats.bytes > 0 and not one.stats.compacting and len(journal_files(one.path / "_journal")) == 1, 60)
+    assert one.stats.error is None
+    assert len(list((one.path / "packets").iterdir())) > 0, "Parquet is made while it runs"
     assert list(Recording(one.path).items()) == usual
     one.stop()
-    assert len(list((one.path / "packets").iterdir())) > 3
+    assert list(Recording(one.path).items()) == usual
+
+
+def test_the_compactor_ends_with_its_recorder_and_what_it_had_not_done_is_done_later(tmp_path, eventually):
+    path = tmp_path / "s"
+    code = RECORD.replace("recorder = Recorder(", "from ccwatch.recording import writer; writer.ROLL_PACKETS = 4000; recorder = Recorder(")
+    code = code.replace("time.sleep(0.0005)", "pass").replace("recorder.stats.durable_seq, flush", "recorder.stats.compacting, flush")
+    with run_python(code, path, "balanced") as process:
+        while (said := process.stdout.readline().split())[1] != "True":
+            pass
+        process.send_signal(signal.SIGKILL)
+    eventually(lambda: Recording(path).status == "killed", 20)  # the compactor held its lock as well
+    found = [packet.seq for packet in Recording(path).packets()]
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) >= int(said[0])
+    assert recover(path).finished
+    assert [packet.seq for packet in Recording(path).packets()] == found
+    assert Recording(path).verify(deep=True).ok
+
+
+def test_a_compaction_that_fails_is_shown_and_the_journal_holds_everything(start, usual, monkeypatch, caplog, eventually):
+    monkeypatch.setattr(writer, "ROLL_PACKETS", 40)
+    monkeypatch.setattr("ccwatch.recording.background.MODULE", "no.such.module")
+    with caplog.at_level(logging.CRITICAL + 1):
+        one = start()
+        one.receive(usual)
+        eventually(lambda: one.stats.error is not None, 30)
+    assert "compaction failed, the journal holds everything" in one.stats.error
+    assert list(Recording(one.path).items()) == usual
+    one.stop()
+    assert Recording(one.path).status == "finished"
     assert list(Recording(one.path).items()) == usual
 
 

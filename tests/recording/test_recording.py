@@ -18,7 +18,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol import codec
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import Event, EventKind, Packet
-from ccwatch.recording import Recorder, Recording, compactor, list_recordings
+from ccwatch.recording import Recorder, Recording, compactor, list_recordings, recover
 from ccwatch.recording.journal import journal_files, read_frames
 
 LONG = ("agents", "models", "logs", "forecasts", "events")
@@ -85,8 +85,8 @@ def test_packets_come_back_with_their_bytes_unless_they_were_not_to_be_kept(reco
         assert found == varied
 
 
-def test_a_message_that_its_fields_give_back_is_not_kept_twice(recorded, usual, packets_of):
-    items = [packet._replace(raw=codec.encode(packet)) for packet in packets_of(usual)]
+def test_a_message_that_its_fields_and_layout_give_back_is_not_kept_twice(recorded, usual, packets_of):
+    items = packets_of(usual)
     recording = recorded(items)
     kept = pq.read_table(next((recording.path / "frames").iterdir()))
     assert kept.num_rows < 10
@@ -143,8 +143,7 @@ def test_whatever_arrives_parquet_and_journal_and_memory_tell_the_same(tmp_path_
 
 
 def finish(recorder):
-    """What a later version of `recover` does to a recording that was not finished."""
-    compactor.compact(recorder.path, Recording(recorder.path).session)
+    recover(recorder.path)
 
 
 def test_a_recording_grows_from_call_to_call_while_it_is_written(tmp_path, usual, eventually):
@@ -260,7 +259,7 @@ def test_verify_names_the_file_and_the_range_and_no_flipped_bit_makes_a_wrong_ro
     recording = recorded(items)
     live = buffered(items)
     files = sorted(path for path in recording.path.rglob("*") if path.suffix in {".parquet", ".jsonl"})
-    assert len(files) == 8
+    assert len(files) == 9
     wrong = refused = harmless = 0
     for file in files:
         good = file.read_bytes()
@@ -311,6 +310,41 @@ def test_only_the_columns_asked_for_are_read(recorded, usual):
     assert_frame_equal(recording.frame(["price"]), buffered(usual).frame(["price"]))
     with pytest.raises(CorruptRecording, match=r"packets-.*bytes \d+ to \d+"):
         recording.frame(["nav"])
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of, state, monkeypatch):
+    monkeypatch.setattr(compactor, "BATCH_ITEMS", 32)  # several row groups
+    recording = recorded(usual, state)
+    whole = recording.frame(["price", "regime"])
+    packets = packets_of(usual)
+    start, end = packets[100].time, packets[180].time
+    assert_frame_equal(recording.frame(["price", "regime"], start=start, end=end), whole.loc[start:end])
+    assert_frame_equal(recording.frame(["price", "regime"], start=start), whole.loc[start:])
+    assert recording.frame(["price"], end=packets[0].time - pd.Timedelta("1s")).empty
+    within = [item for item in usual if start <= pd.Timestamp(item.time_ns, tz="UTC") <= end]
+    assert list(recording.items(start=start, end=end)) == within
+    for after in (0, 31, 32, 33, 150, len(usual)):
+        assert [item for _, item in recording.numbered(after)] == usual[after:]
+        assert [item for _, item in recording.numbered(after, after + 40)] == usual[after : after + 40]
+    with pytest.raises(ConfigError, match="before the start"):
+        recording.frame(start=end, end=start)
+
+
+def test_only_the_row_groups_of_the_stretch_are_read(recorded, usual, packets_of, monkeypatch):
+    monkeypatch.setattr(compactor, "BATCH_ITEMS", 32)
+    recording = recorded(usual)
+    (file,) = (recording.path / "packets").iterdir()
+    metadata = pq.read_metadata(file)
+    assert metadata.num_row_groups > 5
+    damaged = bytearray(file.read_bytes())
+    damaged[metadata.row_group(1).column(metadata.schema.names.index("price")).data_page_offset + 30] ^= 1
+    file.write_bytes(damaged)
+    late = packets_of(usual)[200].time
+    assert_frame_equal(recording.frame(["price"], start=late), buffered(usual).frame(["price"]).loc[late:])
+    assert [item for _, item in recording.numbered(200)] == usual[200:]
+    with pytest.raises(CorruptRecording):
+        recording.frame(["price"])
 
 
 def test_the_tables_are_plain_parquet_with_one_schema(recorded, usual):
@@ -375,7 +409,8 @@ def test_the_catalog_has_a_row_per_session_damaged_ones_too(recorded, usual, pac
     recorded(usual, name="a", tags=["x"])
     recorded([], name="b")
     broken = recorded(usual, name="c")
-    (broken.path / "session.json").write_bytes(b"{}")
+    for copy in ("", "_copies"):
+        (broken.path / copy / "session.json").write_bytes(b"{}")
     found = list_recordings(tmp_path)
     assert found.index.tolist() == ["a", "b", "c"]
     nav = [packet.nav for packet in packets_of(usual)]

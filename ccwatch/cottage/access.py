@@ -1,0 +1,265 @@
+"""Who may watch and who may command: tokens, origins, addresses, how many connections and how fast. It knows no stream.
+
+The contract's section 7: a JWT in `Sec-WebSocket-Protocol: token, <JWT>`, ten connections per address, origins restricted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import jwt
+
+from ccwatch.errors import ConfigError
+
+ALGORITHM: Final = "HS256"
+"""The one algorithm, whatever a token says of itself: `none` and confusion of keys have no place to enter."""
+SHORTEST_SECRET: Final = 32
+"""Bytes: a key of HS256 has to be as long as its hash (RFC 7518, section 3.2)."""
+LEEWAY_S: Final = 5.0
+"""How far two machines' clocks may differ."""
+ROLES: Final = ("watch", "command")
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+ANY: Final = "*"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class AccessRules:
+    """Whom a Cottage serves."""
+
+    secret: str | None = field(default=None, repr=False)
+    """Key of the tokens (HS256); None asks for none, which is for this machine only."""
+    audience: str = "ccwatch"
+    """What a token's `aud` has to name."""
+    origins: tuple[str, ...] = ()
+    """Origins of pages that may connect beside localhost; "*" is every page, as the contract has it, for watching."""
+    per_ip: int | None = 10
+    """WebSockets per address and site; None for any number."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed."""
+    messages_per_s: float = 20.0
+    """What a client may say, on average."""
+    burst: int = 50
+    """What it may say at once."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be used.
+
+        Raises:
+            ConfigError: names the rule, and what is allowed.
+        """
+        if self.secret is not None and len(self.secret.encode()) < SHORTEST_SECRET:
+            raise ConfigError(f"secret: expected at least {SHORTEST_SECRET} bytes, got {len(self.secret.encode())}")
+        if self.per_ip is not None and (type(self.per_ip) is not int or self.per_ip < 1):
+            raise ConfigError(f"per_ip: expected a number from 1, or None for any, got {self.per_ip!r}")
+        for origin in self.origins:
+            if origin != ANY and _origin(origin) is None:
+                raise ConfigError(f"origins: expected for example 'https://dash.example' or '*', got {origin!r}")
+        if self.messages_per_s <= 0 or self.burst < 1:
+            raise ConfigError("messages_per_s and burst: expected numbers above zero")
+        _networks(self.proxies)
+
+    @property
+    def any_origin(self) -> bool:
+        """Whether pages of every origin may watch."""
+        return ANY in self.origins
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a request may do."""
+
+    ip: str
+    may_command: bool
+    expires_at: float | None
+    """When its token expires (of `time.time`)."""
+    token: str | None = field(repr=False)
+    """The verified token, to be passed on to an engine."""
+    why_not: str = ""
+    """Why it may not command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not served: an HTTP status and a line."""
+
+    status: int
+    reason: str
+
+
+class Gate:
+    """Judges requests by the rules, and counts the connections of each address. Used on the loop's thread only."""
+
+    def __init__(self, rules: AccessRules) -> None:
+        self.rules = rules
+        self.refused: Counter[int] = Counter()
+        self._origins = {_origin(origin) for origin in rules.origins if origin != ANY}
+        self._proxies = _networks(rules.proxies)
+        self._connections: Counter[str] = Counter()
+
+    def judge(self, peer: str, headers: Mapping[str, str]) -> Grant | Refusal:
+        """What a request from `peer` with these headers may do."""
+        found = self._judge(peer, headers)
+        if isinstance(found, Refusal):
+            self.refused[found.status] += 1
+        return found
+
+    def enter(self, ip: str) -> Refusal | None:
+        """Count a connection of this address, or refuse it."""
+        if self.rules.per_ip is not None and self._connections[ip] >= self.rules.per_ip:
+            self.refused[429] += 1
+            return Refusal(429, f"{self.rules.per_ip} connections from one address are open already")
+        self._connections[ip] += 1
+        return None
+
+    def leave(self, ip: str) -> None:
+        """A connection of this address has ended."""
+        self._connections[ip] -= 1
+        if self._connections[ip] <= 0:
+            del self._connections[ip]
+
+    def allows_origin(self, origin: str | None) -> bool:
+        """Whether a page of this origin may connect."""
+        return origin is None or self.rules.any_origin or self._is_known(origin)
+
+    def _is_known(self, origin: str) -> bool:
+        found = _origin(origin)
+        return found is not None and (found in self._origins or found[1] in LOCAL_HOSTS)
+
+    def _judge(self, peer: str, headers: Mapping[str, str]) -> Grant | Refusal:
+        origin = headers.get("Origin")
+        if not self.allows_origin(origin):
+            return Refusal(403, "this origin is not allowed here; pages of localhost are")
+        ip, is_direct = self._address(peer, headers)
+        is_foreign = origin is not None and not self._is_known(origin)
+        why_not = "commands from a foreign origin are refused" if is_foreign else ""
+        is_local = is_direct and _is_loopback(ip)
+        if self.rules.secret is None:
+            if not is_local:
+                return Refusal(401, "this server serves its own machine only: it was given no secret to verify tokens with")
+            return Grant(ip, not why_not, None, None, why_not)
+        token = _token(headers)
+        if token is None:
+            if not is_local:
+                return Refusal(401, "a token is needed: Sec-WebSocket-Protocol: token, <JWT>, or Authorization: Bearer <JWT>")
+            return Grant(ip, not why_not, None, None, why_not)
+        claims = self._verify(token, self.rules.secret)
+        if isinstance(claims, Refusal):
+            return claims
+        role = claims.get("role", "watch")
+        if role not in ROLES:
+            return Refusal(403, f"the token's role is none of {', '.join(ROLES)}")
+        if role != "command":
+            why_not = why_not or "the token's role is watch; command is needed"
+        return Grant(ip, not why_not, float(claims["exp"]) + LEEWAY_S, token, why_not)
+
+    def _verify(self, token: str, secret: str) -> dict[str, Any] | Refusal:
+        options: Any = {"require": ["exp", "aud"]}
+        try:
+            return jwt.decode(token, secret, algorithms=[ALGORITHM], audience=self.rules.audience, leeway=LEEWAY_S, options=options)
+        except jwt.ExpiredSignatureError:
+            return Refusal(401, "the token has expired")
+        except jwt.InvalidAudienceError:
+            return Refusal(401, f"the token is for another audience than {self.rules.audience}")
+        except jwt.MissingRequiredClaimError as error:
+            return Refusal(401, f"the token has no {error.claim}")
+        except (jwt.PyJWTError, ValueError, TypeError):  # its message may quote the token
+            return Refusal(401, "the token is not valid")
+
+    def _address(self, peer: str, headers: Mapping[str, str]) -> tuple[str, bool]:
+        """The client's address, and whether it is known to be that: not if somebody says that he forwards and nobody vouches for him."""
+        forwarded = headers.get("X-Forwarded-For")
+        if not self._is_proxy(peer):
+            return peer, forwarded is None and "Forwarded" not in headers
+        hops = [hop.strip() for hop in (forwarded or "").split(",") if hop.strip()]
+        for hop in reversed(hops):  # from our side: what lies beyond the first stranger is his word only
+            if not self._is_proxy(hop):
+                return (hop, True) if _ip(hop) else (peer, False)
+        return peer, not hops
+
+    def _is_proxy(self, address: str) -> bool:
+        ip = _ip(address)
+        return ip is not None and any(ip in network for network in self._proxies)
+
+
+class Pace:
+    """A token bucket: how fast a client may talk."""
+
+    def __init__(self, rules: AccessRules) -> None:
+        self._per_s, self._burst = rules.messages_per_s, float(rules.burst)
+        self._left, self._at = self._burst, time.monotonic()
+
+    def allows(self) -> bool:
+        """Whether one more message is within the pace."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+def issue(rules: AccessRules, role: str, seconds: float) -> str:
+    """A token by these rules.
+
+    Raises:
+        ConfigError: there is no secret, or no such role.
+    """
+    if rules.secret is None:
+        raise ConfigError("token: this Cottage was given no secret, so it asks for none")
+    if role not in ROLES:
+        raise ConfigError(f"role: expected one of {', '.join(ROLES)}, got {role!r}")
+    now = int(time.time())
+    return jwt.encode({"aud": rules.audience, "role": role, "iat": now, "exp": now + seconds}, rules.secret, algorithm=ALGORITHM)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host to bind to is this machine only."""
+    return host == "localhost" or _is_loopback(host)
+
+
+def _token(headers: Mapping[str, str]) -> str | None:
+    """The contract's header, or HTTP's own where a request is no handshake."""
+    words = [word.strip() for word in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    if words[0] == "token" and len(words) > 1:
+        return words[1]
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _origin(origin: str) -> tuple[str, str, int | None] | None:
+    """An origin as scheme, host and port; None where it is none."""
+    try:
+        parts = urlsplit(origin)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        return None
+    return (scheme, host, port) if scheme and host else None
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def _is_loopback(address: str) -> bool:
+    ip = _ip(address)
+    return ip is not None and ip.is_loopback
+
+
+def _networks(proxies: tuple[str, ...]) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(proxy) for proxy in proxies)
+    except ValueError as error:
+        raise ConfigError(f"proxies: expected addresses or networks such as 10.0.0.0/8: {error}") from None

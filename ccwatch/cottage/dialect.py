@@ -1,0 +1,139 @@
+"""How the embedded engine speaks: as the contract has it, or as one of the shapes that deployed engines were observed to send."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ccwatch.cottage.broadcaster import Message
+from ccwatch.errors import ConfigError
+from ccwatch.protocol import codec
+
+HISTORY: Final = 50
+"""Prices that a state of the engine loop carries."""
+HORIZON: Final = 5
+"""Steps of a forecast."""
+Z10: Final = 1.2815515655446004
+"""The standard normal distribution's 90 % quantile."""
+REGIMES: Final = {"Gaussian": "GAUSSIAN (Safe)", "Lévy Stable": "LÉVY STABLE (Risky)", "Critical": "CRITICAL (Chaos)"}
+NO_SENTIMENT: Final = {"label": "N/A", "score": 0.0}
+
+State = dict[str, Any]
+
+
+class Speaker:
+    """Turns messages of the contract into those of one dialect. Anything else passes through unchanged."""
+
+    def __init__(self, dialect: str = "contract") -> None:
+        """A speaker.
+
+        Args:
+            dialect: one of contract, engine_loop, bridge, pipeline.
+
+        Raises:
+            ConfigError: another one.
+        """
+        if dialect not in DIALECTS:
+            raise ConfigError(f"dialect: expected one of {', '.join(DIALECTS)}, got {dialect!r}")
+        self._shape = DIALECTS[dialect]
+        self._prices: deque[float] = deque(maxlen=HISTORY)
+        self._symbol: object = None
+
+    def speak(self, message: Message) -> Iterable[Message]:
+        """The messages that say the same in the dialect."""
+        if self._shape is None or not message.is_state:
+            return (message,)
+        state = codec.loads(message.payload).get("data")
+        if not isinstance(state, dict) or not isinstance(state.get("market"), dict):
+            return (message,)
+        if state["market"].get("symbol") != self._symbol:
+            self._symbol = state["market"].get("symbol")
+            self._prices.clear()
+        if isinstance(price := state["market"].get("price"), int | float):
+            self._prices.append(float(price))
+        shaped = self._shape(state, list(self._prices))
+        return [Message.of(codec.dumps(part), symbol=message.symbol, is_main=message.is_main) for part in shaped]
+
+
+def _engine_loop(state: State, prices: list[float]) -> list[State]:
+    signal = state.get("signal") or {}
+    direction = {"BUY": 1.0, "SELL": -1.0}.get(signal.get("side", ""), 0.0)
+    return [
+        {
+            "type": "TELEMETRY",
+            "timestamp": state.get("timestamp"),
+            "status": str(state.get("status", "")).lower(),
+            "market": {**state["market"], "history": prices},
+            "forecast": _forecast(state, prices),
+            "scanner": [],
+            "signal": {**signal, "score": direction * float(signal.get("confidence") or 0.0)},
+            "sentiment": state.get("sentiment", NO_SENTIMENT),
+            "logs": _lines(state),
+        }
+    ]
+
+
+def _bridge(state: State, prices: list[float]) -> list[State]:
+    """One partial packet for each part, with the server's local time and no offset (UTC in the usual container)."""
+    head = {"timestamp": str(state.get("timestamp", "")).removesuffix("Z"), "source": "watchtower"}
+    market, signal = state["market"], dict(state.get("signal") or {})
+    if signal.get("side") == "FLAT":
+        signal["side"] = "HOLD"
+    parts = [{**head, "market": {**market, "regime": REGIMES.get(market.get("regime"), market.get("regime")), "history": []}}]
+    if forecast := _forecast(state, prices):
+        parts.append({**head, "forecast": forecast})
+    if signal:
+        parts.append({**head, "signal": signal, "sentiment": state.get("sentiment", NO_SENTIMENT)})
+    return parts
+
+
+def _pipeline(state: State, prices: list[float]) -> list[State]:
+    market, signal = state["market"], state.get("signal") or {}
+    return [
+        {
+            **{key: market.get(key) for key in ("symbol", "price")},
+            **(state.get("portfolio") or {}),
+            "current_alpha": market.get("alpha"),
+            **{key: market.get(key) for key in ("regime", "velocity", "acceleration")},
+            "signal_side": signal.get("side"),
+            "signal_confidence": signal.get("confidence"),
+            "reasoning": signal.get("reasoning"),
+            "approved_size": (state.get("governance") or {}).get("approved_size"),
+            "status": state.get("status"),
+            "messages": _lines(state),
+            "chronos_forecast": _forecast(state, prices),
+        }
+    ]
+
+
+DIALECTS: Final[dict[str, Callable[[State, list[float]], list[State]] | None]] = {
+    "contract": None,
+    "engine_loop": _engine_loop,
+    "bridge": _bridge,
+    "pipeline": _pipeline,
+}
+
+
+def _lines(state: State) -> list[str]:
+    """Log lines as text, which has no time of its own."""
+    return [f"[{line.get('level')}]: {line.get('message')}" if isinstance(line, dict) else str(line) for line in state.get("logs") or []]
+
+
+def _forecast(state: State, prices: list[float]) -> State:
+    """The state's own velocity and acceleration carried forward, with the spread of a random walk of the last prices' changes."""
+    market = state["market"]
+    velocity, acceleration = market.get("velocity"), market.get("acceleration")
+    if len(prices) < 3 or not isinstance(velocity, int | float) or not isinstance(acceleration, int | float):
+        return {}
+    sigma = statistics.stdev(after - before for before, after in itertools.pairwise(prices))
+    median = [prices[-1] + velocity * step + 0.5 * acceleration * step * step for step in range(1, HORIZON + 1)]
+    reach = [Z10 * sigma * math.sqrt(step) for step in range(1, HORIZON + 1)]
+    return {
+        "median": [round(m, 4) for m in median],
+        "p10": [round(m - r, 4) for m, r in zip(median, reach, strict=True)],
+        "p90": [round(m + r, 4) for m, r in zip(median, reach, strict=True)],
+    }

@@ -1,0 +1,96 @@
+"""The Cottage's figures for Prometheus (contract 9.3): read when they are asked for, from counters that are kept anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+from ccwatch.cottage.broadcaster import StateBroadcaster
+from ccwatch.cottage.endpoint import Endpoint
+from ccwatch.cottage.redis_bridge import BridgeTally
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class CottageCollector(Collector):
+    """Both sites and the bridge, as Prometheus sees them."""
+
+    def __init__(self, sites: Mapping[str, tuple[StateBroadcaster, Endpoint]], bridge: Callable[[], BridgeTally | None]) -> None:
+        self._sites = sites
+        self._bridge = bridge
+
+    def collect(self) -> Iterable[Metric]:
+        """All figures, now."""
+        clients = GaugeMetricFamily("ccwatch_websocket_clients", "Active WebSocket connections", labels=["site"])
+        sent = CounterMetricFamily("ccwatch_messages_sent", "Messages written to clients", labels=["site"])
+        failures = CounterMetricFamily("ccwatch_send_failures", "Messages that could not be sent to a client", labels=["site"])
+        sizes = SummaryMetricFamily("ccwatch_message_bytes", "Messages published and their size", labels=["site"])
+        mean = GaugeMetricFamily("ccwatch_message_bytes_mean", "Average message size", labels=["site"])
+        connects = CounterMetricFamily("ccwatch_client_connections", "WebSockets accepted", labels=["site"])
+        reconnects = CounterMetricFamily(
+            "ccwatch_client_reconnections", "Of these, by an address that had left a minute ago or less", labels=["site"]
+        )
+        skipped = CounterMetricFamily("ccwatch_messages_skipped", "Messages that slow clients did not get", labels=["site"])
+        dropped = CounterMetricFamily("ccwatch_clients_dropped", "Clients that did not read and were cut", labels=["site"])
+        waiting = GaugeMetricFamily("ccwatch_client_waiting_bytes", "Sent to clients and not yet taken by the system", labels=["site"])
+        lag = GaugeMetricFamily("ccwatch_lag_seconds", "From the source to the last client's socket, of the last message", labels=["site"])
+        lag_max = GaugeMetricFamily("ccwatch_lag_seconds_max", "The same, the longest so far", labels=["site"])
+        received = CounterMetricFamily("ccwatch_client_messages", "Messages that clients sent", labels=["site"])
+        ignored = CounterMetricFamily(
+            "ccwatch_client_messages_ignored", "Of these, neither a PING nor a command that could be obeyed", labels=["site"]
+        )
+        commands = CounterMetricFamily("ccwatch_commands", "Commands and what became of them", labels=["site", "command", "outcome"])
+        refused = CounterMetricFamily(
+            "ccwatch_refused", "Requests and connections refused, by HTTP status or close code", labels=["site", "code"]
+        )
+        for name, (broadcaster, endpoint) in self._sites.items():
+            tally, traffic = broadcaster.tally, endpoint.traffic
+            clients.add_metric([name], len(broadcaster))
+            sizes.add_metric([name], tally.messages, tally.message_bytes)
+            mean.add_metric([name], tally.message_bytes / tally.messages if tally.messages else 0.0)
+            waiting.add_metric([name], broadcaster.waiting_bytes)
+            for family, value in (
+                (sent, tally.sent),
+                (failures, tally.failed),
+                (connects, traffic.connects),
+                (reconnects, traffic.reconnects),
+                (skipped, tally.skipped),
+                (dropped, tally.dropped),
+                (received, traffic.received),
+                (ignored, traffic.ignored),
+            ):
+                family.add_metric([name], value)
+            lag.add_metric([name], tally.lag_s)
+            lag_max.add_metric([name], tally.lag_max_s)
+            for (command, outcome), count in traffic.commands.items():
+                commands.add_metric([name, command, outcome], count)
+            for code, count in endpoint.gate.refused.items():
+                refused.add_metric([name, str(code)], count)
+        yield from (clients, sent, failures, sizes, mean, connects, reconnects, skipped, dropped, waiting, lag, lag_max)
+        yield from (received, ignored, commands, refused)
+        bridge = self._bridge()
+        if bridge is not None:
+            yield GaugeMetricFamily("ccwatch_redis_up", "Whether the bridge listens to Redis", value=float(bridge.up))
+            messages = CounterMetricFamily("ccwatch_redis_messages", "Messages from Redis", labels=["channel"])
+            for channel, count in bridge.received.items():
+                messages.add_metric([channel], count)
+            yield messages
+            yield CounterMetricFamily("ccwatch_redis_malformed", "Messages from Redis that could not be read", value=bridge.malformed)
+            yield CounterMetricFamily("ccwatch_redis_gaps", "Times that Redis was gone", value=bridge.gaps)
+            yield CounterMetricFamily("ccwatch_redis_gap_seconds", "How long it was gone, in total", value=bridge.gap_s)
+
+
+def metrics_route(collector: Collector) -> web.RouteDef:
+    """`GET /metrics`."""
+    registry = CollectorRegistry(auto_describe=False)  # its own: several Cottages may run in one process
+    registry.register(collector)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE})
+
+    return web.get("/metrics", metrics)

@@ -1,0 +1,279 @@
+"""The Cottage's two threads: the loop that serves both sites, and the source, whose Sink the server is."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import errno
+import logging
+import ssl
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from ccwatch.cottage.access import AccessRules, Gate
+from ccwatch.cottage.bff import Bff, Poller
+from ccwatch.cottage.broadcaster import Message, SlowPolicy
+from ccwatch.cottage.dialect import Speaker
+from ccwatch.cottage.endpoint import answer, application
+from ccwatch.cottage.engine import TITLE, Engine
+from ccwatch.cottage.metrics import CottageCollector, metrics_route
+from ccwatch.cottage.redis_bridge import RedisBridge
+from ccwatch.errors import ConfigError
+from ccwatch.protocol import codec
+from ccwatch.protocol.messages import Event, EventKind, Item, Packet
+from ccwatch.protocol.places import STREAM_PATHS
+from ccwatch.source import Source, Steerable, Stop, read_clock
+
+log = logging.getLogger("ccwatch.cottage")
+
+SOURCE_STOP_S: Final = 0.4
+"""How long a source may take to end when the Cottage stops."""
+HEAD_S: Final = 10.0
+"""How long a connection may take over a request, or be idle between two."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a Cottage was asked to be."""
+
+    source: Source | None
+    host: str
+    port: int
+    engine_port: int
+    headers: dict[str, str]
+    lossless: bool
+    start_on_first_client: bool
+    engine_base: str | None
+    push: bool
+    slow: SlowPolicy
+    rules: AccessRules
+    tls: ssl.SSLContext | None
+    dialect: str
+    redis_url: str | None
+
+
+class Server:
+    """A running Cottage. The threads hold this one, so that a forgotten Cottage is noticed."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._engine = Engine(self._welcomed, Gate(plan.rules), policy=plan.slow, speaker=Speaker(plan.dialect), steering=self._steerable)
+        self._bff = Bff(
+            self._welcomed,
+            Gate(plan.rules),
+            policy=plan.slow,
+            engine=self._engine if plan.engine_base is None else None,
+            base=plan.engine_base,
+            pushed=plan.push,
+        )
+        self._engine.on_follow = self._follow
+        self._bridge: RedisBridge | None = None
+        if plan.redis_url is not None:
+            self._bridge = RedisBridge(plan.redis_url, self._from_redis)
+            self._engine.announce = self._bridge.announce
+        self._bridge_task: asyncio.Task[None] | None = None
+        sites = {"engine": (self._engine.broadcaster, self._engine.endpoint), "bff": (self._bff.broadcaster, self._bff.endpoint)}
+        self._metrics = CottageCollector(sites, lambda: None if self._bridge is None else self._bridge.tally)
+        self._extra: frozenset[str] = frozenset()  # symbols that the source delivers because a client asked for them
+        self._listening: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=self._run, name="ccwatch-cottage", daemon=True)
+        self._source_thread = threading.Thread(target=self._play, name="ccwatch-cottage-source", daemon=True)
+        self._stop_source = Stop()
+        self._life = threading.Lock()  # serialises start() with stop(): neither sees the other half done
+        self._stopped = False
+        self._loop: asyncio.AbstractEventLoop
+        self._stopping: asyncio.Event
+        self.url = self.engine_url = ""
+
+    # ── on the caller's thread ──
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its loop runs."""
+        return self._thread.is_alive()
+
+    def address(self, url: str) -> str:
+        """The url, once there is one."""
+        if not url:
+            raise ConfigError("the Cottage is not started: use it in a with statement, or call start()")
+        return url
+
+    def start(self) -> None:
+        """Listen; returns when both sites do."""
+        with self._life:
+            if self._stopped:
+                raise ConfigError("the Cottage was stopped; make another")
+            if self._thread.ident is None:
+                self._thread.start()
+            self._listening.result()
+
+    def stop(self) -> None:
+        """Close everything; returns when it is."""
+        with self._life:
+            self._stopped = True
+            if self._thread.is_alive():
+                self._stop_source.set()
+                self._loop.call_soon_threadsafe(self._stopping.set)
+                if threading.current_thread() is not self._thread:  # it is where the collector found a forgotten Cottage
+                    self._thread.join()
+
+    # ── on the source's thread ──
+
+    def _play(self) -> None:
+        source = self._plan.source
+        if source is None:
+            return
+        try:
+            source.stream(self, self._stop_source)
+            log.info("%s: the source has ended", TITLE)
+        except Exception:
+            log.exception("%s: the source failed", TITLE)
+
+    def receive(self, items: Sequence[Item], /) -> None:
+        """Hand messages to the loop, and wait until it has taken them: so the source is no faster than the server."""
+        messages: list[Message | None] = []
+        for item in items:
+            if isinstance(item, Packet):
+                raw, is_main = item.raw or codec.encode(item), item.symbol not in self._extra
+                messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main))
+            elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
+                messages.append(Message.of(item.raw, is_state=False))
+            elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and getattr(self._plan.source, "cuts_connections", False):
+                messages.append(None)  # the moment at which all connections are cut
+        if not messages or self._stop_source.is_set():
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(self._publish(messages, read_clock().mono_ns), self._loop).result()
+        except concurrent.futures.CancelledError:
+            log.debug("%s: stopped while a client was waited for", TITLE)
+
+    # ── on the loop's thread ──
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:
+            if self._listening.done():
+                log.exception("%s: the server failed", TITLE)
+            else:
+                self._listening.set_exception(error)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        plan = self._plan
+        runners: list[web.AppRunner] = []
+        poller: asyncio.Task[None] | None = None
+        try:
+            base = plan.engine_base
+            if base is None:
+                base = await self._open(runners, self._engine.routes(), self._engine.endpoint.gate, plan.engine_port)
+            self.url = _ws(await self._open(runners, self._bff.routes(), self._bff.endpoint.gate, plan.port))
+            self.engine_url = _ws(base) + STREAM_PATHS[0]
+            if not plan.push:
+                poller = asyncio.create_task(Poller(base, self._bff.publish).run())
+            if not plan.start_on_first_client:
+                self._start_source()
+            self._listening.set_result(None)
+            await self._stopping.wait()
+        finally:
+            await self._shut_down(runners, poller)
+
+    async def _open(self, runners: list[web.AppRunner], routes: list[web.RouteDef], gate: Gate, port: int) -> str:
+        """Listen on a port; returns the site's http url."""
+        shared = [metrics_route(self._metrics), web.get("/api/cottage/planted", self._planted)]
+        app = application([*shared, *routes], self._plan.headers, gate)
+        # The keep-alive timer runs from the first byte: who never finishes a request is cut as well.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S)
+        runners.append(runner)
+        await runner.setup()
+        site = web.TCPSite(runner, self._plan.host, port, ssl_context=self._plan.tls)
+        try:
+            await site.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise ConfigError(f"cannot listen on {self._plan.host} port {port}: {error.strerror or error}") from error
+            raise ConfigError(f"port {port} is in use on {self._plan.host}; --port 0 and --engine-port 0 take free ones") from error
+        return site.name
+
+    async def _planted(self, _request: web.Request) -> web.Response:
+        """The truth of what the stream has planted, in seconds since its first packet; an `end_s` of null is never."""
+        return answer(
+            [
+                {"kind": p.kind, "start_s": p.start_s, "end_s": None if p.end_s == float("inf") else p.end_s, "detail": p.detail}
+                for p in getattr(self._plan.source, "planted", ())
+            ]
+        )
+
+    def _welcomed(self) -> None:
+        if self._bridge is not None and self._bridge_task is None:  # with the first client (contract 1.2)
+            self._bridge_task = asyncio.create_task(self._bridge.run())
+        if self._plan.start_on_first_client:
+            self._start_source()
+
+    def _from_redis(self, message: Message, for_everybody: bool) -> None:
+        self._engine.publish(message)
+        if for_everybody:
+            self._bff.publish(message)
+
+    def _steerable(self) -> Steerable | None:
+        """The source, where it obeys and has not ended."""
+        source: object = self._plan.source  # mypy takes two protocols for exclusive
+        return source if isinstance(source, Steerable) and self._source_thread.is_alive() else None
+
+    def _follow(self) -> None:
+        """Tell the source which symbols are wanted beside its own."""
+        source = self._steerable()
+        if source is not None:
+            wanted = self._engine.broadcaster.symbols | self._bff.broadcaster.symbols
+            self._extra |= wanted - {getattr(source, "symbol", None)}
+            source.follow(wanted)
+
+    def _start_source(self) -> None:
+        if self._plan.source is not None and self._source_thread.ident is None and not self._stop_source.is_set():
+            self._source_thread.start()
+
+    async def _publish(self, messages: Sequence[Message | None], born_ns: int) -> None:
+        for message in messages:
+            if message is None:
+                self._engine.endpoint.cut()
+                self._bff.endpoint.cut()
+                continue
+            if self._plan.lossless:
+                await self._engine.broadcaster.room()
+                await self._bff.broadcaster.room()
+            self._engine.publish(message)
+            if self._plan.push:
+                self._bff.publish(message)
+        lag_s = (read_clock().mono_ns - born_ns) / 1e9
+        for tally in (self._engine.broadcaster.tally, self._bff.broadcaster.tally):
+            tally.lag_s, tally.lag_max_s = lag_s, max(tally.lag_max_s, lag_s)
+
+    async def _shut_down(self, runners: list[web.AppRunner], poller: asyncio.Task[None] | None) -> None:
+        self._stop_source.set()
+        for task in (poller, self._bridge_task):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        for site in [site for runner in runners for site in runner.sites]:
+            await site.stop()
+        await asyncio.gather(self._end_source(), self._engine.endpoint.close(), self._bff.endpoint.close())
+        for runner in runners:
+            await runner.cleanup()
+
+    async def _end_source(self) -> None:
+        """Wait for the source's thread; if that waits for a stalled client, then until the client is cut."""
+        deadline = self._loop.time() + SOURCE_STOP_S
+        while self._source_thread.is_alive():
+            if self._loop.time() > deadline:
+                log.error("%s: the source did not end within %g s of being asked to", TITLE, SOURCE_STOP_S)
+                return
+            await asyncio.sleep(0.005)
+
+
+def _ws(http_url: str) -> str:
+    return "ws" + http_url.removeprefix("http")

@@ -1,0 +1,221 @@
+"""The slabs of a rolling buffer: columns of a fixed number of rows, filled from the front by one thread, never changed there.
+
+A frame is a slice of a slab's one base frame; pandas' copy-on-write keeps a reader's edits out of the slab.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch import frames
+from ccwatch.protocol.columns import Column
+
+MOST_WORDS: Final = 30_000
+"""Words of one open vocabulary; a row with a further one is dropped and counted: it is a flood, not a market."""
+_CODE: Final = {"time": "q", "uint64": "Q", "int64": "q", "int32": "i", "uint32": "I", "float64": "d"}
+"""The `array` type code of each dtype: an array of it is what a slab's column takes in one copy."""
+
+
+class Vocabularies:
+    """The words of a table's category columns; a slab keeps their codes. Written by the buffer's thread alone."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.places = [place for place, column in enumerate(columns) if column.dtype == "category"]
+        self.codes: dict[int, dict[str | None, int]] = {}
+        """By place: a word's code; -1 is a missing one's."""
+        self.grown = 0
+        """How often a base frame's categories have become too few; see `_Slab._base_frame`."""
+        self._closed = {place: len(columns[place].words) for place in self.places}
+        for place in self.places:
+            self.codes[place] = {None: -1} | {word: code for code, word in enumerate(columns[place].words)}
+
+    def encode(self, batch: frames.Batch) -> frames.Batch:
+        """Rows with codes for their words; those whose words would flood a vocabulary are left out."""
+        try:
+            return self._encoded(batch)
+        except KeyError:  # a new word, which is rare
+            return self._encoded(self._learn(batch))
+
+    def _encoded(self, batch: frames.Batch) -> frames.Batch:
+        found = batch.copy()
+        for place, codes in self.codes.items():
+            found[place] = [*map(codes.__getitem__, batch[place])]
+        return found
+
+    def _learn(self, batch: frames.Batch) -> frames.Batch:
+        """Give each new word a code; the rows for all of whose words there is one."""
+        rows = [
+            row
+            for row in zip(*batch, strict=True)
+            if all(row[place] in codes or self._add(place, row[place]) for place, codes in self.codes.items())
+        ]
+        return [*zip(*rows, strict=True)] or [()] * len(batch)
+
+    def _add(self, place: int, word: str) -> bool:
+        codes = self.codes[place]
+        if len(codes) > MOST_WORDS:
+            return False
+        codes[word] = len(codes) - 1
+        self.grown += self.beyond(place) <= 2
+        return True
+
+    def beyond(self, place: int) -> int:
+        """How many words a column has beyond its closed vocabulary."""
+        return len(self.codes[place]) - 1 - self._closed[place]
+
+    def code_dtype(self, place: int) -> type[np.int8 | np.int16]:
+        """The one that pandas uses for so many words: with another it would copy the codes, and the copy would not grow."""
+        return np.int8 if len(self.codes[place]) < 128 else np.int16
+
+    def words(self, place: int) -> pd.Index[Any]:
+        """The words of a category column, in order of their codes."""
+        return pd.Index(list(self.codes[place])[1:], dtype="str")
+
+
+class Slab:
+    """Columns of a fixed number of rows, filled from the front, and the base frame that all frames are slices of."""
+
+    def __init__(self, columns: Sequence[Column], capacity: int, vocabularies: Vocabularies) -> None:
+        self.columns = columns
+        self.capacity = capacity
+        self.end = 0
+        self.received = np.zeros(capacity, dtype=np.int64)
+        self.received_view = _view(self.received, "q")  # one number through a memoryview costs half of one through numpy
+        self.seq_view: memoryview[int]
+        self._vocabularies = vocabularies
+        self._code_dtypes = {place: vocabularies.code_dtype(place) for place in vocabularies.places}
+        floats = [column.name for column in columns if column.dtype == "float64"]
+        self._floats = np.empty((len(floats), capacity))  # one block: slicing the base frame costs by the block
+        self._arrays: list[Any] = []
+        self._targets: list[tuple[Any, str]] = []
+        """Of each column, what takes a batch's values, and their `array` type code; none for text, which a list takes."""
+        for place, column in enumerate(columns):
+            stored: Any
+            code = _CODE.get(column.dtype, "")
+            if column.dtype == "text":
+                stored = [None] * capacity
+            elif column.dtype == "float64":
+                stored = self._floats[floats.index(column.name)]
+            elif column.dtype == "category":
+                stored = np.zeros(capacity, dtype=self._code_dtypes[place])
+                code = "b" if self._code_dtypes[place] is np.int8 else "h"
+            else:
+                stored = np.zeros(capacity, dtype=np.int64 if column.dtype == "time" else column.dtype)
+            self._arrays.append(stored)
+            self._targets.append((_view(stored, code) if code else stored, code))
+            if column.name == "seq":
+                self.seq_view = _view(stored, "Q")
+        self._targets.append((self.received_view, "q"))
+        self._base_names = [column.name for column in columns[1:] if column.dtype != "text"]
+        self._bases: list[tuple[pd.DataFrame, int, tuple[int, ...]]] = []
+
+    def is_outgrown(self) -> bool:
+        """Whether a vocabulary has more words than this slab's codes can tell apart."""
+        return any(self._vocabularies.code_dtype(place) is not dtype for place, dtype in self._code_dtypes.items())
+
+    def append(self, batch: frames.Batch) -> None:
+        """Take rows, with codes for words, for which there is room."""
+        start, end = self.end, self.end + len(batch[0])
+        for (target, code), values in zip(self._targets, batch, strict=True):
+            target[start:end] = _packed(code, values) if code else values
+        self.end = end
+
+    def successor(self, capacity: int) -> Slab:
+        """An empty slab that shares the vocabularies."""
+        return Slab(self.columns, capacity, self._vocabularies)
+
+    def copy_rows(self, other: Slab, start: int, end: int) -> None:
+        """Append rows of the slab before."""
+        at, upto = self.end, self.end + end - start
+        for mine, theirs in zip(self._arrays, other._arrays, strict=True):
+            mine[at:upto] = theirs[start:end]
+        self.received[at:upto] = other.received[start:end]
+        self.end = upto
+
+    def frame(self, names: list[str], start: int, end: int) -> pd.DataFrame:
+        """Rows as a frame: a slice of the base frame; text, and categories that do not fit these rows, are made for them."""
+        base, open_places = self._base_frame()
+        found = base.iloc[start:end]
+        for place in open_places:
+            column = self.columns[place]
+            if column.name in names and not self._is_settled(place, start, end):
+                codes = pd.Categorical.from_codes(self._arrays[place][start:end], self._vocabularies.words(place), validate=False)
+                found = found.assign(**{column.name: frames.categorical(column, codes)})
+        if names == self._base_names:
+            return found
+        texts = {
+            column.name: pd.array(self._arrays[place][start:end], dtype="str")
+            for place, column in enumerate(self.columns)
+            if column.dtype == "text" and column.name in names
+        }
+        return found.assign(**texts)[names]
+
+    def _is_settled(self, place: int, start: int, end: int) -> bool:
+        """Whether an open vocabulary's only word occurs in these rows, so that the base frame's categories fit them."""
+        if self.columns[place].words or self._vocabularies.beyond(place) > 1:
+            return False
+        codes = self._arrays[place]
+        return end > start and bool(codes[start] == 0 or codes[end - 1] == 0 or (codes[start:end] == 0).any())
+
+    def _base_frame(self) -> tuple[pd.DataFrame, tuple[int, ...]]:
+        """The frame over all rows of the slab, and the places whose words may be others than its categories.
+
+        It is made anew where a vocabulary has grown and the base's categories are still used. Every base is kept as long as the
+        slab: pandas copies a slice on write only while another frame shares its memory, so that the first edit of a frame whose
+        base is gone would be made in the slab. They are few, since a second word of an open vocabulary, or one beyond a closed
+        one, is the last that counts. Two readers may both make one: harmless.
+        """
+        grown = self._vocabularies.grown
+        if not self._bases or self._bases[-1][1] < grown:
+            open_places = tuple(place for place in self._vocabularies.places if self._vocabularies.beyond(place))
+            self._bases.append((self._make_base(), grown, open_places))
+        base, _, open_places = self._bases[-1]
+        return base, open_places
+
+    def _make_base(self) -> pd.DataFrame:
+        index = _shared_times(self._arrays[0], "time")
+        parts = []
+        for is_float, run in groupby(range(1, len(self.columns)), lambda place: self.columns[place].dtype == "float64"):
+            places = [place for place in run if self.columns[place].dtype != "text"]
+            names = [self.columns[place].name for place in places]
+            if is_float:
+                first = sum(column.dtype == "float64" for column in self.columns[: places[0]])
+                block = self._floats[first : first + len(places)].T
+                parts.append(pd.DataFrame(block, index=index, columns=names, copy=False))
+            else:
+                arrays = {name: self._shared(place) for name, place in zip(names, places, strict=True)}
+                parts.append(pd.DataFrame(arrays, index=index, copy=False))
+        return pd.concat(parts, axis=1)
+
+    def _shared(self, place: int) -> Any:
+        """A column of the slab as an array of its dtype, sharing the slab's memory."""
+        column, values = self.columns[place], self._arrays[place]
+        if column.dtype == "time":
+            return _shared_times(values)
+        if column.dtype == "category":
+            return pd.Categorical.from_codes(values, categories=self._vocabularies.words(place), validate=False)
+        return values
+
+
+def _shared_times(values: np.ndarray[Any, Any], name: str | None = None) -> pd.DatetimeIndex:
+    """Times that share the slab's memory (localising naive ones would copy)."""
+    return pd.DatetimeIndex(values, dtype=pd.DatetimeTZDtype("ns", "UTC"), name=name, copy=False)
+
+
+def _view(values: np.ndarray[Any, Any], code: Any) -> Any:
+    """A column's memory, which takes an `array` of this type code (numpy's own name for the type may be another)."""
+    return values.data.cast("B").cast(code)
+
+
+def _packed(code: str, values: Sequence[Any]) -> array[Any]:
+    """Values as an array of a type code; a missing time as what pandas takes for one."""
+    try:
+        return array(code, values)
+    except TypeError:
+        return array(code, [frames.NOT_A_TIME if value is None else value for value in values])

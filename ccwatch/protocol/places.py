@@ -1,0 +1,44 @@
+"""Where things stand on a server: paths of the stream and of REST, and what follows from a server's url. It opens nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from ccwatch.errors import ConfigError
+
+STREAM_PATHS: Final = ("/ws/stream", "/api/ws/stream", "/api/ws/brain")
+"""Where engines stream; the first is the contract's."""
+STATE_PATH: Final = "/api/system/state/current"
+HISTORY_PATH: Final = "/api/system/state/history"
+AGENTS_PATH: Final = "/api/system/metrics/agents"
+MODELS_PATH: Final = "/api/system/metrics/models"
+STATUS_PATH: Final = "/api/system/status"
+COMMAND_PATHS: Final = {"HALT": ("/api/system/halt", "/api/actions/halt"), "RESUME": ("/api/system/resume", "/api/actions/resume")}
+"""Where a command is posted, in the order in which deployed engines are asked."""
+
+_HTTP: Final = {"ws": "http", "http": "http", "wss": "https", "https": "https"}
+
+
+def rest_base(url: str) -> str:
+    """Where the REST routes of the server behind a url stand: its own host and port, and what stands before the stream's path.
+
+    Args:
+        url: http(s)://HOST:PORT or ws(s)://HOST:PORT/ws/stream.
+
+    Raises:
+        ConfigError: not such a url; the message shows nothing of it, since it may hold a password.
+    """
+    wanted = "engine_url: expected http://HOST:PORT or ws://HOST:PORT/ws/stream"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError(wanted) from None
+    scheme = _HTTP.get(parts.scheme)
+    if scheme is None or not host:
+        raise ConfigError(wanted)
+    path = parts.path
+    for stream in sorted(STREAM_PATHS, key=len, reverse=True):
+        path = path.removesuffix(stream)
+    return f"{scheme}://{parts.netloc}{path.rstrip('/')}"

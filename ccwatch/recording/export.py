@@ -1,0 +1,152 @@
+"""Export: a recording for other programs, as JSON lines, CSV or Parquet. It reads in bounded memory and changes nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Final, Literal, get_args
+
+import pyarrow.parquet as pq
+
+from ccwatch import frames
+from ccwatch.errors import ConfigError
+from ccwatch.protocol import codec
+from ccwatch.protocol.columns import TABLES, Column
+from ccwatch.protocol.messages import Event, Flag, Packet, from_ns
+from ccwatch.recording import segments
+from ccwatch.recording.moments import Moment
+from ccwatch.recording.recording import Recording
+
+Format = Literal["jsonl", "csv", "parquet"]
+FORMATS: Final = get_args(Format)
+BATCH: Final = 4096
+
+
+def export(
+    recording: Recording,
+    out: IO[bytes] | Path,
+    to: Format,
+    *,
+    table: str = "packets",
+    start: Moment = None,
+    end: Moment = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write one table of a recording, every row of it in order of arrival; how many rows.
+
+    Args:
+        recording: what to export.
+        out: a binary stream, or the path of a file, which is written whole or not at all.
+        to: "jsonl": of packets a line each with seq, received_at, flags and the whole message, of other tables a line per row;
+            "csv": a line per row, text columns included; times are ISO 8601 in UTC with nanoseconds, what is missing is empty;
+            "parquet": one file with the columns and types of `Recording.frame`.
+        table: "packets", "agents", "models", "logs", "forecasts" or "events".
+        start: the first time; text without a zone is UTC.
+        end: the last time, included.
+        on_progress: told the count of rows so far.
+
+    Raises:
+        ConfigError: an unknown format or table.
+        CorruptRecording: bytes that are needed fail their checksum.
+    """
+    for name, value, known in (("format", to, FORMATS), ("table", table, tuple(TABLES))):
+        if value not in known:
+            raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[to]
+    items = recording.items(start=start, end=end)
+    tell = on_progress or (lambda _: None)
+    if not isinstance(out, Path):
+        return write(out, table, items, tell)
+    part = out.with_name(out.name + ".part")
+    try:
+        with part.open("wb") as file:
+            rows = write(file, table, items, tell)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return rows
+
+
+def _write_jsonl(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
+    count = 0
+    for batch in _batches(items):
+        lines = [codec.dumps(line) + b"\n" for item in batch for line in _lines(table, item)]
+        out.write(b"".join(lines))
+        count += len(lines)
+        tell(count)
+    return count
+
+
+def _lines(table: str, item: Packet | Event) -> Iterable[dict[str, Any]]:
+    if table == "packets":
+        return [packet_facts(item)] if isinstance(item, Packet) else ()
+    columns = TABLES[table]
+    return (
+        {column.name: _plain(column, value) for column, value in zip(columns, row, strict=True)} for row in frames.long_rows(table, item)
+    )
+
+
+def packet_facts(packet: Packet) -> dict[str, Any]:
+    """A packet as one JSON object, with the whole message."""
+    message = codec.loads(packet.raw) if packet.raw else codec.loads(codec.encode(packet))
+    flags = " ".join(flag.name or "" for flag in Flag(packet.flags))
+    return {"seq": packet.seq, "received_at": packet.received_at.isoformat(), "flags": flags, "message": message}
+
+
+def _write_csv(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
+    columns = TABLES[table]
+    lines = csv.writer(_Encoded(out))
+    lines.writerow([column.name for column in columns])
+    count = 0
+    for batch in _batches(items):
+        for row in _rows(table, batch):
+            lines.writerow([_plain(column, value) for column, value in zip(columns, row, strict=True)])
+            count += 1
+        tell(count)
+    return count
+
+
+class _Encoded:
+    """Text for a binary stream, for `csv`, which writes text only. It never closes what it was handed."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(text.encode("utf-8", "backslashreplace"))
+
+
+def _rows(table: str, batch: list[Packet | Event]) -> Iterable[tuple[Any, ...]]:
+    if table != "packets":
+        return (row for item in batch for row in frames.long_rows(table, item))
+    values = frames.packet_columns([item for item in batch if isinstance(item, Packet)])
+    return zip(*(values[column.field] for column in TABLES["packets"]), strict=True)
+
+
+def _write_parquet(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
+    names = [column.name for column in TABLES[table]]
+    schema = segments.public_schema(table)
+    count = 0
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for batch in _batches(items):
+            rows = segments.tables_of(list(enumerate(batch, count)))[table].select(names)
+            writer.write_table(rows)
+            count += rows.num_rows
+            tell(count)
+    return count
+
+
+def _batches(items: Iterator[Packet | Event]) -> Iterator[list[Packet | Event]]:
+    while batch := list(islice(items, BATCH)):
+        yield batch
+
+
+def _plain(column: Column, value: Any) -> Any:
+    """A cell as JSON and CSV can hold it."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return None
+    if column.dtype == "time":
+        return f"{from_ns(value):%Y-%m-%dT%H:%M:%S}.{value % 1_000_000_000:09d}Z"
+    return value

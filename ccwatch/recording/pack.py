@@ -1,0 +1,189 @@
+"""Packing: a recording as one file for a colleague, whole, or without what is nobody's business. The original stays as it is.
+
+What is left out is left out everywhere: of the columns, of `extra`, of the messages and of what was malformed. Money that is
+scaled keeps its shape: returns, drawdowns and their times are the same.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from ccwatch.errors import ConfigError, NotEnoughData, RecordingError
+from ccwatch.protocol.columns import PACKETS
+from ccwatch.protocol.messages import NAN, NOTHING, Event, Packet
+from ccwatch.recording import compactor, manifest
+from ccwatch.recording.folder import MARKS, seal, sealed_lines, sync_folder
+from ccwatch.recording.moments import Moment, span_of
+from ccwatch.recording.packed import SUFFIX, pack_folder
+from ccwatch.recording.recording import Recording
+
+LISTS: Final = ("agents", "models", "logs", "forecasts")
+MONEY: Final = ("nav", "cash", "daily_pnl")
+DROPPABLE: Final = (*(c.name for c in PACKETS if c.wire and c.name not in {"time", "timestamp_raw"}), "extra", *LISTS)
+"""What may be left out: columns and tables."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed.
+
+    Attributes:
+        path: the archive.
+        packets: count of packets in it.
+        events: count of events.
+        bytes: its size.
+        dropped: what was left out of it, what follows from what was asked included.
+        nav_factor: what nav, cash and daily_pnl were multiplied by; 1 where they were not.
+    """
+
+    path: Path
+    packets: int
+    events: int
+    bytes: int
+    dropped: tuple[str, ...]
+    nav_factor: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON can hold."""
+        return asdict(self) | {"path": str(self.path), "dropped": list(self.dropped)}
+
+
+def pack(
+    recording: Recording,
+    out: str | Path,
+    *,
+    drop: Sequence[str] = (),
+    scale_nav: float | None = None,
+    start: Moment = None,
+    end: Moment = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Packed:
+    """Pack a recording into a zip file that `open_recording` opens as it is.
+
+    Args:
+        recording: what to pack; it may be in progress.
+        out: the file, `….zip`; one that is there is not overwritten.
+        drop: names of columns, or of agents, models, logs, forecasts, to leave out. Leaving out anything leaves out `extra`, the
+            messages' bytes and malformed messages too, since they may hold it; leaving out money leaves out the log lines, which
+            quote it.
+        scale_nav: the first nav becomes this; cash and daily_pnl are scaled alike. Counts as leaving out money, so log lines and
+            `extra` go as well. `reasoning` stays: name it in `drop` if it quotes money.
+        start: the first time; text without a zone is UTC.
+        end: the last time, included.
+        on_progress: told the count of packets and events so far.
+
+    Raises:
+        ConfigError: an unknown column, a scale that is no positive number, or a file name that does not end in .zip.
+        NotEnoughData: nothing to scale: no nav was ever carried.
+        RecordingError: the file is there already, or cannot be written.
+    """
+    out = Path(out)
+    if out.suffix.lower() != SUFFIX:
+        raise ConfigError(f"{out}: expected a file name that ends in {SUFFIX}")
+    unknown = [name for name in drop if name not in DROPPABLE]
+    if unknown:
+        raise ConfigError(f"drop: no column {unknown[0]!r}; there are {', '.join(DROPPABLE)}")
+    if scale_nav is not None and not 0 < scale_nav < math.inf:
+        raise ConfigError(f"scale_nav: expected a number above 0, got {scale_nav!r}")
+    if out.exists():
+        raise RecordingError(f"{out} is there already; name another file")
+    span = span_of(start, end)
+    dropped = _with_what_follows(drop, money=scale_nav is not None)
+    factor = 1.0 if scale_nav is None else scale_nav / _first_nav(recording, start, end)
+    work = Path(tempfile.mkdtemp(prefix="ccwatch-"))
+    try:
+        folder = work / recording.session.session
+        folder.mkdir()
+        hide = _Hide(dropped, factor)
+        items = (hide(item) for item in recording.items(start=start, end=end))
+        packets, events = _write(folder, recording, (item for item in items if item is not None), hides=bool(dropped), tell=on_progress)
+        _copy_marks(recording, folder, span)
+        size = pack_folder(folder, out)
+    except OSError as error:
+        if isinstance(error, RecordingError):
+            raise
+        raise RecordingError(f"{out} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Packed(out, packets, events, size, dropped, factor)
+
+
+def _with_what_follows(drop: Sequence[str], *, money: bool) -> tuple[str, ...]:
+    if not drop and not money:
+        return ()
+    found = [*drop, "extra"]
+    if money or set(drop) & set(MONEY):
+        found.append("logs")
+    for name in drop:
+        found.extend(raw for raw in (f"{name}_raw", f"{name.removesuffix('_raw')}") if raw in DROPPABLE)
+    return tuple(dict.fromkeys(found))
+
+
+def _first_nav(recording: Recording, start: Moment, end: Moment) -> float:
+    nav = recording.frame(["nav"], start=start, end=end)["nav"].dropna()
+    if nav.empty or not nav.iloc[0] > 0:
+        raise NotEnoughData("scale_nav needs a nav above 0, which this recording never carried")
+    return float(nav.iloc[0])
+
+
+class _Hide:
+    """Leaves out what is to be left out of each item; None for an event that holds bytes of unknown meaning."""
+
+    def __init__(self, dropped: Sequence[str], factor: float) -> None:
+        self._dropped = dropped
+        self._factor = factor
+        kinds = {column.name: column for column in PACKETS}
+        self._blank: dict[str, Any] = {
+            name: NAN if kinds[name].dtype == "float64" else NOTHING if name == "extra" else None for name in dropped if name in kinds
+        }
+        self._blank |= {name: () for name in dropped if name in LISTS}
+        if "logs" in dropped:
+            self._blank["new_logs"] = ()
+        if dropped:
+            self._blank["raw"] = b""
+
+    def __call__(self, item: Packet | Event) -> Packet | Event | None:
+        if isinstance(item, Event):
+            return item._replace(raw=b"", detail=item.detail.partition(" ")[0]) if self._dropped and item.raw else item
+        if not self._dropped:
+            return item
+        changes: dict[str, Any] = {}
+        if self._factor != 1.0:
+            scaled = {name: getattr(item, name) * self._factor for name in MONEY}
+            changes = {name: value if value == value else NAN for name, value in scaled.items()}  # noqa: PLR0124 - one NaN for all
+        return item._replace(**(changes | self._blank))
+
+
+def _write(
+    folder: Path, recording: Recording, items: Iterator[Packet | Event], *, hides: bool, tell: Callable[[int], None] | None
+) -> tuple[int, int]:
+    """A finished recording of the items; counts of packets and events."""
+    session = replace(recording.session, nonce=secrets.token_hex(8), raw="never" if hides else recording.session.raw)
+    session.write(folder)
+    counts = {Packet: 0, Event: 0}
+
+    def numbered() -> Iterator[tuple[int, Packet | Event]]:
+        for entry, item in enumerate(items, 1):
+            counts[type(item)] += 1
+            yield entry, item
+
+    compactor.write_group(folder, session, numbered(), on_progress=tell)
+    entries = sum(counts.values())
+    manifest.append_finish(folder, {"entries": entries, "packed": True})
+    sync_folder(folder)
+    return counts[Packet], counts[Event]
+
+
+def _copy_marks(recording: Recording, folder: Path, span: tuple[int, int] | None) -> None:
+    lines = [line for _, _, line in sealed_lines(recording.folder / MARKS) if line is not None]
+    if span is not None:
+        lines = [line for line in lines if span[0] <= line["time_ns"] <= span[1]]
+    if lines:
+        (folder / MARKS).write_bytes(b"".join(seal(line) + b"\n" for line in lines))

@@ -1,0 +1,117 @@
+"""Recovery and compaction on request: what a killed or growing recording holds in its journal becomes Parquet, for good.
+
+Opening a recording only lays this over it in memory; these two write, and hold the writer's lock while they do.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ccwatch.errors import RecordingError
+from ccwatch.recording import compactor, manifest
+from ccwatch.recording.folder import COPIES, JOURNAL, SESSION, STAGING, Session, WriterLock
+from ccwatch.recording.journal import Hole, journal_files, read_frames
+from ccwatch.source import read_clock
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was done to a recording.
+
+    Attributes:
+        path: its folder.
+        entries: packets and events that went from the journal into Parquet.
+        torn_bytes: bytes at the journal's end that a kill had cut short: no whole frame was lost with them.
+        damaged_bytes: bytes of the journal that fail their checksum; they are kept, in files named `.damaged`.
+        mended: count of damaged lines of the manifest, and of session.json, that were written anew from their copies.
+        finished: the recording is finished now.
+    """
+
+    path: Path
+    entries: int
+    torn_bytes: int
+    damaged_bytes: int
+    mended: int
+    finished: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON can hold."""
+        return asdict(self) | {"path": str(self.path)}
+
+
+def recover(path: str | Path, *, on_progress: Callable[[int], None] | None = None) -> Recovery:
+    """Finish a recording whose recorder was killed. Doing it again, or to a finished one, changes nothing.
+
+    Args:
+        path: the recording's folder.
+        on_progress: told the count of entries so far.
+
+    Raises:
+        RecordingNotFound: there is none.
+        RecordingBusy: a recorder writes it; it needs no recovery.
+        RecordingError: it cannot be written.
+    """
+    return _work(Path(path), on_progress, finish=True)
+
+
+def compact(path: str | Path, *, on_progress: Callable[[int], None] | None = None) -> Recovery:
+    """Make Parquet of what is in the journal, without calling the recording finished. See `recover`."""
+    return _work(Path(path), on_progress, finish=False)
+
+
+def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bool) -> Recovery:
+    session = Session.read(folder)
+    with _writing(folder):
+        torn = damaged = 0
+        for file in journal_files(folder / JOURNAL):
+            for frame in read_frames(file, bytes.fromhex(session.nonce)):
+                if isinstance(frame, Hole):
+                    torn += (frame.end - frame.offset) * frame.is_torn
+                    damaged += (frame.end - frame.offset) * (not frame.is_torn)
+        entries = compactor.compact(folder, session, on_progress=on_progress)
+        shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a kill left there was never published
+        mended = manifest.repair(folder) + _mend_session(folder, session)
+        found = manifest.read(folder)
+        if finish and not found.is_finished:
+            clock = read_clock()
+            facts = {"entries": found.last_entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "recovered": True}
+            manifest.append_finish(folder, facts)
+    return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished)
+
+
+def _mend_session(folder: Path, session: Session) -> int:
+    files = [path for path in (folder / SESSION, folder / COPIES / SESSION) if path.exists()]
+    damaged = sum(not _is_session(path.parent) for path in files)
+    if damaged:
+        session.write(folder)
+    return damaged
+
+
+def _is_session(folder: Path) -> bool:
+    try:
+        Session.read(folder, with_copy=False)
+    except RecordingError:
+        return False
+    return True
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """The right to write a recording; trouble of the disk as a RecordingError."""
+    try:
+        lock = WriterLock(folder)
+    except OSError as error:
+        raise RecordingError(f"{folder} cannot be written: {error}") from error
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, RecordingError):
+            raise
+        raise RecordingError(f"{folder} cannot be written: {error}; what it holds is as it was") from error
+    finally:
+        lock.release()

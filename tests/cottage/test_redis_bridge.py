@@ -1,0 +1,289 @@
+"""The bridge from Redis, beside a real redis-server: what is read, what becomes of it, and what happens when Redis goes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+import redis
+
+import ccwatch as cw
+from ccwatch.cottage import Cottage
+from ccwatch.cottage.redis_bridge import read, translate
+from ccwatch.errors import DecodeError
+from ccwatch.feed.synthetic import SyntheticSource
+from ccwatch.protocol import codec
+from tests.feed.servers import free_port
+
+STATE = {"timestamp": "2026-01-02T10:00:00Z", "status": "ACTIVE", "market": {"symbol": "SPY", "price": 450.25, "regime": "Gaussian"}}
+# As FastStream 0.7.8's BinaryMessageFormatV1 lays out {"symbol":"SPY","price":1.5} with two headers.
+FASTSTREAM = base64.b64decode(
+    "iUJJTg0KGgoAAQAAABIAAABJAAIADmNvcnJlbGF0aW9uX2lkAANhYmMADGNvbnRlbnQtdHlwZQAQYXBwbGljYXRpb24vanNvbnsic3ltYm9sIjoiU1BZIiwicHJpY2UiOjEuNX0="
+)
+
+
+class Redis:
+    """A redis-server on a port of its own."""
+
+    def __init__(self, folder):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.folder = folder
+        self.process = None
+
+    def start(self):
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with redis.Redis(port=self.port) as client:
+                    client.ping()
+            except redis.ConnectionError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            else:
+                return self
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def publish(self, channel, message):
+        """Publish; how many heard it."""
+        with redis.Redis(port=self.port) as client:
+            return client.publish(channel, message if isinstance(message, bytes) else json.dumps(message))
+
+
+@pytest.fixture
+def server(tmp_path):
+    if shutil.which("redis-server") is None:
+        if "redis" in os.environ.get("CCWATCH_REQUIRE", ""):
+            pytest.fail("no redis-server on the PATH")
+        pytest.skip("no redis-server on the PATH (Debian: apt-get install redis-server)")
+    running = Redis(tmp_path)
+    yield running
+    running.kill()
+
+
+# ── encodings ──
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"symbol":"SPY","price":1.5}',
+        b'{"data":"{\\"symbol\\":\\"SPY\\",\\"price\\":1.5}","headers":{"correlation_id":"abc"}}',
+        b'{"data":"{\\"symbol\\":\\"SPY\\",\\"price\\":1.5}"}',
+        FASTSTREAM,
+    ],
+)
+def test_each_of_the_three_encodings_is_read(raw):
+    assert read(raw) == {"symbol": "SPY", "price": 1.5}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"nonsense",
+        b"[1]",
+        b'{"data":"no json"}',
+        FASTSTREAM[:9],
+        FASTSTREAM[:20],
+        FASTSTREAM[:-3],
+        b"\x89BIN\r\n\x1a\n" + b"\xff" * 20,
+    ],
+)
+def test_what_is_none_of_them_is_refused(raw):
+    with pytest.raises(DecodeError):
+        read(raw)
+
+
+def test_any_bytes_behind_the_binary_mark_are_read_or_refused():
+    for at in range(8, len(FASTSTREAM)):
+        for bit in range(8):
+            broken = bytearray(FASTSTREAM)
+            broken[at] ^= 1 << bit
+            try:
+                read(bytes(broken))
+            except DecodeError:
+                continue
+
+
+# ── channels ──
+
+
+@pytest.mark.parametrize(
+    ("channel", "value", "fields"),
+    [
+        (
+            "physics.forces",
+            {"symbol": "SPY", "price": 450.3, "alpha_coefficient": 1.7, "momentum": 0.2},
+            {"alpha": 1.7, "velocity": 0.2, "price": 450.3},
+        ),
+        ("strategy.signals", {"side": "HOLD", "strength": 0.7}, {"side": "FLAT", "confidence": 0.7}),
+        ("market.tick.QQQ", {"price": 390.5}, {"symbol": "QQQ", "price": 390.5}),
+    ],
+)
+def test_parts_become_partial_packets_on_their_columns_for_the_engines_clients(channel, value, fields):
+    message, for_everybody = translate(channel, value)
+    packet = codec.decode(message.payload)
+    assert packet.kind == "PARTIAL"
+    assert {name: getattr(packet, name) for name in fields} == fields
+    assert not for_everybody
+    assert not message.is_state
+
+
+def test_a_forecast_becomes_its_steps():
+    message, _ = translate("forecast.signals", {"p10": [1.0, 2.0], "p50": [3.0, 4.0], "p90": [5.0, 6.0], "horizon": 2})
+    assert [tuple(point) for point in codec.decode(message.payload).forecasts] == [(1, 1.0, 3.0, 5.0), (2, 2.0, 4.0, 6.0)]
+
+
+def test_nothing_that_a_channel_carried_is_lost():
+    message, _ = translate("physics.forces", {"symbol": "SPY", "price": 1.0, "mass": 3.5, "timestamp": "2026-01-02T10:00:00Z"})
+    assert json.loads(message.payload)["market"]["mass"] == 3.5
+
+
+# ── with a server ──
+
+
+def subscribed(server):
+    with redis.Redis(port=server.port) as client:
+        return client.pubsub_numsub("state_update")[0][1]
+
+
+@pytest.mark.redis
+def test_the_bridge_starts_with_the_first_client(server, ws, until):
+    server.start()
+    with Cottage(redis_url=server.url) as cottage:
+        assert subscribed(server) == 0
+        ws(cottage.engine_url)
+        until(lambda: subscribed(server) == 1)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"type": "TELEMETRY", "data": s}, lambda s: {"data": json.dumps(s), "headers": {}}]
+)
+def test_a_state_update_reaches_the_clients_of_both_sites_as_telemetry(server, ws, until, wrap):
+    server.start()
+    with Cottage(redis_url=server.url) as cottage:
+        bff, engine = ws(cottage.url), ws(cottage.engine_url)
+        bff.recv(timeout=5)
+        until(lambda: subscribed(server) == 1)
+        server.publish("state_update", wrap(STATE))
+        for client in (bff, engine):
+            assert json.loads(client.recv(timeout=5)) == {"type": "TELEMETRY", "data": STATE}
+        assert json.loads(ws(cottage.url).recv(timeout=5)) == {"type": "WELCOME", "data": STATE}
+
+
+@pytest.mark.redis
+def test_the_stream_of_an_engine_goes_on_while_redis_is_absent_comes_goes_and_is_back_and_the_gap_is_announced(server, until, metric):
+    with Cottage(SyntheticSource(rate=20.0), redis_url=server.url) as cottage, cw.connect(cottage.engine_url) as feed:
+        feed.wait(3)
+        server.start()
+        until(lambda: metric(cottage, "ccwatch_redis_up") == 1, 20)
+        server.kill()
+        until(lambda: metric(cottage, "ccwatch_redis_up") == 0, 20)
+        before = feed.health().packets
+        feed.wait(before + 5)
+        server.start()
+        until(lambda: metric(cottage, "ccwatch_redis_up") == 1, 20)
+        assert metric(cottage, "ccwatch_redis_gaps_total") == 1
+        assert metric(cottage, "ccwatch_redis_gap_seconds_total") > 0
+
+        def said(part):
+            return any(part in message for message in feed.logs().message)
+
+        until(lambda: said("Redis is gone"))
+        until(lambda: said("gap of"))
+        server.publish("physics.forces", {"symbol": "SPY", "price": 451.5, "alpha_coefficient": 1.7, "momentum": 0.1})
+        until(lambda: feed.frame(clean=False).price.eq(451.5).any())
+
+
+@pytest.mark.redis
+def test_what_is_malformed_on_redis_is_counted_and_hurts_nobody(server, ws, until, metric):
+    server.start()
+    with Cottage(redis_url=server.url) as cottage:
+        client = ws(cottage.engine_url)
+        until(lambda: subscribed(server) == 1)
+        for raw in (b"junk", b"\x89BIN\r\n\x1a\n", b"[]", b"\xff" * 100, b'{"a":"' + b"x" * 2_000_000 + b'"}'):
+            server.publish("state_update", raw)
+        server.publish("state_update", STATE)
+        assert json.loads(client.recv(timeout=5))["data"] == STATE
+        assert metric(cottage, "ccwatch_redis_malformed_total") == 5
+
+
+@pytest.mark.redis
+def test_a_flood_on_redis_leaves_the_other_clients_served_and_loses_nothing_unannounced(server, ws, until, metric):
+    server.start()
+    with Cottage(SyntheticSource(rate=20.0), redis_url=server.url) as cottage:
+        witness = ws(cottage.url)
+        until(lambda: subscribed(server) == 1)
+        count = 5_000
+        with redis.Redis(port=server.port) as client, client.pipeline(transaction=False) as pipe:
+            for n in range(count):
+                pipe.publish("market.tick.SPY", json.dumps({"price": 400 + n / 100}))
+            pipe.execute()
+        for _ in range(10):
+            assert witness.recv(timeout=5)
+        until(lambda: metric(cottage, 'ccwatch_redis_messages_total{channel="market.tick.*"}') == count, 30)
+
+
+@pytest.mark.redis
+def test_a_bridge_that_redis_drops_announces_the_gap(server, ws, until, metric):
+    server.start()
+    with Cottage(redis_url=server.url) as cottage:
+        client = ws(cottage.engine_url)
+        until(lambda: subscribed(server) == 1)
+        with redis.Redis(port=server.port) as admin:
+            admin.client_kill_filter(_type="pubsub")  # as Redis does to a subscriber that does not keep up
+        until(lambda: metric(cottage, "ccwatch_redis_gaps_total") == 1, 20)
+        assert "Redis is gone" in json.loads(client.recv(timeout=5))["data"]["logs"][0]["message"]
+        assert "gap of" in json.loads(client.recv(timeout=5))["data"]["logs"][0]["message"]
+
+
+@pytest.mark.redis
+def test_halt_and_resume_are_announced_on_redis_and_set_and_clear_its_key(server, until):
+    server.start()
+    with (
+        Cottage(SyntheticSource(rate=50.0), redis_url=server.url) as cottage,
+        cw.connect(cottage.url, commands=True) as feed,
+        redis.Redis(port=server.port) as client,
+        client.pubsub() as pubsub,
+    ):
+        feed.wait()
+        pubsub.subscribe("system_events")
+        pubsub.get_message(timeout=5)
+        for give, event, key in (
+            (lambda: feed.halt(confirm="HALT"), "SYSTEM_HALT", b"true"),
+            (lambda: feed.resume(confirm="RESUME"), "SYSTEM_RESUME", None),
+        ):
+            assert give().confirmed
+            message = until(lambda: pubsub.get_message(timeout=1))
+            assert json.loads(message["data"])["event"] == event
+            assert client.get("SYSTEM:HALT") == key
+
+
+@pytest.mark.redis
+def test_a_halt_of_what_redis_streams_is_confirmed_by_whoever_trades_there(server, until):
+    server.start()
+    with Cottage(redis_url=server.url) as cottage, cw.connect(cottage.engine_url, commands=True) as feed:
+        until(lambda: subscribed(server) == 1)
+        with redis.Redis(port=server.port) as client, client.pubsub() as trader:
+            trader.subscribe(system_events=lambda _: client.publish("state_update", json.dumps(STATE | {"status": "HALTED_SYSTEM"})))
+            thread = trader.run_in_thread(sleep_time=0.01)
+            try:
+                result = feed.halt(confirm="HALT")
+            finally:
+                thread.stop()
+                thread.join()
+    assert (result.accepted, result.confirmed, result.status) == (True, True, "HALT")

@@ -1,0 +1,65 @@
+"""`python -m tests.recording.make_sample [FOLDER]`: the sample recordings, from fixed seeds and without a clock.
+
+Run it anew after a change of the format, into recordings/; what a released ccwatch wrote stays in tests/recording/released.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from itertools import islice
+from pathlib import Path
+
+from ccwatch.feed.synthetic import START, emissions
+from ccwatch.protocol.messages import Event, Instant, Packet, StateChange
+from ccwatch.protocol.session import Session as Conversation
+from ccwatch.recording import compactor, manifest
+from ccwatch.recording.folder import MARKS, Session, append_durably, seal
+
+WALL_NS = int(START.timestamp()) * 1_000_000_000
+NAME, SCENARIO, SEED, PACKETS = "sample-regimes", "regime-flip", 11, 900
+
+
+def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS) -> list[Packet | Event]:
+    """The stream as a feed on the same machine would have received it, 3 to 12 ms after each stamp."""
+    talk = Conversation(virtual_clock=True)
+    found = talk.opened(Instant(WALL_NS, 0), f"seed={seed} scenario={scenario} rate=1")
+    for n, raw in islice(emissions(seed, scenario, 1.0), packets):
+        late = n * 1_000_000_000 + 3_000_000 + n * 7919 % 9_000_000
+        found += talk.receive(raw, Instant(WALL_NS + late, late))
+    return [item for item in found if not isinstance(item, StateChange)]
+
+
+def make(folder: Path, stream: list[Packet | Event], *, marks: tuple[tuple[int, str], ...] = (), raw: str = "auto") -> Path:
+    """A finished recording of a stream, in a new folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    session = Session(
+        session=folder.name,
+        url=f"synthetic:{SCENARIO}?seed={SEED}&rate=1",
+        origin="synthetic",
+        tags=("sample",),
+        server_tz="UTC",
+        fsync="balanced",
+        raw=raw,
+        wall_ns=WALL_NS,
+        mono_ns=0,
+        boot_id="",
+        nonce="5a" * 8,
+        writer="0.1.0",
+    )
+    session.write(folder)
+    compactor.write_group(folder, session, enumerate(stream, 1))
+    manifest.append_finish(folder, {"entries": len(stream), "wall_ns": WALL_NS, "mono_ns": 0, "dropped": 0})
+    for seconds, text in marks:
+        append_durably(folder / MARKS, seal({"time_ns": WALL_NS + seconds * 1_000_000_000, "text": text}) + b"\n")
+    return folder
+
+
+def main(root: Path) -> None:
+    """All samples, below a folder."""
+    make(root / NAME, items(), marks=((120, "regime turns Lévy Stable"), (200, "Critical: every size is vetoed")))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "recordings"))

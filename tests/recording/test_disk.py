@@ -1,0 +1,83 @@
+"""A disk in trouble: a clear state, what was durable is kept, recording resumes, and nothing is lost unsaid."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from ccwatch.errors import RecordingError
+from ccwatch.recording import Recorder
+
+
+def test_a_folder_that_is_deleted_under_a_recorder_is_told_and_nothing_is_written_to_nowhere(tmp_path, usual, eventually):
+    one = Recorder(tmp_path / "s", url="", origin="live")
+    one.receive(usual[:10])
+    eventually(lambda: one.stats.packets + one.stats.events == 10)
+    shutil.rmtree(tmp_path / "s")
+    one.receive(usual[10:20])
+    eventually(lambda: one.stats.degraded)
+    assert "was deleted" in one.stats.error
+    with pytest.raises(RecordingError, match="cannot be written"):
+        one.stop()
+    assert one.dropped == 10
+    assert one.stats.packets + one.stats.events == 10
+    assert not (tmp_path / "s").exists(), "what a user deleted does not come back"
+
+
+FULL_DISK = """
+    import os, sys, time
+    from itertools import islice
+    from pathlib import Path
+    from ccwatch.feed.synthetic import messages
+    from ccwatch.protocol.messages import Packet
+    from ccwatch.protocol.session import Session
+    from ccwatch.recording import Recorder, Recording
+    from ccwatch.source import read_clock
+    root = Path(sys.argv[1])
+    recorder = Recorder(root / "s", url="", origin="live")
+    ballast = os.open(root / "ballast", os.O_WRONLY | os.O_CREAT)
+    session = Session(virtual_clock=True)
+    received = [item for raw in islice(messages(), 600) for item in session.receive(raw, read_clock())]
+    items = sent = [item for item in received if isinstance(item, Packet)]
+    recorder.receive(items[:100])
+    while recorder.stats.written_seq < 100:
+        time.sleep(0.005)
+    try:
+        while True:
+            os.write(ballast, bytes(4096))
+    except OSError as error:
+        print(error.errno)
+    for item in items[100:]:
+        recorder.receive([item])
+        time.sleep(0.0002)
+    deadline = time.monotonic() + 20
+    while recorder.stats.error is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stats = recorder.stats
+    print(stats.degraded, stats.error)
+    kept = [packet.seq for packet in Recording(recorder.path).packets()]
+    print(kept == list(range(1, stats.written_seq + 1)), len(kept) >= 100)
+    os.ftruncate(ballast, 0)
+    deadline = time.monotonic() + 20
+    while recorder.stats.written_seq < 600 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    print(recorder.stats.degraded, recorder.stats.dropped)
+    recorder.stop()
+    print(list(Recording(recorder.path).packets()) == sent, Recording(recorder.path).verify(deep=True).ok)
+"""
+
+
+def test_a_full_disk_degrades_a_recorder_and_what_waited_is_written_once_there_is_room(tmp_path):
+    mount = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=2m tmpfs {tmp_path} && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine mounts no tmpfs for an ordinary user; RLIMIT_FSIZE stands for a full disk in test_recorder.py")
+    command = [*mount, sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    full, degraded, kept, resumed, whole = done.stdout.splitlines()
+    assert full == "28"
+    assert degraded.startswith("True the journal cannot be written: [Errno 28] No space left on device")
+    assert (kept, resumed, whole) == ("True True", "False 0", "True True")

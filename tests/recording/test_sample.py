@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from ccwatch.protocol.messages import Packet
+from ccwatch.recording import Recording, recover
+from tests.recording import make_sample
+
+
+@pytest.fixture
+def sample(root):
+    return Recording(root / "recordings" / make_sample.NAME)
+
+
+def test_the_sample_is_what_its_script_makes_of_its_seed(sample):
+    assert list(sample.items()) == make_sample.items()
+    assert sample.verify(deep=True).ok
+    assert (sample.status, sample.origin, sample.info().tags) == ("finished", "synthetic", ("sample",))
+    assert sample.info().bytes < 2_000_000
+
+
+def test_a_recording_of_each_released_format_still_opens_with_every_packet_and_every_byte(root):
+    released = sorted((root / "tests" / "recording" / "released").iterdir())
+    assert [path.name for path in released] == ["v1"]
+    for path in released:
+        recording = Recording(path)
+        assert recording.verify(deep=True).ok
+        expected = make_sample.items("malformed", 3, 130)
+        assert list(recording.items()) == expected
+        assert len(recording.frame(clean=False)) == sum(isinstance(item, Packet) for item in expected)
+
+
+def test_a_recording_without_the_copies_and_the_columns_of_later_versions_opens_and_can_be_recovered(root, tmp_path):
+    folder = tmp_path / "v1"
+    shutil.copytree(root / "tests" / "recording" / "released" / "v1", folder)
+    shutil.rmtree(folder / "_copies")
+    assert list(Recording(folder).items()) == make_sample.items("malformed", 3, 130)
+    assert recover(folder).entries == 0
+    assert Recording(folder).verify(deep=True).ok
+
+
+def test_other_engines_read_the_tables_with_no_help(sample):
+    prices = sample.frame(["price"], clean=False)["price"]
+    of_pandas = pd.read_parquet(sample.path / "packets")
+    assert of_pandas["price"].tolist() == prices.tolist()
+    polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
+    of_polars = polars.read_parquet(sample.path / "packets" / "*.parquet")
+    assert of_polars["price"].to_list() == prices.tolist()
+    assert of_polars["regime"].cast(polars.String).to_list() == of_pandas["regime"].tolist()
+    query = f"select regime, count(*), max(time_us) - min(time_us) from '{sample.path}/packets/*.parquet' group by 1 order by 1"  # noqa: S608 - a path of ours
+    found = {regime: (count, span) for regime, count, span in duckdb.sql(query).fetchall()}
+    grouped = of_pandas.groupby("regime", observed=True)["time_us"]
+    assert found == {regime: (len(times), times.max() - times.min()) for regime, times in grouped}

@@ -125,16 +125,7 @@ def test_third_parties_stay_in_their_homes(root: Path) -> None:
         "click": {"cli.py", "commands.py", "recording_commands.py", "serving_options.py"},
         "rich": {"terminal.py"},
         "pandas": {
-            "frames.py",
-            "alerts",
-            "feed",
-            "recording",
-            "figures",
-            "dashboard",
-            "analysis",
-            "api.py",
-            "cli.py",
-            "recording_commands.py",
+            *("frames.py", "alerts", "feed", "recording", "figures", "dashboard", "analysis", "api.py", "cli.py", "recording_commands.py"),
         },
     }
     for path in root.glob("ccwatch/**/*.py"):

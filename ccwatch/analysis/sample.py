@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoughData
-from ccwatch.figures import series
+from ccwatch.figures import prepare, series
 from ccwatch.protocol.messages import UNCLEAN, EventKind
 
 Floats = npt.NDArray[np.float64]
@@ -263,7 +263,7 @@ def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
         return broken
     missing = events["seq"].to_numpy()[events["kind"].isin(list(_MISSING)).to_numpy()].astype(np.uint64)
     seq = frame["seq"].to_numpy().astype(np.uint64)
-    return series.breaks(seq, connection, missing, series.Carry()).astype(bool)
+    return prepare.breaks(seq, connection, missing, series.Carry()).astype(bool)
 
 
 def _silences(frame: pd.DataFrame) -> Bools:

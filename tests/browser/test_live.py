@@ -46,8 +46,8 @@ class RunningEngine:
                 for _ in range(int((time.monotonic() - self._ended_at) * self._rate)):
                     next(self._messages)
             due = time.monotonic()
-            for _, raw in self._messages:
-                sink.receive(session.receive(raw, read_clock()))
+            for emission in self._messages:
+                sink.receive(session.receive(emission.raw, read_clock()))
                 due += 1 / self._rate
                 if stop.wait(due - time.monotonic()):
                     break

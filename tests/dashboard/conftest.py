@@ -66,9 +66,9 @@ class SteppedView:
             sink.receive(items)
 
     def step(self, packets: int = 1) -> None:
-        for _, raw in islice(self._emissions, packets):
+        for emission in islice(self._emissions, packets):
             self._now = Instant(self._now.wall_ns + SECOND // 20, self._now.mono_ns + SECOND // 20)
-            self.deliver(self._session.receive(raw, self._now))
+            self.deliver(self._session.receive(emission.raw, self._now))
 
     def reconnect(self) -> None:
         self.deliver(self._session.closed(self._now, "reset by peer"))
@@ -78,7 +78,7 @@ class SteppedView:
 
     def change(self, **fields: Any) -> None:
         """Deliver one more packet, with some of its fields replaced."""
-        _, raw = next(self._emissions)
+        raw = next(self._emissions).raw
         self._now = Instant(self._now.wall_ns + SECOND // 20, self._now.mono_ns + SECOND // 20)
         items = self._session.receive(raw, self._now)
         self.deliver([item._replace(**fields) if isinstance(item, Packet) else item for item in items])

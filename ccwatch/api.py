@@ -111,7 +111,7 @@ def synthetic(
 def watch(
     source: str | Path | Feed | Recording | None = None,
     *,
-    panels: Sequence[str] | None = None,
+    panels: Any = None,
     window: str | None = None,
     rate: float = 5,
     display_tz: str | None = None,
@@ -120,7 +120,8 @@ def watch(
 
     Args:
         source: a url, a Feed, a Recording or the path of one; None is the url of the settings.
-        panels: names of the panels, in order; None is all.
+        panels: names of panels and functions of your own, in order (see `ccwatch.dashboard.panels.choose_panels`), or "all"; None is price,
+            drawdown, alpha and latency.
         window: how much time the charts show at first.
         rate: pictures per second, at most 10.
         display_tz: IANA zone of the time axis; None is CCWATCH_DISPLAY_TZ, else UTC.
@@ -134,7 +135,9 @@ def watch(
     zone = Settings.load(display_tz=display_tz).display_tz
     view, owned = _view(source)
     recorder = (lambda: record(view)) if isinstance(view, Feed) else None
-    dashboard = Dashboard(view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned)
+    dashboard = Dashboard(
+        view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned, open_recording=open_recording
+    )
     if owned and isinstance(view, Feed):
         view.start()
     return _keep(dashboard)

@@ -15,6 +15,7 @@ from ccwatch.errors import ConfigError
 FILE_NAME: Final = "ccwatch.toml"
 DEFAULT_URL: Final = "ws://localhost:3000"
 FSYNC_POLICIES: Final = ("strict", "balanced", "lazy", "off")
+OBJECTIVES: Final = "Chronos=150, FinBERT=25, reasoning LLM=3000, memory search=200, scanner=2000"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Settings:
     """Zone of timestamps that carry no offset."""
     display_tz: str = "UTC"
     fsync: str = "balanced"
+    objectives: str = OBJECTIVES
+    """What the 95 % quantile of a service's latency should keep, in ms, by the beginning of its name."""
     tls_ca: str | None = None
     """A file of certificates to trust instead of the system's, for wss."""
     tls_cert: str | None = None

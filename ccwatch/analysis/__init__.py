@@ -4,11 +4,13 @@
 module of its name: `ccwatch.analysis.drawdowns` is the function.
 """
 
+from ccwatch.analysis.alerts import Alerts, alerts
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.burn_rate import BurnRate, burn_rate
 from ccwatch.analysis.calibration import Calibration, calibrate
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.explain import Explanation, explain
 from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
@@ -20,14 +22,17 @@ from ccwatch.analysis.sample import Basis
 from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.survival import kaplan_meier
 from ccwatch.analysis.tail import TailIndex, hill
+from ccwatch.analysis.timeline import Timeline, timeline
 
 __all__ = [
+    "Alerts",
     "Attribution",
     "Basis",
     "BurnRate",
     "Calibration",
     "DrawdownAudit",
     "Drawdowns",
+    "Explanation",
     "Governance",
     "Latency",
     "Quality",
@@ -37,11 +42,14 @@ __all__ = [
     "Result",
     "Signals",
     "TailIndex",
+    "Timeline",
+    "alerts",
     "attribution",
     "burn_rate",
     "calibrate",
     "drawdown_audit",
     "drawdowns",
+    "explain",
     "governance",
     "hill",
     "kaplan_meier",
@@ -50,4 +58,5 @@ __all__ = [
     "quantile",
     "regimes",
     "signals",
+    "timeline",
 ]

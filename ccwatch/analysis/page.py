@@ -118,7 +118,7 @@ def overview_figure(
     packets: pd.DataFrame, agents: pd.DataFrame | None, events: pd.DataFrame | None, symbol: str | None = None
 ) -> go.Figure | None:
     """The live view's four panels over the whole range, thinned to extremes; None for rows that it cannot show."""
-    if not set(figures.PANELS) or not {"seq", "connection", "symbol", "regime", "side", "price", "nav"} <= set(packets.columns):
+    if not {"seq", "connection", "symbol", "regime", "side", "price", "nav"} <= set(packets.columns):
         return None
     try:
         found = sample("overview", packets, events, symbol=symbol)

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import pandas as pd
 
 from ccwatch.analysis import page
+from ccwatch.analysis.alerts import Alerts, alerts
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.burn_rate import BurnRate, burn_rate
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.explain import Explanation, explain, read_time
 from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result, markdown_text
+from ccwatch.analysis.sample import SECOND_NS
 from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.tables import Tables, moment
-from ccwatch.errors import AnalysisError
+from ccwatch.analysis.timeline import Timeline, timeline
+from ccwatch.config import Settings
+from ccwatch.errors import AnalysisError, NotEnoughData
+from ccwatch.frames import span_ns
 
 Answer = TypeVar("Answer", bound=Result)
 
@@ -37,6 +43,8 @@ QUESTIONS: Final = (
     "burn_rate",
     "drawdown_audit",
     "signals",
+    "alerts",
+    "timeline",
 )
 """The questions of a report, in its order. Quality comes first: it limits all others."""
 
@@ -130,6 +138,67 @@ class Report:
     def attribution(self, *, symbol: str | None = None) -> Attribution:
         """In which regime and on which side was the change of nav made? See `ccwatch.analysis.attribution`."""
         return self._asked(attribution, symbol=symbol)
+
+    def alerts(self, **options: Any) -> Alerts:
+        """When would each rule have fired, and what was it worth? See `ccwatch.analysis.alerts`."""
+        tables = self._tables
+
+        def ask() -> Alerts:
+            return alerts(tables.packets, tables.events, tables.agents, tables.models, **{"symbol": self._symbol, **options})
+
+        return ask() if options else self._kept("alerts", ask)
+
+    def timeline(self, **options: Any) -> Timeline:
+        """What happened, in order? See `ccwatch.analysis.timeline`."""
+        tables = self._tables
+
+        def ask() -> Timeline:
+            given = {"symbol": self._symbol, "marks": tables.marks, **options}
+            return timeline(tables.packets, tables.events, tables.agents, tables.models, tables.logs, **given)
+
+        return ask() if options else self._kept("timeline", ask)
+
+    def explain(
+        self,
+        time: str | datetime | pd.Timestamp,
+        window: str | timedelta = "2min",
+        baseline: str | timedelta = "15min",
+        *,
+        display_tz: str | None = None,
+    ) -> Explanation:
+        """What is known around a moment, and what differed from before? See `ccwatch.analysis.explain`.
+
+        Args:
+            time: "10:32" is read on the session's date, in `display_tz`; or a time with a zone.
+            window: length of the window, half of it on either side.
+            baseline: length of the stretch before the window that it is held against.
+            display_tz: IANA zone of a time without one; None is the setting, else UTC.
+
+        Raises:
+            ConfigError: no time, one outside the session, or one that names several moments.
+            NotEnoughData: no packet in the window.
+            MixedSymbols: several symbols and none was chosen.
+        """
+        tables = self._tables
+        if not len(tables.packets):
+            raise NotEnoughData("explain: no packet")
+        index = pd.DatetimeIndex(tables.packets.index)
+        zone = Settings.load(display_tz=display_tz).display_tz
+        asked = read_time(time, index.min().tz_convert("UTC"), index.max().tz_convert("UTC"), zone)
+        try:
+            calls = self.latency().observations
+        except AnalysisError:
+            calls = None  # the explanation says nothing of services that the stream does not carry
+        return explain(
+            tables.packets,
+            self.timeline().events,
+            calls,
+            tables.events,
+            time=asked,
+            window_s=span_ns(window) / SECOND_NS,
+            baseline_s=span_ns(baseline) / SECOND_NS,
+            symbol=self._symbol,
+        )
 
     # ── all together ──
 

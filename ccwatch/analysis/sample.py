@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoughData
-from ccwatch.figures import series
+from ccwatch.figures import prepare, series
 from ccwatch.protocol.messages import UNCLEAN, EventKind
 
 Floats = npt.NDArray[np.float64]
@@ -201,6 +201,11 @@ def times_ns(frame: pd.DataFrame) -> Ints:
     return np.asarray(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
 
 
+def moments_ns(moments: Any) -> Ints:
+    """A column of times as ns since 1970; the least integer where one is missing."""
+    return np.asarray(pd.DatetimeIndex(moments).as_unit("ns").asi8)
+
+
 def stamp(ns: Any) -> pd.Timestamp:
     """Nanoseconds since 1970 as a timestamp in UTC."""
     return pd.Timestamp(int(ns), unit="ns", tz="UTC")
@@ -258,7 +263,7 @@ def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
         return broken
     missing = events["seq"].to_numpy()[events["kind"].isin(list(_MISSING)).to_numpy()].astype(np.uint64)
     seq = frame["seq"].to_numpy().astype(np.uint64)
-    return series.breaks(seq, connection, missing, series.Carry()).astype(bool)
+    return prepare.breaks(seq, connection, missing, series.Carry()).astype(bool)
 
 
 def _silences(frame: pd.DataFrame) -> Bools:

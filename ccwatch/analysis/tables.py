@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +14,7 @@ import pandas as pd
 from ccwatch.analysis.sample import times_ns
 from ccwatch.errors import AnalysisError, ConfigError
 from ccwatch.frames import default_columns
+from ccwatch.protocol.messages import EventKind
 
 LIVE: Final = frozenset({"CONNECTING", "OPEN", "LATE", "STALE", "DISCONNECTED"})
 """States of a feed that may still deliver: its silence counts up to now."""
@@ -82,6 +84,19 @@ class Tables:
     def events(self) -> pd.DataFrame | None:
         """The events table; of a range, with the connect events of the whole session, which stand on no packet's time."""
         return self._long("events", "detail")
+
+    @cached_property
+    def marks(self) -> tuple[tuple[int, str], ...]:
+        """Moments that were marked beside a recording's data, within the range; those of its events stand there."""
+        found = () if self.is_frame else tuple((int(ns), str(text)) for ns, text in getattr(self.source, "marks", ()))
+        events = self.events
+        if events is not None and len(events):
+            marked = events[(events["kind"] == EventKind.MARK).to_numpy()]
+            there = set(zip(times_ns(marked).tolist(), marked["detail"].astype("str"), strict=True))
+            found = tuple(mark for mark in found if mark not in there)
+        low = -math.inf if self.start is None else self.start.value
+        high = math.inf if self.end is None else self.end.value
+        return tuple(mark for mark in found if low <= mark[0] < high)
 
     @cached_property
     def health(self) -> Any | None:

@@ -14,23 +14,40 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final, Self
 
 import ipywidgets
+import pandas as pd
 
+from ccwatch.dashboard import marks
+from ccwatch.dashboard.ask import explain
+from ccwatch.dashboard.background import Background, Job
+from ccwatch.dashboard.computed import COMPUTED
 from ccwatch.dashboard.header import Observation, observe, render
 from ccwatch.dashboard.live_figure import LiveFigure, Serialised, plotly_source
 from ccwatch.dashboard.panels import WINDOWS, Recorder, View, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
+from ccwatch.dashboard.side import health, services, table_of
 from ccwatch.dashboard.wire import Encoder
 from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
+from ccwatch.figures.panels import Panel
+from ccwatch.frames import default_columns
 
 MAX_RATE_HZ: Final = 10.0
 HEADER_S: Final = 0.5
 """The header changes at most this often."""
+COMPUTED_S: Final = 5.0
+OWN_S: Final = 1.0
+"""Lines of the registry's panels, and those of your own functions, are computed at most this often."""
+ASIDE_S: Final = 2.0
+"""What stands beside the charts changes at most this often."""
+MARK_CHARACTERS: Final = 300
 
 
 class _Button(Serialised, ipywidgets.Button):  # type: ignore[misc] # ipywidgets has no types
@@ -50,12 +67,13 @@ class Dashboard:
 
     Args:
         view: a Feed or a Recording.
-        panels: names out of `ccwatch.figures.figures.PANELS`; all by default.
+        panels: names out of `ccwatch.figures.panels.PANELS`, functions of your own (see `choose_panels`), or "all"; four by default.
         window: the time shown at first: seconds, a timedelta or text such as "15min"; everything by default.
         rate: frames per second, above 0 and at most 10.
         display_tz: IANA name of the zone that the time axis shows; UTC by default.
         record: starts a recording of the view and returns it; without it there is no record button.
         owns_feed: whether stop() stops the view's feed.
+        open_recording: opens what `record` has made, so that marks can be kept with it.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -65,12 +83,13 @@ class Dashboard:
         self,
         view: View,
         *,
-        panels: Sequence[str] | None = None,
+        panels: Any = None,
         window: Any = None,
         rate: float = 5.0,
         display_tz: str | None = None,
         record: Callable[[], Recorder] | None = None,
         owns_feed: bool = False,
+        open_recording: Callable[[Path], Any] | None = None,
     ) -> None:
         if not 0 < rate <= MAX_RATE_HZ:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
@@ -80,6 +99,8 @@ class Dashboard:
         self._panels = choose_panels(panels)
         self._record = record
         self._owns_feed = owns_feed
+        self._open = open_recording
+        self._marked: list[tuple[pd.Timestamp, str]] = []  # while the button's recorder runs
         self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch widgets and encoder
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -96,6 +117,7 @@ class Dashboard:
         send = self.figure.send
         encoder = Encoder(view, tz=self._tz, panels=self._panels)
         self._publisher = Publisher(view, encoder, lambda message: send(message.content, message.buffers), 1.0 / rate)
+        self._background = Background(self._jobs(), _weakly(self._post))
         self._refresh_header()
 
     # ── what a user calls ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,6 +149,23 @@ class Dashboard:
             self._refresh_header()
         self._wake.set()
 
+    def mark(self, text: str, time: datetime | pd.Timestamp | None = None) -> None:
+        """Note something at a time, aware; the newest packet's where none is given. Every view of the same stream shows it.
+
+        Raises:
+            ConfigError: a time without a zone, or none where nothing has arrived.
+        """
+        moment = pd.Timestamp(time) if time is not None else None
+        if moment is None:
+            newest = self.view.frame(["seq"], 1).index
+            moment = newest[-1] if len(newest) else None
+        if moment is None or moment.tzinfo is None:
+            raise ConfigError(f"a mark at {time!r}: expected a time with a zone, or a stream that has begun")
+        marks.add(self.view, moment, text)
+        if self._recorder is not None:
+            self._marked.append((moment, text))
+        self._show_marks()
+
     def stop(self) -> None:
         """End the view within a second; then the recording that its button started, and the feed where it is the dashboard's."""
         if self._stopping.is_set():
@@ -134,6 +173,7 @@ class Dashboard:
         self._stopping.set()
         self._wake.set()
         thread = self._thread
+        self._background.stop()
         if thread is not None and threading.current_thread() is not thread:
             thread.join(1.0)
         recorder, self._recorder = self._recorder, None
@@ -150,17 +190,23 @@ class Dashboard:
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the charts as one offline file; returns its path."""
         target = Path(path)
-        figure = overview(
-            self.view.frame(),
-            self.view.agents(),
-            self.view.events(),
-            tz=self._tz,
-            panels=self._panels,
-        )
+        figure = self._figure()
         partial = target.with_name(target.name + ".partial")
         figure.write_html(partial, include_plotlyjs=True, full_html=True)
         partial.replace(target)
         return target
+
+    def _figure(self) -> Any:
+        """The charts as a figure that needs no kernel."""
+        return overview(
+            self.view.frame([*default_columns("packets"), "reasoning"]),
+            self.view.agents(),
+            self.view.events(),
+            tz=self._tz,
+            panels=self._panels,
+            models=table_of(self.view, "models"),
+            lines={panel.name: panel.compute(self.view) for panel in self._panels if panel.compute is not None},
+        )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:
@@ -200,6 +246,7 @@ class Dashboard:
             with self._lock:
                 if self._stopping.is_set() or (self._was_seen and not self._publisher.pages):
                     self._remove_sink()
+                    self._background.stop()
                     self._thread = None
                     return
                 pause_s = self._tick()
@@ -228,6 +275,12 @@ class Dashboard:
             self._publisher.leave(page)
         elif kind == "painted":
             self._publisher.painted()
+            if not self._stopping.is_set():
+                self._background.start()
+        elif kind == "pause":
+            (self.resume if self.is_paused else self.pause)()
+        elif kind in {"ask", "mark"}:
+            Thread(target=_weakly(self._answer_slowly), args=(kind, content), name=f"ccwatch-{kind}", daemon=True).start()
         elif kind == "ready":
             self._was_seen = True
             self._start()  # before everything is read: what arrives meanwhile waits for the first frame
@@ -239,6 +292,27 @@ class Dashboard:
                 self._chart_trouble = f"the charts could not be sent: {error}"
             self._refresh_header()
         self._wake.set()
+
+    def _answer_slowly(self, kind: str, content: dict[str, Any]) -> None:
+        """What takes its time, or writes to a disk: on a thread of its own, without the lock."""
+        try:
+            if kind == "mark":
+                self.mark(str(content["text"])[:MARK_CHARACTERS], self._moment(content["time"]))
+                return
+            said = explain(self.view, self._moment(content["from"]), self._moment(content["to"]))
+        except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
+            said = {"title": f"This {kind} failed", "lines": [f"{type(error).__name__}: {error}"], "code": ""}
+        with self._lock:
+            self._publisher.tell({"kind": "answer", **said})
+
+    def _moment(self, shown_ms: Any) -> pd.Timestamp:
+        """A time of the page, which is the display zone's wall clock, in UTC."""
+        return pd.Timestamp(round(float(shown_ms) - self._publisher.shift_ms), unit="ms", tz="UTC")
+
+    def _show_marks(self) -> None:
+        found = marks.of(self.view)
+        with self._lock:
+            self._publisher.aside("marks", [[time_ns / 1e6 + self._publisher.shift_ms, text] for time_ns, text in found])
 
     def _toggled(self, change: Any) -> None:
         if change["new"] != self.is_paused:
@@ -280,6 +354,49 @@ class Dashboard:
             self._recording_trouble = f"could not finish the recording: {error}"
         else:
             self._recording_words = f"recorded to {recorder.path}"
+            self._hand_over_marks(recorder.path)
+
+    def _hand_over_marks(self, path: Path) -> None:
+        """Write the marks that were made while it recorded into the finished recording."""
+        made, self._marked = self._marked, []
+        if made and self._open is not None:
+            try:
+                recording = self._open(path)
+                for moment, text in made:
+                    recording.mark(moment, text)
+            except Exception as error:  # noqa: BLE001 - shown in the header
+                self._recording_trouble = f"the marks could not be kept with the recording: {error}"
+
+    # ── what is worked out while the charts go on ─────────────────────────────────────────────────────────────────────
+
+    def _jobs(self) -> list[Job]:
+        view = self.view  # a job must not hold the dashboard
+
+        def lines(panel: Panel) -> Callable[[], Any]:
+            return lambda: panel.compute(view) if panel.compute is not None else []
+
+        rests = not callable(getattr(view, "add_sink", None)) and getattr(view, "status", None) != "open"
+        own = [
+            Job(panel.name, lines(panel), COMPUTED_S if panel.name in COMPUTED else OWN_S, once=rests)
+            for panel in self._panels
+            if panel.compute
+        ]
+        return [
+            *own,
+            Job("services", lambda: services(view), ASIDE_S, once=rests),
+            Job("marks", lambda: marks.of(view), ASIDE_S),
+            Job("health", lambda: health(view), ASIDE_S, once=rests),
+        ]
+
+    def _post(self, name: str, made: Any) -> None:
+        with self._lock:
+            panel = next((panel for panel in self._panels if panel.name == name and panel.compute is not None), None)
+            if panel is not None:
+                self._publisher.computed(panel, made)
+            elif name == "marks":
+                self._publisher.aside(name, [[time_ns / 1e6 + self._publisher.shift_ms, text] for time_ns, text in made])
+            else:
+                self._publisher.aside(name, made)
 
     # ── widgets, with the lock held ───────────────────────────────────────────────────────────────────────────────────
 
@@ -312,23 +429,25 @@ class Dashboard:
     def _refresh_header(self) -> None:
         self._header_at = time.monotonic()
         note = "view stopped" if self._stopping.is_set() else "charts paused" if self.is_paused else ""
-        trouble = "; ".join(filter(None, (self._chart_trouble, self._recording_trouble)))
+        trouble = "; ".join(filter(None, (self._chart_trouble, self._recording_trouble, self._background.trouble)))
         try:
             seen = observe(self.view)
         except Exception as error:  # noqa: BLE001 - a header that cannot be had must not end the view
             seen, trouble = Observation(state=getattr(self.view, "state", None)), f"the header could not be updated: {error}"
+        if self._stopping.is_set():
+            seen = replace(seen, is_past=True)
         value = render(seen, recording=self._recording_words, trouble=trouble, note=note)
         if value != self.header.value:
             self.header.value = value
 
 
-def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
     """The method of an object that the caller does not keep alive; nothing once the object is gone."""
     held = weakref.WeakMethod(method)
 
-    def call(argument: Any) -> None:
+    def call(*arguments: Any) -> None:
         target = held()
         if target is not None:
-            target(argument)
+            target(*arguments)
 
     return call

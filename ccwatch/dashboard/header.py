@@ -36,6 +36,8 @@ class Observation:
 
     state: ConnectionState | None = None
     """None: a recording."""
+    is_past: bool = False
+    """Whether nobody looks any more: the state is the one that was seen last."""
     is_growing: bool = False
     """Whether it is a recording that is still being written."""
     retry_s: float = math.nan
@@ -92,6 +94,8 @@ def render(seen: Observation, *, recording: str = "", trouble: str = "", note: s
         note: what was done to the view, in words: that its charts are paused, or that it was stopped.
     """
     state, mood = state_words(seen)
+    if seen.is_past and seen.state is not None and seen.state not in OVER:
+        state, mood = f"{state}, when the view was stopped", "idle"
     badges = [_badge(state, mood, "state")]
     if "synthetic" in seen.origin.lower():
         badges.append(_badge("SYNTHETIC", "synthetic", "origin"))

@@ -26,7 +26,7 @@ function swatch(trace) {
     const path = HATCHES[marker.pattern.shape];
     if (path) element(picture, "path", { d: path, stroke: marker.pattern.fgcolor, "stroke-width": 1.6, fill: "none" });
   } else if (trace.mode === "markers") {
-    element(picture, "path", { d: MARKS[marker.symbol] ?? MARKS.circle, fill: marker.color });
+    element(picture, "path", { d: MARKS[Array.isArray(marker.symbol) ? marker.symbol[0] : marker.symbol] ?? MARKS.circle, fill: marker.color });
   } else {
     const path = { d: "M0 6 H28", stroke: line.color, "stroke-width": 2, fill: "none" };
     element(picture, "path", { ...path, "stroke-dasharray": DASHES[line.dash] ?? "none" });
@@ -43,6 +43,12 @@ class Legends {
     this.hidden = new Set(); // labels that were clicked away
     this.shown = "";
     this.boxes = [];
+    this.values = []; // [trace, element] of each line, whose value is read at the crosshair
+  }
+
+  /** Write each line's value beside its name. */
+  read(words) {
+    for (const [trace, place] of this.values) place.textContent = words(trace);
   }
 
   /** Show the legends of these traces; costs nothing where they are as they were. */
@@ -52,6 +58,7 @@ class Legends {
     if (shown === this.shown) return;
     this.shown = shown;
     for (const box of this.boxes) box.remove();
+    this.values = [];
     const names = [...new Set(listed.map((trace) => trace.legend))];
     this.boxes = names.map((name) => {
       const box = document.createElement("div");
@@ -72,11 +79,14 @@ class Legends {
 
   entry(trace) {
     const { label } = trace.meta;
+    const value = document.createElement("b");
+    value.dataset.column = trace.meta.column ?? "";
+    if (trace.meta.role === "line" || trace.meta.role === "computed") this.values.push([trace, value]);
     const button = document.createElement("button");
     button.type = "button";
     button.title = "show or hide";
     button.setAttribute("aria-pressed", String(!this.hidden.has(label)));
-    button.append(swatch(trace), label); // text, never markup: an agent's name is the stream's
+    button.append(swatch(trace), label, value); // text, never markup: an agent's name is the stream's
     button.addEventListener("click", () => {
       if (!this.hidden.delete(label)) this.hidden.add(label);
       this.changed();

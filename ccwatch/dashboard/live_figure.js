@@ -1,339 +1,8 @@
-// Draws what the kernel sends: keeps rows in typed columns, thins them to pixels and hands them to plotly.
+// Draws what the kernel sends: thins rows to pixels and hands them to plotly, once per animation frame.
 // It must not know what the numbers mean: traces, layout and labels come from the kernel as a skeleton, filled by `meta`.
-// One module with legend.js, which stands before it.
+// One module with the files beside it, which LiveFigure reads before this one.
 
-const UNKNOWN = 255;
-const SOURCE_PATIENCE_MS = 15000; // then another dashboard of the page asks for plotly's source
-const BUCKET_PX = 2; // a minimum and a maximum in each: a point per pixel, where a line is 1.4 px wide
 const MARGIN = { t: 8, b: 58 }; // px; the legends stand outside
-const TYPES = { f8: Float64Array, f4: Float32Array, u1: Uint8Array };
-
-// ── plotly, once per page ─────────────────────────────────────────────────────────────────────────────────────────────
-
-/** The page's one plotly of this version: `ready` resolves to it once some dashboard's kernel has sent the source. */
-function sharedPlotly(version) {
-  const key = Symbol.for(`ccwatch.plotly.${version}`);
-  if (!window[key]) {
-    const shared = { loaded: false, asked: -Infinity };
-    shared.ready = new Promise((resolve) => {
-      shared.resolve = resolve;
-    });
-    window[key] = shared;
-  }
-  return window[key];
-}
-
-async function loadPlotly(shared, gzipped) {
-  if (shared.loaded) return;
-  shared.loaded = true;
-  try {
-    const stream = new Blob([gzipped]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const source = await new Response(stream).text();
-    const before = Object.getOwnPropertyDescriptor(window, "Plotly");
-    // As a module with a `module` of its own, plotly exports itself there; the page's own Plotly, if any, is put back.
-    const parts = ["const module = { exports: {} };\n", source, "\nexport default module.exports;"];
-    const url = URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
-    try {
-      shared.resolve((await import(/* webpackIgnore: true */ url)).default);
-    } finally {
-      URL.revokeObjectURL(url);
-      if (before) Object.defineProperty(window, "Plotly", before);
-      else delete window.Plotly;
-    }
-  } catch (error) {
-    shared.loaded = false;
-    throw error;
-  }
-}
-
-// ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/**
- * Rows in typed columns, oldest first, in [first, end). Those from `exact` on are as the kernel has them; what lies before is a
- * sketch of older rows, which these replace from the newest to the oldest. At twice the limit the older half is dropped.
- */
-class Rows {
-  constructor(columns, limit, total) {
-    this.columns = columns;
-    this.limit = limit;
-    this.end = 0;
-    this.capacity = 0;
-    this.held = {};
-    this.reserve(total + 4096);
-  }
-
-  get count() {
-    return this.end - this.first;
-  }
-
-  reserve(capacity) {
-    for (const [type, name] of this.columns) {
-      const grown = new TYPES[type](capacity);
-      if (this.held[name]) grown.set(this.held[name].subarray(0, this.end));
-      this.held[name] = grown;
-    }
-    this.capacity = capacity;
-  }
-
-  write(view, at, count) {
-    // A copy, so that each column is aligned: the buffer may begin anywhere in the message.
-    const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-    let from = 0;
-    for (const [type, name] of this.columns) {
-      this.held[name].set(new TYPES[type](bytes, from, count), at);
-      from += count * TYPES[type].BYTES_PER_ELEMENT;
-    }
-  }
-
-  /** The last of `total` rows, after `sketched` rows that stand for all the others. */
-  begin(view, count, sketched, total) {
-    this.end = total;
-    this.first = total - count;
-    this.exact = this.first + sketched;
-    this.write(view, this.first, count);
-  }
-
-  /** The rows just before the exact ones, of which `sketched` rows of the sketch are older. */
-  prepend(view, at, count, sketched) {
-    if (at + count !== this.exact) return false;
-    for (const [, name] of this.columns) this.held[name].copyWithin(at - sketched, this.first, this.first + sketched);
-    this.write(view, at, count);
-    this.first = at - sketched;
-    this.exact = at;
-    return true;
-  }
-
-  append(view, count) {
-    if (this.end + count > 2 * this.limit) {
-      const kept = Math.min(this.count, Math.max(0, this.limit - count));
-      for (const [, name] of this.columns) this.held[name].copyWithin(0, this.end - kept, this.end);
-      this.end = kept;
-      this.first = 0;
-      this.exact = 0;
-    }
-    if (this.end + count > this.capacity) this.reserve(Math.max(2 * this.capacity, this.end + count));
-    this.write(view, this.end, count);
-    this.end += count;
-  }
-
-  /** First row at or after a time. */
-  find(time) {
-    const times = this.held.time;
-    let low = this.first;
-    let high = this.end;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (times[middle] < time) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-}
-
-const GAP = 1;
-const OTHER_SYMBOL = 2;
-
-/** Rows in [from, to) cut into buckets: a row each where few, else BUCKET_PX each; never across a gap or a change of symbol. */
-function plan(rows, from, to, pixels, start, end) {
-  const { time, broken, symbol } = rows.held;
-  const exact = to - from <= (2 * pixels) / BUCKET_PX;
-  const scale = pixels / BUCKET_PX / Math.max(1, end - start);
-  const starts = [];
-  const cuts = []; // what lies before each bucket
-  let pixel = NaN;
-  for (let row = from; row < to; row += 1) {
-    let cut = 0;
-    if (row > from) cut = (broken[row] ? GAP : 0) | (symbol[row] !== symbol[row - 1] ? OTHER_SYMBOL : 0);
-    const here = exact ? row : Math.floor((time[row] - start) * scale);
-    if (cut || here !== pixel) {
-      starts.push(row);
-      cuts.push(cut);
-      pixel = here;
-    }
-  }
-  starts.push(to);
-  return { starts, cuts };
-}
-
-/** A line's x and y: the minimum and the maximum of each bucket, a null where it is cut. `only` is the one symbol to show. */
-function thin(rows, name, { starts, cuts }, only) {
-  const { time, symbol } = rows.held;
-  const values = rows.held[name];
-  const x = [];
-  const y = [];
-  const cutting = only === null ? GAP : GAP | OTHER_SYMBOL;
-  let cut = 0;
-  for (let bucket = 0; bucket < cuts.length; bucket += 1) {
-    const first = starts[bucket];
-    const past = starts[bucket + 1];
-    cut |= cuts[bucket] & cutting;
-    if (only !== null && symbol[first] !== only) continue;
-    let low = -1;
-    let high = -1;
-    let least = Infinity;
-    let most = -Infinity;
-    for (let row = first; row < past; row += 1) {
-      const value = values[row]; // NaN, not carried by this row, is neither less nor more
-      if (value < least) {
-        least = value;
-        low = row;
-      }
-      if (value > most) {
-        most = value;
-        high = row;
-      }
-    }
-    if (low < 0 || high < 0) continue;
-    if (cut && x.length) {
-      x.push(time[low]);
-      y.push(null);
-    }
-    cut = 0;
-    const earlier = Math.min(low, high);
-    const later = Math.max(low, high);
-    x.push(time[earlier]);
-    y.push(values[earlier]);
-    if (later !== earlier) {
-      x.push(time[later]);
-      y.push(values[later]);
-    }
-  }
-  return { x, y };
-}
-
-/**
- * Stretches of one code each, as [code, start, end]; a stretch ends at the next row, or at the last one before a gap. One that is
- * narrower than `narrowest` cannot be seen, nor can such a space between two of the same code: plotly pays for each bar.
- */
-function stretches(rows, name, from, to, narrowest) {
-  const { time, broken } = rows.held;
-  const codes = rows.held[name];
-  const found = [];
-  let code = UNKNOWN;
-  let start = 0;
-  let previous = 0;
-  const close = (end) => {
-    if (code === UNKNOWN || end - start < narrowest) return;
-    const before = found[found.length - 1];
-    if (before && before[0] === code && start - before[2] < 2 * narrowest) before[2] = end;
-    else found.push([code, start, end]);
-  };
-  for (let row = from; row < to; row += 1) {
-    if (broken[row]) {
-      close(previous);
-      code = UNKNOWN;
-    }
-    if (codes[row] !== UNKNOWN && codes[row] !== code) {
-      close(time[row]);
-      code = codes[row];
-      start = time[row];
-    }
-    previous = time[row];
-  }
-  close(previous);
-  return found;
-}
-
-// ── what the page holds of one widget, whatever number of views shows it ──────────────────────────────────────────────
-
-class Store {
-  constructor(model) {
-    this.model = model;
-    this.page = crypto.randomUUID ? crypto.randomUUID() : String(Math.random());
-    this.views = new Set();
-    this.seq = 0;
-    this.received = 0;
-    this.rows = null;
-    this.marks = [];
-    this.figure = null;
-    this.older = 0;
-    this.painted = false;
-    this.asking = false;
-    this.shared = sharedPlotly(model.get("plotly_version"));
-    this.onMessage = (content, buffers) => this.take(content, buffers);
-    model.on("msg:custom", this.onMessage);
-  }
-
-  close() {
-    this.model.off("msg:custom", this.onMessage);
-    clearTimeout(this.patience);
-  }
-
-  /** Ask for everything; for plotly's source too where nobody of this page has it or waits for it. */
-  ask() {
-    const now = performance.now();
-    const source = !this.shared.loaded && now - this.shared.asked > SOURCE_PATIENCE_MS;
-    if (source) this.shared.asked = now;
-    this.asking = true;
-    this.model.send({ type: "ready", page: this.page, seq: this.seq, source });
-    clearTimeout(this.patience);
-    this.patience = setTimeout(() => {
-      if (this.views.size && (this.asking || !this.shared.loaded)) this.ask();
-    }, SOURCE_PATIENCE_MS + 1000);
-  }
-
-  take(content, buffers) {
-    if (content.kind === "source") {
-      loadPlotly(this.shared, buffers[0]).catch((error) => this.fail(error));
-    } else if (content.kind === "full") {
-      this.asking = false;
-      this.rows = new Rows(content.columns, content.limit, content.total);
-      this.rows.begin(buffers[0], content.rows, content.sketched, content.total);
-      this.marks = content.marks;
-      this.figure = content.figure;
-      this.seq = content.seq;
-      this.painted = false;
-      this.changed();
-    } else if (content.kind === "older" && this.rows) {
-      if (!this.rows.prepend(buffers[0], content.at, content.rows, content.sketched)) return;
-      this.older += 1;
-      if (content.marks) this.marks = content.marks.concat(this.marks);
-      this.changed();
-    } else if (content.kind === "rows" && this.rows && this.views.size) {
-      if (content.after !== this.seq) {
-        // A row was lost, or this page slept. What is older than what is held (a full message overtook it) is no loss.
-        if (content.seq > this.seq && !this.asking) this.ask();
-        return;
-      }
-      this.received += 1;
-      this.rows.append(buffers[0], content.rows);
-      if (content.marks) this.marks = this.marks.concat(content.marks).slice(-2000);
-      this.seq = content.seq;
-      this.changed();
-    }
-  }
-
-  changed() {
-    for (const view of this.views) view.schedule();
-  }
-
-  /** A view has drawn: the kernel may send the older rows. */
-  drawn() {
-    if (this.painted) return;
-    this.painted = true;
-    this.model.send({ type: "painted", page: this.page });
-  }
-
-  fail(error) {
-    for (const view of this.views) view.note(`The charts could not be loaded: ${error.message}`);
-  }
-
-  enter(view) {
-    this.views.add(view);
-    if (this.views.size === 1) this.ask();
-    else view.schedule();
-  }
-
-  leave(view) {
-    this.views.delete(view);
-    if (!this.views.size) {
-      clearTimeout(this.patience);
-      this.model.send({ type: "asleep", page: this.page });
-    }
-  }
-}
-
-// ── one view ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 class View {
   constructor(store, model, el) {
@@ -345,6 +14,10 @@ class View {
     this.lastThin = 0; // ms were spent before plotly
     this.drawnAt = -Infinity;
     this.zoom = null; // [from, to] in ms, chosen by hand
+    this.head = null; // ms up to which a recording is shown; null: all of it
+    this.shown = null; // [from, to] that was drawn last
+    this.traces = []; // that were drawn last
+    this.left = 76; // px beside the panels
     this.revision = 0;
     this.onScreen = true;
     this.closed = false;
@@ -353,8 +26,22 @@ class View {
     this.note("Waiting for the kernel …");
     this.plot = document.createElement("div");
     this.plot.className = "ccw-plot";
-    el.append(this.plot);
+    this.charts = document.createElement("div");
+    this.charts.className = "ccw-charts";
+    this.charts.append(this.plot);
     this.legends = new Legends(el, this.plot, () => this.schedule());
+    this.cursor = new Cursor(this);
+    this.timeline = new Timeline(this);
+    this.side = new Side(this);
+    this.spoken = tell("div", "ccw-spoken");
+    this.spoken.setAttribute("aria-live", "polite");
+    this.card = tell("div", "ccw-answer");
+    this.card.setAttribute("role", "region");
+    this.card.setAttribute("aria-label", "Why");
+    this.card.hidden = true;
+    this.charts.append(this.timeline.el, this.card, this.spoken);
+    el.append(this.charts, this.side.el);
+    this.zoom = store.model.get("zoom")?.length === 2 ? [...store.model.get("zoom")] : null;
     this.listen();
     this.expose();
     store.shared.ready.then((Plotly) => {
@@ -384,17 +71,30 @@ class View {
     screen.observe(this.el);
     const size = new ResizeObserver(wake);
     size.observe(this.el);
+    size.observe(this.charts); // a side that moves below them changes their width alone
     document.addEventListener("visibilitychange", wake);
+    // Else the notebook would take M and the arrows for its own; Ctrl+S and the like stay the notebook's. Asked before it looks.
+    const guard = (event) => this.el.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+    window.addEventListener("keydown", guard, true);
     const window_ = () => {
       this.live();
     };
+    const zoomed = () => {
+      const zoom = this.model.get("zoom");
+      if (JSON.stringify(zoom) === JSON.stringify(this.zoom ?? [])) return;
+      this.zoom = zoom.length === 2 ? [...zoom] : null;
+      this.schedule();
+    };
     this.model.on("change:window_s", window_);
+    this.model.on("change:zoom", zoomed);
     this.undo.push(
       () => themes.disconnect(),
       () => screen.disconnect(),
       () => size.disconnect(),
       () => document.removeEventListener("visibilitychange", wake),
+      () => window.removeEventListener("keydown", guard, true),
       () => this.model.off("change:window_s", window_),
+      () => this.model.off("change:zoom", zoomed),
     );
   }
 
@@ -425,9 +125,77 @@ class View {
 
   /** Follow the stream again. */
   live() {
-    this.zoom = null;
+    this.head = null;
+    this.timeline.playing = false;
+    this.zoomTo(null);
+  }
+
+  all() {
+    if (this.timeline.whole) this.zoomTo(this.timeline.whole);
+  }
+
+  /** Show a range of time and keep it while the stream goes on; null follows the stream. A reload finds it again. */
+  zoomTo(range) {
+    this.zoom = range && range[1] - range[0] < 20 ? [range[0] - 10, range[1] + 10] : range;
     this.revision += 1;
     this.schedule();
+    clearTimeout(this.saving);
+    this.saving = setTimeout(() => {
+      if (this.closed || JSON.stringify(this.model.get("zoom")) === JSON.stringify(this.zoom ?? [])) return;
+      this.model.set("zoom", this.zoom ?? []);
+      this.model.save_changes();
+    }, 250);
+  }
+
+  pan(share) {
+    const range = this.shown;
+    if (range) this.zoomTo(range.map((time) => time + share * (range[1] - range[0])));
+  }
+
+  zoomBy(factor) {
+    const range = this.shown;
+    if (!range) return;
+    const middle = this.cursor.time ?? (range[0] + range[1]) / 2;
+    this.zoomTo(range.map((time) => middle + (time - middle) * factor));
+  }
+
+  /** Show what surrounds a time; a wide view becomes a narrower one where that is asked for. */
+  centre(time, narrow = false) {
+    const range = this.shown;
+    if (!range) return;
+    const half = (narrow && !this.zoom ? Math.min(range[1] - range[0], 240_000) : range[1] - range[0]) / 2;
+    this.zoomTo([time - half, time + half]);
+    this.cursor.pinned = true;
+    this.cursor.put(time, true);
+  }
+
+  say(words) {
+    this.spoken.textContent = words;
+  }
+
+  /** Ask the kernel why; its answer opens beside the charts. */
+  ask(range) {
+    if (!range) return;
+    this.answer({ title: `Asking about ${clock(range[0], 3)}${range[1] > range[0] ? ` to ${clock(range[1], 3)}` : ""} …`, lines: [], code: "" });
+    this.model.send({ type: "ask", page: this.store.page, from: range[0], to: range[1] });
+  }
+
+  answer({ title, lines, code }) {
+    const shut = tell("button", "ccw-key", "Close");
+    shut.type = "button";
+    shut.addEventListener("click", () => {
+      this.card.hidden = true;
+    });
+    const parts = [tell("h4", "", title), ...lines.map((words) => tell("p", "", words))];
+    if (code) {
+      const copy = tell("button", "ccw-key", "Copy as code");
+      copy.type = "button";
+      copy.addEventListener("click", () => navigator.clipboard?.writeText(code).then(() => this.say("copied")));
+      parts.push(tell("pre", "ccw-code", code), copy);
+    }
+    this.card.replaceChildren(...parts, shut);
+    this.card.hidden = false;
+    this.say(title);
   }
 
   get dark() {
@@ -439,7 +207,7 @@ class View {
     if (this.zoom) return this.zoom;
     const rows = this.store.rows;
     if (!rows || !rows.count) return null;
-    const last = rows.held.time[rows.end - 1];
+    const last = this.head ?? rows.held.time[rows.end - 1];
     const span = this.model.get("window_s") * 1000;
     const first = rows.held.time[rows.first];
     const from = span > 0 ? last - span : first;
@@ -449,31 +217,40 @@ class View {
 
   draw() {
     const { rows, figure } = this.store;
-    const width = this.el.clientWidth;
+    const width = this.charts.clientWidth;
     if (!this.Plotly || !figure || !rows || width < 50) return;
     const began = performance.now();
     this.dirty = false;
     const skeleton = this.dark ? figure.dark : figure.light;
     const range = this.range();
     const margin = { ...skeleton.layout.margin, ...MARGIN };
+    this.left = margin.l;
+    this.shown = range;
     const layout = {
       ...skeleton.layout,
+      hovermode: "closest",
+      dragmode: false,
+      shapes: [...skeleton.layout.shapes, ...this.flags(skeleton.layout.font.color)],
       width,
       height: skeleton.layout.height - skeleton.layout.margin.t - skeleton.layout.margin.b + margin.t + margin.b,
       margin,
       showlegend: false,
       uirevision: this.revision,
       datarevision: this.draws + 1,
-      xaxis: { ...skeleton.layout.xaxis, ...(range ? { range } : {}), autorange: false },
+      xaxis: { ...skeleton.layout.xaxis, ...(range ? { range } : {}), autorange: false, showspikes: false },
     };
-    const data = range ? this.fill(skeleton.data, range, Math.max(50, width - 92)) : skeleton.data;
+    const looks = [...this.store.looks.values()].flatMap((look) => (this.dark ? look.dark : look.light));
+    const all = looks.length ? [...skeleton.data, ...looks] : skeleton.data;
+    const data = range ? this.fill(all, range, Math.max(50, width - 92)) : all;
+    this.traces = data;
     if (!range) layout.xaxis = skeleton.layout.xaxis;
     this.lastThin = performance.now() - began;
     const { hidden } = this.legends;
     const seen = hidden.size ? data.map((trace) => (hidden.has(trace.meta.label) ? { ...trace, visible: false } : trace)) : data;
     this.Plotly.react(this.plot, seen, layout, { displayModeBar: false, doubleClick: false, responsive: false, scrollZoom: false });
     this.legends.show(data, layout, skeleton.layout);
-    if (this.draws === 0) this.hook();
+    this.cursor.show();
+    this.timeline.show();
     if (this.words) {
       this.words.remove();
       this.words = null;
@@ -487,7 +264,8 @@ class View {
   fill(traces, [start, end], pixels) {
     const { rows, marks } = this.store;
     const from = Math.max(rows.first, rows.find(start) - 1); // one row beyond each edge, so that lines reach it
-    const to = Math.min(rows.end, rows.find(end) + 1);
+    const until = this.head === null ? rows.end : rows.find(this.head + 0.001);
+    const to = Math.max(from, Math.min(until, rows.find(end) + 1));
     const symbol = rows.count ? rows.held.symbol[rows.end - 1] : UNKNOWN;
     const buckets = plan(rows, from, to, pixels, start, end);
     const narrowest = (end - start) / pixels / 2;
@@ -503,33 +281,32 @@ class View {
       if (role === "line") {
         const line = thin(rows, column, buckets, trace.meta.symbol ? symbol : null);
         this.points += line.x.length;
-        return { ...trace, ...line };
+        return { ...trace, ...line, hoverinfo: "skip", hovertemplate: undefined };
+      }
+      if (role === "computed") {
+        const { x, y } = this.store.computed.get(column) ?? { x: [], y: [] };
+        const past = this.head === null ? x.length : x.findIndex((time) => time > this.head);
+        return { ...trace, x: past < 0 ? x : x.slice(0, past), y: past < 0 ? y : y.slice(0, past), hoverinfo: "skip", hovertemplate: undefined };
       }
       if (role === "signals") {
         let free = start; // a mark that would cover the one before is left out until the view is narrower
         const mine = marks.filter(([time, , side, of]) => {
-          if (side !== code || of !== symbol || time < free || time > end) return false;
+          if (side !== code || of !== symbol || time < free || time > end || (this.head !== null && time > this.head)) return false;
           free = time + 8 * narrowest;
           return true;
         });
-        return { ...trace, visible: mine.length > 0, x: mine.map((mark) => mark[0]), y: mine.map((mark) => mark[1]), text: mine.map((mark) => mark[4]) };
+        return { ...trace, visible: mine.length > 0, x: mine.map((mark) => mark[0]), y: mine.map((mark) => mark[1]), text: mine.map((mark) => mark[4]), marker: { ...trace.marker, size: mine.map((mark) => mark[5]), symbol: mine.map((mark) => mark[6]) } };
       }
       const bars = role === "gaps" ? gaps : ribbon.filter((bar) => bar[0] === code).map((bar) => [bar[1], bar[2]]);
       return { ...trace, visible: bars.length > 0, x: bars.map((bar) => bar[0]), width: bars.map((bar) => bar[1] - bar[0]), y: bars.map(() => 1) };
     });
   }
 
-  hook() {
-    this.plot.on("plotly_relayout", (change) => {
-      const from = change["xaxis.range[0]"] ?? change["xaxis.range"]?.[0];
-      const to = change["xaxis.range[1]"] ?? change["xaxis.range"]?.[1];
-      if (from === undefined || to === undefined) return;
-      // plotly writes dates without a zone and means UTC
-      const ms = (value) => (typeof value === "number" ? value : Date.parse(`${String(value).replace(" ", "T")}Z`));
-      this.zoom = [ms(from), ms(to)];
-      this.schedule();
-    });
-    this.plot.on("plotly_doubleclick", () => this.live());
+  /** A thin line at each of the user's marks. */
+  flags(color) {
+    return this.store.tables.marks
+      .filter(([time]) => this.head === null || time <= this.head)
+      .map(([x]) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color, width: 1, dash: "dashdot" } }));
   }
 
   /** What tests and the curious may read. */
@@ -569,6 +346,13 @@ class View {
       get zoom() {
         return view.zoom;
       },
+      get head() {
+        return view.head;
+      },
+      get cursor() {
+        return view.cursor.time;
+      },
+      put: (time) => view.cursor.put(time),
       range: () => view.range(),
       points: (name) => (view.store.rows ? Array.from(view.store.rows.held[name].subarray(view.store.rows.first, view.store.rows.end)) : []),
       drawNow: () => view.draw(),

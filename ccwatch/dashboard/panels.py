@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pandas as pd
 
+from ccwatch.dashboard.computed import COMPUTED, of_function
 from ccwatch.errors import ConfigError
-from ccwatch.figures.figures import PANELS
+from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Panel, own_panel
 from ccwatch.source import Sink
 
 WINDOWS: Final[dict[str, float]] = {"5 min": 300.0, "15 min": 900.0, "1 h": 3600.0, "all": 0.0}
@@ -54,19 +56,40 @@ class Recorder(Protocol):
         """Make it durable and finish it."""
 
 
-def choose_panels(names: Any) -> tuple[str, ...]:
-    """The panels asked for.
+def choose_panels(panels: Any) -> tuple[Panel, ...]:
+    """The panels asked for: names out of PANELS, "all", panels, or functions of your own.
+
+    A function takes the packets' frame and gives a Series or a DataFrame over its index, an array as long as the frame, a plotly
+    Figure, or a dict of these. It is called about once a second with all that the view holds, on a thread of its own.
 
     Raises:
-        ConfigError: an unknown name, or none.
+        ConfigError: an unknown name, twice the same, or none.
     """
-    if names is None:
-        return tuple(PANELS)
-    chosen = (names,) if isinstance(names, str) else tuple(names)
-    unknown = [name for name in chosen if name not in PANELS]
-    if unknown or not chosen:
-        raise ConfigError(f"no panel {unknown[0] if unknown else 'chosen'!r}; there are {', '.join(PANELS)}")
-    return chosen
+    if panels is None:
+        panels = DEFAULT_PANELS
+    elif isinstance(panels, str) and panels == "all":
+        panels = tuple(PANELS)
+    elif isinstance(panels, str | Panel) or callable(panels):
+        panels = (panels,)
+    elif not isinstance(panels, Sequence):
+        raise ConfigError(f"panels={panels!r}: expected names out of {', '.join(PANELS)}, or functions of your own")
+    chosen = [_panel(panel) for panel in panels]
+    names = [panel.name for panel in chosen]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"panels={panels!r}: expected each panel once, and at least one; there are {', '.join(PANELS)}")
+    return tuple(chosen)
+
+
+def _panel(panel: Any) -> Panel:
+    if isinstance(panel, Panel):
+        return panel
+    if isinstance(panel, str) and panel in PANELS:
+        found = PANELS[panel]
+        return replace(found, compute=COMPUTED[panel]) if panel in COMPUTED else found
+    if callable(panel):
+        name = str(getattr(panel, "__name__", type(panel).__name__)).strip("<>")
+        return own_panel(name, str(getattr(panel, "title", name.replace("_", " "))), of_function(panel, name))
+    raise ConfigError(f"no panel {panel!r}; there are {', '.join(PANELS)}, or a function of your own")
 
 
 def choose_window(window: Any) -> float:

@@ -9,11 +9,13 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
+from ccwatch.dashboard import side
 from ccwatch.dashboard.header import OVER
 from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
+from ccwatch.figures.panels import Line, Panel
 from ccwatch.protocol.messages import Item
 
 MOST_WAITING: Final = 10_000
@@ -56,6 +58,9 @@ class Publisher:
         self._delivers = callable(getattr(view, "add_sink", None))
         self._grows = not self._delivers and getattr(view, "status", None) == "open"
         self._seen = 0  # newest seq of a view that delivers nothing
+        self._counts: dict[str, int] = {}  # rows of a growing recording's tables that were sent
+        self._lines: dict[str, tuple[Panel, Sequence[Line]]] = {}  # the newest computed lines, for a page that comes later
+        self._asides: dict[str, Any] = {}  # the same of services, health and the like
 
     # ── the feed's thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,6 +97,29 @@ class Publisher:
         if not self.pages:
             self._encoder.forget_older()
 
+    def computed(self, panel: Panel, lines: Sequence[Line]) -> None:
+        """Show a panel's computed lines, unless the charts stand still."""
+        self._lines[panel.name] = panel, lines
+        if self.pages and self.held is None:
+            self._send(self._encoder.computed(panel, lines))
+
+    def aside(self, name: str, content: Any) -> None:
+        """Show what stands beside the charts: `content` replaces what was there under that name."""
+        if self._asides.get(name) != content:
+            self._asides[name] = content
+            if self.pages:
+                self._send(Message({"kind": "side", "replace": {name: content}}, []))
+
+    def tell(self, content: dict[str, Any]) -> None:
+        """Say something to the pages that are there; one that comes later does not hear of it."""
+        if self.pages:
+            self._send(Message(content, []))
+
+    @property
+    def shift_ms(self) -> float:
+        """The display zone's offset from UTC, as the pages have it."""
+        return self._encoder.shift.total_seconds() * 1000.0
+
     def painted(self) -> None:
         """A page has drawn what it got first: the older rows need not wait."""
         self._chunk_due = min(self._chunk_due, monotonic())
@@ -116,6 +144,7 @@ class Publisher:
         hidden, self.held = self.hidden, None
         self._resync |= hidden > EXACT_ROWS
         self._frame_due = 0.0
+        self._send_kept()
 
     # ── the dashboard's thread ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -151,9 +180,7 @@ class Publisher:
                 self._seen = self._last_seq()
                 return
             try:
-                message = self._encoder.grown()
-                if message is not None:
-                    self._send(message)
+                self._deliver(self._encoder.grown(), side.grown(self._view, self._encoder.shift, self._counts))
             except FullNeeded:
                 self._send_full()
             self._resync = False
@@ -184,20 +211,41 @@ class Publisher:
             self._resync = True
         if self._resync:
             self._send_new()
-        elif message is not None:
-            self._send(message)
+        else:
+            self._deliver(message, side.of_items(items, self._encoder.shift))
+
+    def _deliver(self, message: Message | None, beside: dict[str, list[side.Row]]) -> None:
+        """New rows, and what belongs beside them, in one message where there are both."""
+        if message is not None:
+            self._send(Message(message.content | ({"side": beside} if beside else {}), message.buffers))
+        elif beside:
+            self._send(Message({"kind": "side", "append": beside}, []))
 
     def _send_full(self) -> None:
         began = monotonic()
         self._resync = True  # until it has been done
         self._arrived.clear()  # it is in the view already
         self._overflown = False
-        self._send(self._encoder.full(self.held))
+        message = self._encoder.full(self.held)
+        if self._grows:
+            self._counts = side.counts(self._view)  # before the rows are read: one that comes meanwhile is told twice, not never
+        beside = side.tables(self._view, self._encoder.shift, self.held)
+        moves = self._delivers and not self._is_over()
+        self._send(Message(message.content | {"side": beside, "moves": moves or self._grows, "live": self._delivers}, message.buffers))
+        self._send_kept()
         self._resync = self.held is not None  # what came after a pause was not sent, and waits no more
         self._seen = max(self._seen, self._encoder.last_seq)
         self._full_at = monotonic()
         self._full_cost_s = self._full_at - began
         self._chunk_due = self._full_at + PAINT_PATIENCE_S
+
+    def _send_kept(self) -> None:
+        if not self.pages:
+            return
+        for panel, lines in self._lines.values():
+            self._send(self._encoder.computed(panel, lines))
+        if self._asides:
+            self._send(Message({"kind": "side", "replace": self._asides}, []))
 
     def _send_older(self) -> None:
         message = self._encoder.older()

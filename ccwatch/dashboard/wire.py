@@ -15,23 +15,15 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ccwatch import frames
 from ccwatch.dashboard.panels import View
-from ccwatch.figures.figures import agent_names, compose, hover_text
-from ccwatch.figures.series import (
-    GAP_KINDS,
-    PACKET_COLUMNS,
-    Carry,
-    Mark,
-    Names,
-    Series,
-    gap_seqs,
-    prepare,
-    prepare_packets,
-    zone_label,
-    zone_shift,
-)
+from ccwatch.figures.figures import agent_names, compose, resolve, service_names, shifted
+from ccwatch.figures.panels import Line, Panel, computed_traces, hover_text, kinds_of, mark_px, mark_symbol, service_kinds
+from ccwatch.figures.prepare import gap_seqs, prepare, prepare_packets
+from ccwatch.figures.series import GAP_KINDS, PACKET_COLUMNS, Carry, Mark, Names, Series, zone_label, zone_shift
+from ccwatch.figures.theme import theme
 from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
 
 PAGE_ROWS: Final = 200_000
@@ -47,7 +39,7 @@ EXACT_ROWS: Final = 200
 PAGE_MARKS: Final = 500
 AGENTS: Final = 24
 """Lines that the latency panel draws at most."""
-_WIDE: Final = ("price",)
+_WIDE: Final = ("price", "nav")
 
 Rows = npt.NDArray[np.intp]
 
@@ -77,10 +69,13 @@ class Encoder:
     All rows come from the view's frames; new ones of a feed from the packets themselves, which costs a tenth of a frame.
     """
 
-    def __init__(self, view: View, *, tz: str = "UTC", panels: Sequence[str] | None = None) -> None:
+    def __init__(self, view: View, *, tz: str = "UTC", panels: Sequence[str | Panel] | None = None) -> None:
         self._view = view
         self._tz = tz
-        self._panels = panels
+        self._panels = resolve(panels)
+        self._wanted = kinds_of(self._panels)
+        self._services = service_kinds(self._panels)
+        self._lines: dict[str, list[list[Any]]] = {}  # traces of computed lines that the page has, by panel
         self._names = Names()
         self._carry = Carry()
         self._shift = timedelta(0)
@@ -97,6 +92,11 @@ class Encoder:
         return self._carry.seq
 
     @property
+    def shift(self) -> timedelta:
+        """The display zone's offset, as the page has it."""
+        return self._shift
+
+    @property
     def chunks_left(self) -> int:
         """Messages that older() still gives."""
         return len(self._chunks)
@@ -105,16 +105,17 @@ class Encoder:
         """Make the skeleton that full() is going to need, as far as is known now."""
         newest = self._view.frame(["seq"], 1).index
         self._shift = zone_shift(newest[-1], self._tz) if len(newest) else timedelta(0)
-        self._names = Names(agents=agent_names(self._view.agents())[:AGENTS])
+        self._names = self._find_services(self._view.agents(), self._models())
         self._skeleton()
 
     def full(self, up_to: int | None = None) -> Message:
         """The skeleton, the newest rows (of those up to seq `up_to`) and a sketch of the older ones, which older() then gives."""
         frame = self._view.frame([*PACKET_COLUMNS, "reasoning"])
-        agents = self._view.agents()
+        agents, models = self._view.agents(), self._models()
         if up_to is not None:
             frame = frame[frame["seq"].to_numpy() <= up_to]
-        self._names = Names(agents=agent_names(agents)[:AGENTS])
+        self._names = self._find_services(agents, models)
+        self._lines = {}
         self._shift = zone_shift(frame.index[-1], self._tz) if len(frame) else timedelta(0)
         carry = Carry()
         if len(frame) > PAGE_ROWS:  # the peak before the rows that the page holds still counts
@@ -122,7 +123,7 @@ class Encoder:
             carry = replace(carry, peak=float(np.fmax.reduce(older)))
             frame = frame.iloc[-PAGE_ROWS:]
         gaps = gap_seqs(self._view.events())
-        series = prepare(frame, agents, gaps, self._names, shift=self._shift, carry=carry)
+        series = prepare(frame, agents, gaps, self._names, models=models, wanted=self._wanted, shift=self._shift, carry=carry)
         self._carry = series.carry
         self._started = bool(len(series))
         self._gaps = [int(seq) for seq in gaps if seq >= series.carry.seq]
@@ -178,9 +179,13 @@ class Encoder:
         if not packets:
             self._gaps = gaps
             return None
-        self._check(packets[-1].time, {metric.agent for packet in packets for metric in packet.agents})
+        agents = {metric.agent for packet in packets for metric in packet.agents} if "agent" in self._services else set()
+        models = {metric.model for packet in packets for metric in packet.models} if "model" in self._services else set()
+        self._check(packets[-1].time, agents, models)
         symbols = len(self._names.symbols)
-        series = prepare_packets(packets, np.array(gaps, dtype=np.uint64), self._names, shift=self._shift, carry=self._carry)
+        series = prepare_packets(
+            packets, np.array(gaps, dtype=np.uint64), self._names, wanted=self._wanted, shift=self._shift, carry=self._carry
+        )
         return self._rows(series, symbols, EXACT_ROWS)
 
     def grown(self) -> Message | None:
@@ -193,19 +198,58 @@ class Encoder:
         frame = frame[frame["seq"].to_numpy() > self._carry.seq]
         if not len(frame):
             return None
-        agents = self._view.agents()
+        agents, models = self._view.agents(), self._models()
         agents = agents[agents["seq"].to_numpy() > self._carry.seq]
-        self._check(frame.index[-1], set(agent_names(agents)))
+        if models is not None:
+            models = models[models["seq"].to_numpy() > self._carry.seq]
+        found = self._find_services(agents, models)
+        self._check(frame.index[-1], set(found.agents), set(found.models))
         symbols = len(self._names.symbols)
         gaps = gap_seqs(self._view.events())
-        series = prepare(frame, agents, gaps[gaps >= self._carry.seq], self._names, shift=self._shift, carry=self._carry)
+        series = prepare(
+            frame,
+            agents,
+            gaps[gaps >= self._carry.seq],
+            self._names,
+            models=models,
+            wanted=self._wanted,
+            shift=self._shift,
+            carry=self._carry,
+        )
         return self._rows(series, symbols, CHUNK_ROWS)
 
-    def _check(self, newest: Any, agents: set[str]) -> None:
+    def computed(self, panel: Panel, lines: Sequence[Line]) -> Message:
+        """A panel's computed lines, all of them; how they look is told where the page does not know it yet."""
+        lines = shifted({panel.name: lines}, self._shift)[panel.name]
+        labels = [[line.label, line.fills] for line in lines]
+        content: dict[str, Any] = {"kind": "computed", "panel": panel.name, "counts": [len(line.value) for line in lines]}
+        if self._lines.get(panel.name) != labels:
+            self._lines[panel.name] = labels
+            number = [other.name for other in self._panels].index(panel.name) + 1
+            place = {"xaxis": "x", "yaxis": f"y{number if number > 1 else ''}", "legend": f"legend{number if number > 1 else ''}"}
+            bare = [replace(line, time_ms=np.empty(0), value=np.empty(0)) for line in lines]
+            content["traces"] = {
+                name: [_traced(trace, panel, place) for trace in computed_traces(panel, bare, theme(dark))]
+                for name, dark in (("light", False), ("dark", True))
+            }
+        buffer = b"".join(line.time_ms.astype("<f8").tobytes() for line in lines)
+        buffer += b"".join(line.value.astype("<f4").tobytes() for line in lines)
+        return Message(content, [buffer])
+
+    def _models(self) -> pd.DataFrame | None:
+        models = getattr(self._view, "models", None) if "model" in self._services else None
+        return None if models is None else models()
+
+    def _find_services(self, agents: pd.DataFrame, models: pd.DataFrame | None) -> Names:
+        drawn = agent_names(agents)[:AGENTS] if "agent" in self._services else []
+        return Names(agents=drawn, models=service_names(models, "model")[:AGENTS])
+
+    def _check(self, newest: Any, agents: set[str], models: set[str]) -> None:
         if not self._started or zone_shift(newest, self._tz) != self._shift:
             raise FullNeeded
-        if len(self._names.agents) < AGENTS and not agents.issubset(self._names.agents):
-            raise FullNeeded
+        for found, known in ((agents, self._names.agents), (models, self._names.models)):
+            if len(known) < AGENTS and not found.issubset(known):
+                raise FullNeeded
 
     def _rows(self, series: Series, symbols: int, exact: int) -> Message:
         if series.time_ms[0] < self._carry.time_ms or (np.diff(series.time_ms) < 0).any():
@@ -239,9 +283,10 @@ class Encoder:
 
     def _skeleton(self) -> dict[str, Any]:
         zone = zone_label(self._tz, self._shift)
-        key = (zone, *self._names.agents)
+        key = (zone, *self._names.agents, "", *self._names.models)
         if key not in self._skeletons:
-            empty = prepare(frames.build("packets", frames.packet_columns([])), None, gap_seqs(None), Names(agents=self._names.agents))
+            names = Names(agents=self._names.agents, models=self._names.models)
+            empty = prepare(frames.build("packets", frames.packet_columns([])), None, gap_seqs(None), names, wanted=self._wanted)
             self._skeletons[key] = {
                 name: json.loads(compose(empty, self._names, zone, dark=dark, panels=self._panels).to_json())
                 for name, dark in (("light", False), ("dark", True))
@@ -250,9 +295,10 @@ class Encoder:
 
 
 def _columns(series: Series) -> list[list[str]]:
+    wide = [name for name in _WIDE if name in series.columns]
     narrow = [name for name in series.columns if name not in _WIDE]
     return [
-        *(["f8", name] for name in ("time", *_WIDE)),
+        *(["f8", name] for name in ("time", *wide)),
         *(["f4", name] for name in narrow),
         *(["u1", name] for name in ("regime", "symbol", "broken")),
     ]
@@ -287,4 +333,10 @@ def _turning_points(series: Series, low: int, high: int, about: int) -> Rows:
 
 
 def _mark(mark: Mark) -> list[Any]:
-    return [mark.time_ms, None if np.isnan(mark.price) else mark.price, mark.side, mark.symbol, hover_text(mark)]
+    price = None if np.isnan(mark.price) else mark.price
+    return [mark.time_ms, price, mark.side, mark.symbol, hover_text(mark), mark_px(mark), mark_symbol(mark)]
+
+
+def _traced(trace: dict[str, Any], panel: Panel, place: dict[str, str]) -> dict[str, Any]:
+    meta = trace["meta"] | {"unit": panel.unit, "digits": panel.digits, "scale": panel.scale}
+    return {name: value for name, value in trace.items() if name not in {"x", "y"}} | place | {"meta": meta}

@@ -1,15 +1,12 @@
 """Frames to plotly figures: the same pure functions for the live view, a report and an export. No thread, no widget, no clock.
 
-Each trace says in `meta` what fills it (`role`, `column`, `code`) and its name as plain text (`label`); the live view takes the
-traces of an empty figure as its skeleton and fills them by that, so a live and a saved chart cannot look different.
+What a panel draws stands in `panels`; here panels are stacked over one time axis.
 """
 
 from __future__ import annotations
 
 import html
-import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -17,35 +14,30 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.figures.series import NONE, REGIME_WORDS, SIDE_WORDS, Floats, Mark, Names, Series, gap_seqs, prepare, zone_label, zone_shift
-from ccwatch.figures.theme import DASHES, REGIMES, SIDES, Theme, axis, layout, theme
+from ccwatch.figures.panels import (
+    ALPHA_CUTS,
+    DEFAULT_PANELS,
+    PANELS,
+    Line,
+    Panel,
+    Trace,
+    computed_traces,
+    dates,
+    hover_text,
+    kinds_of,
+)
+from ccwatch.figures.prepare import gap_seqs, prepare
+from ccwatch.figures.series import NONE, REGIME_WORDS, Floats, Names, Series, zone_label, zone_shift
+from ccwatch.figures.theme import REGIMES, Theme, axis, layout, theme
 
-ALPHA_CUTS: Final = (1.5, 2.0)
-"""Cut-offs of the tail index drawn behind alpha: below 2 a stable law has no variance, below 1.5 the regime is Critical."""
 PANEL_HEIGHT_PX: Final = 150
-TEXT_LIMIT: Final = 400
-"""Characters of a reasoning that a hover box shows."""
 _RIBBON_SHARE: Final = 0.09
 """The regime ribbon's part of the price panel's height."""
 _SPACE_PX: Final = 26
+_LEGEND_LINE_PX: Final = 18
+_LEGEND_ENTRIES: Final = 3
+"""So many entries of a legend stand in a line of a narrow page."""
 _MARGIN_PX: Final = 112
-
-Trace = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel: its axis title with the unit, how its ticks read, and the traces that it shows."""
-
-    name: str
-    title: str
-    tickformat: str
-    traces: Callable[[Series, Names, Theme], list[Trace]]
-    bands: tuple[tuple[float, float, str], ...] = ()
-    """Horizontal bands behind the traces: from, to, the regime whose colour they take."""
-    ribbon: bool = False
-    floor: float | None = None
-    ceiling: float | None = None
 
 
 def overview(
@@ -55,7 +47,9 @@ def overview(
     *,
     tz: str = "UTC",
     dark: bool = False,
-    panels: Sequence[str] | None = None,
+    panels: Sequence[str | Panel] | None = None,
+    models: pd.DataFrame | None = None,
+    lines: Mapping[str, Sequence[Line]] | None = None,
 ) -> go.Figure:
     """Panels over one time axis.
 
@@ -65,12 +59,26 @@ def overview(
         events: the events' table, for gaps.
         tz: IANA name of the zone that the axis shows.
         dark: whether the background is dark.
-        panels: names out of PANELS; all by default.
+        panels: names out of PANELS, or panels of your own; DEFAULT_PANELS by default.
+        models: the models' table, for the panels of models.
+        lines: computed lines by the panel's name.
     """
-    names = Names(agents=agent_names(agents))
+    chosen = resolve(panels)
+    names = Names(agents=agent_names(agents), models=service_names(models, "model"))
     shift = zone_shift(frame.index[-1], tz) if len(frame) else timedelta(0)
-    series = prepare(frame, agents, gap_seqs(events), names, shift=shift)
-    return compose(series, names, zone_label(tz, shift), dark=dark, panels=panels)
+    series = prepare(frame, agents, gap_seqs(events), names, models=models, wanted=kinds_of(chosen), shift=shift)
+    return compose(series, names, zone_label(tz, shift), dark=dark, panels=chosen, lines=shifted(lines or {}, shift))
+
+
+def resolve(panels: Sequence[str | Panel] | None) -> tuple[Panel, ...]:
+    """Panels by name; None is DEFAULT_PANELS."""
+    return tuple(panel if isinstance(panel, Panel) else PANELS[panel] for panel in (DEFAULT_PANELS if panels is None else panels))
+
+
+def shifted(lines: Mapping[str, Sequence[Line]], shift: timedelta) -> dict[str, list[Line]]:
+    """Computed lines at the wall time of a display zone."""
+    by_ms = shift.total_seconds() * 1000.0
+    return {name: [Line(line.label, line.time_ms + by_ms, line.value, line.fills) for line in some] for name, some in lines.items()}
 
 
 def price_figure(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, tz: str = "UTC", dark: bool = False) -> go.Figure:
@@ -97,16 +105,33 @@ def latency_figure(
 
 def agent_names(agents: pd.DataFrame | None) -> list[str]:
     """The agents of a table, sorted, as strings."""
-    if agents is None or not len(agents):
+    return service_names(agents, "agent")
+
+
+def service_names(table: pd.DataFrame | None, whose: str) -> list[str]:
+    """The agents or the models (`whose`) of a table, sorted, as strings."""
+    if table is None or not len(table):
         return []
-    return sorted(str(name) for name in agents["agent"].unique() if not pd.isna(name))
+    return sorted(str(name) for name in table[whose].unique() if not pd.isna(name))
 
 
-def compose(series: Series, names: Names, zone: str, *, dark: bool = False, panels: Sequence[str] | None = None) -> go.Figure:
+def compose(
+    series: Series,
+    names: Names,
+    zone: str,
+    *,
+    dark: bool = False,
+    panels: Sequence[str | Panel] | None = None,
+    lines: Mapping[str, Sequence[Line]] | None = None,
+) -> go.Figure:
     """The figure of prepared rows; of no rows it is the live view's skeleton. `zone` is printed on the time axis."""
     colours = theme(dark)
-    chosen = [PANELS[name] for name in (tuple(PANELS) if panels is None else panels)]
-    height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + _SPACE_PX * (len(chosen) - 1)
+    chosen = resolve(panels)
+    drawn = [panel.traces(series, names, colours) for panel in chosen]
+    spaces = [_space_px(panel, len(mine)) for panel, mine in zip(chosen[1:], drawn[1:], strict=True)]
+    if chosen[-1].many and spaces:
+        spaces[-1] = _SPACE_PX  # the last one's legend stands below the time axis
+    height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + sum(spaces)
     shape = layout(colours) | {"height": height, "shapes": [], "annotations": []}
     traces: list[Trace] = []
     plot = float(height - _MARGIN_PX)
@@ -128,15 +153,18 @@ def compose(series: Series, names: Names, zone: str, *, dark: bool = False, pane
             traces += _ribbon_traces(series, ribbon, number)
         legend = f"legend{number if number > 1 else ''}"
         last = number == len(chosen)
-        for trace in panel.traces(series, names, colours):
+        for trace in [*computed_traces(panel, (lines or {}).get(panel.name, ()), colours), *drawn[number - 1]]:
+            trace["meta"] |= {"unit": panel.unit, "digits": panel.digits, "scale": panel.scale}
             traces.append(trace | {"yaxis": main, "legend": legend})
-        shape[legend] = _legend(colours, top, below=last and panel.name == "latency")
+        shape[legend] = _legend(colours, top, below=last and panel.many)
         shape["shapes"] += [_band(low, high, word, main, colours) for low, high, word in panel.bands]
-        top = bottom - _SPACE_PX / plot
+        shape["shapes"] += [_level(value, words, main, colours) for value, words in panel.levels]
+        top = bottom - (spaces[number - 1] if number <= len(spaces) else 0) / plot
     shape["xaxis"] = axis(colours, f"time ({html.escape(zone)})") | {
         "type": "date",
         "domain": [0, 1],
-        "anchor": f"y{len(chosen) if len(chosen) > 1 else ''}",
+        "anchor": "free",  # below the last panel's ribbon, where it has one
+        "position": 0.0,
         "hoverformat": "%Y-%m-%d %H:%M:%S.%L",
         "showspikes": True,
         "spikemode": "across",
@@ -146,105 +174,8 @@ def compose(series: Series, names: Names, zone: str, *, dark: bool = False, pane
         "spikecolor": colours.muted,
     }
     if len(series):
-        shape["xaxis"]["range"] = list(_dates(np.array([series.time_ms[0], series.time_ms[-1]])))
+        shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], series.time_ms[-1]])))
     return go.Figure({"data": [trace | {"xaxis": "x"} for trace in traces], "layout": shape})
-
-
-def hover_text(mark: Mark) -> str:
-    """What the hover box of a signal says. Everything that the stream wrote is escaped: plotly reads text as markup."""
-    words = mark.text if len(mark.text) <= TEXT_LIMIT else mark.text[:TEXT_LIMIT] + "…"
-    lines = textwrap.wrap(words, 64) or ["no reasoning given"]
-    facts = (f"confidence {_number(mark.confidence, '.2f')}", f"approved size {_number(mark.size, '.1%')}")
-    return "<br>".join([f"<b>{SIDE_WORDS[mark.side]}</b> · " + " · ".join(facts), *(html.escape(line) for line in lines)])
-
-
-def _price_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
-    del names
-    x, y = _line(series, "price", latest_symbol=True)
-    price = _line_trace("price", x, y, colours.line, "price", hover="%{y:,.2f} USD") | {"showlegend": False}
-    price["meta"]["symbol"] = True
-    marks = [mark for mark in series.marks if mark.symbol == series.symbol[-1]]
-    return [price, *(_signal_trace(marks, code, colours) for code in range(len(SIDE_WORDS)))]
-
-
-def _drawdown_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
-    del names
-    ours = _line_trace("from the running peak", *_line(series, "drawdown"), colours.line, "drawdown", hover="%{y:.2%}")
-    theirs = _line_trace("engine's max_drawdown", *_line(series, "max_drawdown"), colours.line_engine, "max_drawdown", hover="%{y:.2%}")
-    theirs["line"]["dash"] = "dash"
-    return [ours, theirs]
-
-
-def _alpha_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
-    del names
-    trace = _line_trace("alpha", *_line(series, "alpha", latest_symbol=True), colours.line, "alpha", hover="%{y:.2f}")
-    trace["meta"]["symbol"] = True
-    return [trace | {"showlegend": False}]
-
-
-def _latency_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
-    traces = []
-    for place, name in enumerate(names.agents):
-        column = f"latency:{name}"
-        colour = colours.agents[place % len(colours.agents)]
-        trace = _line_trace(name, *_line(series, column), colour, column, hover="%{y:.1f} ms")
-        trace["line"] |= {"dash": DASHES[(place + place // len(colours.agents)) % len(DASHES)], "width": 1.3}
-        traces.append(trace)
-    return traces
-
-
-PANELS: Final[dict[str, Panel]] = {
-    panel.name: panel
-    for panel in (
-        Panel("price", "price (USD)", ",.2f", _price_traces, ribbon=True),
-        Panel("drawdown", "drawdown (%)", ".2%", _drawdown_traces, ceiling=0.0),
-        Panel(
-            "alpha",
-            "alpha, tail index (no unit)",
-            ".1f",
-            _alpha_traces,
-            bands=((0.0, ALPHA_CUTS[0], REGIME_WORDS[2]), (*ALPHA_CUTS, REGIME_WORDS[1])),  # above the last cut-off: clear
-        ),
-        Panel("latency", "agent latency (ms)", ",.0f", _latency_traces, floor=0.0),
-    )
-}
-"""The panels by name, in the order in which they are stacked."""
-
-
-def _line_trace(label: str, x: Floats, y: Floats, colour: str, column: str, *, hover: str) -> Trace:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": html.escape(label, quote=False),
-        "x": _dates(x),
-        "y": y,
-        "line": {"color": colour, "width": 1.4},
-        "connectgaps": False,
-        "hovertemplate": hover,
-        "meta": {"role": "line", "column": column, "label": label},
-    }
-
-
-def _signal_trace(marks: Sequence[Mark], code: int, colours: Theme) -> Trace:
-    side = SIDE_WORDS[code]
-    mine = [mark for mark in marks if mark.side == code]
-    colour = {"BUY": colours.buy, "SELL": colours.sell}.get(side, colours.flat)
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": side,
-        "x": _dates(np.array([mark.time_ms for mark in mine], dtype=np.float64)),
-        "y": [mark.price for mark in mine],
-        "text": [hover_text(mark) for mark in mine],
-        "marker": {
-            "symbol": SIDES[side],
-            "size": 7 if side == "FLAT" else 10,
-            "color": colour,
-            "line": {"width": 1, "color": colours.hover},
-        },
-        "hovertemplate": "%{text}<extra></extra>",
-        "meta": {"role": "signals", "code": code, "label": side},
-    }
 
 
 def _ribbon_traces(series: Series, ribbon: str, number: int) -> list[Trace]:
@@ -264,7 +195,7 @@ def _ribbon_traces(series: Series, ribbon: str, number: int) -> list[Trace]:
             {
                 "type": "bar",
                 "name": word,
-                "x": _dates(start),
+                "x": dates(start),
                 "width": end - start,
                 "y": np.ones(len(start)),
                 "offset": 0,
@@ -285,7 +216,7 @@ def _gap_trace(series: Series, colours: Theme, gaps: str, *, first: bool) -> Tra
     return {
         "type": "bar",
         "name": "no data",
-        "x": _dates(start),
+        "x": dates(start),
         "width": end - start,
         "y": np.ones(len(start)),
         "offset": 0,
@@ -319,6 +250,26 @@ def _band(low: float, high: float, word: str, main: str, colours: Theme) -> dict
     }
 
 
+def _space_px(panel: Panel, traces: int) -> int:
+    """Room above a panel for its legend, which wraps where it has many lines."""
+    return _SPACE_PX + (_LEGEND_LINE_PX * (traces // _LEGEND_ENTRIES) if panel.many else 0)
+
+
+def _level(value: float, words: str, main: str, colours: Theme) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "layer": "below",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "yref": main,
+        "y0": value,
+        "y1": value,
+        "line": {"width": 1, "dash": "dash", "color": colours.muted},
+        "label": {"text": words, "textposition": "start", "padding": 2, "font": {"size": 10, "color": colours.muted}},
+    }
+
+
 def _legend(colours: Theme, top: float, *, below: bool) -> dict[str, Any]:
     place: dict[str, Any] = {"y": top, "yanchor": "bottom"}
     if below:  # under the title of the time axis, where it may wrap
@@ -342,20 +293,6 @@ def _axis_key(name: str) -> str:
     return f"yaxis{name[1:]}"
 
 
-def _line(series: Series, column: str, *, latest_symbol: bool = False) -> tuple[Floats, Floats]:
-    """A line's x and y: rows that carry the value, with a NaN before each row that a gap or another symbol cuts off."""
-    value = series.columns.get(column, np.full(len(series), np.nan))
-    kept = ~np.isnan(value)
-    cuts = series.broken.astype(np.int64)
-    if latest_symbol and len(series):
-        kept &= series.symbol == series.symbol[-1]
-        cuts[1:] += series.symbol[1:] != series.symbol[:-1]
-    rows = np.flatnonzero(kept)
-    passed = np.cumsum(cuts)[rows]
-    cut = np.flatnonzero(np.diff(passed)) + 1
-    return np.insert(series.time_ms[rows], cut, series.time_ms[rows[cut]]), np.insert(value[rows], cut, np.nan)
-
-
 def _runs(series: Series, code: int) -> tuple[Floats, Floats]:
     """Start and end in ms of the stretches that one regime held; a stretch ends at the next row, or at the last before a gap."""
     known = np.flatnonzero(series.regime != NONE)
@@ -371,14 +308,6 @@ def _runs(series: Series, code: int) -> tuple[Floats, Floats]:
     return time[starts][mine], ends[mine]
 
 
-def _dates(time_ms: Floats) -> Any:
-    return time_ms.round().astype("datetime64[ms]")
-
-
-def _number(value: float, spec: str) -> str:
-    return "not given" if np.isnan(value) else format(value, spec)
-
-
 __all__ = [
     "ALPHA_CUTS",
     "PANELS",
@@ -390,4 +319,7 @@ __all__ = [
     "latency_figure",
     "overview",
     "price_figure",
+    "resolve",
+    "service_names",
+    "shifted",
 ]

@@ -74,6 +74,7 @@ _MESSAGE: Final = msgspec.defstruct("Message", [("type", Literal["WELCOME", "TEL
 _DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_MESSAGE)
 _LOGS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(list[_Log | str])
 _LONGEST_KNOWN: Final = 16 * 1024
+_REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _agent: Final = partial(tuple.__new__, AgentMetric)  # without the checks of a named tuple's own constructor
 _model: Final = partial(tuple.__new__, ModelMetric)
 
@@ -96,7 +97,7 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     """The fields of a Packet, as `dialects.read` gives them; None where that has to look at the message itself."""
     try:
         message = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _REFUSALS:
         return None
     data = message.data
     market, portfolio, signal, sentiment = data.market, data.portfolio, data.signal, data.sentiment
@@ -120,7 +121,7 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     try:
         sent = bytes(data.logs)
         logs = _known_logs(sent, server_tz) if len(sent) <= _LONGEST_KNOWN else _logs(sent, server_tz)
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+    except (*_REFUSALS, TypeError):
         return None
     return [
         time_ns,

@@ -49,8 +49,8 @@ class FilledView:
         session.opened(read_clock())
         base = [
             item
-            for _, raw in itertools.islice(emissions(0, "calm", rate), BASE)
-            for item in session.receive(raw, read_clock())
+            for emission in itertools.islice(emissions(0, "calm", rate), BASE)
+            for item in session.receive(emission.raw, read_clock())
             if isinstance(item, Packet)
         ]
         start, received, first = base[0].time_ns, time.time_ns(), base[0].seq

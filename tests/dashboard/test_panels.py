@@ -6,6 +6,7 @@ import pytest
 
 from ccwatch.dashboard.panels import choose_panels, choose_window
 from ccwatch.errors import ConfigError
+from ccwatch.figures.panels import PANELS
 
 
 @pytest.mark.parametrize(
@@ -21,13 +22,27 @@ def test_a_window_that_is_no_length_of_time_is_refused(window):
         choose_window(window)
 
 
+def names(panels) -> list[str]:
+    return [panel.name for panel in choose_panels(panels)]
+
+
 def test_panels_are_chosen_by_name():
-    assert choose_panels(None) == ("price", "drawdown", "alpha", "latency")
-    assert choose_panels("alpha") == ("alpha",)
-    assert choose_panels(["latency", "price"]) == ("latency", "price")
+    assert names(None) == ["price", "drawdown", "alpha", "latency"]
+    assert names("alpha") == ["alpha"]
+    assert names(["latency", "price"]) == ["latency", "price"]
+    assert names("all") == list(PANELS)
 
 
-@pytest.mark.parametrize("panels", [["prise"], []])
+def test_a_function_of_ones_own_is_a_panel_with_its_name():
+    def price_spread(frame):
+        return frame["price"].diff()
+
+    panel = choose_panels(["price", price_spread])[1]
+    assert (panel.name, panel.title) == ("price_spread", "price spread")
+    assert panel.compute is not None
+
+
+@pytest.mark.parametrize("panels", [["prise"], [], ["price", "price"], 7, [None]])
 def test_unknown_panels_are_refused_with_the_names_that_there_are(panels):
-    with pytest.raises(ConfigError, match="price, drawdown, alpha, latency"):
+    with pytest.raises(ConfigError, match="price, nav, drawdown, alpha"):
         choose_panels(panels)

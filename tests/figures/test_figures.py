@@ -9,7 +9,8 @@ import pytest
 from ccwatch import frames
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import SyntheticSource
-from ccwatch.figures import figures, theme
+from ccwatch.figures import figures, panels, theme
+from ccwatch.figures.series import Mark
 from ccwatch.source import Stop
 
 
@@ -140,7 +141,11 @@ def test_agents_differ_by_dash_as_well_as_by_colour(overview):
 
 def test_signals_differ_by_shape_and_tell_confidence_size_and_reasoning(overview, stream):
     marks = [trace(overview, "signals", code=code) for code in range(3)]
-    assert [m.marker.symbol for m in marks] == ["triangle-up", "triangle-down", "circle"]
+    assert [set(m.marker.symbol) - {"triangle-up-open", "triangle-down-open"} for m in marks] == [
+        {"triangle-up"},
+        {"triangle-down"},
+        {"circle"},
+    ]
     side = stream.frame()["side"].dropna()
     changes = side[(side != side.shift()).to_numpy() & (np.arange(len(side)) > 0)]
     assert sum(len(m.x) for m in marks) == len(changes) > 3
@@ -167,9 +172,9 @@ def test_what_the_stream_wrote_is_never_markup(stream):
 
 
 def test_an_endless_reasoning_is_cut():
-    mark = figures.Mark(seq=1, time_ms=0.0, price=1.0, side=0, symbol=0, confidence=float("nan"), size=0.1, text="word " * 10_000)
-    assert len(figures.hover_text(mark)) < 700
-    assert "confidence not given" in figures.hover_text(mark)
+    mark = Mark(seq=1, time_ms=0.0, price=1.0, side=0, symbol=0, confidence=float("nan"), size=0.1, text="word " * 10_000)
+    assert len(panels.hover_text(mark)) < 700
+    assert "confidence not given" in panels.hover_text(mark)
 
 
 def test_an_empty_stream_still_gives_a_figure_with_its_axes():

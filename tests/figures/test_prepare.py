@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ccwatch import frames
-from ccwatch.figures.series import NONE, Carry, Names, drawdown, gap_seqs, prepare, zone_label, zone_shift
+from ccwatch.figures.prepare import drawdown, gap_seqs, prepare
+from ccwatch.figures.series import NONE, Carry, Names, zone_label, zone_shift
 
 START_NS = pd.Timestamp("2026-01-02T14:30", tz="UTC").value
 

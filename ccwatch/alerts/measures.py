@@ -1,0 +1,340 @@
+"""What the rules are judged on: measures of a stream, observed batch by batch. The cut into batches does not matter.
+
+An observation has a moment on the clock that durations are measured by, its time on the stream's own clock, and a value; a packet that
+does not carry what a measure needs is no observation of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ccwatch.alerts.rules import DRIFTS, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SENTINELS, objective_of
+from ccwatch.protocol.messages import UNCLEAN, Flag, Kind, Regime, Status
+from ccwatch.protocol.session import (
+    BURST_NS,
+    BURST_PACKETS,
+    LATE_INTERVALS,
+    LATE_NS,
+    SECOND,
+    STALE_INTERVALS,
+    STALE_NS,
+)
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Key = tuple[str, str]
+"""Measure and subject: the service that a latency is of, else empty."""
+
+MEASURES: Final = (
+    "late",
+    "stale",
+    "frozen",
+    "halt",
+    "drawdown_peak",
+    "drawdown_start",
+    "latency",
+    "critical",
+    "size_in_critical",
+    "alpha_sentinel",
+    "schema_drift",
+    "recorder_lag",
+)
+"""late, stale: 1 while a packet is overdue. frozen: packets since the content last changed. halt, critical, alpha_sentinel, schema_drift:
+1 or 0. drawdown_peak, drawdown_start: as they stand, fractions ≤ 0. latency: p95 over objective, per service. size_in_critical: fraction.
+recorder_lag: s, live only."""
+COLUMNS: Final = (
+    "seq",
+    "connection",
+    "received_mono_ns",
+    "kind",
+    "dialect",
+    "flags",
+    "status",
+    "symbol",
+    "regime",
+    "side",
+    "price",
+    "alpha",
+    "velocity",
+    "acceleration",
+    "nav",
+    "cash",
+    "daily_pnl",
+    "max_drawdown",
+    "confidence",
+    "approved_size",
+)
+"""Columns of the packets table that are read; a frame of one's own may lack any."""
+_PRESENCE: Final = COLUMNS[COLUMNS.index("status") :]
+_INTERVALS: Final = 20
+_DRIFTS: Final = sum(int(Flag[name]) for name in DRIFTS)
+
+
+class Observations(NamedTuple):
+    """Observations of one measure, in order: `moment` (ns, on the clock of durations), `time` (ns since 1970), `value`."""
+
+    moment: Ints
+    time: Ints
+    value: Floats
+
+
+class _Calls(NamedTuple):
+    """What is remembered of a service: its last gauge and counter, and the calls of the window that ends with them."""
+
+    gauge: float
+    counter: float
+    moment: Ints
+    latency: Floats
+
+
+class Observer:
+    """Turns batches of a stream into observations; remembers what a measure needs of the batches before."""
+
+    def __init__(self, objectives: Mapping[str, float], *, virtual_clock: bool = False) -> None:
+        """Nothing was seen yet.
+
+        Args:
+            objectives: p95 in ms by the beginning of a service's name.
+            virtual_clock: the stream's stamps do not keep pace with the receiver's clock: durations are measured on the stamps.
+        """
+        self._objectives = objectives
+        self._virtual = virtual_clock
+        self.at: int | None = None
+        """The clock at the last packet, ns."""
+        self.time = 0
+        """The last packet's time, ns since 1970."""
+        self._connection: int | None = None
+        self._intervals: Ints = np.zeros(0, dtype=np.int64)
+        self._burst = 0
+        self._limits = LATE_NS, STALE_NS
+        self._overdue = [False, False]
+        self._frozen = 0
+        self._peak = -np.inf
+        self._start = np.nan
+        self._schema: dict[tuple[str, str], int] = {}
+        self._services: dict[str, _Calls] = {}
+
+    def observe(
+        self, packets: pd.DataFrame, agents: pd.DataFrame | None = None, models: pd.DataFrame | None = None
+    ) -> dict[Key, Observations]:
+        """The observations of a batch: packets in order of arrival, flagged ones too, with the rows of their agents and models."""
+        if not len(packets):
+            return {}
+        time = _ns(packets.index)
+        is_received = "received_mono_ns" in packets.columns and not self._virtual
+        at = packets["received_mono_ns"].to_numpy(dtype=np.int64) if is_received else time
+        at = np.maximum.accumulate(at if self.at is None else np.maximum(at, self.at))
+        flags = packets["flags"].to_numpy().astype(np.int64) if "flags" in packets.columns else np.zeros(len(packets), dtype=np.int64)
+        clean = (flags & int(UNCLEAN)) == 0
+        found = self._silences(packets, at, time, flags)
+        found["frozen", ""] = Observations(at, time, self._still(flags))
+        found |= self._contents(packets[clean], at[clean], time[clean], flags[clean])
+        seq = packets["seq"].to_numpy().astype(np.int64) if "seq" in packets.columns else None
+        for column, table in (("agent", agents), ("model", models)):
+            if table is not None and len(table) and {column, "latency_ms"} <= set(table.columns):
+                found |= self._latencies(column, table, at, seq, clean)
+        self.at, self.time = int(at[-1]), int(time[-1])
+        return {key: seen for key, seen in found.items() if len(seen.moment)}
+
+    def overdue(self, at: int) -> dict[Key, Observations]:
+        """What silence until `at` makes late or stale."""
+        found: dict[Key, Observations] = {}
+        if self.at is None:
+            return found
+        for place, name in enumerate(("late", "stale")):
+            limit = self._limits[place]
+            if not self._overdue[place] and at - self.at >= limit:
+                self._overdue[place] = True
+                found[name, ""] = Observations(np.array([self.at + limit]), np.array([self.time + limit]), np.ones(1))
+        return found
+
+    def time_at(self, at: int) -> int:
+        """The stream's own clock at a moment: the last packet's time and what has passed since."""
+        return self.time + (at - self.at if self.at is not None else 0)
+
+    # ── silence and stillness ──
+
+    def _silences(self, packets: pd.DataFrame, at: Ints, time: Ints, flags: Ints) -> dict[Key, Observations]:
+        """Late and stale as the session knows them: 0 at each packet, 1 from the moment at which it was overdue."""
+        connection = (
+            packets["connection"].to_numpy().astype(np.int64) if "connection" in packets.columns else np.zeros(len(at), dtype=np.int64)
+        )
+        is_first = self.at is None
+        before_at = np.append(at[0] if self.at is None else self.at, at[:-1])
+        before_time = np.append(time[0] if is_first else self.time, time[:-1])
+        step = at - before_at
+        anew = connection != np.append(connection[0] if self._connection is None else self._connection, connection[:-1])
+        tells = ~anew & ((flags & int(Flag.REPLAYED)) == 0)
+        if is_first:
+            tells[0] = False
+        burst = _counted(step < BURST_NS, step >= BURST_NS, self._burst)
+        tells &= (burst == 0) | (burst > BURST_PACKETS)
+        known = np.concatenate((self._intervals, step[tells]))
+        medians = pd.Series(known).rolling(_INTERVALS, min_periods=1).quantile(0.5, interpolation="higher").to_numpy()
+        # the intervals known before each packet: its own tells of the next one
+        count = len(self._intervals) + np.cumsum(tells) - tells
+        usual = np.where(count > 0, medians[np.maximum(count - 1, 0)], 0.0) if len(medians) else np.zeros(len(at))
+        found: dict[Key, Observations] = {}
+        for place, (name, least, times) in enumerate((("late", LATE_NS, LATE_INTERVALS), ("stale", STALE_NS, STALE_INTERVALS))):
+            limit = np.maximum(least, times * usual).astype(np.int64)
+            silent = step >= limit
+            silent[0] &= not self._overdue[place] and not is_first  # told already
+            rows = np.flatnonzero(silent)
+            found[name, ""] = Observations(
+                np.insert(at, rows, before_at[rows] + limit[rows]),
+                np.insert(time, rows, before_time[rows] + limit[rows]),
+                np.insert(np.zeros(len(at)), rows, 1.0),
+            )
+        self._intervals = known[-_INTERVALS:]
+        self._burst = int(burst[-1])
+        self._connection = int(connection[-1])
+        last = float(medians[-1]) if len(medians) else 0.0
+        self._limits = max(LATE_NS, int(LATE_INTERVALS * last)), max(STALE_NS, int(STALE_INTERVALS * last))
+        self._overdue = [False, False]
+        return found
+
+    def _still(self, flags: Ints) -> Floats:
+        """Packets whose content stood still while their stamps moved; a poller's repeats between them neither count nor end it."""
+        frozen = (flags & int(Flag.FROZEN)) != 0
+        counted = _counted(frozen, (flags & int(Flag.FROZEN | Flag.REPEAT)) == 0, self._frozen)
+        self._frozen = int(counted[-1])
+        return counted.astype(np.float64)
+
+    # ── what packets say ──
+
+    def _contents(self, frame: pd.DataFrame, at: Ints, time: Ints, flags: Ints) -> dict[Key, Observations]:
+        if not len(frame):
+            return {}
+
+        def where(known: Bools, value: Any) -> Observations:
+            return Observations(at[known], time[known], np.asarray(value, dtype=np.float64)[known])
+
+        status, regime = _words(frame, "status"), _words(frame, "regime")
+        alpha, size = _numbers(frame, "alpha"), _numbers(frame, "approved_size")
+        known_regime = regime != ""
+        peak, start = self._drawdowns(frame)
+        return {
+            ("halt", ""): where(status != "", status == Status.HALT),
+            ("drawdown_peak", ""): where(np.isfinite(peak), peak),
+            ("drawdown_start", ""): where(np.isfinite(start), start),
+            ("critical", ""): where(known_regime, regime == Regime.CRITICAL),
+            ("size_in_critical", ""): where(known_regime & np.isfinite(size), np.where(regime == Regime.CRITICAL, size, 0.0)),
+            ("alpha_sentinel", ""): where(np.isfinite(alpha), np.isin(alpha, SENTINELS)),
+            ("schema_drift", ""): where(np.ones(len(frame), dtype=bool), self._drift(frame, flags)),
+        }
+
+    def _drawdowns(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
+        """Drawdown now, from the running peak and from the starting capital (nav less the day's P&L at the first packet)."""
+        nav, pnl = _numbers(frame, "nav"), _numbers(frame, "daily_pnl")
+        if np.isnan(self._start):
+            first = np.flatnonzero(np.isfinite(nav))[:1]
+            if len(first):
+                day = pnl[first[0]]
+                self._start = float(nav[first[0]] - (day if np.isfinite(day) else 0.0))
+        running = np.fmax(np.fmax.accumulate(nav), self._peak)
+        self._peak = float(running[-1]) if np.isfinite(running[-1]) else self._peak
+        with np.errstate(invalid="ignore", divide="ignore"):
+            peak = np.where(running > 0.0, nav / running - 1.0, np.nan)
+            start = np.minimum(nav / self._start - 1.0, 0.0) if self._start > 0.0 else np.full(len(nav), np.nan)
+        return peak, start
+
+    def _drift(self, frame: pd.DataFrame, flags: Ints) -> Bools:
+        """Packets that do not carry the fields of the first of their kind and dialect, or carry another type, unit or word."""
+        drifted: Bools = (flags & _DRIFTS) != 0
+        mask = np.zeros(len(frame), dtype=np.int64)
+        for bit, name in enumerate(_PRESENCE):
+            if name in frame.columns:
+                mask |= frame[name].notna().to_numpy().astype(np.int64) << bit
+        kind, dialect = _words(frame, "kind"), _words(frame, "dialect")
+        for word in pd.unique(pd.Series(kind)):
+            if word == Kind.PARTIAL:  # each carries one part of what the next one does not
+                continue
+            for shape in pd.unique(pd.Series(dialect)):
+                mine = np.flatnonzero((kind == word) & (dialect == shape))
+                if len(mine):
+                    usual = self._schema.setdefault((str(word), str(shape)), int(mask[mine[0]]))
+                    drifted[mine] |= mask[mine] != usual
+        return drifted
+
+    # ── services ──
+
+    def _latencies(self, column: str, table: pd.DataFrame, at: Ints, seq: Ints | None, clean: Bools) -> dict[Key, Observations]:
+        """p95 of the calls of the last two minutes over its objective, at each call; nothing below LATENCY_LEAST_N calls."""
+        times = _ns(table.index)
+        if seq is not None and "seq" in table.columns:
+            rows = np.searchsorted(seq, table["seq"].to_numpy().astype(np.int64))
+            kept = (rows < len(seq)) & (seq[np.minimum(rows, len(seq) - 1)] == table["seq"].to_numpy().astype(np.int64))
+            kept &= clean[np.minimum(rows, len(seq) - 1)]
+            moments = at[np.minimum(rows, len(seq) - 1)]
+        else:
+            kept, moments = np.ones(len(table), dtype=bool), np.maximum.accumulate(times)
+        words = _categorical(table[column])
+        found: dict[Key, Observations] = {}
+        for code, word in enumerate(words.categories):
+            name = str(word)
+            objective = objective_of(name, self._objectives)
+            mine = kept & (np.asarray(words.codes) == code)
+            if np.isnan(objective) or not mine.any():
+                continue
+            count = _numbers(table, "invocations")[mine]
+            found["latency", name] = self._calls(name, _numbers(table, "latency_ms")[mine], count, moments[mine], times[mine], objective)
+        return found
+
+    def _calls(self, name: str, gauge: Floats, count: Floats, at: Ints, time: Ints, objective: float) -> Observations:
+        """A gauge holds the last call: a new one stands where the counter rose, or the gauge changed where there is none."""
+        past = self._services.get(name)
+        known = np.isfinite(gauge)
+        gauge, count, at, time = gauge[known], count[known], at[known], time[known]
+        if not len(gauge):
+            return Observations(at, time, gauge)
+        none = np.zeros(0)
+        before_gauge = np.append(gauge[0] if past is None else past.gauge, gauge[:-1])
+        before_count = np.append(count[0] if past is None else past.counter, count[:-1])
+        step = count - before_count
+        counting = np.isfinite(step)
+        called = np.where(counting, (step > 0.0) | ((step < 0.0) & (count > 0.0)), gauge != before_gauge)
+        kept_at, kept = (none.astype(np.int64), none) if past is None else (past.moment, past.latency)
+        calls_at, calls = np.concatenate((kept_at, at[called])), np.concatenate((kept, gauge[called]))
+        span = pd.Timedelta(seconds=LATENCY_WINDOW_S)
+        rolling = pd.Series(calls, index=pd.DatetimeIndex(calls_at.view("M8[ns]"))).rolling(span, min_periods=LATENCY_LEAST_N)
+        p95 = rolling.quantile(LATENCY_P).to_numpy()[len(kept) :]
+        within = calls_at > at[-1] - int(LATENCY_WINDOW_S * SECOND)
+        self._services[name] = _Calls(float(gauge[-1]), float(count[-1]), calls_at[within], calls[within])
+        enough = np.isfinite(p95)
+        return Observations(at[called][enough], time[called][enough], p95[enough] / objective)
+
+
+def _counted(counts: Bools, ends: Bools, carried: int) -> Ints:
+    """How many `counts` there were since the last row that `ends` the counting, this row included."""
+    total = carried + np.cumsum(counts)
+    return np.asarray(total - np.maximum.accumulate(np.where(ends, total, 0)))
+
+
+def _ns(index: pd.Index) -> Ints:
+    return np.asarray(pd.DatetimeIndex(index).as_unit("ns").asi8)
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> Floats:
+    if name not in frame.columns:
+        return np.full(len(frame), np.nan)
+    values: Floats = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _categorical(column: pd.Series) -> Any:
+    values = column.array
+    return values if isinstance(values, pd.Categorical) else pd.Categorical(column.astype("str"))
+
+
+def _words(frame: pd.DataFrame, name: str) -> Any:
+    """A column of words as objects, empty where it is missing."""
+    if name not in frame.columns:
+        return np.full(len(frame), "", dtype=object)
+    words = _categorical(frame[name])
+    return np.array([*(str(word) for word in words.categories), ""], dtype=object)[np.asarray(words.codes)]

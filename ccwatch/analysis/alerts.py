@@ -1,0 +1,312 @@
+"""Alerts over a recording: when each rule would have fired, by the code that judges live streams. It knows no rule by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.alerts import DEFAULT_RULES, AlertState, Change, Evaluator, Rule, Severity, read_objectives
+from ccwatch.analysis import draw
+from ccwatch.analysis.drawdowns import drawdowns
+from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
+from ccwatch.config import Settings
+from ccwatch.errors import AnalysisError, NotEnoughData
+from ccwatch.protocol.messages import EventKind
+
+MATERIAL: Final = -0.015
+"""A drawdown at least this deep is one that an alert should have warned of (fraction)."""
+WITHIN_S: Final = 900.0
+"""An alert warned of a drawdown whose trough came within so many seconds."""
+_COLOURS: Final = {Severity.INFO: "muted", Severity.WARNING: "line_engine", Severity.CRITICAL: "sell"}
+
+
+@dataclass(frozen=True, eq=False)
+class Alerts(Result):
+    """When each rule would have fired. Times UTC, on the stream's own clock.
+
+    Attributes:
+        firings: one row per firing; see `to_frame`.
+        changes: every change of state: time, rule, subject, state, before, value, worst, severity.
+        rules: one row per rule and subject: rule, subject, severity, meaning, n (firings), n_false, firing_s, first_time, lead_s (median),
+            state (at the end), reason (why it never had data).
+        troughs: the drawdowns that count: peak_time, trough_time, depth (fraction).
+        material: a drawdown counts from this depth on (fraction).
+        within_s: a firing warned of a trough that came within so many seconds.
+        basis: n counts packets, flagged ones too.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "alerts"
+    title: ClassVar[str] = "Alerts: when each rule would have fired"
+    firings: pd.DataFrame
+    changes: pd.DataFrame
+    rules: pd.DataFrame
+    troughs: pd.DataFrame
+    material: float
+    within_s: float
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """How many fired, the first critical one, and what it was worth."""
+        if not len(self.firings):
+            silent = int((self.rules["state"] == AlertState.NO_DATA).sum())
+            return f"No rule would have fired; {silent:,} of {len(self.rules):,} had no data at the end."
+        serious = self.firings[self.firings["severity"] == Severity.CRITICAL]
+        first = (serious if len(serious) else self.firings).iloc[0]
+        lead = f", {first['lead_s']:,.0f} s before the trough" if np.isfinite(first["lead_s"]) else ""
+        name = f"{first['rule']} ({first['subject']})" if first["subject"] else str(first["rule"])
+        return (
+            f"{len(self.firings):,} alerts would have fired, {len(serious):,} of them critical; "
+            f"the first {'critical one' if len(serious) else 'one'} was {name} at {clock(first['fired_time'])}{lead}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per firing, by time.
+
+        Columns: rule, subject (the service that it is about, else empty), severity, fired_time, resolved_time (NaT while it fires still),
+        duration_s (to the last packet while it fires), value (at firing) and worst, in `unit`; lead_s (to the trough of the next drawdown
+        that counts, NaN without one within `within_s`), false_alarm (no such trough came although the stream went on for so long; missing
+        where it did not, where the stream carries no nav or price, and for rules about the stream itself).
+        """
+        return self.firings.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Firings over time, one row per rule and service; triangles mark the troughs that count."""
+        colours = draw.colours(dark)
+        names = np.where(self.firings["subject"] == "", self.firings["rule"], self.firings["rule"] + " · " + self.firings["subject"])
+        traces: list[dict[str, Any]] = []
+        for severity, colour in _COLOURS.items():
+            mine = self.firings["severity"].to_numpy() == severity
+            traces.append(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": str(severity),
+                    "base": draw.ms(self.firings["fired_time"][mine]),
+                    "x": np.maximum(self.firings["duration_s"][mine].to_numpy() * 1000.0, 500.0),
+                    "y": draw.labels(names[mine]),
+                    "marker": {"color": getattr(colours, colour)},
+                    "customdata": self.firings["duration_s"][mine].to_numpy(),
+                    "hovertemplate": "%{y}<br>%{base|%H:%M:%S}, %{customdata:,.1f} s<extra>%{fullData.name}</extra>",
+                }
+            )
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "trough",
+                "x": draw.ms(self.troughs["trough_time"]),
+                "y": ["trough"] * len(self.troughs),
+                "marker": {"symbol": "triangle-down", "size": 11, "color": colours.line},
+                "hovertemplate": "trough at %{x|%H:%M:%S}<extra></extra>",
+            }
+        )
+        rows = len(set(names)) + 1
+        made = draw.figure(traces, x_title="time (UTC)", y_title="", dark=dark, dates=True, height=140 + 28 * rows, barmode="overlay")
+        made.update_yaxes(automargin=True, autorange="reversed")
+        return made
+
+
+def alerts(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    agents: pd.DataFrame | None = None,
+    models: pd.DataFrame | None = None,
+    *,
+    symbol: str | None = None,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    objectives: Mapping[str, float] | None = None,
+    material: float = MATERIAL,
+    within_s: float = WITHIN_S,
+    virtual_clock: bool | None = None,
+) -> Alerts:
+    """Judge a whole session by rules, with the evaluator that judges live streams.
+
+    Args:
+        frame: packets, flagged ones too (`frame(clean=False)`), in order of arrival.
+        events: the events table: how the stream ended, and its gaps.
+        agents: the agents table, for rules on latency.
+        models: the models table, likewise.
+        symbol: of which the price is, for drawdowns of a stream without nav.
+        rules: what to judge by.
+        objectives: p95 in ms by the beginning of a service's name; None is the setting `objectives`.
+        material: a drawdown counts from this depth on (fraction < 0).
+        within_s: a firing warned of a trough that came within so many seconds.
+        virtual_clock: durations are measured on the stamps, not on the receiver's clock; None is found from both.
+
+    Raises:
+        NotEnoughData: no packet.
+        AnalysisError: an index that is no time with a zone.
+    """
+    frame = on_utc("alerts", frame)
+    if not len(frame):
+        raise NotEnoughData("alerts: no packet")
+    times = times_ns(frame)
+    if "received_mono_ns" not in frame.columns and not frame.index.is_monotonic_increasing:
+        frame = frame.iloc[np.argsort(times, kind="stable")]
+        times = times_ns(frame)
+    if virtual_clock is None:
+        virtual_clock = "received_mono_ns" not in frame.columns or not keeps_pace(times, frame["received_mono_ns"].to_numpy(dtype=np.int64))
+    wanted = read_objectives(Settings.load().objectives) if objectives is None else objectives
+    evaluator = Evaluator(rules, objectives=wanted, virtual_clock=virtual_clock)
+    changes = evaluator.observe(frame, agents, models)
+    end = int(times[-1])
+    ending = _ending(events)
+    if ending > end:
+        mono = times[-1] if virtual_clock else frame["received_mono_ns"].to_numpy(dtype=np.int64)[-1]
+        changes += evaluator.advance(int(mono) + ending - end)
+        end = ending
+    troughs, why = _troughs(frame, events, symbol, material)
+    firings = _firings(changes, rules, end, troughs, within_s, known=not why)
+    told = pd.DataFrame(changes, columns=list(Change._fields))
+    notes = [f"false alarms and lead times cannot be told: {why}"] if why else []
+    if virtual_clock:
+        notes.append("durations are measured on the stream's stamps, which do not keep pace with the receiver's clock")
+    table = _rules(evaluator, firings, rules)
+    silent = table[table["reason"] != ""]
+    if len(silent):
+        names = ", ".join(dict.fromkeys(silent["rule"]))
+        notes.append(f"without data, so they could not fire: {names}")
+    return Alerts(
+        firings=firings,
+        changes=told.assign(time=stamps(told["time_ns"].to_numpy(dtype=np.int64)))[["time", *Change._fields[1:]]],
+        rules=table,
+        troughs=troughs,
+        material=material,
+        within_s=within_s,
+        basis=_basis(frame, events),
+        notes=tuple(notes),
+    )
+
+
+def _ending(events: pd.DataFrame | None) -> int:
+    """When the stream was last known to be silent or gone; only these events always stand on the stream's own clock."""
+    if events is None or not len(events):
+        return 0
+    told = on_utc("alerts", events)
+    times = times_ns(told)[told["kind"].isin([EventKind.DISCONNECT, EventKind.STALE]).to_numpy()]
+    return int(times.max()) if len(times) else 0
+
+
+def _basis(frame: pd.DataFrame, events: pd.DataFrame | None) -> Basis:
+    try:
+        found = sample("alerts", frame, events).basis(len(frame), carrying=0)
+    except NotEnoughData:  # rules judge a stream of repeats, too
+        return Basis(len(frame), 0, len(frame), np.nan, None, None, 0.0, 0, 0.0)
+    return Basis(found.n, found.packets, found.left_out, np.nan, found.start, found.end, found.duration_s, found.gaps, found.gap_s)
+
+
+def _troughs(frame: pd.DataFrame, events: pd.DataFrame | None, symbol: str | None, material: float) -> tuple[pd.DataFrame, str]:
+    """The drawdowns that count, and why there are none where that cannot be told."""
+    names = ["peak_time", "trough_time", "depth"]
+    try:
+        found = drawdowns(frame, events, symbol=symbol).episodes
+    except AnalysisError as error:
+        return pd.DataFrame(
+            {"peak_time": stamps(np.zeros(0, dtype=np.int64)), "trough_time": stamps(np.zeros(0, dtype=np.int64)), "depth": []}
+        ), str(error)
+    return found[found["depth"] <= material][names].reset_index(drop=True), ""
+
+
+def _firings(
+    changes: list[Change], rules: Sequence[Rule], end: int, troughs: pd.DataFrame, within_s: float, *, known: bool
+) -> pd.DataFrame:
+    stream = {rule.name for rule in rules if rule.about_stream}
+    units = {rule.name: rule.unit for rule in rules}
+    begun: dict[tuple[str, str], int] = {}
+    rows: list[dict[str, Any]] = []
+    for change in changes:  # a handful: one per change of state
+        key = change.rule, change.subject
+        if change.state is AlertState.FIRING and key not in begun:
+            begun[key] = len(rows)
+            rows.append(
+                {
+                    "rule": change.rule,
+                    "subject": change.subject,
+                    "severity": str(change.severity),
+                    "fired": change.time_ns,
+                    "resolved": None,
+                    "value": change.value,
+                    "worst": change.worst,
+                    "unit": units[change.rule],
+                }
+            )
+        elif key in begun:
+            row = rows[begun[key]]
+            row["worst"] = change.worst if np.isfinite(change.worst) else row["worst"]
+            if change.state is AlertState.OK:
+                row["resolved"] = change.time_ns
+                del begun[key]
+    rows.sort(key=lambda row: row["fired"])
+    fired = np.array([row["fired"] for row in rows], dtype=np.int64)
+    is_over = np.array([row["resolved"] is not None for row in rows], dtype=bool)
+    resolved = np.array([end if row["resolved"] is None else row["resolved"] for row in rows], dtype=np.int64)
+    of_market = np.array([row["rule"] not in stream for row in rows], dtype=bool)
+    lead, false = _judged(fired, of_market, end, np.sort(moments_ns(troughs["trough_time"])), within_s, known=known)
+    return pd.DataFrame(
+        {
+            **{name: pd.array([row[name] for row in rows], dtype="str") for name in ("rule", "subject", "severity")},
+            "fired_time": stamps(fired),
+            "resolved_time": stamps(resolved, is_over),
+            "duration_s": (resolved - fired) / SECOND_NS,
+            **{name: np.array([row[name] for row in rows], dtype=np.float64) for name in ("value", "worst")},
+            "unit": pd.array([row["unit"] for row in rows], dtype="str"),
+            "lead_s": lead,
+            "false_alarm": pd.array(false, dtype="boolean"),
+        }
+    )
+
+
+def _judged(fired: Ints, of_market: Bools, end: int, troughs: Ints, within_s: float, *, known: bool) -> tuple[Any, list[bool | None]]:
+    """Seconds to the next trough within reach, and whether none came although the stream went on."""
+    if not len(fired):
+        return np.zeros(0), []
+    reach = round(within_s * SECOND_NS)
+    place = np.searchsorted(troughs, fired)
+    padded = np.append(troughs, np.iinfo(np.int64).max)
+    wait = padded[place] - fired
+    warned = of_market & (place < len(troughs)) & (wait <= reach)
+    lead = np.where(warned, wait / SECOND_NS, np.nan)
+    told = of_market & known & (warned | (end - fired >= reach))
+    false = [not was_warning if is_told else None for was_warning, is_told in zip(warned, told, strict=True)]
+    return lead, false
+
+
+def _rules(evaluator: Evaluator, firings: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
+    by_name = {rule.name: rule for rule in rules}
+    rows = []
+    standing = evaluator.standing
+    observed = {(s.rule, s.subject) for s in standing}
+    missing = [rule.name for rule in rules if not any(name == rule.name for name, _ in observed)]
+    entries = [(s.rule, s.subject, str(s.state), s.since_ns) for s in standing] + [
+        (name, "", str(AlertState.NO_DATA), 0) for name in missing
+    ]
+    for name, subject, state, since in entries:
+        rule = by_name[name]
+        mine = firings[(firings["rule"] == name) & (firings["subject"] == subject)]
+        lead = mine["lead_s"].dropna()
+        rows.append(
+            {
+                "rule": name,
+                "subject": subject,
+                "severity": str(rule.severity),
+                "meaning": rule.meaning,
+                "n": len(mine),
+                "n_false": int(mine["false_alarm"].fillna(False).sum()),
+                "firing_s": float(mine["duration_s"].sum()),
+                "first_time": mine["fired_time"].iloc[0] if len(mine) else pd.NaT,
+                "lead_s": float(lead.median()) if len(lead) else np.nan,
+                "state": state,
+                "reason": "" if since else "nothing that it judges was observed",
+            }
+        )
+    table = pd.DataFrame(rows)
+    table["first_time"] = pd.to_datetime(table["first_time"], utc=True).dt.as_unit("ns")
+    return table

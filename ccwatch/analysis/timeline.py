@@ -1,0 +1,380 @@
+"""The timeline: everything that happened, as one tidy table of events. It puts other answers in one order and adds none of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.drawdowns import drawdowns
+from ccwatch.analysis.governance import governance
+from ccwatch.analysis.latency import latency
+from ccwatch.analysis.quality import quality
+from ccwatch.analysis.regimes import regimes
+from ccwatch.analysis.result import Result, dollars, percent
+from ccwatch.analysis.sample import Basis, Ints, Sample, moments_ns, on_utc, sample, stamps, times_ns
+from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
+from ccwatch.protocol.messages import EventKind
+
+LEAST_DEPTH: Final = -0.002
+"""Drawdowns that are less deep than this are no events of the timeline (fraction)."""
+KINDS: Final = (
+    "status",
+    "regime",
+    "signal",
+    "veto",
+    "rule break",
+    "drawdown start",
+    "drawdown trough",
+    "recovery",
+    "slow",
+    "slow end",
+    "error log",
+    "warning log",
+    "gap",
+    "gap end",
+    "reconnect",
+    "stream",
+    "alert",
+    "command",
+    "mark",
+)
+"""What can stand in the column `kind`: `stream` is what happened to the stream itself, such as stale, frozen, malformed."""
+_LOGS: Final = {"ERROR": "error log", "CRITICAL": "error log", "WARNING": "warning log", "WARN": "warning log"}
+_EVENTS: Final = {EventKind.ALERT: "alert", EventKind.COMMAND: "command", EventKind.MARK: "mark"}
+_LEFT_OUT: Final = frozenset({EventKind.CONNECT, EventKind.GAP})
+"""Events that stand in the timeline by other means: a connect is a reconnect, a gap has a beginning and an end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline(Result):
+    """What happened, in order. Times UTC.
+
+    Attributes:
+        events: one row per event; see `to_frame`.
+        least_depth: drawdowns that are less deep are left out (fraction).
+        basis: n counts events.
+        notes: what could not be told, and why.
+    """
+
+    question: ClassVar[str] = "timeline"
+    title: ClassVar[str] = "Timeline"
+    events: pd.DataFrame
+    least_depth: float
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """How many events of which kind."""
+        if not len(self.events):
+            return "Nothing happened that the timeline knows of."
+        counts = self.events["kind"].value_counts()
+        return f"{len(self.events):,} events: {', '.join(f'{n:,} {kind}' for kind, n in counts[counts > 0].items())}."
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per event, by time.
+
+        Columns: time, seq (of the packet that carried it; missing where none did), kind (one of KINDS), subject (agent, side, rule, …),
+        detail, value, unit, same_packet (another event stands in the same packet: the two have no order).
+        """
+        return self.events.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Events over time, one row per kind."""
+        colours = draw.colours(dark)
+        traces = []
+        for place, kind in enumerate(kind for kind in KINDS if (self.events["kind"] == kind).any()):
+            mine = self.events[self.events["kind"] == kind].head(draw.MOST_POINTS)
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": kind,
+                    "x": draw.ms(mine["time"]),
+                    "y": [kind] * len(mine),
+                    "marker": {"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": colours.agents[place % len(colours.agents)]}},
+                    "text": draw.labels(mine["subject"] + " " + mine["detail"]),
+                    "hovertemplate": "%{x|%H:%M:%S} %{text}<extra>%{fullData.name}</extra>",
+                    "showlegend": False,
+                }
+            )
+        made = draw.figure(traces, x_title="time (UTC)", y_title="", dark=dark, dates=True, height=120 + 26 * len(traces))
+        made.update_yaxes(automargin=True, autorange="reversed")
+        return made
+
+
+def timeline(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    agents: pd.DataFrame | None = None,
+    models: pd.DataFrame | None = None,
+    logs: pd.DataFrame | None = None,
+    *,
+    marks: Iterable[tuple[int, str]] = (),
+    symbol: str | None = None,
+    least_depth: float = LEAST_DEPTH,
+) -> Timeline:
+    """Flips of regime, changes of side and status, vetoes, broken rules, slow stretches, drawdowns, logs, gaps, reconnects and marks.
+
+    What one of them needs and the stream does not carry is a note, and the others stand.
+
+    Args:
+        frame: packets, flagged ones too (`frame(clean=False)`).
+        events: the events table.
+        agents: the agents table.
+        models: the models table.
+        logs: the logs table; a line stands at its own time where it has one.
+        marks: moments that were marked beside the data: ns since 1970, text.
+        symbol: only rows of this one; needed for price and regime of a stream of several.
+        least_depth: drawdowns that are less deep are left out (fraction < 0).
+
+    Raises:
+        NotEnoughData: neither a packet nor an event.
+        AnalysisError: an index that is no time with a zone.
+    """
+    frame = on_utc("timeline", frame)
+    told = on_utc("timeline", events) if events is not None and len(events) else None
+    if not len(frame) and told is None:
+        raise NotEnoughData("timeline: neither a packet nor an event")
+    notes: list[str] = []
+    parts: list[pd.DataFrame] = []
+    try:
+        found = sample("timeline", frame, events, symbol=symbol)
+    except AnalysisError as error:
+        if symbol is not None:
+            raise
+        notes.append(str(error))
+        found = None
+    asked: tuple[tuple[str, Callable[[Sample], pd.DataFrame]], ...] = (
+        ("status", _statuses),
+        ("regimes", lambda used: _regimes(used, frame, events, symbol)),
+        ("signals", _signals),
+        ("vetoes and rules", lambda used: _governance(used, frame, events, logs, symbol)),
+        ("drawdowns", lambda used: _drawdowns(used, frame, events, symbol, least_depth)),
+        ("latency", lambda used: _latency(used, frame, events, agents, models)),
+    )
+    for name, part in asked if found is not None else ():
+        try:
+            parts.append(part(found))  # type: ignore[arg-type] # the loop is empty without it
+        except AnalysisError as error:
+            notes.append(f"{name}: {error}")
+    if logs is None:
+        notes.append("logs: the stream's log lines are not at hand")
+    else:
+        parts.append(_log_lines(on_utc("timeline", logs)))
+    parts += [_gaps(frame, told), _reconnects(frame)]
+    if told is not None:
+        parts.append(_events(told))
+    moments = list(marks)
+    parts.append(_rows("mark", np.array([ns for ns, _ in moments], dtype=np.int64), None, detail=[text for _, text in moments]))
+    table = _ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
+    return Timeline(events=table, least_depth=least_depth, basis=_basis(found, len(table), len(frame)), notes=tuple(notes))
+
+
+def _basis(found: Sample | None, n: int, received: int) -> Basis:
+    if found is None:
+        return Basis(n, 0, received, np.nan, None, None, 0.0, 0, 0.0)
+    made = found.basis(n, carrying=0)
+    return Basis(n, made.packets, made.left_out, np.nan, made.start, made.end, made.duration_s, made.gaps, made.gap_s)
+
+
+def _rows(
+    kind: str | list[str],
+    times: Ints,
+    seq: Any,
+    *,
+    subject: Any = "",
+    detail: Any = "",
+    value: Any = np.nan,
+    unit: str = "",
+) -> pd.DataFrame:
+    """Events as rows of the table; `seq` is None where no packet carried them."""
+    size = len(times)
+
+    def text(words: Any) -> Any:
+        return pd.array([words] * size if isinstance(words, str) else [str(word) for word in words], dtype="str")
+
+    return pd.DataFrame(
+        {
+            "time": stamps(times),
+            "seq": pd.array([pd.NA] * size if seq is None else np.asarray(seq, dtype=np.int64), dtype="Int64"),
+            "kind": text(kind),
+            "subject": text(subject),
+            "detail": text(detail),
+            "value": np.full(size, value, dtype=np.float64) if np.isscalar(value) else np.asarray(value, dtype=np.float64),
+            "unit": text(unit),
+        }
+    )
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """By time; what stands in one packet in the order of KINDS, which means nothing, and marked so."""
+    table = table.assign(kind=pd.Categorical(table["kind"], categories=pd.Index(KINDS, dtype="str")))
+    order = np.lexsort((np.asarray(table["kind"].cat.codes), table["seq"].fillna(0).to_numpy(dtype=np.int64), moments_ns(table["time"])))
+    table = table.iloc[order].reset_index(drop=True)
+    return table.assign(same_packet=(table["seq"].duplicated(keep=False) & table["seq"].notna()).to_numpy(dtype=bool))
+
+
+def _seq(used: Sample, times: Ints) -> Any:
+    """The seq of the first packet at each time; None where the frame has none."""
+    if "seq" not in used.frame.columns:
+        return None
+    rows = np.minimum(np.searchsorted(used.times, times), len(used) - 1)
+    return used.frame["seq"].to_numpy()[rows]
+
+
+def _changes(used: Sample, name: str) -> tuple[Sample, Ints, Any]:
+    """The rows that carry a word, those of them where it is another than in the row before (gap or not), and the words."""
+    used = used.where(np.asarray(used.words(name).codes >= 0))
+    if not len(used):
+        raise MissingColumns("timeline", (name,))
+    words = used.words(name)
+    codes = np.asarray(words.codes)
+    return used, np.flatnonzero(codes[1:] != codes[:-1]) + 1, np.asarray(words.astype(object))
+
+
+def _turns(kind: str, used: Sample, name: str, value: str = "", unit: str = "") -> pd.DataFrame:
+    """Changes of a word: `detail` says from what to what; across a gap, that nobody saw when."""
+    used, rows, words = _changes(used, name)
+    unseen = np.where(used.broken[rows], ", somewhere in a gap", "")
+    detail = [f"{a} → {b}{gap}" for a, b, gap in zip(words[rows - 1], words[rows], unseen, strict=True)]
+    numbers = used.numbers(value)[rows] if value else np.nan
+    times = used.times[rows]
+    return _rows(kind, times, _seq(used, times), subject=words[rows], detail=detail, value=numbers, unit=unit)
+
+
+def _statuses(used: Sample) -> pd.DataFrame:
+    return _turns("status", used, "status")
+
+
+def _signals(used: Sample) -> pd.DataFrame:
+    return _turns("signal", used, "side", "confidence", "confidence")
+
+
+def _regimes(used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, symbol: str | None) -> pd.DataFrame:
+    regimes(frame, events, symbol=symbol)  # raises for several symbols, where a flip would mean nothing
+    return _turns("regime", used, "regime", "alpha", "alpha")
+
+
+def _governance(
+    used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, logs: pd.DataFrame | None, symbol: str | None
+) -> pd.DataFrame:
+    found = governance(frame, events, logs, symbol=symbol)
+    vetoes, breaks = found.vetoes, found.breaks
+    begun = moments_ns(vetoes["start_time"])
+    why = vetoes["reason"].fillna("no reason in the logs")
+    detail = [f"{row_n:,} packets in {regime}: {text}" for row_n, regime, text in zip(vetoes["n"], vetoes["regime"], why, strict=True)]
+    rows = _rows(
+        "veto", begun, _seq(used, begun), subject=vetoes["side"], detail=detail, value=vetoes["confidence"].to_numpy(), unit="confidence"
+    )
+    broken = moments_ns(breaks["start_time"])
+    against = [f"{n:,} packets" for n in breaks["n"]]
+    return pd.concat(
+        [
+            rows,
+            _rows(
+                "rule break",
+                broken,
+                _seq(used, broken),
+                subject=breaks["rule"],
+                detail=against,
+                value=breaks["worst"].to_numpy(),
+                unit="fraction",
+            ),
+        ],
+        ignore_index=True,
+    )
+
+
+def _drawdowns(used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, symbol: str | None, least_depth: float) -> pd.DataFrame:
+    found = drawdowns(frame, events, symbol=symbol)
+    deep = found.episodes[found.episodes["depth"] <= least_depth]
+    depth = [f"{percent(d)} ({dollars(usd)})" for d, usd in zip(deep["depth"], deep["depth_usd"], strict=True)]
+    parts = []
+    for kind, column, detail in (
+        ("drawdown start", "start_time", "below the peak, on the way to "),
+        ("drawdown trough", "trough_time", "at the trough: "),
+        ("recovery", "recovery_time", "back at the peak after "),
+    ):
+        known = deep[column].notna().to_numpy()
+        times = moments_ns(deep[column][known])
+        words = [detail + text for text, is_known in zip(depth, known, strict=True) if is_known]
+        values = deep["depth"].to_numpy()[known]
+        parts.append(_rows(kind, times, _seq(used, times), subject=found.column, detail=words, value=values, unit="fraction"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _latency(
+    used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, agents: pd.DataFrame | None, models: pd.DataFrame | None
+) -> pd.DataFrame:
+    found = latency(agents, models, frame=frame if "seq" in frame.columns else None, events=events)
+    slow = found.slow
+    begun = moments_ns(slow["start_time"])
+    words = [
+        f"{ms:,.1f} ms, {times:.1f} times its usual, over {n:,} calls"
+        for ms, times, n in zip(slow["median_ms"], slow["times_usual"], slow["n"], strict=True)
+    ]
+    over = slow[slow["end_time"].notna()]
+    ended = moments_ns(over["end_time"])
+    return pd.concat(
+        [
+            _rows("slow", begun, _seq(used, begun), subject=slow["name"], detail=words, value=slow["median_ms"].to_numpy(), unit="ms"),
+            _rows("slow end", ended, _seq(used, ended), subject=over["name"], detail="back below the limit"),
+        ],
+        ignore_index=True,
+    )
+
+
+def _log_lines(logs: pd.DataFrame) -> pd.DataFrame:
+    """Errors and warnings, each line once."""
+    if not len(logs) or "level" not in logs.columns:
+        return _rows("error log", np.zeros(0, dtype=np.int64), None)
+    kind = logs["level"].astype("str").str.upper().map(_LOGS)
+    times = times_ns(logs)
+    if "log_time" in logs.columns:
+        own = moments_ns(logs["log_time"])
+        times = np.where(logs["log_time"].notna().to_numpy(), own, times)
+    chosen = logs.assign(kind=kind.to_numpy(), told=times)[kind.notna().to_numpy()]
+    chosen = chosen.drop_duplicates(subset=["told", "level", "message"])
+    seq = chosen["seq"].to_numpy() if "seq" in chosen.columns else None
+    return _rows(chosen["kind"].tolist(), chosen["told"].to_numpy(dtype=np.int64), seq, detail=chosen["message"])
+
+
+def _gaps(frame: pd.DataFrame, events: pd.DataFrame | None) -> pd.DataFrame:
+    """Each gap, from the last packet before it to the first one after it."""
+    if not len(frame):
+        return _rows("gap", np.zeros(0, dtype=np.int64), None)
+    gaps = quality(frame, events).gaps
+    begun, ended = moments_ns(gaps["start_time"]), moments_ns(gaps["end_time"])
+    seconds = gaps["duration_s"].to_numpy()
+    words = [f"nothing was received for {s:,.1f} s" for s in seconds]
+    return pd.concat(
+        [
+            _rows("gap", begun, None, subject=gaps["reason"], detail=words, value=seconds, unit="s"),
+            _rows("gap end", ended, None, subject=gaps["reason"], value=seconds, unit="s"),
+        ],
+        ignore_index=True,
+    )
+
+
+def _reconnects(frame: pd.DataFrame) -> pd.DataFrame:
+    if "connection" not in frame.columns or "seq" not in frame.columns or not len(frame):
+        return _rows("reconnect", np.zeros(0, dtype=np.int64), None)
+    connection = frame["connection"].to_numpy().astype(np.int64)
+    rows = np.flatnonzero(np.diff(connection) != 0) + 1
+    words = [f"first packet of connection {n}" for n in connection[rows]]
+    return _rows("reconnect", times_ns(frame)[rows], frame["seq"].to_numpy()[rows], detail=words)
+
+
+def _events(events: pd.DataFrame) -> pd.DataFrame:
+    """What happened to the stream itself. Its `seq` is that of the packet before, so it stands in no packet."""
+    kinds = events["kind"].astype("str")
+    chosen = events[~kinds.isin([str(kind) for kind in _LEFT_OUT]).to_numpy()]
+    words = chosen["kind"].astype("str")
+    kind = [_EVENTS.get(EventKind(word), "stream") if word in set(EventKind) else "stream" for word in words]
+    return _rows(kind, times_ns(chosen), None, subject=words, detail=chosen["detail"].astype("str"))

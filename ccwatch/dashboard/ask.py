@@ -1,0 +1,55 @@
+"""What a dashboard answers when it is asked why: an explanation in lines, and the code that gives it again. No widget, no thread."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from ccwatch.errors import CcwatchError
+
+WINDOW_S: Final = 120.0
+"""Length of the window around a single moment."""
+MOST_EVIDENCE: Final = 8
+MOST_DIFFERENCES: Final = 5
+
+
+def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]:
+    """Why, of a moment or of a range: title, lines and code.
+
+    Args:
+        view: a Feed or a Recording.
+        start: UTC.
+        end: UTC; the same as `start` for a moment.
+    """
+    from ccwatch.analysis.report import Report  # noqa: PLC0415 - scipy takes a second to import
+
+    moment = start + (end - start) / 2
+    seconds = max(1.0, (end - start).total_seconds()) if end > start else WINDOW_S
+    stamp = moment.floor("ms").isoformat()
+    title = f"Around {moment:%H:%M:%S} UTC, {seconds:,.0f} s"
+    code = f'cw.analyze({name_of(view)}).explain("{stamp}", window="{seconds:g}s")'
+    try:
+        found = Report(view).explain(moment, f"{seconds:g}s")
+    except CcwatchError as error:
+        return {"title": title, "lines": [str(error)], "code": code}
+    lines = [found.headline()]
+    for row in found.differences.head(MOST_DIFFERENCES).to_dict("records"):
+        if row["differs"] is True:
+            unit = f" {row['unit']}" if row["unit"] else ""
+            lines.append(
+                f"{row['measure']} {row['subject'] or ''}: median {row['median']:.4g}{unit}, before {row['baseline_median']:.4g}{unit} "
+                f"(Cliff's delta {row['cliffs_delta']:+.2f}, n {row['n']} and {row['n_baseline']})"
+            )
+    evidence = found.evidence.reset_index()
+    known = [name for name in ("time", "kind", "detail") if name in evidence.columns]
+    lines += [
+        " · ".join(str(row[name]) for name in known if not pd.isna(row[name])) for row in evidence.head(MOST_EVIDENCE).to_dict("records")
+    ]
+    return {"title": title, "lines": [*lines, *found.notes], "code": code}
+
+
+def name_of(view: Any) -> str:
+    """The view as code that a cell can run."""
+    path = getattr(view, "path", None)
+    return repr(str(path)) if path is not None else "feed"

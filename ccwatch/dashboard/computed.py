@@ -1,0 +1,175 @@
+"""Lines of panels that no packet carries: an interval, quantiles against objectives, a function of the user's. No widget, no thread.
+
+Each is a function of a view, asked about once in a while with all that the view holds; what it gives is thinned to what a panel
+can show, and sent whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.figures.panels import Line
+from ccwatch.figures.series import Floats
+
+MOST_POINTS: Final = 2_000
+"""Of all lines of a panel together."""
+ALPHA_POINTS: Final = 120
+ALPHA_RETURNS: Final = 250
+"""Returns that one estimate of the tail index is made from, of which the largest tenth counts."""
+QUANTILE_POINTS: Final = 120
+QUANTILE_CALLS: Final = 100
+"""Calls that one quantile is made from."""
+
+
+def alpha_interval(view: Any) -> list[Line]:
+    """Hill's 95 % interval of the tail index of the last returns, at up to ALPHA_POINTS times: what the prices themselves say of alpha.
+
+    Returns across a change of symbol or of connection are left out.
+    """
+    from ccwatch.analysis.tail import hill  # noqa: PLC0415 - scipy takes a second to import
+
+    frame = view.frame(["connection", "symbol", "price"])
+    frame = frame[frame["price"].to_numpy() > 0.0]
+    price, codes = frame["price"].to_numpy(), pd.factorize(frame["symbol"])[0]
+    same = (np.diff(codes) == 0) & (np.diff(frame["connection"].to_numpy()) == 0)
+    size = np.abs(np.diff(np.log(price)))[same]
+    time = _ms(frame.index)[1:][same]
+    ends: list[int] = []
+    if len(size) >= ALPHA_RETURNS:
+        ends = np.unique(np.linspace(ALPHA_RETURNS, len(size), ALPHA_POINTS).astype(int)).tolist()
+    found = np.full((len(ends), 2), np.nan)
+    for place, end in enumerate(ends):
+        try:
+            index = hill(size[end - ALPHA_RETURNS : end], ALPHA_RETURNS // 10)
+        except NotEnoughData:  # a price that stood still
+            continue
+        found[place] = index.low, index.high
+    at = time[[end - 1 for end in ends]] if len(ends) else np.empty(0)
+    words = f"of {ALPHA_RETURNS} returns, 95 %"
+    return [Line(f"Hill, low, {words}", at, found[:, 0]), Line(f"Hill, high, {words}", at, found[:, 1], fills=True)]
+
+
+def of_objectives(view: Any) -> list[Line]:
+    """p95 of each service's last QUANTILE_CALLS calls over its objective; a service without an objective has no line."""
+    from ccwatch.analysis.latency import latency  # noqa: PLC0415 - scipy takes a second to import
+
+    objectives = objectives_of()
+    models = getattr(view, "models", None)
+    calls = latency(view.agents(), models() if models is not None else None).observations
+    lines = []
+    for name, mine in calls.groupby("name", observed=True):
+        objective = objective_ms(str(name), objectives)
+        if objective is None or not len(mine):
+            continue
+        value, time = mine["latency_ms"].to_numpy(), _ms(mine.index)
+        ends = np.unique(np.linspace(min(20, len(value)), len(value), QUANTILE_POINTS).astype(int))
+        p95 = [float(np.quantile(value[max(0, end - QUANTILE_CALLS) : end], 0.95)) / objective for end in ends]
+        lines.append(Line(f"{name} p95 / {objective:g} ms", time[ends - 1], np.array(p95)))
+    return lines
+
+
+OBJECTIVES_MS: Final[Mapping[str, float]] = {
+    "chronos": 150.0,
+    "finbert": 25.0,
+    "reasoning": 3000.0,
+    "memory": 200.0,
+    "scanner": 2000.0,
+}
+"""Objectives of p95 in ms, by the beginning of a service's name."""
+
+
+def objectives_of() -> Mapping[str, float]:
+    """The objectives that hold."""
+    return OBJECTIVES_MS
+
+
+def objective_ms(name: str, objectives: Mapping[str, float]) -> float | None:
+    """The objective of a service: that of the longest prefix, whatever the case; None where nothing matches."""
+    low = name.lower()
+    found = [prefix for prefix in objectives if low.startswith(prefix.lower())]
+    return objectives[max(found, key=len)] if found else None
+
+
+COMPUTED: Final[dict[str, Callable[[Any], Sequence[Line]]]] = {"alpha": alpha_interval, "objective": of_objectives}
+"""What is computed for panels of the registry, by their name."""
+
+
+def of_function(function: Callable[[pd.DataFrame], Any], name: str) -> Callable[[Any], Sequence[Line]]:
+    """A user's function of the packets' frame as what a panel computes."""
+
+    def compute(view: Any) -> Sequence[Line]:
+        frame = view.frame()
+        lines = to_lines(function(frame), name, frame.index)
+        share = MOST_POINTS // max(1, len(lines))
+        return [_thinned(line, share) for line in lines]
+
+    return compute
+
+
+def to_lines(made: Any, name: str, index: pd.Index) -> list[Line]:
+    """What a function may give, as lines.
+
+    Args:
+        made: a Series, a DataFrame, a dict of these or of arrays, an array as long as the index, or a plotly Figure.
+        name: of the function, for a line that has no name of its own.
+        index: of the frame that the function was given.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if isinstance(made, pd.DataFrame):
+        return [line for column in made.columns for line in to_lines(made[column], str(column), index)]
+    if isinstance(made, pd.Series):
+        return [_line(str(made.name) if made.name is not None else name, made.index, made.to_numpy(dtype=np.float64, na_value=np.nan))]
+    if isinstance(made, dict):
+        return [line for label, part in made.items() for line in to_lines(part, str(label), index)]
+    traces = getattr(made, "data", None)
+    if traces is not None and hasattr(made, "layout"):
+        return [
+            _line(str(trace.name or name), pd.DatetimeIndex(trace.x), np.asarray(trace.y, dtype=np.float64))
+            for trace in traces
+            if getattr(trace, "x", None) is not None and getattr(trace, "y", None) is not None and trace.type.startswith("scatter")
+        ]
+    values = np.asarray(made, dtype=np.float64) if made is not None else np.empty(0)
+    if made is None or values.ndim != 1 or len(values) != len(index):
+        raise ConfigError(
+            f"the panel {name!r} gave {type(made).__name__}; expected a Series or DataFrame over the frame's index, an array as long as "
+            "the frame, a dict of these, or a plotly Figure"
+        )
+    return [_line(name, index, values)]
+
+
+def _line(label: str, index: pd.Index, values: Floats) -> Line:
+    if not isinstance(index, pd.DatetimeIndex):
+        raise ConfigError(f"the line {label!r} has an index of {index.dtype}; expected times, as the frame's own index has them")
+    time = _ms(index)
+    order = np.argsort(time, kind="stable")
+    return Line(label, time[order], values[order])
+
+
+def _thinned(line: Line, most: int) -> Line:
+    """Of many points those that hold a minimum or a maximum of their stretch."""
+    count = len(line.value)
+    if count <= most:
+        return line
+    kept = {0, count - 1}
+    edges = np.linspace(0, count, most // 2).astype(int)
+    for start, end in itertools.pairwise(edges):
+        part = line.value[start:end]
+        if not np.isnan(part).all():
+            kept |= {int(start + np.nanargmin(part)), int(start + np.nanargmax(part))}
+        else:
+            kept.add(int(start))
+    rows = np.array(sorted(kept), dtype=np.intp)
+    return Line(line.label, line.time_ms[rows], line.value[rows], line.fills)
+
+
+def _ms(index: pd.Index) -> Floats:
+    times = pd.DatetimeIndex(index)
+    return times.as_unit("ns").asi8 / 1e6 if times.tz is not None else times.tz_localize("UTC").as_unit("ns").asi8 / 1e6

@@ -1,0 +1,47 @@
+"""Marks: notes at a time, kept with a recording and shown in every view of it. No widget, no thread.
+
+A recording keeps them beside its data. A feed's marks are kept here for as long as it lives, so that every dashboard on it shows
+them, and are written into the recording that a dashboard makes of it once that is finished.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any, Final
+
+import pandas as pd
+
+from ccwatch.dashboard.side import table_of
+from ccwatch.protocol.messages import EventKind
+
+Mark = tuple[int, str]
+"""Time in ns since 1970, UTC, and the note."""
+
+_OF_FEEDS: Final[weakref.WeakKeyDictionary[Any, list[Mark]]] = weakref.WeakKeyDictionary()
+_ADDING: Final = threading.Lock()  # serialises two dashboards of one feed
+
+
+def add(view: Any, time: pd.Timestamp, text: str) -> None:
+    """Mark a moment of a view; `time` is aware."""
+    keep = getattr(view, "mark", None)
+    if callable(keep):
+        keep(time, text)
+        return
+    with _ADDING:
+        _OF_FEEDS.setdefault(view, []).append((int(time.as_unit("ns").value), text))
+
+
+def of(view: Any) -> list[Mark]:
+    """All marks of a view, in order of time."""
+    if hasattr(view, "marks"):
+        return sorted((int(mark.time_ns), str(mark.text)) for mark in view.marks)
+    with _ADDING:
+        own = list(_OF_FEEDS.get(view, ()))
+    events = table_of(view, "events")
+    if events is not None and len(events):
+        found = events[(events["kind"] == EventKind.MARK).to_numpy()]
+        own += [
+            (int(pd.Timestamp(time).as_unit("ns").value), str(detail)) for time, detail in zip(found.index, found["detail"], strict=True)
+        ]
+    return sorted(set(own))

@@ -1,0 +1,149 @@
+"""What stands beside the charts, as rows that JSON can hold: events, logs, services, health. No widget, no thread.
+
+Text goes as it came: the page writes it as text, never as markup. Times are ms of the display zone's wall clock, as on the time axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.errors import AnalysisError
+from ccwatch.protocol.messages import Event, Item, Packet
+
+MOST_EVENTS: Final = 500
+MOST_LOGS: Final = 1_000
+MOST_AT_ONCE: Final = 200
+"""Of each sort in one frame; of a flood the newest are sent."""
+TEXT_LIMIT: Final = 500
+SPARK_CALLS: Final = 40
+"""Calls that a sparkline shows."""
+SERVICES_WINDOW: Final = "15min"
+"""Received time that a feed's quantiles are taken over; a recording's are over all of it."""
+
+Row = list[Any]
+
+
+def tables(view: Any, shift: timedelta, up_to: int | None = None) -> dict[str, list[Row]]:
+    """The newest events and logs of a view, of those up to seq `up_to`."""
+    found = {}
+    for name, columns, most in (("events", ("kind", "detail"), MOST_EVENTS), ("logs", ("level", "message"), MOST_LOGS)):
+        table = table_of(view, name)
+        if table is not None and up_to is not None:
+            table = table[table["seq"].to_numpy() <= up_to]
+        found[name] = [] if table is None else _rows(table.iloc[-most:], columns, shift)
+    return found
+
+
+def grown(view: Any, shift: timedelta, counts: dict[str, int]) -> dict[str, list[Row]]:
+    """What the tables have beyond their first `counts` rows, which are brought up to date."""
+    found = {}
+    for name, columns in (("events", ("kind", "detail")), ("logs", ("level", "message"))):
+        table = table_of(view, name)
+        if table is not None and len(table) > counts.get(name, 0):
+            found[name] = _rows(table.iloc[counts.get(name, 0) :].iloc[-MOST_AT_ONCE:], columns, shift)
+            counts[name] = len(table)
+    return found
+
+
+def counts(view: Any) -> dict[str, int]:
+    """How many rows the tables of events and logs have."""
+    return {name: 0 if (table := table_of(view, name)) is None else len(table) for name in ("events", "logs")}
+
+
+def of_items(items: Sequence[Item], shift: timedelta) -> dict[str, list[Row]]:
+    """Events and log lines among items of a stream, without a name where there are none."""
+    by_ms = shift.total_seconds() * 1000.0
+    events = [[item.time_ns / 1e6 + by_ms, item.kind, _cut(item.detail)] for item in items if isinstance(item, Event)]
+    logs = [
+        [item.time_ns / 1e6 + by_ms, line.level, _cut(line.message)] for item in items if isinstance(item, Packet) for line in item.new_logs
+    ]
+    return {name: rows[-MOST_AT_ONCE:] for name, rows in (("events", events), ("logs", logs)) if rows}
+
+
+def services(view: Any) -> list[dict[str, Any]]:
+    """One entry per agent and model: kind, name, n (calls seen), p50 p95 p99 in ms, good (share), invocations, spark (ms), why.
+
+    p99 of few calls is missing, with the reason in `why`. Empty where no service made a call.
+    """
+    from ccwatch.analysis.latency import latency  # noqa: PLC0415 - scipy takes a second to import
+
+    last = SERVICES_WINDOW if callable(getattr(view, "add_sink", None)) else None
+    agents, models = view.agents(last), table_of(view, "models", last)
+    try:
+        found = latency(agents, models)
+    except AnalysisError:
+        return []
+    newest: dict[tuple[str, str], tuple[float, float]] = {}
+    for kind, table, good in (("agent", agents, "success_rate"), ("model", models, "cache_hit_rate")):
+        if table is not None and len(table):
+            for name, row in table.groupby(kind, observed=True)[[good, "invocations"]].last().iterrows():
+                newest[kind, str(name)] = (float(row[good]), float(row["invocations"]))
+    sparks = {
+        (str(kind), str(name)): calls.to_numpy()[-SPARK_CALLS:]
+        for (kind, name), calls in found.observations.groupby(["kind", "name"], observed=True)["latency_ms"]
+    }
+    rows = []
+    for row in found.services.to_dict("records"):
+        key = (str(row["kind"]), str(row["name"]))
+        share, invocations = newest.get(key, (math.nan, math.nan))
+        rows.append(
+            {
+                "kind": key[0],
+                "name": key[1],
+                "n": int(row["n"]),
+                "p50": _number(row["p50_ms"]),
+                "p95": _number(row["p95_ms"]),
+                "p99": _number(row["p99_ms"]),
+                "good": _number(share),
+                "invocations": _number(invocations),
+                "spark": [round(float(value), 2) for value in sparks.get(key, np.empty(0))],
+                "why": str(row["reason"]),
+            }
+        )
+    return rows
+
+
+def health(view: Any) -> list[Row]:
+    """The view's health, or what a recording says of itself, as pairs of a name and words."""
+    ask = getattr(view, "health", None) or getattr(view, "info", None)
+    if not callable(ask):
+        return []
+    return [[name, _words(value)] for name, value in ask().to_dict().items()]
+
+
+def table_of(view: Any, name: str, last: Any = None) -> pd.DataFrame | None:
+    """A view's table; None where it has none of that name."""
+    ask = getattr(view, name, None)
+    found: pd.DataFrame | None = ask(last) if callable(ask) else None
+    return found
+
+
+def _rows(table: pd.DataFrame, columns: tuple[str, str], shift: timedelta) -> list[Row]:
+    time_ms = pd.DatetimeIndex(table.index).as_unit("ns").asi8 / 1e6 + shift.total_seconds() * 1000.0
+    first, second = (table[name].astype(object).where(table[name].notna(), None) for name in columns)
+    return [[at, one, _cut(two)] for at, one, two in zip(time_ms.tolist(), first, second, strict=True)]
+
+
+def _cut(text: Any) -> str:
+    words = "" if text is None else str(text)
+    return words if len(words) <= TEXT_LIMIT else words[:TEXT_LIMIT] + "…"
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(float(value)) else float(value)
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return _cut(", ".join(map(str, value)) if isinstance(value, list | tuple) else value)

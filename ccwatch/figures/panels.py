@@ -1,0 +1,343 @@
+"""The panels by name, and what each draws: pure functions of prepared rows to plotly traces. It must not know a layout or a widget.
+
+Each trace says in `meta` what fills it (`role`, `column`, `code`), its name as plain text (`label`) and how its values read
+(`unit`, `digits`, `scale`); the live view takes the traces of an empty figure as its skeleton and fills them by that.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ccwatch.figures.series import GAUGES, REGIME_WORDS, SIDE_WORDS, Floats, Mark, Names, Series
+from ccwatch.figures.theme import DASHES, SIDES, Theme
+
+ALPHA_CUTS: Final = (1.5, 2.0)
+"""Cut-offs of the tail index drawn behind alpha: below 2 a stable law has no variance, below 1.5 the regime is Critical."""
+DRAWDOWN_LEVELS: Final = (-0.015, -0.02)
+"""Where a drawdown alarms, and where it halts the engine."""
+TEXT_LIMIT: Final = 400
+"""Characters of a reasoning that a hover box shows."""
+LARGEST_SIZE: Final = 0.20
+"""The most that governance approves, as a fraction."""
+
+Trace = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A line that is computed from tables, not carried by packets: a quantile, an interval, a function of the user's.
+
+    Attributes:
+        label: its name, as plain text.
+        time_ms: UTC, ms since 1970, ascending.
+        value: of the same length, in the panel's unit; NaN cuts the line.
+        fills: whether the space down to the line before it is filled, as that of an interval is.
+    """
+
+    label: str
+    time_ms: Floats
+    value: Floats
+    fills: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel: its axis title with the unit, how its ticks and values read, and what it shows."""
+
+    name: str
+    title: str
+    tickformat: str
+    kinds: tuple[str, ...]
+    """Kinds of columns of a Series that it draws."""
+    traces: Callable[[Series, Names, Theme], list[Trace]]
+    unit: str = ""
+    digits: int = 2
+    scale: float = 1.0
+    """What a value is multiplied by before it is read with its unit: 100 for percent."""
+    bands: tuple[tuple[float, float, str], ...] = ()
+    """Horizontal bands behind the traces: from, to, the regime whose colour they take."""
+    levels: tuple[tuple[float, str], ...] = ()
+    """Horizontal lines: where, and what they say."""
+    ribbon: bool = False
+    floor: float | None = None
+    ceiling: float | None = None
+    many: bool = False
+    """Whether it has a line per service, so that its legend needs room."""
+    compute: Callable[[Any], Sequence[Line]] | None = None
+    """Lines that are made from a view's tables, where it has such."""
+
+
+def line_trace(label: str, x: Any, y: Floats, colour: str, column: str, *, hover: str) -> Trace:
+    """A line of one column."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": html.escape(label, quote=False),
+        "x": x,
+        "y": y,
+        "line": {"color": colour, "width": 1.4},
+        "connectgaps": False,
+        "hovertemplate": hover,
+        "meta": {"role": "line", "column": column, "label": label},
+    }
+
+
+def computed_traces(panel: Panel, lines: Sequence[Line], colours: Theme) -> list[Trace]:
+    """The traces of computed lines; those of an interval are thin and filled."""
+    traces = []
+    is_interval = [line.fills or (place + 1 < len(lines) and lines[place + 1].fills) for place, line in enumerate(lines)]
+    for place, line in enumerate(lines):
+        colour = colours.agents[place % len(colours.agents)]
+        trace = line_trace(line.label, dates(line.time_ms), line.value, colour, f"{panel.name}/{line.label}", hover="%{y:.4g}")
+        trace["meta"]["role"] = "computed"
+        trace["line"] |= {"dash": DASHES[(place + place // len(colours.agents)) % len(DASHES)], "width": 1.3}
+        if is_interval[place]:
+            trace["line"] |= {"width": 0.8, "dash": "dot", "color": colours.muted}
+        if line.fills:
+            trace |= {"fill": "tonexty", "fillcolor": "rgba(128,128,128,0.18)"}
+        traces.append(trace)
+    return traces
+
+
+def hover_text(mark: Mark) -> str:
+    """What the hover box of a signal says. Everything that the stream wrote is escaped: plotly reads text as markup."""
+    words = mark.text if len(mark.text) <= TEXT_LIMIT else mark.text[:TEXT_LIMIT] + "…"
+    lines = textwrap.wrap(words, 64) or ["no reasoning given"]
+    size = "vetoed" if is_veto(mark) else f"approved size {_number(mark.size, '.1%')}"
+    facts = (f"confidence {_number(mark.confidence, '.2f')}", size)
+    return "<br>".join([f"<b>{SIDE_WORDS[mark.side]}</b> · " + " · ".join(facts), *(html.escape(line) for line in lines)])
+
+
+def is_veto(mark: Mark) -> bool:
+    """Whether a BUY or SELL was given no size."""
+    return SIDE_WORDS[mark.side] != "FLAT" and mark.size == 0.0
+
+
+def mark_px(mark: Mark) -> float:
+    """The size of a signal's mark in px: larger for a larger approved size, so small for FLAT that it stands back."""
+    if SIDE_WORDS[mark.side] == "FLAT":
+        return 7.0
+    size = 0.05 if np.isnan(mark.size) else min(max(mark.size, 0.0), LARGEST_SIZE)
+    return round(8.0 + 8.0 * size / LARGEST_SIZE, 1)
+
+
+def mark_symbol(mark: Mark) -> str:
+    """The shape of a signal's mark: direction by shape, hollow for a veto."""
+    return SIDES[SIDE_WORDS[mark.side]] + ("-open" if is_veto(mark) else "")
+
+
+def dates(time_ms: Floats) -> Any:
+    """Times as a date axis takes them."""
+    return time_ms.round().astype("datetime64[ms]")
+
+
+def points(series: Series, column: str, *, latest_symbol: bool = False) -> tuple[Any, Floats]:
+    """A line's x and y: rows that carry the value, with a NaN before each row that a gap or another symbol cuts off."""
+    value = series.columns.get(column, np.full(len(series), np.nan))
+    kept = ~np.isnan(value)
+    cuts = series.broken.astype(np.int64)
+    if latest_symbol and len(series):
+        kept &= series.symbol == series.symbol[-1]
+        cuts[1:] += series.symbol[1:] != series.symbol[:-1]
+    rows = np.flatnonzero(kept)
+    passed = np.cumsum(cuts)[rows]
+    cut = np.flatnonzero(np.diff(passed)) + 1
+    return dates(np.insert(series.time_ms[rows], cut, series.time_ms[rows[cut]])), np.insert(value[rows], cut, np.nan)
+
+
+# ── what the panels draw ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _price_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
+    price = _of_symbol("price", "%{y:,.2f} USD")(series, names, colours)
+    marks = [mark for mark in series.marks if mark.symbol == series.symbol[-1]]
+    return [*price, *(_signal_trace(marks, code, colours) for code in range(len(SIDE_WORDS)))]
+
+
+def _drawdown_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
+    del names
+    ours = line_trace("from the running peak", *points(series, "drawdown"), colours.line, "drawdown", hover="%{y:.2%}")
+    theirs = line_trace("engine's max_drawdown", *points(series, "max_drawdown"), colours.line_engine, "max_drawdown", hover="%{y:.2%}")
+    theirs["line"]["dash"] = "dash"
+    return [ours, theirs]
+
+
+def _of_symbol(column: str, hover: str) -> Callable[[Series, Names, Theme], list[Trace]]:
+    """One line that belongs to the latest symbol alone."""
+
+    def traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
+        del names
+        trace = line_trace(column, *points(series, column, latest_symbol=True), colours.line, column, hover=hover)
+        trace["meta"]["symbol"] = True
+        return [trace]
+
+    return traces
+
+
+def _plain(*columns: tuple[str, str], hover: str) -> Callable[[Series, Names, Theme], list[Trace]]:
+    """Lines of the whole stream: column and label each."""
+
+    def traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
+        del names
+        made = []
+        for place, (column, label) in enumerate(columns):
+            colour = colours.line if not place else colours.agents[place - 1]
+            trace = line_trace(label, *points(series, column), colour, column, hover=hover)
+            trace["line"]["dash"] = DASHES[place]
+            made.append(trace)
+        return made
+
+    return traces
+
+
+def _gauges(*kinds: str, hover: str) -> Callable[[Series, Names, Theme], list[Trace]]:
+    """A line per service of some kinds of gauges."""
+
+    def traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
+        made: list[Trace] = []
+        for kind in kinds:
+            for name in names.services(kind):
+                place, column = len(made), f"{kind}:{name}"
+                label = name if len(kinds) == 1 else f"{name} {_GAUGE_WORDS[kind]}"
+                trace = line_trace(label, *points(series, column), colours.agents[place % len(colours.agents)], column, hover=hover)
+                trace["line"] |= {"dash": DASHES[(place + place // len(colours.agents)) % len(DASHES)], "width": 1.3}
+                made.append(trace)
+        return made
+
+    return traces
+
+
+_GAUGE_WORDS: Final = {"latency": "latency", "success": "success", "model": "latency", "cache": "cache hits"}
+
+
+def _nothing(series: Series, names: Names, colours: Theme) -> list[Trace]:
+    del series, names, colours
+    return []
+
+
+def own_panel(name: str, title: str, compute: Callable[[Any], Sequence[Line]]) -> Panel:
+    """A panel whose lines a function makes."""
+    return Panel(name, title, "", (), _nothing, digits=4, compute=compute)
+
+
+def _signal_trace(marks: Sequence[Mark], code: int, colours: Theme) -> Trace:
+    side = SIDE_WORDS[code]
+    mine = [mark for mark in marks if mark.side == code]
+    colour = {"BUY": colours.buy, "SELL": colours.sell}.get(side, colours.flat)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": side,
+        "x": dates(np.array([mark.time_ms for mark in mine], dtype=np.float64)),
+        "y": [mark.price for mark in mine],
+        "text": [hover_text(mark) for mark in mine],
+        "marker": {
+            "symbol": [mark_symbol(mark) for mark in mine] or SIDES[side],
+            "size": [mark_px(mark) for mark in mine] or 9,
+            "color": colour,
+            "line": {"width": 1.5 if any(is_veto(mark) for mark in mine) else 1, "color": colour},
+        },
+        "hovertemplate": "%{text}<extra></extra>",
+        "meta": {"role": "signals", "code": code, "label": side},
+    }
+
+
+def _latency_panel(name: str, whose: str, kind: str) -> Panel:
+    return Panel(name, f"{whose} latency (ms)", ",.0f", (kind,), _gauges(kind, hover="%{y:.1f} ms"), "ms", 1, floor=0.0, many=True)
+
+
+PANELS: Final[dict[str, Panel]] = {
+    panel.name: panel
+    for panel in (
+        Panel("price", "price (USD)", ",.2f", ("price",), _price_traces, "USD", ribbon=True),
+        Panel("nav", "nav (USD)", ",.0f", ("nav",), _plain(("nav", "nav"), hover="%{y:,.2f} USD"), "USD"),
+        Panel(
+            "drawdown",
+            "drawdown (%)",
+            ".2%",
+            ("drawdown", "max_drawdown"),
+            _drawdown_traces,
+            "%",
+            scale=100.0,
+            levels=tuple((level, f"{level:.1%}") for level in DRAWDOWN_LEVELS),
+            ceiling=0.0,
+        ),
+        Panel(
+            "alpha",
+            "alpha, tail index (no unit)",
+            ".1f",
+            ("alpha",),
+            _of_symbol("alpha", "%{y:.2f}"),
+            bands=((0.0, ALPHA_CUTS[0], REGIME_WORDS[2]), (*ALPHA_CUTS, REGIME_WORDS[1])),  # above the last cut-off: clear
+        ),
+        Panel("velocity", "velocity ($/period)", ".3~f", ("velocity",), _of_symbol("velocity", "%{y:.4f} $/period"), "$/period", 4),
+        Panel(
+            "acceleration",
+            "acceleration ($/period²)",
+            ".3~f",
+            ("acceleration",),
+            _of_symbol("acceleration", "%{y:.5f} $/period²"),
+            "$/period²",
+            5,
+        ),
+        Panel(
+            "latency", "agent latency (ms)", ",.0f", ("latency",), _gauges("latency", hover="%{y:.1f} ms"), "ms", 1, floor=0.0, many=True
+        ),
+        Panel("models", "model latency (ms)", ",.0f", ("model",), _gauges("model", hover="%{y:.1f} ms"), "ms", 1, floor=0.0, many=True),
+        Panel(
+            "objective",
+            "latency p95 / objective (ratio)",
+            ".1f",
+            (),
+            _nothing,
+            "×",
+            levels=((1.0, "objective"), (1.5, "1.5 ×")),
+            floor=0.0,
+            many=True,
+        ),
+        Panel(
+            "success",
+            "success and cache hits (%)",
+            ".0%",
+            ("success", "cache"),
+            _gauges("success", "cache", hover="%{y:.1%}"),
+            "%",
+            1,
+            100.0,
+            many=True,
+        ),
+        Panel(
+            "stream",
+            "stream (s)",
+            ".2~f",
+            ("interval", "lag"),
+            _plain(("interval", "since the packet before"), ("lag", "later than the fastest"), hover="%{y:.3f} s"),
+            "s",
+            3,
+            floor=0.0,
+        ),
+    )
+}
+"""The panels by name, in the order in which they are stacked."""
+DEFAULT_PANELS: Final = ("price", "drawdown", "alpha", "latency")
+"""Those that are shown where nobody says which."""
+
+
+def kinds_of(panels: Sequence[Panel]) -> tuple[str, ...]:
+    """The kinds of columns that some panels draw, each once; the price always, since the marks and the timeline stand on it."""
+    return tuple(dict.fromkeys(["price", *(kind for panel in panels for kind in panel.kinds)]))
+
+
+def service_kinds(panels: Sequence[Panel]) -> set[str]:
+    """Whose gauges they draw: "agent", "model"."""
+    return {GAUGES[kind][0] for kind in kinds_of(panels) if kind in GAUGES}
+
+
+def _number(value: float, spec: str) -> str:
+    return "not given" if np.isnan(value) else format(value, spec)

@@ -1,0 +1,317 @@
+"""Frames and packets made ready for drawing: aligned arrays, breaks, drawdown, marks. It must not know plotly, a widget or a thread.
+
+The static figures and the live view prepare their rows here, so that they cannot disagree. The live view hands in what it
+remembers of the row before (`Carry`), and so prepares only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ccwatch.figures.series import (
+    GAP_KINDS,
+    GAUGES,
+    NONE,
+    PLAIN,
+    REGIME_WORDS,
+    SIDE_WORDS,
+    WANTED,
+    Carry,
+    Codes,
+    Floats,
+    Mark,
+    Names,
+    Seqs,
+    Series,
+)
+from ccwatch.protocol.messages import Packet
+
+_ALWAYS: Final = ("price", "nav", "confidence", "approved_size")
+"""Numbers that marks and the running peak need, whatever is drawn."""
+
+
+def drawdown(value: npt.ArrayLike, peak: float = -np.inf) -> Floats:
+    """D = X/P - 1 with P the maximum of X so far (and of `peak`): fractions ≤ 0, NaN where X is missing."""
+    values = np.asarray(value, dtype=np.float64)
+    running = np.fmax(np.fmax.accumulate(values), peak) if len(values) else values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(running > 0, values / running - 1.0, np.nan)
+
+
+def gap_seqs(events: pd.DataFrame | None) -> Seqs:
+    """The seq of the last packet before each gap. `events`: columns seq, kind."""
+    if events is None or not len(events):
+        return np.empty(0, dtype=np.uint64)
+    return events["seq"].to_numpy()[events["kind"].isin(list(GAP_KINDS)).to_numpy()].astype(np.uint64)
+
+
+def breaks(seq: Seqs, connection: npt.NDArray[Any], gaps: Seqs, carry: Carry) -> Codes:
+    """Which rows come after a gap: one that was noticed, or another connection than the row before."""
+    broken = np.zeros(len(seq), dtype=np.uint8)
+    if not len(seq):
+        return broken
+    before = np.concatenate(([carry.connection if carry.seq else connection[0]], connection[:-1]))
+    broken[connection != before] = 1
+    if len(gaps):
+        order = np.argsort(seq, kind="stable")  # sorted by time is not always sorted by seq
+        position = np.searchsorted(seq[order], gaps, side="right")
+        follows = (position < len(seq)) & ((position > 0) | ((carry.seq > 0) & (gaps >= carry.seq)))
+        broken[order[position[follows]]] = 1
+    if not carry.seq:
+        broken[0] = 0
+    return broken
+
+
+def gauges(seq: Seqs, table: pd.DataFrame | None, kind: str, names: Sequence[str]) -> Floats:
+    """Gauges of a kind as a matrix of len(seq) rows and one column per name. `table`: columns seq, agent or model, the gauge."""
+    matrix = np.full((len(seq), len(names)), np.nan)
+    whose, gauge = GAUGES[kind]
+    if table is None or not len(table) or not len(seq) or not names:
+        return matrix
+    order = np.argsort(seq, kind="stable")
+    ranks = np.minimum(np.searchsorted(seq[order], table["seq"].to_numpy()), len(seq) - 1)
+    rows = order[ranks]
+    columns = _codes(table[whose], names)
+    known = (seq[rows] == table["seq"].to_numpy()) & (columns != NONE)
+    matrix[rows[known], columns[known]] = table[gauge].to_numpy()[known]
+    return matrix
+
+
+def prepare(
+    frame: pd.DataFrame,
+    agents: pd.DataFrame | None,
+    gaps: Seqs,
+    names: Names,
+    *,
+    models: pd.DataFrame | None = None,
+    wanted: Sequence[str] = WANTED,
+    shift: timedelta = timedelta(0),
+    carry: Carry | None = None,
+) -> Series:
+    """Rows of a frame, ready for drawing.
+
+    Args:
+        frame: packets, clean, by time; at least those of PACKET_COLUMNS that are wanted, with `reasoning` for the text of marks.
+        agents: columns seq, agent, latency_ms, success_rate, or None.
+        gaps: what gap_seqs() gave.
+        names: services and symbols seen so far; new symbols are added to it, services are not.
+        models: columns seq, model, latency_ms, cache_hit_rate, or None.
+        wanted: kinds of columns: those of PLAIN and GAUGES, drawdown, interval, lag.
+        shift: offset of the display zone.
+        carry: what the rows before left behind; None at the beginning.
+    """
+    seq = frame["seq"].to_numpy().astype(np.uint64, copy=False)
+    text = frame["reasoning"] if "reasoning" in frame.columns else None
+    tables = {"agent": agents, "model": models}
+    missing = np.full(len(frame), np.nan)
+    return _assemble(
+        seq=seq,
+        connection=frame["connection"].to_numpy(),
+        time_ms=_index_ms(frame.index) + shift.total_seconds() * 1000.0,
+        received=_received(frame) if {"interval", "lag"} & set(wanted) else None,
+        numbers={name: frame[name].to_numpy(dtype=np.float64) if name in frame.columns else missing for name in _numbers(wanted)},
+        regime=_codes(frame["regime"], REGIME_WORDS),
+        symbol=_codes(frame["symbol"], names.symbols, grow=True),
+        side=_codes(frame["side"], SIDE_WORDS),
+        services={kind: gauges(seq, tables[GAUGES[kind][0]], kind, names.services(kind)) for kind in wanted if kind in GAUGES},
+        reasoning=lambda rows: [""] * len(rows) if text is None else ["" if pd.isna(word) else str(word) for word in text.iloc[rows]],
+        gaps=gaps,
+        names=names,
+        wanted=wanted,
+        shift=shift,
+        before=carry or Carry(),
+    )
+
+
+def prepare_packets(
+    packets: Sequence[Packet],
+    gaps: Seqs,
+    names: Names,
+    *,
+    wanted: Sequence[str] = WANTED,
+    shift: timedelta = timedelta(0),
+    carry: Carry | None = None,
+) -> Series:
+    """Clean packets, in order, ready for drawing: what prepare() makes of their frames, without the cost of a frame."""
+    services = {}
+    for kind in wanted:
+        if kind in GAUGES:
+            whose, gauge = GAUGES[kind]
+            places = {name: place for place, name in enumerate(names.services(kind))}
+            matrix = services[kind] = np.full((len(packets), len(places)), np.nan)
+            for row, packet in enumerate(packets):
+                for metric in packet.agents if whose == "agent" else packet.models:
+                    place = places.get(metric[0])
+                    if place is not None:
+                        matrix[row, place] = getattr(metric, gauge)
+    for packet in packets:
+        if packet.symbol is not None and packet.symbol not in names.symbols and len(names.symbols) < NONE:
+            names.symbols.append(packet.symbol)
+    received = None
+    if {"interval", "lag"} & set(wanted):
+        received = (
+            np.array([packet.received_mono_ns for packet in packets], dtype=np.int64),
+            np.array([packet.received_at_ns for packet in packets], dtype=np.int64) / 1e6,
+        )
+    return _assemble(
+        seq=np.array([packet.seq for packet in packets], dtype=np.uint64),
+        connection=np.array([packet.connection for packet in packets], dtype=np.int32),
+        time_ms=np.array([packet.time_ns for packet in packets], dtype=np.int64) / 1e6 + shift.total_seconds() * 1000.0,
+        received=received,
+        numbers={name: np.array([getattr(packet, name) for packet in packets], dtype=np.float64) for name in _numbers(wanted)},
+        regime=_places([packet.regime for packet in packets], REGIME_WORDS),
+        symbol=_places([packet.symbol for packet in packets], names.symbols),
+        side=_places([packet.side for packet in packets], SIDE_WORDS),
+        services=services,
+        reasoning=lambda rows: [packets[row].reasoning or "" for row in rows],
+        gaps=gaps,
+        names=names,
+        wanted=wanted,
+        shift=shift,
+        before=carry or Carry(),
+    )
+
+
+Received = tuple[npt.NDArray[np.int64], Floats]
+"""Of each row the monotonic receive time in ns, and the wall clock's in ms."""
+
+
+def _received(frame: pd.DataFrame) -> Received:
+    if not {"received_at", "received_mono_ns"} <= set(frame.columns):
+        return np.zeros(len(frame), dtype=np.int64), np.full(len(frame), np.nan)
+    return frame["received_mono_ns"].to_numpy(dtype=np.int64), _index_ms(pd.DatetimeIndex(frame["received_at"]))
+
+
+def _numbers(wanted: Sequence[str]) -> list[str]:
+    return [*_ALWAYS, *(name for name in wanted if name in PLAIN and name not in _ALWAYS)]
+
+
+def _assemble(
+    *,
+    seq: Seqs,
+    connection: npt.NDArray[Any],
+    time_ms: Floats,
+    received: Received | None,
+    numbers: dict[str, Floats],
+    regime: Codes,
+    symbol: Codes,
+    side: Codes,
+    services: dict[str, Floats],
+    reasoning: Callable[[list[int]], list[str]],
+    gaps: Seqs,
+    names: Names,
+    wanted: Sequence[str],
+    shift: timedelta,
+    before: Carry,
+) -> Series:
+    price, nav = numbers["price"], numbers["nav"]
+    symbol, side = _filled(symbol, before.symbol), _filled(side, before.side)
+    timing, mono_ns, offset_s = _timing(received, time_ms - shift.total_seconds() * 1000.0, connection, before)
+    columns: dict[str, Floats] = {}
+    for kind in wanted:
+        if kind in GAUGES:
+            columns |= {f"{kind}:{name}": services[kind][:, place] for place, name in enumerate(names.services(kind))}
+        elif kind == "drawdown":
+            columns[kind] = drawdown(nav, before.peak)
+        else:
+            columns[kind] = timing[kind] if kind in timing else numbers[kind]
+    after = before
+    if len(seq):
+        after = Carry(
+            seq=max(before.seq, int(seq.max())),
+            connection=int(connection[-1]),
+            time_ms=float(time_ms[-1]),
+            peak=float(np.fmax(before.peak, np.fmax.reduce(nav))),
+            symbol=int(symbol[-1]),
+            side=int(side[-1]),
+            mono_ns=mono_ns,
+            offset_s=offset_s,
+        )
+    previous = np.concatenate(([before.side], side))[: len(side)]
+    turns = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
+    marks = tuple(
+        Mark(
+            seq=int(seq[row]),
+            time_ms=float(time_ms[row]),
+            price=float(price[row]),
+            side=int(side[row]),
+            symbol=int(symbol[row]),
+            confidence=float(numbers["confidence"][row]),
+            size=float(numbers["approved_size"][row]),
+            text=text,
+        )
+        for row, text in zip(turns, reasoning(turns), strict=True)
+    )
+    return Series(
+        seq=seq,
+        time_ms=time_ms,
+        columns=columns,
+        regime=regime,
+        symbol=symbol,
+        broken=breaks(seq, connection, gaps, before),
+        marks=marks,
+        carry=after,
+    )
+
+
+def _timing(
+    received: Received | None, time_ms: Floats, connection: npt.NDArray[Any], before: Carry
+) -> tuple[dict[str, Floats], int, float]:
+    """Seconds since the packet before on the same connection, and how much later than the connection's fastest one each came.
+
+    The server's clock need not be right: only the difference to the least offset so far tells of a delay.
+    """
+    if received is None or not len(time_ms):
+        return {"interval": np.empty(0), "lag": np.empty(0)} if received is not None else {}, before.mono_ns, before.offset_s
+    mono_ns, wall_ms = received
+    same = np.concatenate(([connection[0] == before.connection], connection[1:] == connection[:-1]))
+    interval = np.where(same, np.diff(mono_ns, prepend=before.mono_ns) / 1e9, np.nan)
+    offset = (wall_ms - time_ms) / 1000.0
+    least = np.empty(len(offset))
+    edges = [*np.flatnonzero(~same).tolist(), len(offset)]
+    first = before.offset_s
+    for start, end in zip([0, *edges[:-1]], edges, strict=True):
+        least[start:end] = np.fmin(np.fmin.accumulate(offset[start:end]), first) if end > start else np.nan
+        first = np.inf
+    return {"interval": interval, "lag": offset - least}, int(mono_ns[-1]), float(least[-1])
+
+
+def _index_ms(index: pd.Index) -> Floats:
+    return pd.DatetimeIndex(index).as_unit("ns").asi8 / 1e6
+
+
+def _places(words: Sequence[str | None], known: Sequence[str]) -> Codes:
+    places = {word: place for place, word in enumerate(known[:NONE])}
+    return np.array([NONE if word is None else places.get(str(word), NONE) for word in words], dtype=np.uint8)
+
+
+def _codes(column: pd.Series, words: Sequence[str] | list[str], *, grow: bool = False) -> Codes:
+    """Positions in `words`, NONE for missing and unknown ones; with `grow` unknown ones are appended to `words`."""
+    values = column.array
+    if not isinstance(values, pd.Categorical):
+        values = pd.Categorical(column)
+    places = {word: place for place, word in enumerate(words)}
+    table = np.full(len(values.categories) + 1, NONE, dtype=np.uint8)  # its last entry serves the code -1, missing
+    for code, word in enumerate(values.categories):
+        place = places.get(str(word))
+        if place is None and grow and isinstance(words, list) and len(words) < NONE:
+            place = len(words)
+            words.append(str(word))
+        if place is not None and place < NONE:
+            table[code] = place
+    return np.asarray(table[values.codes], dtype=np.uint8)
+
+
+def _filled(codes: Codes, first: int) -> Codes:
+    """Codes with NONE replaced by the one before: a partial packet says nothing of what it does not carry."""
+    if not len(codes) or not (codes == NONE).any():
+        return codes
+    extended = np.concatenate((np.array([first], dtype=np.uint8), codes))
+    rows = np.where(extended == NONE, 0, np.arange(len(extended)))
+    return np.asarray(extended[np.maximum.accumulate(rows)][1:], dtype=np.uint8)

@@ -1,0 +1,5 @@
+"""The streams of tests/analysis."""
+
+from tests.analysis.conftest import stream
+
+__all__ = ["stream"]

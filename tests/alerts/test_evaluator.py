@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccwatch.alerts import AlertState, Evaluator, Rule
+from ccwatch.errors import ConfigError
+from ccwatch.feed.scenarios import planted
+from ccwatch.feed.synthetic import START, messages
+from ccwatch.protocol.messages import Packet
+from tests.analysis.conftest import SECOND, receive
+
+ZERO_NS = int(START.timestamp()) * SECOND
+OBJECTIVES = {"RiskAgent": 20.0}
+
+
+def rows(values, *, times=None, **more):
+    times = np.arange(len(values)) if times is None else times
+    index = pd.DatetimeIndex(pd.Timestamp(START).as_unit("ns") + pd.to_timedelta(np.asarray(times, dtype=float), unit="s"), name="time")
+    return pd.DataFrame({"nav": values, **more}, index=index)
+
+
+def judged(rule, values, *, times=None, cut=None):
+    """Changes of one rule on navs of drawdown `values` (fractions), the first one at the peak, as (second, state)."""
+    evaluator = Evaluator([rule], virtual_clock=True)
+    frame = rows(100.0 * (1.0 + np.asarray(values, dtype=float)), times=times)
+    parts = [frame] if cut is None else [frame.iloc[:cut], frame.iloc[cut:]]
+    return [((change.time_ns - ZERO_NS) / SECOND, change.state) for part in parts for change in evaluator.observe(part)]
+
+
+def drawdown(**more):
+    return Rule(**{"name": "dd", "measure": "drawdown_peak", "limit": -0.02, "meaning": "", "below": True, **more})
+
+
+def test_a_rule_fires_when_its_limit_is_passed_and_is_resolved_when_it_is_clear():
+    assert judged(drawdown(), [0.0, -0.02, -0.03, 0.0]) == [(0, "OK"), (1, "FIRING"), (3, "OK")]
+
+
+def test_between_limit_and_clear_the_state_stands():
+    rule = drawdown(clears=-0.01)
+    assert judged(rule, [0.0, -0.015, -0.025, -0.015, -0.025, -0.005]) == [(0, "OK"), (2, "FIRING"), (5, "OK")]
+
+
+def test_a_rule_is_pending_until_its_limit_was_passed_for_long_enough():
+    assert judged(drawdown(for_s=3.0), [0.0, -0.03, -0.03, 0.0, -0.03, -0.03, -0.03, -0.03]) == [
+        (0, "OK"),
+        (1, "PENDING"),
+        (3, "OK"),
+        (4, "PENDING"),
+        (7, "FIRING"),
+    ]
+
+
+def test_a_rule_waits_for_its_least_number_of_observations():
+    assert judged(drawdown(least_n=3), [-0.0, -0.03, -0.03, -0.03]) == [(0, "OK"), (1, "PENDING"), (3, "FIRING")]
+
+
+def test_a_firing_is_kept_and_one_that_returns_meanwhile_goes_on():
+    found = judged(drawdown(keep_s=3.0), [0.0, -0.03, 0.0, 0.0, -0.03, 0.0, 0.0, 0.0, 0.0])
+    assert found == [(0, "OK"), (1, "FIRING"), (8, "OK")]
+
+
+def test_no_data_is_a_state_of_its_own_and_resolves_nothing():
+    found = judged(drawdown(no_data_s=5.0), [0.0, -0.03, -0.03, -0.03], times=[0, 1, 20, 21])
+    assert found == [(0, "OK"), (1, "FIRING"), (6, "NO_DATA"), (20, "FIRING")]
+    found = judged(drawdown(no_data_s=5.0), [0.0, -0.03, 0.0, 0.0], times=[0, 1, 20, 21])
+    assert found == [(0, "OK"), (1, "FIRING"), (6, "NO_DATA"), (20, "OK")]
+
+
+def test_a_pending_rule_begins_anew_after_no_data():
+    found = judged(drawdown(no_data_s=5.0, for_s=4.0), [0.0, -0.03, -0.03, -0.03, -0.03], times=[0, 1, 20, 22, 24])
+    assert found == [(0, "OK"), (1, "PENDING"), (6, "NO_DATA"), (20, "PENDING"), (24, "FIRING")]
+
+
+def test_a_rule_that_was_never_observed_has_no_data_and_keeps_saying_so():
+    evaluator = Evaluator(virtual_clock=True)
+    evaluator.observe(rows([1.0, 2.0]))
+    standing = {s.rule: s.state for s in evaluator.standing}
+    assert standing["alpha-sentinel"] == AlertState.NO_DATA
+    assert standing["drawdown-peak-2"] == AlertState.OK
+
+
+def test_a_latched_firing_ends_only_once_someone_has_seen_it():
+    status = pd.Categorical(["ACTIVE", "HALT", "ACTIVE", "ACTIVE", "ACTIVE"])
+    frame = rows(np.ones(5), status=status)
+    evaluator = Evaluator(virtual_clock=True)
+    states = [change.state for change in evaluator.observe(frame.iloc[:4]) if change.rule == "halt"]
+    assert states == ["OK", "FIRING"]
+    evaluator.acknowledge("halt")
+    assert [change.state for change in evaluator.observe(frame.iloc[4:]) if change.rule == "halt"] == ["OK"]
+    with pytest.raises(KeyError, match="drawdown-peak-2"):
+        evaluator.acknowledge("nothing")
+
+
+def test_two_rules_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match="twice"):
+        Evaluator([drawdown(), drawdown()])
+
+
+def test_the_worst_value_of_a_firing_is_known():
+    evaluator = Evaluator([drawdown()], virtual_clock=True)
+    evaluator.observe(rows([100.0, 97.0, 95.0, 96.0]))
+    assert evaluator.standing[0].worst == pytest.approx(-0.05)
+    assert evaluator.observe(rows([100.0], times=[4.0]))[0].worst == pytest.approx(-0.05)
+
+
+def test_silence_makes_a_stream_late_and_stale_at_the_moment_and_once():
+    evaluator = Evaluator(virtual_clock=True)
+    evaluator.observe(rows(np.ones(30)))
+    assert evaluator.advance(ZERO_NS + 31 * SECOND) == []
+    late = evaluator.advance(ZERO_NS + 35 * SECOND)
+    assert [(c.rule, c.state, (c.time_ns - ZERO_NS) // SECOND) for c in late] == [("late", "FIRING", 32)]
+    stale = evaluator.advance(ZERO_NS + 50 * SECOND)
+    assert [(c.rule, c.state, (c.time_ns - ZERO_NS) // SECOND) for c in stale] == [("stale", "FIRING", 39)]
+    assert evaluator.advance(ZERO_NS + 51 * SECOND) == []
+    back = evaluator.observe(rows([1.0], times=[55.0]))
+    assert {(c.rule, c.state) for c in back} == {("late", "OK"), ("stale", "OK")}
+
+
+def test_an_engine_that_speaks_every_five_seconds_is_neither_late_nor_stale():
+    evaluator = Evaluator(virtual_clock=True)
+    # the pace has to be known first: a packet that comes 5 s after the first one is late by the rule
+    changes = evaluator.observe(rows(np.ones(60), times=np.arange(60) * 5.0))
+    fired = [(c.rule, (c.time_ns - ZERO_NS) // SECOND) for c in changes if c.state == "FIRING"]
+    assert fired == [("late", 3)]
+
+
+def test_a_gauge_that_no_packet_carries_can_be_judged():
+    evaluator = Evaluator(virtual_clock=True)
+    evaluator.observe(rows([1.0]))
+    states = [c.state for second in (1, 6, 11, 12, 13) for c in evaluator.gauge("recorder_lag", 9.0, ZERO_NS + second * SECOND)]
+    assert states == ["PENDING", "FIRING"]
+
+
+def test_schema_drift_is_three_packets_without_what_their_kind_carried():
+    frame = rows(np.ones(8), alpha=[2.0, 2.0, np.nan, 2.0, np.nan, np.nan, np.nan, np.nan])
+    changes = Evaluator(virtual_clock=True).observe(frame)
+    assert [(c.state, (c.time_ns - ZERO_NS) // SECOND) for c in changes if c.rule == "schema-drift"] == [
+        ("OK", 0),
+        ("PENDING", 2),
+        ("OK", 3),
+        ("PENDING", 4),
+        ("FIRING", 6),
+    ]
+
+
+def test_an_alpha_that_stands_at_a_sentinel_fires_after_a_minute():
+    frame = rows(np.ones(90), alpha=np.where(np.arange(90) < 10, 2.2, 3.0))
+    changes = Evaluator(virtual_clock=True).observe(frame)
+    assert [((c.time_ns - ZERO_NS) // SECOND, c.state) for c in changes if c.rule == "alpha-sentinel"] == [
+        (0, "OK"),
+        (10, "PENDING"),
+        (70, "FIRING"),
+    ]
+
+
+def test_a_size_in_critical_fires_at_once():
+    frame = rows(np.ones(3), regime=pd.Categorical(["Gaussian", "Critical", "Critical"]), approved_size=[0.1, 0.0, 0.05])
+    changes = Evaluator(virtual_clock=True).observe(frame)
+    assert [((c.time_ns - ZERO_NS) // SECOND, c.state) for c in changes if c.rule == "size-in-critical"] == [(0, "OK"), (2, "FIRING")]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kind", "rule", "delay"),
+    [
+        ("frozen", "frozen", "frozen", 14.0),
+        ("drawdown-halt", "halt", "halt", 0.0),
+        ("regime-flip", "regime", "critical", 5.0),
+        ("gap", "gap", "late", 2.0),
+    ],
+)
+def test_a_planted_incident_fires_its_rule_at_its_time(stream, scenario, kind, rule, delay):
+    source = stream(scenario, count=400)
+    incidents = [i for i in planted(scenario) if i.kind == kind and (kind != "regime" or i.detail.startswith("Critical"))]
+    changes = Evaluator(virtual_clock=True).observe(source.frame(clean=False), source.agents(), source.models())
+    fired = [(c.time_ns - ZERO_NS) / SECOND for c in changes if c.rule == rule and c.state == "FIRING"]
+    assert fired[0] == incidents[0].start_s + delay
+
+
+def test_a_slow_agent_fires_two_minutes_after_it_became_slow_and_is_resolved_two_minutes_after_it_ended(stream):
+    source = stream("slow-agent", count=400)
+    evaluator = Evaluator(virtual_clock=True, objectives=OBJECTIVES)
+    changes = evaluator.observe(source.frame(clean=False), source.agents(), source.models())
+    times = {c.state: (c.time_ns - ZERO_NS) / SECOND for c in changes if (c.rule, c.subject) == ("latency-1.5x", "RiskAgent")}
+    begun, ended = (planted("slow-agent")[0].start_s, planted("slow-agent")[0].end_s)
+    assert begun < times["PENDING"] < begun + 20
+    assert 120.0 <= times["FIRING"] - times["PENDING"] < 125.0
+    assert ended < times["OK"] < ended + 125.0
+
+
+def test_items_one_by_one_give_what_the_whole_recording_gives(stream):
+    source = stream("slow-agent", count=300)
+    whole = Evaluator(virtual_clock=True, objectives=OBJECTIVES)
+    expected = whole.observe(source.frame(clean=False), source.agents(), source.models())
+    live = Evaluator(virtual_clock=True, objectives=OBJECTIVES)
+    found = [change for item in source.items for change in live.receive([item])]
+    assert len(found) > 15
+    assert list(map(repr, found)) == list(map(repr, expected))
+    assert repr(live.standing) == repr(whole.standing)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, -0.005, -0.015, -0.021, -0.03, np.nan]), min_size=2, max_size=40),
+    st.integers(0, 40),
+    st.lists(st.sampled_from([1.0, 2.0, 9.0]), min_size=40, max_size=40),
+)
+@settings(max_examples=200)
+def test_where_a_stream_is_cut_into_batches_does_not_matter(values, cut, steps):
+    rule = drawdown(clears=-0.01, for_s=2.0, least_n=2, keep_s=3.0, no_data_s=7.0)
+    times = np.cumsum(steps)[: len(values)]
+    assert judged(rule, values, times=times) == judged(rule, values, times=times, cut=min(cut, len(values)))
+
+
+@given(st.lists(st.integers(1, 399), max_size=6))
+@settings(max_examples=10)
+def test_a_stream_with_a_gap_and_a_freeze_may_be_cut_anywhere(cuts):
+    packets = [i for i in receive(itertools.islice(messages(3, "gap", 1.0), 200)) if isinstance(i, Packet)]
+    packets += [i for i in receive(itertools.islice(messages(3, "frozen", 1.0), 200)) if isinstance(i, Packet)]
+    packets = [p._replace(time_ns=ZERO_NS + n * SECOND + (30 * SECOND if n >= 90 else 0), seq=n + 1) for n, p in enumerate(packets)]
+    whole = Evaluator(virtual_clock=True, objectives=OBJECTIVES).receive(packets)
+    evaluator = Evaluator(virtual_clock=True, objectives=OBJECTIVES)
+    edges = [0, *sorted(cuts), len(packets)]
+    found = [change for a, b in itertools.pairwise(edges) for change in evaluator.receive(packets[a:b])]
+    assert sorted(map(repr, found)) == sorted(map(repr, whole))

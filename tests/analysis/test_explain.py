@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ccwatch.analysis import Report, Result
+from ccwatch.analysis.explain import cliffs_delta, read_time
+from ccwatch.errors import ConfigError, NotEnoughData
+
+UTC = "UTC"
+
+
+def span(start, end):
+    return pd.Timestamp(start), pd.Timestamp(end)
+
+
+def test_a_clock_time_is_read_on_the_sessions_date_in_the_display_zone():
+    start, end = span("2026-01-02T14:30:00Z", "2026-01-02T21:00:00Z")
+    assert read_time("14:32", start, end, UTC) == pd.Timestamp("2026-01-02T14:32:00Z")
+    assert read_time("9:32:05.5", start, end, "America/New_York") == pd.Timestamp("2026-01-02T14:32:05.5Z")
+
+
+def test_a_clock_time_that_two_days_of_the_session_have_is_an_error_that_lists_both():
+    start, end = span("2026-01-02T10:00:00Z", "2026-01-03T12:00:00Z")
+    with pytest.raises(ConfigError, match="ambiguous") as error:
+        read_time("10:32", start, end, UTC)
+    assert "2026-01-02T10:32" in str(error.value)
+    assert "2026-01-03T10:32" in str(error.value)
+    assert read_time("13:00", start, end, UTC) == pd.Timestamp("2026-01-02T13:00:00Z")
+
+
+def test_an_hour_that_the_clocks_went_back_through_is_ambiguous():
+    start, end = span("2026-10-24T22:00:00Z", "2026-10-25T06:00:00Z")
+    with pytest.raises(ConfigError, match="ambiguous"):
+        read_time("02:30", start, end, "Europe/Berlin")
+    with pytest.raises(ConfigError, match="ambiguous"):
+        read_time("2026-10-25 02:30", start, end, "Europe/Berlin")
+
+
+@pytest.mark.parametrize("value", ["22:00", "soon", "25:00", "10:32+01:00", "14", pd.Timestamp("2026-01-02 14:32"), None])
+def test_what_names_no_moment_of_the_session_is_refused(value):
+    with pytest.raises(ConfigError):
+        read_time(value, *span("2026-01-02T14:30:00Z", "2026-01-02T15:00:00Z"), UTC)
+
+
+def test_a_time_with_a_zone_needs_nothing_else():
+    assert read_time("2026-01-02T15:32:00+01:00", *span("2026-01-02T14:30:00Z", "2026-01-02T15:00:00Z"), UTC) == pd.Timestamp(
+        "2026-01-02T14:32:00Z"
+    )
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.lists(st.integers(-5, 5), min_size=1, max_size=30))
+def test_cliffs_delta_is_its_definition_and_mann_whitneys_u(a, b):
+    x, y = np.array(a, dtype=float), np.array(b, dtype=float)
+    pairs = np.sign(x[:, None] - y[None, :])
+    assert cliffs_delta(x, y) == pytest.approx(pairs.mean(), abs=1e-12)
+    u = stats.mannwhitneyu(x, y).statistic
+    assert cliffs_delta(x, y) == pytest.approx(2 * u / (len(x) * len(y)) - 1, abs=1e-12)
+
+
+def test_a_planted_slow_agent_is_what_differs_most(stream):
+    found = Report(stream("slow-agent", count=400)).explain("14:32:30", window="1min", baseline="2min")
+    top = found.differences.iloc[0]
+    assert (top["measure"], top["subject"]) == ("latency", "RiskAgent")
+    assert top["differs"]
+    assert top["cliffs_delta"] > 0.95
+    assert top["median"] > 5 * top["baseline_median"]
+    assert "RiskAgent" in found.headline()
+
+
+def test_nothing_differs_in_a_stream_that_does_not_change(rows):
+    rng = np.random.default_rng(4)
+    report = Report(rows(price=100.0 + rng.normal(size=1200).round(2), nav=np.full(1200, 5.0), regime=["Gaussian"] * 1200))
+    found = report.explain("14:48", window="2min")
+    assert not found.differences["differs"].any()
+    assert "no measure differs" in found.headline()
+
+
+def test_the_change_of_nav_is_split_and_the_parts_add_up(stream, at):
+    source = stream("drawdown-halt", count=400)
+    found = Report(source).explain("14:33")
+    nav = source.frame()["nav"]
+    assert found.change_usd == pytest.approx(nav[at(240)] - nav[at(120)], abs=1e-9)
+    assert round(found.nav["change_usd"].sum(), 2) == round(found.change_usd, 2)
+
+
+def test_evidence_is_in_order_and_says_which_has_none(stream):
+    found = Report(stream("drawdown-halt", count=400)).explain("14:33")
+    offsets = found.to_frame()["offset_s"].tolist()
+    assert offsets == sorted(offsets)
+    assert (min(offsets), max(offsets)) >= (-60.0, 0.0)
+    assert any("have no order" in note for note in found.notes)
+
+
+def test_an_explanation_never_says_because(stream):
+    for scenario, time in (("drawdown-halt", "14:33"), ("slow-agent", "14:32:30"), ("gap", "14:32")):
+        found = Report(stream(scenario, count=400)).explain(time)
+        for text in (found.headline(), found.to_markdown(), found._repr_html_(), json.dumps(found.to_dict(), allow_nan=False)):
+            assert "because" not in text.lower()
+            assert "caused" not in text.lower()
+        assert isinstance(found, Result)
+        assert len(found.figure().data) == 1
+
+
+def test_a_comparison_with_too_little_data_is_missing_with_its_reason(stream):
+    found = Report(stream("calm", count=100)).explain("14:30:20", window="10s", baseline="10s")
+    assert found.differences["cliffs_delta"].isna().all()
+    assert found.differences["reason"].str.contains("n too small").all()
+
+
+def test_a_moment_without_packets_cannot_be_explained(stream):
+    with pytest.raises(NotEnoughData):
+        Report(stream("gap", count=400)).explain("14:31:45", window="4s")
+    with pytest.raises(ConfigError):
+        Report(stream("gap", count=400)).explain("14:31:45", window="never")

@@ -251,7 +251,7 @@ def test_a_view_that_fails_is_told_in_the_header_and_does_not_end_the_thread(das
     with monkeypatch.context() as broken:
         broken.setattr(view, "events", lambda: 1 / 0)
         view.change(agents=(AgentMetric("NewcomerAgent", 1.0, 1.0, 1.0),))  # so that everything must be read again
-        wait_until(lambda: "charts could not be updated: division" in dashboard.header.value)
+        wait_until(lambda: "charts could not be updated: division" in dashboard.header.value, 60)  # at its share of the time
         broken.setattr(view, "health", lambda: 1 / 0)
         wait_until(lambda: "header could not be updated: division" in dashboard.header.value)
     assert threads() == ["ccwatch-dashboard"]

@@ -307,3 +307,18 @@ def test_doctor_lab_finds_this_environments_lab_and_takes_no_url(tmp_path: Path)
     assert "this interpreter" in {lab["where"] for lab in facts["labs"]} or "jupyter on the PATH" in {lab["where"] for lab in facts["labs"]}
     assert facts["versions"]["anywidget"]
     assert ccwatch("doctor", "--lab", "ws://localhost:1", cwd=tmp_path).returncode == 2
+
+
+def test_report_writes_the_post_mortem_of_a_recording_as_a_page_or_as_markdown(tmp_path: Path) -> None:
+    with cw.synthetic(seed=3, scenario="drawdown-halt", rate=150, packets=450) as feed, cw.record(feed, tmp_path) as recorder:
+        assert feed.join(30)
+    said = ccwatch("report", str(recorder.path), "-o", "r.html", "--json", cwd=tmp_path, timeout=120)
+    assert said.returncode == 0, said.stderr
+    facts = json.loads(said.stdout)
+    assert facts["synthetic"]
+    assert facts["what_happened"]
+    assert "SYNTHETIC" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert ccwatch("report", str(recorder.path), "-o", "r.md", cwd=tmp_path, timeout=120).returncode == 0
+    assert "Kalman audit" in (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert ccwatch("report", str(recorder.path), cwd=tmp_path).returncode == 2
+    assert ccwatch("report", "nothing", "-o", "r.html", cwd=tmp_path).returncode == 1

@@ -29,7 +29,7 @@ _NOISES: Final = {
 }
 """Shapes of process noise of variance q, period 1: Bar-Shalom, Li & Kirubarajan (2001), sections 6.3.3 and 6.2.3, and the plain one."""
 _RATIOS: Final = np.logspace(-9, 3, 25)
-_MOST_FITTED: Final = 200_000
+_MOST_FITTED: Final = 5_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ccwatch.api import (
         analyze,
+        compare,
         connect,
         feeds,
         open_recording,
@@ -63,6 +64,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ccwatch.api": (
         "analyze",
+        "compare",
         "connect",
         "feeds",
         "open_recording",

@@ -20,6 +20,7 @@ from ccwatch.feed.live import LiveSource
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ccwatch.analysis.compare import Comparison
     from ccwatch.analysis.report import Report
     from ccwatch.cottage import Cottage
     from ccwatch.dashboard.dashboard import Dashboard
@@ -278,6 +279,21 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame) -> Report:
     from ccwatch.analysis.report import Report  # noqa: PLC0415 - scipy and plotly take a second to import
 
     return Report(open_recording(source) if isinstance(source, str | Path) else source)
+
+
+def compare(a: str | Path | Feed | Recording | pd.DataFrame, b: str | Path | Feed | Recording | pd.DataFrame) -> Comparison:
+    """Hold two sessions against each other, measure by measure, with block-bootstrap intervals.
+
+    Args:
+        a: a source, as for `analyze`.
+        b: another; differences are b less a.
+
+    Raises:
+        RecordingNotFound: no recording at a path.
+        NotEnoughData: one of them has no packet.
+        MixedSymbols: one of them holds several symbols.
+    """
+    return analyze(a).compare(analyze(b))
 
 
 def serve(

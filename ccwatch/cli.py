@@ -150,6 +150,26 @@ for _command in recording_commands.COMMANDS:
 
 
 @cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.html, or FILE.md for Markdown.")
+@_json
+def report(*, path: Path, output: Path, as_json: bool) -> int:
+    """Write the post-mortem of a recording as one offline file."""
+    asked = api.analyze(path)
+    try:
+        if output.suffix.lower() in {".md", ".markdown"}:
+            output.write_text(asked.to_markdown(), encoding="utf-8")
+        else:
+            asked.to_html(output)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
+    sentences = [sentence for _, sentence in asked.what_happened()]
+    facts = {"report": str(output), "synthetic": asked.is_synthetic, "what_happened": sentences}
+    _say(facts, "\n".join([*sentences, str(output)]), as_json=as_json)
+    return 0 if sentences else 1
+
+
+@cli.command()
 @click.argument("url", required=False)
 @click.option("--lab", "lab", is_flag=True, help="Examine the JupyterLab in use instead: can it show the dashboard?")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=LISTEN_S, show_default=True, help="How long to listen.")

@@ -352,3 +352,18 @@ def test_serve_takes_its_access_from_options_and_a_bad_one_is_usage(tmp_path: Pa
     done = ccwatch("serve", "--secret-file", "key", "--port", "0", "--engine-port", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "at least 32 bytes" in done.stderr
+
+
+def test_report_writes_the_post_mortem_of_a_recording_as_a_page_or_as_markdown(tmp_path: Path) -> None:
+    with cw.synthetic(seed=3, scenario="drawdown-halt", rate=150, packets=450) as feed, cw.record(feed, tmp_path) as recorder:
+        assert feed.join(30)
+    said = ccwatch("report", str(recorder.path), "-o", "r.html", "--json", cwd=tmp_path, timeout=120)
+    assert said.returncode == 0, said.stderr
+    facts = json.loads(said.stdout)
+    assert facts["synthetic"]
+    assert facts["what_happened"]
+    assert "SYNTHETIC" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert ccwatch("report", str(recorder.path), "-o", "r.md", cwd=tmp_path, timeout=120).returncode == 0
+    assert "Kalman audit" in (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert ccwatch("report", str(recorder.path), cwd=tmp_path).returncode == 2
+    assert ccwatch("report", "nothing", "-o", "r.html", cwd=tmp_path).returncode == 1

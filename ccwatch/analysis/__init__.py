@@ -5,13 +5,17 @@ module of its name: `ccwatch.analysis.drawdowns` is the function.
 """
 
 from ccwatch.analysis.alerts import Alerts, alerts
+from ccwatch.analysis.alpha import Alpha, alpha
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.burn_rate import BurnRate, burn_rate
 from ccwatch.analysis.calibration import Calibration, calibrate
+from ccwatch.analysis.changepoints import Changepoints, changepoints, page_hinkley, pelt
+from ccwatch.analysis.compare import Comparison, compare
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
 from ccwatch.analysis.explain import Explanation, explain
 from ccwatch.analysis.governance import Governance, governance
+from ccwatch.analysis.kalman import Kalman, kalman
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.quantiles import Quantile, quantile
@@ -26,14 +30,18 @@ from ccwatch.analysis.timeline import Timeline, timeline
 
 __all__ = [
     "Alerts",
+    "Alpha",
     "Attribution",
     "Basis",
     "BurnRate",
     "Calibration",
+    "Changepoints",
+    "Comparison",
     "DrawdownAudit",
     "Drawdowns",
     "Explanation",
     "Governance",
+    "Kalman",
     "Latency",
     "Quality",
     "Quantile",
@@ -44,16 +52,22 @@ __all__ = [
     "TailIndex",
     "Timeline",
     "alerts",
+    "alpha",
     "attribution",
     "burn_rate",
     "calibrate",
+    "changepoints",
+    "compare",
     "drawdown_audit",
     "drawdowns",
     "explain",
     "governance",
     "hill",
+    "kalman",
     "kaplan_meier",
     "latency",
+    "page_hinkley",
+    "pelt",
     "quality",
     "quantile",
     "regimes",

@@ -12,18 +12,23 @@ import pandas as pd
 
 from ccwatch.analysis import page
 from ccwatch.analysis.alerts import Alerts, alerts
+from ccwatch.analysis.alpha import Alpha, alpha
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.burn_rate import BurnRate, burn_rate
+from ccwatch.analysis.changepoints import Changepoints, changepoints
+from ccwatch.analysis.compare import Comparison, Values, series_of
+from ccwatch.analysis.compare import compare as compare_series
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
 from ccwatch.analysis.explain import Explanation, explain, read_time
 from ccwatch.analysis.governance import Governance, governance
+from ccwatch.analysis.kalman import Kalman, kalman
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result, markdown_text
-from ccwatch.analysis.sample import SECOND_NS
+from ccwatch.analysis.sample import SECOND_NS, Sample, sample
 from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.tables import Tables, moment
 from ccwatch.analysis.timeline import Timeline, timeline
@@ -43,7 +48,10 @@ QUESTIONS: Final = (
     "burn_rate",
     "drawdown_audit",
     "signals",
+    "alpha",
+    "kalman",
     "alerts",
+    "changepoints",
     "timeline",
 )
 """The questions of a report, in its order. Quality comes first: it limits all others."""
@@ -85,6 +93,11 @@ class Report:
         return Report(self._tables.source, symbol=self._symbol, start=start, end=end)
 
     @property
+    def name(self) -> str:
+        """What the source is called."""
+        return self._tables.name
+
+    @property
     def is_synthetic(self) -> bool:
         """Whether the stream came from a seeded engine."""
         return "synthetic" in self._tables.origin
@@ -113,6 +126,14 @@ class Report:
     def regimes(self, *, symbol: str | None = None, **options: Any) -> Regimes:
         """Which regimes, for how long, and does alpha agree? See `ccwatch.analysis.regimes`."""
         return self._asked(regimes, symbol=symbol, **options)
+
+    def alpha(self, *, symbol: str | None = None, **options: Any) -> Alpha:
+        """Does the engine's alpha agree with Hill's estimator on the recorded returns? See `ccwatch.analysis.alpha`."""
+        return self._asked(alpha, symbol=symbol, **options)
+
+    def kalman(self, *, symbol: str | None = None) -> Kalman:
+        """Is the engine's velocity that of a Kalman filter of the price? See `ccwatch.analysis.kalman`."""
+        return self._asked(kalman, symbol=symbol)
 
     def signals(self, *, symbol: str | None = None, **options: Any) -> Signals:
         """What followed on the signals, and does confidence mean what it says? See `ccwatch.analysis.signals`."""
@@ -158,6 +179,36 @@ class Report:
 
         return ask() if options else self._kept("timeline", ask)
 
+    def changepoints(self, **options: Any) -> Changepoints:
+        """When did the level of a measure move? See `ccwatch.analysis.changepoints`."""
+        tables = self._tables
+
+        def ask() -> Changepoints:
+            return changepoints(tables.packets, tables.events, self._calls(), **{"symbol": self._symbol, **options})
+
+        return ask() if options else self._kept("changepoints", ask)
+
+    def compare(self, other: Report) -> Comparison:
+        """This session held against another one. See `ccwatch.analysis.compare`.
+
+        Raises:
+            NotEnoughData: one of them has no packet.
+            MixedSymbols: several symbols and none was chosen.
+        """
+        mine, theirs = self.series(), other.series()
+        return compare_series(
+            mine[1],
+            theirs[1],
+            names=(self.name, other.name),
+            basis=mine[0].basis(len(mine[0]) + len(theirs[0]), carrying=len(mine[0])),
+            notes=tuple(f"{report.name} is SYNTHETIC" for report in (self, other) if report.is_synthetic),
+        )
+
+    def series(self) -> tuple[Sample, Values]:
+        """The session's clean packets, and the series by measure that a comparison is made of."""
+        used = sample("compare", self._tables.packets, self._tables.events, symbol=self._symbol, one_symbol=True)
+        return used, series_of(used, self._calls())
+
     def explain(
         self,
         time: str | datetime | pd.Timestamp,
@@ -185,14 +236,10 @@ class Report:
         index = pd.DatetimeIndex(tables.packets.index)
         zone = Settings.load(display_tz=display_tz).display_tz
         asked = read_time(time, index.min().tz_convert("UTC"), index.max().tz_convert("UTC"), zone)
-        try:
-            calls = self.latency().observations
-        except AnalysisError:
-            calls = None  # the explanation says nothing of services that the stream does not carry
         return explain(
             tables.packets,
             self.timeline().events,
-            calls,
+            self._calls(),
             tables.events,
             time=asked,
             window_s=span_ns(window) / SECOND_NS,
@@ -285,6 +332,13 @@ class Report:
         return f"<table><caption>{html.escape(repr(self)[1:-1])}{badge}</caption>{rows}</table>"
 
     # ── inside ──
+
+    def _calls(self) -> pd.DataFrame | None:
+        """Observed calls of agents and models; None where the stream carries none."""
+        try:
+            return self.latency().observations
+        except AnalysisError:
+            return None
 
     def _asked(self, kernel: Callable[..., Answer], *, symbol: str | None = None, **options: Any) -> Answer:
         """Ask a kernel of the packets; what it answers without options is kept."""

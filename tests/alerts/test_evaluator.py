@@ -209,7 +209,7 @@ def test_items_one_by_one_give_what_the_whole_recording_gives(stream):
     st.integers(0, 40),
     st.lists(st.sampled_from([1.0, 2.0, 9.0]), min_size=40, max_size=40),
 )
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_where_a_stream_is_cut_into_batches_does_not_matter(values, cut, steps):
     rule = drawdown(clears=-0.01, for_s=2.0, least_n=2, keep_s=3.0, no_data_s=7.0)
     times = np.cumsum(steps)[: len(values)]

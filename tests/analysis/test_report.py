@@ -218,11 +218,11 @@ def test_bad_input_gives_a_result_or_an_error_that_says_what_is_missing(rows, tm
 
 
 def test_a_feed_is_asked_while_it_runs_and_after():
-    with cw.synthetic(seed=4, scenario="gap", packets=200, pace="max") as feed:
+    with cw.synthetic(seed=4, scenario="gap", packets=300, pace="max") as feed:
         assert feed.join(10)
         report = cw.analyze(feed)
         assert report.quality().verdict == "WARN"
-        assert report.quality().basis.n == 200
+        assert report.quality().basis.n == 300
     assert report.is_synthetic
     assert all(isinstance(answer, Result) for answer in report.answers().values())
 

@@ -1,0 +1,221 @@
+"""Two sessions held against each other, with intervals that allow for neighbours that hang together. It knows frames, not sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.result import Result
+from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample
+from ccwatch.protocol.messages import Regime, Side
+
+REPLICATES: Final = 1000
+LEAST_N: Final = 30
+LEVEL: Final = 0.95
+_CHUNK: Final = 4_000_000
+"""Values that are drawn at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison(Result):
+    """Two sessions, measure by measure.
+
+    Attributes:
+        measures: one row per measure; see `to_frame`.
+        names: what the two sessions are called.
+        level: probability of the intervals.
+        replicates: bootstrap samples of each session.
+        basis: of the first session; n counts packets of both.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "compare"
+    title: ClassVar[str] = "Comparison of two sessions"
+    measures: pd.DataFrame
+    names: tuple[str, str]
+    level: float
+    replicates: int
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """How many measures differ, and the clearest one."""
+        differing = self.measures[self.measures["differs"]]
+        if not len(differing):
+            return f"Of {len(self.measures):,} measures none differs beyond its {self.level:.0%} interval."
+        width = (differing["high"] - differing["low"]).to_numpy()
+        clear = np.abs(differing["difference"].to_numpy()) / np.where(width > 0.0, width, np.nan)
+        top = differing.iloc[int(np.nanargmax(clear)) if np.isfinite(clear).any() else 0]
+        return (
+            f"{len(differing):,} of {len(self.measures):,} measures differ beyond their {self.level:.0%} intervals; the clearest is "
+            f"{top['measure']}: {top['a']:,.4g} against {top['b']:,.4g}{' ' + top['unit'] if top['unit'] else ''}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per measure.
+
+        Columns: measure, unit, a, b, difference (b less a), low, high (its interval), differs (0 lies outside), n_a, n_b, block_a,
+        block_b (values per block), reason (why a number is missing).
+        """
+        return self.measures.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Each difference in halves of its interval's width, with the interval: what does not touch 0 differs."""
+        colours = draw.colours(dark)
+        shown = self.measures.dropna(subset=["low"])
+        half = ((shown["high"] - shown["low"]) / 2.0).to_numpy()
+        half = np.where(half > 0.0, half, np.nan)
+        x = shown["difference"].to_numpy() / half
+        trace = {
+            "type": "scatter",
+            "mode": "markers",
+            "x": x,
+            "y": draw.labels(shown["measure"]),
+            "error_x": {
+                "type": "data",
+                "symmetric": False,
+                "array": shown["high"].to_numpy() / half - x,
+                "arrayminus": x - shown["low"].to_numpy() / half,
+                "color": colours.line,
+            },
+            "marker": {"size": 8, "color": np.where(shown["differs"], colours.sell, colours.line).tolist()},
+            "hovertemplate": "%{y}: %{x:+.2f}<extra></extra>",
+        }
+        made = draw.figure(
+            [trace], x_title="difference, b less a (half widths of its interval)", y_title="", dark=dark, height=140 + 24 * len(x)
+        )
+        made.update_yaxes(automargin=True, autorange="reversed")
+        return made
+
+
+Values = dict[str, tuple[str, str, Floats]]
+"""Series of one session by measure: unit, statistic (mean, std, p95), values."""
+
+
+def series_of(used: Sample, calls: pd.DataFrame | None) -> Values:
+    """The series that a comparison is made of: one entry per packet or call, nothing missing."""
+    price, nav = used.numbers("price"), used.numbers("nav")
+    steady = ~used.broken
+    if len(steady):
+        steady[0] = False
+    with np.errstate(invalid="ignore", divide="ignore"):
+        returns = np.append(np.nan, np.diff(np.log(price)))[: len(price)]
+    regime, side = (np.asarray(used.words(name).astype(object)) for name in ("regime", "side"))
+    carried = np.array([isinstance(word, str) for word in regime], dtype=bool)
+    size = used.numbers("approved_size")
+    trade = np.isin(side, [str(Side.BUY), str(Side.SELL)]) & np.isfinite(size)
+    found: Values = {
+        "mean return": ("fraction", "mean", np.where(steady, returns, np.nan)),
+        "volatility": ("fraction per packet", "std", np.where(steady, returns, np.nan)),
+        "mean step of nav": ("USD", "mean", np.where(steady, np.append(np.nan, np.diff(nav))[: len(nav)], np.nan)),
+        "mean alpha": ("", "mean", used.numbers("alpha")),
+        "share of packets in Critical": ("fraction", "mean", np.where(carried, (regime == Regime.CRITICAL).astype(np.float64), np.nan)),
+        "mean confidence": ("fraction", "mean", used.numbers("confidence")),
+        "mean size": ("fraction", "mean", size),
+        "veto rate": ("fraction", "mean", np.where(trade, (size == 0.0).astype(np.float64), np.nan)),
+        "mean interval": ("s", "mean", np.where(steady, np.append(np.nan, np.diff(used.times))[: len(used)] / SECOND_NS, np.nan)),
+    }
+    if calls is not None:
+        for name, mine in calls.groupby("name", sort=True):
+            found[f"p95 latency of {name}"] = ("ms", "p95", mine["latency_ms"].to_numpy())
+    return {name: (unit, how, values[np.isfinite(values)]) for name, (unit, how, values) in found.items()}
+
+
+def compare(
+    a: Values,
+    b: Values,
+    *,
+    names: tuple[str, str],
+    basis: Basis,
+    notes: tuple[str, ...] = (),
+    replicates: int = REPLICATES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Comparison:
+    """Differences with percentile intervals of the circular block bootstrap (Politis & Romano 1992), the sessions drawn independently.
+
+    Blocks have n^(1/3) times the series' own inertia values, so that neighbours that hang together stay together.
+
+    Args:
+        a: series of the first session.
+        b: of the second.
+        names: of the two.
+        basis: what the answer stands on.
+        notes: what limits it.
+        replicates: bootstrap samples.
+        level: probability of the intervals.
+        seed: of the drawing.
+    """
+    rows = []
+    rng = np.random.default_rng(seed)
+    for measure in [*a, *(name for name in b if name not in a)]:
+        unit, how, mine = a.get(measure) or (*b[measure][:2], np.zeros(0))
+        theirs = b[measure][2] if measure in b else np.zeros(0)
+        row: dict[str, Any] = {"measure": measure, "unit": unit}
+        row |= {key: _STATISTICS[how](v[None, :])[0] if len(v) else np.nan for key, v in (("a", mine), ("b", theirs))}
+        row["difference"] = row["b"] - row["a"]
+        row |= {"low": np.nan, "high": np.nan, "differs": False, "n_a": len(mine), "n_b": len(theirs)}
+        row |= {"block_a": block_length(mine), "block_b": block_length(theirs), "reason": ""}
+        if not len(mine) and not len(theirs):
+            continue
+        if min(len(mine), len(theirs)) < LEAST_N:
+            row["reason"] = f"n too small: {len(mine)} and {len(theirs)} of {LEAST_N}"
+        else:
+            drawn = _drawn(theirs, how, replicates, rng) - _drawn(mine, how, replicates, rng)
+            low, high = np.quantile(drawn, [(1.0 - level) / 2, (1.0 + level) / 2])
+            row |= {"low": float(low), "high": float(high), "differs": bool(low > 0.0 or high < 0.0)}
+        rows.append(row)
+    columns = ["measure", "unit", "a", "b", "difference", "low", "high", "differs", "n_a", "n_b", "block_a", "block_b", "reason"]
+    table = pd.DataFrame(rows, columns=columns).astype({"differs": bool})
+    return Comparison(
+        measures=table,
+        names=names,
+        level=level,
+        replicates=replicates,
+        basis=basis,
+        notes=(
+            *notes,
+            f"a is {names[0]}, b is {names[1]}",
+            "intervals are per measure: of twenty measures that do not differ, one will seem to",
+        ),
+    )
+
+
+def block_length(values: Floats) -> int:
+    """Values per block: n^(1/3) times (1 + ρ)/(1 - ρ) of the lag-1 autocorrelation, at most a tenth of the series."""
+    n = len(values)
+    if n < LEAST_N:
+        return 0
+    centred = values - values.mean()
+    square = float(np.sum(np.square(centred)))
+    rho = min(max(float(np.sum(centred[1:] * centred[:-1])) / square, 0.0), 0.99) if square > 0.0 else 0.0
+    wanted: int = math.ceil(float(np.cbrt(n)) * (1.0 + rho) / (1.0 - rho))
+    return max(1, min(n // 10, wanted))
+
+
+def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) -> Floats:
+    """The statistic of each bootstrap sample; samples of a long series are drawn from blocks of it, not thinned."""
+    n, block = len(values), block_length(values)
+    blocks = -(-n // block)
+    at_once = max(1, _CHUNK // n)
+    found = []
+    for start in range(0, replicates, at_once):
+        size = min(at_once, replicates - start)
+        begins = rng.integers(0, n, size=(size, blocks))
+        rows = ((begins[:, :, None] + np.arange(block)) % n).reshape(size, -1)[:, :n]
+        found.append(_STATISTICS[how](values[rows]))
+    return np.concatenate(found)
+
+
+_STATISTICS: Final[dict[str, Callable[[Any], Any]]] = {
+    "mean": lambda v: v.mean(axis=1),
+    "std": lambda v: v.std(axis=1, ddof=1) if v.shape[1] > 1 else np.full(len(v), np.nan),
+    "p95": lambda v: np.quantile(v, 0.95, axis=1, method="linear"),
+}

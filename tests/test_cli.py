@@ -307,3 +307,48 @@ def test_doctor_lab_finds_this_environments_lab_and_takes_no_url(tmp_path: Path)
     assert "this interpreter" in {lab["where"] for lab in facts["labs"]} or "jupyter on the PATH" in {lab["where"] for lab in facts["labs"]}
     assert facts["versions"]["anywidget"]
     assert ccwatch("doctor", "--lab", "ws://localhost:1", cwd=tmp_path).returncode == 2
+
+
+def recorded(folder: Path) -> Path:
+    """A recording of thirty packets and the welcome before them."""
+    with cw.serve(packets=30, pace="max") as cottage, cw.record(cottage.url, folder) as recorder:
+        deadline = time.monotonic() + 10
+        while recorder.stats.packets < 31:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    return recorder.path
+
+
+def test_a_recording_is_replayed_as_lines_of_its_packets_and_ends(tmp_path: Path) -> None:
+    path = recorded(tmp_path)
+    done = ccwatch("replay", str(path), "--speed", "max", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    packets = [line for line in map(json.loads, done.stdout.splitlines()) if "message" in line]
+    prices = [packet["message"]["data"]["market"]["price"] for packet in packets[1:]]
+    assert prices == cw.open_recording(path).frame().price.tolist()
+    assert len(prices) == 30
+    assert ccwatch("replay", str(path), "--speed", "quick", cwd=tmp_path).returncode == 2
+
+
+def test_a_served_recording_can_be_watched_by_any_client_as_it_was(tmp_path: Path) -> None:
+    path = recorded(tmp_path)
+    options = ["--serve", "--speed", "max", "--port", "0", "--engine-port", "0", "--json"]
+    command = [sys.executable, "-m", "ccwatch", "replay", str(path), *options]
+    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = json.loads(process.stdout.readline())
+    expected = cw.open_recording(path).frame().price.tolist()
+    with cw.connect(said["engine_url"]) as watcher:
+        assert watcher.wait(len(expected) + 1).frame().price.tolist() == expected
+        assert watcher.origin == "synthetic"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def test_serve_takes_its_access_from_options_and_a_bad_one_is_usage(tmp_path: Path) -> None:
+    assert ccwatch("serve", "--host", "0.0.0.0", "--port", "0", cwd=tmp_path).returncode == 2
+    (tmp_path / "key").write_text("short")
+    done = ccwatch("serve", "--secret-file", "key", "--port", "0", "--engine-port", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "at least 32 bytes" in done.stderr

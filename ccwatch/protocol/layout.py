@@ -18,6 +18,7 @@ from ccwatch.protocol.messages import Packet
 
 PLAIN, WHOLE, NESTED, FIRST_NUMBER = 0, 1, 2, 3
 """What stands for a value; while shapes are worked out, for an object or a list, and where the numbers of their shapes begin."""
+_NESTING: Final = frozenset({dict, list})
 _CODES: Final[dict[type, int | None]] = {float: PLAIN, str: PLAIN, bool: PLAIN, int: WHOLE, type(None): None}
 STYLES: Final[dict[str, Callable[[Any], bytes]]] = {
     "compact": codec.dumps,
@@ -52,20 +53,31 @@ class Layouts:
 
     def _number(self, value: dict[str, Any] | list[Any]) -> int:
         """The number of an object's or a list's shape: equal for equal shapes, so that no shape is built twice."""
-        code = _CODES.get
-        entries = value.values() if type(value) is dict else value
-        codes = [code(type(entry), NESTED) for entry in entries]
-        if NESTED in codes:
-            codes = [self._number(entry) if known is NESTED else known for known, entry in zip(codes, entries, strict=True)]
-        if type(value) is list and len(codes) > 1 and codes.count(codes[0]) == len(codes):
+        entries: list[Any] = list(value.values() if isinstance(value, dict) else value)
+        codes: list[int | None]
+        if _are_alike(entries):
+            codes = [self._number(entries[0])] * len(entries)
+        else:
+            codes = [_CODES.get(type(entry), NESTED) for entry in entries]
+            if NESTED in codes:
+                codes = [self._number(entry) if known == NESTED else known for known, entry in zip(codes, entries, strict=True)]
+        if isinstance(value, list) and len(codes) > 1 and codes.count(codes[0]) == len(codes):
             del codes[1:]
-        key = (tuple(value) if type(value) is dict else None, *codes)
+        key = (tuple(value) if isinstance(value, dict) else None, *codes)
         number = self._numbers.get(key)
         if number is None:
             below = [self._shapes[c - FIRST_NUMBER] if c is not None and c >= FIRST_NUMBER else c for c in codes]
-            self._shapes.append(dict(zip(value, below, strict=True)) if type(value) is dict else below)
+            self._shapes.append(dict(zip(value, below, strict=True)) if isinstance(value, dict) else below)
             number = self._numbers[key] = len(self._shapes) - 1 + FIRST_NUMBER
         return number
+
+
+def _are_alike(entries: list[Any]) -> bool:
+    """Whether all are flat objects of one shape, as agents, models and log lines are: a message has two dozen of them."""
+    if len(entries) < 2 or set(map(type, entries)) != {dict} or len(set(map(tuple, entries))) > 1:
+        return False
+    kinds = {tuple(map(type, entry.values())) for entry in entries}
+    return len(kinds) == 1 and _NESTING.isdisjoint(next(iter(kinds)))
 
 
 def encode(packet: Packet, layout: str) -> bytes:

@@ -130,11 +130,10 @@ class Recording:
             ("from", info.url),
             ("start", "" if info.start is None else f"{info.start:%Y-%m-%d %H:%M:%S} UTC"),
             ("duration", str(timedelta(seconds=round(info.duration_s)))),
-            ("packets", f"{info.packets:,}"),
+            ("packets", f"{info.packets:,} in {info.connections} connections, {info.events:,} events"),
             ("symbols", ", ".join(info.symbols)),
-            ("gaps", f"{info.gaps}"),
-            ("damaged", f"{info.damaged}"),
-            ("size", f"{info.bytes / 1e6:,.1f} MB"),
+            ("health", f"{info.gaps} gaps, {info.malformed} malformed, {info.damaged} damaged places"),
+            ("size", f"{info.bytes / 1e6:,.2f} MB, of these {info.journal_bytes / 1e6:,.2f} MB not in Parquet yet"),
             ("tags", ", ".join(info.tags)),
         ]
         cells = "".join(

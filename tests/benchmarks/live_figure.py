@@ -17,7 +17,7 @@ from typing import Any
 
 from ccwatch.dashboard.wire import CHUNK_ROWS, Encoder
 from ccwatch.feed.buffer import RollingBuffer
-from ccwatch.feed.synthetic import emissions
+from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import ConnectionState, Packet
 from ccwatch.protocol.session import Session
 from ccwatch.source import read_clock
@@ -49,7 +49,7 @@ class FilledView:
         session.opened(read_clock())
         base = [
             item
-            for _, raw in itertools.islice(emissions(0, "calm", rate), BASE)
+            for raw in itertools.islice(messages(0, "calm", rate), BASE)
             for item in session.receive(raw, read_clock())
             if isinstance(item, Packet)
         ]

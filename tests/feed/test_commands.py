@@ -38,8 +38,8 @@ class Scripted:
                 self.on_post(self)
             return
         peer.shake()
+        self.peers.append(peer)  # before its first packet, which tests wait for
         peer.send(frame(telemetry(0)))
-        self.peers.append(peer)
         for _, payload in peer.frames():
             self.said.append(payload)
             if b"SUBSCRIBE" in payload:

@@ -10,7 +10,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from ccwatch.feed.synthetic import START, emissions
+from ccwatch.feed.synthetic import START, messages
 from ccwatch.protocol.messages import Event, Instant, Packet, StateChange
 from ccwatch.protocol.session import Session as Conversation
 from ccwatch.recording import compactor, manifest
@@ -24,7 +24,7 @@ def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS) ->
     """The stream as a feed on the same machine would have received it, 3 to 12 ms after each stamp."""
     talk = Conversation(virtual_clock=True)
     found = talk.opened(Instant(WALL_NS, 0), f"seed={seed} scenario={scenario} rate=1")
-    for n, raw in islice(emissions(seed, scenario, 1.0), packets):
+    for n, raw in enumerate(islice(messages(seed, scenario, 1.0), packets)):
         late = n * 1_000_000_000 + 3_000_000 + n * 7919 % 9_000_000
         found += talk.receive(raw, Instant(WALL_NS + late, late))
     return [item for item in found if not isinstance(item, StateChange)]

@@ -78,7 +78,8 @@ class Server:
         self._bridge_task: asyncio.Task[None] | None = None
         sites = {"engine": (self._engine.broadcaster, self._engine.endpoint), "bff": (self._bff.broadcaster, self._bff.endpoint)}
         self._metrics = CottageCollector(sites, lambda: None if self._bridge is None else self._bridge.tally)
-        self._extra: frozenset[str] = frozenset()  # symbols that the source delivers because a client asked for them
+        # A source that can be asked for other symbols has one of its own, which is the main stream.
+        self._own_symbol: str | None = getattr(plan.source, "symbol", None)
         self._listening: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="ccwatch-cottage", daemon=True)
         self._source_thread = threading.Thread(target=self._play, name="ccwatch-cottage-source", daemon=True)
@@ -138,7 +139,7 @@ class Server:
         messages: list[Message | None] = []
         for item in items:
             if isinstance(item, Packet):
-                raw, is_main = item.raw or codec.encode(item), item.symbol not in self._extra
+                raw, is_main = item.raw or codec.encode(item), self._own_symbol is None or item.symbol in {None, self._own_symbol}
                 messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main))
             elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
                 messages.append(Message.of(item.raw, is_state=False))
@@ -230,7 +231,6 @@ class Server:
         source = self._steerable()
         if source is not None:
             wanted = self._engine.broadcaster.symbols | self._bff.broadcaster.symbols
-            self._extra |= wanted - {getattr(source, "symbol", None)}
             source.follow(wanted)
 
     def _start_source(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ccwatch.dashboard.wire import CHUNK_ROWS, Encoder
 from ccwatch.feed.buffer import RollingBuffer
-from ccwatch.feed.synthetic import messages
+from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Packet
 from ccwatch.protocol.session import Session
 from ccwatch.source import read_clock
@@ -49,8 +49,8 @@ class FilledView:
         session.opened(read_clock())
         base = [
             item
-            for raw in itertools.islice(messages(0, "calm", rate), BASE)
-            for item in session.receive(raw, read_clock())
+            for emission in itertools.islice(emissions(0, "calm", rate), BASE)
+            for item in session.receive(emission.raw, read_clock())
             if isinstance(item, Packet)
         ]
         start, received, first = base[0].time_ns, time.time_ns(), base[0].seq

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import ccwatch as cw
-from ccwatch.feed.synthetic import messages
+from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.session import Session
 from ccwatch.source import Sink, Stop, read_clock
 from tests.browser.jupyter import Tab, free_port
@@ -34,7 +34,7 @@ class RunningEngine:
 
     def __init__(self, seed: int, rate: float) -> None:
         self._rate = rate
-        self._messages = messages(seed, "calm", rate)
+        self._messages = emissions(seed, "calm", rate)
         self._turn = threading.Lock()  # serialises two servers that overlap for a moment
         self._ended_at: float | None = None
 
@@ -46,8 +46,8 @@ class RunningEngine:
                 for _ in range(int((time.monotonic() - self._ended_at) * self._rate)):
                     next(self._messages)
             due = time.monotonic()
-            for raw in self._messages:
-                sink.receive(session.receive(raw, read_clock()))
+            for emission in self._messages:
+                sink.receive(session.receive(emission.raw, read_clock()))
                 due += 1 / self._rate
                 if stop.wait(due - time.monotonic()):
                     break

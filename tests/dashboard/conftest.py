@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ccwatch.feed.buffer import RollingBuffer
-from ccwatch.feed.synthetic import messages
+from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Instant, Packet
 from ccwatch.protocol.session import Session
 
@@ -51,7 +51,7 @@ class SteppedView:
         self.facts: dict[str, Any] = {"gaps": 0, "age_s": 0.5, "retry_in_s": None}
         self.stopped = 0
         self._buffer = RollingBuffer()
-        self._messages = messages(seed, "calm", rate)
+        self._emissions = emissions(seed, "calm", rate)
         self._session = Session(virtual_clock=True)
         self._sinks: list[Any] = []
         self._now = START
@@ -66,9 +66,9 @@ class SteppedView:
             sink.receive(items)
 
     def step(self, packets: int = 1) -> None:
-        for raw in islice(self._messages, packets):
+        for emission in islice(self._emissions, packets):
             self._now = Instant(self._now.wall_ns + SECOND // 20, self._now.mono_ns + SECOND // 20)
-            self.deliver(self._session.receive(raw, self._now))
+            self.deliver(self._session.receive(emission.raw, self._now))
 
     def reconnect(self) -> None:
         self.deliver(self._session.closed(self._now, "reset by peer"))
@@ -78,7 +78,7 @@ class SteppedView:
 
     def change(self, **fields: Any) -> None:
         """Deliver one more packet, with some of its fields replaced."""
-        raw = next(self._messages)
+        raw = next(self._emissions).raw
         self._now = Instant(self._now.wall_ns + SECOND // 20, self._now.mono_ns + SECOND // 20)
         items = self._session.receive(raw, self._now)
         self.deliver([item._replace(**fields) if isinstance(item, Packet) else item for item in items])

@@ -41,6 +41,10 @@ class Cursor {
     plot.addEventListener("pointerleave", () => this.pinned || this.drag || this.put(null));
     plot.addEventListener("pointerdown", (event) => this.down(event));
     plot.addEventListener("pointerup", (event) => this.up(event));
+    plot.addEventListener("pointercancel", () => {
+      this.drag = null;
+      this.band.hidden = true;
+    });
     plot.addEventListener("dblclick", () => view.live());
     plot.addEventListener("keydown", (event) => this.key(event));
   }
@@ -77,7 +81,9 @@ class Cursor {
   down(event) {
     if (event.button !== 0 || event.target.closest("button")) return;
     const time = this.at(event);
-    if (time !== null) this.drag = { from: time, to: time };
+    if (time === null) return;
+    this.view.plot.setPointerCapture(event.pointerId); // else plotly lays a cover over the page, which gets the rest of the drag
+    this.drag = { from: time, to: time };
   }
 
   up(event) {

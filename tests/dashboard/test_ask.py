@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pandas as pd
+
+import ccwatch as cw
+from ccwatch.dashboard.ask import explain
+
+
+def test_what_is_answered_is_what_the_code_beside_it_gives():
+    with cw.synthetic(seed=2, scenario="drawdown-halt", packets=400, pace="max") as feed:
+        assert feed.join(60)
+        moment = pd.Timestamp("2026-01-02T14:33:00Z")
+        said = explain(feed, moment, moment)
+        found = eval(said["code"], {"cw": cw, "feed": feed})  # noqa: S307 - the code that a user copies
+        assert said["lines"][0] == found.headline()
+        assert any("ACTIVE → HALT" in line for line in said["lines"])
+        assert 'window="60s"' in explain(feed, moment, moment + pd.Timedelta("60s"))["code"]
+
+
+def test_a_moment_outside_the_stream_is_told_not_raised():
+    with cw.synthetic(seed=2, packets=50, pace="max") as feed:
+        assert feed.join(60)
+        moment = pd.Timestamp("2030-01-01", tz="UTC")
+        assert explain(feed, moment, moment)["lines"]

@@ -152,7 +152,7 @@ for _command in recording_commands.COMMANDS:
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.html, or FILE.md for Markdown.")
-@_json
+@json_option
 def report(*, path: Path, output: Path, as_json: bool) -> int:
     """Write the post-mortem of a recording as one offline file."""
     asked = api.analyze(path)
@@ -165,7 +165,7 @@ def report(*, path: Path, output: Path, as_json: bool) -> int:
         raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     sentences = [sentence for _, sentence in asked.what_happened()]
     facts = {"report": str(output), "synthetic": asked.is_synthetic, "what_happened": sentences}
-    _say(facts, "\n".join([*sentences, str(output)]), as_json=as_json)
+    say(facts, "\n".join([*sentences, str(output)]), as_json=as_json)
     return 0 if sentences else 1
 
 

@@ -7,12 +7,14 @@ can show, and sent whole.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from ccwatch.alerts import objective_of, read_objectives
+from ccwatch.config import Settings
 from ccwatch.errors import ConfigError, NotEnoughData
 from ccwatch.figures.panels import Line
 from ccwatch.figures.series import Floats
@@ -59,41 +61,19 @@ def of_objectives(view: Any) -> list[Line]:
     """p95 of each service's last QUANTILE_CALLS calls over its objective; a service without an objective has no line."""
     from ccwatch.analysis.latency import latency  # noqa: PLC0415 - scipy takes a second to import
 
-    objectives = objectives_of()
+    objectives = read_objectives(Settings.load().objectives)
     models = getattr(view, "models", None)
     calls = latency(view.agents(), models() if models is not None else None).observations
     lines = []
     for name, mine in calls.groupby("name", observed=True):
-        objective = objective_ms(str(name), objectives)
-        if objective is None or not len(mine):
+        objective = objective_of(str(name), objectives)
+        if np.isnan(objective) or not len(mine):
             continue
         value, time = mine["latency_ms"].to_numpy(), _ms(mine.index)
         ends = np.unique(np.linspace(min(20, len(value)), len(value), QUANTILE_POINTS).astype(int))
         p95 = [float(np.quantile(value[max(0, end - QUANTILE_CALLS) : end], 0.95)) / objective for end in ends]
         lines.append(Line(f"{name} p95 / {objective:g} ms", time[ends - 1], np.array(p95)))
     return lines
-
-
-OBJECTIVES_MS: Final[Mapping[str, float]] = {
-    "chronos": 150.0,
-    "finbert": 25.0,
-    "reasoning": 3000.0,
-    "memory": 200.0,
-    "scanner": 2000.0,
-}
-"""Objectives of p95 in ms, by the beginning of a service's name."""
-
-
-def objectives_of() -> Mapping[str, float]:
-    """The objectives that hold."""
-    return OBJECTIVES_MS
-
-
-def objective_ms(name: str, objectives: Mapping[str, float]) -> float | None:
-    """The objective of a service: that of the longest prefix, whatever the case; None where nothing matches."""
-    low = name.lower()
-    found = [prefix for prefix in objectives if low.startswith(prefix.lower())]
-    return objectives[max(found, key=len)] if found else None
 
 
 COMPUTED: Final[dict[str, Callable[[Any], Sequence[Line]]]] = {"alpha": alpha_interval, "objective": of_objectives}

@@ -7,7 +7,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.analysis.tail import hill
-from ccwatch.dashboard.computed import ALPHA_RETURNS, MOST_POINTS, alpha_interval, objective_ms, of_function, of_objectives, to_lines
+from ccwatch.dashboard.computed import ALPHA_RETURNS, MOST_POINTS, alpha_interval, of_function, of_objectives, to_lines
 from ccwatch.errors import ConfigError
 
 
@@ -35,9 +35,9 @@ def test_quantiles_stand_against_the_objective_of_their_service_and_one_without_
     assert lines["FinBERT p95 / 25 ms"].value[-1] == pytest.approx(np.quantile(mine, 0.95) / 25)
 
 
-def test_an_objective_is_that_of_the_longest_prefix_whatever_the_case():
-    assert objective_ms("ChronosService", {"chronos": 1.0, "CHRONOSSERV": 2.0}) == 2.0
-    assert objective_ms("RiskAgent", {"chronos": 1.0}) is None
+def test_the_settings_objectives_hold(feed, monkeypatch):
+    monkeypatch.setenv("CCWATCH_OBJECTIVES", "riskagent=20")
+    assert [line.label for line in of_objectives(feed)] == ["RiskAgent p95 / 20 ms"]
 
 
 @pytest.mark.parametrize(

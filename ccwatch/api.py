@@ -446,7 +446,7 @@ def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str
         url=feed.url,
         origin=lambda: feed.origin,
         fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
-        server_tz=settings.server_tz,
+        server_tz=feed.server_tz,
         **options,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ _OPTIONS: Final = (
     click.option("--proxy", "proxies", multiple=True, help="An address or network whose X-Forwarded-For is believed."),
     click.option("--tls-cert", type=EXISTING_FILE, help="A certificate chain: speak wss and https."),
     click.option("--tls-key", type=EXISTING_FILE, help="Its key."),
+    click.option("--log", is_flag=True, help="Print the servers' log lines, as a container's log has them, to standard error."),
     click.option("--dialect", default="contract", show_default=True, help="How the engine speaks: see notebook 02."),
 )
 
@@ -33,14 +35,25 @@ def serves(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def serving_options(secret_file: Path | None, per_ip: int, **options: Any) -> dict[str, Any]:
-    """Options of the command line as `api.serve` takes them."""
+def serving_options(secret_file: Path | None, per_ip: int, *, log: bool, **options: Any) -> dict[str, Any]:
+    """Options of the command line as `api.serve` takes them; --log takes effect here."""
+    if log:
+        _print_log()
     try:
         secret = None if secret_file is None else secret_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--secret-file cannot be read: {error}") from None
     files = {name: None if options[name] is None else str(options[name]) for name in ("tls_cert", "tls_key")}
     return options | files | {"secret": secret, "per_ip": per_ip or None}
+
+
+def _print_log() -> None:
+    """Send the Cottage's log to standard error; a program may do that, the library never does."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    cottage = logging.getLogger("ccwatch.cottage")
+    cottage.addHandler(handler)
+    cottage.setLevel(logging.DEBUG)
 
 
 def announce(cottage: Any, what: str, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from pathlib import Path
 
@@ -125,3 +126,9 @@ def test_a_recording_can_be_watched(tmp_path: Path) -> None:
     dashboard = cw.watch(recorder.path)
     assert "Recording" in type(dashboard.view).__name__
     dashboard.stop()
+
+
+def test_a_recording_knows_the_zone_in_which_its_feed_read_the_stamps(tmp_path: Path) -> None:
+    with cw.serve(rate=50) as cottage, cw.connect(cottage.url, server_tz="America/New_York") as feed, cw.record(feed, tmp_path) as recorder:
+        feed.wait(1)
+    assert json.loads((recorder.path / "session.json").read_text())["server_tz"] == "America/New_York"

@@ -48,17 +48,21 @@ def test_a_headless_demo_speaks_json_when_asked(tmp_path: Path) -> None:
     assert (tmp_path / json.loads(done.stdout)["recording"]).is_dir()
 
 
-def test_serve_says_where_it_listens_and_ctrl_c_ends_it_well(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ccwatch", "serve", "--port", "0", "--engine-port", "0", "--rate", "20", "--json"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
+def test_serve_says_where_it_listens_logs_when_asked_and_ctrl_c_ends_it_well(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ccwatch", "serve", "--port", "0", "--engine-port", "0", "--rate", "20", "--json", "--log"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes, text=True, encoding="utf-8")
     assert process.stdout is not None
+    assert process.stderr is not None
     said = json.loads(process.stdout.readline())
     with cw.connect(said["url"]) as bff, cw.connect(said["engine_url"]) as engine:
         bff.wait(3)
         engine.wait(3)
     process.send_signal(signal.SIGINT)
-    assert process.wait(5) == 0
-    process.stdout.close()
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "INFO: 🧠 BrainStream: Client Connected" in log.splitlines()
 
 
 def test_a_port_in_use_is_an_error_that_names_port_0(cottage: cw.Cottage, tmp_path: Path) -> None:

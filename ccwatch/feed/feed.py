@@ -163,6 +163,11 @@ class Feed:
         return tuple(getattr(self._intake.source, "planted", ()))
 
     @property
+    def server_tz(self) -> str:
+        """The zone in which timestamps without an offset are read."""
+        return str(getattr(self._intake.source, "server_tz", "UTC"))
+
+    @property
     def error(self) -> FeedError | None:
         """What keeps the feed from its stream, or why its last connection ended; None while it is open."""
         return self._intake.counter.error

@@ -59,6 +59,7 @@ class LiveSource:
         """
         self.origin = "live"
         """What the server says it is: "live", or "synthetic" from a Cottage."""
+        self.server_tz = server_tz
         self._address = address
         self._token = token
         self._max_message_bytes = max_message_bytes

@@ -25,20 +25,21 @@ from ccwatch.feed.synthetic import SyntheticSource
 
 SECRET = "correct horse battery staple, and then some"
 RULES = AccessRules(secret=SECRET, proxies=("127.0.0.1",), origins=("https://dash.example",))
+LIFETIME_S = 6 * 3600  # many are made when the suite is collected, and judged at its end
 FAR = "203.0.113.9"
 
 
 def token(secret=SECRET, algorithm="HS256", **claims):
-    return jwt.encode({"aud": "ccwatch", "exp": time.time() + 60, "role": "command"} | claims, secret, algorithm=algorithm)
+    return jwt.encode({"aud": "ccwatch", "exp": time.time() + LIFETIME_S, "role": "command"} | claims, secret, algorithm=algorithm)
 
 
 def unsigned():
-    parts = ({"alg": "none", "typ": "JWT"}, {"aud": "ccwatch", "exp": time.time() + 60, "role": "command"})
+    parts = ({"alg": "none", "typ": "JWT"}, {"aud": "ccwatch", "exp": time.time() + LIFETIME_S, "role": "command"})
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
 
 
 def without(claim):
-    claims = {"aud": "ccwatch", "exp": time.time() + 60}
+    claims = {"aud": "ccwatch", "exp": time.time() + LIFETIME_S}
     del claims[claim]
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
@@ -67,7 +68,7 @@ def read_on(client):
         (unsigned(), "not valid"),
         (token(algorithm="HS512", secret=SECRET * 2), "not valid"),
         (token(aud="elsewhere"), "another audience"),
-        (token(nbf=time.time() + 600), "not valid"),
+        (token(nbf=time.time() + LIFETIME_S0), "not valid"),
         (without("aud"), "has no aud|another audience"),
         (without("exp"), "has no exp"),
         ("a.b.c", "not valid"),
@@ -100,7 +101,7 @@ def test_a_role_says_whether_its_bearer_may_command(claims, may):
 
 
 def test_without_a_role_a_token_is_for_watching_and_an_unknown_one_is_refused():
-    plain = jwt.encode({"aud": "ccwatch", "exp": time.time() + 60}, SECRET, algorithm="HS256")
+    plain = jwt.encode({"aud": "ccwatch", "exp": time.time() + LIFETIME_S}, SECRET, algorithm="HS256")
     assert not judge(**bearing(plain)).may_command
     assert judge(**bearing(token(role="root"))).status == 403
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final
 
@@ -208,14 +209,15 @@ def packet_batch(packets: Sequence[Packet]) -> Batch:
 
 def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
     """The rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
-    entries = _ENTRIES[table]
-    rows: list[tuple[Any, ...]] = []
-    for packet in packets:
-        if not packet.flags & _SEEN_BEFORE:
-            head, tail = (packet.time_ns, packet.seq), (packet.received_at_ns,)
-            rows += [head + entry + tail for entry in entries(packet)]
-    columns: Batch = [*zip(*rows, strict=True)]
-    return [*columns[: len(TABLES[table])], columns[-1]] if rows else []
+    packets = [packet for packet in packets if not packet.flags & _SEEN_BEFORE]
+    lists = [*map(_ENTRIES[table], packets)]
+    counts = [*map(len, lists)]
+    if not any(counts):
+        return []
+    heads = [(packet.time_ns, packet.seq, packet.received_at_ns) for packet in packets]
+    times, seqs, received = ([*chain.from_iterable(map(repeat, values, counts))] for values in zip(*heads, strict=True))
+    columns: Batch = [*zip(*chain.from_iterable(lists), strict=True)]
+    return [times, seqs, *columns[: len(TABLES[table]) - 2], received]
 
 
 def event_batch(events: Sequence[Event]) -> Batch:

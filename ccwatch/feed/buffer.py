@@ -46,7 +46,7 @@ class RollingBuffer:
         self._clean = _Table("packets", max_rows)
         self._unclean = _Table("packets", max_rows)
         self._packets = (self._clean.view(), self._unclean.view())  # one tuple: a reader of both must not see them apart
-        self._long = {name: _Table(name, max_rows * LONG_ROWS_PER_PACKET) for name in TABLES if name != "packets"}
+        self._long = {name: _Table(name, max_rows, LONG_ROWS_PER_PACKET) for name in TABLES if name != "packets"}
         self._views = {name: table.view() for name, table in self._long.items()}
 
     @property
@@ -149,14 +149,15 @@ class _View(NamedTuple):
 class _Table:
     """One table: its slab, the one that follows it, and which of their rows are kept."""
 
-    def __init__(self, name: str, max_rows: int) -> None:
+    def __init__(self, name: str, max_packets: int, rows_per_packet: int = 1) -> None:
         columns = TABLES[name]
         self.dropped = 0
         self.start = 0
         """The first row of the slab that is still kept."""
-        self._max_rows = max_rows
+        self._max_rows = max_packets * rows_per_packet
+        self._rows_at_first = ROWS_AT_FIRST * rows_per_packet
         self._vocabularies = Vocabularies(columns)
-        self._slab = Slab(columns, ROWS_AT_FIRST, self._vocabularies)
+        self._slab = Slab(columns, self._rows_at_first, self._vocabularies)
         self._next: Slab | None = None
         self._next_from = 0  # the row of `_slab` that is the first one of `_next`
         self._has_new = False
@@ -228,7 +229,7 @@ class _Table:
             self._next_from = self.start
             # Half as much again as must fit: a young buffer grows, one at its limit stays at 2.4 times the limit.
             kept = slab.end - self.start + slab.capacity // 4 + ROWS_AT_ONCE
-            self._next = slab.successor(max(kept + kept // 2, ROWS_AT_FIRST))
+            self._next = slab.successor(max(kept + kept // 2, self._rows_at_first))
         begin = self._next_from + self._next.end
         self._next.copy_rows(slab, begin, min(slab.end, begin + rows))
 

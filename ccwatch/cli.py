@@ -152,10 +152,12 @@ for _command in recording_commands.COMMANDS:
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.html, or FILE.md for Markdown.")
+@click.option("--drop", help="Columns or lists to leave out, with commas: nav,cash,logs.")
 @json_option
-def report(*, path: Path, output: Path, as_json: bool) -> int:
+def report(*, path: Path, output: Path, drop: str | None, as_json: bool) -> int:
     """Write the post-mortem of a recording as one offline file."""
-    asked = api.analyze(path)
+    names = [name.strip() for name in (drop or "").split(",") if name.strip()]
+    asked = api.analyze(path).without(names)
     try:
         if output.suffix.lower() in {".md", ".markdown"}:
             output.write_text(asked.to_markdown(), encoding="utf-8")

@@ -371,3 +371,7 @@ def test_report_writes_the_post_mortem_of_a_recording_as_a_page_or_as_markdown(t
     assert "Kalman audit" in (tmp_path / "r.md").read_text(encoding="utf-8")
     assert ccwatch("report", str(recorder.path), cwd=tmp_path).returncode == 2
     assert ccwatch("report", "nothing", "-o", "r.html", cwd=tmp_path).returncode == 1
+    assert ccwatch("report", str(recorder.path), "-o", "s.md", "--drop", "nav, cash", cwd=tmp_path, timeout=120).returncode == 0
+    assert "Left out of this report on purpose: cash, extra, logs, nav" in (tmp_path / "s.md").read_text(encoding="utf-8")
+    refused = ccwatch("report", str(recorder.path), "-o", "t.md", "--drop", "navv", cwd=tmp_path)
+    assert (refused.returncode, "no column 'navv'" in refused.stderr) == (2, True)

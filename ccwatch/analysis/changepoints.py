@@ -199,15 +199,28 @@ def pelt(values: Floats, penalty: float, least: int = 1) -> list[int]:
     best = np.full(n + 1, np.inf)
     best[0] = -penalty
     before = np.zeros(n + 1, dtype=np.int64)
-    candidates = np.zeros(1, dtype=np.int64)
+    # One column per candidate: where it begins, what the optimum before it costs less its square, its total, and from which end on it
+    # is out. It loses at an end by Killick's inequality, and is out once the segment that beat it has the least length.
+    start, base, sums, out = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1), np.zeros(n + 1), np.full(n + 1, np.iinfo(np.int64).max)
+    base[0], count = -penalty, 1
     for end in range(least, n + 1):  # over at most MOST_POINTS points
-        cost = best[candidates] + square[end] - square[candidates] - np.square(total[end] - total[candidates]) / (end - candidates)
+        cost = base[:count] - np.square(total[end] - sums[:count]) / (end - start[:count])
         at = int(np.argmin(cost))
-        best[end], before[end] = cost[at] + penalty, candidates[at]
-        if least == 1:  # with a least length, pruning right away would lose the optimum: keep what may still win
-            candidates = candidates[cost <= best[end]]
-        if end + 1 - least >= least:
-            candidates = np.append(candidates, end + 1 - least)
+        best[end], before[end] = cost[at] + square[end] + penalty, start[at]
+        losing = cost + square[end] > best[end]
+        if losing.any():
+            out[:count][losing] = np.minimum(out[:count][losing], end + least)
+            kept = out[:count] > end + 1
+            left = int(kept.sum())
+            if left < count:
+                for held in (start, base, sums, out):
+                    held[:left] = held[:count][kept]
+                out[left:count] = np.iinfo(np.int64).max
+                count = left
+        new = end + 1 - least
+        if new >= least:
+            start[count], base[count], sums[count] = new, best[new] - square[new], total[new]
+            count += 1
     found = []
     end = n
     while before[end] > 0:

@@ -147,7 +147,7 @@ def drawdowns(
     runs = episodes(values, peak)
     notes = []
     if column is None and name == "price":
-        notes.append("the stream carries no nav: these are drawdowns of the price")
+        notes.append("no nav is at hand: these are drawdowns of the price")
     if bool(np.isnan(depth).any()):
         notes.append(f"{int(np.isnan(depth).sum())} samples before the {name} was ever above zero have no drawdown")
     table = _table(used, values, peak, runs)

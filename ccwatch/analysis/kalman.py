@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -131,7 +132,7 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
     stop = int(np.flatnonzero(fitted)[-1]) + 1
 
     def error(log_ratio: float, shape: str, end: int, mask: npt.NDArray[np.bool_]) -> float:
-        ours = filtered(price[:end], gain_of(10.0**log_ratio, shape)[0], [e for e in edges if e < end] + [end])[:, 1]
+        ours = filtered(price[:end], gain_of(10.0**log_ratio, shape)[0], [e for e in edges if e < end] + [end], (1,))[:, 0]
         return float(np.mean(np.square(ours - velocity[:end])[mask[:end]]))
 
     rows = []
@@ -142,7 +143,7 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
             error, bounds=(near - 0.5, near + 0.5), args=(shape, stop, fitted), method="bounded", options={"xatol": 1e-7}
         )
         ratio = float(10.0**best.x)
-        ours = filtered(price, gain_of(ratio, shape)[0], edges)[:, 1]
+        ours = filtered(price, gain_of(ratio, shape)[0], edges, (1,))[:, 0]
         rows.append(_row(f"filter, {shape}", "filter", ratio, ours, velocity, judged))
     step = np.append(np.nan, np.diff(price))
     for name, values in (("price step", step), ("mean price step of 10", pd.Series(step).rolling(10).mean().to_numpy())):
@@ -163,7 +164,7 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
         riccati_residual=residual,
         gain_ratio=_gain_ratio(velocity, acceleration, judged, used.broken),
         explained=float(top["explained"]),
-        curve=pd.DataFrame({"engine": velocity, "ours": filtered(price, gain, edges)[:, 1]}, index=used.frame.index),
+        curve=pd.DataFrame({"engine": velocity, "ours": filtered(price, gain, edges, (1,))[:, 0]}, index=used.frame.index),
         basis=found.basis(int(judged.sum())),
         notes=tuple(notes),
     )
@@ -179,26 +180,27 @@ def gain_of(ratio: float, noise: str = "wiener acceleration") -> tuple[Floats, f
     return np.asarray(gain, dtype=np.float64), float(np.abs(again - p).max() / np.abs(p).max())
 
 
-def filtered(price: Floats, gain: Floats, edges: list[int]) -> Floats:
-    """Price, velocity and acceleration of a filter with this steady gain, begun anew at each edge from the price there, at rest.
+def filtered(price: Floats, gain: Floats, edges: list[int], columns: Sequence[int] = (0, 1, 2)) -> Floats:
+    """Price (0), velocity (1), acceleration (2) of a filter with this steady gain, begun anew at each edge from the price there, at rest.
 
     Args:
         price: USD, nothing missing.
         gain: for price, velocity and acceleration.
         edges: first row of each stretch, and the number of rows at the end.
+        columns: which of the three are wanted.
 
     Returns:
-        One row per price.
+        One row per price, one column for each that is wanted.
     """
     kept = (np.eye(3) - np.outer(gain, [1.0, 0.0, 0.0])) @ TRANSITION
-    found = np.zeros((len(price), 3))
+    found = np.zeros((len(price), len(columns)))
     poles = np.real(np.poly(kept))
-    for a, b in itertools.pairwise(edges):  # one per stretch without a gap
-        rest = price[a:b] - price[a]  # the state at rest is zero: the filter is linear
-        for column in range(3):
-            taps = signal.ss2tf(kept, (kept @ gain)[:, None], np.eye(3)[column : column + 1], gain[column : column + 1, None])[0][0]
-            found[a:b, column] = signal.lfilter(taps, poles, rest)
-        found[a:b, 0] += price[a]
+    for place, column in enumerate(columns):
+        taps = signal.ss2tf(kept, (kept @ gain)[:, None], np.eye(3)[column : column + 1], gain[column : column + 1, None])[0][0]
+        for a, b in itertools.pairwise(edges):  # one per stretch without a gap
+            found[a:b, place] = signal.lfilter(taps, poles, price[a:b] - price[a])  # linear: at rest the state is zero
+            if column == 0:
+                found[a:b, place] += price[a]
     return found
 
 

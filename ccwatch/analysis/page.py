@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, Final
 
@@ -78,6 +78,8 @@ def render(
     happened: Sequence[tuple[str, str]],
     answers: Mapping[str, Result | AnalysisError],
     overview: go.Figure | None,
+    why_not: Callable[[AnalysisError], str] = str,
+    left_out: str = "",
 ) -> str:
     """The page. Everything that came from outside is escaped.
 
@@ -87,18 +89,21 @@ def render(
         happened: question and sentence, for the beginning.
         answers: by question: the answer, or why there is none.
         overview: the picture after the first sentences.
+        why_not: words an error, for a question without an answer.
+        left_out: says what was left out on purpose; empty where nothing was.
     """
     known = {question: answer for question, answer in answers.items() if isinstance(answer, Result)}
     badge = " <span class='badge'>SYNTHETIC</span>" if is_synthetic else ""
     sentences = "".join(f"<li>{html.escape(text)} <a href='#{question}'>evidence</a></li>" for question, text in happened)
     links = " · ".join(f"<a href='#{question}'>{html.escape(answer.title)}</a>" for question, answer in known.items())
     unanswered = "".join(
-        f"<li><b>{html.escape(question.replace('_', ' '))}</b>: {html.escape(str(answer))}</li>"
+        f"<li><b>{html.escape(question.replace('_', ' '))}</b>: {html.escape(why_not(answer))}</li>"
         for question, answer in answers.items()
-        if question not in known
+        if not isinstance(answer, Result)
     )
+    hidden = f"<p class='loud'>{html.escape(left_out)}</p>" if left_out else ""
     parts = [
-        f"<header><h1>{html.escape(title)}{badge}</h1>{_loud(answers.get('quality'))}</header>",
+        f"<header><h1>{html.escape(title)}{badge}</h1>{_loud(answers.get('quality'))}{hidden}</header>",
         f"<section id='what-happened'><h2>What happened</h2><ol>{sentences or '<li>The data cannot tell.</li>'}</ol></section>",
         f"<nav>{links}</nav>",
         f"<section id='overview'><h2>Overview</h2>{_figure('overview', overview)}</section>" if overview is not None else "",

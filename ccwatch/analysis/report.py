@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import pandas as pd
 
-from ccwatch.analysis import page
+from ccwatch.alerts import read_objectives
+from ccwatch.analysis import page, story
 from ccwatch.analysis.alerts import Alerts, alerts
 from ccwatch.analysis.alpha import Alpha, alpha
 from ccwatch.analysis.attribution import Attribution, attribution
@@ -33,8 +35,9 @@ from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.tables import Tables, moment
 from ccwatch.analysis.timeline import Timeline, timeline
 from ccwatch.config import Settings
-from ccwatch.errors import AnalysisError, NotEnoughData
+from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 from ccwatch.frames import span_ns
+from ccwatch.recording.pack import with_what_follows
 
 Answer = TypeVar("Answer", bound=Result)
 
@@ -67,6 +70,7 @@ class Report:
         symbol: str | None = None,
         start: str | datetime | pd.Timestamp | None = None,
         end: str | datetime | pd.Timestamp | None = None,
+        drop: Sequence[str] = (),
     ) -> None:
         """A report that has read nothing yet.
 
@@ -76,12 +80,16 @@ class Report:
             symbol: only packets of this one, for a stream that holds several.
             start: only what lies from this time on; aware.
             end: only what lies before this time; aware.
+            drop: columns (nav, cash, …) and lists (agents, models, logs) that are as if the stream had never carried them, for a report
+                that is shared. With money go the log lines, which may quote it.
 
         Raises:
-            ConfigError: a time without a zone.
+            ConfigError: a time without a zone, or a `drop` that names no column.
         """
+        if isinstance(drop, str):
+            raise ConfigError(f"drop={drop!r}: expected a list of names, for example ('nav', 'cash')")
         self._symbol = symbol
-        self._tables = Tables(source, moment(start, "start"), moment(end, "end"))
+        self._tables = Tables(source, moment(start, "start"), moment(end, "end"), frozenset(with_what_follows(drop)))
         self._answers: dict[str, Result | AnalysisError] = {}
 
     def between(self, start: str | datetime | pd.Timestamp | None = None, end: str | datetime | pd.Timestamp | None = None) -> Report:
@@ -90,7 +98,19 @@ class Report:
         Raises:
             ConfigError: a time without a zone.
         """
-        return Report(self._tables.source, symbol=self._symbol, start=start, end=end)
+        return Report(self._tables.source, symbol=self._symbol, start=start, end=end, drop=sorted(self._tables.dropped))
+
+    def without(self, drop: Sequence[str]) -> Report:
+        """The same questions of a stream that never carried these columns and lists, nor the text that may quote them.
+
+        Args:
+            drop: as of the class.
+
+        Raises:
+            ConfigError: `drop` names no column.
+        """
+        tables = self._tables
+        return Report(tables.source, symbol=self._symbol, start=tables.start, end=tables.end, drop=[*tables.dropped, *drop])
 
     @property
     def name(self) -> str:
@@ -259,9 +279,8 @@ class Report:
         return {question: self._answers[question] for question in QUESTIONS}
 
     def what_happened(self) -> list[tuple[str, str]]:
-        """Sentences made of evidence, each with the question that it comes from; at most five."""
-        found = [(question, answer.headline()) for question, answer in self.answers().items() if isinstance(answer, Result)]
-        return found[:5]
+        """Sentences made of evidence, each with the question that it comes from; at most five. See `ccwatch.analysis.story`."""
+        return story.what_happened(self.answers(), self._worst_start, read_objectives(Settings.load().objectives))
 
     def to_dict(self) -> dict[str, Any]:
         """Every answer as plain values that JSON can hold."""
@@ -279,39 +298,58 @@ class Report:
             "answers": answers,
         }
 
-    def to_markdown(self) -> str:
-        """The report as Markdown; nothing that the stream wrote is markup in it."""
+    def to_markdown(self, *, drop: Sequence[str] = ()) -> str:
+        """The report as Markdown; nothing that the stream wrote is markup in it.
+
+        Args:
+            drop: as of the class.
+
+        Raises:
+            ConfigError: `drop` names no column.
+        """
+        if drop:
+            return self.without(drop).to_markdown()
         badge = " · **SYNTHETIC**" if self.is_synthetic else ""
         lines = [f"# Post-mortem of {markdown_text(self._tables.name)}{badge}", ""]
         answers = self.answers()
         seen = answers["quality"]
         if isinstance(seen, Quality) and seen.verdict != OK:
             lines += [f"> **Data quality {seen.verdict}**: {markdown_text('; '.join(seen.reasons))}", ""]
+        if self._tables.dropped:
+            lines += [f"> {markdown_text(self._left_out())}", ""]
         lines += ["## What happened", "", *(f"1. {markdown_text(sentence)}" for _, sentence in self.what_happened()), ""]
         lines += ["## Answers", ""]
-        lines += [answer.to_markdown() for answer in answers.values() if isinstance(answer, Result)]
+        lines += [answer.to_markdown() for answer in self._sections().values() if isinstance(answer, Result)]
         unanswered = [(question, answer) for question, answer in answers.items() if not isinstance(answer, Result)]
         if unanswered:
             lines += ["## What the data cannot tell", ""]
-            lines += [f"- **{_title(question)}**: {markdown_text(str(error))}" for question, error in unanswered]
+            lines += [f"- **{_title(question)}**: {markdown_text(self._why_not(error))}" for question, error in unanswered]
         return "\n".join(lines).rstrip() + "\n"
 
-    def to_html(self, path: str | Path) -> Path:
+    def to_html(self, path: str | Path, *, drop: Sequence[str] = ()) -> Path:
         """Write the report as one file that needs no network: pictures, tables and plotly's own script are in it.
 
         Args:
             path: where to; an existing file is replaced, whole or not at all.
+            drop: as of the class. An answer that needs what is left out is absent, and the page says so.
 
         Returns:
             The path.
+
+        Raises:
+            ConfigError: `drop` names no column.
         """
+        if drop:
+            return self.without(drop).to_html(path)
         path = Path(path)
         packets = self._tables.packets
         text = page.render(
             title=f"Post-mortem of {self._tables.name}",
             is_synthetic=self.is_synthetic,
             happened=self.what_happened(),
-            answers=self.answers(),
+            answers=self._sections(),
+            why_not=self._why_not,
+            left_out=self._left_out(),
             overview=page.overview_figure(packets, self._tables.agents, self._tables.events, self._symbol),
         )
         draft = path.with_name(f".{path.name}.part")
@@ -332,6 +370,29 @@ class Report:
         return f"<table><caption>{html.escape(repr(self)[1:-1])}{badge}</caption>{rows}</table>"
 
     # ── inside ──
+
+    def _sections(self) -> dict[str, Result | AnalysisError]:
+        """Every answer, and what is known around the moment at which the worst drawdown began."""
+        around = self._worst_start
+        return self.answers() if around is None else {**self.answers(), "explain": around}
+
+    def _left_out(self) -> str:
+        dropped = sorted(self._tables.dropped)
+        return f"Left out of this report on purpose: {', '.join(dropped)}." if dropped else ""
+
+    def _why_not(self, error: Result | AnalysisError) -> str:
+        """Why a question has no answer: what was left out on purpose, or the error's own words."""
+        hidden = sorted(self._tables.dropped & set(getattr(error, "columns", ())))
+        return f"it needs {', '.join(hidden)}, left out of this report on purpose" if hidden else str(error)
+
+    @cached_property
+    def _worst_start(self) -> Explanation | None:
+        """What is known around the first packet under water of the worst drawdown; None where there is none, or nothing can be told."""
+        try:
+            worst = self.drawdowns().worst
+            return None if worst is None else self.explain(worst["start_time"])
+        except AnalysisError:
+            return None
 
     def _calls(self) -> pd.DataFrame | None:
         """Observed calls of agents and models; None where the stream carries none."""

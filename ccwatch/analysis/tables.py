@@ -29,11 +29,13 @@ class Tables:
             a Recording has.
         start: only rows from this time on.
         end: only rows before this time.
+        dropped: columns that are as if the stream had never carried them, and lists (agents, models, logs) that are as if it had none.
     """
 
     source: Any
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
+    dropped: frozenset[str] = frozenset()
 
     @property
     def is_frame(self) -> bool:
@@ -110,12 +112,19 @@ class Tables:
         return self.end is None and str(getattr(self.source, "state", "")) in LIVE
 
     def _long(self, table: str, key: str) -> pd.DataFrame | None:
+        if table in self.dropped:
+            return None
         if self.is_frame:
             return self._within(self.source) if key in self.source.columns else None
         read = getattr(self.source, table, None)
         return self._within(read()) if callable(read) else None
 
     def _within(self, frame: pd.DataFrame) -> pd.DataFrame:
+        hidden = [name for name in frame.columns if name in self.dropped]
+        if hidden:  # blank, not gone: who reads a frame finds the columns that it expects
+            frame = frame.assign(
+                **{name: pd.Series(np.nan, frame.index, frame[name].dtype if _has_missing(frame[name]) else "float64") for name in hidden}
+            )
         if self.start is None and self.end is None:
             return frame
         if not isinstance(frame.index, pd.DatetimeIndex) or frame.index.tz is None:
@@ -127,6 +136,11 @@ class Tables:
         if self.end is not None:
             kept &= times < self.end.value
         return frame[kept]
+
+
+def _has_missing(column: pd.Series) -> bool:
+    """Whether the column's dtype knows missing values; integers and booleans of numpy do not."""
+    return not isinstance(column.dtype, np.dtype) or column.dtype.kind in "fO"
 
 
 def moment(value: str | datetime | pd.Timestamp | None, name: str) -> pd.Timestamp | None:

@@ -87,15 +87,12 @@ def pack(
     out = Path(out)
     if out.suffix.lower() != SUFFIX:
         raise ConfigError(f"{out}: expected a file name that ends in {SUFFIX}")
-    unknown = [name for name in drop if name not in DROPPABLE]
-    if unknown:
-        raise ConfigError(f"drop: no column {unknown[0]!r}; there are {', '.join(DROPPABLE)}")
+    dropped = with_what_follows(drop, money=scale_nav is not None)
     if scale_nav is not None and not 0 < scale_nav < math.inf:
         raise ConfigError(f"scale_nav: expected a number above 0, got {scale_nav!r}")
     if out.exists():
         raise RecordingError(f"{out} is there already; name another file")
     span = span_of(start, end)
-    dropped = _with_what_follows(drop, money=scale_nav is not None)
     factor = 1.0 if scale_nav is None else scale_nav / _first_nav(recording, start, end)
     work = Path(tempfile.mkdtemp(prefix="ccwatch-"))
     try:
@@ -115,7 +112,15 @@ def pack(
     return Packed(out, packets, events, size, dropped, factor)
 
 
-def _with_what_follows(drop: Sequence[str], *, money: bool) -> tuple[str, ...]:
+def with_what_follows(drop: Sequence[str], *, money: bool = False) -> tuple[str, ...]:
+    """What is left out where these are: their raw text, what has no column and, with money, the log lines that may quote it.
+
+    Raises:
+        ConfigError: no such column or list.
+    """
+    unknown = [name for name in drop if name not in DROPPABLE]
+    if unknown:
+        raise ConfigError(f"drop: no column {unknown[0]!r}; there are {', '.join(DROPPABLE)}")
     if not drop and not money:
         return ()
     found = [*drop, "extra"]

@@ -136,6 +136,60 @@ def test_the_page_begins_with_what_happened(report, tmp_path):
     assert "−2.20%" in text[text.index("What happened") : text.index("Overview")]
 
 
+def test_what_happened_tells_the_planted_incidents_each_with_its_evidence(stream, tmp_path):
+    report = Report(stream("drawdown-halt@300+slow-agent@300+gap@440", seed=3, count=600))
+    told = dict(report.what_happened())
+    assert list(told) == ["drawdowns", "explain", "latency", "governance", "quality"]
+    worst = report.drawdowns().worst
+    for part in (f"{worst['peak_time']:%H:%M:%S}", f"{worst['trough_time']:%H:%M:%S}", "USD", "Lévy Stable", "had not recovered"):
+        assert part in told["drawdowns"]
+    assert "Gaussian → Lévy Stable at 14:35:00 UTC" in told["explain"]
+    assert "RiskAgent" in told["latency"]
+    assert "slow from 14:35:00 UTC" in told["latency"]
+    assert "vetoed" in told["governance"]
+    assert "the engine halted at 14:36:00 UTC" in told["governance"]
+    assert "alerts would have fired" in told["governance"]
+    assert "nobody knows what happened in 1 gaps of" in told["quality"]
+    page = parsed(report.to_html(tmp_path / "r.html").read_text())
+    links = [value[1:] for tag, name, value in page.attributes if tag == "a" and name == "href"]
+    sections = [value for tag, name, value in page.attributes if tag == "section" and name == "id"]
+    assert links[:5] == list(told)
+    assert set(told) <= set(sections)
+
+
+def test_what_happened_says_which_questions_the_data_leaves_open(rows):
+    told = Report(rows(price=[3.0, 2.0, 4.0])).what_happened()
+    assert told[0] == ("drawdowns", told[0][1])
+    assert "The price fell −33.33%" in told[0][1]
+    assert "attribution" in told[-1][1].partition("the data cannot tell")[2]
+
+
+def test_what_is_dropped_is_told_nowhere_and_the_report_says_so(stream, tmp_path):
+    report = Report(stream("drawdown-halt", count=260))
+    navs = report.drawdowns().curve["value"]
+    secrets = {f"{nav:,.6g}" for nav in navs} | {f"{report.drawdowns().worst['depth_usd']:,.2f}".lstrip("-")}
+    assert any(secret in report.to_markdown() for secret in secrets)
+    texts = [report.to_markdown(drop=["nav", "cash"]), report.to_html(tmp_path / "r.html", drop=["nav", "cash"]).read_text()]
+    for text in texts:
+        assert not [secret for secret in secrets if secret in text]
+        assert "The price fell" in text
+        assert "Left out of this report on purpose: cash, extra, logs, nav" in text
+        assert "it needs nav, left out of this report on purpose" in text
+    shared = report.without(["nav", "cash"])
+    assert not np.isfinite(shared.explain("14:32").change_usd)
+    with pytest.raises(MissingColumns, match="nav"):
+        shared.attribution()
+    assert shared.between("2026-01-02T14:31:00Z").drawdowns().column == "price"
+    assert report.drawdowns().column == "nav"
+
+
+@pytest.mark.parametrize("drop", [["navv"], "nav", ["seq"]])
+def test_what_cannot_be_dropped_is_refused(report, tmp_path, drop):
+    with pytest.raises(ConfigError, match="drop"):
+        report.to_html(tmp_path / "r.html", drop=drop)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_poor_data_quality_is_loud(stream, tmp_path):
     poor = Report(stream("gap", count=300))
     assert "Data quality WARN" in "".join(parsed(poor.to_html(tmp_path / "r.html").read_text()).text)
@@ -173,7 +227,7 @@ def test_nothing_that_the_stream_wrote_is_markup(rows, tmp_path):
 def test_the_figures_in_the_page_are_whole_json(report, tmp_path):
     text = report.to_html(tmp_path / "r.html").read_text()
     found = re.findall(r"<script type='application/json' class='figure' data-place='([^']+)'>(.*?)</script>", text, flags=re.DOTALL)
-    assert [place for place, _ in found] == ["figure-overview", *(f"figure-{question}" for question in QUESTIONS)]
+    assert [place for place, _ in found] == ["figure-overview", *(f"figure-{question}" for question in (*QUESTIONS, "explain"))]
     assert all(json.loads(body)["data"] for _, body in found)
 
 

@@ -10,7 +10,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from ccwatch.feed.synthetic import START, messages
+from ccwatch.feed.synthetic import START, emissions
 from ccwatch.protocol.messages import Event, Instant, Packet, StateChange
 from ccwatch.protocol.session import Session as Conversation
 from ccwatch.recording import compactor, manifest
@@ -18,25 +18,36 @@ from ccwatch.recording.folder import MARKS, Session, append_durably, seal
 
 WALL_NS = int(START.timestamp()) * 1_000_000_000
 NAME, SCENARIO, SEED, PACKETS = "sample-regimes", "regime-flip", 11, 900
+BAD_NAME = "sample-bad-session"
+BAD_SCENARIO, BAD_SEED = "regime-flip+frozen@330+slow-agent@450+drawdown-halt@480+gap@620", 8
+"""A quarter of an hour in which most goes wrong: vetoes at 200 s, a stale stretch at 330 s, and a slow agent before the drawdown."""
 
 
 def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS) -> list[Packet | Event]:
     """The stream as a feed on the same machine would have received it, 3 to 12 ms after each stamp."""
     talk = Conversation(virtual_clock=True)
     found = talk.opened(Instant(WALL_NS, 0), f"seed={seed} scenario={scenario} rate=1")
-    for n, raw in enumerate(islice(messages(seed, scenario, 1.0), packets)):
-        late = n * 1_000_000_000 + 3_000_000 + n * 7919 % 9_000_000
-        found += talk.receive(raw, Instant(WALL_NS + late, late))
+    for n, emission in enumerate(islice((found for found in emissions(seed, scenario, 1.0) if found.raw), packets)):
+        late = round(emission.at * 1_000_000_000) + 3_000_000 + n * 7919 % 9_000_000
+        found += talk.receive(emission.raw, Instant(WALL_NS + late, late))
     return [item for item in found if not isinstance(item, StateChange)]
 
 
-def make(folder: Path, stream: list[Packet | Event], *, marks: tuple[tuple[int, str], ...] = (), raw: str = "auto") -> Path:
+def make(
+    folder: Path,
+    stream: list[Packet | Event],
+    *,
+    marks: tuple[tuple[int, str], ...] = (),
+    raw: str = "auto",
+    scenario: str = SCENARIO,
+    seed: int = SEED,
+) -> Path:
     """A finished recording of a stream, in a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     session = Session(
         session=folder.name,
-        url=f"synthetic:{SCENARIO}?seed={SEED}&rate=1",
+        url=f"synthetic:{scenario}?seed={seed}&rate=1",
         origin="synthetic",
         tags=("sample",),
         server_tz="UTC",
@@ -59,6 +70,7 @@ def make(folder: Path, stream: list[Packet | Event], *, marks: tuple[tuple[int, 
 def main(root: Path) -> None:
     """All samples, below a folder."""
     make(root / NAME, items(), marks=((120, "regime turns Lévy Stable"), (200, "Critical: every size is vetoed")))
+    make(root / BAD_NAME, items(BAD_SCENARIO, BAD_SEED), scenario=BAD_SCENARIO, seed=BAD_SEED)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""What happened, in sentences made of evidence. It words what the answers know and computes nothing that they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.alerts import Severity, objective_of
+from ccwatch.analysis.alerts import Alerts
+from ccwatch.analysis.drawdowns import Drawdowns
+from ccwatch.analysis.explain import Explanation
+from ccwatch.analysis.governance import Governance
+from ccwatch.analysis.latency import Latency
+from ccwatch.analysis.measures import OK
+from ccwatch.analysis.quality import Quality
+from ccwatch.analysis.result import Result, clock, dollars, percent
+from ccwatch.analysis.timeline import Timeline
+from ccwatch.errors import AnalysisError
+
+Answers = Mapping[str, Result | AnalysisError]
+Found = TypeVar("Found", bound=Result)
+
+MOST_DIFFERENCES: Final = 3
+
+
+def what_happened(answers: Answers, explanation: Explanation | None, objectives: Mapping[str, float]) -> list[tuple[str, str]]:
+    """At most five sentences, each with the question whose answer is its evidence; the last one says what the data cannot tell.
+
+    Args:
+        answers: by question: the answer, or why there is none.
+        explanation: of the moment at which the worst drawdown began; None where there is none.
+        objectives: p95 in ms by the beginning of a service's name.
+    """
+    told = [
+        _of(answers, "drawdowns", Drawdowns, _worst_drawdown),
+        ("explain", _what_changed(explanation)) if explanation is not None else None,
+        _of(answers, "latency", Latency, lambda found: _slowest(found, objectives)),
+        _actions(answers),
+        _of(answers, "quality", Quality, lambda found: _limits(found, answers)),
+    ]
+    return [sentence for sentence in told if sentence is not None]
+
+
+def _of(answers: Answers, question: str, kind: type[Found], say: Callable[[Found], str]) -> tuple[str, str] | None:
+    found = answers.get(question)
+    return (question, say(found)) if isinstance(found, kind) else None
+
+
+def _worst_drawdown(found: Drawdowns) -> str:
+    """Depth, times, size and regimes of the deepest episode."""
+    worst = found.worst
+    if worst is None:
+        return found.headline()
+    recovered = f"recovered at {clock(worst['recovery_time'])}"
+    end = "had not recovered at the end" if worst["is_open"] else recovered
+    passed = f", through {worst['regimes']}" if worst["regimes"] else ""
+    return (
+        f"The {found.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from its peak at {clock(worst['peak_time'])} "
+        f"to its trough at {clock(worst['trough_time'])}{passed}, and {end}."
+    )
+
+
+def _what_changed(found: Explanation) -> str:
+    """What differed from before around the moment at which the worst drawdown began: an order in time, no cause."""
+    about = f"Around its start ({clock(found.start)} to {clock(found.end)})"
+    flips = found.evidence[(found.evidence["kind"] == "regime").to_numpy()]
+    turned = "; ".join(f"{row['detail']} at {clock(row['time'])}" for _, row in flips.head(2).iterrows())
+    regime = f"; the regime turned: {turned}" if turned else ""
+    differing = found.differences[found.differences["differs"].to_numpy(dtype=bool)].head(MOST_DIFFERENCES)
+    if not np.isfinite(found.differences["p_value"].to_numpy(dtype=np.float64)).any():
+        return f"{about} too little is known of the stretch before it to say what changed{regime}."
+    if not len(differing):
+        return f"{about} no measure differed from the stretch before it{regime}."
+    return (
+        f"{about} these differed most from the stretch before it: {'; '.join(_difference(row) for _, row in differing.iterrows())}{regime}."
+    )
+
+
+def _difference(row: pd.Series) -> str:
+    name = f"{row['measure']} of {row['subject']}" if row["subject"] else str(row["measure"])
+    unit = f" {row['unit']}" if row["unit"] not in {"", "fraction"} else ""
+    return f"{name} (median {row['median']:,.4g}{unit}, before {row['baseline_median']:,.4g}{unit})"
+
+
+def _slowest(found: Latency, objectives: Mapping[str, float]) -> str:
+    """The service whose p95 is the farthest above its objective and since when it was slow; without any, the slowest stretch."""
+    known = found.services.dropna(subset=["p95_ms"])
+    wanted = np.array([objective_of(str(name), objectives) for name in known["name"]], dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        ratios = known["p95_ms"].to_numpy(dtype=np.float64) / wanted
+    judged = np.isfinite(ratios)
+    if not judged.any():
+        return f"{found.headline()} No service that was seen often enough has an objective."
+    place = int(np.nanargmax(ratios))
+    name = str(known["name"].iloc[place])
+    side = "above" if ratios[place] > 1.0 else "within"
+    stretches = found.slow[(found.slow["name"] == name).to_numpy()]
+    said = f"Against its objective {name} was the slowest: p95 {known['p95_ms'].iloc[place]:,.1f} ms, {side} its {wanted[place]:,.0f} ms"
+    if len(stretches):
+        return f"{said}; {_stretch(stretches.iloc[int(stretches['times_usual'].argmax())])}."
+    if len(found.slow):
+        worst = found.slow.iloc[int(found.slow["times_usual"].argmax())]
+        return f"{said}; {worst['name']} was slow for its own measure, {_stretch(worst)}."
+    return f"{said}, and no service was slow for long."
+
+
+def _stretch(row: pd.Series) -> str:
+    until = f"until {clock(row['end_time'])}" if pd.notna(row["end_time"]) else "to the end"
+    return f"slow from {clock(row['start_time'])} {until}, {row['times_usual']:.1f} times its usual over {row['n']:,} calls"
+
+
+def _actions(answers: Answers) -> tuple[str, str] | None:
+    """Vetoes, halts and alerts."""
+    vetoes, order, fired = answers.get("governance"), answers.get("timeline"), answers.get("alerts")
+    said = []
+    if isinstance(vetoes, Governance):
+        first = (
+            f", the first at {clock(vetoes.vetoes['start_time'].iloc[0])} in {vetoes.vetoes['regime'].iloc[0]}"
+            if len(vetoes.vetoes)
+            else ""
+        )
+        said.append(f"governance vetoed {len(vetoes.vetoes):,} times{first}")
+        said += [f"{len(vetoes.breaks):,} stretches broke a rule"] if len(vetoes.breaks) else []
+    if isinstance(order, Timeline):
+        halts = order.events[((order.events["kind"] == "status") & order.events["detail"].astype("str").str.endswith("→ HALT")).to_numpy()]
+        said.append(f"the engine halted at {clock(halts['time'].iloc[0])}" if len(halts) else "the engine did not halt")
+    if isinstance(fired, Alerts):
+        serious = fired.firings[(fired.firings["severity"] == Severity.CRITICAL).to_numpy()]
+        first = f", the first critical one {serious['rule'].iloc[0]} at {clock(serious['fired_time'].iloc[0])}" if len(serious) else ""
+        said.append(f"{len(fired.firings):,} alerts would have fired, {len(serious):,} of them critical{first}")
+    if not said:
+        return None
+    text = "; ".join(said)
+    evidence = next(question for question in ("governance", "timeline", "alerts") if isinstance(answers.get(question), Result))
+    return evidence, f"{text[0].upper()}{text[1:]}."
+
+
+def _limits(found: Quality, answers: Answers) -> str:
+    """The data's quality, and which questions it leaves open."""
+    seen = found.headline().rstrip(".")
+    missing = [question.replace("_", " ") for question, answer in answers.items() if not isinstance(answer, Result)]
+    untold = f"the data cannot tell {', '.join(missing)}" if missing else "every question has an answer"
+    gaps = f"; nobody knows what happened in {found.basis.gaps} gaps of {found.basis.gap_s:,.1f} s" if found.basis.gaps else ""
+    limit = "" if found.verdict == OK else ", which limits every other answer"
+    return f"{seen}{limit}{gaps}; {untold}."

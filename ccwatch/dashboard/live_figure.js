@@ -230,7 +230,7 @@ class View {
       ...skeleton.layout,
       hovermode: "closest",
       dragmode: false,
-      shapes: [...skeleton.layout.shapes, ...this.flags(skeleton.layout.font.color)],
+      shapes: [...(skeleton.layout.shapes ?? []), ...this.flags(skeleton.layout.font.color)],
       width,
       height: skeleton.layout.height - skeleton.layout.margin.t - skeleton.layout.margin.b + margin.t + margin.b,
       margin,

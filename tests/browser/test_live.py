@@ -327,7 +327,7 @@ def test_two_pages_on_one_kernel_show_the_same_and_one_may_leave(tab: Tab, serve
 def test_a_long_stream_is_painted_from_little_and_soon_held_in_full_also_after_a_reload(tab: Tab) -> None:
     cells = [
         "import ccwatch as cw\nfeed = cw.synthetic(packets=20_000, rate=20, pace='max')\nfeed.join(60)",
-        "dashboard = cw.watch(feed)\ndashboard",
+        "dashboard = cw.watch(feed, panels=['price'])\ndashboard",
         "frame = feed.frame()\nprint('sum', repr(float(frame['price'].sum())), len(frame))",
     ]
     tab.open(tab.lab.notebook("long.ipynb", *cells))

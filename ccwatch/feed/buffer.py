@@ -95,9 +95,9 @@ class RollingBuffer:
         symbol: str | None = None,
     ) -> pd.DataFrame:
         """The packets table; see `Feed.frame`."""
-        names = frames.resolve("packets", columns)
         if clean and not fill and symbol is None:
-            return self._packets[0].frame(names, last)
+            return self._packets[0].frame(None if columns is None else frames.resolve("packets", columns), last)
+        names = frames.resolve("packets", columns)
         clean_rows, unclean_rows = self._packets
         wanted = frames.needed(names, clean=clean, fill=fill, symbol=symbol)
         if clean:
@@ -137,7 +137,7 @@ class _View(NamedTuple):
     end: int
     is_sorted: bool
 
-    def frame(self, names: list[str], last: frames.Last, *, sort: bool = True) -> pd.DataFrame:
+    def frame(self, names: list[str] | None, last: frames.Last, *, sort: bool = True) -> pd.DataFrame:
         """These rows; sorted by time where asked, which costs a copy only where a stamp went back."""
         start = self.start
         if last is not None:

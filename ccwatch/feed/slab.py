@@ -86,7 +86,7 @@ class Slab:
         self.capacity = capacity
         self.end = 0
         self.received = np.zeros(capacity, dtype=np.int64)
-        self.received_view = _view(self.received, "q")  # one number through a memoryview costs half of one through numpy
+        self.received_view = _view(self.received, "q")
         self.seq_view: memoryview[int]
         self._vocabularies = vocabularies
         self._code_dtypes = {place: vocabularies.code_dtype(place) for place in vocabularies.places}
@@ -138,16 +138,19 @@ class Slab:
         self.received[at:upto] = other.received[start:end]
         self.end = upto
 
-    def frame(self, names: list[str], start: int, end: int) -> pd.DataFrame:
-        """Rows as a frame: a slice of the base frame; text, and categories that do not fit these rows, are made for them."""
+    def frame(self, names: list[str] | None, start: int, end: int) -> pd.DataFrame:
+        """Rows as a frame: a slice of the base frame; text, and categories that do not fit these rows, are made for them.
+
+        None for all columns but the text, which costs least.
+        """
         base, open_places = self._base_frame()
-        found = base.iloc[start:end]
+        found = base[start:end]  # by position, as `iloc` does, for 2 µs less
         for place in open_places:
             column = self.columns[place]
-            if column.name in names and not self._is_settled(place, start, end):
+            if not self._is_settled(place, start, end) and (names is None or column.name in names):
                 codes = pd.Categorical.from_codes(self._arrays[place][start:end], self._vocabularies.words(place), validate=False)
                 found = found.assign(**{column.name: frames.categorical(column, codes)})
-        if names == self._base_names:
+        if names is None or names == self._base_names:
             return found
         texts = {
             column.name: pd.array(self._arrays[place][start:end], dtype="str")
@@ -158,10 +161,10 @@ class Slab:
 
     def _is_settled(self, place: int, start: int, end: int) -> bool:
         """Whether an open vocabulary's only word occurs in these rows, so that the base frame's categories fit them."""
-        if self.columns[place].words or self._vocabularies.beyond(place) > 1:
+        if self.columns[place].words or self._vocabularies.beyond(place) > 1 or end <= start:
             return False
-        codes = self._arrays[place]
-        return end > start and bool(codes[start] == 0 or codes[end - 1] == 0 or (codes[start:end] == 0).any())
+        codes, _ = self._targets[place]  # one number through a memoryview costs half of one through numpy
+        return codes[start] == 0 or codes[end - 1] == 0 or bool((self._arrays[place][start:end] == 0).any())
 
     def _base_frame(self) -> tuple[pd.DataFrame, tuple[int, ...]]:
         """The frame over all rows of the slab, and the places whose words may be others than its categories.

@@ -133,6 +133,13 @@ class Gate:
         found = _origin(origin)
         return found is not None and (found in self._origins or found[1] in LOCAL_HOSTS)
 
+    def _is_own_host(self, host: str | None) -> bool:
+        """Whether a request names this machine: a page whose own name leads here (DNS rebinding) sends no foreign Origin."""
+        if host is None or self.rules.any_origin:
+            return True  # no browser leaves it out
+        found = _origin(f"http://{host}")
+        return found is not None and (is_loopback_host(found[1]) or found[1] in {known[1] for known in self._origins if known})
+
     def _judge(self, peer: str, headers: Mapping[str, str]) -> Grant | Refusal:
         origin = headers.get("Origin")
         if not self.allows_origin(origin):
@@ -141,6 +148,10 @@ class Gate:
         is_foreign = origin is not None and not self._is_known(origin)
         why_not = "commands from a foreign origin are refused" if is_foreign else ""
         is_local = is_direct and _is_loopback(ip)
+        if is_local and not self._is_own_host(headers.get("Host")):
+            return Refusal(
+                403, "expected localhost, a loopback address or a named origin's host in Host: another name may be a page's that leads here"
+            )
         if self.rules.secret is None:
             if not is_local:
                 return Refusal(401, "this server serves its own machine only: it was given no secret to verify tokens with")
@@ -191,6 +202,8 @@ class Gate:
 
 class Pace:
     """A token bucket: how fast a client may talk."""
+
+    __slots__ = ("_at", "_burst", "_left", "_per_s")  # one for each client
 
     def __init__(self, rules: AccessRules) -> None:
         self._per_s, self._burst = rules.messages_per_s, float(rules.burst)

@@ -86,10 +86,13 @@ class Tally:
 class Client:
     """One connected client's outgoing side. Used on the loop's thread only."""
 
+    # There may be thousands, and each is sent to at each message: without a dict they are smaller and quicker.
+    __slots__ = (
+        "_look", "_loop", "_most", "_newest", "_policy", "_stalled_at", "_tally", "_transport", "symbol"
+    )  # fmt: skip
+
     def __init__(self, transport: asyncio.Transport, policy: SlowPolicy, tally: Tally) -> None:
         self._transport = transport
-        # Looked up once: hundreds of clients are sent to at each message.
-        self._is_closing, self._waiting, self._put = transport.is_closing, transport.get_write_buffer_size, transport.write
         self._most = policy.skip_above_bytes
         self._policy = policy
         self._tally = tally
@@ -97,34 +100,34 @@ class Client:
         self._newest: Message | None = None  # what it gets next, once it has read
         self._look: asyncio.TimerHandle | None = None
         self._stalled_at: float | None = None
-        self.symbol: str | None = None
-        """What it has subscribed to; None is the main stream."""
+        self.symbol: str | None = None  # what it has subscribed to; None is the main stream
 
     @property
     def waiting_bytes(self) -> int:
         """What it was sent and the system has not taken."""
-        return self._waiting()
+        return self._transport.get_write_buffer_size()
 
     @property
     def is_full(self) -> bool:
         """Whether it has to read before it is sent more."""
-        return self._waiting() > self._most
+        return self._transport.get_write_buffer_size() > self._most
 
     def send(self, message: Message) -> None:
         """Write the message, or keep it as the newest for when the client has read."""
-        if self._is_closing():
+        transport = self._transport
+        if transport.is_closing():
             self._tally.failed += 1
             return
         if self._newest is not None:
             self._tally.skipped += 1
             self._newest = None
-        if self._waiting() > self._most:
+        if transport.get_write_buffer_size() > self._most:
             self._newest = message
             self.watch()
         else:
             self._stalled_at = None
             self._tally.sent += 1
-            self._put(message.frame)
+            transport.write(message.frame)
 
     def watch(self) -> None:
         """See to it that a full client gets the newest message once it has read, or is dropped if it does not."""

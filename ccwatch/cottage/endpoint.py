@@ -85,6 +85,7 @@ class Endpoint:
         self._site = site
         self._welcomed = welcomed
         self._open: dict[web.WebSocketResponse, Client] = {}
+        self._expiries: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
         self._left: dict[str, list[float]] = {}  # address to when its connections ended
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -104,12 +105,16 @@ class Endpoint:
         try:
             await socket.prepare(request)
             if request.transport is not None:
-                await self._serve(socket, request.transport, grant)
+                client = self._welcome(socket, request.transport, grant)
+                try:
+                    await self._listen(socket, client, grant)
+                finally:
+                    self._see_off(socket, client, grant)
         finally:
             self.gate.leave(grant.ip)
         return socket
 
-    async def _serve(self, socket: web.WebSocketResponse, transport: asyncio.Transport, grant: Grant) -> None:
+    def _welcome(self, socket: web.WebSocketResponse, transport: asyncio.Transport, grant: Grant) -> Client:
         log.info("%s: Client Connected", self._title)
         self._count(grant.ip)
         client = self._broadcaster.client(transport)
@@ -119,18 +124,20 @@ class Endpoint:
             client.send(message)
         self._broadcaster.subscribe(client)
         self._welcomed()
-        expiry = asyncio.create_task(self._expire(socket, grant.expires_at)) if grant.expires_at is not None else None
-        try:
-            await self._listen(socket, client, grant)
-        finally:
-            if expiry is not None:
-                expiry.cancel()
-            self._broadcaster.unsubscribe(client)
-            if client.symbol is not None:
-                self._site.subscribe(client, "")
-            del self._open[socket]
-            self._left.setdefault(grant.ip, []).append(time.monotonic())
-            log.info("%s: Client Disconnected", self._title)
+        if grant.expires_at is not None:
+            self._expiries[socket] = asyncio.create_task(self._expire(socket, grant.expires_at))
+        return client
+
+    def _see_off(self, socket: web.WebSocketResponse, client: Client, grant: Grant) -> None:
+        expiry = self._expiries.pop(socket, None)
+        if expiry is not None:
+            expiry.cancel()
+        self._broadcaster.unsubscribe(client)
+        if client.symbol is not None:
+            self._site.subscribe(client, "")
+        del self._open[socket]
+        self._left.setdefault(grant.ip, []).append(time.monotonic())
+        log.info("%s: Client Disconnected", self._title)
 
     async def _listen(self, socket: web.WebSocketResponse, client: Client, grant: Grant) -> None:
         """Take what the client says, until it goes. A PING is not answered, what is malformed not obeyed (contract 2.2, 5.2)."""
@@ -254,19 +261,32 @@ def _one_line(data: Any) -> str:
 
 
 def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate: Gate) -> web.Application:
-    """A site: routes behind the gate, `headers` on every answer and handshake."""
+    """A site: routes behind the gate, `headers` on every answer and handshake. What has no route is a 404 to everybody."""
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def judge(request: web.Request) -> Grant | Refusal:
         peername = None if request.transport is None else request.transport.get_extra_info("peername")
         found = gate.judge(str(peername[0]) if peername else "", request.headers)
-        if request.method == "OPTIONS" and gate.allows_origin(request.headers.get("Origin")):
-            return web.Response(status=204, headers=PREFLIGHT)  # a browser asks without a token whether it may ask with one
         if isinstance(found, Refusal):
             log.warning("A request is refused with %d: %s", found.status, found.reason)
-            return refused(found)
-        request[GRANT] = found
-        return await handler(request)
+        return found
+
+    # Around each handler, not as a middleware: aiohttp's chain of them is held for as long as a client is connected.
+    def guarded(route: web.RouteDef) -> web.RouteDef:
+        async def guard(request: web.Request) -> web.StreamResponse:
+            found = judge(request)
+            if isinstance(found, Refusal):
+                return refused(found)
+            request[GRANT] = found
+            return await route.handler(request)
+
+        return web.route(route.method, route.path, guard)
+
+    async def preflight(request: web.Request) -> web.Response:
+        """A browser asks without a token whether it may ask with one."""
+        if gate.allows_origin(request.headers.get("Origin")):
+            return web.Response(status=204, headers=PREFLIGHT)
+        found = judge(request)
+        return refused(found) if isinstance(found, Refusal) else web.Response(status=204)
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(headers)
@@ -275,8 +295,10 @@ def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate
             response.headers["Access-Control-Allow-Origin"] = "*" if gate.rules.any_origin else origin
             response.headers["Vary"] = "Origin"
 
-    app = web.Application(middlewares=[guard])
-    app.add_routes(routes)
+    app = web.Application()
+    routes = tuple(routes)
+    app.add_routes([guarded(route) for route in routes])
+    app.add_routes([web.options(path, preflight) for path in dict.fromkeys(route.path for route in routes)])
     app.on_response_prepare.append(add_headers)
     return app
 

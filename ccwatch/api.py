@@ -37,6 +37,8 @@ _Thing = TypeVar("_Thing")
 _FEEDS: Final[weakref.WeakValueDictionary[str, Feed]] = weakref.WeakValueDictionary()
 _OTHERS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 """Dashboards, recorders and Cottages of this process; weak, so that one that was left open is still noticed."""
+_RECORDERS: Final[weakref.WeakKeyDictionary[Feed, weakref.WeakSet[Recorder]]] = weakref.WeakKeyDictionary()
+"""The recorders of each feed, for the marks that are made while they run."""
 _REGISTRY: Final = threading.Lock()  # serialises naming and listing: two cells of two notebooks may run at once
 
 
@@ -136,8 +138,9 @@ def watch(
     zone = Settings.load(display_tz=display_tz).display_tz
     view, owned = _view(source)
     recorder = (lambda: record(view)) if isinstance(view, Feed) else None
+    keep_mark = (lambda time, text: _keep_mark(view, time, text)) if isinstance(view, Feed) else None
     dashboard = Dashboard(
-        view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned, open_recording=open_recording
+        view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned, keep_mark=keep_mark
     )
     if owned and isinstance(view, Feed):
         view.start()
@@ -441,7 +444,7 @@ def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str
     from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
 
     root = Path(path) if path is not None else recordings_folder(settings)
-    return Recorder(
+    recorder = Recorder(
         new_session_path(root, name or feed.name, datetime.now(UTC)),
         url=feed.url,
         origin=lambda: feed.origin,
@@ -449,6 +452,18 @@ def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str
         server_tz=feed.server_tz,
         **options,
     )
+    with _REGISTRY:
+        _RECORDERS.setdefault(feed, weakref.WeakSet()).add(recorder)
+    return recorder
+
+
+def _keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
+    """Write a mark into every recording that is being made of a feed, at once: a kill loses none."""
+    with _REGISTRY:
+        recorders = list(_RECORDERS.get(feed, ()))
+    for recorder in recorders:
+        if recorder.is_recording:
+            open_recording(recorder.path).mark(time, text)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

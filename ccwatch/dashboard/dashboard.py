@@ -10,6 +10,7 @@ again leaves none behind. ipywidgets keeps every widget for ever: what the widge
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import threading
 import time
@@ -24,7 +25,7 @@ from typing import Any, Final, Self
 import ipywidgets
 import pandas as pd
 
-from ccwatch.dashboard import marks
+from ccwatch.dashboard import marks, still
 from ccwatch.dashboard.ask import explain
 from ccwatch.dashboard.background import Background, Job
 from ccwatch.dashboard.computed import COMPUTED
@@ -37,6 +38,7 @@ from ccwatch.dashboard.wire import Encoder
 from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
 from ccwatch.figures.panels import Panel
+from ccwatch.figures.still import svg
 from ccwatch.frames import default_columns
 
 MAX_RATE_HZ: Final = 10.0
@@ -73,7 +75,7 @@ class Dashboard:
         display_tz: IANA name of the zone that the time axis shows; UTC by default.
         record: starts a recording of the view and returns it; without it there is no record button.
         owns_feed: whether stop() stops the view's feed.
-        open_recording: opens what `record` has made, so that marks can be kept with it.
+        keep_mark: writes a mark, its time and text, into every recording that is being made of the view.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -89,7 +91,7 @@ class Dashboard:
         display_tz: str | None = None,
         record: Callable[[], Recorder] | None = None,
         owns_feed: bool = False,
-        open_recording: Callable[[Path], Any] | None = None,
+        keep_mark: Callable[[pd.Timestamp, str], None] | None = None,
     ) -> None:
         if not 0 < rate <= MAX_RATE_HZ:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
@@ -99,8 +101,7 @@ class Dashboard:
         self._panels = choose_panels(panels)
         self._record = record
         self._owns_feed = owns_feed
-        self._open = open_recording
-        self._marked: list[tuple[pd.Timestamp, str]] = []  # while the button's recorder runs
+        self._keep_mark = keep_mark
         self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch widgets and encoder
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -152,8 +153,11 @@ class Dashboard:
     def mark(self, text: str, time: datetime | pd.Timestamp | None = None) -> None:
         """Note something at a time, aware; the newest packet's where none is given. Every view of the same stream shows it.
 
+        It is kept with a recording that is shown, and with every recording that is being made of a feed.
+
         Raises:
             ConfigError: a time without a zone, or none where nothing has arrived.
+            RecordingError: a recording could not take it; the views show it all the same.
         """
         moment = pd.Timestamp(time) if time is not None else None
         if moment is None:
@@ -162,9 +166,9 @@ class Dashboard:
         if moment is None or moment.tzinfo is None:
             raise ConfigError(f"a mark at {time!r}: expected a time with a zone, or a stream that has begun")
         marks.add(self.view, moment, text)
-        if self._recorder is not None:
-            self._marked.append((moment, text))
         self._show_marks()
+        if self._keep_mark is not None:
+            self._keep_mark(moment, text)
 
     def stop(self) -> None:
         """End the view within a second; then the recording that its button started, and the feed where it is the dashboard's."""
@@ -187,22 +191,30 @@ class Dashboard:
             self._refresh_controls()
             self._refresh_header()
 
+    def still(self, *, dark: bool = False) -> still.Still:
+        """A picture of the charts as they are now, nav and all: the value of a cell, which is saved with the notebook."""
+        return still.Still(svg(self._figure(dark=dark), heading=self._title()), self._title())
+
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the charts as one offline file; returns its path."""
         target = Path(path)
         figure = self._figure()
+        figure.update_layout(
+            title={"text": html.escape(self._title()), "font": {"size": 12}, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 6, "l": 8}}
+        )
         partial = target.with_name(target.name + ".partial")
         figure.write_html(partial, include_plotlyjs=True, full_html=True)
         partial.replace(target)
         return target
 
-    def _figure(self) -> Any:
+    def _figure(self, *, dark: bool = False) -> Any:
         """The charts as a figure that needs no kernel."""
         return overview(
             self.view.frame([*default_columns("packets"), "reasoning"]),
             self.view.agents(),
             self.view.events(),
             tz=self._tz,
+            dark=dark,
             panels=self._panels,
             models=table_of(self.view, "models"),
             lines={panel.name: panel.compute(self.view) for panel in self._panels if panel.compute is not None},
@@ -214,12 +226,31 @@ class Dashboard:
         bundle = self.widget._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         data["text/plain"] = repr(self)
+        data["text/html"] = self._card()
         return bundle
 
+    def _card(self) -> str:
+        """What a page shows that knows no widgets; see `still` for what it may carry."""
+        picture = ""
+        if not still.has_page():
+            with contextlib.suppress(Exception):  # the widget is shown all the same
+                picture = still.market(self.view, tz=self._tz, heading=self._title())
+        return still.card(self._title(), picture)
+
+    def _title(self) -> str:
+        synthetic = "SYNTHETIC · " if "synthetic" in str(getattr(self.view, "origin", "")).lower() else ""
+        return f"{synthetic}ccwatch, {self._name}, {self._state}"
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self.view, "name", None) or getattr(self.view, "path", None) or "a stream")
+
+    @property
+    def _state(self) -> str:
+        return "stopped" if self._stopping.is_set() else str(getattr(self.view, "state", None) or "recording")
+
     def __repr__(self) -> str:
-        name = getattr(self.view, "name", None) or getattr(self.view, "path", None) or "a stream"
-        state = "stopped" if self._stopping.is_set() else getattr(self.view, "state", None) or "recording"
-        return f"<Dashboard of {name}, {state}>"
+        return f"<Dashboard of {self._name}, {self._state}; charts need a notebook (`ccwatch doctor --lab`), or dashboard.to_html(path)>"
 
     def __enter__(self) -> Self:
         return self
@@ -354,18 +385,6 @@ class Dashboard:
             self._recording_trouble = f"could not finish the recording: {error}"
         else:
             self._recording_words = f"recorded to {recorder.path}"
-            self._hand_over_marks(recorder.path)
-
-    def _hand_over_marks(self, path: Path) -> None:
-        """Write the marks that were made while it recorded into the finished recording."""
-        made, self._marked = self._marked, []
-        if made and self._open is not None:
-            try:
-                recording = self._open(path)
-                for moment, text in made:
-                    recording.mark(moment, text)
-            except Exception as error:  # noqa: BLE001 - shown in the header
-                self._recording_trouble = f"the marks could not be kept with the recording: {error}"
 
     # ── what is worked out while the charts go on ─────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-// The legends beside the panels, as HTML: plotly's own cost a third of each drawing and do not wrap on a narrow page.
+// The legends and titles of the panels, as HTML: plotly's own cost a third of each drawing, and legends do not wrap on a narrow page.
 // Read before live_figure.js, as one module with it. A swatch shows what its trace shows: dash, pattern or mark, never colour alone.
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -43,6 +43,7 @@ class Legends {
     this.hidden = new Set(); // labels that were clicked away
     this.shown = "";
     this.boxes = [];
+    this.titles = [];
     this.values = []; // [trace, element] of each line, whose value is read at the crosshair
   }
 
@@ -58,7 +59,19 @@ class Legends {
     if (shown === this.shown) return;
     this.shown = shown;
     for (const box of this.boxes) box.remove();
+    for (const title of this.titles) title.remove();
     this.values = [];
+    const room = layout.height - layout.margin.t - layout.margin.b;
+    this.titles = Object.values(skeleton)
+      .filter((axis) => axis?.domain && axis.title?.text && axis.anchor === "x")
+      .map(({ domain, title }) => {
+        const made = document.createElement("div");
+        made.className = "ccw-title";
+        made.textContent = title.text;
+        made.style.bottom = `${layout.margin.b + (room * (domain[0] + domain[1])) / 2}px`;
+        this.plot.append(made);
+        return made;
+      });
     const names = [...new Set(listed.map((trace) => trace.legend))];
     this.boxes = names.map((name) => {
       const box = document.createElement("div");
@@ -69,7 +82,6 @@ class Legends {
       else if (y >= 1) this.plot.before(box);
       else {
         box.classList.add("ccw-legend-over");
-        const room = layout.height - layout.margin.t - layout.margin.b;
         box.style.bottom = `${layout.margin.b + y * room}px`;
         this.plot.append(box);
       }

@@ -2,6 +2,7 @@
 // It must not know what the numbers mean: traces, layout and labels come from the kernel as a skeleton, filled by `meta`.
 // One module with the files beside it, which LiveFigure reads before this one.
 
+const BARS = new Set(["gaps", "ribbon"]); // drawn on axes of their own
 const MARGIN = { t: 8, b: 58 }; // px; the legends stand outside
 
 class View {
@@ -239,6 +240,7 @@ class View {
       datarevision: this.draws + 1,
       xaxis: { ...skeleton.layout.xaxis, ...(range ? { range } : {}), autorange: false, showspikes: false },
     };
+    for (const [key, axis] of Object.entries(layout)) if (key.startsWith("yaxis") && axis.title) layout[key] = { ...axis, title: undefined };
     const looks = [...this.store.looks.values()].flatMap((look) => (this.dark ? look.dark : look.light));
     const all = looks.length ? [...skeleton.data, ...looks] : skeleton.data;
     const data = range ? this.fill(all, range, Math.max(50, width - 92)) : all;
@@ -246,7 +248,10 @@ class View {
     if (!range) layout.xaxis = skeleton.layout.xaxis;
     this.lastThin = performance.now() - began;
     const { hidden } = this.legends;
-    const seen = hidden.size ? data.map((trace) => (hidden.has(trace.meta.label) ? { ...trace, visible: false } : trace)) : data;
+    // What is not seen is left out, with the axis that nothing else is drawn on: plotly pays for an empty one as for a full one.
+    const seen = data.filter((trace) => trace.visible !== false && !hidden.has(trace.meta.label));
+    const used = new Set(seen.map((trace) => trace.yaxis));
+    for (const { yaxis, meta } of data) if (BARS.has(meta.role) && !used.has(yaxis)) delete layout[`yaxis${yaxis.slice(1)}`];
     this.Plotly.react(this.plot, seen, layout, { displayModeBar: false, doubleClick: false, responsive: false, scrollZoom: false });
     this.legends.show(data, layout, skeleton.layout);
     this.cursor.show();

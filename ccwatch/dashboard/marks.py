@@ -1,7 +1,7 @@
 """Marks: notes at a time, kept with a recording and shown in every view of it. No widget, no thread.
 
 A recording keeps them beside its data. A feed's marks are kept here for as long as it lives, so that every dashboard on it shows
-them, and are written into the recording that a dashboard makes of it once that is finished.
+them; who makes a recording of the feed is handed them by the dashboard.
 """
 
 from __future__ import annotations

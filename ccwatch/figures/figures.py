@@ -33,6 +33,8 @@ from ccwatch.figures.theme import REGIMES, Theme, axis, layout, theme
 PANEL_HEIGHT_PX: Final = 150
 _RIBBON_SHARE: Final = 0.09
 """The regime ribbon's part of the price panel's height."""
+_LEVEL_ROOM: Final = 0.5
+"""Room beyond a panel's outermost levels, as a share of what lies between them."""
 _SPACE_PX: Final = 26
 _LEGEND_LINE_PX: Final = 18
 _LEGEND_ENTRIES: Final = 3
@@ -144,6 +146,10 @@ def compose(
         vertical = axis(colours, panel.title) | {"domain": domain, "anchor": "x", "tickformat": panel.tickformat, "nticks": 6}
         if panel.floor is not None or panel.ceiling is not None:
             vertical |= {"autorangeoptions": {"minallowed": panel.floor, "maxallowed": panel.ceiling}}
+        if panel.levels:  # plotly lets a shape lie on the panel's very edge
+            values = [value for value, _ in panel.levels]
+            room = _LEVEL_ROOM * (max(values) - min(values) or abs(values[0]))
+            vertical.setdefault("autorangeoptions", {})["include"] = [min(values) - room, max(values) + room]
         shape[_axis_key(main)] = vertical
         shape[_axis_key(gaps)] = _unit_axis(overlaying=main)
         traces += [_gap_trace(series, colours, gaps, first=number == 1)]

@@ -315,7 +315,7 @@ PANELS: Final[dict[str, Panel]] = {
         Panel(
             "stream",
             "stream (s)",
-            ".2~f",
+            ".3~g",
             ("interval", "lag"),
             _plain(("interval", "since the packet before"), ("lag", "later than the fastest"), hover="%{y:.3f} s"),
             "s",

@@ -87,7 +87,7 @@ def theme(dark: bool) -> Theme:
 def layout(colours: Theme) -> dict[str, Any]:
     """The parts of a plotly layout that do not depend on what is shown. Backgrounds are left to the page."""
     return {
-        "template": None,
+        "template": "none",  # plotly's own would come with each figure, and be read at each drawing
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 11, "color": colours.text},
@@ -113,4 +113,5 @@ def axis(colours: Theme, title: str) -> dict[str, Any]:
         "showline": True,
         "ticks": "outside",
         "ticklen": 3,
+        "ticklabeloverflow": "allow",  # else plotly measures each label, a seventh of a drawing
     }

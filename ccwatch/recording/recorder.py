@@ -108,6 +108,11 @@ class Recorder:
         return self._path
 
     @property
+    def is_recording(self) -> bool:
+        """Whether it was not asked to stop."""
+        return not self._stopped
+
+    @property
     def stats(self) -> RecorderStats:
         """Where it stands now."""
         return self._writer.stats()

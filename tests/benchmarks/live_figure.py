@@ -40,11 +40,11 @@ class FilledView:
         self.latest: Packet | None = None
         self._buffer = RollingBuffer()
         self._period_ns = round(1e9 / rate)
-        self._packets = self._endless(rate)
+        self._packets = self._endless(rate, time.time_ns() - packets * self._period_ns)
         self._sinks: list[Any] = []
         self.step(packets)
 
-    def _endless(self, rate: float) -> Iterator[Packet]:
+    def _endless(self, rate: float, start: int) -> Iterator[Packet]:
         session = Session(virtual_clock=True)
         session.opened(read_clock())
         base = [
@@ -53,15 +53,18 @@ class FilledView:
             for item in session.receive(emission.raw, read_clock())
             if isinstance(item, Packet)
         ]
-        start, received, first = base[0].time_ns, time.time_ns(), base[0].seq
+        received, first = time.time_ns(), base[0].seq
         for n in itertools.count():
             at = n * self._period_ns
             yield base[n % len(base)]._replace(
                 seq=first + n, time_ns=start + at, received_at_ns=received + at, received_mono_ns=at, flags=0
             )
 
-    def step(self, packets: int) -> None:
+    def step(self, packets: int, *, time_ns: int | None = None) -> None:
+        """Deliver packets; with `time_ns` all at that time, which must not lie before the last one's."""
         items = list(itertools.islice(self._packets, packets))
+        if time_ns is not None:
+            items = [item._replace(time_ns=time_ns) for item in items]
         self._buffer.receive(items)
         self.latest = items[-1]
         for sink in self._sinks:

@@ -30,20 +30,22 @@ def test_a_mark_of_a_recording_is_kept_with_it(tmp_path):
     assert [mark.text for mark in cw.open_recording(recorder.path).marks] == ["here it began"]
 
 
-def test_a_mark_made_while_the_button_records_goes_into_the_recording(tmp_path, monkeypatch):
-    monkeypatch.setenv("CCWATCH_RECORDINGS", str(tmp_path))
-    with cw.synthetic(seed=1, rate=50) as feed, cw.watch(feed) as shown:
-        feed.wait(5)
+def test_a_mark_of_a_feed_goes_at_once_into_every_recording_that_is_being_made_of_it_and_into_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCWATCH_RECORDINGS", str(tmp_path / "button"))
+    with cw.synthetic(seed=1, rate=50) as feed, cw.watch(feed) as shown, cw.record(feed, tmp_path / "own") as own:
+        with cw.record(feed, tmp_path / "before") as before:
+            feed.wait(5)
         say(shown._recording, {"event": "click"})
-        wait_until(lambda: shown._recording.description == "Stop recording")
-        wait_until(lambda: shown._recorder.stats.written_seq > 0, 20)
+        wait_until(lambda: shown._recorder)
+        wait_until(lambda: shown._recorder.stats.written_seq > 0 and own.stats.written_seq > 0, 20)
         shown.mark("seen live")
-        say(shown._recording, {"event": "click"})
-        wait_until(lambda: "recorded to" in shown.header.value, 20)
-        path = cw.recordings(tmp_path).index
-        assert len(path) == 1
-    (folder,) = (entry for entry in tmp_path.iterdir() if entry.is_dir())
-    assert [mark.text for mark in cw.open_recording(folder).marks] == ["seen live"]
+        made = shown._recorder.path
+        for path in (own.path, made):
+            assert [mark.text for mark in cw.open_recording(path).marks] == ["seen live"], "while it is being written"
+    for path in (own.path, made):
+        assert cw.open_recording(path).info().status == "finished"
+        assert [mark.text for mark in cw.open_recording(path).marks] == ["seen live"]
+    assert cw.open_recording(before.path).marks == ()
 
 
 def test_a_mark_without_a_zone_is_refused(view):

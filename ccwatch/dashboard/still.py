@@ -1,0 +1,80 @@
+"""What a dashboard shows where no widget can be shown: a picture that was asked for, or words and the market alone. No thread.
+
+A notebook is saved with what its cells show, and goes into git. So what stands beside the widget unasked carries nothing of the
+account: no nav, no cash, no drawdown, no signal. Where a Jupyter server or VS Code runs the kernel, whose page can show the widget
+or can be made to, it is words alone; elsewhere (nbconvert, papermill, a bare kernel) the price and the regime are drawn too.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ccwatch.dashboard.panels import View
+from ccwatch.figures.figures import overview
+from ccwatch.figures.still import svg
+
+MARKET_COLUMNS: Final = ["seq", "connection", "symbol", "regime", "side", "price", "confidence", "approved_size", "nav"]
+"""What the figure of the price is made from; only price, regime and gaps are drawn."""
+MARKET_ROWS: Final = 20_000
+"""The newest so many rows."""
+_PAGES: Final = ("JPY_SESSION_NAME", "VSCODE_PID")
+"""Set where a page runs the kernel: by jupyter_server since 2.0, and by VS Code (plotly looks for it too)."""
+REMEDY: Final = (
+    "To see it live, install ccwatch where JupyterLab runs and reload the page",
+    "pip install 'ccwatch[lab]'",
+    "what is missing is said by",
+    "ccwatch doctor --lab",
+    "A picture that may be saved, nav included:",
+    "dashboard.still()",
+    "one file that needs no kernel:",
+    "dashboard.to_html('view.html')",
+)
+"""Words and code in turn."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Still:
+    """A picture of a dashboard at a moment, as the value of a cell: saved with the notebook, shown wherever that is read."""
+
+    svg: str
+    """One `<svg>` element."""
+    title: str
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it as an SVG file; returns its path."""
+        target = Path(path)
+        target.write_text(self.svg, encoding="utf-8")
+        return target
+
+    def __repr__(self) -> str:
+        return f"<Still of {self.title}>"
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+def has_page() -> bool:
+    """Whether the kernel was started for a page, as far as its environment tells."""
+    return any(name in os.environ for name in _PAGES)
+
+
+def market(view: View, *, tz: str, heading: str) -> str:
+    """The price with its regimes as SVG; nothing of the account, no signals."""
+    frame = view.frame(MARKET_COLUMNS, MARKET_ROWS)
+    for name in ("side", "nav"):
+        frame[name] = None
+    figure = overview(frame.astype({"nav": "float64"}), None, view.events(), tz=tz, panels=("price",))
+    return svg(figure, heading=heading)
+
+
+def card(title: str, picture: str = "") -> str:
+    """What stands beside the widget as HTML, for pages that show no widgets."""
+    words = " ".join(f"<code>{html.escape(part)}</code>" if place % 2 else html.escape(part) for place, part in enumerate(REMEDY))
+    return (
+        '<div style="border:1px solid #8a8a8a;border-radius:4px;padding:8px 12px;font:13px/1.5 system-ui,sans-serif">'
+        f"<b>{html.escape(title)}</b><br>This page shows no Jupyter widgets, so the live charts are not here. {words}{picture}</div>"
+    )

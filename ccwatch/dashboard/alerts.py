@@ -99,9 +99,10 @@ class AlertWatch:
         self._lag_since: tuple[int, int] | None = None  # seq that was not on the disk, and since when
         self._shown = Snapshot()
         self._delivers = callable(getattr(view, "add_sink", None))
-        self._background = Background([Job("alerts", self._step, PERIOD_S, share=1.0)], lambda *_: None, "ccwatch-alerts")
+        self._thread: Background | None = None  # only while it runs: it holds us
+        self._judging = threading.Lock()  # serialises a thread that is about to end with the one that takes its place
         self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
-        self._has_page = self._is_running = False
+        self._has_page = False
         self._remove: Callable[[], None] = lambda: None
 
     # ── from any thread ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,21 +164,26 @@ class AlertWatch:
             self._behind = True
 
     def _run(self) -> None:
-        if not self._is_running:
-            self._is_running, self._behind = True, True
+        if self._thread is None:
+            self._behind = True
             if self._delivers:
                 self._remove = self._view.add_sink(self)  # type: ignore[attr-defined] # asked for in __init__
-            self._background.start()
+            self._thread = Background([Job("alerts", self._step, PERIOD_S, share=1.0)], lambda *_: None, "ccwatch-alerts")
+            self._thread.start()
 
     def _stop(self) -> None:
-        if self._is_running:
-            self._is_running = False
-            self._background.stop()
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
             self._remove()
 
     # ── on the watch's own thread ─────────────────────────────────────────────────────────────────────────────────────
 
     def _step(self) -> None:
+        with self._judging:
+            self._look()
+
+    def _look(self) -> None:
         try:
             told = self._judge()
             self.trouble = ""
@@ -218,9 +224,7 @@ class AlertWatch:
     def _begin(self) -> Evaluator:
         if self._evaluator is None:
             objectives = read_objectives(Settings.load().objectives)
-            self._evaluator = Evaluator(
-                self.rules, objectives=objectives, virtual_clock=bool(getattr(self._view, "virtual_clock", False))
-            )
+            self._evaluator = Evaluator(self.rules, objectives=objectives, virtual_clock=bool(getattr(self._view, "virtual_clock", False)))
         return self._evaluator
 
     def _judged(self, packets: Sequence[Packet]) -> list[Alert]:
@@ -244,7 +248,7 @@ class AlertWatch:
         parts = {name: _by_seq(table_of(self._view, name)) for name in ("agents", "models")}
         told: list[Alert] = []
         for at in range(0, len(frame), AT_ONCE):
-            if not self._is_running:
+            if self._thread is None:
                 self._behind = True
                 break
             rows = frame.iloc[at : at + AT_ONCE]
@@ -260,7 +264,8 @@ class AlertWatch:
         began = time.monotonic()
         told: list[Alert] = []
         waiting: list[Packet] = []
-        for self._entry, item in self._view.numbered(self._entry):  # type: ignore[attr-defined] # a recording has it
+        for entry, item in self._view.numbered(self._entry):  # type: ignore[attr-defined] # a recording has it
+            self._entry = entry
             if isinstance(item, Packet):
                 waiting.append(item)
             if len(waiting) >= AT_ONCE:

@@ -133,7 +133,9 @@ class Commands:
         """
         return self._give("RESUME", lambda: self._post("RESUME"), lambda packet: packet.status in RUNNING, listen, on_sent)
 
-    def _give(self, what: str, send: Callable[[], _Answer], is_done: Callable[[Packet], bool], listen: Listen, on_sent: OnSent | None) -> CommandResult:
+    def _give(
+        self, what: str, send: Callable[[], _Answer], is_done: Callable[[Packet], bool], listen: Listen, on_sent: OnSent | None
+    ) -> CommandResult:
         witness = _Witness(is_done)
         leave = listen(witness)  # before it is sent: the confirmation may be faster than the answer
         try:

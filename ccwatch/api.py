@@ -20,6 +20,7 @@ from ccwatch.feed.live import LiveSource
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ccwatch.alerts import Rule
     from ccwatch.analysis.compare import Comparison
     from ccwatch.analysis.report import Report
     from ccwatch.cottage import Cottage
@@ -118,6 +119,7 @@ def watch(
     window: str | None = None,
     rate: float = 5,
     display_tz: str | None = None,
+    rules: Sequence[Rule] | None = None,
 ) -> Dashboard:
     """The dashboard of a stream; as the last line of a cell it shows itself.
 
@@ -128,6 +130,7 @@ def watch(
         window: how much time the charts show at first.
         rate: pictures per second, at most 10.
         display_tz: IANA zone of the time axis; None is CCWATCH_DISPLAY_TZ, else UTC.
+        rules: what alerts are judged by; None is `ccwatch.alerts.DEFAULT_RULES`.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -140,7 +143,15 @@ def watch(
     recorder = (lambda: record(view)) if isinstance(view, Feed) else None
     keep_mark = (lambda time, text: _keep_mark(view, time, text)) if isinstance(view, Feed) else None
     dashboard = Dashboard(
-        view, panels=panels, window=window, rate=rate, display_tz=zone, record=recorder, owns_feed=owned, keep_mark=keep_mark
+        view,
+        panels=panels,
+        window=window,
+        rate=rate,
+        display_tz=zone,
+        record=recorder,
+        owns_feed=owned,
+        keep_mark=keep_mark,
+        rules=rules,
     )
     if owned and isinstance(view, Feed):
         view.start()

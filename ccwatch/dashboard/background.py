@@ -25,12 +25,14 @@ class Job:
         work: makes it, without the dashboard's lock.
         period_s: seconds from one to the next, at least.
         once: whether one success is enough: nothing will change.
+        share: how many times as long as it last took it waits, from its beginning.
     """
 
     name: str
     work: Callable[[], Any]
     period_s: float
     once: bool = False
+    share: float = _SHARE
     due: float = 0.0
     trouble: str = ""
 
@@ -38,14 +40,16 @@ class Job:
 class Background:
     """Runs jobs one after the other and hands over what they made."""
 
-    def __init__(self, jobs: list[Job], post: Callable[[str, Any], None]) -> None:
+    def __init__(self, jobs: list[Job], post: Callable[[str, Any], None], name: str = "ccwatch-background") -> None:
         """Nothing runs before start().
 
         Args:
             jobs: what to work out.
             post: takes a job's name and what it made, on this thread.
+            name: of its thread.
         """
         self._jobs = jobs
+        self._name = name
         self._post = post
         self._stop = threading.Event()
         self._starting = threading.Lock()  # serialises start with stop: two pages may paint at once
@@ -61,7 +65,7 @@ class Background:
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._stop = threading.Event()
-                self._thread = threading.Thread(target=self._run, args=(self._stop,), name="ccwatch-background", daemon=True)
+                self._thread = threading.Thread(target=self._run, args=(self._stop,), name=self._name, daemon=True)
                 self._thread.start()
 
     def stop(self, timeout: float = 0.0) -> None:
@@ -92,4 +96,4 @@ class Background:
             job.trouble = f"{type(error).__name__}: {error}"
         took = time.monotonic() - began
         done = job.once and not job.trouble
-        job.due = float("inf") if done else began + max(job.period_s, _SHARE * took)
+        job.due = float("inf") if done else began + max(job.period_s, job.share * took)

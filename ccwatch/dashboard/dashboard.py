@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +25,12 @@ from typing import Any, Final, Self
 import ipywidgets
 import pandas as pd
 
+from ccwatch.alerts import Alert, Rule
 from ccwatch.dashboard import marks, still
+from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content
 from ccwatch.dashboard.ask import explain
 from ccwatch.dashboard.background import Background, Job
+from ccwatch.dashboard.commands import Commander
 from ccwatch.dashboard.computed import COMPUTED
 from ccwatch.dashboard.header import Observation, observe, render
 from ccwatch.dashboard.live_figure import LiveFigure, Serialised, plotly_source
@@ -76,6 +79,7 @@ class Dashboard:
         record: starts a recording of the view and returns it; without it there is no record button.
         owns_feed: whether stop() stops the view's feed.
         keep_mark: writes a mark, its time and text, into every recording that is being made of the view.
+        rules: what alerts are judged by; None is `ccwatch.alerts.DEFAULT_RULES`.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -92,6 +96,7 @@ class Dashboard:
         record: Callable[[], Recorder] | None = None,
         owns_feed: bool = False,
         keep_mark: Callable[[pd.Timestamp, str], None] | None = None,
+        rules: Sequence[Rule] | None = None,
     ) -> None:
         if not 0 < rate <= MAX_RATE_HZ:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
@@ -118,7 +123,12 @@ class Dashboard:
         send = self.figure.send
         encoder = Encoder(view, tz=self._tz, panels=self._panels)
         self._publisher = Publisher(view, encoder, lambda message: send(message.content, message.buffers), 1.0 / rate)
+        self._alerts = AlertWatch(view, rules, _weakly(self._post_alerts))
+        weakref.finalize(self, _weakly(self._alerts.stop)).atexit = False  # its thread must not outlive the dashboard
+        self._commander = Commander(view, _weakly(self._post_said), _weakly(self._publisher.tell))
         self._background = Background(self._jobs(), _weakly(self._post))
+        if self._commander.offers:
+            self._publisher.aside("commands", {"said": []})
         self._refresh_header()
 
     # ── what a user calls ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,6 +180,23 @@ class Dashboard:
         if self._keep_mark is not None:
             self._keep_mark(moment, text)
 
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """What fires, as it was judged last; nothing before a page has shown the dashboard or a callback listens."""
+        return self._alerts.open
+
+    def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
+        """Call `callback(alert)` for each alert that fires already, then when one begins or ends; returns how to end that.
+
+        It runs on the thread that judges, whether or not a page shows the dashboard, and ends with the dashboard: hold that in a
+        variable. A slow callback delays alerts, never the stream. What it raises is counted, logged once and told in the header.
+        """
+        return self._alerts.listen(callback)
+
+    def acknowledge(self, rule: str, subject: str = "") -> None:
+        """Say that an alert was seen, as its button does; soon after, it is muted until it fires anew."""
+        self._alerts.acknowledge(rule, subject)
+
     def stop(self) -> None:
         """End the view within a second; then the recording that its button started, and the feed where it is the dashboard's."""
         if self._stopping.is_set():
@@ -178,6 +205,7 @@ class Dashboard:
         self._wake.set()
         thread = self._thread
         self._background.stop()
+        self._alerts.stop()
         if thread is not None and threading.current_thread() is not thread:
             thread.join(1.0)
         recorder, self._recorder = self._recorder, None
@@ -190,6 +218,7 @@ class Dashboard:
                 control.disabled = True
             self._refresh_controls()
             self._refresh_header()
+            self._publisher.aside("commands", None)
 
     def still(self, *, dark: bool = False) -> still.Still:
         """A picture of the charts as they are now, nav and all: the value of a cell, which is saved with the notebook."""
@@ -278,6 +307,7 @@ class Dashboard:
                 if self._stopping.is_set() or (self._was_seen and not self._publisher.pages):
                     self._remove_sink()
                     self._background.stop()
+                    self._alerts.rest()
                     self._thread = None
                     return
                 pause_s = self._tick()
@@ -308,6 +338,11 @@ class Dashboard:
             self._publisher.painted()
             if not self._stopping.is_set():
                 self._background.start()
+                self._alerts.start()
+        elif kind == "acknowledge":
+            self._alerts.acknowledge(str(content.get("rule")), str(content.get("subject", "")))
+        elif kind == "command" and not self._stopping.is_set():
+            self._commander.ask(page, content)
         elif kind == "pause":
             (self.resume if self.is_paused else self.pause)()
         elif kind in {"ask", "mark"}:
@@ -360,7 +395,7 @@ class Dashboard:
     def _toggle_recording(self) -> None:
         recorder = self._recorder
         if recorder is not None:
-            self._recorder = None
+            self._recorder = self._alerts.recorder = None
             self._finish(recorder)
         elif self._record is not None and not self._stopping.is_set():
             try:
@@ -368,7 +403,7 @@ class Dashboard:
             except Exception as error:  # noqa: BLE001 - shown in the header, never a traceback in another cell
                 self._recording_trouble = f"could not record: {error}"
             else:
-                self._recorder = recorder
+                self._recorder = self._alerts.recorder = recorder
                 self._recording_trouble = ""
                 self._recording_words = f"recording to {recorder.path}"
         with self._lock:
@@ -405,7 +440,19 @@ class Dashboard:
             Job("services", lambda: services(view), ASIDE_S, once=rests),
             Job("marks", lambda: marks.of(view), ASIDE_S),
             Job("health", lambda: health(view), ASIDE_S, once=rests),
+            *([Job("symbols", self._commander.symbols, ASIDE_S)] if self._commander.offers else []),
         ]
+
+    def _post_alerts(self, found: Snapshot) -> None:
+        with self._lock:
+            strip, history = content(found, self._publisher.shift_ms)
+            self._publisher.aside("fired", history)
+            self._publisher.aside("alerts", strip)
+
+    def _post_said(self, said: list[dict[str, Any]]) -> None:
+        with self._lock:
+            if not self._stopping.is_set():
+                self._publisher.aside("commands", {"said": said})
 
     def _post(self, name: str, made: Any) -> None:
         with self._lock:
@@ -448,7 +495,7 @@ class Dashboard:
     def _refresh_header(self) -> None:
         self._header_at = time.monotonic()
         note = "view stopped" if self._stopping.is_set() else "charts paused" if self.is_paused else ""
-        trouble = "; ".join(filter(None, (self._chart_trouble, self._recording_trouble, self._background.trouble)))
+        trouble = "; ".join(filter(None, (self._chart_trouble, self._recording_trouble, self._background.trouble, self._alerts.trouble)))
         try:
             seen = observe(self.view)
         except Exception as error:  # noqa: BLE001 - a header that cannot be had must not end the view

@@ -34,6 +34,8 @@ class View {
     this.cursor = new Cursor(this);
     this.timeline = new Timeline(this);
     this.side = new Side(this);
+    this.alerts = new AlertStrip(this);
+    this.commands = new CommandBar(this);
     this.spoken = tell("div", "ccw-spoken");
     this.spoken.setAttribute("aria-live", "polite");
     this.card = tell("div", "ccw-answer");
@@ -41,7 +43,7 @@ class View {
     this.card.setAttribute("aria-label", "Why");
     this.card.hidden = true;
     this.charts.append(this.timeline.el, this.card, this.spoken);
-    el.append(this.charts, this.side.el);
+    el.append(this.commands.el, this.alerts.el, this.charts, this.side.el);
     this.zoom = store.model.get("zoom")?.length === 2 ? [...store.model.get("zoom")] : null;
     this.listen();
     this.expose();
@@ -104,6 +106,8 @@ class View {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.timer);
     for (const undo of this.undo) undo();
+    this.alerts.close();
+    this.commands.close();
     if (this.Plotly) this.Plotly.purge(this.plot);
     this.store.leave(this);
     delete this.el.ccwatch;
@@ -256,6 +260,7 @@ class View {
     this.legends.show(data, layout, skeleton.layout);
     this.cursor.show();
     this.timeline.show();
+    this.alerts.tick();
     if (this.words) {
       this.words.remove();
       this.words = null;

@@ -29,7 +29,7 @@ class Serialised:
             super()._handle_msg(message)  # type: ignore[misc] # the widget has it
 
 
-PARTS: Final = ("legend.js", "rows.js", "side.js", "store.js", "cursor.js", "timeline.js", "live_figure.js")
+PARTS: Final = ("legend.js", "rows.js", "side.js", "store.js", "cursor.js", "timeline.js", "alerts.js", "commands.js", "live_figure.js")
 """The page's half, in the order in which it is put together."""
 
 
@@ -37,12 +37,12 @@ class LiveFigure(Serialised, anywidget.AnyWidget):
     """All panels as subplots of one figure, drawn in the page from typed columns.
 
     Messages to the page: `source` (plotly, compressed), `full`, `older`, `rows`, `computed`, see `wire`; `side` (see `side`) and
-    `answer`. From the page: `ready` (send everything), `painted` (the first picture is there), `asleep` (no view of it is left
-    there), `pause`, `mark` and `ask`.
+    `answer`, `armed`. From the page: `ready` (send everything), `painted` (the first picture is there), `asleep` (no view of it is
+    left there), `pause`, `mark`, `ask`, `acknowledge` and `command`.
     """
 
     _esm = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in PARTS)  # a widget is one module
-    _css = _HERE / "live_figure.css"
+    _css = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("live_figure.css", "alerts.css"))
     plotly_version = traitlets.Unicode(plotly.__version__).tag(sync=True)
     window_s = traitlets.Float(0.0).tag(sync=True)
     """The time that the axis spans, in seconds; 0 is everything."""

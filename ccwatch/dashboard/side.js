@@ -1,6 +1,6 @@
 // The tabs beside the charts: events, logs, services, health. All that the stream wrote is written as text. It must not know plotly.
 
-const TABS = { events: "Events", logs: "Logs", services: "Agents and Models", health: "Stream" };
+const TABS = { events: "Events", logs: "Logs", alerts: "Alerts", services: "Agents and Models", health: "Stream" };
 const MOST_SHOWN = 300;
 const MOST_HELD = 2000;
 const LEVELS = ["all levels", "INFO", "WARNING", "ERROR"];
@@ -13,6 +13,10 @@ class Tables {
     this.services = [];
     this.health = [];
     this.marks = [];
+    this.alerts = null; // what fires, see alerts.js
+    this.fired = []; // and what did
+    this.commands = null; // what became of commands; null where none can be given
+    this.symbols = [];
     this.answer = null;
   }
 
@@ -107,7 +111,7 @@ class Side {
   follow(time) {
     if (time === this.cursor) return;
     this.cursor = time;
-    if (this.tab === "logs" || this.tab === "events") this.show();
+    if (this.tab === "logs" || this.tab === "events" || this.tab === "alerts") this.show();
   }
 
   /** Draw soon: many messages in one frame are one drawing. */
@@ -132,7 +136,8 @@ class Side {
         tables.logs.filter(([, of, words]) => (level === LEVELS[0] || of === level) && (!text || words.toLowerCase().includes(text))),
         until,
       );
-    } else if (this.tab === "services") this.services(tables.services);
+    } else if (this.tab === "alerts") this.rows(told(tables, until), until);
+    else if (this.tab === "services") this.services(tables.services);
     else this.body.replaceChildren(this.table(["", ""], tables.health));
   }
 

@@ -118,6 +118,8 @@ class Store {
       this.beside(content.append, "append");
     } else if (content.kind === "computed") {
       this.compute(content, buffers[0]);
+    } else if (content.kind === "armed") {
+      if (content.page === this.page) for (const view of this.views) view.commands.armed(content);
     } else if (content.kind === "answer") {
       for (const view of this.views) view.answer(content);
     }
@@ -126,7 +128,11 @@ class Store {
   beside(parts, how) {
     if (!parts) return;
     this.tables[how](parts);
-    for (const view of this.views) view.side.show();
+    for (const view of this.views) {
+      view.side.show();
+      if (parts.alerts) view.alerts.show();
+      if (parts.commands !== undefined || parts.symbols) view.commands.show();
+    }
     if (parts.marks) this.changed();
   }
 

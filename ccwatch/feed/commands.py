@@ -65,6 +65,8 @@ class Line(Protocol):
         """Put a command event into the stream."""
 
 
+OnSent = Callable[[], object]
+"""Told once a command has left this machine."""
 Listen = Callable[[Sink], Callable[[], None]]
 
 
@@ -98,7 +100,7 @@ class Commands:
         self._token = token
         self._tls = tls
 
-    def subscribe(self, symbol: str, listen: Listen) -> CommandResult:
+    def subscribe(self, symbol: str, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
         """Ask for another symbol on this connection; confirmed by a packet of that symbol.
 
         Raises:
@@ -113,31 +115,35 @@ class Commands:
             trouble = self._line.send(payload)
             return _Answer(f"SUBSCRIBE {self._shown}", sent=trouble is None, accepted=None, error=trouble)
 
-        return self._give(f"SUBSCRIBE symbol={symbol}", send, lambda packet: packet.symbol == symbol, listen)
+        return self._give(f"SUBSCRIBE symbol={symbol}", send, lambda packet: packet.symbol == symbol, listen, on_sent)
 
-    def halt(self, listen: Listen) -> CommandResult:
+    def halt(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
         """Stop trading; confirmed by a status HALT in the stream.
 
         Raises:
             NoCommandRoute: the server has no route for it.
         """
-        return self._give("HALT", lambda: self._post("HALT"), lambda packet: packet.status == Status.HALT, listen)
+        return self._give("HALT", lambda: self._post("HALT"), lambda packet: packet.status == Status.HALT, listen, on_sent)
 
-    def resume(self, listen: Listen) -> CommandResult:
+    def resume(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
         """Trade again; confirmed by a status ACTIVE or SLEEPING in the stream.
 
         Raises:
             NoCommandRoute: the server has no route for it.
         """
-        return self._give("RESUME", lambda: self._post("RESUME"), lambda packet: packet.status in RUNNING, listen)
+        return self._give("RESUME", lambda: self._post("RESUME"), lambda packet: packet.status in RUNNING, listen, on_sent)
 
-    def _give(self, what: str, send: Callable[[], _Answer], is_done: Callable[[Packet], bool], listen: Listen) -> CommandResult:
+    def _give(
+        self, what: str, send: Callable[[], _Answer], is_done: Callable[[Packet], bool], listen: Listen, on_sent: OnSent | None
+    ) -> CommandResult:
         witness = _Witness(is_done)
         leave = listen(witness)  # before it is sent: the confirmation may be faster than the answer
         try:
             self._line.note(f"command={what} asked")
             answer = send()
             if answer.sent and answer.accepted is not False:
+                if on_sent is not None:
+                    on_sent()
                 witness.done.wait(max(CONFIRM_S, CONFIRM_INTERVALS * self._line.interval_s))
         finally:
             leave()

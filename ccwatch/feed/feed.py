@@ -21,7 +21,7 @@ from ccwatch.source import Sink, Source, Stop, read_clock
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ccwatch.feed.commands import CommandResult, Commands
+    from ccwatch.feed.commands import CommandResult, Commands, OnSent
 
 STOP_TIMEOUT_S: Final = 0.9
 """How long stop() waits for the thread, which only a host name that is looked up keeps from ending."""
@@ -163,6 +163,16 @@ class Feed:
         return tuple(getattr(self._intake.source, "planted", ()))
 
     @property
+    def virtual_clock(self) -> bool:
+        """Whether the stream's stamps do not keep pace with the receiver's clock, as at pace "max"."""
+        return bool(getattr(self._intake.source, "virtual_clock", False))
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether packets carry the times at which a recording received them, not this feed."""
+        return bool(getattr(self._intake.source, "is_replay", False))
+
+    @property
     def server_tz(self) -> str:
         """The zone in which timestamps without an offset are read."""
         return str(getattr(self._intake.source, "server_tz", "UTC"))
@@ -289,7 +299,7 @@ class Feed:
 
     # ── commands ──
 
-    def subscribe(self, symbol: str) -> CommandResult:
+    def subscribe(self, symbol: str, *, on_sent: OnSent | None = None) -> CommandResult:
         """Ask the server for another symbol on this connection; confirmed by a packet of that symbol.
 
         Waits for that up to 5 s, or three of the stream's intervals where that is more. Deployed engines do not listen, so nothing
@@ -299,13 +309,14 @@ class Feed:
             CommandsDisabled: the feed was opened for watching only.
             ConfigError: not a symbol.
         """
-        return self._allowed("subscribe").subscribe(symbol, self.add_sink)
+        return self._allowed("subscribe").subscribe(symbol, self.add_sink, on_sent)
 
-    def halt(self, confirm: str | None = None) -> CommandResult:
+    def halt(self, confirm: str | None = None, *, on_sent: OnSent | None = None) -> CommandResult:
         """Stop trading: an emergency stop, by REST at the engine. Confirmed only by a status HALT that arrives after sending.
 
         Args:
             confirm: must be "HALT", typed out, so that running a notebook's cells can halt nothing by accident.
+            on_sent: called once it has left this machine, before its confirmation is waited for; on the caller's thread.
 
         Raises:
             CommandsDisabled: the feed was opened for watching only.
@@ -314,13 +325,13 @@ class Feed:
         """
         commands = self._allowed("halt")
         _insist("halt", confirm)
-        return commands.halt(self.add_sink)
+        return commands.halt(self.add_sink, on_sent)
 
-    def resume(self, confirm: str | None = None) -> CommandResult:
+    def resume(self, confirm: str | None = None, *, on_sent: OnSent | None = None) -> CommandResult:
         """Trade again after a halt; confirmed by a status ACTIVE or SLEEPING. `confirm` must be "RESUME"; else as `halt`."""
         commands = self._allowed("resume")
         _insist("resume", confirm)
-        return commands.resume(self.add_sink)
+        return commands.resume(self.add_sink, on_sent)
 
     @property
     def takes_commands(self) -> bool:

@@ -159,6 +159,11 @@ class LiveSource:
             raise refused
         return self._connect(token, waker)
 
+    @property
+    def virtual_clock(self) -> bool:
+        """Whether the server says that its stamps do not keep pace with the clock."""
+        return self._session.virtual_clock
+
     def _connect(self, token: str | None, waker: Waker) -> Connection:
         return connect(self._address, token=token, waker=waker, max_message_bytes=self._max_message_bytes, tls=self._tls)
 

@@ -192,6 +192,11 @@ class SyntheticSource:
         """The truth of what it has planted, in seconds of its own time."""
         return scenarios.planted(self.scenario, self.rate)
 
+    @property
+    def virtual_clock(self) -> bool:
+        """Whether its stamps run ahead of the clock."""
+        return self.pace == "max"
+
     # ── operators ──
 
     def halt(self) -> None:

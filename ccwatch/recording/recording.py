@@ -156,6 +156,13 @@ class Recording:
         """Where the stream came from: "live", "synthetic" or "replay"."""
         return self._session.origin
 
+    @property
+    def virtual_clock(self) -> bool:
+        """Whether the stream's stamps do not keep pace with the clock that it was received by: one made at pace "max"."""
+        rows = self.frame(["received_mono_ns"], clean=False)
+        times, mono = pd.DatetimeIndex(rows.index).as_unit("ns").asi8, rows["received_mono_ns"].to_numpy()
+        return len(rows) > 1 and 2 * int(mono[-1] - mono[0]) < int(times.max() - times.min())
+
     # ── its rows ──
 
     def frame(

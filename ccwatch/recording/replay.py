@@ -23,6 +23,8 @@ _STATES: Final = {
 class ReplaySource:
     """A recorded stream: its packets and events as they were received, with the numbers, flags and clocks that they had."""
 
+    is_replay = True
+
     def __init__(self, recording: Recording, *, speed: float | Literal["max"] = 1.0, start: Moment = None, end: Moment = None) -> None:
         """A replay that has not started; each call of `stream` plays it from its beginning.
 
@@ -50,6 +52,11 @@ class ReplaySource:
     def origin(self) -> str:
         """What it was recorded from: replaying makes nothing real; what was live is live no more."""
         return "replay" if self.recording.origin == "live" else self.recording.origin
+
+    @property
+    def virtual_clock(self) -> bool:
+        """Whether what was recorded ran ahead of the clock that it was received by."""
+        return self.recording.virtual_clock
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until the recording ends or `stop` is set."""

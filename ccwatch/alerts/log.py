@@ -1,0 +1,127 @@
+"""The log of alerts: changes of state in, alerts out: what fires, what is over, and what someone has acknowledged. Pure.
+
+An alert is one firing, from the moment at which a rule began to fire until it was resolved; silence in between does not end it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from ccwatch.alerts.evaluator import Change, Standing
+from ccwatch.alerts.rules import AlertState, Rule, Severity
+from ccwatch.protocol.messages import from_ns
+
+MOST_PAST: Final = 200
+"""Alerts that are over, of which so many are remembered."""
+_WEIGHT: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One firing of a rule. Times are on the stream's own clock, in ns since 1970, UTC.
+
+    Attributes:
+        rule: its name.
+        subject: the service that it is about, else empty.
+        severity: how much it matters.
+        meaning: one line for people.
+        unit: of the values.
+        state: FIRING; NO_DATA while nothing tells whether it still fires; OK once it is resolved.
+        fired_ns: since when it fires.
+        fired_value: the value that made it fire.
+        value: the newest; NaN where there are no data.
+        worst: the worst since it began.
+        resolved_ns: when it was resolved; None until then.
+        is_acknowledged: whether someone has seen it.
+    """
+
+    rule: str
+    subject: str
+    severity: Severity
+    meaning: str
+    unit: str
+    state: AlertState
+    fired_ns: int
+    fired_value: float
+    value: float
+    worst: float
+    resolved_ns: int | None = None
+    is_acknowledged: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has resolved it yet."""
+        return self.resolved_ns is None
+
+    @property
+    def name(self) -> str:
+        """The rule, and what it is about."""
+        return f"{self.rule} · {self.subject}" if self.subject else self.rule
+
+    @property
+    def fired_at(self) -> datetime:
+        """Since when it fires, aware, UTC, to the microsecond."""
+        return from_ns(self.fired_ns)
+
+    @property
+    def resolved_at(self) -> datetime | None:
+        """When it was resolved; None until then."""
+        return None if self.resolved_ns is None else from_ns(self.resolved_ns)
+
+
+class AlertLog:
+    """The alerts of one evaluator, in bounded memory. Used by one thread at a time."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.past: deque[Alert] = deque(maxlen=MOST_PAST)
+        """Those that are over, the newest last."""
+        self._rules = {rule.name: rule for rule in rules}
+        self._open: dict[tuple[str, str], Alert] = {}
+
+    @property
+    def open(self) -> tuple[Alert, ...]:
+        """Those that nothing has resolved yet: what is not acknowledged first, then by severity, the newest first."""
+        return tuple(sorted(self._open.values(), key=lambda a: (a.is_acknowledged, _WEIGHT[a.severity], -a.fired_ns, a.name)))
+
+    def take(self, changes: Iterable[Change]) -> list[Alert]:
+        """Take an evaluator's changes, in their order; returns the alerts that began or ended, as they were then."""
+        told = []
+        for change in changes:
+            key = change.rule, change.subject
+            known = self._open.get(key)
+            if known is None and change.state is AlertState.FIRING:
+                rule = self._rules[change.rule]
+                self._open[key] = Alert(
+                    *(change.rule, change.subject, change.severity, rule.meaning, rule.unit, AlertState.FIRING, change.time_ns),
+                    *(change.value, change.value, change.worst),
+                )
+                told.append(self._open[key])
+            elif known is not None and change.state is AlertState.OK:
+                del self._open[key]
+                worst = known.worst if math.isnan(change.worst) else change.worst
+                over = replace(known, state=AlertState.OK, value=change.value, worst=worst, resolved_ns=change.time_ns)
+                self.past.append(over)
+                told.append(over)
+            elif known is not None:
+                self._open[key] = replace(known, state=change.state, value=change.value)
+        return told
+
+    def follow(self, standing: Iterable[Standing]) -> None:
+        """Bring the values of what is open up to where its rules stand."""
+        for now in standing:
+            known = self._open.get((now.rule, now.subject))
+            if known is not None:
+                worst = known.worst if math.isnan(now.worst) else now.worst
+                self._open[now.rule, now.subject] = replace(known, value=now.value, worst=worst)
+
+    def acknowledge(self, rule: str, subject: str = "") -> bool:
+        """Someone has seen what fires now; whether there was something. The next firing is a new alert, and acknowledged by nobody."""
+        known = self._open.get((rule, subject))
+        if known is not None:
+            self._open[rule, subject] = replace(known, is_acknowledged=True)
+        return known is not None

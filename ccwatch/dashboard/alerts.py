@@ -1,0 +1,387 @@
+"""What a dashboard says of alerts: judges its view by rules, on a thread of its own, and tells callbacks. It must not know a widget.
+
+What arrives waits in a bounded queue; what does not fit, or came while nobody judged, is read from the view instead. A recording
+is judged whole, at once, by the same evaluator.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.alerts import DEFAULT_RULES, Alert, AlertLog, AlertState, Evaluator, Rule, read_objectives
+from ccwatch.alerts.measures import COLUMNS
+from ccwatch.config import Settings
+from ccwatch.dashboard.background import Background, Job
+from ccwatch.dashboard.header import OVER
+from ccwatch.dashboard.panels import View
+from ccwatch.dashboard.side import table_of
+from ccwatch.protocol.messages import Item, Packet
+from ccwatch.source import read_clock
+
+PERIOD_S: Final = 0.25
+"""A batch is judged at most this often."""
+MOST_WAITING: Final = 10_000
+"""Packets that wait to be judged; with more, they are read from the view."""
+AT_ONCE: Final = 5_000
+"""Rows of a view that are judged in one go, about 50 ms; the other threads have a turn in between."""
+GROWN_S: Final = 1.0
+"""A recording in progress is looked at no more often than this."""
+MOST_SHOWN, MOST_HISTORY = 40, 100
+CLOCK_MS: Final = 5_000
+"""While something fires, pages are told the time at least this often."""
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is to say of alerts at a moment."""
+
+    open: tuple[Alert, ...] = ()
+    past: tuple[Alert, ...] = ()
+    rules: int = 0
+    silent: tuple[str, ...] = ()
+    """Names of rules that have no data."""
+    has_begun: bool = False
+    now_ns: int | None = None
+    """The stream's own clock, no finer than CLOCK_MS; None where it does not keep pace with ours, or nothing fires."""
+
+
+@dataclass(slots=True, eq=False)
+class _Listener:
+    tell: Callable[[Alert], object]
+    is_new: bool = True
+    """It has not been told of what fires already."""
+    errors: int = 0
+
+
+class AlertWatch:
+    """Judges one view. It lives as long as a page looks or a callback listens; in between it remembers where it was."""
+
+    def __init__(self, view: View, rules: Sequence[Rule] | None, post: Callable[[Snapshot], None]) -> None:
+        """Nothing is judged before start().
+
+        Args:
+            view: a Feed or a Recording.
+            rules: what to judge by; None is DEFAULT_RULES.
+            post: takes what has changed, on this watch's own thread.
+
+        Raises:
+            ConfigError: two rules of one name.
+        """
+        self.rules = tuple(DEFAULT_RULES if rules is None else rules)
+        Evaluator(self.rules)  # refuses here what it would refuse on the thread
+        self.recorder: Any = None  # of the view, whose lag is judged while it runs
+        self.trouble = ""
+        self._view = view
+        self._post = post
+        self._log = AlertLog(self.rules)
+        self._evaluator: Evaluator | None = None
+        self._arrived: deque[Packet] = deque()  # appended by the feed's thread, emptied by ours
+        self._asked: deque[tuple[str, str]] = deque()  # acknowledgements, appended by any thread, taken by ours
+        self._listeners: tuple[_Listener, ...] = ()  # replaced, never changed
+        self._behind = True  # rows of the view wait to be read
+        self._seq = 0  # the newest that was judged
+        self._entry = 0  # the newest entry of a recording in progress
+        self._last: tuple[int, int] | None = None  # time and receiver's clock of the newest packet, ns
+        self._grown_at = -math.inf
+        self._lag_since: tuple[int, int] | None = None  # seq that was not on the disk, and since when
+        self._shown = Snapshot()
+        self._delivers = callable(getattr(view, "add_sink", None))
+        self._thread: Background | None = None  # only while it runs: it holds us
+        self._judging = threading.Lock()  # serialises a thread that is about to end with the one that takes its place
+        self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
+        self._has_page = False
+        self._remove: Callable[[], None] = lambda: None
+
+    # ── from any thread ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def open(self) -> tuple[Alert, ...]:
+        """What fires, or fired when data were last there."""
+        return self._shown.open
+
+    @property
+    def callback_errors(self) -> int:
+        """How many calls of callbacks have failed."""
+        return sum(listener.errors for listener in self._listeners)
+
+    def start(self) -> None:
+        """A page looks: judge until rest()."""
+        with self._life:
+            self._has_page = True
+            self._run()
+
+    def rest(self) -> None:
+        """No page looks any more: judge on only for callbacks."""
+        with self._life:
+            self._has_page = False
+            if not self._listeners:
+                self._stop()
+
+    def stop(self) -> None:
+        """End, and call nobody any more."""
+        with self._life:
+            self._has_page, self._listeners = False, ()
+            self._stop()
+
+    def listen(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
+        """Call `callback(alert)` for what fires already, then for each alert that begins or ends; returns how to end that."""
+        listener = _Listener(callback)
+
+        def unsubscribe() -> None:
+            with self._life:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+                if not self._listeners and not self._has_page:
+                    self._stop()
+
+        with self._life:
+            self._listeners = (*self._listeners, listener)
+            self._run()
+        return unsubscribe
+
+    def acknowledge(self, rule: str, subject: str = "") -> None:
+        """Someone has seen what fires; done on this watch's own thread."""
+        self._asked.append((rule, subject))
+
+    def receive(self, items: Sequence[Item], /) -> None:
+        """Sink: keeps packets until they are judged. On the feed's thread."""
+        if self._behind:
+            return  # they are in the view
+        self._arrived.extend(item for item in items if isinstance(item, Packet))
+        if len(self._arrived) > MOST_WAITING:
+            self._behind = True
+
+    def _run(self) -> None:
+        if self._thread is None:
+            self._behind = True
+            if self._delivers:
+                self._remove = self._view.add_sink(self)  # type: ignore[attr-defined] # asked for in __init__
+            self._thread = Background([Job("alerts", self._step, PERIOD_S, share=1.0)], lambda *_: None, "ccwatch-alerts")
+            self._thread.start()
+
+    def _stop(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
+            self._remove()
+
+    # ── on the watch's own thread ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _step(self) -> None:
+        with self._judging:
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            told = self._judge()
+            self.trouble = ""
+        except Exception as error:  # noqa: BLE001 - told in the header; what was not judged is read again
+            self.trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
+            told, self._behind = [], True
+        for key in islice(iter(self._asked.popleft, None), len(self._asked)):
+            if self._log.acknowledge(*key) and self._evaluator is not None:
+                self._evaluator.acknowledge(*key)
+        found = self._snapshot()
+        if found != self._shown:
+            self._shown = found
+            self._post(found)
+        self._tell(told)
+
+    def _judge(self) -> list[Alert]:
+        """Judge what has come since; returns the alerts that began or ended."""
+        told: list[Alert] = []
+        is_growing = not self._delivers and (getattr(self._view, "status", None) == "open" or self._entry > 0)
+        if is_growing:
+            if time.monotonic() >= self._grown_at:
+                told += self._read_grown()
+        elif self._behind:
+            told += self._catch_up()
+        if self._evaluator is None and self._arrived:
+            self._begin()
+        if self._evaluator is None:
+            return told
+        packets = [p for p in islice(iter(self._arrived.popleft, None), len(self._arrived)) if p.seq > self._seq]
+        told += self._judged(packets)
+        if self._keeps_pace():
+            told += self._log.take(self._evaluator.advance(read_clock().mono_ns))
+            told += self._log.take(self._evaluator.gauge("recorder_lag", self._lag_s(), read_clock().mono_ns))
+        if self._log.open:
+            self._log.follow(self._evaluator.standing)
+        return told
+
+    def _begin(self) -> Evaluator:
+        if self._evaluator is None:
+            objectives = read_objectives(Settings.load().objectives)
+            self._evaluator = Evaluator(self.rules, objectives=objectives, virtual_clock=bool(getattr(self._view, "virtual_clock", False)))
+        return self._evaluator
+
+    def _judged(self, packets: Sequence[Packet]) -> list[Alert]:
+        if not packets:
+            return []
+        self._seq = packets[-1].seq
+        self._last = packets[-1].time_ns, packets[-1].received_mono_ns
+        return self._log.take(self._begin().receive(packets))
+
+    def _catch_up(self) -> list[Alert]:
+        """Judge the rows of the view beyond what was judged, a part at a time."""
+        self._arrived.clear()
+        self._behind = False  # from here on what arrives waits; what is in both is left out by its seq
+        everything = {"clean": False} if "clean" in inspect.signature(self._view.frame).parameters else {}
+        frame = self._view.frame(list(COLUMNS), **everything)
+        seqs = frame["seq"].to_numpy().astype(np.int64)
+        frame, seqs = frame[seqs > self._seq], seqs[seqs > self._seq]
+        if not len(frame):
+            return []
+        evaluator = self._begin()
+        parts = {name: _by_seq(table_of(self._view, name)) for name in ("agents", "models")}
+        told: list[Alert] = []
+        for at in range(0, len(frame), AT_ONCE):
+            if self._thread is None:
+                self._behind = True
+                break
+            rows = frame.iloc[at : at + AT_ONCE]
+            low, high = int(seqs[at]), int(seqs[min(at + AT_ONCE, len(seqs)) - 1])
+            told += self._log.take(evaluator.observe(rows, *(_within(part, low, high) for part in parts.values())))
+            self._seq = high
+            self._last = int(rows.index[-1].value), int(rows["received_mono_ns"].iloc[-1])
+            time.sleep(0.002)
+        return told
+
+    def _read_grown(self) -> list[Alert]:
+        """Judge what a recording in progress has grown by."""
+        began = time.monotonic()
+        told: list[Alert] = []
+        waiting: list[Packet] = []
+        for entry, item in self._view.numbered(self._entry):  # type: ignore[attr-defined] # a recording has it
+            self._entry = entry
+            if isinstance(item, Packet):
+                waiting.append(item)
+            if len(waiting) >= AT_ONCE:
+                told += self._judged(waiting)
+                waiting = []
+        told += self._judged(waiting)
+        now = time.monotonic()
+        self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
+        return told
+
+    def _keeps_pace(self) -> bool:
+        """Whether the silence until now tells something: the stream goes on, and its clock is the receiver's."""
+        view = self._view
+        return (
+            self._delivers
+            and getattr(view, "state", None) not in OVER
+            and not getattr(view, "virtual_clock", False)
+            and not getattr(view, "is_replay", False)
+        )
+
+    def _lag_s(self) -> float:
+        """For how long something that came has not been on the disk, s; NaN where nothing records, or nothing is ever synced."""
+        recorder = self.recorder
+        if recorder is None:
+            self._lag_since = None
+            return math.nan
+        stats, now = recorder.stats, time.monotonic_ns()
+        if not stats.durable_seq or stats.durable_seq >= stats.received_seq:
+            self._lag_since = None
+        elif self._lag_since is None or stats.durable_seq >= self._lag_since[0]:
+            self._lag_since = stats.received_seq, now
+        return math.nan if not stats.durable_seq else 0.0 if self._lag_since is None else (now - self._lag_since[1]) / 1e9
+
+    def _tell(self, told: Sequence[Alert]) -> None:
+        for listener in self._listeners:
+            news = [*self._log.open] if listener.is_new and self._evaluator is not None else [] if listener.is_new else told
+            listener.is_new &= self._evaluator is None
+            for alert in news:
+                try:
+                    listener.tell(alert)
+                except Exception as error:  # noqa: BLE001 - a user's code may raise anything
+                    listener.errors += 1
+                    self.trouble = f"a callback on alerts failed: {type(error).__name__}: {error}"
+                    if listener.errors == 1:  # once: a callback that always fails would bury the log
+                        _LOG.exception("a callback on alerts failed; further failures of it are only counted")
+
+    def _snapshot(self) -> Snapshot:
+        if self._evaluator is None:
+            return Snapshot(rules=len(self.rules))
+        has_data = {s.rule for s in self._evaluator.standing if s.state is not AlertState.NO_DATA}
+        now = None
+        if self._log.open and self._last is not None and self._keeps_pace():
+            now = self._last[0] + read_clock().mono_ns - self._last[1]
+            now -= now % (CLOCK_MS * 1_000_000)
+        return Snapshot(
+            self._log.open,
+            tuple(self._log.past),
+            len(self.rules),
+            tuple(rule.name for rule in self.rules if rule.name not in has_data),
+            has_begun=True,
+            now_ns=now,
+        )
+
+
+def content(found: Snapshot, shift_ms: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A snapshot as JSON can hold it: what is open, and the history, the newest first. Times in ms of the display zone's wall clock."""
+
+    def row(alert: Alert) -> dict[str, Any]:
+        return {
+            "rule": alert.rule,
+            "subject": alert.subject,
+            "severity": str(alert.severity),
+            "meaning": alert.meaning,
+            "state": str(alert.state),
+            "fired": alert.fired_ns / 1e6 + shift_ms,
+            "resolved": None if alert.resolved_ns is None else alert.resolved_ns / 1e6 + shift_ms,
+            "at": reading(alert.fired_value, alert.unit),
+            "value": reading(alert.value, alert.unit),
+            "worst": reading(alert.worst, alert.unit),
+            "acknowledged": alert.is_acknowledged,
+        }
+
+    now = None if found.now_ns is None else found.now_ns / 1e6 + shift_ms
+    strip = {
+        "open": [row(alert) for alert in found.open[:MOST_SHOWN]],
+        "more": max(0, len(found.open) - MOST_SHOWN),
+        "rules": found.rules,
+        "silent": list(found.silent),
+        "begun": found.has_begun,
+        "now": now,
+    }
+    return strip, [row(alert) for alert in list(found.past)[: -MOST_HISTORY - 1 : -1]]
+
+
+def reading(value: float, unit: str) -> str:
+    """A value in words; nothing where it only says yes or no."""
+    if math.isnan(value):
+        return "no data"
+    if unit == "fraction":
+        return f"{value:.2%}".replace("-", "−").replace("%", " %")
+    if unit == "objectives":
+        return f"{value:.2f} × objective"
+    if not unit and value in {0.0, 1.0}:
+        return ""
+    return f"{value:,.4g} {unit}".strip().replace("-", "−")
+
+
+def _by_seq(table: pd.DataFrame | None) -> pd.DataFrame | None:
+    if table is None or table["seq"].is_monotonic_increasing:
+        return table
+    return table.iloc[np.argsort(table["seq"].to_numpy(), kind="stable")]
+
+
+def _within(table: pd.DataFrame | None, low: int, high: int) -> pd.DataFrame | None:
+    """The rows of these packets, of a table in order of seq."""
+    if table is None:
+        return None
+    seq = table["seq"].to_numpy().astype(np.int64)
+    return table.iloc[np.searchsorted(seq, low) : np.searchsorted(seq, high, side="right")]

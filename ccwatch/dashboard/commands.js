@@ -1,0 +1,206 @@
+// Commands to the engine: armed by one gesture, given by holding for a second. It must not know plotly, nor what an engine is.
+// Only what a person does counts: an event that a script made is not trusted. The kernel gives nothing that it has not armed itself.
+
+const KERNEL_PATIENCE_MS = 1500;
+
+/** A button that is armed, and then held. */
+class HoldButton {
+  constructor(bar, what) {
+    this.bar = bar;
+    this.what = what;
+    this.state = "idle"; // arming, armed, holding
+    this.el = tell("button", `ccw-key ccw-hold ccw-hold-${what.toLowerCase()}`);
+    this.el.type = "button";
+    this.el.addEventListener("click", (event) => event.detail && event.isTrusted && this.state === "idle" && this.arm()); // detail 0: a key's
+    this.el.addEventListener("pointerdown", (event) => event.isTrusted && event.button === 0 && this.hold());
+    for (const name of ["pointerup", "pointerleave", "pointercancel", "blur"]) this.el.addEventListener(name, () => this.release());
+    this.el.addEventListener("contextmenu", (event) => this.state !== "idle" && event.preventDefault()); // a long touch
+    this.el.addEventListener("keydown", (event) => this.key(event));
+    this.el.addEventListener("keyup", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        this.release();
+      }
+    });
+    this.write();
+  }
+
+  key(event) {
+    if (event.key === "Escape" && this.state !== "idle") this.disarm("disarmed");
+    else if (event.key === "Enter" || event.key === " ") {
+      if (!event.repeat && event.isTrusted) this.state === "idle" ? this.arm() : this.hold(); // a key that is held repeats itself
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  send(content) {
+    const { store } = this.bar.view;
+    store.model.send({ type: "command", page: store.page, what: this.what, ...content });
+  }
+
+  arm() {
+    this.bar.disarmOthers(this);
+    this.state = "arming";
+    this.send({ do: "arm" });
+    this.timer = setTimeout(() => this.disarm("not armed: the kernel does not answer. Call the operator of the engine"), KERNEL_PATIENCE_MS);
+    this.write();
+  }
+
+  /** The kernel has armed it. */
+  armed({ token, for_s: seconds, hold_s: hold }) {
+    if (this.state !== "arming") return;
+    clearTimeout(this.timer);
+    this.state = "armed";
+    this.token = token;
+    this.holdMs = hold * 1000;
+    this.until = performance.now() + seconds * 1000;
+    this.wait();
+    this.bar.say(`${this.what} is armed for ${seconds} s: press and hold to give it, Escape disarms`);
+  }
+
+  /** Armed, and not held: it ends by itself. */
+  wait() {
+    this.write();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.disarm("disarmed: it was not held"), Math.max(0, this.until - performance.now()));
+  }
+
+  hold() {
+    if (this.state !== "armed") return;
+    clearTimeout(this.timer);
+    this.state = "holding";
+    this.write();
+    this.timer = setTimeout(() => this.give(), this.holdMs);
+  }
+
+  release() {
+    if (this.state !== "holding") return;
+    this.state = "armed";
+    if (performance.now() >= this.until) this.disarm("released too early, and disarmed");
+    else {
+      this.bar.say(`${this.what}: released too early; hold for a second`);
+      this.wait();
+    }
+  }
+
+  give() {
+    this.state = "idle";
+    this.send({ do: "give", token: this.token });
+    this.write();
+    this.bar.expect(this.what);
+  }
+
+  disarm(why = "") {
+    if (this.state === "idle") return;
+    clearTimeout(this.timer);
+    this.state = "idle";
+    this.send({ do: "disarm" });
+    this.write();
+    if (why) this.bar.say(`${this.what}: ${why}`);
+  }
+
+  write() {
+    const words = { idle: `${this.what} …`, arming: `${this.what}: arming`, armed: `Hold 1 s to ${this.what}`, holding: `Hold on: ${this.what}` };
+    this.el.textContent = words[this.state];
+    this.el.dataset.state = this.state;
+    this.el.setAttribute("aria-label", this.state === "idle" ? `Arm ${this.what}` : `${words[this.state]}; Escape disarms`);
+  }
+}
+
+class CommandBar {
+  constructor(view) {
+    this.view = view;
+    this.el = tell("div", "ccw-commands");
+    this.el.setAttribute("role", "group");
+    this.el.setAttribute("aria-label", "Commands to the engine");
+    this.el.hidden = true;
+    this.buttons = ["HALT", "RESUME"].map((what) => new HoldButton(this, what));
+    this.symbols = document.createElement("datalist");
+    this.symbols.id = `ccw-symbols-${Math.random().toString(36).slice(2)}`;
+    this.symbol = document.createElement("input");
+    this.symbol.setAttribute("list", this.symbols.id);
+    this.symbol.setAttribute("aria-label", "Symbol to subscribe to");
+    this.symbol.placeholder = "symbol";
+    this.symbol.maxLength = 32;
+    this.symbol.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter" && event.isTrusted) this.subscribe();
+    });
+    const subscribe = tell("button", "ccw-key", "Subscribe");
+    subscribe.type = "button";
+    subscribe.addEventListener("click", (event) => event.isTrusted && this.subscribe());
+    this.words = tell("div", "ccw-command-words");
+    this.words.setAttribute("role", "status");
+    this.results = tell("div", "ccw-results");
+    this.results.setAttribute("aria-live", "assertive");
+    const engine = tell("span", "ccw-quiet", "Engine");
+    this.el.append(engine, ...this.buttons.map((button) => button.el), this.symbol, this.symbols, subscribe, this.words, this.results);
+    this.blurred = () => this.buttons.forEach((button) => button.release());
+    window.addEventListener("blur", this.blurred);
+    document.addEventListener("visibilitychange", this.blurred);
+  }
+
+  close() {
+    for (const button of this.buttons) button.disarm();
+    clearTimeout(this.patience);
+    window.removeEventListener("blur", this.blurred);
+    document.removeEventListener("visibilitychange", this.blurred);
+  }
+
+  armed(content) {
+    this.buttons.find((button) => button.what === content.what)?.armed(content);
+  }
+
+  disarmOthers(one) {
+    for (const button of this.buttons) if (button !== one) button.disarm();
+  }
+
+  subscribe() {
+    const symbol = this.symbol.value.trim();
+    if (!symbol) return;
+    this.view.store.model.send({ type: "command", page: this.view.store.page, do: "subscribe", symbol });
+    this.expect(`SUBSCRIBE ${symbol}`);
+  }
+
+  /** A request was handed to the kernel, which may be busy. */
+  expect(what) {
+    this.say(`${what}: handed to the kernel`);
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.say(`${what}: the kernel does not answer; it may be busy, and refuses what comes late. Call the operator of the engine`), KERNEL_PATIENCE_MS);
+  }
+
+  say(words) {
+    this.words.textContent = words;
+  }
+
+  show() {
+    const { commands, symbols } = this.view.store.tables;
+    this.el.hidden = !commands;
+    if (!commands) {
+      for (const button of this.buttons) button.disarm();
+      return;
+    }
+    if (symbols.join("\n") !== this.listed) {
+      this.listed = symbols.join("\n");
+      this.symbols.replaceChildren(...symbols.map((symbol) => new Option(symbol, symbol)));
+    }
+    const shown = JSON.stringify(commands.said);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    clearTimeout(this.patience);
+    this.say("");
+    this.results.replaceChildren(
+      ...commands.said.map(({ what, state, words, remedy, at }) => {
+        const line = tell("div", "ccw-result");
+        line.dataset.state = state;
+        line.append(tell("b", "", `${what}: ${state}`), tell("span", "", ` ${at}${words ? `, ${words}` : ""}`));
+        const [text, code] = remedy.split(/(?=curl )/);
+        if (remedy) line.append(tell("p", "", text));
+        if (code) line.append(tell("code", "ccw-code", code));
+        return line;
+      }),
+    );
+  }
+}
+

@@ -1,0 +1,145 @@
+"""Commands that are given from a page: armed, held, given, and what became of them. It must not know a widget.
+
+Nothing is given that a page has not armed just before, by a token that is good once: a request that waited in a busy kernel comes
+too late and is refused. Only a feed that was opened with `commands=True` has any of this.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pandas as pd
+
+from ccwatch.dashboard.panels import View
+
+ARMED_S: Final = 5.0
+"""How long a command stays armed."""
+HOLD_S: Final = 1.0
+"""How long its button is held."""
+SLACK_S: Final = 1.0
+"""What a request may take on its way."""
+MOST_SYMBOLS: Final = 50
+ACTIONS: Final = ("HALT", "RESUME")
+
+
+@dataclass(frozen=True, slots=True)
+class _Armed:
+    page: str
+    what: str
+    token: str
+    at: float
+
+
+class Commander:
+    """Gives the commands of one view's pages. Requests come one at a time; each command runs on a thread of its own."""
+
+    def __init__(self, view: View, show: Callable[[list[dict[str, Any]]], None], tell: Callable[[dict[str, Any]], None]) -> None:
+        """Nothing is armed.
+
+        Args:
+            view: what the pages show; only a feed that takes commands has any to give.
+            show: takes what is to be said of commands, the newest first, on any thread.
+            tell: answers the pages that are there.
+        """
+        self.offers = bool(getattr(view, "takes_commands", False)) and not getattr(view, "is_replay", False)
+        self._view: Any = view
+        self._show = show
+        self._tell = tell
+        self._armed: _Armed | None = None
+        self._said: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()  # guards what was said: several commands may be under way
+
+    def ask(self, page: str, request: dict[str, Any]) -> None:
+        """A page's request: arm, disarm, give or subscribe."""
+        if not self.offers:
+            return
+        do, what = request.get("do"), str(request.get("what"))[:16]
+        if do == "arm" and what in ACTIONS:
+            self._armed = _Armed(page, what, secrets.token_hex(8), time.monotonic())
+            self._tell({"kind": "armed", "page": page, "what": what, "token": self._armed.token, "for_s": ARMED_S, "hold_s": HOLD_S})
+        elif do == "disarm":
+            self._armed = None
+        elif do == "give" and what in ACTIONS:
+            armed, self._armed = self._armed, None
+            why = _refusal(armed, page, what, str(request.get("token")))
+            if why:
+                self._say(what, "NOT SENT", f"{why}; nothing was sent. Arm it anew")
+            else:
+                self._run(what, what, lambda sent: getattr(self._view, what.lower())(confirm=what, on_sent=sent))
+        elif do == "subscribe":
+            symbol = str(request.get("symbol", "")).strip()[:64]
+            self._run("SUBSCRIBE", f"SUBSCRIBE {symbol}", lambda sent: self._view.subscribe(symbol, on_sent=sent))
+
+    def symbols(self) -> list[str]:
+        """The symbols that were seen."""
+        if not self.offers:
+            return []
+        seen = self._view.frame(["symbol"])["symbol"].dropna()
+        return sorted(str(symbol)[:32] for symbol in pd.unique(seen))[:MOST_SYMBOLS]
+
+    # ── inside ──
+
+    def _run(self, key: str, title: str, give: Callable[[Callable[[], None]], Any]) -> None:
+        with self._lock:
+            if self._said.get(key, {}).get("state") in {"SENDING", "SENT"}:
+                return  # it is under way
+        self._say(key, "SENDING", "", title)
+        threading.Thread(target=self._give, args=(key, title, give), name=f"ccwatch-{key.lower()}", daemon=True).start()
+
+    def _give(self, key: str, title: str, give: Callable[[Callable[[], None]], Any]) -> None:
+        try:
+            result = give(lambda: self._say(key, "SENT", "waiting for the stream to confirm it", title))
+        except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
+            self._say(key, "NOT SENT", _sentence(f"{error}"), title, _remedy(key, ""))
+            return
+        if result.confirmed:
+            self._say(key, "CONFIRMED", f"the stream's status is {result.status}" if key in ACTIONS else "its packets arrive", title)
+        else:
+            how = "" if result.sent else "it did not leave this machine: "
+            self._say(key, "NOT CONFIRMED", _sentence(how + (result.error or "")), title, _remedy(key, result.route))
+
+    def _say(self, key: str, state: str, words: str, title: str | None = None, remedy: str = "") -> None:
+        with self._lock:
+            for other in ACTIONS if key in ACTIONS else ():
+                if other != key and self._said.get(other, {}).get("state") not in {"SENDING", "SENT"}:
+                    self._said.pop(other, None)  # what was halted and resumed since is history
+            self._said.pop(key, None)
+            at = f"{datetime.now(UTC):%H:%M:%S} UTC"
+            self._said[key] = {"what": title or key, "state": state, "words": words, "remedy": remedy, "at": at}
+            said = [*self._said.values()][::-1]
+        self._show(said)
+
+
+def _refusal(armed: _Armed | None, page: str, what: str, token: str) -> str:
+    """Why a command may not be given now; nothing where it may."""
+    if armed is None or (armed.page, armed.what) != (page, what) or not secrets.compare_digest(armed.token.encode(), token.encode()):
+        return f"{what} was not armed by this page"
+    passed = time.monotonic() - armed.at
+    if passed < 0.9 * HOLD_S:
+        return f"{what} was not held for {HOLD_S:g} s"
+    if passed > ARMED_S + HOLD_S + SLACK_S:
+        return f"the request came {passed:.0f} s after {what} was armed: was the kernel busy?"
+    return ""
+
+
+def _remedy(what: str, route: str) -> str:
+    """What to do about a command that nothing has confirmed."""
+    if what not in ACTIONS:
+        return "Deployed engines do not listen to it: ask the operator of the engine."
+    state = "Assume that it still trades" if what == "HALT" else "Assume that it is still halted"
+    method, _, address = route.partition(" ")
+    if method != "POST" or not address:
+        return f"{state}. Call the operator of the engine now."
+    curl = f'curl -X POST -H "Authorization: Bearer $TOKEN" {shlex.quote(address)}'
+    return f"{state}. Call the operator of the engine, or try: {curl}"
+
+
+def _sentence(words: str) -> str:
+    return words if not words or words.endswith((".", "!", "?")) else words + "."

@@ -51,6 +51,10 @@ class Layouts:
                 return self._texts[key]
         return None
 
+    def shape(self, value: dict[str, Any] | list[Any]) -> Any:
+        """The shape of an object or a list of a message: the very same one for each of that shape."""
+        return self._shapes[self._number(value) - FIRST_NUMBER]
+
     def _number(self, value: dict[str, Any] | list[Any]) -> int:
         """The number of an object's or a list's shape: equal for equal shapes, so that no shape is built twice."""
         entries: list[Any] = list(value.values() if isinstance(value, dict) else value)

@@ -1,210 +1,34 @@
-"""Journal to segments: each file of the journal becomes one group of Parquet files, published whole or not at all.
-
-The order makes every instant a recoverable one: files are written in _staging, brought to the disk and moved to their place;
-the manifest's lines make them count; only then the journal file goes. Whoever calls holds the writer's lock.
-"""
+"""Compaction as a program: `python -m ccwatch.recording.compactor PATH` makes Parquet of a recording's journal, at low priority."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import pyarrow as pa
-
-from ccwatch.protocol.messages import Event, EventKind, Packet
-from ccwatch.recording import manifest, segments
-from ccwatch.recording.folder import JOURNAL, STAGING, Session, sync_file, sync_folder
-from ccwatch.recording.journal import Hole, journal_files, read_frames
-from ccwatch.recording.manifest import Segment
-from ccwatch.recording.segments import ALL_TABLES, Numbered
+from ccwatch.recording.folder import Session
+from ccwatch.recording.groups import compact as compact_beside
+from ccwatch.recording.recover import compact
 
 NICE: Final = 10
-"""How far a compaction beside a recorder stands back for others."""
-SET_ASIDE: Final = ".damaged"
-"""Suffix of a journal file of which a part could not be read, once the rest is in segments."""
-BATCH_ITEMS: Final = 8192
-BATCH_BYTES: Final = 32 << 20
-"""A batch of this many items, or of this many bytes of messages, becomes one row group: what is in memory at a time."""
-
-
-def compact(folder: Path, session: Session, *, keep: Path | None = None, on_progress: Callable[[int], None] | None = None) -> int:
-    """Turn the journal into segments; how many entries.
-
-    Args:
-        folder: the recording's.
-        session: its session.json.
-        keep: the journal file that is still being written; it and later ones stay.
-        on_progress: told the count of entries so far.
-    """
-    done = 0
-    for path in journal_files(folder / JOURNAL):
-        if keep is not None and int(path.stem) >= int(keep.stem):
-            break  # the recorder may have gone on to a further file meanwhile
-        after = manifest.read(folder).last_entry
-        holes: list[Hole] = []
-        done += write_group(folder, session, mended(journal_items(path, session, holes), after), on_progress=_from(done, on_progress))
-        if all(hole.is_torn for hole in holes):
-            path.unlink()
-        else:  # what could not be read is kept for whoever can: nothing is deleted unasked
-            path.replace(path.with_suffix(SET_ASIDE))
-        sync_folder(path.parent)
-    return done
-
-
-def write_group(folder: Path, session: Session, numbered: Iterable[Numbered], *, on_progress: Callable[[int], None] | None = None) -> int:
-    """Write entries as one group of segments, and publish it; how many entries."""
-    group = _Group(folder, session)
-    done = 0
-    for batch in batches(numbered):
-        group.write(batch)
-        done += len(batch)
-        if on_progress is not None:
-            on_progress(done)
-    group.publish()
-    return done
-
-
-def _from(done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
-    return None if on_progress is None else lambda more: on_progress(done + more)
-
-
-def journal_items(path: Path, session: Session, holes: list[Hole] | None = None) -> Iterator[Numbered]:
-    """Number and item of each entry of a journal file that can be read; what cannot be is added to `holes`."""
-    for frame in read_frames(path, bytes.fromhex(session.nonce)):
-        if not isinstance(frame, Hole):
-            yield from frame.items(session.server_tz)
-        elif holes is not None:
-            holes.append(frame)
-
-
-def mended(numbered: Iterable[Numbered], after: int) -> Iterator[Numbered]:
-    """Entries beyond `after`, with a gap event in the place of each stretch of entries that cannot be read any more."""
-    last = after
-    for entry, item in numbered:
-        if entry <= last:
-            continue
-        if entry > last + 1:
-            yield last + 1, lost(last + 1, entry - 1, item)
-        yield entry, item
-        last = entry
-
-
-def lost(first: int, last: int, following: Packet | Event) -> Event:
-    """The event that stands for entries that cannot be read any more."""
-    return Event(
-        following.time_ns,
-        max(0, following.seq - 1) if isinstance(following, Packet) else following.seq,
-        EventKind.GAP,
-        f"entries={last - first + 1} reason=damaged first_entry={first}",
-        following.connection,
-        following.received_at_ns,
-        following.received_mono_ns,
-    )
-
-
-def batches(numbered: Iterable[Numbered]) -> Iterator[list[Numbered]]:
-    """Runs of items that fit in memory."""
-    batch: list[Numbered] = []
-    size = 0
-    for entry, item in numbered:
-        batch.append((entry, item))
-        size += len(item.raw)
-        if len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-class _Group:
-    """The files of one group while they are written."""
-
-    def __init__(self, folder: Path, session: Session) -> None:
-        self._folder = folder
-        self._raw = session.raw
-        self._staging = folder / STAGING
-        self._writers: dict[str, Any] = {}
-        self._rows = dict.fromkeys(ALL_TABLES, 0)
-        self._times: dict[str, tuple[int, int] | None] = dict.fromkeys(ALL_TABLES)
-        self._first = self._last = self._packets = 0
-        self._seq = (0, 0)  # of the first and last packet; of the last event where there are only events
-
-    def write(self, batch: list[Numbered]) -> None:
-        """Add a batch to each file as a row group."""
-        tables = segments.tables_of(batch, raw=self._raw)
-        if not self._writers:
-            shutil.rmtree(self._staging, ignore_errors=True)  # what a kill left there was never published
-            self._staging.mkdir()
-            self._writers = {table: segments.writer(self._staging / f"{table}.parquet", table, tables[table]) for table in ALL_TABLES}
-        for table, rows in tables.items():
-            if rows.num_rows:
-                self._writers[table].write_table(rows, row_group_size=rows.num_rows)
-                self._rows[table] += rows.num_rows
-                self._times[table] = _widened(self._times[table], rows)
-        self._first = self._first or batch[0][0]
-        self._last = batch[-1][0]
-        packets = [item.seq for _, item in batch if isinstance(item, Packet)]
-        if packets:
-            self._seq = (self._seq[0] if self._packets else packets[0], packets[-1])
-        elif not self._packets:
-            self._seq = (batch[-1][1].seq, batch[-1][1].seq)
-        self._packets += len(packets)
-
-    def publish(self) -> None:
-        """Bring the files to the disk, move them to their place, and make them count."""
-        if not self._writers:
-            return
-        entries, seq = (self._first, self._last), self._seq
-        taken = {segment.path for group in manifest.read(self._folder).groups for segment in group.files.values()}
-        files = []
-        for table, writer in self._writers.items():
-            writer.close()
-            staged = self._staging / f"{table}.parquet"
-            path = f"{table}/{table}-{seq[0]:09d}-{seq[1]:09d}.parquet"
-            if path in taken:  # two groups of events alone, between the same two packets
-                path = f"{table}/{table}-{seq[0]:09d}-{seq[1]:09d}-{entries[0]}.parquet"
-            segment = Segment(table, path, entries, seq, self._times[table], self._packets, self._rows[table])
-            files.append(segment.measured(staged))
-            sync_file(staged)
-        for segment in files:
-            final = self._folder / segment.path
-            if not final.parent.exists():
-                final.parent.mkdir()
-                sync_folder(self._folder)
-            (self._staging / f"{segment.table}.parquet").replace(final)
-            sync_folder(final.parent)
-        manifest.append_group(self._folder, files)
-        self._staging.rmdir()
-
-
-def _widened(span: tuple[int, int] | None, rows: Any) -> tuple[int, int] | None:
-    if "time" not in rows.schema.names:
-        return None
-    ns = rows["time"].cast(pa.int64()).to_numpy()
-    low, high = int(ns.min()), int(ns.max())
-    return (low, high) if span is None else (min(low, span[0]), max(high, span[1]))
+"""How far it stands back for others."""
 
 
 def main() -> None:
-    """`python -m ccwatch.recording.compactor PATH`: compact, at low priority. A recorder adds --keep, and its lock by inheritance."""
-    from ccwatch.recording.recover import compact as compact_alone  # noqa: PLC0415 - it stands above this module
-
+    """Compact the recording that the arguments name. A recorder adds --keep, and its lock by inheritance."""
     arguments = argparse.ArgumentParser(description="Make Parquet of a recording's journal.")
     arguments.add_argument("path", type=Path)
     arguments.add_argument("--keep", type=Path, help="for a recorder: the journal file that it writes")
     asked = arguments.parse_args()
     os.nice(NICE)
     if asked.keep is None:
-        compact_alone(asked.path)
+        compact(asked.path)
         return
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    compact(asked.path, Session.read(asked.path), keep=asked.keep)
+    compact_beside(asked.path, Session.read(asked.path), keep=asked.keep)
 
 
 def _end_with_parent() -> None:

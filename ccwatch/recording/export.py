@@ -15,9 +15,10 @@ from ccwatch.errors import ConfigError
 from ccwatch.protocol import codec
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import Event, Flag, Packet, from_ns
-from ccwatch.recording import segments
+from ccwatch.recording import schemas
 from ccwatch.recording.moments import Moment
 from ccwatch.recording.recording import Recording
+from ccwatch.recording.tables import Tables
 
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: Final = get_args(Format)
@@ -127,11 +128,12 @@ def _rows(table: str, batch: list[Packet | Event]) -> Iterable[tuple[Any, ...]]:
 
 def _write_parquet(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
     names = [column.name for column in TABLES[table]]
-    schema = segments.public_schema(table)
+    schema = schemas.public_schema(table)
+    made = Tables()
     count = 0
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for batch in _batches(items):
-            rows = segments.tables_of(list(enumerate(batch, count)))[table].select(names)
+            rows = made.of(list(enumerate(batch, count)))[table].select(names)
             writer.write_table(rows)
             count += rows.num_rows
             tell(count)

@@ -15,6 +15,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,7 +25,7 @@ import pyarrow as pa
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import codec
-from ccwatch.protocol.messages import Event, EventKind, Instant, Packet
+from ccwatch.protocol.messages import Event, EventKind, Instant, LogLine, Packet
 from ccwatch.recording.folder import datasync, sync_folder
 
 FRAME_ENTRIES: Final = 1024
@@ -69,18 +70,49 @@ def pack_packet(packet: Packet) -> bytes:
     return _entry(_PACKET, fields, struct.pack(f"<{len(new)}I", *new), raw)
 
 
-def unpack_packet(body: bytes, server_tz: str) -> Packet | Event:
-    """The packet of an entry; a MALFORMED event where this ccwatch cannot read the message any more."""
-    time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, new_count, raw_size = _PACKET_FIELDS.unpack_from(body)
-    start = _PACKET_FIELDS.size + 4 * new_count
-    raw = body[start : start + raw_size]
-    try:
-        packet = codec.decode(raw, seq=seq, connection=connection, now=Instant(received_ns, mono_ns), server_tz=server_tz)
-    except DecodeError as error:
-        detail = f"bytes={len(raw)} {error.reason}"
-        return Event(time_ns, seq, EventKind.MALFORMED, detail, connection, received_ns, mono_ns, raw)
-    new = tuple([packet.logs[i] for i in struct.unpack_from(f"<{new_count}I", body, _PACKET_FIELDS.size)])
-    return packet._replace(time_ns=time_ns, flags=flags, new_logs=new, raw=b"" if no_raw else raw)
+class Stored(NamedTuple):
+    """A packet as its entry holds it, its message not yet read. The first fields are those of the packet."""
+
+    time_ns: int
+    seq: int
+    connection: int
+    received_at_ns: int
+    received_mono_ns: int
+    flags: int
+    is_rebuilt: int
+    """The packet came without a message, and `raw` was made of its fields."""
+    places: tuple[int, ...]
+    """Of the new lines among all lines of the message."""
+    raw: bytes
+    server_tz: str
+
+    def read(self) -> Packet | Event:
+        """The packet; a MALFORMED event where this ccwatch cannot read the message any more."""
+        now = Instant(self.received_at_ns, self.received_mono_ns)
+        try:
+            packet = codec.decode(self.raw, seq=self.seq, connection=self.connection, now=now, server_tz=self.server_tz)
+        except DecodeError as error:
+            detail = f"bytes={len(self.raw)} {error.reason}"
+            return Event(self.time_ns, self.seq, EventKind.MALFORMED, detail, self.connection, *now, self.raw)
+        raw = b"" if self.is_rebuilt else self.raw
+        return packet._replace(time_ns=self.time_ns, flags=self.flags, new_logs=self.new_of(packet.logs), raw=raw)
+
+    def new_of(self, logs: Sequence[LogLine]) -> tuple[LogLine, ...]:
+        """The new ones of the message's lines."""
+        return tuple([logs[place] for place in self.places])
+
+
+_stored: Final = partial(tuple.__new__, Stored)  # without the checks of a named tuple's own constructor
+
+
+def unpack_packet(payload: bytes, at: int, server_tz: str) -> Stored:
+    """The packet of the entry whose body begins at `at`."""
+    time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, count, size = _PACKET_FIELDS.unpack_from(payload, at)
+    at += _PACKET_FIELDS.size
+    places = struct.unpack_from(f"<{count}I", payload, at) if count else ()
+    at += 4 * count
+    raw = payload[at : at + size]
+    return _stored((time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, places, raw, server_tz))
 
 
 def pack_event(event: Event) -> bytes:
@@ -146,15 +178,19 @@ class Frame(NamedTuple):
 
     def items(self, server_tz: str) -> Iterator[tuple[int, Packet | Event]]:
         """Number and item of each entry; a record of a newer ccwatch is passed over."""
+        for number, item in self.stored(server_tz):
+            yield number, item.read() if isinstance(item, Stored) else item
+
+    def stored(self, server_tz: str) -> Iterator[tuple[int, Stored | Event]]:
+        """As `items`, with the messages of packets not yet read."""
         at = 0
         for number in range(self.first_entry, self.first_entry + self.entries):
             size, record = _ENTRY.unpack_from(self.payload, at)
-            body = self.payload[at + _ENTRY.size : at + size]
-            at += size
             if record == _PACKET:
-                yield number, unpack_packet(body, server_tz)
+                yield number, unpack_packet(self.payload, at + _ENTRY.size, server_tz)
             elif record == _EVENT:
-                yield number, unpack_event(body)
+                yield number, unpack_event(self.payload[at + _ENTRY.size : at + size])
+            at += size
 
 
 class Hole(NamedTuple):

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from ccwatch.recording import segments
 from ccwatch.recording.folder import COPIES, MANIFEST, append_durably, seal, sealed_lines, write_durably
+from ccwatch.recording.schemas import ALL_TABLES
 
 FILES: Final = (f"{COPIES}/{MANIFEST}", MANIFEST)
 """In the order of writing."""
@@ -160,7 +161,7 @@ def _ends_whole(file: Path) -> bool:
 
 
 def _is_whole(files: dict[str, Segment]) -> bool:
-    return all(table in files for table in segments.ALL_TABLES)
+    return all(table in files for table in ALL_TABLES)
 
 
 def _segment(line: dict[str, Any]) -> Segment:

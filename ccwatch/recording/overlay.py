@@ -14,11 +14,13 @@ import pyarrow as pa
 
 from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.columns import TABLES
-from ccwatch.recording import compactor, manifest, segments
+from ccwatch.recording import groups, manifest, segments
 from ccwatch.recording.folder import JOURNAL, MANIFEST, Session
+from ccwatch.recording.groups import Entry
 from ccwatch.recording.journal import Frame, journal_files, read_frames
 from ccwatch.recording.manifest import Group, Manifest
-from ccwatch.recording.segments import SCHEMAS, Numbered
+from ccwatch.recording.schemas import SCHEMAS
+from ccwatch.recording.tables import Tables
 
 MERGE_TABLES: Final = 64
 """The overlay joins its small tables once there are so many, so that following a recording stays cheap."""
@@ -43,6 +45,7 @@ class Overlay:
         self._read_to: dict[Path, int] = {}  # how far each file of the journal was read
         self._tail: dict[str, list[Any]] = {table: [] for table in TABLES}
         self._tail_last = 0
+        self._tables = Tables()
         self._holes: set[tuple[Path, int]] = set()
 
     def look(self) -> Manifest:
@@ -116,9 +119,9 @@ class Overlay:
         self._holes.clear()
 
     def _read_tail(self, files: Sequence[Path]) -> None:
-        fresh = compactor.mended((numbered for path in files for numbered in self._news(path)), self._tail_last)
-        for batch in compactor.batches(fresh):
-            for table, rows in segments.tables_of(batch).items():
+        fresh = groups.mended((numbered for path in files for numbered in self._news(path)), self._tail_last)
+        for batch in groups.batches(fresh):
+            for table, rows in self._tables.of(batch).items():
                 if rows.num_rows:
                     self._tail[table].append(rows)
             self._tail_last = batch[-1][0]
@@ -126,12 +129,12 @@ class Overlay:
             if len(parts) > MERGE_TABLES:
                 self._tail[table] = [pa.concat_tables(parts).unify_dictionaries().combine_chunks()]
 
-    def _news(self, path: Path) -> Iterator[Numbered]:
-        """Items of the frames that came since the last look. A torn end is looked at again: it may be a write in progress."""
+    def _news(self, path: Path) -> Iterator[Entry]:
+        """Entries of the frames that came since the last look. A torn end is looked at again: it may be a write in progress."""
         start = self._read_to.get(path, 0)
         for frame in read_frames(path, bytes.fromhex(self._session.nonce), start):
             if isinstance(frame, Frame):
-                yield from frame.items(self._session.server_tz)
+                yield from frame.stored(self._session.server_tz)
                 self._read_to[path] = frame.end
             elif not frame.is_torn:
                 self._holes.add((path, frame.offset))

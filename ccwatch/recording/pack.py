@@ -18,7 +18,7 @@ from typing import Any, Final
 from ccwatch.errors import ConfigError, NotEnoughData, RecordingError
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.messages import NAN, NOTHING, Event, Packet
-from ccwatch.recording import compactor, manifest
+from ccwatch.recording import groups, manifest
 from ccwatch.recording.folder import MARKS, seal, sealed_lines, sync_folder
 from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.packed import SUFFIX, pack_folder
@@ -179,7 +179,7 @@ def _write(
             counts[type(item)] += 1
             yield entry, item
 
-    compactor.write_group(folder, session, numbered(), on_progress=tell)
+    groups.write_group(folder, session, numbered(), on_progress=tell)
     entries = sum(counts.values())
     manifest.append_finish(folder, {"entries": entries, "packed": True})
     sync_folder(folder)

@@ -29,12 +29,15 @@ from ccwatch.protocol.messages import (
 from ccwatch.recording import segments
 from ccwatch.recording.journal import event_kind
 from ccwatch.recording.manifest import Group, Segment
-from ccwatch.recording.segments import STORED, Numbered
+from ccwatch.recording.schemas import LAST_ENTRY, STORED
+from ccwatch.recording.tables import Numbered
 
 Row = dict[str, Any]
+SLICE: Final = 2048
+"""Rows that are Python objects at a time."""
 
 
-def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int = segments.LAST_ENTRY) -> Iterator[Numbered]:
+def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int = LAST_ENTRY) -> Iterator[Numbered]:
     """Number and item of each entry of a group, beyond entry `after` and up to `until`.
 
     Only the row groups that hold them are read; the first packet of each follows none, so reading can begin at any.
@@ -138,9 +141,11 @@ class _Rows:
             if high < start or low > until:
                 continue
             table = segments.read(self._path, wanted, self._segment.chunks, [group])
-            series = {c.field: _listed(table[c.name], c) for c in columns} or table.to_pydict()
-            for values in zip(*series.values(), strict=True):
-                yield dict(zip(series, values, strict=True))
+            for start_row in range(0, table.num_rows, SLICE):  # a row group in Python's objects would be a hundred times its size
+                part = table.slice(start_row, SLICE)
+                series = {c.field: _listed(part[c.name], c) for c in columns} or part.to_pydict()
+                for values in zip(*series.values(), strict=True):
+                    yield dict(zip(series, values, strict=True))
 
 
 def _listed(array: Any, column: Column) -> list[Any]:

@@ -25,13 +25,14 @@ from ccwatch import frames
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
-from ccwatch.recording import compactor, manifest, rebuild, segments
+from ccwatch.recording import groups, manifest, rebuild, segments
 from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, is_being_written, seal, sealed_lines
-from ccwatch.recording.journal import journal_files
+from ccwatch.recording.journal import Stored, journal_files
 from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.overlay import ATTEMPTS, Overlay
 from ccwatch.recording.packed import is_packed, unpack
-from ccwatch.recording.segments import Numbered
+from ccwatch.recording.schemas import LAST_ENTRY
+from ccwatch.recording.tables import Numbered
 from ccwatch.recording.verify import Verification, verify
 
 
@@ -252,7 +253,7 @@ class Recording:
         found = (item for _, item in self.numbered(max(after, low - 1), high))
         return (item for item in found if span[0] <= item.time_ns <= span[1])
 
-    def numbered(self, after: int = 0, until: int = segments.LAST_ENTRY) -> Iterator[Numbered]:
+    def numbered(self, after: int = 0, until: int = LAST_ENTRY) -> Iterator[Numbered]:
         """As `items`, each with its number in the recording, from 1; beyond entry `after` and up to `until`."""
         last = after
         for _ in range(ATTEMPTS):
@@ -271,12 +272,13 @@ class Recording:
             if group.entries[1] > after and group.entries[0] <= until:
                 yield from rebuild.items(self._folder, group, self._session.server_tz, after, until)
         if found.last_entry < until:
-            tail = (numbered for path in files for numbered in compactor.journal_items(path, self._session))
-            yield from takewhile(lambda numbered: numbered[0] <= until, compactor.mended(tail, max(after, found.last_entry)))
+            tail = (entry for path in files for entry in groups.journal_entries(path, self._session))
+            for number, item in takewhile(lambda entry: entry[0] <= until, groups.mended(tail, max(after, found.last_entry))):
+                yield number, item.read() if isinstance(item, Stored) else item
 
     def _entries_within(self, span: tuple[int, int]) -> tuple[int, int]:
         """The first and the last entry with a time in a span, of packets and events."""
-        low, high = segments.LAST_ENTRY, 0
+        low, high = LAST_ENTRY, 0
         wanted = ["time", "entry"]
         for table in self._overlay.tables({"packets": wanted, "events": wanted}, span):
             times = _ns(table["time"])

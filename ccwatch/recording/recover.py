@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ccwatch.errors import RecordingError
-from ccwatch.recording import compactor, manifest
+from ccwatch.recording import groups, manifest
 from ccwatch.recording.folder import COPIES, JOURNAL, SESSION, STAGING, Session, WriterLock
 from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.source import read_clock
@@ -73,7 +73,7 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
                 if isinstance(frame, Hole):
                     torn += (frame.end - frame.offset) * frame.is_torn
                     damaged += (frame.end - frame.offset) * (not frame.is_torn)
-        entries = compactor.compact(folder, session, on_progress=on_progress)
+        entries = groups.compact(folder, session, on_progress=on_progress)
         shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a kill left there was never published
         mended = manifest.repair(folder) + _mend_session(folder, session)
         found = manifest.read(folder)

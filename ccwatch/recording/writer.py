@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
-from ccwatch.recording import compactor, journal, manifest
+from ccwatch.recording import groups, journal, manifest
 from ccwatch.recording.background import CompactorProcess
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
 from ccwatch.source import read_clock
@@ -380,7 +380,7 @@ class Writer:
     def _compact(self, keep: Path | None) -> None:
         try:
             with self._compact_lock:
-                compactor.compact(self.folder, self._session, keep=keep)
+                groups.compact(self.folder, self._session, keep=keep)
                 self._compacted_below = keep or self._compacted_below
             self._compact_error = None
             if keep is None:

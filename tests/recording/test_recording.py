@@ -18,7 +18,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol import codec
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import Event, EventKind, Packet
-from ccwatch.recording import Recorder, Recording, compactor, list_recordings, recover
+from ccwatch.recording import Recorder, Recording, groups, list_recordings, recover
 from ccwatch.recording.journal import journal_files, read_frames
 
 LONG = ("agents", "models", "logs", "forecasts", "events")
@@ -191,7 +191,7 @@ def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_on
         states.append(target)
 
     with pytest.MonkeyPatch.context() as patched:
-        for owner, name in ((compactor, "sync_folder"), (compactor, "sync_file"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir")):
+        for owner, name in ((groups, "sync_folder"), (groups, "sync_file"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir")):
             original = getattr(owner, name)
 
             def step(*arguments, original=original):
@@ -199,14 +199,14 @@ def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_on
                 return original(*arguments)
 
             patched.setattr(owner, name, step)
-        compactor.compact(recording.path, recording.session)
+        groups.compact(recording.path, recording.session)
     copy()
     assert len(states) > 20
     for state in states:
         opened = Recording(state)
         assert list(opened.items()) == varied
         assert len(opened.frame(clean=False)) == sum(isinstance(item, Packet) for item in varied)
-        compactor.compact(state, opened.session)
+        groups.compact(state, opened.session)
         assert list(Recording(state).items()) == varied
         assert Recording(state).verify(deep=True).ok
 
@@ -231,7 +231,7 @@ def test_a_damaged_frame_of_the_journal_is_told_as_a_gap_by_journal_and_parquet_
     (problem,) = recording.verify().problems
     assert (problem.file, problem.offset, problem.offset + problem.length) == (f"_journal/{file.name}", second.offset, second.end)
     events = recording.events()
-    compactor.compact(one.path, recording.session)
+    groups.compact(one.path, recording.session)
     assert list(recording.items()) == found
     assert_frame_equal(recording.events(), events)
 
@@ -268,10 +268,12 @@ def test_verify_names_the_file_and_the_range_and_no_flipped_bit_makes_a_wrong_ro
             damaged[place] ^= 1 << place % 8
             file.write_bytes(damaged)
             checked = Recording(recording.path).verify(deep=True)
-            assert not checked.ok, f"{file.name} byte {place}: not noticed"
+            # Without its newline a file of lines ends as a power cut leaves it, which is said, and no damage.
+            is_last_newline = place == len(good) - 1 and file.suffix == ".jsonl"
+            assert not checked.ok or is_last_newline, f"{file.name} byte {place}: not noticed"
             assert any(
                 problem.file == str(file.relative_to(recording.path)) and problem.offset <= place <= problem.offset + problem.length
-                for problem in checked.problems
+                for problem in (*checked.problems, *checked.notes)
             )
             opened = Recording(recording.path)
             try:
@@ -314,7 +316,7 @@ def test_only_the_columns_asked_for_are_read(recorded, usual):
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of, state, monkeypatch):
-    monkeypatch.setattr(compactor, "BATCH_ITEMS", 32)  # several row groups
+    monkeypatch.setattr(groups, "BATCH_ITEMS", 32)  # several row groups
     recording = recorded(usual, state)
     whole = recording.frame(["price", "regime"])
     packets = packets_of(usual)
@@ -332,7 +334,7 @@ def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of
 
 
 def test_only_the_row_groups_of_the_stretch_are_read(recorded, usual, packets_of, monkeypatch):
-    monkeypatch.setattr(compactor, "BATCH_ITEMS", 32)
+    monkeypatch.setattr(groups, "BATCH_ITEMS", 32)
     recording = recorded(usual)
     (file,) = (recording.path / "packets").iterdir()
     metadata = pq.read_metadata(file)

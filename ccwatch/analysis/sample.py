@@ -89,7 +89,7 @@ class Sample:
     def words(self, name: str) -> Any:
         """A column of words, missing everywhere where the stream never had the column."""
         if name not in self.frame.columns:
-            return pd.Categorical([None] * len(self.frame), categories=pd.Index([], dtype="str"))
+            return pd.Categorical.from_codes(np.full(len(self.frame), -1, dtype=np.int8), categories=pd.Index([], dtype="str"))
         return categorical(self.frame[name])
 
     def where(self, kept: Bools) -> Sample:
@@ -280,8 +280,10 @@ def _silences(frame: pd.DataFrame) -> Bools:
             if "received_at" in frame.columns:
                 wall = pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8
                 broken[1:] |= np.diff(wall) - steps > SLEEP_NS
-    usual = pd.Series(steps).rolling(20, min_periods=1).median().shift(1).to_numpy()
-    broken[2:] |= (steps > LATE_NS)[1:] & (steps[1:] > LATE_INTERVALS * usual[1:])
+    late = steps > LATE_NS
+    if late.any():  # a rolling median of a million rows takes longer than all the rest
+        usual = pd.Series(steps).rolling(20, min_periods=1).median().shift(1).to_numpy()
+        broken[2:] |= late[1:] & (steps[1:] > LATE_INTERVALS * usual[1:])
     return broken
 
 

@@ -201,6 +201,11 @@ def times_ns(frame: pd.DataFrame) -> Ints:
     return np.asarray(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
 
 
+def without_doubles(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values without those equal to the one before: for values in order, the distinct ones, and far faster than np.unique."""
+    return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
+
+
 def moments_ns(moments: Any) -> Ints:
     """A column of times as ns since 1970; the least integer where one is missing."""
     return np.asarray(pd.DatetimeIndex(moments).as_unit("ns").asi8)

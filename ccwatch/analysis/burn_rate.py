@@ -12,7 +12,21 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, categorical, numbers, on_utc, sample, stamp, times_ns
+from ccwatch.analysis.sample import (
+    SECOND_NS,
+    Basis,
+    Bools,
+    Floats,
+    Ints,
+    Sample,
+    categorical,
+    numbers,
+    on_utc,
+    sample,
+    stamp,
+    times_ns,
+    without_doubles,
+)
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 OBJECTIVE: Final = 0.99
@@ -149,14 +163,17 @@ def burn_rate(
     if not services["calls"].notna().any():
         raise NotEnoughData("burn_rate: no service was read twice")
     total = int(services["calls"].sum())
-    whole = pd.concat(used)
-    own = sample("burn_rate", whole[~whole.index.duplicated()].sort_index()) if found is None else found
+    carrying = without_doubles(np.sort(np.concatenate([without_doubles(times_ns(table)) for table in used])))
+    own = found
+    if own is None:
+        whole = pd.concat(used)
+        own = sample("burn_rate", whole[~whole.index.duplicated()].sort_index())
     return BurnRate(
         services=services,
         alerts=_alert_table(fired),
         curves=pd.concat(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=own.frame.index[:0]),
         objective=objective,
-        basis=own.basis(total, carrying=len(np.unique(times_ns(whole)))),
+        basis=own.basis(total, carrying=len(carrying)),
         notes=tuple(f"{row['name']}: {row['reason']}" for row in rows if row["reason"]),
     )
 
@@ -167,10 +184,13 @@ def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | N
         return None
     table = on_utc("burn_rate", table)
     known = np.isfinite(numbers(table[gauge])) & np.isfinite(numbers(table["invocations"]))
-    if found is not None and "seq" in found.frame.columns and "seq" in table.columns:
+    if found is not None and "seq" in found.frame.columns and "seq" in table.columns and len(found) < found.received:
         known &= np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())
-    table = table[known]
-    return table.iloc[np.argsort(times_ns(table), kind="stable")] if len(table) else None
+    if not known.all():  # a table of many rows is copied only where it must be
+        table = table[known]
+    if not table.index.is_monotonic_increasing:
+        table = table.iloc[np.argsort(times_ns(table), kind="stable")]
+    return table if len(table) else None
 
 
 def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:

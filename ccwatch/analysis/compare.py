@@ -19,6 +19,9 @@ from ccwatch.protocol.messages import Regime, Side
 REPLICATES: Final = 1000
 LEAST_N: Final = 30
 LEVEL: Final = 0.95
+P95: Final = 0.95
+LONG: Final = 20_000
+"""Values from which on a quantile's bootstrap goes by shares."""
 _CHUNK: Final = 4_000_000
 """Values that are drawn at once."""
 
@@ -159,7 +162,7 @@ def compare(
         unit, how, mine = a.get(measure) or (*b[measure][:2], np.zeros(0))
         theirs = b[measure][2] if measure in b else np.zeros(0)
         row: dict[str, Any] = {"measure": measure, "unit": unit}
-        row |= {key: _STATISTICS[how](v[None, :])[0] if len(v) else np.nan for key, v in (("a", mine), ("b", theirs))}
+        row |= {key: _STATISTICS[how](v) if len(v) else np.nan for key, v in (("a", mine), ("b", theirs))}
         row["difference"] = row["b"] - row["a"]
         row |= {"low": np.nan, "high": np.nan, "differs": False, "n_a": len(mine), "n_b": len(theirs)}
         row |= {"block_a": block_length(mine), "block_b": block_length(theirs), "reason": ""}
@@ -201,21 +204,49 @@ def block_length(values: Floats) -> int:
 
 
 def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) -> Floats:
-    """The statistic of each bootstrap sample; samples of a long series are drawn from blocks of it, not thinned."""
-    n, block = len(values), block_length(values)
-    blocks = -(-n // block)
+    """The statistic of each bootstrap sample.
+
+    A mean and a deviation need only the sums of the blocks, so a sample costs as much as it has blocks. A quantile of a long series is
+    had from the share of the sample below the series' own quantile (Bahadur 1966; Sun & Lahiri 2006 for blocks), which is a mean.
+    """
+    n = len(values)
+    if how == "mean":
+        return _block_means(values, n, replicates, rng, block_length(values))[0]
+    if how == "std":
+        centred = values - values.mean()
+        first, second = _block_means(centred, n, replicates, rng, block_length(values), np.square(centred))
+        return np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
+    ordered = np.sort(values)
+    if n > LONG:
+        below = (values <= np.quantile(ordered, P95, method="linear")).astype(np.float64)
+        share = _block_means(below, n, replicates, rng, block_length(values))[0]
+        return np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear")
+    block = block_length(values)
     at_once = max(1, _CHUNK // n)
     found = []
     for start in range(0, replicates, at_once):
-        size = min(at_once, replicates - start)
-        begins = rng.integers(0, n, size=(size, blocks))
-        rows = ((begins[:, :, None] + np.arange(block)) % n).reshape(size, -1)[:, :n]
-        found.append(_STATISTICS[how](values[rows]))
+        begins = rng.integers(0, n, size=(min(at_once, replicates - start), -(-n // block)))
+        rows = ((begins[:, :, None] + np.arange(block)) % n).reshape(len(begins), -1)[:, :n]
+        found.append(np.quantile(values[rows], P95, axis=1, method="linear"))
     return np.concatenate(found)
 
 
-_STATISTICS: Final[dict[str, Callable[[Any], Any]]] = {
-    "mean": lambda v: v.mean(axis=1),
-    "std": lambda v: v.std(axis=1, ddof=1) if v.shape[1] > 1 else np.full(len(v), np.nan),
-    "p95": lambda v: np.quantile(v, 0.95, axis=1, method="linear"),
+def _block_means(values: Floats, n: int, replicates: int, rng: np.random.Generator, block: int, *others: Floats) -> list[Floats]:
+    """The mean of each bootstrap sample of n values, and of other series drawn along; the last block is cut to make n."""
+    blocks = -(-n // block)
+    lengths = np.append(np.full(blocks - 1, block), n - (blocks - 1) * block)
+    sums = [np.concatenate(([0.0], np.cumsum(np.concatenate((series, series[:block]))))) for series in (values, *others)]
+    at_once = max(1, _CHUNK // blocks)
+    found: list[list[Floats]] = [[] for _ in sums]
+    for start in range(0, replicates, at_once):
+        begins = rng.integers(0, n, size=(min(at_once, replicates - start), blocks))
+        for told, passed in zip(found, sums, strict=True):
+            told.append((passed[begins + lengths] - passed[begins]).sum(axis=1) / n)
+    return [np.concatenate(told) for told in found]
+
+
+_STATISTICS: Final[dict[str, Callable[[Any], float]]] = {
+    "mean": lambda v: float(v.mean()),
+    "std": lambda v: float(v.std(ddof=1)) if len(v) > 1 else math.nan,
+    "p95": lambda v: float(np.quantile(v, P95, method="linear")),
 }

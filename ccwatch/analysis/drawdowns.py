@@ -189,17 +189,17 @@ def under_water(values: Floats) -> tuple[Floats, Floats]:
 def episodes(values: Floats, peak: Floats) -> Episodes:
     """Maximal runs in which the value stands below its running peak, as indices. No value may be missing."""
     below = (values < peak) & (peak > 0)
-    edges = np.diff(below.astype(np.int8), prepend=np.int8(0), append=np.int8(0))
-    start, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    turns = np.flatnonzero(below[1:] != below[:-1]) + 1  # the first value is its own peak, so a run begins, then one ends
+    start, end = turns[::2], turns[1::2]
+    end = end if len(end) == len(start) else np.append(end, len(values))
     if not len(start):
         return Episodes(start, start, start, end)
-    lowest = np.full(len(values), np.nan)
-    lengths = end - start
-    rows = np.repeat(start - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(lengths.sum())
-    minima = np.minimum.reduceat(values[rows], np.concatenate(([0], np.cumsum(lengths)[:-1])))
-    lowest[rows] = np.repeat(minima, lengths)
-    troughs = np.flatnonzero(values == lowest)
-    return Episodes(start - 1, start, troughs[np.searchsorted(troughs, start)], end)
+    under, lengths = values[below], end - start
+    offsets = np.cumsum(lengths) - lengths
+    lowest = np.minimum.reduceat(under, offsets)
+    hits = np.flatnonzero(under == np.repeat(lowest, lengths))
+    trough = hits[np.searchsorted(hits, offsets)] - offsets + start
+    return Episodes(start - 1, start, trough, end)
 
 
 def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.DataFrame:
@@ -235,7 +235,10 @@ def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.Da
 
 def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
     """The regimes seen in each episode, in the vocabulary's order."""
-    words = used.words("regime").remove_unused_categories()
+    words = used.words("regime")
+    if not len(words.categories):
+        return pd.array(np.full(len(found.start), "", dtype=object), dtype="str")
+    words = words.remove_unused_categories()
     seen = np.zeros((len(found.start), len(words.categories)), dtype=bool)
     for code in range(len(words.categories)):
         passed = np.concatenate(([0], np.cumsum(words.codes == code)))

@@ -11,7 +11,21 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, quantiles
 from ccwatch.analysis.result import Result, clock
-from ccwatch.analysis.sample import Basis, Bools, Floats, Ints, Sample, categorical, numbers, on_utc, runs, sample, stamps, times_ns
+from ccwatch.analysis.sample import (
+    Basis,
+    Bools,
+    Floats,
+    Ints,
+    Sample,
+    categorical,
+    numbers,
+    on_utc,
+    runs,
+    sample,
+    stamps,
+    times_ns,
+    without_doubles,
+)
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -169,49 +183,46 @@ def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.D
     table = on_utc("latency", table)
     if not np.isfinite(numbers(table["latency_ms"])).any():
         return None
-    if found is not None and {"seq", "flags"} <= set(found.frame.columns) and "seq" in table.columns:
+    if found is not None and {"seq", "flags"} <= set(found.frame.columns) and "seq" in table.columns and len(found) < found.received:
         table = table[np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())]
-    return table.iloc[np.argsort(times_ns(table), kind="stable")]
+    return table if table.index.is_monotonic_increasing else table.iloc[np.argsort(times_ns(table), kind="stable")]
 
 
 def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Observed calls of a table, and per service how many calls its counter tells and how often that was reset."""
     words = categorical(table[kind])
-    codes = np.asarray(words.codes, dtype=np.int64)
-    order = np.argsort(codes, kind="stable")
-    codes = codes[order]
-    gauge = numbers(table["latency_ms"])[order]
-    count = (numbers(table["invocations"]) if "invocations" in table.columns else np.full(len(table), np.nan))[order]
-    known = np.isfinite(gauge) & (codes >= 0)
-    codes, gauge, count, times = codes[known], gauge[known], count[known], times_ns(table)[order][known]
-    same = np.zeros(len(codes), dtype=bool)
-    same[1:] = codes[1:] == codes[:-1]
-    step = np.zeros(len(codes))
-    step[1:] = np.diff(count)
-    counting = same & np.isfinite(step)
-    reset = counting & (step < 0.0)
-    made = np.where(reset, count, step)  # after a reset the counter itself says how many calls there were since
-    is_call = np.where(counting, made > 0.0, same & (np.append(0.0, np.diff(gauge)) != 0.0))
-    size = len(words.categories)
-    told = np.bincount(codes[counting], weights=made[counting], minlength=size)
-    counts = pd.DataFrame(
-        {
-            "kind": kind,
-            "name": [str(word) for word in words.categories],
-            "calls": np.where(np.bincount(codes[counting], minlength=size) > 0, told, np.nan),
-            "resets": np.bincount(codes[reset], minlength=size),
-        }
-    )
-    present = np.bincount(codes, minlength=size) > 0
+    counted: list[dict[str, Any]] = []
+    names, gauges, moments = [], [], []
+    for code, name in enumerate(words.categories):  # one service after the other: a table of many rows is never copied whole
+        rows = np.flatnonzero(words.codes == code)
+        mine = table.iloc[rows] if len(rows) < len(table) else table
+        gauge = numbers(mine["latency_ms"])
+        known = np.isfinite(gauge)
+        if not known.any():
+            continue
+        gauge, times = gauge[known], times_ns(mine)[known]
+        count = numbers(mine["invocations"])[known] if "invocations" in mine.columns else np.full(len(gauge), np.nan)
+        step = np.diff(count)
+        counting = np.isfinite(step)
+        reset = counting & (step < 0.0)
+        made = np.where(reset, count[1:], step)  # after a reset the counter itself says how many calls there were since
+        is_call = np.append(False, np.where(counting, made > 0.0, np.diff(gauge) != 0.0))
+        told = float(made[counting].sum()) if counting.any() else np.nan
+        counted.append({"kind": kind, "name": str(name), "calls": told, "resets": int(reset.sum())})
+        names.append(np.full(int(is_call.sum()), len(counted) - 1, dtype=np.int16))
+        gauges.append(gauge[is_call])
+        moments.append(times[is_call])
+    size = sum(map(len, names))
+    labels = pd.array([row["name"] for row in counted], dtype="str")
     seen = pd.DataFrame(
         {
-            "kind": pd.Categorical([kind] * int(is_call.sum()), categories=list(_KINDS)),
-            "name": pd.array([str(word) for word in np.asarray(words.categories)[codes[is_call]]], dtype="str"),
-            "latency_ms": gauge[is_call],
+            "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), list(_KINDS)),
+            "name": labels.take(np.concatenate(names)),
+            "latency_ms": np.concatenate(gauges),
         },
-        index=stamps(times[is_call]).set_names("time"),
+        index=stamps(np.concatenate(moments)).set_names("time"),
     )
-    return seen, counts[present]
+    return seen, pd.DataFrame(counted)
 
 
 def _services(
@@ -262,7 +273,8 @@ def _slow(kind: str, name: str, times: Ints, values: Floats, factor: float, leas
 def _basis(found: Sample | None, tables: dict[str, pd.DataFrame | None], observed: pd.DataFrame) -> Basis:
     """Of the packets where they are given, else of the tables' own rows."""
     if found is not None and "seq" in found.frame.columns:
-        carrying = {int(seq) for table in tables.values() if table is not None and "seq" in table.columns for seq in table["seq"].unique()}
-        return found.basis(len(observed), carrying=int(np.isin(found.frame["seq"].to_numpy(), list(carrying)).sum()) if carrying else None)
+        seqs = [without_doubles(table["seq"].to_numpy()) for table in tables.values() if table is not None and "seq" in table.columns]
+        carrying = np.isin(found.frame["seq"].to_numpy(), np.concatenate(seqs)) if seqs else None
+        return found.basis(len(observed), carrying=None if carrying is None else int(carrying.sum()))
     whole = pd.concat([table for table in tables.values() if table is not None])
     return sample("latency", whole[~whole.index.duplicated()].sort_index()).basis(len(observed))

@@ -195,6 +195,8 @@ class Report:
 
         def ask() -> Timeline:
             given = {"symbol": self._symbol, "marks": tables.marks, **options}
+            if "symbol" not in options:
+                given["known"] = self._answered(("quality", "drawdowns", "regimes", "governance", "latency"))
             return timeline(tables.packets, tables.events, tables.agents, tables.models, tables.logs, **given)
 
         return ask() if options else self._kept("timeline", ask)
@@ -271,12 +273,7 @@ class Report:
 
     def answers(self) -> dict[str, Result | AnalysisError]:
         """Every question's answer, or the error that says what is missing for it, in the order of the report."""
-        for question in QUESTIONS:
-            try:
-                getattr(self, question)()
-            except AnalysisError as error:
-                self._answers.setdefault(question, error)
-        return {question: self._answers[question] for question in QUESTIONS}
+        return self._answered(QUESTIONS)
 
     def what_happened(self) -> list[tuple[str, str]]:
         """Sentences made of evidence, each with the question that it comes from; at most five. See `ccwatch.analysis.story`."""
@@ -370,6 +367,14 @@ class Report:
         return f"<table><caption>{html.escape(repr(self)[1:-1])}{badge}</caption>{rows}</table>"
 
     # ── inside ──
+
+    def _answered(self, questions: Sequence[str]) -> dict[str, Result | AnalysisError]:
+        for question in questions:
+            try:
+                getattr(self, question)()
+            except AnalysisError as error:
+                self._answers.setdefault(question, error)
+        return {question: self._answers[question] for question in questions}
 
     def _sections(self) -> dict[str, Result | AnalysisError]:
         """Every answer, and what is known around the moment at which the worst drawdown began."""

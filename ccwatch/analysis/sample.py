@@ -89,7 +89,7 @@ class Sample:
     def words(self, name: str) -> Any:
         """A column of words, missing everywhere where the stream never had the column."""
         if name not in self.frame.columns:
-            return pd.Categorical([None] * len(self.frame), categories=pd.Index([], dtype="str"))
+            return pd.Categorical.from_codes(np.full(len(self.frame), -1, dtype=np.int8), categories=pd.Index([], dtype="str"))
         return categorical(self.frame[name])
 
     def where(self, kept: Bools) -> Sample:
@@ -201,6 +201,11 @@ def times_ns(frame: pd.DataFrame) -> Ints:
     return np.asarray(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
 
 
+def without_doubles(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values without those equal to the one before: for values in order, the distinct ones, and far faster than np.unique."""
+    return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
+
+
 def moments_ns(moments: Any) -> Ints:
     """A column of times as ns since 1970; the least integer where one is missing."""
     return np.asarray(pd.DatetimeIndex(moments).as_unit("ns").asi8)
@@ -280,8 +285,10 @@ def _silences(frame: pd.DataFrame) -> Bools:
             if "received_at" in frame.columns:
                 wall = pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8
                 broken[1:] |= np.diff(wall) - steps > SLEEP_NS
-    usual = pd.Series(steps).rolling(20, min_periods=1).median().shift(1).to_numpy()
-    broken[2:] |= (steps > LATE_NS)[1:] & (steps[1:] > LATE_INTERVALS * usual[1:])
+    late = steps > LATE_NS
+    if late.any():  # a rolling median of a million rows takes longer than all the rest
+        usual = pd.Series(steps).rolling(20, min_periods=1).median().shift(1).to_numpy()
+        broken[2:] |= late[1:] & (steps[1:] > LATE_INTERVALS * usual[1:])
     return broken
 
 

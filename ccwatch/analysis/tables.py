@@ -60,12 +60,12 @@ class Tables:
         """Every packet in order of arrival, without text."""
         return self._within(self.source if self.is_frame else self.source.frame(clean=False))
 
-    @cached_property
+    @property
     def packets_with_text(self) -> pd.DataFrame:
-        """Every packet in order of arrival, with the engine's reasoning and what has no column."""
+        """Every packet in order of arrival, with what has no column; read anew each time, since text is large and one question needs it."""
         if self.is_frame:
             return self.packets
-        return self._within(self.source.frame([*default_columns("packets"), "reasoning", "extra"], clean=False))
+        return self._within(self.source.frame([*default_columns("packets"), "extra"], clean=False))
 
     @cached_property
     def agents(self) -> pd.DataFrame | None:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.drawdowns import drawdowns
-from ccwatch.analysis.governance import governance
-from ccwatch.analysis.latency import latency
-from ccwatch.analysis.quality import quality
-from ccwatch.analysis.regimes import regimes
+from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.governance import Governance, governance
+from ccwatch.analysis.latency import Latency, latency
+from ccwatch.analysis.quality import Quality, quality
+from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result, dollars, percent
 from ccwatch.analysis.sample import Basis, Ints, Sample, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import EventKind
+
+Answer = TypeVar("Answer", bound=Result)
 
 LEAST_DEPTH: Final = -0.002
 """Drawdowns that are less deep than this are no events of the timeline (fraction)."""
@@ -118,6 +120,7 @@ def timeline(
     marks: Iterable[tuple[int, str]] = (),
     symbol: str | None = None,
     least_depth: float = LEAST_DEPTH,
+    known: Mapping[str, Result | AnalysisError] | None = None,
 ) -> Timeline:
     """Flips of regime, changes of side and status, vetoes, broken rules, slow stretches, drawdowns, logs, gaps, reconnects and marks.
 
@@ -132,6 +135,8 @@ def timeline(
         marks: moments that were marked beside the data: ns since 1970, text.
         symbol: only rows of this one; needed for price and regime of a stream of several.
         least_depth: drawdowns that are less deep are left out (fraction < 0).
+        known: answers about the same tables that are at hand (quality, drawdowns, regimes, governance, latency), by question; or why there
+            is none. The others are made here.
 
     Raises:
         NotEnoughData: neither a packet nor an event.
@@ -141,6 +146,7 @@ def timeline(
     told = on_utc("timeline", events) if events is not None and len(events) else None
     if not len(frame) and told is None:
         raise NotEnoughData("timeline: neither a packet nor an event")
+    known = known or {}
     notes: list[str] = []
     parts: list[pd.DataFrame] = []
     try:
@@ -150,13 +156,20 @@ def timeline(
             raise
         notes.append(str(error))
         found = None
+    counted = frame if "seq" in frame.columns else None
     asked: tuple[tuple[str, Callable[[Sample], pd.DataFrame]], ...] = (
         ("status", _statuses),
-        ("regimes", lambda used: _regimes(used, frame, events, symbol)),
+        ("regimes", lambda used: _regimes(used, _answer(known, "regimes", lambda: regimes(frame, events, symbol=symbol)))),
         ("signals", _signals),
-        ("vetoes and rules", lambda used: _governance(used, frame, events, logs, symbol)),
-        ("drawdowns", lambda used: _drawdowns(used, frame, events, symbol, least_depth)),
-        ("latency", lambda used: _latency(used, frame, events, agents, models)),
+        (
+            "vetoes and rules",
+            lambda used: _governance(used, _answer(known, "governance", lambda: governance(frame, events, logs, symbol=symbol))),
+        ),
+        (
+            "drawdowns",
+            lambda used: _drawdowns(used, _answer(known, "drawdowns", lambda: drawdowns(frame, events, symbol=symbol)), least_depth),
+        ),
+        ("latency", lambda used: _latency(used, _answer(known, "latency", lambda: latency(agents, models, frame=counted, events=events)))),
     )
     for name, part in asked if found is not None else ():
         try:
@@ -167,13 +180,23 @@ def timeline(
         notes.append("logs: the stream's log lines are not at hand")
     else:
         parts.append(_log_lines(on_utc("timeline", logs)))
-    parts += [_gaps(frame, told), _reconnects(frame)]
+    if len(frame):
+        parts.append(_gaps(_answer(known, "quality", lambda: quality(frame, told))))
+    parts.append(_reconnects(frame))
     if told is not None:
         parts.append(_events(told))
     moments = list(marks)
     parts.append(_rows("mark", np.array([ns for ns, _ in moments], dtype=np.int64), None, detail=[text for _, text in moments]))
     table = _ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
     return Timeline(events=table, least_depth=least_depth, basis=_basis(found, len(table), len(frame)), notes=tuple(notes))
+
+
+def _answer(known: Mapping[str, Result | AnalysisError], question: str, ask: Callable[[], Answer]) -> Answer:
+    """The answer that is at hand, else a new one; raises where it is known that there is none."""
+    found = known.get(question)
+    if isinstance(found, AnalysisError):
+        raise found.with_traceback(None)
+    return ask() if found is None else cast("Answer", found)
 
 
 def _basis(found: Sample | None, n: int, received: int) -> Basis:
@@ -256,15 +279,12 @@ def _signals(used: Sample) -> pd.DataFrame:
     return _turns("signal", used, "side", "confidence", "confidence")
 
 
-def _regimes(used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, symbol: str | None) -> pd.DataFrame:
-    regimes(frame, events, symbol=symbol)  # raises for several symbols, where a flip would mean nothing
+def _regimes(used: Sample, _: Regimes) -> pd.DataFrame:
+    """Flips; there is no answer for several symbols, where a flip would mean nothing."""
     return _turns("regime", used, "regime", "alpha", "alpha")
 
 
-def _governance(
-    used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, logs: pd.DataFrame | None, symbol: str | None
-) -> pd.DataFrame:
-    found = governance(frame, events, logs, symbol=symbol)
+def _governance(used: Sample, found: Governance) -> pd.DataFrame:
     vetoes, breaks = found.vetoes, found.breaks
     begun = moments_ns(vetoes["start_time"])
     why = vetoes["reason"].fillna("no reason in the logs")
@@ -291,8 +311,7 @@ def _governance(
     )
 
 
-def _drawdowns(used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, symbol: str | None, least_depth: float) -> pd.DataFrame:
-    found = drawdowns(frame, events, symbol=symbol)
+def _drawdowns(used: Sample, found: Drawdowns, least_depth: float) -> pd.DataFrame:
     deep = found.episodes[found.episodes["depth"] <= least_depth]
     depth = [f"{percent(d)} ({dollars(usd)})" for d, usd in zip(deep["depth"], deep["depth_usd"], strict=True)]
     parts = []
@@ -309,10 +328,7 @@ def _drawdowns(used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, s
     return pd.concat(parts, ignore_index=True)
 
 
-def _latency(
-    used: Sample, frame: pd.DataFrame, events: pd.DataFrame | None, agents: pd.DataFrame | None, models: pd.DataFrame | None
-) -> pd.DataFrame:
-    found = latency(agents, models, frame=frame if "seq" in frame.columns else None, events=events)
+def _latency(used: Sample, found: Latency) -> pd.DataFrame:
     slow = found.slow
     begun = moments_ns(slow["start_time"])
     words = [
@@ -345,11 +361,9 @@ def _log_lines(logs: pd.DataFrame) -> pd.DataFrame:
     return _rows(chosen["kind"].tolist(), chosen["told"].to_numpy(dtype=np.int64), seq, detail=chosen["message"])
 
 
-def _gaps(frame: pd.DataFrame, events: pd.DataFrame | None) -> pd.DataFrame:
+def _gaps(found: Quality) -> pd.DataFrame:
     """Each gap, from the last packet before it to the first one after it."""
-    if not len(frame):
-        return _rows("gap", np.zeros(0, dtype=np.int64), None)
-    gaps = quality(frame, events).gaps
+    gaps = found.gaps
     begun, ended = moments_ns(gaps["start_time"]), moments_ns(gaps["end_time"])
     seconds = gaps["duration_s"].to_numpy()
     words = [f"nothing was received for {s:,.1f} s" for s in seconds]

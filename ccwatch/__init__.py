@@ -18,13 +18,11 @@ if TYPE_CHECKING:
         analyze,
         compare,
         connect,
-        feeds,
         open_recording,
         record,
         recordings,
         replay,
         serve,
-        stop_all,
         synthetic,
         watch,
     )
@@ -58,6 +56,7 @@ if TYPE_CHECKING:
     from ccwatch.feed.health import Health
     from ccwatch.protocol.messages import ConnectionState, Event, Flag, Kind, Packet, Regime, Side, Status
     from ccwatch.recording import Recorder, Recording
+    from ccwatch.running import feeds, stop_all
 
 __version__ = "0.1.0"
 
@@ -66,13 +65,11 @@ _HOMES = {
         "analyze",
         "compare",
         "connect",
-        "feeds",
         "open_recording",
         "record",
         "recordings",
         "replay",
         "serve",
-        "stop_all",
         "synthetic",
         "watch",
     ),
@@ -106,6 +103,7 @@ _HOMES = {
     "ccwatch.feed.health": ("Health",),
     "ccwatch.protocol.messages": ("ConnectionState", "Event", "Flag", "Kind", "Packet", "Regime", "Side", "Status"),
     "ccwatch.recording": ("Recorder", "Recording"),
+    "ccwatch.running": ("feeds", "stop_all"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ssl
-import threading
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace as changed
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
+from ccwatch import running
 from ccwatch.config import Settings, recordings_folder
 from ccwatch.errors import ConfigError
 from ccwatch.feed.connection import parse_url
@@ -33,14 +32,6 @@ if TYPE_CHECKING:
 
 Token = str | Callable[[], str | None] | None
 Speed = float | Literal["max"]
-_Thing = TypeVar("_Thing")
-
-_FEEDS: Final[weakref.WeakValueDictionary[str, Feed]] = weakref.WeakValueDictionary()
-_OTHERS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
-"""Dashboards, recorders and Cottages of this process; weak, so that one that was left open is still noticed."""
-_RECORDERS: Final[weakref.WeakKeyDictionary[Feed, weakref.WeakSet[Recorder]]] = weakref.WeakKeyDictionary()
-"""The recorders of each feed, for the marks that are made while they run."""
-_REGISTRY: Final = threading.Lock()  # serialises naming and listing: two cells of two notebooks may run at once
 
 
 def connect(
@@ -109,7 +100,7 @@ def synthetic(
 
     source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
     url = f"synthetic:{scenario}?seed={seed}&rate={rate:g}"
-    return _named(Feed(source, name=name or url, url=url)).start()
+    return running.named(Feed(source, name=name or url, url=url)).start()
 
 
 def watch(
@@ -155,7 +146,7 @@ def watch(
     )
     if owned and isinstance(view, Feed):
         view.start()
-    return _keep(dashboard)
+    return running.keep(dashboard)
 
 
 def record(
@@ -196,7 +187,7 @@ def record(
     if owned:
         undo.insert(0, feed.stop)
         feed.start()
-    return _keep(recorder)
+    return running.keep(recorder)
 
 
 def record_series(
@@ -231,7 +222,7 @@ def record_series(
     settings = Settings.load(fsync=fsync)
     series = RecordingSeries(lambda: _recorder(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
     feed.add_sink(series)
-    return _keep(series)
+    return running.keep(series)
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -277,7 +268,7 @@ def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any 
     opened = open_recording(recording) if isinstance(recording, str | Path) else recording
     source = ReplaySource(opened, speed=speed, start=start, end=end)
     url = f"replay:{Path(opened.path).name}"
-    return _named(Feed(source, name=name or url, url=url, window="3650D")).start()
+    return running.named(Feed(source, name=name or url, url=url, window="3650D")).start()
 
 
 def analyze(source: str | Path | Feed | Recording | pd.DataFrame) -> Report:
@@ -408,22 +399,7 @@ def serve(
         dialect=dialect,
         redis_url=redis,
     )
-    return _keep(cottage.start())
-
-
-def feeds() -> list[Feed]:
-    """The feeds of this process that have not ended."""
-    with _REGISTRY:
-        return [feed for feed in _FEEDS.values() if feed.state not in {"STOPPED", "ENDED"}]
-
-
-def stop_all() -> None:
-    """Stop every dashboard, recorder, feed and Cottage of this process."""
-    with _REGISTRY:
-        others, running = list(_OTHERS), list(_FEEDS.values())
-    order = {"Dashboard": 0, "Recorder": 1, "RecordingSeries": 1, "Cottage": 3}
-    for thing in sorted([*others, *running], key=lambda thing: order.get(type(thing).__name__, 2)):
-        thing.stop()
+    return running.keep(cottage.start())
 
 
 # ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -447,7 +423,7 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown
-    return _named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+    return running.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
 
 
 def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
@@ -463,16 +439,13 @@ def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str
         server_tz=feed.server_tz,
         **options,
     )
-    with _REGISTRY:
-        _RECORDERS.setdefault(feed, weakref.WeakSet()).add(recorder)
+    running.note_recorder(feed, recorder)
     return recorder
 
 
 def _keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
     """Write a mark into every recording that is being made of a feed, at once: a kill loses none."""
-    with _REGISTRY:
-        recorders = list(_RECORDERS.get(feed, ()))
-    for recorder in recorders:
+    for recorder in running.recorders_of(feed):
         if recorder.is_recording:
             open_recording(recorder.path).mark(time, text)
 
@@ -486,22 +459,6 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"tls_ca, tls_cert or tls_key cannot be used: {error}") from None
     return context
-
-
-def _named(feed: Feed) -> Feed:
-    """Take the feed's name, and stop the one that had it."""
-    with _REGISTRY:
-        old = _FEEDS.get(feed.name)
-        _FEEDS[feed.name] = feed
-    if old is not None:
-        old.stop()
-    return feed
-
-
-def _keep(thing: _Thing) -> _Thing:
-    with _REGISTRY:
-        _OTHERS.add(thing)
-    return thing
 
 
 def _view(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:

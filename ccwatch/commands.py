@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import click
 
-from ccwatch import api, terminal
+from ccwatch import running, terminal
 from ccwatch.feed.feed import Feed
 from ccwatch.protocol import codec
 from ccwatch.protocol.messages import ConnectionState
@@ -38,7 +38,7 @@ def streaming(command: Callable[..., int | None]) -> Callable[..., int | None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it flushes at exit
             return 0
         finally:
-            api.stop_all()
+            running.stop_all()
 
     return run
 

@@ -1,0 +1,65 @@
+"""What runs in this process: feeds by their names, and the dashboards, recorders and Cottages beside them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ccwatch.feed.feed import Feed
+
+if TYPE_CHECKING:
+    from ccwatch.recording.recorder import Recorder
+
+_Thing = TypeVar("_Thing")
+
+_FEEDS: Final[weakref.WeakValueDictionary[str, Feed]] = weakref.WeakValueDictionary()
+_OTHERS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+"""Dashboards, recorders and Cottages of this process; weak, so that one that was left open is still noticed."""
+_RECORDERS: Final[weakref.WeakKeyDictionary[Feed, weakref.WeakSet[Recorder]]] = weakref.WeakKeyDictionary()
+"""The recorders of each feed, for the marks that are made while they run."""
+_REGISTRY: Final = threading.Lock()  # serialises naming and listing: two cells of two notebooks may run at once
+
+
+def feeds() -> list[Feed]:
+    """The feeds of this process that have not ended."""
+    with _REGISTRY:
+        return [feed for feed in _FEEDS.values() if feed.state not in {"STOPPED", "ENDED"}]
+
+
+def stop_all() -> None:
+    """Stop every dashboard, recorder, feed and Cottage of this process."""
+    with _REGISTRY:
+        others, running = list(_OTHERS), list(_FEEDS.values())
+    order = {"Dashboard": 0, "Recorder": 1, "RecordingSeries": 1, "Cottage": 3}
+    for thing in sorted([*others, *running], key=lambda thing: order.get(type(thing).__name__, 2)):
+        thing.stop()
+
+
+def named(feed: Feed) -> Feed:
+    """Take the feed's name, and stop the one that had it."""
+    with _REGISTRY:
+        old = _FEEDS.get(feed.name)
+        _FEEDS[feed.name] = feed
+    if old is not None:
+        old.stop()
+    return feed
+
+
+def keep(thing: _Thing) -> _Thing:
+    """Remember a thing that can be stopped."""
+    with _REGISTRY:
+        _OTHERS.add(thing)
+    return thing
+
+
+def note_recorder(feed: Feed, recorder: Recorder) -> None:
+    """Remember that a recorder records this feed."""
+    with _REGISTRY:
+        _RECORDERS.setdefault(feed, weakref.WeakSet()).add(recorder)
+
+
+def recorders_of(feed: Feed) -> list[Recorder]:
+    """The recorders that this feed has had and that are still held by somebody."""
+    with _REGISTRY:
+        return list(_RECORDERS.get(feed, ()))

@@ -156,7 +156,10 @@ def burn_rate(
             if gauge == "success_rate" and counter is not None:
                 fired += [_alert(name, counter, objective, *alert) for alert in alerts]
                 index = pd.DatetimeIndex(counter.times.view("M8[ns]")).tz_localize("UTC")
-                curves.append(pd.DataFrame({"name": name, "calls": counter.calls, "misses": counter.misses}, index=index))
+                told = np.ones(len(index), dtype=bool)  # a curve of steps: a reading that adds nothing is left out, but the last
+                told[1:-1] = np.diff(counter.calls)[:-1] + np.diff(counter.misses)[:-1] != 0.0
+                curve = pd.DataFrame({"name": name, "calls": counter.calls[told], "misses": counter.misses[told]}, index=index[told])
+                curves.append(curve)
     if not rows:
         raise MissingColumns("burn_rate", ("success_rate", "invocations"))
     services = pd.DataFrame(rows)

@@ -215,12 +215,13 @@ def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) 
     if how == "std":
         centred = values - values.mean()
         first, second = _block_means(centred, n, replicates, rng, block_length(values), np.square(centred))
-        return np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
+        spread: Floats = np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
+        return spread
     ordered = np.sort(values)
     if n > LONG:
         below = (values <= np.quantile(ordered, P95, method="linear")).astype(np.float64)
         share = _block_means(below, n, replicates, rng, block_length(values))[0]
-        return np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear")
+        return np.asarray(np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear"))
     block = block_length(values)
     at_once = max(1, _CHUNK // n)
     found = []

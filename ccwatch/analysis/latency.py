@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, quantiles
-from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.result import Result, clock, count_of
 from ccwatch.analysis.sample import (
     Basis,
     Bools,
@@ -68,9 +68,10 @@ class Latency(Result):
         if len(self.slow):
             worst = self.slow.iloc[int(self.slow["times_usual"].argmax())]
             until = f"until {clock(worst['end_time'])}" if pd.notna(worst["end_time"]) else "to the end"
+            calls, stretches = count_of(int(worst["n"]), "call"), count_of(len(self.slow), "slow stretch", "slow stretches")
             return (
                 f"{worst['name']} was slow from {clock(worst['start_time'])} {until}: {worst['median_ms']:,.1f} ms, "
-                f"{worst['times_usual']:.1f} times its usual, over {worst['n']:,} calls; {len(self.slow):,} slow stretches in all."
+                f"{worst['times_usual']:.1f} times its usual, over {calls}; {stretches} in all."
             )
         known = self.services.dropna(subset=["p95_ms"])
         if not len(known):
@@ -163,7 +164,7 @@ def latency(
     notes = [f"{row['name']}: {row['reason']}" for row in services.to_dict("records") if not row["n"]]
     missed = services["calls"].sum() - services.loc[services["calls"].notna(), "n"].sum()
     if missed > 0:
-        notes.append(f"{int(missed):,} calls were overwritten by a later one between two packets and are not in the quantiles")
+        notes.append(f"not in the quantiles: {count_of(int(missed), 'call')}, overwritten by a later one between two packets")
     return Latency(
         services=services,
         slow=slow,
@@ -216,7 +217,7 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     labels = pd.array([row["name"] for row in counted], dtype="str")
     seen = pd.DataFrame(
         {
-            "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), list(_KINDS)),
+            "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), categories=pd.Index(_KINDS, dtype="str")),
             "name": labels.take(np.concatenate(names)),
             "latency_ms": np.concatenate(gauges),
         },

@@ -134,7 +134,11 @@ class Observer:
         clean = (flags & int(UNCLEAN)) == 0
         found = self._silences(packets, at, time, flags)
         found["frozen", ""] = Observations(at, time, self._still(flags))
-        found |= self._contents(packets[clean], at[clean], time[clean], flags[clean])
+        found |= (
+            self._contents(packets, at, time, flags)
+            if clean.all()  # a long session is copied only where it must be
+            else self._contents(packets[clean], at[clean], time[clean], flags[clean])
+        )
         seq = packets["seq"].to_numpy().astype(np.int64) if "seq" in packets.columns else None
         for column, table in (("agent", agents), ("model", models)):
             if table is not None and len(table) and {column, "latency_ms"} <= set(table.columns):
@@ -213,7 +217,8 @@ class Observer:
             return {}
 
         def where(known: Bools, value: Any) -> Observations:
-            return Observations(at[known], time[known], np.asarray(value, dtype=np.float64)[known])
+            values = np.asarray(value, dtype=np.float64)
+            return Observations(at, time, values) if known.all() else Observations(at[known], time[known], values[known])
 
         status, regime = _words(frame, "status"), _words(frame, "regime")
         alpha, size = _numbers(frame, "alpha"), _numbers(frame, "approved_size")

@@ -110,16 +110,20 @@ def series_of(used: Sample, calls: pd.DataFrame | None) -> Values:
         steady[0] = False
     with np.errstate(invalid="ignore", divide="ignore"):
         returns = np.append(np.nan, np.diff(np.log(price)))[: len(price)]
-    regime, side = (np.asarray(used.words(name).astype(object)) for name in ("regime", "side"))
-    carried = np.array([isinstance(word, str) for word in regime], dtype=bool)
+    regime, side = used.words("regime"), used.words("side")
+    carried = np.asarray(regime.codes >= 0)
     size = used.numbers("approved_size")
-    trade = np.isin(side, [str(Side.BUY), str(Side.SELL)]) & np.isfinite(size)
+    trade = np.asarray(side.isin([str(Side.BUY), str(Side.SELL)])) & np.isfinite(size)
     found: Values = {
         "mean return": ("fraction", "mean", np.where(steady, returns, np.nan)),
         "volatility": ("fraction per packet", "std", np.where(steady, returns, np.nan)),
         "mean step of nav": ("USD", "mean", np.where(steady, np.append(np.nan, np.diff(nav))[: len(nav)], np.nan)),
         "mean alpha": ("", "mean", used.numbers("alpha")),
-        "share of packets in Critical": ("fraction", "mean", np.where(carried, (regime == Regime.CRITICAL).astype(np.float64), np.nan)),
+        "share of packets in Critical": (
+            "fraction",
+            "mean",
+            np.where(carried, np.asarray(regime.isin([str(Regime.CRITICAL)])).astype(np.float64), np.nan),
+        ),
         "mean confidence": ("fraction", "mean", used.numbers("confidence")),
         "mean size": ("fraction", "mean", size),
         "veto rate": ("fraction", "mean", np.where(trade, (size == 0.0).astype(np.float64), np.nan)),

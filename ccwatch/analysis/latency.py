@@ -153,7 +153,7 @@ def latency(
     """
     found = None if frame is None else sample("latency", frame, events)
     tables = {kind: _usable(table, kind, found) for kind, table in zip(_KINDS, (agents, models), strict=True)}
-    calls = [_calls(kind, table) for kind, table in tables.items() if table is not None]
+    calls = [made for kind, table in tables.items() if table is not None and (made := _calls(kind, table)) is not None]
     if not calls:
         raise MissingColumns("latency", ("latency_ms",))
     observed = pd.concat([seen for seen, _ in calls])
@@ -182,15 +182,15 @@ def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.D
     if table is None or not {kind, "latency_ms"} <= set(table.columns):
         return None
     table = on_utc("latency", table)
-    if not np.isfinite(numbers(table["latency_ms"])).any():
+    if not table["latency_ms"].notna().any():
         return None
     if found is not None and {"seq", "flags"} <= set(found.frame.columns) and "seq" in table.columns and len(found) < found.received:
         table = table[np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())]
     return table if table.index.is_monotonic_increasing else table.iloc[np.argsort(times_ns(table), kind="stable")]
 
 
-def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Observed calls of a table, and per service how many calls its counter tells and how often that was reset."""
+def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Observed calls of a table, and per service how many calls its counter tells and how often that was reset; None without a gauge."""
     words = categorical(table[kind])
     counted: list[dict[str, Any]] = []
     names, gauges, moments = [], [], []
@@ -213,6 +213,8 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         names.append(np.full(int(is_call.sum()), len(counted) - 1, dtype=np.int16))
         gauges.append(gauge[is_call])
         moments.append(times[is_call])
+    if not counted:
+        return None
     size = sum(map(len, names))
     labels = pd.array([row["name"] for row in counted], dtype="str")
     seen = pd.DataFrame(

@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from ccwatch import __version__, api, recording_commands, terminal
-from ccwatch.commands import STATUS_PERIOD_S, json_option, print_line, say, show, show_status, streaming
+from ccwatch.commands import STATUS_PERIOD_S, Progress, json_option, print_line, say, show, show_status, streaming
 from ccwatch.config import Settings
 from ccwatch.doctor import examine, examine_lab
 from ccwatch.doctor.stream import LISTEN_S
@@ -159,10 +159,15 @@ def report(*, path: Path, output: Path, drop: str | None, as_json: bool) -> int:
     names = [name.strip() for name in (drop or "").split(",") if name.strip()]
     asked = api.analyze(path).without(names)
     try:
-        if output.suffix.lower() in {".md", ".markdown"}:
-            output.write_text(asked.to_markdown(), encoding="utf-8")
-        else:
-            asked.to_html(output)
+        with Progress("asking") as progress:
+            asked.answers(on_progress=progress)
+            progress("what happened")
+            asked.what_happened()
+            progress("for the page")
+            if output.suffix.lower() in {".md", ".markdown"}:
+                output.write_text(asked.to_markdown(), encoding="utf-8")
+            else:
+                asked.to_html(output)
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     sentences = [sentence for _, sentence in asked.what_happened()]

@@ -134,7 +134,11 @@ class Observer:
         clean = (flags & int(UNCLEAN)) == 0
         found = self._silences(packets, at, time, flags)
         found["frozen", ""] = Observations(at, time, self._still(flags))
-        found |= self._contents(packets[clean], at[clean], time[clean], flags[clean])
+        found |= (
+            self._contents(packets, at, time, flags)
+            if clean.all()  # a long session is copied only where it must be
+            else self._contents(packets[clean], at[clean], time[clean], flags[clean])
+        )
         seq = packets["seq"].to_numpy().astype(np.int64) if "seq" in packets.columns else None
         for column, table in (("agent", agents), ("model", models)):
             if table is not None and len(table) and {column, "latency_ms"} <= set(table.columns):
@@ -213,7 +217,8 @@ class Observer:
             return {}
 
         def where(known: Bools, value: Any) -> Observations:
-            return Observations(at[known], time[known], np.asarray(value, dtype=np.float64)[known])
+            values = np.asarray(value, dtype=np.float64)
+            return Observations(at, time, values) if known.all() else Observations(at[known], time[known], values[known])
 
         status, regime = _words(frame, "status"), _words(frame, "regime")
         alpha, size = _numbers(frame, "alpha"), _numbers(frame, "approved_size")
@@ -266,24 +271,24 @@ class Observer:
 
     def _latencies(self, column: str, table: pd.DataFrame, at: Ints, seq: Ints | None, clean: Bools) -> dict[Key, Observations]:
         """p95 of the calls of the last two minutes over its objective, at each call; nothing below LATENCY_LEAST_N calls."""
-        times = _ns(table.index)
-        if seq is not None and "seq" in table.columns:
-            rows = np.searchsorted(seq, table["seq"].to_numpy().astype(np.int64))
-            kept = (rows < len(seq)) & (seq[np.minimum(rows, len(seq) - 1)] == table["seq"].to_numpy().astype(np.int64))
-            kept &= clean[np.minimum(rows, len(seq) - 1)]
-            moments = at[np.minimum(rows, len(seq) - 1)]
-        else:
-            kept, moments = np.ones(len(table), dtype=bool), np.maximum.accumulate(times)
         words = _categorical(table[column])
         found: dict[Key, Observations] = {}
-        for code, word in enumerate(words.categories):
+        for code, word in enumerate(words.categories):  # one service after the other: a table of many rows is never copied whole
             name = str(word)
             objective = objective_of(name, self._objectives)
-            mine = kept & (np.asarray(words.codes) == code)
-            if np.isnan(objective) or not mine.any():
+            if np.isnan(objective):
                 continue
-            count = _numbers(table, "invocations")[mine]
-            found["latency", name] = self._calls(name, _numbers(table, "latency_ms")[mine], count, moments[mine], times[mine], objective)
+            mine = table.iloc[np.flatnonzero(words.codes == code)]
+            times = _ns(mine.index)
+            moments = np.maximum.accumulate(times) if len(times) else times
+            if seq is not None and "seq" in mine.columns:
+                told = mine["seq"].to_numpy().astype(np.int64)
+                rows = np.minimum(np.searchsorted(seq, told), len(seq) - 1)
+                kept = (seq[rows] == told) & clean[rows]
+                mine, times, moments = mine[kept], times[kept], at[rows][kept]
+            if len(mine):
+                count = _numbers(mine, "invocations")
+                found["latency", name] = self._calls(name, _numbers(mine, "latency_ms"), count, moments, times, objective)
         return found
 
     def _calls(self, name: str, gauge: Floats, count: Floats, at: Ints, time: Ints, objective: float) -> Observations:

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from ccwatch.alerts import DEFAULT_RULES, AlertState, Change, Evaluator, Rule, Severity, read_objectives
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
-from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.result import Result, clock, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, NotEnoughData
@@ -63,7 +63,7 @@ class Alerts(Result):
         lead = f", {first['lead_s']:,.0f} s before the trough" if np.isfinite(first["lead_s"]) else ""
         name = f"{first['rule']} ({first['subject']})" if first["subject"] else str(first["rule"])
         return (
-            f"{len(self.firings):,} alerts would have fired, {len(serious):,} of them critical; "
+            f"{count_of(len(self.firings), 'alert')} would have fired, {len(serious):,} of them critical; "
             f"the first {'critical one' if len(serious) else 'one'} was {name} at {clock(first['fired_time'])}{lead}."
         )
 

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, dollars
+from ccwatch.analysis.result import Result, count_of, dollars
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample
 
 GAP: Final = "(gap)"
@@ -51,7 +51,7 @@ class Attribution(Result):
         top = regimes.iloc[int(regimes["change_usd"].abs().argmax())]
         return (
             f"The nav changed by {dollars(self.change_usd)}, of which {dollars(top['change_usd'])} "
-            f"over {top['n']:,} packets in the state {top['regime']}."
+            f"over {count_of(int(top['n']), 'packet')} in the state {top['regime']}."
         )
 
     def to_frame(self) -> pd.DataFrame:

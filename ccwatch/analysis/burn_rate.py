@@ -141,56 +141,68 @@ def burn_rate(
     rows: list[dict[str, Any]] = []
     fired: list[dict[str, Any]] = []
     curves: list[pd.DataFrame] = []
-    used: list[pd.DataFrame] = []
+    moments: list[Ints] = []
+    tables: list[pd.DataFrame] = []
     for kind, gauge, table in (("agent", "success_rate", agents), ("model", "cache_hit_rate", models)):
         usable = _usable(table, kind, gauge, found)
         if usable is None:
             continue
-        used.append(usable)
         words = categorical(usable[kind])
-        codes = np.asarray(words.codes)
-        for code in np.unique(codes[codes >= 0]):  # once per service
-            name = str(words.categories[code])
-            counter = _count(usable[codes == code], gauge)
+        for code, word in enumerate(words.categories):  # one service after the other: a table of many rows is never copied whole
+            name = str(word)
+            mine = usable.iloc[np.flatnonzero(words.codes == code)]
+            mine = mine[np.isfinite(numbers(mine[gauge])) & np.isfinite(numbers(mine["invocations"]))]
+            if not len(mine):
+                continue
+            moments.append(without_doubles(times_ns(mine)))
+            counter = _count(mine, gauge)
             rows.append(_row(kind, name, gauge, counter, objective))
+            if found is None:
+                tables.append(mine)
             if gauge == "success_rate" and counter is not None:
                 fired += [_alert(name, counter, objective, *alert) for alert in alerts]
-                index = pd.DatetimeIndex(counter.times.view("M8[ns]")).tz_localize("UTC")
-                curves.append(pd.DataFrame({"name": name, "calls": counter.calls, "misses": counter.misses}, index=index))
+                curves.append(_curve(name, counter))
     if not rows:
         raise MissingColumns("burn_rate", ("success_rate", "invocations"))
     services = pd.DataFrame(rows)
     if not services["calls"].notna().any():
         raise NotEnoughData("burn_rate: no service was read twice")
     total = int(services["calls"].sum())
-    carrying = without_doubles(np.sort(np.concatenate([without_doubles(times_ns(table)) for table in used])))
+    seen = np.zeros(0, dtype=np.int64)
+    for part in moments:  # mostly the same times: merged one by one, they need little room
+        seen = without_doubles(np.sort(np.concatenate((seen, part))))
     own = found
     if own is None:
-        whole = pd.concat(used)
+        whole = pd.concat(tables)
         own = sample("burn_rate", whole[~whole.index.duplicated()].sort_index())
     return BurnRate(
         services=services,
         alerts=_alert_table(fired),
         curves=pd.concat(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=own.frame.index[:0]),
         objective=objective,
-        basis=own.basis(total, carrying=len(carrying)),
+        basis=own.basis(total, carrying=len(seen)),
         notes=tuple(f"{row['name']}: {row['reason']}" for row in rows if row["reason"]),
     )
 
 
 def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | None) -> pd.DataFrame | None:
-    """The rows of clean packets that carry gauge and counter, by time; None where none does."""
+    """The rows of clean packets, by time; None where the table carries no gauge or no counter."""
     if table is None or not {kind, gauge, "invocations"} <= set(table.columns):
         return None
     table = on_utc("burn_rate", table)
-    known = np.isfinite(numbers(table[gauge])) & np.isfinite(numbers(table["invocations"]))
+    if not table[gauge].notna().any() or not table["invocations"].notna().any():
+        return None
     if found is not None and "seq" in found.frame.columns and "seq" in table.columns and len(found) < found.received:
-        known &= np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())
-    if not known.all():  # a table of many rows is copied only where it must be
-        table = table[known]
-    if not table.index.is_monotonic_increasing:
-        table = table.iloc[np.argsort(times_ns(table), kind="stable")]
-    return table if len(table) else None
+        table = table[np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())]
+    return table if table.index.is_monotonic_increasing else table.iloc[np.argsort(times_ns(table), kind="stable")]
+
+
+def _curve(name: str, counter: _Counter) -> pd.DataFrame:
+    """Calls and misses so far, a curve of steps: a reading that adds nothing is left out, but the first and the last."""
+    told = np.ones(len(counter.times), dtype=bool)
+    told[1:-1] = (np.diff(counter.calls) + np.diff(counter.misses))[:-1] != 0.0
+    index = pd.DatetimeIndex(counter.times[told].view("M8[ns]")).tz_localize("UTC")
+    return pd.DataFrame({"name": name, "calls": counter.calls[told], "misses": counter.misses[told]}, index=index)
 
 
 def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:

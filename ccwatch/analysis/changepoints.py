@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.result import Result, clock, count_of
 from ccwatch.analysis.sample import Basis, Floats, Ints, numbers, sample, stamps, times_ns
 from ccwatch.errors import NotEnoughData
 
@@ -47,7 +47,7 @@ class Changepoints(Result):
             return "No measure changed its level."
         top = found.iloc[int(found["sigmas"].abs().argmax())]
         return (
-            f"{len(found):,} changes of level; the largest is that of {top['series']} at {clock(top['time'])}, "
+            f"{count_of(len(found), 'change')} of level; the largest is that of {top['series']} at {clock(top['time'])}, "
             f"from {top['before']:,.4g} to {top['after']:,.4g}."
         )
 

@@ -110,16 +110,20 @@ def series_of(used: Sample, calls: pd.DataFrame | None) -> Values:
         steady[0] = False
     with np.errstate(invalid="ignore", divide="ignore"):
         returns = np.append(np.nan, np.diff(np.log(price)))[: len(price)]
-    regime, side = (np.asarray(used.words(name).astype(object)) for name in ("regime", "side"))
-    carried = np.array([isinstance(word, str) for word in regime], dtype=bool)
+    regime, side = used.words("regime"), used.words("side")
+    carried = np.asarray(regime.codes >= 0)
     size = used.numbers("approved_size")
-    trade = np.isin(side, [str(Side.BUY), str(Side.SELL)]) & np.isfinite(size)
+    trade = np.asarray(side.isin([str(Side.BUY), str(Side.SELL)])) & np.isfinite(size)
     found: Values = {
         "mean return": ("fraction", "mean", np.where(steady, returns, np.nan)),
         "volatility": ("fraction per packet", "std", np.where(steady, returns, np.nan)),
         "mean step of nav": ("USD", "mean", np.where(steady, np.append(np.nan, np.diff(nav))[: len(nav)], np.nan)),
         "mean alpha": ("", "mean", used.numbers("alpha")),
-        "share of packets in Critical": ("fraction", "mean", np.where(carried, (regime == Regime.CRITICAL).astype(np.float64), np.nan)),
+        "share of packets in Critical": (
+            "fraction",
+            "mean",
+            np.where(carried, np.asarray(regime.isin([str(Regime.CRITICAL)])).astype(np.float64), np.nan),
+        ),
         "mean confidence": ("fraction", "mean", used.numbers("confidence")),
         "mean size": ("fraction", "mean", size),
         "veto rate": ("fraction", "mean", np.where(trade, (size == 0.0).astype(np.float64), np.nan)),
@@ -215,12 +219,13 @@ def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) 
     if how == "std":
         centred = values - values.mean()
         first, second = _block_means(centred, n, replicates, rng, block_length(values), np.square(centred))
-        return np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
+        spread: Floats = np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
+        return spread
     ordered = np.sort(values)
     if n > LONG:
         below = (values <= np.quantile(ordered, P95, method="linear")).astype(np.float64)
         share = _block_means(below, n, replicates, rng, block_length(values))[0]
-        return np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear")
+        return np.asarray(np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear"))
     block = block_length(values)
     at_once = max(1, _CHUNK // n)
     found = []

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, clock, dollars, percent
+from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample, stamps
 from ccwatch.errors import MissingColumns
 
@@ -35,7 +35,7 @@ class Drawdowns(Result):
     Attributes:
         column: nav or price: what was measured, in USD.
         episodes: one row per episode; see `to_frame`.
-        max_drawdown: the deepest, a fraction; 0.0 where the value never fell below its peak.
+        max_drawdown: the deepest, a fraction; 0.0 where the value never fell below its peak, NaN where no peak was above zero.
         current: drawdown at the last sample, a fraction.
         ulcer_index: sqrt(mean D²), a fraction.
         under_water_s: seconds under water, each episode from its first sample under water to its recovery.
@@ -64,12 +64,14 @@ class Drawdowns(Result):
     def headline(self) -> str:
         """The deepest episode in a sentence."""
         worst = self.worst
+        if worst is None and np.isnan(self.max_drawdown):
+            return f"The {self.column} was never above zero, so it has no drawdown."
         if worst is None:
             return f"The {self.column} never stood below its running peak."
         came_back = "had not recovered at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'])}"
         return (
             f"The {self.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from {clock(worst['peak_time'])} "
-            f"to {clock(worst['trough_time'])} and {came_back}; {len(self.episodes):,} episodes in all."
+            f"to {clock(worst['trough_time'])} and {came_back}; {count_of(len(self.episodes), 'episode')} in all."
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -149,7 +151,7 @@ def drawdowns(
     if column is None and name == "price":
         notes.append("no nav is at hand: these are drawdowns of the price")
     if bool(np.isnan(depth).any()):
-        notes.append(f"{int(np.isnan(depth).sum())} samples before the {name} was ever above zero have no drawdown")
+        notes.append(f"without a drawdown, since the {name} had not been above zero: {count_of(int(np.isnan(depth).sum()), 'sample')}")
     table = _table(used, values, peak, runs)
     if bool(table["left_censored"].any()):
         notes.append("the first peak may lie before the first packet: depths of the episodes marked left_censored are lower bounds")
@@ -157,7 +159,7 @@ def drawdowns(
     return Drawdowns(
         column=name,
         episodes=table,
-        max_drawdown=float(table["depth"].min()) if len(table) else 0.0,
+        max_drawdown=float(table["depth"].min()) if len(table) else 0.0 if np.isfinite(depth).any() else np.nan,
         current=float(depth[-1]),
         ulcer_index=float(np.sqrt(np.nanmean(np.square(depth)))) if np.isfinite(depth).any() else np.nan,
         under_water_s=float((times[ends] - times[runs.start]).sum()) / SECOND_NS,

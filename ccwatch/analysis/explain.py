@@ -21,7 +21,7 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.drawdowns import under_water
-from ccwatch.analysis.result import Result, basis_line, clock, dollars, html_table, markdown_table, markdown_text
+from ccwatch.analysis.result import Result, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
 from ccwatch.analysis.tables import moment
 from ccwatch.errors import AnalysisError, ConfigError
@@ -83,7 +83,7 @@ class Explanation(Result):
     def headline(self) -> str:
         """Change of nav, number of events and the largest difference, in a sentence."""
         change = "the stream carries no nav" if np.isnan(self.change_usd) else f"the nav changed by {dollars(self.change_usd)}"
-        said = f"From {clock(self.start)} to {clock(self.end)} {change}; {len(self.evidence):,} events"
+        said = f"From {clock(self.start)} to {clock(self.end)} {change}; {count_of(len(self.evidence), 'event')}"
         differing = self.differences[self.differences["differs"].to_numpy(dtype=bool)]
         if not len(differing):
             return f"{said}; no measure differs from the baseline."
@@ -186,7 +186,7 @@ def explain(
     evidence.insert(0, "offset_s", (moments_ns(evidence["time"]) - middle) / SECOND_NS)
     notes = ["an order in time is no proof of cause; p-values take observations for independent, which neighbours in time are not"]
     ties = int(evidence["same_packet"].sum())
-    notes += [f"{ties:,} of these events share a packet with another one: those have no order"] if ties else []
+    notes += [f"of these events {ties:,} stand in a packet with another one: those have no order"] if ties else []
     parts, change = _nav(inside, events, symbol, notes)
     measured = [*_of_packets(whole), *_of_calls(calls)]
     return Explanation(

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scipy import stats
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.result import Result, clock, count_of
 from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, on_utc, runs, sample, stamps, times_ns
 from ccwatch.protocol.messages import Flag, Regime, Side, Status
@@ -53,8 +53,9 @@ class Governance(Result):
         """Vetoes and broken rules in a sentence."""
         vetoed, n = int(self.by_regime["n_vetoed"].sum()), int(self.by_regime["n"].sum())
         first = f", the first at {clock(self.vetoes['start_time'].iloc[0])} in {self.vetoes['regime'].iloc[0]}" if len(self.vetoes) else ""
-        broken = f"{len(self.breaks):,} stretches break a rule" if len(self.breaks) else "no rule was broken"
-        return f"{len(self.vetoes):,} vetoes over {vetoed:,} of {n:,} packets with a BUY or SELL{first}; {broken}."
+        broken = count_of(len(self.breaks), "stretch breaks a rule", "stretches break a rule") if len(self.breaks) else "no rule was broken"
+        vetoes = count_of(len(self.vetoes), "veto", "vetoes")
+        return f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL{first}; {broken}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per regime.
@@ -113,15 +114,12 @@ def governance(
     notes = []
     if "flags" in found.frame.columns:
         no_fraction = int(((found.frame["flags"].to_numpy().astype(np.int64) & int(Flag.UNIT)) != 0).sum())
-        notes += (
-            [f"{no_fraction:,} packets carry an approved size above 1, which is no fraction: they are not judged"] if no_fraction else []
-        )
+        notes += [f"not judged, since an approved size above 1 is no fraction: {count_of(no_fraction, 'packet')}"] if no_fraction else []
     if logs is None or not len(logs):
         notes.append("the stream carries no logs: vetoes have no reason")
     if len(vetoes):
-        notes.append(
-            f"{int(vetoes[f'return_{horizon_s:g}s'].notna().sum()):,} of {len(vetoes):,} vetoes can be followed for {horizon_s:g} s"
-        )
+        followed = int(vetoes[f"return_{horizon_s:g}s"].notna().sum())
+        notes.append(f"{followed:,} of {count_of(len(vetoes), 'veto', 'vetoes')} can be followed for {horizon_s:g} s")
     return Governance(
         by_regime=_by_regime(used, trade, vetoed, size),
         vetoes=vetoes,

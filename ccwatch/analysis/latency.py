@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, quantiles
-from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.result import Result, clock, count_of
 from ccwatch.analysis.sample import (
     Basis,
     Bools,
@@ -68,9 +68,10 @@ class Latency(Result):
         if len(self.slow):
             worst = self.slow.iloc[int(self.slow["times_usual"].argmax())]
             until = f"until {clock(worst['end_time'])}" if pd.notna(worst["end_time"]) else "to the end"
+            calls, stretches = count_of(int(worst["n"]), "call"), count_of(len(self.slow), "slow stretch", "slow stretches")
             return (
                 f"{worst['name']} was slow from {clock(worst['start_time'])} {until}: {worst['median_ms']:,.1f} ms, "
-                f"{worst['times_usual']:.1f} times its usual, over {worst['n']:,} calls; {len(self.slow):,} slow stretches in all."
+                f"{worst['times_usual']:.1f} times its usual, over {calls}; {stretches} in all."
             )
         known = self.services.dropna(subset=["p95_ms"])
         if not len(known):
@@ -152,7 +153,7 @@ def latency(
     """
     found = None if frame is None else sample("latency", frame, events)
     tables = {kind: _usable(table, kind, found) for kind, table in zip(_KINDS, (agents, models), strict=True)}
-    calls = [_calls(kind, table) for kind, table in tables.items() if table is not None]
+    calls = [made for kind, table in tables.items() if table is not None and (made := _calls(kind, table)) is not None]
     if not calls:
         raise MissingColumns("latency", ("latency_ms",))
     observed = pd.concat([seen for seen, _ in calls])
@@ -163,7 +164,7 @@ def latency(
     notes = [f"{row['name']}: {row['reason']}" for row in services.to_dict("records") if not row["n"]]
     missed = services["calls"].sum() - services.loc[services["calls"].notna(), "n"].sum()
     if missed > 0:
-        notes.append(f"{int(missed):,} calls were overwritten by a later one between two packets and are not in the quantiles")
+        notes.append(f"not in the quantiles: {count_of(int(missed), 'call')}, overwritten by a later one between two packets")
     return Latency(
         services=services,
         slow=slow,
@@ -181,15 +182,15 @@ def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.D
     if table is None or not {kind, "latency_ms"} <= set(table.columns):
         return None
     table = on_utc("latency", table)
-    if not np.isfinite(numbers(table["latency_ms"])).any():
+    if not table["latency_ms"].notna().any():
         return None
     if found is not None and {"seq", "flags"} <= set(found.frame.columns) and "seq" in table.columns and len(found) < found.received:
         table = table[np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())]
     return table if table.index.is_monotonic_increasing else table.iloc[np.argsort(times_ns(table), kind="stable")]
 
 
-def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Observed calls of a table, and per service how many calls its counter tells and how often that was reset."""
+def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Observed calls of a table, and per service how many calls its counter tells and how often that was reset; None without a gauge."""
     words = categorical(table[kind])
     counted: list[dict[str, Any]] = []
     names, gauges, moments = [], [], []
@@ -212,11 +213,13 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         names.append(np.full(int(is_call.sum()), len(counted) - 1, dtype=np.int16))
         gauges.append(gauge[is_call])
         moments.append(times[is_call])
+    if not counted:
+        return None
     size = sum(map(len, names))
     labels = pd.array([row["name"] for row in counted], dtype="str")
     seen = pd.DataFrame(
         {
-            "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), list(_KINDS)),
+            "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), categories=pd.Index(_KINDS, dtype="str")),
             "name": labels.take(np.concatenate(names)),
             "latency_ms": np.concatenate(gauges),
         },

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import signal, stats
 
-from ccwatch.analysis.result import clock
+from ccwatch.analysis.result import clock, count_of
 from ccwatch.analysis.sample import LATE_INTERVALS, LATE_NS, SECOND_NS, Bools, Floats, Ints, keeps_pace, runs, stamp, times_ns
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
 
@@ -106,7 +106,7 @@ def cadence(rows: Rows, broken: Bools) -> list[Measure]:
     )
     gap_s = float(steps[broken[1:]].sum())
     gaps = int(broken.sum())
-    said = f"{gaps:,} gaps, {gap_s:,.1f} s of {span:,.1f} s" if gaps else ""
+    said = f"{count_of(gaps, 'gap')}, {gap_s:,.1f} s of {span:,.1f} s" if gaps else ""
     found.append(Measure("gaps", gaps, "", len(steps), WARN if gaps else OK, said))
     found.append(Measure("gap_time", gap_s, "s", len(steps), OK, ""))
     expected = span / usual + 1 if usual > 0 else math.nan
@@ -158,7 +158,7 @@ def clocks(rows: Rows) -> list[Measure]:
     middle = float(np.median(offsets))
     skewed = rows.count(Flag.CLOCK_SKEW)
     reasons = [f"the server's clock is {-middle:+,.1f} s off this machine's"] if abs(middle) > SKEW_S else []
-    reasons += [f"{skewed:,} packets depart from the usual clock offset"] if skewed else []
+    reasons += [f"{count_of(skewed, 'packet departs', 'packets depart')} from the usual clock offset"] if skewed else []
     found = [Measure("clock_offset", middle, "s", len(offsets), WARN if reasons else OK, "; ".join(reasons))]
     rows_used = np.unique(np.linspace(0, len(offsets) - 1, min(_POINTS, len(offsets))).astype(np.int64))
     x, y = arrivals[rows_used] - arrivals[0], offsets[rows_used]
@@ -176,11 +176,11 @@ def copies(rows: Rows) -> list[Measure]:
     n = len(rows.flags)
     found = []
     for name, flag, meaning in (
-        ("duplicates", Flag.REPEAT, "packets repeat the one before"),
-        ("replays", Flag.REPLAYED, "packets were sent again after a reconnect"),
+        ("duplicates", Flag.REPEAT, ("packet repeats the one before", "packets repeat the one before")),
+        ("replays", Flag.REPLAYED, ("packet was sent again after a reconnect", "packets were sent again after a reconnect")),
     ):
         count = rows.count(flag)
-        found.append(Measure(name, count, "packets", n, WARN if count else OK, f"{count:,} {meaning}" if count else ""))
+        found.append(Measure(name, count, "packets", n, WARN if count else OK, count_of(count, *meaning) if count else ""))
     return [*found, Measure("placeholders", rows.count(Flag.PLACEHOLDER), "packets", n, OK, "")]  # as every stream begins
 
 
@@ -191,7 +191,7 @@ def order(rows: Rows) -> list[Measure]:
     late = times < highest
     count = int(late.sum())
     by = float((highest - times).max()) / SECOND_NS if len(times) else math.nan
-    reason = f"{count:,} packets came out of order, by up to {by:,.1f} s" if count else ""
+    reason = f"{count_of(count, 'packet')} came out of order, by up to {by:,.1f} s" if count else ""
     ratio = count / len(times) if len(times) else math.nan
     none = "" if len(times) else "no packet"
     return [
@@ -224,7 +224,7 @@ def connections(rows: Rows, events: pd.DataFrame | None) -> list[Measure]:
     again = np.flatnonzero(np.diff(rows.connection) != 0)
     down = float(rows.steps_s[again].sum())
     count = len(again)
-    said = f"{count:,} reconnects, {down:,.1f} s from the last packet before to the first one after" if count else ""
+    said = f"{count_of(count, 'reconnect')}, {down:,.1f} s from the last packet before to the first one after" if count else ""
     found = [
         Measure("reconnects", count, "", len(rows.connection), WARN if count else OK, said),
         Measure("downtime", down, "s", count, OK, ""),
@@ -234,7 +234,7 @@ def connections(rows: Rows, events: pd.DataFrame | None) -> list[Measure]:
             found.append(Measure(name, math.nan, "events", 0, OK, "the events of the stream are not at hand"))
             continue
         count = int((events["kind"] == kind).sum())
-        found.append(Measure(name, count, "events", len(events), WARN if count else OK, f"{count:,} {name} events" if count else ""))
+        found.append(Measure(name, count, "events", len(events), WARN if count else OK, count_of(count, f"{name} event") if count else ""))
     return found
 
 
@@ -249,7 +249,7 @@ def contents(frame: pd.DataFrame, rows: Rows, message_bytes_mean: float | None) 
             "packets",
             len(rows.flags),
             WARN if count else OK,
-            f"{count:,} packets depart from the contract" if count else "",
+            f"{count_of(count, 'packet departs', 'packets depart')} from the contract" if count else "",
         )
     ]
     if "extra" in frame.columns:

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from ccwatch.analysis import draw
 from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality
-from ccwatch.analysis.result import Result, basis_line, html_table
+from ccwatch.analysis.result import Result, basis_line, count_of, html_table
 from ccwatch.analysis.sample import numbers, sample
 from ccwatch.errors import AnalysisError
 from ccwatch.figures import figures
@@ -63,7 +63,7 @@ function drawAll() {
       figure = recoloured(figure);
       figure.layout.hoverlabel.bgcolor = swap.hover;
     }
-    Plotly.react(data.dataset.place, figure.data, figure.layout, {responsive: true, displaylogo: false});
+    Plotly.react(data.dataset.place, figure.data, figure.layout, {responsive: true, displaylogo: false, displayModeBar: 'hover'});
   }
 }
 dark.addEventListener('change', drawAll);
@@ -152,10 +152,11 @@ def _loud(answer: Result | AnalysisError | None) -> str:
 def _section(question: str, answer: Result) -> str:
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in answer.notes)
     table = answer.to_frame()
+    rows = count_of(len(table), "row")
     return (
         f"<section id='{question}'><h2>{html.escape(answer.title)}</h2><p>{html.escape(answer.headline())}</p>"
         f"{f'<ul class=note>{notes}</ul>' if notes else ''}{_figure(question, answer.figure())}"
-        f"<details><summary>table: {len(table):,} rows</summary><div class='scroll'>{html_table(table, ROWS_PER_TABLE)}</div></details>"
+        f"<details><summary>table: {rows}</summary><div class='scroll'>{html_table(table, ROWS_PER_TABLE)}</div></details>"
         f"<p class='basis'>{html.escape(basis_line(answer.basis))}</p></section>"
     )
 

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, measures
 from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
-from ccwatch.analysis.result import Result
+from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
 from ccwatch.protocol.messages import EventKind, Flag
@@ -61,7 +61,7 @@ class Quality(Result):
     def headline(self) -> str:
         """The verdict and its first reasons."""
         if self.verdict == OK:
-            return f"Stream quality OK: {self.basis.n:,} packets, {self.value('completeness'):.2%} complete, no gap."
+            return f"Stream quality OK: {count_of(self.basis.n, 'packet')}, {self.value('completeness'):.2%} complete, no gap."
         return f"Stream quality {self.verdict}: {'; '.join(self.reasons[:3])}."
 
     def to_frame(self) -> pd.DataFrame:

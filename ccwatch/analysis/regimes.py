@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, survival
-from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.result import Result, clock, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, runs, sample, stamps
 from ccwatch.figures.figures import ALPHA_CUTS
 from ccwatch.figures.theme import REGIMES
@@ -65,7 +65,7 @@ class Regimes(Result):
         shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(shown["regime"], shown["share"], strict=True))
         critical = self.segments[self.segments["regime"] == Regime.CRITICAL]
         first = f"; Critical for the first time at {clock(critical['start_time'].iloc[0])}" if len(critical) else ""
-        return f"The regime changed {changes:,} times ({shares or 'too short to give shares'}){first}."
+        return f"The regime changed {count_of(changes, 'time')} ({shares or 'too short to give shares'}){first}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per segment, by time.
@@ -144,7 +144,7 @@ def regimes(
     notes = []
     lower = int(segments["left_censored"].sum())
     if lower:
-        notes.append(f"{lower} segments may have begun before the stream or in a gap: their dwell times are lower bounds")
+        notes.append(f"{count_of(lower, 'segment')} may have begun before the stream or in a gap: a dwell time there is a lower bound")
     alpha, contradictions, reason = _judge(used, codes, names, cuts)
     notes += [reason] if reason else []
     dwell, curves = _dwell(segments, names)

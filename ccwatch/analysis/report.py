@@ -271,9 +271,13 @@ class Report:
 
     # ── all together ──
 
-    def answers(self) -> dict[str, Result | AnalysisError]:
-        """Every question's answer, or the error that says what is missing for it, in the order of the report."""
-        return self._answered(QUESTIONS)
+    def answers(self, *, on_progress: Callable[[str], object] | None = None) -> dict[str, Result | AnalysisError]:
+        """Every question's answer, or the error that says what is missing for it, in the order of the report.
+
+        Args:
+            on_progress: told each question before it is asked: a long session takes a while.
+        """
+        return self._answered(QUESTIONS, on_progress)
 
     def what_happened(self) -> list[tuple[str, str]]:
         """Sentences made of evidence, each with the question that it comes from; at most five. See `ccwatch.analysis.story`."""
@@ -368,8 +372,10 @@ class Report:
 
     # ── inside ──
 
-    def _answered(self, questions: Sequence[str]) -> dict[str, Result | AnalysisError]:
+    def _answered(self, questions: Sequence[str], on_progress: Callable[[str], object] | None = None) -> dict[str, Result | AnalysisError]:
         for question in questions:
+            if on_progress is not None:
+                on_progress(question.replace("_", " "))
             try:
                 getattr(self, question)()
             except AnalysisError as error:

@@ -108,7 +108,7 @@ def html_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
     shown = frame.head(limit)
     columns = [[html.escape(cell_text(cell)) for cell in shown[name].tolist()] for name in shown.columns]
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in zip(*columns, strict=True))
-    more = f"<p><small>{len(frame) - limit:,} more rows</small></p>" if len(frame) > limit else ""
+    more = f"<p><small>{count_of(len(frame) - limit, 'more row')}</small></p>" if len(frame) > limit else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
@@ -121,7 +121,7 @@ def markdown_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
     columns = [[markdown_text(cell_text(cell)) for cell in shown[name].tolist()] for name in shown.columns]
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     lines += ["| " + " | ".join(row) + " |" for row in zip(*columns, strict=True)]
-    return "\n".join([*lines, *([f"\n{len(frame) - limit:,} more rows"] if len(frame) > limit else [])])
+    return "\n".join([*lines, *([f"\n{count_of(len(frame) - limit, 'more row')}"] if len(frame) > limit else [])])
 
 
 def markdown_text(text: str) -> str:
@@ -133,9 +133,14 @@ def markdown_text(text: str) -> str:
 def basis_line(basis: Basis) -> str:
     """What an answer stands on, in one line."""
     span = "no packets" if basis.start is None else f"{basis.start:%Y-%m-%d %H:%M:%S} to {basis.end:%Y-%m-%d %H:%M:%S} UTC"
-    gaps = f"{basis.gaps} gaps of {basis.gap_s:,.1f} s" if basis.gaps else "no gaps"
+    gaps = f"{count_of(basis.gaps, 'gap')} of {basis.gap_s:,.1f} s" if basis.gaps else "no gaps"
     covers = "" if math.isnan(basis.coverage) else f", {basis.coverage:.1%} of {basis.packets:,} packets"
     return f"n = {basis.n:,}{covers}; {basis.left_out:,} repeats, replays and placeholders left out; {span}; {gaps}"
+
+
+def count_of(n: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: 1 gap, 2,000 gaps; `many` where the plural is not `one` with an s."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def clock(moment: Any) -> str:

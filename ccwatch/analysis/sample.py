@@ -94,6 +94,8 @@ class Sample:
 
     def where(self, kept: Bools) -> Sample:
         """The rows where `kept`; a gap before a row that goes counts for the next one that stays."""
+        if kept.all():
+            return self
         passed = np.cumsum(self.broken)[kept]
         broken = np.zeros(len(passed), dtype=bool)
         broken[1:] = np.diff(passed) > 0
@@ -170,7 +172,8 @@ def sample(
             raise MixedSymbols(present)
     elif symbol is not None:
         raise MissingColumns(question, ("symbol",))
-    frame, passed = frame[kept], passed[kept]
+    if not kept.all():  # a long session is copied only where it must be
+        frame, passed = frame[kept], passed[kept]
     if not frame.index.is_monotonic_increasing:
         order = np.argsort(times_ns(frame), kind="stable")
         frame, passed = frame.iloc[order], passed[order]

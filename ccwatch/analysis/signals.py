@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.calibration import Calibration, calibrate
-from ccwatch.analysis.result import Result
+from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import Basis, sample
 from ccwatch.protocol.messages import Side
@@ -48,10 +48,10 @@ class Signals(Result):
         """The hit rate at the calibrated horizon, in a sentence."""
         row = self.by_horizon[(self.by_horizon["side"] == "all") & (self.by_horizon["horizon_s"] == self.calibrated_at_s)]
         if not len(row) or not row["n"].iloc[0]:
-            return f"{self.basis.n:,} signals to BUY or SELL, none of which can be judged after {self.calibrated_at_s:g} s."
+            return f"{count_of(self.basis.n, 'signal')} to BUY or SELL, of which none can be judged after {self.calibrated_at_s:g} s."
         hit = row.iloc[0]
         return (
-            f"Of {hit['n']:,} signals {hit['hit_rate']:.1%} were right after {self.calibrated_at_s:g} s "
+            f"Of {count_of(int(hit['n']), 'signal')} {hit['hit_rate']:.1%} were right after {self.calibrated_at_s:g} s "
             f"(95 % interval {hit['hit_low']:.1%} to {hit['hit_high']:.1%}); Brier score {self.calibration.brier:.3f}."
         )
 

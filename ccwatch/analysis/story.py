@@ -16,7 +16,7 @@ from ccwatch.analysis.governance import Governance
 from ccwatch.analysis.latency import Latency
 from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality
-from ccwatch.analysis.result import Result, clock, dollars, percent
+from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.timeline import Timeline
 from ccwatch.errors import AnalysisError
 
@@ -109,7 +109,7 @@ def _slowest(found: Latency, objectives: Mapping[str, float]) -> str:
 
 def _stretch(row: pd.Series) -> str:
     until = f"until {clock(row['end_time'])}" if pd.notna(row["end_time"]) else "to the end"
-    return f"slow from {clock(row['start_time'])} {until}, {row['times_usual']:.1f} times its usual over {row['n']:,} calls"
+    return f"slow from {clock(row['start_time'])} {until}, {row['times_usual']:.1f} times its usual over {count_of(int(row['n']), 'call')}"
 
 
 def _actions(answers: Answers) -> tuple[str, str] | None:
@@ -122,15 +122,15 @@ def _actions(answers: Answers) -> tuple[str, str] | None:
             if len(vetoes.vetoes)
             else ""
         )
-        said.append(f"governance vetoed {len(vetoes.vetoes):,} times{first}")
-        said += [f"{len(vetoes.breaks):,} stretches broke a rule"] if len(vetoes.breaks) else []
+        said.append(f"governance vetoed {count_of(len(vetoes.vetoes), 'time')}{first}")
+        said += [f"{count_of(len(vetoes.breaks), 'stretch', 'stretches')} broke a rule"] if len(vetoes.breaks) else []
     if isinstance(order, Timeline):
         halts = order.events[((order.events["kind"] == "status") & order.events["detail"].astype("str").str.endswith("→ HALT")).to_numpy()]
         said.append(f"the engine halted at {clock(halts['time'].iloc[0])}" if len(halts) else "the engine did not halt")
     if isinstance(fired, Alerts):
         serious = fired.firings[(fired.firings["severity"] == Severity.CRITICAL).to_numpy()]
         first = f", the first critical one {serious['rule'].iloc[0]} at {clock(serious['fired_time'].iloc[0])}" if len(serious) else ""
-        said.append(f"{len(fired.firings):,} alerts would have fired, {len(serious):,} of them critical{first}")
+        said.append(f"{count_of(len(fired.firings), 'alert')} would have fired, {len(serious):,} of them critical{first}")
     if not said:
         return None
     text = "; ".join(said)
@@ -143,6 +143,6 @@ def _limits(found: Quality, answers: Answers) -> str:
     seen = found.headline().rstrip(".")
     missing = [question.replace("_", " ") for question, answer in answers.items() if not isinstance(answer, Result)]
     untold = f"the data cannot tell {', '.join(missing)}" if missing else "every question has an answer"
-    gaps = f"; nobody knows what happened in {found.basis.gaps} gaps of {found.basis.gap_s:,.1f} s" if found.basis.gaps else ""
+    gaps = f"; nobody knows what happened in {count_of(found.basis.gaps, 'gap')} of {found.basis.gap_s:,.1f} s" if found.basis.gaps else ""
     limit = "" if found.verdict == OK else ", which limits every other answer"
     return f"{seen}{limit}{gaps}; {untold}."

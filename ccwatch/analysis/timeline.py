@@ -16,7 +16,7 @@ from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
-from ccwatch.analysis.result import Result, dollars, percent
+from ccwatch.analysis.result import Result, count_of, dollars, percent
 from ccwatch.analysis.sample import Basis, Ints, Sample, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import EventKind
@@ -76,7 +76,7 @@ class Timeline(Result):
         if not len(self.events):
             return "Nothing happened that the timeline knows of."
         counts = self.events["kind"].value_counts()
-        return f"{len(self.events):,} events: {', '.join(f'{n:,} {kind}' for kind, n in counts[counts > 0].items())}."
+        return f"{count_of(len(self.events), 'event')}: {', '.join(f'{n:,} {kind}' for kind, n in counts[counts > 0].items())}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per event, by time.
@@ -288,12 +288,14 @@ def _governance(used: Sample, found: Governance) -> pd.DataFrame:
     vetoes, breaks = found.vetoes, found.breaks
     begun = moments_ns(vetoes["start_time"])
     why = vetoes["reason"].fillna("no reason in the logs")
-    detail = [f"{row_n:,} packets in {regime}: {text}" for row_n, regime, text in zip(vetoes["n"], vetoes["regime"], why, strict=True)]
+    detail = [
+        f"{count_of(row_n, 'packet')} in {regime}: {text}" for row_n, regime, text in zip(vetoes["n"], vetoes["regime"], why, strict=True)
+    ]
     rows = _rows(
         "veto", begun, _seq(used, begun), subject=vetoes["side"], detail=detail, value=vetoes["confidence"].to_numpy(), unit="confidence"
     )
     broken = moments_ns(breaks["start_time"])
-    against = [f"{n:,} packets" for n in breaks["n"]]
+    against = [count_of(n, "packet") for n in breaks["n"]]
     return pd.concat(
         [
             rows,
@@ -332,7 +334,7 @@ def _latency(used: Sample, found: Latency) -> pd.DataFrame:
     slow = found.slow
     begun = moments_ns(slow["start_time"])
     words = [
-        f"{ms:,.1f} ms, {times:.1f} times its usual, over {n:,} calls"
+        f"{ms:,.1f} ms, {times:.1f} times its usual, over {count_of(n, 'call')}"
         for ms, times, n in zip(slow["median_ms"], slow["times_usual"], slow["n"], strict=True)
     ]
     over = slow[slow["end_time"].notna()]

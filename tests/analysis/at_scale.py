@@ -67,21 +67,17 @@ class Session:
 
     def _calls(self, kind: str, index: pd.DatetimeIndex, seq: np.ndarray, count: int, rng: np.random.Generator) -> pd.DataFrame:
         packets = len(index)
+        took = np.round(rng.exponential(20.0, (-(-packets // 4), count)), 1)
+        numbers = np.empty((3, packets * count))  # one block, as a recording's reader gives it
+        numbers[0] = np.repeat(took, 4, axis=0)[:packets].ravel()
+        numbers[1] = 0.99
+        numbers[2] = np.repeat(np.arange(packets) // 4, count)
         rate = "success_rate" if kind == "agent" else "cache_hit_rate"
-        return pd.DataFrame(
-            {
-                "seq": np.repeat(seq, count),
-                kind: pd.Categorical.from_codes(
-                    np.tile(np.arange(count, dtype=np.int8), packets), pd.Index([f"{kind} {n}" for n in range(count)])
-                ),
-                "latency_ms": np.repeat(np.round(rng.exponential(20.0, -(-packets // 4) * count), 1).reshape(-1, count), 4, axis=0)[
-                    :packets
-                ].ravel(),
-                rate: np.full(packets * count, 0.99),
-                "invocations": np.repeat(np.arange(packets, dtype=np.float64) // 4, count),
-            },
-            index=index.repeat(count),
-        )
+        table = pd.DataFrame(numbers.T, columns=["latency_ms", rate, "invocations"], index=index.repeat(count), copy=False)
+        names = pd.Index([f"{kind} {n}" for n in range(count)])
+        table[kind] = pd.Categorical.from_codes(np.tile(np.arange(count, dtype=np.int8), packets), names)
+        table["seq"] = np.repeat(seq, count)
+        return table
 
     def frame(self, columns: list[str] | None = None, *, clean: bool = True) -> pd.DataFrame:
         assert not clean

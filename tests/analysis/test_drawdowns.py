@@ -187,7 +187,7 @@ def test_a_negative_nav_is_deeper_than_minus_one_and_a_peak_below_zero_has_no_dr
     assert len(found.to_frame()) == 0
     assert np.isnan(found.current)
     assert np.isnan(found.ulcer_index)
-    assert any("no drawdown" in note for note in found.notes)
+    assert any("without a drawdown" in note for note in found.notes)
 
 
 def test_without_nav_the_price_is_measured_and_said():

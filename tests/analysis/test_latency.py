@@ -25,7 +25,7 @@ def test_an_observation_is_a_rise_of_the_counter_not_a_packet(rows):
     row = found.to_frame().iloc[0]
     assert (row["n"], row["calls"]) == (3, 4)
     assert row["coverage"] == 0.75
-    assert any("1 calls were overwritten" in note for note in found.notes)
+    assert any("not in the quantiles: 1 call, overwritten" in note for note in found.notes)
 
 
 def test_without_a_counter_an_observation_is_a_change_of_the_gauge(rows):

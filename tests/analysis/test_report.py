@@ -149,7 +149,7 @@ def test_what_happened_tells_the_planted_incidents_each_with_its_evidence(stream
     assert "vetoed" in told["governance"]
     assert "the engine halted at 14:36:00 UTC" in told["governance"]
     assert "alerts would have fired" in told["governance"]
-    assert "nobody knows what happened in 1 gaps of" in told["quality"]
+    assert "nobody knows what happened in 1 gap of" in told["quality"]
     page = parsed(report.to_html(tmp_path / "r.html").read_text())
     links = [value[1:] for tag, name, value in page.attributes if tag == "a" and name == "href"]
     sections = [value for tag, name, value in page.attributes if tag == "section" and name == "id"]

@@ -127,7 +127,7 @@ def watch(
         ConfigError: an argument that cannot be used.
         RecordingNotFound: no recording at the path.
     """
-    from ccwatch.dashboard.dashboard import Dashboard  # noqa: PLC0415 - plotly and ipywidgets take a second to import
+    from ccwatch.dashboard import Dashboard  # noqa: PLC0415 - plotly and ipywidgets take a second to import
 
     zone = Settings.load(display_tz=display_tz).display_tz
     view, owned = _view(source)
@@ -281,7 +281,7 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame) -> Report:
         RecordingNotFound: no recording at the path.
         MissingColumns: of each question that needs what the stream never carried.
     """
-    from ccwatch.analysis.report import Report  # noqa: PLC0415 - scipy and plotly take a second to import
+    from ccwatch.analysis import Report  # noqa: PLC0415 - scipy and plotly take a second to import
 
     return Report(open_recording(source) if isinstance(source, str | Path) else source)
 

@@ -45,6 +45,18 @@ def test_imports_go_down_only(root: Path) -> None:
     run(tool("lint-imports"), "--no-cache", root=root)
 
 
+def test_what_is_imported_late_is_asked_of_its_package(root: Path) -> None:
+    """Two threads that first import a package from its two ends, one by a module and one by the package, may see it half made."""
+    ends = []
+    for path in root.glob("ccwatch/**/*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                late = [node.module or "" for node in ast.walk(function) if isinstance(node, ast.ImportFrom)]
+                ends += [f"{path.name}: {name}" for name in late if re.match(r"ccwatch\.(analysis|dashboard|recording)\.", name)]
+    assert not ends
+
+
 def test_every_lint_exception_says_why(root: Path) -> None:
     bare = []
     for path in root.glob("ccwatch/**/*.py"):

@@ -287,7 +287,7 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame) -> Report:
         RecordingNotFound: no recording at the path.
         MissingColumns: of each question that needs what the stream never carried.
     """
-    from ccwatch.analysis.report import Report  # noqa: PLC0415 - scipy and plotly take a second to import
+    from ccwatch.analysis import Report  # noqa: PLC0415 - scipy and plotly take a second to import
 
     return Report(open_recording(source) if isinstance(source, str | Path) else source)
 

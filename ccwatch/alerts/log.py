@@ -38,6 +38,7 @@ class Alert:
         worst: the worst since it began.
         resolved_ns: when it was resolved; None until then.
         is_acknowledged: whether someone has seen it.
+        is_waiting: it fires only because nobody has acknowledged it: its rule is latched, and the newest value is clear.
     """
 
     rule: str
@@ -52,6 +53,7 @@ class Alert:
     worst: float
     resolved_ns: int | None = None
     is_acknowledged: bool = False
+    is_waiting: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -104,7 +106,7 @@ class AlertLog:
             elif known is not None and change.state is AlertState.OK:
                 del self._open[key]
                 worst = known.worst if math.isnan(change.worst) else change.worst
-                over = replace(known, state=AlertState.OK, value=change.value, worst=worst, resolved_ns=change.time_ns)
+                over = replace(known, state=AlertState.OK, value=change.value, worst=worst, resolved_ns=change.time_ns, is_waiting=False)
                 self.past.append(over)
                 told.append(over)
             elif known is not None:
@@ -116,12 +118,18 @@ class AlertLog:
         for now in standing:
             known = self._open.get((now.rule, now.subject))
             if known is not None:
-                worst = known.worst if math.isnan(now.worst) else now.worst
-                self._open[now.rule, now.subject] = replace(known, value=now.value, worst=worst)
+                rule = self._rules[now.rule]
+                is_clear = now.value > rule.limit if rule.below else now.value < rule.limit
+                self._open[now.rule, now.subject] = replace(
+                    known,
+                    value=now.value,
+                    worst=known.worst if math.isnan(now.worst) else now.worst,
+                    is_waiting=rule.latched and is_clear and not known.is_acknowledged,
+                )
 
     def acknowledge(self, rule: str, subject: str = "") -> bool:
         """Someone has seen what fires now; whether there was something. The next firing is a new alert, and acknowledged by nobody."""
         known = self._open.get((rule, subject))
         if known is not None:
-            self._open[rule, subject] = replace(known, is_acknowledged=True)
+            self._open[rule, subject] = replace(known, is_acknowledged=True, is_waiting=False)
         return known is not None

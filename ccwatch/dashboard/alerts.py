@@ -343,7 +343,7 @@ def content(found: Snapshot, shift_ms: float) -> tuple[dict[str, Any], list[dict
             "fired": alert.fired_ns / 1e6 + shift_ms,
             "resolved": None if alert.resolved_ns is None else alert.resolved_ns / 1e6 + shift_ms,
             "at": reading(alert.fired_value, alert.unit),
-            "value": reading(alert.value, alert.unit),
+            "value": "over, and waits to be acknowledged" if alert.is_waiting else reading(alert.value, alert.unit),
             "worst": reading(alert.worst, alert.unit),
             "acknowledged": alert.is_acknowledged,
         }

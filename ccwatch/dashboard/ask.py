@@ -22,7 +22,7 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]
         start: UTC.
         end: UTC; the same as `start` for a moment.
     """
-    from ccwatch.analysis.report import Report  # noqa: PLC0415 - scipy takes a second to import
+    from ccwatch.analysis import Report  # noqa: PLC0415 - scipy takes a second to import
 
     moment = start + (end - start) / 2
     seconds = max(1.0, (end - start).total_seconds()) if end > start else WINDOW_S

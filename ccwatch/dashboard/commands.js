@@ -11,8 +11,12 @@ class HoldButton {
     this.state = "idle"; // arming, armed, holding
     this.el = tell("button", `ccw-key ccw-hold ccw-hold-${what.toLowerCase()}`);
     this.el.type = "button";
-    this.el.addEventListener("click", (event) => event.detail && event.isTrusted && this.state === "idle" && this.arm()); // detail 0: a key's
-    this.el.addEventListener("pointerdown", (event) => event.isTrusted && event.button === 0 && this.hold());
+    this.held = false; // the press that will end as a click began while it was armed: it arms nothing anew
+    this.el.addEventListener("click", (event) => event.detail && event.isTrusted && !this.held && this.state === "idle" && this.arm()); // detail 0: a key's
+    this.el.addEventListener("pointerdown", (event) => {
+      this.held = this.state !== "idle";
+      if (event.isTrusted && event.button === 0) this.hold();
+    });
     for (const name of ["pointerup", "pointerleave", "pointercancel", "blur"]) this.el.addEventListener(name, () => this.release());
     this.el.addEventListener("contextmenu", (event) => this.state !== "idle" && event.preventDefault()); // a long touch
     this.el.addEventListener("keydown", (event) => this.key(event));

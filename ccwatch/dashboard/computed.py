@@ -34,7 +34,7 @@ def alpha_interval(view: Any) -> list[Line]:
 
     Returns across a change of symbol or of connection are left out.
     """
-    from ccwatch.analysis.tail import hill  # noqa: PLC0415 - scipy takes a second to import
+    from ccwatch.analysis import hill  # noqa: PLC0415 - scipy takes a second to import
 
     frame = view.frame(["connection", "symbol", "price"])
     frame = frame[frame["price"].to_numpy() > 0.0]
@@ -59,7 +59,7 @@ def alpha_interval(view: Any) -> list[Line]:
 
 def of_objectives(view: Any) -> list[Line]:
     """p95 of each service's last QUANTILE_CALLS calls over its objective; a service without an objective has no line."""
-    from ccwatch.analysis.latency import latency  # noqa: PLC0415 - scipy takes a second to import
+    from ccwatch.analysis import latency  # noqa: PLC0415 - scipy takes a second to import
 
     objectives = read_objectives(Settings.load().objectives)
     models = getattr(view, "models", None)

@@ -71,7 +71,7 @@ def services(view: Any) -> list[dict[str, Any]]:
 
     p99 of few calls is missing, with the reason in `why`. Empty where no service made a call.
     """
-    from ccwatch.analysis.latency import latency  # noqa: PLC0415 - scipy takes a second to import
+    from ccwatch.analysis import latency  # noqa: PLC0415 - scipy takes a second to import
 
     last = SERVICES_WINDOW if callable(getattr(view, "add_sink", None)) else None
     agents, models = view.agents(last), table_of(view, "models", last)

@@ -1,0 +1,261 @@
+"""What a dashboard says of alerts, on real feeds, recordings and replays."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import math
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import ccwatch as cw
+from ccwatch.alerts import Alert, AlertState, Rule, Severity
+from ccwatch.dashboard import Dashboard
+from ccwatch.dashboard import alerts as module
+from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content, reading
+from ccwatch.errors import ConfigError
+from ccwatch.protocol.messages import ConnectionState
+from tests.dashboard.conftest import wait_until
+from tests.dashboard.test_dashboard import ready, say
+
+BAD_SESSION = Path(__file__).parents[2] / "recordings" / "sample-bad-session"
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "ccwatch-alerts"]
+
+
+@pytest.fixture(scope="module")
+def halted():
+    """A stream that slid and was halted, all of it there."""
+    with cw.synthetic(seed=2, scenario="drawdown-halt", packets=300, pace="max", name="halted") as feed:
+        feed.join(60)
+        yield feed
+
+
+def paint(dashboard, page="p1") -> None:
+    ready(dashboard, page)
+    say(dashboard.figure, {"type": "painted", "page": page})
+
+
+def side(sent, name):
+    """What stands beside the charts under a name, as the page has it."""
+    found = None
+    for message, _ in sent.custom("side"):
+        found = message.get("replace", {}).get(name, found)
+    return found
+
+
+def same(alerts):
+    return sorted((a.rule, a.subject, a.fired_ns, round(a.worst, 9)) for a in alerts)
+
+
+def test_the_strip_says_what_the_analysis_of_the_same_stream_says(halted, sent):
+    with Dashboard(halted) as dashboard:
+        paint(dashboard)
+        wait_until(lambda: side(sent, "alerts") and side(sent, "alerts")["begun"])
+        strip, history = side(sent, "alerts"), side(sent, "fired")
+        rows = cw.analyze(halted).alerts().to_frame()
+        expected = sorted((row.rule, row.subject, row.fired_time.value / 1e6) for row in rows.itertuples())
+        assert sorted((row["rule"], row["subject"], row["fired"]) for row in strip["open"] + history) == expected
+        assert {"halt", "drawdown-peak-2", "drawdown-start-1.5"} <= {row["rule"] for row in strip["open"]}
+        peak = next(row for row in strip["open"] if row["rule"] == "drawdown-peak-2")
+        assert (peak["severity"], peak["value"], peak["worst"], peak["acknowledged"]) == ("critical", "−2.20 %", "−2.20 %", False)
+        assert "recorder-lag" in strip["silent"]
+        json.dumps([strip, history], allow_nan=False)
+
+
+def test_an_alert_is_acknowledged_from_the_page_and_by_hand(halted, sent):
+    with Dashboard(halted) as dashboard:
+        paint(dashboard)
+        wait_until(lambda: dashboard.alerts)
+        say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "halt", "subject": ""})
+        say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "no such", "subject": ["odd"]})
+        wait_until(lambda: [row["rule"] for row in side(sent, "alerts")["open"] if row["acknowledged"]] == ["halt"])
+        dashboard.acknowledge("drawdown-peak-2")
+        wait_until(lambda: {a.rule for a in dashboard.alerts if a.is_acknowledged} == {"halt", "drawdown-peak-2"})
+        assert "ccw-trouble" not in dashboard.header.value
+
+
+def test_a_callback_hears_of_what_fires_and_of_what_is_new_without_a_page():
+    rules = [Rule("halted", "halt", 1.0, "the engine is halted", severity=Severity.CRITICAL)]
+    with cw.serve(seed=1, rate=40) as cottage, cw.connect(cottage.url, commands=True) as feed, cw.watch(feed, rules=rules) as dashboard:
+        heard: list[Alert] = []
+        forget = dashboard.on_alert(heard.append)
+        feed.wait(5)
+        assert feed.halt(confirm="HALT").confirmed
+        wait_until(lambda: heard)
+        assert (heard[0].rule, heard[0].state, heard[0].is_open) == ("halted", AlertState.FIRING, True)
+        late: list[Alert] = []
+        forget_late = dashboard.on_alert(late.append)
+        wait_until(lambda: late)
+        assert feed.resume(confirm="RESUME").confirmed
+        wait_until(lambda: len(heard) == 2 and len(late) == 2)
+        assert (heard[1].state, heard[1].fired_ns) == (AlertState.OK, heard[0].fired_ns)
+        assert late[0].is_open
+        assert late[1] == heard[1]
+        forget()
+        assert threads() == ["ccwatch-alerts"]
+        forget_late()
+        wait_until(lambda: threads() == [])
+        assert dashboard.figure.comm is not None
+        assert feed.health().dropped == 0
+
+
+def test_a_callback_that_fails_is_counted_logged_once_and_told_and_the_others_go_on(halted, caplog):
+    with Dashboard(halted) as dashboard, caplog.at_level(logging.ERROR, logger="ccwatch"):
+        heard: list[Alert] = []
+
+        def fail(_: Alert) -> None:
+            raise ValueError("<img src=x onerror=alert(1)>")
+
+        dashboard.on_alert(fail)
+        dashboard.on_alert(heard.append)
+        wait_until(lambda: len(heard) >= 5)
+        assert dashboard._alerts.callback_errors == len(heard)
+        assert len([r for r in caplog.records if r.name == "ccwatch.dashboard.alerts"]) == 1
+        dashboard.pause()  # which has the header written
+        assert "a callback on alerts failed: ValueError: &lt;img" in dashboard.header.value
+    wait_until(lambda: threads() == [])
+
+
+def test_silence_makes_a_live_feed_late():
+    with cw.synthetic(seed=1, scenario="gap@1", rate=20) as feed, cw.watch(feed) as dashboard:
+        heard: list[Alert] = []
+        dashboard.on_alert(heard.append)
+        wait_until(lambda: any(a.rule == "late" for a in heard), 12)
+        assert [a.rule for a in dashboard.alerts] == ["late"]
+        feed.stop()
+
+
+def test_rules_of_ones_own_are_taken_and_bad_ones_refused_at_once(halted):
+    shallow = Rule("shallow", "drawdown_peak", -0.001, "any drawdown", "fraction", below=True)
+    with cw.watch(halted, rules=[shallow]) as dashboard:
+        dashboard.on_alert(lambda _: None)
+        wait_until(lambda: dashboard.alerts)
+        assert {a.rule for a in dashboard.alerts} == {"shallow"}
+    with pytest.raises(ConfigError, match="there twice"):
+        cw.watch(halted, rules=[shallow, shallow])
+
+
+def test_a_recording_and_its_replay_agree_with_the_analysis():
+    opened = cw.open_recording(BAD_SESSION)
+    rows = cw.analyze(opened).alerts().to_frame()
+    with cw.watch(opened) as dashboard:
+        dashboard._alerts.start()
+        wait_until(lambda: dashboard._alerts._shown.has_begun, 20)
+        found = [*dashboard._alerts._shown.open, *dashboard._alerts._shown.past]
+        assert sorted((a.rule, a.subject, a.fired_ns) for a in found) == sorted(
+            (row.rule, row.subject, row.fired_time.value) for row in rows.itertuples()
+        )
+    with cw.replay(opened, speed="max", name="again") as feed, cw.watch(feed) as dashboard:
+        dashboard._alerts.start()
+        feed.join(60)
+        wait_until(lambda: same([*dashboard._alerts._shown.open, *dashboard._alerts._shown.past]) == same(found), 20)
+        assert dashboard._alerts._shown.now_ns is None, "the clock of a replay is not ours"
+
+
+def test_a_recording_in_progress_is_followed(tmp_path):
+    with cw.serve(seed=1, rate=40) as cottage, cw.connect(cottage.url, commands=True) as feed, cw.record(feed, tmp_path) as recorder:
+        feed.wait(10)
+        wait_until(lambda: recorder.stats.durable_seq > 5)
+        with cw.watch(recorder.path) as dashboard:
+            heard: list[Alert] = []
+            dashboard.on_alert(heard.append)
+            wait_until(lambda: dashboard._alerts._seq > 5)
+            assert feed.halt(confirm="HALT").confirmed
+            wait_until(lambda: [a.rule for a in heard] == ["halt"], 10)
+
+
+def test_what_does_not_fit_the_queue_is_read_from_the_view(view, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 20)
+    posted: list[Snapshot] = []
+    watch = AlertWatch(view, None, posted.append)
+    watch.start()
+    wait_until(lambda: watch._seq == view.latest.seq)
+    with watch._judging:
+        view.step(100)
+        assert len(watch._arrived) <= 70
+        assert watch._behind
+    wait_until(lambda: watch._seq == view.latest.seq and not watch._behind)
+    watch.rest()
+    view.step(50)
+    assert len(watch._arrived) == 0
+    watch.start()
+    wait_until(lambda: watch._seq == view.latest.seq)
+    watch.stop()
+    assert view._sinks == []
+
+
+def test_alerts_are_judged_off_the_publishers_thread_and_rest_without_a_page(view):
+    with Dashboard(view) as dashboard:
+        paint(dashboard)
+        wait_until(lambda: dashboard._alerts._seq == view.latest.seq)
+        assert threads() == ["ccwatch-alerts"]
+        say(dashboard.figure, {"type": "asleep", "page": "p1"})
+        wait_until(lambda: threads() == [])
+        assert view._sinks == []
+
+
+def test_a_dashboard_that_is_let_go_takes_its_callbacks_along(halted):
+    held = [cw.watch(halted)]
+    held[0].on_alert(lambda _: None)
+    wait_until(lambda: threads() == ["ccwatch-alerts"])
+    held.clear()
+    gc.collect()
+    wait_until(lambda: threads() == [])
+
+
+def test_a_recorder_that_falls_behind_is_told(view):
+    class Behind:
+        """Stands where a recorder on a disk that hangs stands."""
+
+        class stats:  # noqa: N801 - as the recorder's attribute is called
+            received_seq, durable_seq = 100, 7
+
+    watch = AlertWatch(view, None, lambda _: None)
+    assert math.isnan(watch._lag_s())
+    watch.recorder = Behind()
+    assert watch._lag_s() == 0.0
+    time.sleep(0.02)
+    assert 0.02 <= watch._lag_s() < 1.0
+    Behind.stats.durable_seq = 100
+    assert watch._lag_s() == 0.0
+
+
+def test_a_feed_that_is_over_stays_as_it_was(halted):
+    assert halted.state is ConnectionState.ENDED
+    with cw.watch(halted) as dashboard:
+        dashboard.on_alert(lambda _: None)
+        wait_until(lambda: dashboard.alerts)
+        before = dashboard.alerts
+        time.sleep(0.6)
+        assert dashboard.alerts == before
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (-0.0162, "fraction", "−1.62 %"),
+        (1.8, "objectives", "1.80 × objective"),
+        (15.0, "packets", "15 packets"),
+        (1.0, "", ""),
+        (7.5, "", "7.5"),
+        (math.nan, "s", "no data"),
+    ],
+)
+def test_a_value_is_told_with_its_unit(value, unit, words):
+    assert reading(value, unit) == words
+
+
+def test_what_pages_are_sent_is_bounded():
+    one = Alert("r", "", Severity.INFO, "m", "", AlertState.FIRING, 1_000_000, 1.0, 1.0, 1.0)
+    strip, history = content(Snapshot((one,) * 500, (one,) * 500, 1, (), has_begun=True), 3_600_000.0)
+    assert len(strip["open"]) == module.MOST_SHOWN
+    assert strip["more"] == 500 - module.MOST_SHOWN
+    assert len(history) == module.MOST_HISTORY
+    assert strip["open"][0]["fired"] == 3_600_001.0

@@ -1,0 +1,164 @@
+"""Commands from a page, at a real Cottage: what is armed and held is given, anything else is refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import ccwatch as cw
+from ccwatch.dashboard import commands as module
+from ccwatch.dashboard.commands import Commander
+from ccwatch.protocol.messages import Status
+from tests.dashboard.conftest import wait_until
+from tests.dashboard.test_dashboard import ready, say
+
+
+@pytest.fixture
+def cottage():
+    with cw.serve(seed=1, rate=40) as serving:
+        yield serving
+
+
+@pytest.fixture
+def feed(cottage):
+    with cw.connect(cottage.url, commands=True) as connected:
+        yield connected.wait(5)
+
+
+class Page:
+    """What a page hears and asks."""
+
+    def __init__(self, view, name="p1") -> None:
+        self.name = name
+        self.states: list[tuple[str, str]] = []
+        self.said: list[dict] = []
+        self.armed: list[dict] = []
+        self.commander = Commander(view, self._show, self.armed.append)
+
+    def _show(self, said) -> None:
+        self.said = said
+        self.states.append((said[0]["what"], said[0]["state"]))
+
+    def ask(self, do, what="HALT", page=None, **more) -> None:
+        self.commander.ask(page or self.name, {"do": do, "what": what, **more})
+
+    def hold(self, what="HALT", seconds=1.0) -> None:
+        self.ask("arm", what)
+        time.sleep(seconds)
+        self.ask("give", what, token=self.armed[-1]["token"])
+
+
+def test_a_command_that_was_armed_and_held_is_sent_then_confirmed(feed):
+    page = Page(feed)
+    page.hold("HALT")
+    wait_until(lambda: page.states == [("HALT", "SENDING"), ("HALT", "SENT"), ("HALT", "CONFIRMED")])
+    assert "HALT" in page.said[0]["words"]
+    assert feed.latest.status == Status.HALT
+    details = feed.events()
+    assert "command=HALT sent=True accepted=True confirmed=True" in set(details[details["kind"] == "command"]["detail"])
+    page.hold("RESUME")
+    wait_until(lambda: page.states[-1] == ("RESUME", "CONFIRMED"))
+    assert [line["what"] for line in page.said] == ["RESUME"], "the halt is history"
+
+
+@pytest.mark.parametrize(
+    ("do", "why"),
+    [
+        (lambda page: page.ask("give", token="x"), "not armed by this page"),
+        (lambda page: page.hold(seconds=0.0), "not held for 1 s"),
+        (lambda page: (page.ask("arm"), page.ask("give", token="guessed")), "not armed by this page"),
+        (lambda page: (page.ask("arm"), page.ask("give", page="other", token=page.armed[0]["token"])), "not armed by this page"),
+        (lambda page: (page.ask("arm", "RESUME"), page.ask("give", token=page.armed[0]["token"])), "not armed by this page"),
+        (lambda page: (page.ask("arm"), page.ask("disarm"), page.ask("give", token=page.armed[0]["token"])), "not armed by this page"),
+    ],
+)
+def test_nothing_is_given_that_was_not_armed_and_held(feed, do, why):
+    page = Page(feed)
+    do(page)
+    assert page.states == [("HALT", "NOT SENT")]
+    assert why in page.said[0]["words"]
+    time.sleep(0.1)
+    assert feed.latest.status != Status.HALT
+    assert not len(feed.events()[feed.events()["kind"] == "command"])
+
+
+def test_a_request_that_waited_in_a_busy_kernel_comes_too_late(feed, monkeypatch):
+    for name, seconds in (("ARMED_S", 0.1), ("HOLD_S", 0.05), ("SLACK_S", 0.05)):
+        monkeypatch.setattr(module, name, seconds)
+    page = Page(feed)
+    page.hold(seconds=0.4)
+    assert page.states == [("HALT", "NOT SENT")]
+    assert "was the kernel busy?" in page.said[0]["words"]
+
+
+def test_a_token_is_good_once(feed):
+    page = Page(feed)
+    page.hold()
+    page.ask("give", token=page.armed[0]["token"])
+    assert ("HALT", "NOT SENT") in page.states
+    wait_until(lambda: not any(thread.name == "ccwatch-halt" for thread in threading.enumerate()), 8)
+
+
+def test_an_engine_that_is_gone_is_not_confirmed_and_the_page_is_told_what_to_do(feed, cottage):
+    cottage.stop()
+    page = Page(feed)
+    page.hold()
+    wait_until(lambda: page.states[-1] == ("HALT", "NOT CONFIRMED"), 8)
+    line = page.said[0]
+    assert "did not leave this machine" in line["words"]
+    assert line["remedy"].startswith("Assume that it still trades. Call the operator")
+    assert f'curl -X POST -H "Authorization: Bearer $TOKEN" {cottage.url.replace("ws", "http", 1)}/api/system/halt' in line["remedy"]
+
+
+def test_a_token_is_in_nothing_that_the_page_is_told(cottage):
+    with cw.connect(cottage.url, commands=True, token="header.very-secret.signature", name="secretive") as feed:
+        feed.wait(3)
+        cottage.stop()
+        page = Page(feed)
+        page.hold()
+        wait_until(lambda: page.states[-1][1] == "NOT CONFIRMED", 8)
+        assert "secret" not in str(page.said)
+
+
+def test_a_symbol_is_subscribed_to_and_then_known(feed):
+    page = Page(feed)
+    page.ask("subscribe", symbol=" AAPL ")
+    wait_until(lambda: page.states[-1] == ("SUBSCRIBE AAPL", "CONFIRMED"))
+    assert page.commander.symbols() == ["AAPL", "SPY"]
+    page.ask("subscribe", symbol="\x00bad")
+    wait_until(lambda: page.states[-1] == ("SUBSCRIBE \x00bad", "NOT SENT"))
+    assert "expected a ticker" in page.said[0]["words"]
+
+
+def test_views_that_take_no_commands_offer_and_obey_none(cottage):
+    with cw.connect(cottage.url, name="only watches") as watching, cw.synthetic(seed=1, packets=5, pace="max") as seeded:
+        for view in (watching, seeded):
+            page = Page(view)
+            assert not page.commander.offers
+            page.hold(seconds=0.0) if page.armed else page.ask("arm")
+            page.ask("subscribe", symbol="AAPL")
+            assert (page.armed, page.states) == ([], [])
+
+
+def test_the_dashboard_passes_commands_on_without_waiting_and_shows_what_became_of_them(feed, sent):
+    def said():
+        shown = [m["replace"]["commands"] for m, _ in sent.custom("side") if "commands" in m.get("replace", {})]
+        return shown[-1] if shown else None
+
+    with cw.watch(feed) as dashboard:
+        ready(dashboard)
+        assert said() == {"said": []}
+        say(dashboard.figure, {"type": "command", "page": "p1", "do": "arm", "what": "HALT"})
+        (armed, _), *_ = sent.custom("armed")
+        assert (armed["page"], armed["what"]) == ("p1", "HALT")
+        time.sleep(1.0)
+        began = time.monotonic()
+        say(dashboard.figure, {"type": "command", "page": "p1", "do": "give", "what": "HALT", "token": armed["token"]})
+        assert time.monotonic() - began < 0.1
+        wait_until(lambda: said()["said"] and said()["said"][0]["state"] == "CONFIRMED", 8)
+        dashboard.stop()
+        assert said() is None, "a view that was stopped commands nothing"
+        say(dashboard.figure, {"type": "command", "page": "p1", "do": "arm", "what": "HALT"})
+        assert len(sent.custom("armed")) == 1

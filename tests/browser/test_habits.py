@@ -111,7 +111,9 @@ def test_the_cell_that_connects_and_watches_leaves_one_feed_and_one_dashboard_wh
     goes_on(tab)
     assert len(tab.page.evaluate(LOOKS)) == 1
     tab.wait_for(
-        lambda: sorted(ask(tab, 2)["threads"]) == ["ccwatch-background", "ccwatch-dashboard", f"ccwatch-feed-{server.url}"],
+        lambda: (
+            sorted(ask(tab, 2)["threads"]) == ["ccwatch-alerts", "ccwatch-background", "ccwatch-dashboard", f"ccwatch-feed-{server.url}"]
+        ),
         20,
         "the old threads to end",
     )
@@ -144,7 +146,7 @@ def test_an_interrupted_kernel_keeps_its_feed_and_its_dashboard(tab: Tab, server
     goes_on(tab)
     found = ask(tab, 3)
     assert (found["state"], found["reconnects"]) == ("OPEN", 0)
-    assert sorted(found["threads"]) == ["ccwatch-background", "ccwatch-dashboard", f"ccwatch-feed-{server.url}"]
+    assert sorted(found["threads"]) == ["ccwatch-alerts", "ccwatch-background", "ccwatch-dashboard", f"ccwatch-feed-{server.url}"]
 
 
 def test_a_restarted_kernel_leaves_no_process_and_the_page_says_that_its_picture_stands_still(

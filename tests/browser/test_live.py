@@ -267,6 +267,44 @@ cw.Dashboard(Hostile())""",
     assert tab.errors == []
 
 
+def test_a_halt_is_armed_held_confirmed_and_its_alert_acknowledged(tab: Tab) -> None:
+    hostile = "<img src=x onerror=window.hacked=1>"
+    watch = (
+        "from ccwatch.alerts import DEFAULT_RULES, Rule\n"
+        f"rule = Rule({hostile!r}, 'halt', 1.0, {hostile!r})\n"
+        "dashboard = cw.watch(cw.connect(URL, commands=True), panels=['price'], rules=[*DEFAULT_RULES, rule])\ndashboard"
+    )
+    with cw.serve(seed=4, rate=RATE) as cottage:
+        watching(tab, "commands.ipynb", cottage.url, watch=f"URL = {cottage.url!r}\n{watch}")
+        page, results = tab.page, tab.page.locator(".ccw-results")
+        halt, resume = page.locator(".ccw-hold-halt"), page.locator(".ccw-hold-resume")
+        halt.click()
+        tab.wait_for(lambda: halt.get_attribute("data-state") == "armed", 10, "HALT to be armed")
+        halt.click()  # released at once
+        assert results.inner_text() == ""
+        halt.hover()
+        page.mouse.down()
+        tab.wait_for(lambda: "HALT: CONFIRMED" in results.inner_text(), 15, "HALT to be confirmed")
+        page.mouse.up()
+        seen = page.get_by_role("button", name="Acknowledge halt")
+        seen.focus()
+        page.keyboard.press("Enter")
+        tab.wait_for(lambda: page.locator(".ccw-alert.ccw-muted").count() == 1, 10, "the acknowledged badge")
+        assert hostile in page.locator(".ccw-alerts").inner_text()
+        assert page.locator(".ccw-dashboard img").count() == 0
+        resume.focus()
+        page.keyboard.press("Enter")
+        tab.wait_for(lambda: resume.get_attribute("data-state") == "armed", 10, "RESUME to be armed")
+        page.keyboard.down("Enter")
+        tab.wait_for(lambda: "RESUME: CONFIRMED" in results.inner_text(), 15, "RESUME to be confirmed")
+        page.keyboard.up("Enter")
+        tab.wait_for(lambda: page.locator(".ccw-alert").count() == 0, 15, "the badges to go")
+        page.get_by_role("tab", name="Alerts").click()
+        tab.wait_for(lambda: "resolved" in page.locator(".ccw-body").inner_text(), 10, "the history")
+        assert page.evaluate("() => window.hacked ?? null") is None
+    assert tab.errors == []
+
+
 def hide(tab: Tab, hidden: bool) -> None:
     """Set the page's own flag by hand: Playwright has Chromium believe that every page is seen, whatever lies over it."""
     value = str(hidden).lower()

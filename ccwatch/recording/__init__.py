@@ -10,8 +10,8 @@ from ccwatch.recording.recording import Info, Mark, Recording
 from ccwatch.recording.recover import Recovery, compact, recover
 from ccwatch.recording.replay import ReplaySource
 from ccwatch.recording.series import RecordingSeries, Turn
+from ccwatch.recording.stats import RecorderStats
 from ccwatch.recording.verify import Problem, Verification
-from ccwatch.recording.writer import RecorderStats
 
 __all__ = [
     "FORMATS",

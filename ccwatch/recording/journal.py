@@ -47,6 +47,8 @@ _ZSTD: Final = pa.Codec("zstd", compression_level=1)
 _ENTRY: Final = struct.Struct("<IB")  # length of the entry with this head, and which record it is
 _PACKET, _EVENT = 1, 2
 _PACKET_FIELDS: Final = struct.Struct("<qQiqqIBII")
+_PACKET_HEAD: Final = struct.Struct("<IBqQiqqIBII")
+"""An entry's head and the fields of a packet, packed at once."""
 _EVENT_FIELDS: Final = struct.Struct("<qQiqqBII")
 _NO_RAW: Final = 1
 """The packet came without its raw message; what is stored was rebuilt from its fields."""
@@ -55,19 +57,11 @@ _NO_RAW: Final = 1
 def pack_packet(packet: Packet) -> bytes:
     """A packet as an entry: its raw message, and what that alone does not tell."""
     raw, no_raw = (packet.raw, 0) if packet.raw else (codec.encode(packet), _NO_RAW)
-    new = _places(packet)
-    fields = _PACKET_FIELDS.pack(
-        packet.time_ns,
-        packet.seq,
-        packet.connection,
-        packet.received_at_ns,
-        packet.received_mono_ns,
-        packet.flags,
-        no_raw,
-        len(new),
-        len(raw),
-    )
-    return _entry(_PACKET, fields, struct.pack(f"<{len(new)}I", *new), raw)
+    new = _places(packet) if packet.new_logs else ()
+    time_ns, seq, connection, received_ns, mono_ns, _, _, flags = packet[:8]
+    size = _PACKET_HEAD.size + 4 * len(new) + len(raw)
+    head = _PACKET_HEAD.pack(size, _PACKET, time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, len(new), len(raw))
+    return head + struct.pack(f"<{len(new)}I", *new) + raw if new else head + raw
 
 
 class Stored(NamedTuple):
@@ -309,6 +303,8 @@ class JournalWriter:
         Raises:
             OSError: it could not be written whole, or the file was deleted. The file ends with the last good frame then.
         """
+        if self._handle < 0:  # the disk refused the file that was to follow the last one
+            self._open_next()
         if os.fstat(self._handle).st_nlink == 0:  # writing would succeed, into a file that nobody will ever find
             raise FileNotFoundError(errno.ENOENT, "the recording's folder was deleted", str(self.path))
         frame = pack_frame(entries, nonce=self._nonce, first_entry=first_entry, first_seq=first_seq)
@@ -347,8 +343,9 @@ class JournalWriter:
                     os.close(handle)
 
     def _open_next(self) -> None:
+        path = self._folder / f"{self._number + 1:06d}{SUFFIX}"
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._number += 1
-        self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self.size = 0
         sync_folder(self._folder)
 

@@ -17,7 +17,8 @@ from typing import Literal, Self, get_args
 from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.protocol.messages import Item
 from ccwatch.recording.folder import SESSION, Session, WriterLock, boot_id, is_being_written, sync_folder
-from ccwatch.recording.writer import RecorderStats, Writer
+from ccwatch.recording.stats import RecorderStats
+from ccwatch.recording.writer import Writer
 from ccwatch.source import read_clock
 
 Fsync = Literal["strict", "balanced", "lazy", "off"]
@@ -148,7 +149,7 @@ class Recorder:
         """Write what waits, durably, within a second; then turn the journal into Parquet. Stopping twice is harmless.
 
         Args:
-            finish: make Parquet of the journal (about 1 s per 10,000 packets). Otherwise the recording opens from its journal.
+            finish: make Parquet of the journal (about 1 s per 30,000 packets). Otherwise the recording opens from its journal.
 
         Raises:
             RecordingError: the Parquet files could not be written; the journal still holds everything.

@@ -112,4 +112,5 @@ def encodings(table: str, sample: Any) -> tuple[list[str], dict[str, str]]:
 def _is_full(values: Any) -> bool:
     """Whether most of the numbers that are there have more digits than a person would write."""
     known = values[~np.isnan(values)]
-    return bool(len(known)) and bool((np.round(known, _DIGITS) != known).mean() > 0.5)
+    with np.errstate(over="ignore"):  # of what is too large to be rounded, nobody wrote the digits
+        return bool(len(known)) and bool((np.round(known, _DIGITS) != known).mean() > 0.5)

@@ -17,7 +17,7 @@ from typing import Final, Self
 from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.protocol.messages import Item
 from ccwatch.recording.recorder import Recorder
-from ccwatch.recording.writer import RecorderStats
+from ccwatch.recording.stats import RecorderStats
 
 LOOK_S: Final = 0.2
 """How often it looks whether it is time."""

@@ -13,7 +13,7 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -21,10 +21,11 @@ from typing import Final
 import pyarrow as pa
 
 from ccwatch.errors import RecordingError
-from ccwatch.protocol.messages import Event, EventKind, Item, Packet
+from ccwatch.protocol.messages import Event, Item, Packet
 from ccwatch.recording import groups, journal, manifest
 from ccwatch.recording.background import CompactorProcess
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
+from ccwatch.recording.stats import Lost, RecorderStats
 from ccwatch.source import read_clock
 
 SYNC_EVERY_S: Final[dict[str, float]] = {"strict": 0.0, "balanced": 0.2, "lazy": 5.0}
@@ -40,35 +41,6 @@ GIVE_UP_S: Final = 0.6
 """How long a recorder that was asked to stop tries a disk that refuses."""
 
 _LOG: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RecorderStats:
-    """Where a recorder stands.
-
-    Attributes:
-        received_seq: seq of the last packet that was handed over.
-        written_seq: of the last one in the journal: a killed process loses none up to here.
-        durable_seq: of the last one on the disk: a power cut loses none up to here.
-        packets: count of packets written.
-        events: count of events written.
-        bytes: bytes written to the journal.
-        dropped: count of packets and events that found no room, or could not be stored.
-        degraded: something is not being recorded as it should: `error` says why, or the queue is full.
-        error: the last trouble that is not over.
-        compacting: Parquet is being made of older files of the journal, by a process of its own.
-    """
-
-    received_seq: int
-    written_seq: int
-    durable_seq: int
-    packets: int
-    events: int
-    bytes: int
-    dropped: int
-    degraded: bool
-    error: str | None
-    compacting: bool = False
 
 
 class Writer:
@@ -89,7 +61,7 @@ class Writer:
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[Packet | Event] = deque()
         self._queue_bytes = 0
-        self._lost: _Lost | None = None
+        self._lost: Lost | None = None
         self._stopping = False
         self._give_up_at = 0.0
         self._roll_asked = False
@@ -151,7 +123,7 @@ class Writer:
             self._received_seq = item.seq
         is_full = len(self._queue) >= QUEUE_ITEMS or self._queue_bytes + len(item.raw) > QUEUE_BYTES
         if is_full or self._fault is not None:
-            self._lost = _Lost.more(self._lost, item)
+            self._lost = Lost.more(self._lost, item)
             self._dropped += 1
             return
         if self._lost is not None:
@@ -405,24 +377,3 @@ class Writer:
             with self._changed:
                 self._fault = f"the recorder failed: {error!r}"
                 self._changed.notify_all()
-
-
-class _Lost:
-    """Items that found no room, until a drop event can tell of them."""
-
-    def __init__(self, first: Packet | Event) -> None:
-        self.count = 1
-        self.first = self.last = first
-
-    @staticmethod
-    def more(lost: _Lost | None, item: Packet | Event) -> _Lost:
-        if lost is None:
-            return _Lost(item)
-        lost.count += 1
-        lost.last = item
-        return lost
-
-    def event(self, reason: str) -> Event:
-        last = self.last
-        detail = f"items={self.count} first_seq={self.first.seq} last_seq={last.seq} reason={reason}"
-        return Event(last.time_ns, last.seq, EventKind.DROP, detail, last.connection, last.received_at_ns, last.received_mono_ns)

@@ -150,9 +150,13 @@ def size_rows(work: Path, usual: list[Packet | Event]) -> list[Row]:
 
 def _cpu(work: Callable[[], None]) -> float:
     gc.collect()
-    begun = time.process_time()
-    work()
-    return time.process_time() - begun
+    gc.freeze()  # the packets of this benchmark are not to be looked through on the account of what it measures
+    try:
+        begun = time.process_time()
+        work()
+        return time.process_time() - begun
+    finally:
+        gc.unfreeze()
 
 
 def ingest_rows(work: Path, usual: list[Packet | Event]) -> list[Row]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 from ccwatch.errors import RecordingError
-from ccwatch.recording import Recorder
+from ccwatch.recording import Recorder, Recording, journal, writer
 
 
 def test_a_folder_that_is_deleted_under_a_recorder_is_told_and_nothing_is_written_to_nowhere(tmp_path, usual, eventually):
@@ -26,6 +29,55 @@ def test_a_folder_that_is_deleted_under_a_recorder_is_told_and_nothing_is_writte
     assert one.dropped == 10
     assert one.stats.packets + one.stats.events == 10
     assert not (tmp_path / "s").exists(), "what a user deleted does not come back"
+
+
+class ReadOnly:
+    """The system's calls of a disk that refuses every change, as one does that remounts itself after an error.
+
+    No test can bring a real one about: the kernel remounts nothing that a file is open in for writing.
+    """
+
+    def __init__(self):
+        self.refuses = False
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def _refuse(self, name, *arguments):
+        if self.refuses:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return getattr(os, name)(*arguments)
+
+    def write(self, *arguments):
+        return self._refuse("write", *arguments)
+
+    def ftruncate(self, *arguments):
+        return self._refuse("ftruncate", *arguments)
+
+    def open(self, *arguments):
+        return self._refuse("open", *arguments)
+
+
+def test_a_disk_that_turns_read_only_degrades_a_recorder_and_what_waited_is_written_once_it_takes_changes(
+    tmp_path, usual, eventually, monkeypatch
+):
+    disk = ReadOnly()
+    monkeypatch.setattr(journal, "os", disk)
+    monkeypatch.setattr(writer, "RETRY_S", 0.05)
+    with Recorder(tmp_path / "s", url="", origin="live") as one:
+        one.receive(usual[:10])
+        eventually(lambda: one.stats.packets + one.stats.events == 10)
+        disk.refuses = True
+        one.receive(usual[10:])
+        eventually(lambda: one.stats.degraded)
+        assert "Read-only file system" in one.stats.error
+        assert list(Recording(one.path).items()) == usual[:10], "what is there is read meanwhile"
+        time.sleep(0.2)  # a few attempts, each of which goes without a file
+        disk.refuses = False
+        eventually(lambda: not one.stats.degraded)
+    assert one.dropped == 0
+    assert list(Recording(one.path).items()) == usual
+    assert Recording(one.path).verify(deep=True).ok
 
 
 FULL_DISK = """

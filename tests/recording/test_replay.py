@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ccwatch.errors import ConfigError
+from ccwatch.feed.synthetic import messages
+from ccwatch.protocol import codec
 from ccwatch.protocol.messages import ConnectionState, Packet, StateChange
 from ccwatch.recording import Recorder, Recording, ReplaySource
 from ccwatch.source import Stop
+from tests.protocol.shapes import SHAPES, examples
 
 
 class Collector:
@@ -43,6 +50,56 @@ def test_at_max_speed_everything_comes_in_order_as_it_was_received(recorded, var
         sink = Collector()
         source.stream(sink, Stop())
         assert sink.recorded() == varied
+
+
+USUAL = json.loads(next(messages(4)))
+EVERY = [shape for shapes in SHAPES.values() for shape in shapes]
+NUMBERS = st.floats(0.001, 1e6) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 2**60) | st.sampled_from([0, 1.0, -0.0])
+
+
+def leaves(value, path=()):
+    """The path of each number of a message."""
+    if isinstance(value, dict):
+        return [found for key, below in value.items() for found in leaves(below, (*path, key))]
+    return [path] if type(value) in (int, float) else []
+
+
+@st.composite
+def streams(draw):
+    """Messages of one shape of a dialect, their numbers changed from one to the next, some sent twice, and some of other shapes."""
+    message = draw(st.sampled_from([*EVERY, USUAL]))
+    paths = leaves(message)
+    sent = []
+    for n in range(draw(st.integers(10, 30))):
+        copy = json.loads(json.dumps(message))
+        for path in paths:
+            below = copy
+            for key in path[:-1]:
+                below = below[key]
+            below[path[-1]] = draw(NUMBERS) if n % 3 == 0 else below[path[-1]]
+        sent.append(codec.dumps(copy))
+    others = draw(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([*map(codec.dumps, EVERY), b"no JSON", sent[0]])), max_size=4))
+    for place, other in others:
+        sent.insert(place, other)
+    return sent
+
+
+@pytest.mark.parametrize("raw", ["auto", "always", "never"])
+def test_what_is_replayed_is_what_was_received_in_every_dialect(tmp_path_factory, conversation, raw):
+    @examples(6)
+    @given(streams())
+    def holds(sent):
+        items = conversation([sent])
+        path = tmp_path_factory.mktemp("replay") / "s"
+        with Recorder(path, url="", origin="live", raw=raw) as one:
+            one.receive(items)
+        sink = Collector()
+        ReplaySource(Recording(path), speed="max").stream(sink, Stop())
+        kept = items if raw != "never" else [item._replace(raw=b"") if isinstance(item, Packet) else item for item in items]
+        assert sink.recorded() == kept
+        shutil.rmtree(path)
+
+    holds()
 
 
 def test_the_state_follows_the_events(recorded, varied):

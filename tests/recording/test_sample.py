@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ccwatch.protocol.messages import Packet
-from ccwatch.recording import Recording, recover
+from ccwatch.recording import Recorder, Recording, recover
 from tests.recording import make_sample
 
 
@@ -40,6 +40,30 @@ def test_a_recording_without_the_copies_and_the_columns_of_later_versions_opens_
     assert list(Recording(folder).items()) == make_sample.items("malformed", 3, 130)
     assert recover(folder).entries == 0
     assert Recording(folder).verify(deep=True).ok
+
+
+def test_other_engines_read_what_is_written_now_with_no_help(tmp_path):
+    items = make_sample.items("calm", 1, 200)
+    with Recorder(tmp_path / "s", url="", origin="synthetic") as one:
+        one.receive(items)
+    recording = Recording(one.path)
+    polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
+    for table, names in (
+        ("packets", ["seq", "timestamp_raw", "velocity", "price", "reasoning"]),
+        ("agents", ["seq", "agent", "latency_ms", "success_rate", "invocations"]),
+        ("models", ["seq", "model", "latency_ms", "invocations", "cache_hit_rate"]),
+        ("logs", ["seq", "level", "message"]),
+    ):
+        frame = recording.frame(names, clean=False) if table == "packets" else getattr(recording, table)()[names]
+        expected = sorted(frame.astype({names[1]: str}).itertuples(index=False, name=None))
+        of_pandas = pd.read_parquet(one.path / table, columns=names).astype({names[1]: str})
+        assert sorted(of_pandas.itertuples(index=False, name=None)) == expected
+        of_polars = polars.read_parquet(one.path / table / "*.parquet", columns=names).with_columns(
+            polars.col(names[1]).cast(polars.String)
+        )
+        assert sorted(of_polars.rows()) == expected
+        of_duckdb = duckdb.sql(f"select {', '.join(names)} from '{one.path / table}/*.parquet'").fetchall()  # noqa: S608 - a path of ours
+        assert sorted(of_duckdb) == expected
 
 
 def test_other_engines_read_the_tables_with_no_help(sample):

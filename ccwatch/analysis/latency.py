@@ -27,6 +27,7 @@ from ccwatch.analysis.sample import (
     times_ns,
     without_doubles,
 )
+from ccwatch.analysis.sketch import ERROR, Sketch
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -87,6 +88,16 @@ class Latency(Result):
         p50_ms, p50_low_ms, p50_high_ms, the same for p95 and p99, max_ms, resets (of the counter), reason (why a number is missing).
         """
         return self.services.copy()
+
+    def sketches(self, *, error: float = ERROR) -> dict[str, Sketch]:
+        """By name, a sketch of each service's calls (ms), to be merged with those of other sessions: percentiles cannot be averaged.
+
+        Args:
+            error: a quantile of the sketch is off by at most this fraction.
+        """
+        names: Any = self.observations["name"].array
+        calls = self.observations["latency_ms"].to_numpy()
+        return {str(name): Sketch.of(calls[names.codes == code], error=error) for code, name in enumerate(names.categories)}
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, without the observations."""

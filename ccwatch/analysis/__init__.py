@@ -24,6 +24,7 @@ from ccwatch.analysis.report import Report
 from ccwatch.analysis.result import Result
 from ccwatch.analysis.sample import Basis
 from ccwatch.analysis.signals import Signals, signals
+from ccwatch.analysis.sketch import Sketch
 from ccwatch.analysis.survival import kaplan_meier
 from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.analysis.timeline import Timeline, timeline
@@ -49,6 +50,7 @@ __all__ = [
     "Report",
     "Result",
     "Signals",
+    "Sketch",
     "TailIndex",
     "Timeline",
     "alerts",

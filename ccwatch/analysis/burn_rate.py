@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from pandas.api.types import union_categoricals
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock
@@ -178,7 +179,7 @@ def burn_rate(
     return BurnRate(
         services=services,
         alerts=_alert_table(fired),
-        curves=pd.concat(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=own.frame.index[:0]),
+        curves=_together(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=own.frame.index[:0]),
         objective=objective,
         basis=own.basis(total, carrying=len(seen)),
         notes=tuple(f"{row['name']}: {row['reason']}" for row in rows if row["reason"]),
@@ -197,12 +198,22 @@ def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | N
     return table if table.index.is_monotonic_increasing else table.iloc[np.argsort(times_ns(table), kind="stable")]
 
 
+def _together(curves: list[pd.DataFrame]) -> pd.DataFrame:
+    """The curves of all services, one after the other."""
+    names: Any = union_categoricals([curve["name"].array for curve in curves])
+    whole = pd.concat([curve.drop(columns="name") for curve in curves])
+    whole.insert(0, "name", names)
+    return whole
+
+
 def _curve(name: str, counter: _Counter) -> pd.DataFrame:
     """Calls and misses so far, a curve of steps: a reading that adds nothing is left out, but the first and the last."""
     told = np.ones(len(counter.times), dtype=bool)
     told[1:-1] = (np.diff(counter.calls) + np.diff(counter.misses))[:-1] != 0.0
     index = pd.DatetimeIndex(counter.times[told].view("M8[ns]")).tz_localize("UTC")
-    return pd.DataFrame({"name": name, "calls": counter.calls[told], "misses": counter.misses[told]}, index=index)
+    return pd.DataFrame(
+        {"name": pd.Categorical([name]).repeat(len(index)), "calls": counter.calls[told], "misses": counter.misses[told]}, index=index
+    )
 
 
 def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:

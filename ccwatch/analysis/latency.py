@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from pandas.api.types import union_categoricals
 
 from ccwatch.analysis import draw, quantiles
 from ccwatch.analysis.result import Result, clock, count_of
@@ -26,6 +27,7 @@ from ccwatch.analysis.sample import (
     times_ns,
     without_doubles,
 )
+from ccwatch.analysis.sketch import ERROR, Sketch
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -44,7 +46,7 @@ class Latency(Result):
         services: one row per agent and model; see `to_frame`.
         slow: stretches of at least `slow_calls` slow calls in a row: kind, name, start_time, end_time (of the first call that was not slow,
             NaT while it lasts), n (calls), median_ms, times_usual (median over the service's own median).
-        observations: every observed call: index time; kind, name, latency_ms.
+        observations: every observed call: index time; kind, name (category), latency_ms.
         slow_factor: a call is slow above so many times its service's median.
         slow_calls: slow calls in a row that make a stretch.
         level: probability of the intervals.
@@ -86,6 +88,16 @@ class Latency(Result):
         p50_ms, p50_low_ms, p50_high_ms, the same for p95 and p99, max_ms, resets (of the counter), reason (why a number is missing).
         """
         return self.services.copy()
+
+    def sketches(self, *, error: float = ERROR) -> dict[str, Sketch]:
+        """By name, a sketch of each service's calls (ms), to be merged with those of other sessions: percentiles cannot be averaged.
+
+        Args:
+            error: a quantile of the sketch is off by at most this fraction.
+        """
+        names: Any = self.observations["name"].array
+        calls = self.observations["latency_ms"].to_numpy()
+        return {str(name): Sketch.of(calls[names.codes == code], error=error) for code, name in enumerate(names.categories)}
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, without the observations."""
@@ -156,7 +168,9 @@ def latency(
     calls = [made for kind, table in tables.items() if table is not None and (made := _calls(kind, table)) is not None]
     if not calls:
         raise MissingColumns("latency", ("latency_ms",))
-    observed = pd.concat([seen for seen, _ in calls])
+    observed = pd.concat([seen.drop(columns="name") for seen, _ in calls])
+    names: Any = union_categoricals([seen["name"].array for seen, _ in calls], sort_categories=True)
+    observed.insert(1, "name", names)
     if not len(observed):
         raise NotEnoughData("latency: no agent or model made a call while the stream was watched")
     counted = pd.concat([counts for _, counts in calls], ignore_index=True)
@@ -216,11 +230,11 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] 
     if not counted:
         return None
     size = sum(map(len, names))
-    labels = pd.array([row["name"] for row in counted], dtype="str")
+    labels = pd.Index([row["name"] for row in counted], dtype="str")
     seen = pd.DataFrame(
         {
             "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), categories=pd.Index(_KINDS, dtype="str")),
-            "name": labels.take(np.concatenate(names)),
+            "name": pd.Categorical.from_codes(np.concatenate(names), categories=labels),
             "latency_ms": np.concatenate(gauges),
         },
         index=stamps(np.concatenate(moments)).set_names("time"),
@@ -231,12 +245,13 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] 
 def _services(
     observed: pd.DataFrame, counted: pd.DataFrame, slow_factor: float, slow_calls: int, level: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    groups = dict(iter(observed.groupby(["kind", "name"], observed=True)))
+    places = observed.groupby(["kind", "name"], observed=True).indices
+    every, times = observed["latency_ms"].to_numpy(), times_ns(observed)
     rows: list[dict[str, Any]] = []
     slow: list[pd.DataFrame] = []
     for row in counted.to_dict("records"):
-        mine = groups.get((row["kind"], row["name"]))
-        values: Floats = np.zeros(0) if mine is None else mine["latency_ms"].to_numpy()
+        mine = places.get((row["kind"], row["name"]), np.zeros(0, dtype=np.int64))
+        values: Floats = every[mine]
         n, ordered = len(values), np.sort(values)
         line: dict[str, Any] = {"kind": row["kind"], "name": row["name"], "n": n, "calls": row["calls"]}
         line["coverage"] = n / row["calls"] if row["calls"] > 0 else np.nan
@@ -247,8 +262,8 @@ def _services(
             reasons += [f"{label}: {found.reason}"] if found.reason else []
         line |= {"max_ms": values.max() if n else np.nan, "resets": row["resets"], "reason": "; ".join(reasons)}
         rows.append(line)
-        if mine is not None and n:
-            slow.append(_slow(row["kind"], row["name"], times_ns(mine), values, slow_factor, slow_calls))
+        if n:
+            slow.append(_slow(row["kind"], row["name"], times[mine], values, slow_factor, slow_calls))
     return pd.DataFrame(rows), pd.concat(slow, ignore_index=True).sort_values("start_time", kind="stable", ignore_index=True)
 
 

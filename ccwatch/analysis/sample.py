@@ -154,6 +154,8 @@ def sample(
         MissingColumns: the stream never carried one of `needs`.
     """
     frame = on_utc(question, frame)
+    if "seq" not in frame.columns and not frame.index.is_monotonic_increasing:
+        frame = frame.iloc[np.argsort(times_ns(frame), kind="stable")]  # no order of arrival is known: a step back is no silence
     received = len(frame)
     passed = np.cumsum(find_breaks(frame, events))
     kept = np.ones(received, dtype=bool)

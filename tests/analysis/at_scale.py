@@ -101,17 +101,15 @@ def peak_mb() -> float:
 
 
 def main(packets: int) -> None:
-    report = Report(Session(packets))
+    session = Session(packets)
     print(json.dumps({"question": "", "seconds": 0.0, "peak_mb": peak_mb()}), flush=True)
-    middle = report._tables.packets.index[packets // 2]
-    asked = {name: getattr(report, name) for name in QUESTIONS} | {
-        "explain": lambda: report.explain(middle),
-        "compare": lambda: report.compare(report),
-    }
-    for question, ask in asked.items():
+    middle = session.frame(clean=False).index[packets // 2]
+    for question in (*QUESTIONS, "explain", "compare"):
+        report = Report(session)  # a new one, which holds no other answers
+        arguments = {"explain": (middle,), "compare": (report,)}.get(question, ())
         begun, error = time.perf_counter(), ""
         try:
-            ask().headline()
+            getattr(report, question)(*arguments).headline()
         except AnalysisError as failed:
             error = str(failed)
         took = time.perf_counter() - begun

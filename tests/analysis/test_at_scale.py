@@ -61,4 +61,5 @@ def test_every_answer_on_five_million_packets_stays_within_four_gigabytes():
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["question"] for line in told] == ["", *QUESTIONS, "explain", "compare"]
     assert not any(line.get("error") for line in told)
+    # each question is asked of a report of its own: the tables, and what one answer needs beyond them
     assert max(line["peak_mb"] for line in told) <= 4096, done.stdout

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.tsa.statespace.kalman_filter import KalmanFilter
 
 from ccwatch.analysis import Report, kalman
-from ccwatch.analysis.kalman import TRANSITION, filtered, gain_of
+from ccwatch.analysis.kalman import _NOISES, TRANSITION, filtered, gain_of
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 
@@ -28,6 +29,18 @@ def test_the_gain_keeps_kalatas_closed_form_of_the_alpha_beta_gamma_filter(log_r
     assert b == pytest.approx(2.0 * (2.0 - a) - 4.0 * math.sqrt(1.0 - a), rel=1e-5)
     assert c == pytest.approx(b * b / (2.0 * a), rel=1e-5)
     assert c * c / (1.0 - a) == pytest.approx(ratio, rel=1e-4)
+
+
+@pytest.mark.parametrize("ratio", [4e-4, 0.1, 10.0])
+@pytest.mark.parametrize("noise", ["wiener acceleration", "white jerk", "equal and independent"])
+def test_the_gain_is_where_the_filter_of_statsmodels_settles(ratio, noise):
+    theirs = KalmanFilter(k_endog=1, k_states=3, design=[[1.0, 0.0, 0.0]], transition=TRANSITION, selection=np.eye(3), obs_cov=[[1.0]])
+    theirs.state_cov = ratio * _NOISES[noise]
+    theirs.bind(np.zeros((3000, 1)))
+    theirs.initialize_known(np.zeros(3), np.eye(3))
+    theirs.tolerance = 0.0
+    settled = np.linalg.solve(TRANSITION, theirs.filter().kalman_gain[:, 0, -1])  # they give the gain of the next prediction
+    np.testing.assert_allclose(gain_of(ratio, noise)[0], settled, atol=1e-9)
 
 
 def test_the_filter_is_its_recursion():

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 import pandas as pd
 
 from ccwatch.alerts import read_objectives
-from ccwatch.analysis import page, story
+from ccwatch.analysis import markdown, page, story
 from ccwatch.analysis.alerts import Alerts, alerts
 from ccwatch.analysis.alpha import Alpha, alpha
 from ccwatch.analysis.attribution import Attribution, attribution
@@ -26,10 +26,9 @@ from ccwatch.analysis.explain import Explanation, explain, read_time
 from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.kalman import Kalman, kalman
 from ccwatch.analysis.latency import Latency, latency
-from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
-from ccwatch.analysis.result import Result, markdown_text
+from ccwatch.analysis.result import Result
 from ccwatch.analysis.sample import SECOND_NS, Sample, sample
 from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.tables import Tables, moment
@@ -310,22 +309,14 @@ class Report:
         """
         if drop:
             return self.without(drop).to_markdown()
-        badge = " · **SYNTHETIC**" if self.is_synthetic else ""
-        lines = [f"# Post-mortem of {markdown_text(self._tables.name)}{badge}", ""]
-        answers = self.answers()
-        seen = answers["quality"]
-        if isinstance(seen, Quality) and seen.verdict != OK:
-            lines += [f"> **Data quality {seen.verdict}**: {markdown_text('; '.join(seen.reasons))}", ""]
-        if self._tables.dropped:
-            lines += [f"> {markdown_text(self._left_out())}", ""]
-        lines += ["## What happened", "", *(f"1. {markdown_text(sentence)}" for _, sentence in self.what_happened()), ""]
-        lines += ["## Answers", ""]
-        lines += [answer.to_markdown() for answer in self._sections().values() if isinstance(answer, Result)]
-        unanswered = [(question, answer) for question, answer in answers.items() if not isinstance(answer, Result)]
-        if unanswered:
-            lines += ["## What the data cannot tell", ""]
-            lines += [f"- **{_title(question)}**: {markdown_text(self._why_not(error))}" for question, error in unanswered]
-        return "\n".join(lines).rstrip() + "\n"
+        return markdown.render(
+            title=f"Post-mortem of {self._tables.name}",
+            is_synthetic=self.is_synthetic,
+            happened=self.what_happened(),
+            answers=self._sections(),
+            why_not=self._why_not,
+            left_out=self._left_out(),
+        )
 
     def to_html(self, path: str | Path, *, drop: Sequence[str] = ()) -> Path:
         """Write the report as one file that needs no network: pictures, tables and plotly's own script are in it.

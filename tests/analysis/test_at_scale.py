@@ -53,7 +53,7 @@ def test_no_answer_loops_over_rows(question):
     assert counts[1] - counts[0] < 0.5 * 80_000, counts
 
 
-@pytest.mark.skipif(not FULL, reason="an expensive proof: CCWATCH_FULL=1 runs it (2 minutes, 4 GB)")
+@pytest.mark.skipif(not FULL, reason="an expensive proof: CCWATCH_FULL=1 runs it (2 to 5 minutes, 4 GB)")
 def test_every_answer_on_five_million_packets_stays_within_four_gigabytes():
     done = subprocess.run(
         [sys.executable, "-m", "tests.analysis.at_scale", "5000000"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=900

@@ -83,6 +83,12 @@ def test_a_question_is_answered_once_and_with_options_anew(report):
     assert report.drawdowns().column == "nav"
 
 
+def test_each_question_is_told_before_it_is_asked(report):
+    told = []
+    report.answers(on_progress=told.append)
+    assert told == [question.replace("_", " ") for question in QUESTIONS]
+
+
 def test_the_error_of_a_question_is_the_same_each_time(rows):
     report = Report(rows(price=[1.0, 2.0, 3.0]))
     for _ in range(2):

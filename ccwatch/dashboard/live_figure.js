@@ -75,7 +75,8 @@ class View {
     size.observe(this.charts); // a side that moves below them changes their width alone
     document.addEventListener("visibilitychange", wake);
     // Else the notebook would take M and the arrows for its own; Ctrl+S and the like stay the notebook's. Asked before it looks.
-    const guard = (event) => this.el.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+    const guard = (event) =>
+      (this.el.closest(".ccw-dashboard") ?? this.el).toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
     window.addEventListener("keydown", guard, true);
     const window_ = () => {
       this.live();
@@ -347,6 +348,9 @@ class View {
       },
       get dark() {
         return view.dark;
+      },
+      get windowMs() {
+        return view.model.get("window_s") * 1000;
       },
       get zoom() {
         return view.zoom;

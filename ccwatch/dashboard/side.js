@@ -137,7 +137,9 @@ class Side {
   }
 
   rows(rows, until) {
-    const seen = rows.filter(([time]) => time <= until).slice(-MOST_SHOWN).reverse();
+    const seen = rows.filter(([time]) => time < until + 1) // ms: a mark at the crosshair is kept by whole ones
+      .slice(-MOST_SHOWN)
+      .reverse();
     const items = seen.map(([time, kind, words]) => {
       const item = tell("button", "ccw-row");
       item.type = "button";

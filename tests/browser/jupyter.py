@@ -178,6 +178,12 @@ class Tab:
         self.page.goto(f"{self.lab.url}/doc/tree/{notebook}?reset")
         self.idle()
 
+    def watch(self, notebook: str, url: str, *more: str, watch: str = "dashboard = cw.watch(feed)\ndashboard") -> None:
+        """Open a notebook that watches a stream, and run it until something is drawn."""
+        self.open(self.lab.notebook(notebook, "import ccwatch as cw", f"feed = cw.connect({url!r})", watch, *more))
+        self.run_all()
+        self.wait_for(lambda: (self.look("draws") or 0) > 0 and self.look("lastSeq") > 0, 40, "the first drawing")
+
     def idle(self) -> None:
         """Wait until the kernel is idle, as the status bar says it."""
         self.page.get_by_text("| Idle").first.wait_for(timeout=60_000)
@@ -204,9 +210,29 @@ class Tab:
         """A property of the picture, for example `lastSeq` or `points("price")`; None while it is not there."""
         return self.page.evaluate(f"() => document.querySelector('.ccwatch-live-figure')?.ccwatch?.{what} ?? null")
 
+    def drawn(self) -> dict[str, int]:
+        """How many points plotly holds of each line."""
+        found: dict[str, int] = self.page.evaluate(
+            """() => Object.fromEntries(document.querySelector('.ccwatch-live-figure .js-plotly-plot').data
+                .filter(t => t.meta.role === 'line').map(t => [t.meta.column, t.x.length]))"""
+        )
+        return found
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the dashboard, where CCWATCH_PICTURES names a folder."""
+        folder = os.environ.get("CCWATCH_PICTURES")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.locator(".ccw-dashboard").first.screenshot(path=str(Path(folder) / name))
+
+    def moves(self, packets: int = 5) -> None:
+        """Wait until new packets have come and were drawn."""
+        seq, draws = self.look("lastSeq"), self.look("draws")
+        self.wait_for(lambda: self.look("lastSeq") >= seq + packets and self.look("draws") > draws, 20, "the dashboard to go on")
+
     def header(self, key: str) -> str:
-        found = self.page.locator(f'.ccw-header [data-ccw="{key}"]')
-        return found.first.inner_text() if found.count() else ""
+        found = self.page.locator(f'.ccw-header [data-ccw="{key}"]').all_inner_texts()  # all at once: it may go at any moment
+        return found[0] if found else ""
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0, what: str = "the page") -> Any:
         """Poll while the browser's events are handled."""

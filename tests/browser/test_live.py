@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -22,8 +21,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=1)]
 
 RATE = 20.0
 HELD = "() => ['time', 'price'].map(name => document.querySelector('.ccwatch-live-figure').ccwatch.points(name))"
-STOP_AND_SUM = "feed.wait(40)\nfeed.stop()\nframe = feed.frame()\nprint('sum', float(frame['price'].sum()), len(frame))"
-AXIS = "() => document.querySelector('.js-plotly-plot')._fullLayout.xaxis.range.map(d => Date.parse(d.replace(' ', 'T') + 'Z'))"
 LINES = ("price", "drawdown", "alpha", "latency:RiskAgent")
 
 
@@ -71,36 +68,13 @@ def server(engine: RunningEngine, port: int) -> Iterator[cw.Cottage]:
     cottage.stop()
 
 
-def watching(tab: Tab, name: str, url: str, *more: str, watch: str = "dashboard = cw.watch(feed)\ndashboard") -> None:
-    """Open a notebook that watches a stream, and run it until something is drawn."""
-    cells = ["import ccwatch as cw", f"feed = cw.connect({url!r})", watch, *more]
-    tab.open(tab.lab.notebook(name, *cells))
-    tab.run_all()
-    tab.wait_for(lambda: (tab.look("draws") or 0) > 0 and tab.look("lastSeq") > 0, 40, "the first drawing")
-
-
-def drawn(tab: Tab) -> dict[str, int]:
-    """How many points plotly holds of each line."""
-    return tab.page.evaluate(
-        """() => Object.fromEntries(document.querySelector('.ccwatch-live-figure .js-plotly-plot').data
-            .filter(t => t.meta.role === 'line').map(t => [t.meta.column, t.x.length]))"""
-    )
-
-
-def picture(tab: Tab, name: str) -> None:
-    folder = os.environ.get("CCWATCH_PICTURES")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tab.page.locator(".ccw-dashboard").first.screenshot(path=str(Path(folder) / name))
-
-
 def test_a_stream_is_watched_paused_recorded_lost_found_and_reloaded(tab: Tab, engine: RunningEngine, port: int) -> None:
     server = cw.Cottage(engine, port=port).start()
     try:
-        watching(tab, "live.ipynb", server.url, "len(feed.frame())")
+        tab.watch("live.ipynb", server.url, "len(feed.frame())")
 
-        before = drawn(tab)
-        tab.wait_for(lambda: all(drawn(tab)[name] > before[name] for name in LINES), 20, "all four panels to move")
+        before = tab.drawn()
+        tab.wait_for(lambda: all(tab.drawn()[name] > before[name] for name in LINES), 20, "all four panels to move")
         assert tab.page.locator(".ccwatch-live-figure .subplot").count() >= 4
         assert "Connected" in tab.header("state")
         assert "SPY" in tab.header("symbol")
@@ -109,11 +83,11 @@ def test_a_stream_is_watched_paused_recorded_lost_found_and_reloaded(tab: Tab, e
         tab.page.get_by_role("button", name="Pause").click()
         resume = tab.page.get_by_role("button", name="Resume (")
         resume.wait_for()
-        tab.wait_for(lambda: drawn(tab)["price"] == tab.look("rows"), 10, "the last frame before the pause to be drawn")
-        frozen, points = tab.look("lastSeq"), drawn(tab)
+        tab.wait_for(lambda: tab.drawn()["price"] == tab.look("rows"), 10, "the last frame before the pause to be drawn")
+        frozen, points = tab.look("lastSeq"), tab.drawn()
         tab.wait_for(lambda: int(resume.inner_text().split("(")[1].split()[0]) >= 20, 20, "twenty hidden packets")
         assert tab.look("lastSeq") == frozen
-        assert drawn(tab) == points
+        assert tab.drawn() == points
         assert "charts paused" in tab.header("note")
         resume.click()
         tab.wait_for(lambda: tab.look("lastSeq") >= frozen + 20, 20, "the hidden packets")
@@ -157,60 +131,8 @@ def test_a_stream_is_watched_paused_recorded_lost_found_and_reloaded(tab: Tab, e
     assert tab.abroad == []
 
 
-def test_the_page_shows_the_frames_own_values(tab: Tab, server: cw.Cottage) -> None:
-    watching(
-        tab,
-        "values.ipynb",
-        server.url,
-        "feed.wait(40)\nfeed.stop()\nframe = feed.frame()\nprint('sum', repr(float(frame['price'].sum())), len(frame))",
-    )
-    line = tab.page.get_by_text("sum ").last
-    line.wait_for()
-    _, total, count = line.inner_text().split()
-    tab.wait_for(lambda: tab.look("rows") == int(count), 20, "the last rows")
-    assert sum(tab.look("points('price')")) == pytest.approx(float(total), rel=1e-12)
-    tab.wait_for(lambda: "Stopped" in tab.header("state"), 10, "Stopped in the header")
-
-
-def test_the_picture_is_light_or_dark_as_the_lab_is(tab: Tab, server: cw.Cottage) -> None:
-    watching(tab, "themes.ipynb", server.url)
-    tab.wait_for(lambda: tab.look("rows") > 400, 60, "something to look at")
-    colour = "() => document.querySelector('.ccwatch-live-figure .xtitle').style.fill"
-    light = tab.page.evaluate(colour)
-    picture(tab, "dashboard.png")
-    tab.choose_theme("JupyterLab Dark")
-    try:
-        tab.wait_for(lambda: tab.page.evaluate(colour) != light, 20, "dark text colours")
-    finally:
-        tab.choose_theme("JupyterLab Light")
-    tab.wait_for(lambda: tab.page.evaluate(colour) == light, 20, "light text colours")
-    assert tab.errors == []
-
-
-def test_a_zoom_survives_new_packets_and_a_double_click_goes_live(tab: Tab, server: cw.Cottage) -> None:
-    watching(tab, "zoom.ipynb", server.url)
-    tab.wait_for(lambda: tab.look("rows") > 100, 30, "a hundred rows")
-    box = tab.page.locator(".ccwatch-live-figure .nsewdrag").first.bounding_box()
-    assert box is not None
-    y = box["y"] + box["height"] / 2
-    tab.page.mouse.move(box["x"] + box["width"] * 0.3, y)
-    tab.page.mouse.down()
-    tab.page.mouse.move(box["x"] + box["width"] * 0.6, y, steps=5)
-    tab.page.mouse.up()
-    zoom = tab.wait_for(lambda: tab.look("zoom"), 10, "the zoom")
-    draws = tab.look("draws")
-    tab.wait_for(lambda: tab.look("draws") > draws + 3, 20, "drawings after the zoom")
-    shown = tab.page.evaluate(AXIS)
-    assert shown == pytest.approx(zoom, abs=2)
-    tab.page.mouse.dblclick(box["x"] + box["width"] / 2, y)
-    tab.wait_for(lambda: tab.look("zoom") is None, 10, "the end of the zoom")
-    known = tab.look("lastSeq")
-    tab.wait_for(lambda: tab.look("lastSeq") > known, 10, "packets")
-    assert tab.errors == []
-
-
 def test_several_views_share_one_plotly_and_leave_nothing_behind(tab: Tab, server: cw.Cottage) -> None:
-    watching(tab, "several.ipynb", server.url, "cw.watch(feed)", "dashboard")
+    tab.watch("several.ipynb", server.url, "cw.watch(feed)", "dashboard")
     looks = "() => [...document.querySelectorAll('.ccwatch-live-figure')].map(el => el.ccwatch?.draws ?? 0)"
     tab.wait_for(lambda: len(tab.page.evaluate(looks)) == 3, 30, "three views")
     for number in range(3):  # a view is drawn when it is seen
@@ -267,29 +189,6 @@ cw.Dashboard(Hostile())""",
     assert tab.errors == []
 
 
-def hide(tab: Tab, hidden: bool) -> None:
-    """Set the page's own flag by hand: Playwright has Chromium believe that every page is seen, whatever lies over it."""
-    value = str(hidden).lower()
-    tab.page.evaluate(
-        f"""() => {{
-            Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {value} }});
-            document.dispatchEvent(new Event('visibilitychange'));
-        }}"""
-    )
-
-
-def test_a_tab_that_nobody_sees_draws_nothing_and_catches_up(tab: Tab, server: cw.Cottage) -> None:
-    watching(tab, "hidden.ipynb", server.url)
-    hide(tab, True)
-    draws, known = tab.look("draws"), tab.look("lastSeq")
-    tab.wait_for(lambda: tab.look("lastSeq") > known + 40, 20, "packets in a hidden page")
-    assert tab.look("draws") == draws
-    hide(tab, False)
-    tab.wait_for(lambda: tab.look("draws") > draws, 20, "drawings of a page that is seen again")
-    tab.wait_for(lambda: drawn(tab)["price"] == tab.look("rows"), 10, "all rows to be drawn")
-    assert tab.errors == []
-
-
 def test_what_is_scrolled_away_draws_nothing(tab: Tab, server: cw.Cottage) -> None:
     long = "\n".join(["pass"] * 60)
     cells = ["import ccwatch as cw", f"feed = cw.connect({server.url!r})", "cw.watch(feed)", long, long]
@@ -303,7 +202,7 @@ def test_what_is_scrolled_away_draws_nothing(tab: Tab, server: cw.Cottage) -> No
 
 
 def test_two_pages_on_one_kernel_show_the_same_and_one_may_leave(tab: Tab, server: cw.Cottage) -> None:
-    watching(tab, "pages.ipynb", server.url)
+    tab.watch("pages.ipynb", server.url)
     tab.page.keyboard.press("Control+s")
     saved = tab.lab.notebooks / "pages.ipynb"
     tab.wait_for(lambda: "widget-view" in saved.read_text(), 10, "the saved notebook")
@@ -355,7 +254,7 @@ def test_a_long_stream_is_painted_from_little_and_soon_held_in_full_also_after_a
 
 def test_a_cell_that_is_run_five_times_leaves_one_thread(tab: Tab, server: cw.Cottage) -> None:
     count = "import threading\nprint('threads', sum(t.name == 'ccwatch-dashboard' for t in threading.enumerate()))"
-    watching(tab, "again.ipynb", server.url, count, watch="cw.watch(feed)")
+    tab.watch("again.ipynb", server.url, count, watch="cw.watch(feed)")
     for number in range(5):
         tab.page.evaluate("() => document.querySelector('.ccwatch-live-figure').dataset.old = 'yes'")
         tab.run_cell(2)

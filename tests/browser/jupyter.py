@@ -231,8 +231,8 @@ class Tab:
         self.wait_for(lambda: self.look("lastSeq") >= seq + packets and self.look("draws") > draws, 20, "the dashboard to go on")
 
     def header(self, key: str) -> str:
-        found = self.page.locator(f'.ccw-header [data-ccw="{key}"]')
-        return found.first.inner_text() if found.count() else ""
+        found = self.page.locator(f'.ccw-header [data-ccw="{key}"]').all_inner_texts()  # all at once: it may go at any moment
+        return found[0] if found else ""
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0, what: str = "the page") -> Any:
         """Poll while the browser's events are handled."""

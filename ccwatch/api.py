@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ccwatch import running
 from ccwatch.config import Settings, recordings_folder
-from ccwatch.errors import ConfigError
+from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.feed.connection import parse_url
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.live import LiveSource
@@ -445,9 +445,15 @@ def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str
 
 def _keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
     """Write a mark into every recording that is being made of a feed, at once: a kill loses none."""
+    failed: RecordingError | None = None
     for recorder in running.recorders_of(feed):
         if recorder.is_recording:
-            open_recording(recorder.path).mark(time, text)
+            try:
+                open_recording(recorder.path).mark(time, text)
+            except RecordingError as error:  # the others get it nevertheless
+                failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

@@ -36,9 +36,8 @@ def serves(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def serving_options(secret_file: Path | None, per_ip: int, *, log: bool, **options: Any) -> dict[str, Any]:
-    """Options of the command line as `api.serve` takes them; --log takes effect here."""
-    if log:
-        _print_log()
+    """Options of the command line as `api.serve` takes them; --log takes effect here; without it warnings alone are printed."""
+    _print_log(logging.DEBUG if log else logging.WARNING)
     try:
         secret = None if secret_file is None else secret_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -47,13 +46,14 @@ def serving_options(secret_file: Path | None, per_ip: int, *, log: bool, **optio
     return options | files | {"secret": secret, "per_ip": per_ip or None}
 
 
-def _print_log() -> None:
+def _print_log(level: int) -> None:
     """Send the Cottage's log to standard error; a program may do that, the library never does."""
     handler = logging.StreamHandler()
+    handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     cottage = logging.getLogger("ccwatch.cottage")
     cottage.addHandler(handler)
-    cottage.setLevel(logging.DEBUG)
+    cottage.setLevel(level)
 
 
 def announce(cottage: Any, what: str, *, as_json: bool) -> None:

@@ -138,7 +138,10 @@ class Gate:
         if host is None or self.rules.any_origin:
             return True  # no browser leaves it out
         found = _origin(f"http://{host}")
-        return found is not None and (is_loopback_host(found[1]) or found[1] in {known[1] for known in self._origins if known})
+        # No address can be made to lead elsewhere, only a name.
+        if found is None:
+            return False
+        return is_loopback_host(found[1]) or _ip(found[1]) is not None or found[1] in {known[1] for known in self._origins if known}
 
     def _judge(self, peer: str, headers: Mapping[str, str]) -> Grant | Refusal:
         origin = headers.get("Origin")
@@ -150,7 +153,7 @@ class Gate:
         is_local = is_direct and _is_loopback(ip)
         if is_local and not self._is_own_host(headers.get("Host")):
             return Refusal(
-                403, "expected localhost, a loopback address or a named origin's host in Host: another name may be a page's that leads here"
+                403, "expected localhost, an address or a named origin's host in Host: another name may be a page's that leads here"
             )
         if self.rules.secret is None:
             if not is_local:

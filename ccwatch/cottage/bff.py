@@ -16,7 +16,7 @@ from ccwatch.cottage.endpoint import Endpoint, Outcome, health
 from ccwatch.cottage.engine import Engine, command_routes, state_of
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import codec
-from ccwatch.protocol.places import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, STATE_PATH
+from ccwatch.protocol.places import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -28,6 +28,8 @@ ANSWER_S: Final = 2.0
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_SAID_BYTES: Final = 2000
 """What is passed back of an engine's answer to a command."""
+MADE_UP: Final = frozenset({"synthetic", "replay"})
+"""Origins that must not pass for a live stream, wherever they are passed on."""
 INITIALIZING: Final[dict[str, Any]] = {
     "timestamp": None,
     "status": "Initializing",
@@ -67,6 +69,8 @@ class Bff:
         self._engine = engine
         self._base = base
         self._pushed = pushed
+        self.trouble: str | None = None
+        """Why its engine cannot be heard, if that is so."""
 
     def publish(self, message: Message) -> None:
         """Send a message to every client, byte for byte."""
@@ -117,18 +121,17 @@ class Bff:
         return Outcome(404, {"error": f"the engine has no route for {what}"})
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return health("bff", self.broadcaster)
+        return health("bff", self.broadcaster, self.trouble or (None if self._engine is None else self._engine.trouble))
 
 
 class Poller:
     """Asks an engine for its state once a second; publishes what it answers, the same again where nothing changed."""
 
-    def __init__(self, base: str, publish: Callable[[Message], None], *, every_s: float = POLL_S) -> None:
-        """A poller of the engine whose REST routes stand at `base`."""
+    def __init__(self, base: str, bff: Bff, headers: dict[str, str]) -> None:
+        """A poller, for this BFF, of the engine whose REST routes stand at `base`; what its stream is made of is noted in `headers`."""
         self._base = base
-        self._publish = publish
-        self._every_s = every_s
-        self._trouble: str | None = None
+        self._bff = bff
+        self._headers = headers
 
     async def run(self) -> None:
         """Poll until cancelled. An engine that is down is asked again; meanwhile nothing is published."""
@@ -137,7 +140,7 @@ class Poller:
             due = loop.time()
             while True:
                 await self._poll(session)
-                due = max(due + self._every_s, loop.time())
+                due = max(due + POLL_S, loop.time())
                 await asyncio.sleep(due - loop.time())
 
     async def _poll(self, session: aiohttp.ClientSession) -> None:
@@ -160,11 +163,13 @@ class Poller:
         market = data.get("market")
         symbol = market.get("symbol") if isinstance(market, dict) else data.get("symbol")
         raw = codec.dumps({"type": "TELEMETRY", "data": data})
-        self._publish(Message.of(raw, symbol=symbol if isinstance(symbol, str) else None))
+        self._bff.publish(Message.of(raw, symbol=symbol if isinstance(symbol, str) else None))
 
     async def _get(self, session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:
         """What the engine answers there; None where it does not have the route, or answers something else than an object."""
         async with session.get(self._base + path) as response:
+            if response.headers.get(ORIGIN_HEADER) in MADE_UP:
+                self._headers[ORIGIN_HEADER] = response.headers[ORIGIN_HEADER]
             if response.status != 200:
                 return None
             body = bytearray()
@@ -177,8 +182,9 @@ class Poller:
 
     def _note(self, trouble: str | None) -> None:
         """Say once that the engine is in trouble, or that it is back."""
-        if trouble and not self._trouble:
+        known = self._bff.trouble
+        if trouble and not known:
             log.warning("%s: no state from the engine (%s)", TITLE, trouble)
-        elif self._trouble and not trouble:
+        elif known and not trouble:
             log.info("%s: the engine answers", TITLE)
-        self._trouble = trouble
+        self._bff.trouble = trouble and f"no state from the engine: {trouble}"

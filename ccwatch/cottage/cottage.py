@@ -11,7 +11,7 @@ from ccwatch.cottage.access import AccessRules, is_loopback_host, issue
 from ccwatch.cottage.broadcaster import SlowPolicy
 from ccwatch.cottage.server import Plan, Server
 from ccwatch.errors import ConfigError
-from ccwatch.protocol.places import rest_base
+from ccwatch.protocol.places import ORIGIN_HEADER, rest_base
 from ccwatch.source import Source
 
 
@@ -71,7 +71,7 @@ class Cottage:
                 raise ConfigError(f"{name}: expected 0 to 65535, got {number!r}")
         headers = {}
         if origin := getattr(source, "origin", None):
-            headers["X-Ccwatch-Origin"] = str(origin)
+            headers[ORIGIN_HEADER] = str(origin)
         if virtual_clock:
             headers["X-Ccwatch-Clock"] = "virtual"
         plan = Plan(

@@ -321,8 +321,10 @@ def refused(refusal: Refusal) -> web.Response:
     return response
 
 
-def health(service: str, broadcaster: StateBroadcaster) -> web.Response:
-    """The answer of `GET /health` and `GET /api/health`."""
+def health(service: str, broadcaster: StateBroadcaster, trouble: str | None = None) -> web.Response:
+    """The answer of `GET /health` and `GET /api/health`: 503 and the reason where no state can come."""
     tally = broadcaster.tally
     counts = {"clients": len(broadcaster), "sent": tally.sent, "skipped": tally.skipped, "dropped": tally.dropped, "failed": tally.failed}
+    if trouble is not None:
+        return answer({"status": "unhealthy", "service": service, "reason": trouble, **counts}, status=503)
     return answer({"status": "healthy", "service": service, **counts})

@@ -62,6 +62,8 @@ class Engine:
         self.states: deque[Message] = deque(maxlen=HISTORY)
         self.announce: Announce | None = None
         self.on_follow: Callable[[], None] = lambda: None
+        self.trouble: str | None = None
+        """Why no state can come any more, if that is so."""
         self._speaker = speaker or Speaker()
         self._steering = steering
         self._symbols: set[str] = set()
@@ -106,7 +108,7 @@ class Engine:
         if announced:
             log.warning("%s: %s by %s, announced on Redis", TITLE, what, grant.ip)
             return Outcome(202, {"command": what, "announced": True, "message": "who trades has to obey; the stream confirms it"})
-        return Outcome(409, {"error": f"nothing here can obey {what}: the stream is a recording, or has ended"})
+        return Outcome(409, {"error": f"nothing here can obey {what}: {self.trouble or 'the stream is a recording, or has ended'}"})
 
     def subscribe(self, client: Client, symbol: str) -> bool:
         """Send this client packets of `symbol` only; "" is the main stream again."""
@@ -143,7 +145,7 @@ class Engine:
         return answer({"status": state.get("status", "offline"), "timestamp": state.get("timestamp"), "clients": len(self.broadcaster)})
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return health("engine", self.broadcaster)
+        return health("engine", self.broadcaster, self.trouble)
 
 
 def command_routes(endpoint: Endpoint) -> list[web.RouteDef]:

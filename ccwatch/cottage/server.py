@@ -131,7 +131,8 @@ class Server:
         try:
             source.stream(self, self._stop_source)
             log.info("%s: the source has ended", TITLE)
-        except Exception:
+        except Exception as error:
+            self._engine.trouble = f"the source of the stream failed: {type(error).__name__}: {error}"
             log.exception("%s: the source failed", TITLE)
 
     def receive(self, items: Sequence[Item], /) -> None:
@@ -182,7 +183,7 @@ class Server:
             self.url = _ws(await self._open(runners, self._bff.routes(), self._bff.endpoint.gate, plan.port))
             self.engine_url = _ws(base) + STREAM_PATHS[0]
             if not plan.push:
-                poller = asyncio.create_task(Poller(base, self._bff.publish).run())
+                poller = asyncio.create_task(Poller(base, self._bff, plan.headers).run())
             if not plan.start_on_first_client:
                 self._start_source()
             self._listening.set_result(None)

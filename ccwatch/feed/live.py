@@ -14,6 +14,7 @@ from ccwatch.feed import framing
 from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
 from ccwatch.protocol import codec
 from ccwatch.protocol.messages import EventKind, Instant, Item, StateChange
+from ccwatch.protocol.places import ORIGIN_HEADER
 from ccwatch.protocol.session import Duty, Session
 from ccwatch.source import Sink, Stop, read_clock
 
@@ -182,7 +183,7 @@ class LiveSource:
 
     def _converse(self, connection: Connection, sink: Sink, stop: Stop) -> list[Item]:
         session, clock = self._session, self._clock
-        origin = connection.headers.get("x-ccwatch-origin", "live")
+        origin = connection.headers.get(ORIGIN_HEADER.lower(), "live")
         self.origin = origin if origin.isidentifier() else "live"
         session.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
         now = clock()

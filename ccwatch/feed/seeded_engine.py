@@ -143,7 +143,9 @@ class SeededEngine:
             halted: what an operator wants: True halts, False overrules a planted halt, None leaves it to what is planted.
             price: a given price (USD) instead of the market's own; its book counts whole cents.
         """
-        if halted is not None:  # whoever halts holds nothing that could slide; whoever resumes overrules the breaker, and what would trip it
+        if (
+            halted is not None
+        ):  # whoever halts holds nothing that could slide; whoever resumes overrules the breaker, and what would trip it
             acting = {kind: plant for kind, plant in acting.items() if kind not in {"halt", "drawdown"}}
         regime, slide, slow = acting.get("regime"), acting.get("drawdown"), acting.get("slow-agent")
         tick = self._market.step(

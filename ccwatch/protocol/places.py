@@ -16,6 +16,8 @@ MODELS_PATH: Final = "/api/system/metrics/models"
 STATUS_PATH: Final = "/api/system/status"
 COMMAND_PATHS: Final = {"HALT": ("/api/system/halt", "/api/actions/halt"), "RESUME": ("/api/system/resume", "/api/actions/resume")}
 """Where a command is posted, in the order in which deployed engines are asked."""
+ORIGIN_HEADER: Final = "X-Ccwatch-Origin"
+"""What a Cottage's stream is made of, where that is no engine: of its handshakes and its answers."""
 
 _HTTP: Final = {"ws": "http", "http": "http", "wss": "https", "https": "https"}
 

@@ -153,6 +153,7 @@ def test_a_foreign_origin_is_refused_with_403_whatever_its_token(origin):
         ("127.0.0.1", True),
         ("[::1]:8000", True),
         ("dash.example", True),
+        ("0.0.0.0:80", True),
         ("evil.example:3000", False),
         ("", False),
         ("a b[", False),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.feed.synthetic import SyntheticSource, messages
 
@@ -131,3 +132,11 @@ def test_an_engine_without_a_usable_state_sends_nothing_and_hurts_nobody(ws, cap
         assert client.ping().wait(5)
         with pytest.raises(TimeoutError):
             client.recv(timeout=0)
+
+
+def test_a_stream_that_is_passed_on_does_not_lose_what_it_is_made_of():
+    with Cottage(SyntheticSource(seed=1, rate=20)) as engine, Cottage(engine_url=engine.engine_url) as bff:
+        with cw.connect(bff.url) as early:
+            early.wait(2, timeout=5)
+        with cw.connect(bff.url) as feed:
+            assert feed.wait(1, timeout=5).origin == "synthetic"

@@ -132,3 +132,12 @@ def test_a_halt_over_the_socket_is_obeyed_and_what_is_malformed_is_counted(ws, u
         assert metric(cottage, 'ccwatch_client_messages_ignored_total{site="engine"}') == 5
         assert metric(cottage, 'ccwatch_client_messages_total{site="engine"}') == 7
         assert metric(cottage, 'ccwatch_commands_total{command="HALT",outcome="obeyed",site="engine"}') == 1
+
+
+def test_a_halt_in_the_midst_of_a_planted_slide_halts_and_can_be_resumed():
+    with cw.serve(seed=5, rate=20, scenario="drawdown-halt@1") as cottage, cw.connect(cottage.url, commands=True) as feed:
+        start, *_ = (plant.start_s for plant in feed.planted if plant.kind == "drawdown") if feed.planted else (1.0,)
+        feed.wait(int(20 * (start + 1)), timeout=20)
+        assert feed.halt(confirm="HALT").confirmed
+        feed.wait(feed.health().packets + 10, timeout=5)
+        assert feed.resume(confirm="RESUME").confirmed

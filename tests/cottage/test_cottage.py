@@ -221,7 +221,10 @@ def test_a_failing_source_is_logged_and_the_server_goes_on_with_what_it_had(ws, 
     with Cottage(Broken()) as cottage:
         until(lambda: "the disk is full" in caplog.text)
         assert json.loads(ws(cottage.url).recv(timeout=5))["data"]["market"]["symbol"] == "SPY"
-        assert rest(cottage.url, "/api/health")[0] == 200
+        for url in (cottage.url, cottage.engine_url):
+            status, said = rest(url, "/health")
+            assert status == 503
+            assert "the disk is full" in said
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from ccwatch.dashboard.side import health, services, table_of
 from ccwatch.dashboard.wire import Encoder
 from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
-from ccwatch.figures.panels import Panel
+from ccwatch.figures.panels import Line, Panel
 from ccwatch.figures.still import svg
 from ccwatch.frames import default_columns
 
@@ -246,8 +246,18 @@ class Dashboard:
             dark=dark,
             panels=self._panels,
             models=table_of(self.view, "models"),
-            lines={panel.name: panel.compute(self.view) for panel in self._panels if panel.compute is not None},
+            lines=self._computed(),
         )
+
+    def _computed(self) -> dict[str, Sequence[Line]]:
+        """What panels compute; of one that fails, which the header of a live view tells, nothing."""
+        found: dict[str, Sequence[Line]] = {}
+        for panel in self._panels:
+            if panel.compute is not None:
+                found[panel.name] = ()
+                with contextlib.suppress(Exception):
+                    found[panel.name] = panel.compute(self.view)
+        return found
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:

@@ -157,7 +157,8 @@ class LiveSource:
             refused, stale = error, token
         token = self._ask_token()  # it may have expired since it was asked for: once, for a fresh one
         if token == stale:
-            raise refused
+            what = "does not accept the token that it was given (401): has it expired, or is it of another key or audience?"
+            raise Unauthorized(f"{self._address.shown} {what}", status=401) from refused
         return self._connect(token, waker)
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import itertools
 import math
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -46,6 +47,7 @@ class _Picture:
 
     def __init__(self, shape: dict[str, Any], traces: list[dict[str, Any]], width: int, heading: str) -> None:
         self._shape, self._traces, self._width, self._heading = shape, traces, width, heading
+        self._key = secrets.token_hex(4)  # a page may hold several pictures, and ids are the page's
         margin = shape["margin"]
         self._left, self._right = float(margin["l"]), float(width - margin["r"])
         self._top = float(margin["t"]) + (_HEADING_PX if heading else 0)
@@ -107,13 +109,13 @@ class _Picture:
 
     def parts(self) -> Iterator[str]:
         """The pieces of the element."""
-        font = html.escape(self._shape["font"]["family"])
+        font = _escaped(self._shape["font"]["family"])
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {self._width} {self._height:.0f}" width="{self._width}" '
             f'style="max-width:100%" font-family="{font}" font-size="10" fill="{self._ink}">'
         )
         if self._heading:
-            yield f"<title>{html.escape(self._heading)}</title>"
+            yield f"<title>{_escaped(self._heading)}</title>"
             yield _text(self._left, _HEADING_PX - 8, self._heading, self._ink, size=12)
         visible = [name for name in self._axes() if self._axis(name).get("visible", True)]
         yield from self._clips()
@@ -139,7 +141,7 @@ class _Picture:
 
     def _id(self, name: str) -> str:
         """An id of this picture alone: a page may hold several."""
-        return f"ccw-{abs(hash((self._from, self._to, self._heading, len(self._traces)))) % 10**8}-{name}"
+        return f"ccw-{self._key}-{name}"
 
     def _flat(self, shape: dict[str, Any]) -> Iterator[str]:
         y0, y1 = (float(self._y(shape["yref"], shape[end])) for end in ("y0", "y1"))
@@ -167,7 +169,7 @@ class _Picture:
         title = html.unescape(axis["title"]["text"])
         yield (
             f'<text transform="translate(14 {middle:.1f}) rotate(-90)" text-anchor="middle" font-size="11" fill="{self._ink}">'
-            f"{html.escape(title)}</text>"
+            f"{_escaped(title)}</text>"
         )
 
     def _time(self) -> Iterator[str]:
@@ -356,5 +358,10 @@ def _line(x0: float, y0: float, x1: float, y1: float, colour: str, *, dash: str 
     return f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{colour}" stroke-width="{width}"{dashes}/>'
 
 
+def _escaped(words: str) -> str:
+    """Words as XML: escaped, and without the control characters that it cannot hold."""
+    return html.escape("".join(char if char.isprintable() or char in "\t\n" else "\ufffd" for char in words))
+
+
 def _text(x: float, y: float, words: str, colour: str, *, size: int = 10, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}" text-anchor="{anchor}">{html.escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}" text-anchor="{anchor}">{_escaped(words)}</text>'

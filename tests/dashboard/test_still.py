@@ -81,3 +81,12 @@ def test_a_terminal_shows_the_state_and_what_to_do(feed):
     with cw.watch(feed) as shown:
         assert "ENDED" in repr(shown)
         assert "to_html" in repr(shown)
+
+
+def test_a_panel_that_fails_takes_no_picture_from_the_others(feed, tmp_path):
+    def broken(_frame):
+        raise ZeroDivisionError
+
+    with cw.watch(feed, panels=["price", broken]) as shown:
+        assert "price (USD)" in shown.still()._repr_svg_()
+        assert shown.to_html(tmp_path / "page.html").stat().st_size > 100_000

@@ -80,7 +80,7 @@ def test_a_fresh_token_that_is_refused_too_is_the_end(raw, live):
 
 def test_a_text_token_that_is_refused_is_not_sent_again(raw, live):
     server = raw(lambda peer: peer.answer("401 Unauthorized"))
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized, match=r"does not accept the token that it was given \(401\)"):
         live(server.url, token=TOKEN).wait()
     assert len(server.peers) == 1
 

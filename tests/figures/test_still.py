@@ -73,3 +73,14 @@ def test_the_axis_of_a_panel_has_room_beyond_its_levels(stream):
     options = overview(stream.frame(), panels=("drawdown",)).layout.yaxis.autorangeoptions
     assert options.include[0] < -0.02
     assert options.maxallowed == 0.0
+
+
+def test_a_heading_with_control_characters_is_still_well_formed(stream):
+    figure = overview(stream.frame(), stream.long("agents"), stream.long("events"), panels=("price",))
+    assert "a\ufffdb" in words(ET.fromstring(svg(figure, heading="a\x00b")))  # noqa: S314 - our own
+
+
+def test_two_pictures_in_one_page_do_not_share_an_id(stream):
+    ids = [{e.get("id") for e in drawn(stream, panels=("price",)).iter() if e.get("id")} for _ in range(2)]
+    assert ids[0]
+    assert ids[0].isdisjoint(ids[1])

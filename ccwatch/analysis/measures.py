@@ -145,8 +145,8 @@ def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) ->
     return [Measure("silence_at_end", silent, "s", len(rows.times), level, reason)]
 
 
-def clocks(rows: Rows) -> list[Measure]:
-    """Offset, drift and jitter of the server's stamps against this machine's clock."""
+def clocks(rows: Rows, is_synthetic: bool = False) -> list[Measure]:
+    """Offset, drift and jitter of the server's stamps against this machine's clock; a synthetic stream's are seeded, far off."""
     names = (("clock_offset", "s"), ("clock_drift", "ppm"), ("jitter", "s"))
     if rows.offsets is None:
         why = "the stamps do not keep pace with the receiver's clock, or receive times were not kept"
@@ -157,7 +157,7 @@ def clocks(rows: Rows) -> list[Measure]:
         return [Measure(name, math.nan, unit, len(offsets), OK, "needs 2 packets with the server's time") for name, unit in names]
     middle = float(np.median(offsets))
     skewed = rows.count(Flag.CLOCK_SKEW)
-    reasons = [f"the server's clock is {-middle:+,.1f} s off this machine's"] if abs(middle) > SKEW_S else []
+    reasons = [f"the server's clock is {-middle:+,.1f} s off this machine's"] if abs(middle) > SKEW_S and not is_synthetic else []
     reasons += [f"{count_of(skewed, 'packet departs', 'packets depart')} from the usual clock offset"] if skewed else []
     found = [Measure("clock_offset", middle, "s", len(offsets), WARN if reasons else OK, "; ".join(reasons))]
     rows_used = np.unique(np.linspace(0, len(offsets) - 1, min(_POINTS, len(offsets))).astype(np.int64))

@@ -95,6 +95,7 @@ def quality(
     *,
     now: pd.Timestamp | None = None,
     message_bytes_mean: float | None = None,
+    is_synthetic: bool = False,
 ) -> Quality:
     """Judge how a stream was received.
 
@@ -103,6 +104,7 @@ def quality(
         events: the events table; without it, gaps are found in the intervals and reconnects in `connection`.
         now: the end of the window, for a stream that is still received; None is the last packet or event.
         message_bytes_mean: mean size of a message in bytes, where it is known: frames do not carry it.
+        is_synthetic: the stream's stamps are seeded, as a synthetic one's are: that they are off this machine's clock says nothing.
 
     Raises:
         NotEnoughData: neither a packet nor an event.
@@ -117,7 +119,7 @@ def quality(
     found = [
         *measures.cadence(rows, broken),
         *measures.ending(rows, told, now),
-        *measures.clocks(rows),
+        *measures.clocks(rows, is_synthetic),
         *measures.copies(rows),
         *measures.order(rows),
         *measures.frozen(rows),

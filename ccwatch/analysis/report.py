@@ -132,7 +132,9 @@ class Report:
         if tables.is_live and health is not None and health.age_s is not None and len(packets):
             now = packets.index.max() + pd.Timedelta(seconds=health.age_s)
         size = getattr(health, "message_bytes_mean", None)
-        return self._kept("quality", lambda: quality(packets, tables.events, now=now, message_bytes_mean=size))
+        return self._kept(
+            "quality", lambda: quality(packets, tables.events, now=now, message_bytes_mean=size, is_synthetic=self.is_synthetic)
+        )
 
     def drawdowns(self, *, column: str | None = None, symbol: str | None = None) -> Drawdowns:
         """When did the nav (or the price) fall, how deep, for how long? See `ccwatch.analysis.drawdowns`."""

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import ccwatch as cw
 from ccwatch.analysis import quality
 from ccwatch.errors import NotEnoughData
 from ccwatch.feed.synthetic import messages
@@ -213,3 +214,14 @@ def test_one_packet_and_all_repeats_and_one_time_give_an_answer_without_zeros_th
     same = quality(rows(price=[1.0, 2.0], times=[0, 0]))
     assert np.isnan(same.value("rate"))
     assert np.isnan(same.value("completeness"))
+
+
+def test_seeded_stamps_are_no_trouble_of_a_synthetic_streams_clock():
+    with cw.serve(seed=1, rate=100, packets=40) as cottage, cw.connect(cottage.url) as feed:
+        feed.wait(40, timeout=10)
+        frame = feed.frame(clean=False)
+        for known, level in ((True, "OK"), (False, "WARN")):
+            assert quality(frame, is_synthetic=known).to_frame().set_index("measure").loc["clock_offset", "level"] == level
+        table = cw.analyze(feed).quality().to_frame().set_index("measure")
+        assert table.loc["clock_offset", "level"] == "OK"
+        assert abs(table.loc["clock_offset", "value"]) > 86_400, "it is told nevertheless"

@@ -348,7 +348,8 @@ def content(found: Snapshot, shift_ms: float) -> tuple[dict[str, Any], list[dict
             "acknowledged": alert.is_acknowledged,
         }
 
-    now = None if found.now_ns is None else found.now_ns / 1e6 + shift_ms
+    # The time that ages are counted to: without an age to show, an unchanged strip is not sent again.
+    now = None if found.now_ns is None or not found.open else found.now_ns / 1e6 + shift_ms
     strip = {
         "open": [row(alert) for alert in found.open[:MOST_SHOWN]],
         "more": max(0, len(found.open) - MOST_SHOWN),

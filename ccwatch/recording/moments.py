@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from typing import Final
 
 import pandas as pd
 
 from ccwatch.errors import ConfigError
 
 Moment = str | datetime | pd.Timestamp | None
+_TIME_OF_DAY: Final = re.compile(r"\s*\d{1,2}:\d{2}")
 FIRST, LAST = -(2**63), 2**63 - 1
 """What stands for an end that was left open."""
 
@@ -32,10 +35,12 @@ def moment_ns(moment: Moment) -> int | None:
     """A moment as ns since 1970 UTC; text without a zone is UTC.
 
     Raises:
-        ConfigError: not a moment, or a datetime without a zone.
+        ConfigError: not a moment, a time without a date, or a datetime without a zone.
     """
     if moment is None:
         return None
+    if isinstance(moment, str) and _TIME_OF_DAY.match(moment):  # pandas would take today's date
+        raise ConfigError(f"{moment!r} has no date; expected for example '2026-01-02T14:30:00Z'")
     try:
         found = pd.Timestamp(moment)
     except (ValueError, TypeError):

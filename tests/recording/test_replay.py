@@ -129,6 +129,8 @@ def test_text_without_a_zone_is_utc_and_a_naive_datetime_is_refused(recorded, us
         ReplaySource(recording, start=packets[0].time.replace(tzinfo=None))
     with pytest.raises(ConfigError, match="not a moment"):
         ReplaySource(recording, end="soon")
+    with pytest.raises(ConfigError, match="'14:31:10' has no date"):
+        ReplaySource(recording, start="14:31:10")
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf"), "fast", True, None])

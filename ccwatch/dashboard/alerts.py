@@ -103,6 +103,8 @@ class AlertWatch:
         self._judging = threading.Lock()  # serialises a thread that is about to end with the one that takes its place
         self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
         self._has_page = False
+        self._is_over = False
+        self._told: list[Alert] = []  # began or ended, and nobody was told yet
         self._remove: Callable[[], None] = lambda: None
 
     # ── from any thread ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,7 +135,7 @@ class AlertWatch:
     def stop(self) -> None:
         """End, and call nobody any more."""
         with self._life:
-            self._has_page, self._listeners = False, ()
+            self._has_page, self._listeners, self._is_over = False, (), True
             self._stop()
 
     def listen(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
@@ -164,10 +166,10 @@ class AlertWatch:
             self._behind = True
 
     def _run(self) -> None:
-        if self._thread is None:
-            self._behind = True
+        if self._thread is None and not self._is_over:
             if self._delivers:
                 self._remove = self._view.add_sink(self)  # type: ignore[attr-defined] # asked for in __init__
+            self._behind = True  # last: a thread that is about to end may just be catching up
             self._thread = Background([Job("alerts", self._step, PERIOD_S, share=1.0)], lambda *_: None, "ccwatch-alerts")
             self._thread.start()
 
@@ -185,11 +187,11 @@ class AlertWatch:
 
     def _look(self) -> None:
         try:
-            told = self._judge()
+            self._judge()
             self.trouble = ""
         except Exception as error:  # noqa: BLE001 - told in the header; what was not judged is read again
             self.trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
-            told, self._behind = [], True
+            self._behind = True
         for key in islice(iter(self._asked.popleft, None), len(self._asked)):
             if self._log.acknowledge(*key) and self._evaluator is not None:
                 self._evaluator.acknowledge(*key)
@@ -197,29 +199,28 @@ class AlertWatch:
         if found != self._shown:
             self._shown = found
             self._post(found)
+        told, self._told = self._told, []  # also what a pass had found before it failed
         self._tell(told)
 
-    def _judge(self) -> list[Alert]:
-        """Judge what has come since; returns the alerts that began or ended."""
-        told: list[Alert] = []
+    def _judge(self) -> None:
+        """Judge what has come since; notes the alerts that began or ended."""
         is_growing = not self._delivers and (getattr(self._view, "status", None) == "open" or self._entry > 0)
         if is_growing:
             if time.monotonic() >= self._grown_at:
-                told += self._read_grown()
+                self._read_grown()
         elif self._behind:
-            told += self._catch_up()
+            self._catch_up()
         if self._evaluator is None and self._arrived:
             self._begin()
         if self._evaluator is None:
-            return told
+            return
         packets = [p for p in islice(iter(self._arrived.popleft, None), len(self._arrived)) if p.seq > self._seq]
-        told += self._judged(packets)
+        self._judge_packets(packets)
         if self._keeps_pace():
-            told += self._log.take(self._evaluator.advance(read_clock().mono_ns))
-            told += self._log.take(self._evaluator.gauge("recorder_lag", self._lag_s(), read_clock().mono_ns))
+            self._told += self._log.take(self._evaluator.advance(read_clock().mono_ns))
+            self._told += self._log.take(self._evaluator.gauge("recorder_lag", self._lag_s(), read_clock().mono_ns))
         if self._log.open:
             self._log.follow(self._evaluator.standing)
-        return told
 
     def _begin(self) -> Evaluator:
         if self._evaluator is None:
@@ -227,14 +228,13 @@ class AlertWatch:
             self._evaluator = Evaluator(self.rules, objectives=objectives, virtual_clock=bool(getattr(self._view, "virtual_clock", False)))
         return self._evaluator
 
-    def _judged(self, packets: Sequence[Packet]) -> list[Alert]:
-        if not packets:
-            return []
-        self._seq = packets[-1].seq
-        self._last = packets[-1].time_ns, packets[-1].received_mono_ns
-        return self._log.take(self._begin().receive(packets))
+    def _judge_packets(self, packets: Sequence[Packet]) -> None:
+        if packets:
+            self._seq = packets[-1].seq
+            self._last = packets[-1].time_ns, packets[-1].received_mono_ns
+            self._told += self._log.take(self._begin().receive(packets))
 
-    def _catch_up(self) -> list[Alert]:
+    def _catch_up(self) -> None:
         """Judge the rows of the view beyond what was judged, a part at a time."""
         self._arrived.clear()
         self._behind = False  # from here on what arrives waits; what is in both is left out by its seq
@@ -243,38 +243,36 @@ class AlertWatch:
         seqs = frame["seq"].to_numpy().astype(np.int64)
         frame, seqs = frame[seqs > self._seq], seqs[seqs > self._seq]
         if not len(frame):
-            return []
+            return
         evaluator = self._begin()
         parts = {name: _by_seq(table_of(self._view, name)) for name in ("agents", "models")}
-        told: list[Alert] = []
         for at in range(0, len(frame), AT_ONCE):
             if self._thread is None:
                 self._behind = True
                 break
             rows = frame.iloc[at : at + AT_ONCE]
             low, high = int(seqs[at]), int(seqs[min(at + AT_ONCE, len(seqs)) - 1])
-            told += self._log.take(evaluator.observe(rows, *(_within(part, low, high) for part in parts.values())))
+            self._told += self._log.take(evaluator.observe(rows, *(_within(part, low, high) for part in parts.values())))
             self._seq = high
             self._last = int(rows.index[-1].value), int(rows["received_mono_ns"].iloc[-1])
             time.sleep(0.002)
-        return told
 
-    def _read_grown(self) -> list[Alert]:
+    def _read_grown(self) -> None:
         """Judge what a recording in progress has grown by."""
         began = time.monotonic()
-        told: list[Alert] = []
         waiting: list[Packet] = []
-        for entry, item in self._view.numbered(self._entry):  # type: ignore[attr-defined] # a recording has it
-            self._entry = entry
+        read = self._entry
+        for entry, item in self._view.numbered(read):  # type: ignore[attr-defined] # a recording has it
+            read = entry
             if isinstance(item, Packet):
                 waiting.append(item)
             if len(waiting) >= AT_ONCE:
-                told += self._judged(waiting)
-                waiting = []
-        told += self._judged(waiting)
+                self._judge_packets(waiting)
+                self._entry, waiting = read, []
+        self._judge_packets(waiting)
+        self._entry = read  # only now: what was read and not judged is read again
         now = time.monotonic()
         self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
-        return told
 
     def _keeps_pace(self) -> bool:
         """Whether the silence until now tells something: the stream goes on, and its clock is the receiver's."""
@@ -282,8 +280,8 @@ class AlertWatch:
         return (
             self._delivers
             and getattr(view, "state", None) not in OVER
+            and not getattr(view, "is_replay", False)  # first: a replay may read its whole recording to know its clock
             and not getattr(view, "virtual_clock", False)
-            and not getattr(view, "is_replay", False)
         )
 
     def _lag_s(self) -> float:

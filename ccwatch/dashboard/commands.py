@@ -6,6 +6,7 @@ too late and is refused. Only a feed that was opened with `commands=True` has an
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shlex
 import threading
@@ -19,6 +20,8 @@ import pandas as pd
 
 from ccwatch.dashboard.panels import View
 
+log = logging.getLogger("ccwatch.dashboard")
+
 ARMED_S: Final = 5.0
 """How long a command stays armed."""
 HOLD_S: Final = 1.0
@@ -27,6 +30,8 @@ SLACK_S: Final = 1.0
 """What a request may take on its way."""
 MOST_SYMBOLS: Final = 50
 ACTIONS: Final = ("HALT", "RESUME")
+MOST_SAID: Final = 5
+"""Commands of which something is said at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,10 @@ class Commander:
             if why:
                 self._say(what, "NOT SENT", f"{why}; nothing was sent. Arm it anew")
             else:
-                self._run(what, what, lambda sent: getattr(self._view, what.lower())(confirm=what, on_sent=sent))
+                self._run(what, lambda sent: getattr(self._view, what.lower())(confirm=what, on_sent=sent))
         elif do == "subscribe":
             symbol = str(request.get("symbol", "")).strip()[:64]
-            self._run("SUBSCRIBE", f"SUBSCRIBE {symbol}", lambda sent: self._view.subscribe(symbol, on_sent=sent))
+            self._run(f"SUBSCRIBE {symbol}", lambda sent: self._view.subscribe(symbol, on_sent=sent))
 
     def symbols(self) -> list[str]:
         """The symbols that were seen."""
@@ -86,35 +91,50 @@ class Commander:
 
     # ── inside ──
 
-    def _run(self, key: str, title: str, give: Callable[[Callable[[], None]], Any]) -> None:
+    @property
+    def said(self) -> list[dict[str, Any]]:
+        """What is to be said of commands, the newest first."""
         with self._lock:
-            if self._said.get(key, {}).get("state") in {"SENDING", "SENT"}:
-                return  # it is under way
-        self._say(key, "SENDING", "", title)
-        threading.Thread(target=self._give, args=(key, title, give), name=f"ccwatch-{key.lower()}", daemon=True).start()
+            return [*self._said.values()][::-1]
 
-    def _give(self, key: str, title: str, give: Callable[[Callable[[], None]], Any]) -> None:
+    def _run(self, what: str, give: Callable[[Callable[[], None]], Any]) -> None:
+        """Give it, also where the same is under way: to halt twice does no harm, to drop the second does."""
+        self._say(what, "SENDING", "")
+        name = f"ccwatch-{what.split(maxsplit=1)[0].lower()}"
+        threading.Thread(target=self._give, args=(what, give), name=name, daemon=True).start()
+
+    def _give(self, what: str, give: Callable[[Callable[[], None]], Any]) -> None:
+        sent = threading.Event()
+
+        def on_sent() -> None:
+            sent.set()
+            self._say(what, "SENT", "waiting for the stream to confirm it")
+
         try:
-            result = give(lambda: self._say(key, "SENT", "waiting for the stream to confirm it", title))
+            result = give(on_sent)
         except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
-            self._say(key, "NOT SENT", _sentence(f"{error}"), title, _remedy(key, ""))
+            self._say(what, "NOT CONFIRMED" if sent.is_set() else "NOT SENT", _sentence(f"{error}"), _remedy(what, ""))
             return
         if result.confirmed:
-            self._say(key, "CONFIRMED", f"the stream's status is {result.status}" if key in ACTIONS else "its packets arrive", title)
+            self._say(what, "CONFIRMED", f"the stream's status is {result.status}" if what in ACTIONS else "its packets arrive")
         else:
             how = "" if result.sent else "it did not leave this machine: "
-            self._say(key, "NOT CONFIRMED", _sentence(how + (result.error or "")), title, _remedy(key, result.route))
+            self._say(what, "NOT CONFIRMED", _sentence(how + (result.error or "")), _remedy(what, result.route))
 
-    def _say(self, key: str, state: str, words: str, title: str | None = None, remedy: str = "") -> None:
+    def _say(self, what: str, state: str, words: str, remedy: str = "") -> None:
         with self._lock:
-            for other in ACTIONS if key in ACTIONS else ():
-                if other != key and self._said.get(other, {}).get("state") not in {"SENDING", "SENT"}:
+            for other in ACTIONS if what in ACTIONS else ():
+                if other != what and self._said.get(other, {}).get("state") not in {"SENDING", "SENT"}:
                     self._said.pop(other, None)  # what was halted and resumed since is history
-            self._said.pop(key, None)
+            self._said.pop(what, None)
             at = f"{datetime.now(UTC):%H:%M:%S} UTC"
-            self._said[key] = {"what": title or key, "state": state, "words": words, "remedy": remedy, "at": at}
-            said = [*self._said.values()][::-1]
-        self._show(said)
+            self._said[what] = {"what": what, "state": state, "words": words, "remedy": remedy, "at": at}
+            while len(self._said) > MOST_SAID:
+                del self._said[next(iter(self._said))]
+        try:
+            self._show(self.said)
+        except Exception:  # a page that is gone must not end what follows the command
+            log.exception("%s: %s could not be shown", what, state)
 
 
 def _refusal(armed: _Armed | None, page: str, what: str, token: str) -> str:

@@ -459,10 +459,10 @@ class Dashboard:
             self._publisher.aside("fired", history)
             self._publisher.aside("alerts", strip)
 
-    def _post_said(self, said: list[dict[str, Any]]) -> None:
+    def _post_said(self, _said: object) -> None:
         with self._lock:
-            if not self._stopping.is_set():
-                self._publisher.aside("commands", {"said": said})
+            if not self._stopping.is_set():  # asked for anew: of two commands that speak at once, the older list may come last
+                self._publisher.aside("commands", {"said": self._commander.said})
 
     def _post(self, name: str, made: Any) -> None:
         with self._lock:

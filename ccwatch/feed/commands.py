@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import ssl
 import threading
 import time
@@ -21,6 +22,8 @@ from ccwatch.protocol import codec
 from ccwatch.protocol.messages import Flag, Item, Packet, Status
 from ccwatch.protocol.places import COMMAND_PATHS, rest_base
 from ccwatch.source import Sink
+
+log = logging.getLogger("ccwatch.feed")
 
 ANSWER_S: Final = 5.0
 """How long a server may take to answer a POST; it may have obeyed all the same, so the stream is watched on."""
@@ -143,7 +146,10 @@ class Commands:
             answer = send()
             if answer.sent and answer.accepted is not False:
                 if on_sent is not None:
-                    on_sent()
+                    try:
+                        on_sent()
+                    except Exception:  # it was sent, and what becomes of it is still to be told
+                        log.exception("on_sent of %s failed", what)
                 witness.done.wait(max(CONFIRM_S, CONFIRM_INTERVALS * self._line.interval_s))
         finally:
             leave()

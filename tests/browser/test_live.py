@@ -208,6 +208,7 @@ def test_a_halt_is_armed_held_confirmed_and_its_alert_acknowledged(tab: Tab) -> 
         page.mouse.down()
         tab.wait_for(lambda: "HALT: CONFIRMED" in results.inner_text(), 15, "HALT to be confirmed")
         page.mouse.up()
+        assert halt.get_attribute("data-state") == "idle", "the click that ends a hold arms nothing"
         seen = page.get_by_role("button", name="Acknowledge halt")
         seen.focus()
         page.keyboard.press("Enter")

@@ -259,3 +259,29 @@ def test_what_pages_are_sent_is_bounded():
     assert strip["more"] == 500 - module.MOST_SHOWN
     assert len(history) == module.MOST_HISTORY
     assert strip["open"][0]["fired"] == 3_600_001.0
+
+
+def test_who_listens_after_the_end_starts_no_thread(halted):
+    dashboard = cw.watch(halted)
+    dashboard.stop()
+    heard: list[Alert] = []
+    dashboard.on_alert(heard.append)
+    assert threads() == []
+    assert heard == []
+
+
+def test_what_a_pass_found_before_it_failed_is_told(halted, monkeypatch):
+    with cw.watch(halted) as dashboard:
+        heard: list[Alert] = []
+        follow, failed = dashboard._alerts._log.follow, []
+
+        def once(standing):
+            if not failed:
+                failed.append(True)
+                raise RuntimeError("a later step")
+            follow(standing)
+
+        monkeypatch.setattr(dashboard._alerts._log, "follow", once)
+        dashboard.on_alert(heard.append)
+        wait_until(lambda: failed and not dashboard._alerts.trouble)
+        wait_until(lambda: {alert.rule for alert in heard} >= {alert.rule for alert in dashboard.alerts} != set())

@@ -162,3 +162,36 @@ def test_the_dashboard_passes_commands_on_without_waiting_and_shows_what_became_
         assert said() is None, "a view that was stopped commands nothing"
         say(dashboard.figure, {"type": "command", "page": "p1", "do": "arm", "what": "HALT"})
         assert len(sent.custom("armed")) == 1
+
+
+def test_a_page_that_is_gone_hides_nothing_of_a_command_that_was_sent(feed, caplog):
+    def gone(_said):
+        raise RuntimeError("comm is closed")
+
+    page = Page(feed)
+    page.commander._show = gone
+    page.hold()
+    wait_until(lambda: page.commander.said[0]["state"] == "CONFIRMED")
+    assert feed.latest.status == Status.HALT
+    assert "HALT: SENT could not be shown" in caplog.text
+
+
+def test_a_listener_that_fails_does_not_end_the_wait_for_the_confirmation(feed, caplog):
+    def fail():
+        raise RuntimeError("comm is closed")
+
+    assert feed.halt(confirm="HALT", on_sent=fail).confirmed
+    assert "on_sent of HALT failed" in caplog.text
+
+
+def test_a_second_halt_is_sent_while_the_first_waits(feed):
+    page = Page(feed)
+    for _ in range(2):
+        page.commander._run("HALT", lambda sent: feed.halt(confirm="HALT", on_sent=sent))
+    wait_until(lambda: confirmed_halts(feed) == 2)
+    wait_until(lambda: page.commander.said[0]["state"] == "CONFIRMED")
+
+
+def confirmed_halts(feed) -> int:
+    events = feed.events()
+    return int((events["detail"] == "command=HALT sent=True accepted=True confirmed=True").sum())

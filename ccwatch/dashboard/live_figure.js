@@ -77,8 +77,12 @@ class View {
     size.observe(this.charts); // a side that moves below them changes their width alone
     document.addEventListener("visibilitychange", wake);
     // Else the notebook would take M and the arrows for its own; Ctrl+S and the like stay the notebook's. Asked before it looks.
-    const guard = (event) =>
-      (this.el.closest(".ccw-dashboard") ?? this.el).toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+    const guard = (event) => {
+      const home = this.el.closest(".ccw-dashboard") ?? this.el;
+      const ours = !(event.ctrlKey || event.metaKey || event.altKey);
+      // On the focused element too: the notebook's own selectors match that one before they come to its parents.
+      for (const el of home.contains(event.target) ? [home, event.target] : [home]) el.toggleAttribute("data-lm-suppress-shortcuts", ours);
+    };
     window.addEventListener("keydown", guard, true);
     const window_ = () => {
       this.live();

@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all browser tests; a page in a fresh profile for each."""
+"""One JupyterLab for all browser tests, a Chromium for each module; a page in a fresh profile for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="package")  # Playwright holds an event loop while it runs: not for the whole suite
+@pytest.fixture(scope="module")  # Playwright holds an event loop while it runs, and other tests have one of their own
 def chromium() -> Iterator[Browser]:
     if chromium_path() is None:
         reason = "no chromium on the PATH (Debian: apt-get install chromium)"
@@ -25,7 +25,7 @@ def chromium() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="package")  # Playwright holds an event loop while it runs: not for the whole suite
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     running = Lab(tmp_path_factory.mktemp("lab"))
     running.start()

@@ -72,7 +72,7 @@ def test_the_strip_says_what_the_analysis_of_the_same_stream_says(halted, sent):
 def test_an_alert_is_acknowledged_from_the_page_and_by_hand(halted, sent):
     with Dashboard(halted) as dashboard:
         paint(dashboard)
-        wait_until(lambda: dashboard.alerts)
+        wait_until(lambda: dashboard.alerts and side(sent, "alerts"))  # posted after it is known
         say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "halt", "subject": ""})
         say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "no such", "subject": ["odd"]})
         wait_until(lambda: [row["rule"] for row in side(sent, "alerts")["open"] if row["acknowledged"]] == ["halt"])

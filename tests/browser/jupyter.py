@@ -222,6 +222,7 @@ class Tab:
         """Keep a picture of the dashboard, where CCWATCH_PICTURES names a folder."""
         folder = os.environ.get("CCWATCH_PICTURES")
         if folder:
+            self.wait_for(lambda: self.look("rows") > 400, 60, "something to look at")
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.page.locator(".ccw-dashboard").first.screenshot(path=str(Path(folder) / name))
 

@@ -291,6 +291,7 @@ def footprint():
     return process.num_fds(), process.num_threads()
 
 
+@pytest.mark.flaky(reruns=1)  # on a busy machine the snapshot may catch a table while it moves; a leak is there each time
 @pytest.mark.parametrize("way", ["delivers", "refused", "bad"])
 def test_reconnects_leave_no_thread_no_descriptor_and_no_memory(way, monkeypatch):
     """200 of each way, 1,000 under CCWATCH_FULL=1. Tables that are bounded in thousands are bounded in tens here, to fill early."""

@@ -6,6 +6,7 @@ too late and is refused. Only a feed that was opened with `commands=True` has an
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import shlex
@@ -30,6 +31,7 @@ SLACK_S: Final = 1.0
 """What a request may take on its way."""
 MOST_SYMBOLS: Final = 50
 ACTIONS: Final = ("HALT", "RESUME")
+UNDER_WAY: Final = frozenset({"SENDING", "SENT"})
 MOST_SAID: Final = 5
 """Commands of which something is said at once."""
 
@@ -59,6 +61,8 @@ class Commander:
         self._tell = tell
         self._armed: _Armed | None = None
         self._said: dict[str, dict[str, Any]] = {}
+        self._attempt: dict[str, int] = {}  # which attempt at a command its line speaks of
+        self._attempts = itertools.count(1)
         self._lock = threading.Lock()  # guards what was said: several commands may be under way
 
     def ask(self, page: str, request: dict[str, Any]) -> None:
@@ -75,7 +79,7 @@ class Commander:
             armed, self._armed = self._armed, None
             why = _refusal(armed, page, what, str(request.get("token")))
             if why:
-                self._say(what, "NOT SENT", f"{why}; nothing was sent. Arm it anew")
+                self._say(next(self._attempts), what, "NOT SENT", f"{why}; nothing was sent. Arm it anew")
             else:
                 self._run(what, lambda sent: getattr(self._view, what.lower())(confirm=what, on_sent=sent))
         elif do == "subscribe":
@@ -99,38 +103,49 @@ class Commander:
 
     def _run(self, what: str, give: Callable[[Callable[[], None]], Any]) -> None:
         """Give it, also where the same is under way: to halt twice does no harm, to drop the second does."""
-        self._say(what, "SENDING", "")
+        attempt = next(self._attempts)
+        self._say(attempt, what, "SENDING", "")
         name = f"ccwatch-{what.split(maxsplit=1)[0].lower()}"
-        threading.Thread(target=self._give, args=(what, give), name=name, daemon=True).start()
+        threading.Thread(target=self._give, args=(attempt, what, give), name=name, daemon=True).start()
 
-    def _give(self, what: str, give: Callable[[Callable[[], None]], Any]) -> None:
+    def _give(self, attempt: int, what: str, give: Callable[[Callable[[], None]], Any]) -> None:
         sent = threading.Event()
 
         def on_sent() -> None:
             sent.set()
-            self._say(what, "SENT", "waiting for the stream to confirm it")
+            self._say(attempt, what, "SENT", "waiting for the stream to confirm it")
 
         try:
             result = give(on_sent)
         except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
-            self._say(what, "NOT CONFIRMED" if sent.is_set() else "NOT SENT", _sentence(f"{error}"), _remedy(what, ""))
+            self._say(attempt, what, "NOT CONFIRMED" if sent.is_set() else "NOT SENT", _sentence(f"{error}"), _remedy(what, ""))
             return
         if result.confirmed:
-            self._say(what, "CONFIRMED", f"the stream's status is {result.status}" if what in ACTIONS else "its packets arrive")
+            self._say(attempt, what, "CONFIRMED", f"the stream's status is {result.status}" if what in ACTIONS else "its packets arrive")
         else:
             how = "" if result.sent else "it did not leave this machine: "
-            self._say(what, "NOT CONFIRMED", _sentence(how + (result.error or "")), _remedy(what, result.route))
+            self._say(attempt, what, "NOT CONFIRMED", _sentence(how + (result.error or "")), _remedy(what, result.route))
 
-    def _say(self, what: str, state: str, words: str, remedy: str = "") -> None:
+    def _say(self, attempt: int, what: str, state: str, words: str, remedy: str = "") -> None:
+        """Say what became of an attempt, unless its line speaks of a later one already."""
         with self._lock:
+            if attempt < self._attempt.get(what, 0):
+                return
+            line = {"what": what, "state": state, "words": words, "remedy": remedy, "at": f"{datetime.now(UTC):%H:%M:%S} UTC"}
+            known = self._said.get(what)
+            if known is not None and known["state"] in UNDER_WAY and attempt != self._attempt[what] and state in {"SENDING", "NOT SENT"}:
+                # The one before was sent, or is about to be: what was not cannot take its line.
+                line = known if state == "SENDING" else known | {"words": f"{known['words']}; another was not sent: {words}".lstrip("; ")}
+            else:
+                self._attempt[what] = attempt
             for other in ACTIONS if what in ACTIONS else ():
-                if other != what and self._said.get(other, {}).get("state") not in {"SENDING", "SENT"}:
+                if other != what and self._said.get(other, {}).get("state") not in UNDER_WAY:
                     self._said.pop(other, None)  # what was halted and resumed since is history
             self._said.pop(what, None)
-            at = f"{datetime.now(UTC):%H:%M:%S} UTC"
-            self._said[what] = {"what": what, "state": state, "words": words, "remedy": remedy, "at": at}
+            self._said[what] = line
             while len(self._said) > MOST_SAID:
-                del self._said[next(iter(self._said))]
+                gone = next(iter(self._said))
+                del self._said[gone], self._attempt[gone]
         try:
             self._show(self.said)
         except Exception:  # a page that is gone must not end what follows the command

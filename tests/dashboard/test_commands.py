@@ -34,11 +34,13 @@ class Page:
         self.name = name
         self.states: list[tuple[str, str]] = []
         self.said: list[dict] = []
+        self.heard: list[dict] = []
         self.armed: list[dict] = []
         self.commander = Commander(view, self._show, self.armed.append)
 
     def _show(self, said) -> None:
         self.said = said
+        self.heard.append(said[0])
         self.states.append((said[0]["what"], said[0]["state"]))
 
     def ask(self, do, what="HALT", page=None, **more) -> None:
@@ -97,7 +99,7 @@ def test_a_token_is_good_once(feed):
     page = Page(feed)
     page.hold()
     page.ask("give", token=page.armed[0]["token"])
-    assert ("HALT", "NOT SENT") in page.states
+    assert any("another was not sent: HALT was not armed by this page" in line["words"] for line in page.heard)
     wait_until(lambda: not any(thread.name == "ccwatch-halt" for thread in threading.enumerate()), 8)
 
 
@@ -195,3 +197,37 @@ def test_a_second_halt_is_sent_while_the_first_waits(feed):
 def confirmed_halts(feed) -> int:
     events = feed.events()
     return int((events["detail"] == "command=HALT sent=True accepted=True confirmed=True").sum())
+
+
+def test_an_earlier_halts_late_outcome_does_not_take_the_place_of_a_later_one(feed):
+    page, late = Page(feed), threading.Event()
+
+    def first(sent):
+        sent()
+        late.wait(5)
+        return cw.CommandResult("POST http://127.0.0.1/halt", True, True, False, None, "too late")
+
+    page.commander._run("HALT", first)
+    wait_until(lambda: page.states[-1] == ("HALT", "SENT"))
+    page.commander._run("HALT", lambda sent: feed.halt(confirm="HALT", on_sent=sent))
+    wait_until(lambda: page.states[-1] == ("HALT", "CONFIRMED"))
+    late.set()
+    wait_until(lambda: not any(thread.name == "ccwatch-halt" for thread in threading.enumerate()))
+    assert page.commander.said[0]["state"] == "CONFIRMED"
+
+
+def test_what_was_sent_is_not_told_as_not_sent_because_another_was_refused(feed):
+    page, end = Page(feed), threading.Event()
+
+    def first(sent):
+        sent()
+        end.wait(5)
+        return feed.halt(confirm="HALT")
+
+    page.commander._run("HALT", first)
+    wait_until(lambda: page.states[-1] == ("HALT", "SENT"))
+    page.ask("give", token="guessed")
+    assert page.said[0]["state"] == "SENT"
+    assert "another was not sent: HALT was not armed by this page" in page.said[0]["words"]
+    end.set()
+    wait_until(lambda: page.states[-1] == ("HALT", "CONFIRMED"))

@@ -10,7 +10,6 @@ again leaves none behind. ipywidgets keeps every widget for ever: what the widge
 from __future__ import annotations
 
 import contextlib
-import html
 import os
 import threading
 import time
@@ -36,13 +35,12 @@ from ccwatch.dashboard.header import Observation, observe, render
 from ccwatch.dashboard.live_figure import LiveFigure, Serialised, plotly_source
 from ccwatch.dashboard.panels import WINDOWS, Recorder, View, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
-from ccwatch.dashboard.side import health, services, table_of
+from ccwatch.dashboard.record import RecordControl
+from ccwatch.dashboard.side import health, services
 from ccwatch.dashboard.wire import Encoder
 from ccwatch.errors import ConfigError
-from ccwatch.figures.figures import overview
-from ccwatch.figures.panels import Line, Panel
+from ccwatch.figures.panels import Panel
 from ccwatch.figures.still import svg
-from ccwatch.frames import default_columns
 
 MAX_RATE_HZ: Final = 10.0
 HEADER_S: Final = 0.5
@@ -104,7 +102,6 @@ class Dashboard:
         self.view = view
         self._tz = display_tz or "UTC"
         self._panels = choose_panels(panels)
-        self._record = record
         self._owns_feed = owns_feed
         self._keep_mark = keep_mark
         self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch widgets and encoder
@@ -115,10 +112,8 @@ class Dashboard:
         self._was_seen = False  # a page has asked for it
         self._header_at = -1e9
         self._header_cost_s = 0.0
-        self._recorder: Recorder | None = None
-        self._recording_words = ""
+        self._record_control = RecordControl(record)
         self._chart_trouble = ""
-        self._recording_trouble = ""
         self._build(seconds)
         send = self.figure.send
         encoder = Encoder(view, tz=self._tz, panels=self._panels)
@@ -194,7 +189,14 @@ class Dashboard:
         return self._alerts.listen(callback)
 
     def acknowledge(self, rule: str, subject: str = "") -> None:
-        """Say that an alert was seen, as its button does; soon after, it is muted until it fires anew."""
+        """Say that an alert was seen, as its button does; soon after, it is muted until it fires anew.
+
+        Raises:
+            ConfigError: no such rule.
+        """
+        known = [known.name for known in self._alerts.rules]
+        if rule not in known:
+            raise ConfigError(f"rule={rule!r}: expected one of {', '.join(known)}")
         self._alerts.acknowledge(rule, subject)
 
     def stop(self) -> None:
@@ -208,9 +210,7 @@ class Dashboard:
         self._alerts.stop()
         if thread is not None and threading.current_thread() is not thread:
             thread.join(1.0)
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            self._finish(recorder)
+        self._record_control.end()
         if self._owns_feed:
             self.view.stop()  # type: ignore[attr-defined] # only a feed is owned
         with self._lock:
@@ -222,42 +222,11 @@ class Dashboard:
 
     def still(self, *, dark: bool = False) -> still.Still:
         """A picture of the charts as they are now, nav and all: the value of a cell, which is saved with the notebook."""
-        return still.Still(svg(self._figure(dark=dark), heading=self._title()), self._title())
+        return still.Still(svg(still.charts(self.view, self._panels, tz=self._tz, dark=dark), heading=self._title()), self._title())
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the charts as one offline file; returns its path."""
-        target = Path(path)
-        figure = self._figure()
-        figure.update_layout(
-            title={"text": html.escape(self._title()), "font": {"size": 12}, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 6, "l": 8}}
-        )
-        partial = target.with_name(target.name + ".partial")
-        figure.write_html(partial, include_plotlyjs=True, full_html=True)
-        partial.replace(target)
-        return target
-
-    def _figure(self, *, dark: bool = False) -> Any:
-        """The charts as a figure that needs no kernel."""
-        return overview(
-            self.view.frame([*default_columns("packets"), "reasoning"]),
-            self.view.agents(),
-            self.view.events(),
-            tz=self._tz,
-            dark=dark,
-            panels=self._panels,
-            models=table_of(self.view, "models"),
-            lines=self._computed(),
-        )
-
-    def _computed(self) -> dict[str, Sequence[Line]]:
-        """What panels compute; of one that fails, which the header of a live view tells, nothing."""
-        found: dict[str, Sequence[Line]] = {}
-        for panel in self._panels:
-            if panel.compute is not None:
-                found[panel.name] = ()
-                with contextlib.suppress(Exception):
-                    found[panel.name] = panel.compute(self.view)
-        return found
+        return still.write_html(still.charts(self.view, self._panels, tz=self._tz), Path(path), self._title())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:
@@ -403,33 +372,15 @@ class Dashboard:
         threading.Thread(target=self._toggle_recording, name="ccwatch-record-button", daemon=True).start()
 
     def _toggle_recording(self) -> None:
-        recorder = self._recorder
-        if recorder is not None:
-            self._recorder = self._alerts.recorder = None
-            self._finish(recorder)
-        elif self._record is not None and not self._stopping.is_set():
-            try:
-                recorder = self._record()
-            except Exception as error:  # noqa: BLE001 - shown in the header, never a traceback in another cell
-                self._recording_trouble = f"could not record: {error}"
-            else:
-                self._recorder = self._alerts.recorder = recorder
-                self._recording_trouble = ""
-                self._recording_words = f"recording to {recorder.path}"
+        if self._record_control.recorder is not None:
+            self._alerts.recorder = None
+            self._record_control.end()
+        elif not self._stopping.is_set():
+            self._alerts.recorder = self._record_control.begin()
         with self._lock:
             self._recording.disabled = self._stopping.is_set()
             self._refresh_controls()
             self._refresh_header()
-
-    def _finish(self, recorder: Recorder) -> None:
-        self._recording_words = f"finishing {recorder.path}"
-        try:
-            recorder.stop()
-        except Exception as error:  # noqa: BLE001 - shown in the header
-            self._recording_words = f"recorded to {recorder.path}, not finished"
-            self._recording_trouble = f"could not finish the recording: {error}"
-        else:
-            self._recording_words = f"recorded to {recorder.path}"
 
     # ── what is worked out while the charts go on ─────────────────────────────────────────────────────────────────────
 
@@ -488,7 +439,7 @@ class Dashboard:
             lock=lock, options=list(options.items()), value=seconds, description="Window", layout=ipywidgets.Layout(width="170px")
         )
         self.figure = LiveFigure(lock=lock, window_s=seconds)
-        controls = [self._toggle, *([self._recording] if self._record is not None else []), self._window]
+        controls = [self._toggle, *([self._recording] if self._record_control.can_begin else []), self._window]
         row = ipywidgets.HBox(controls)
         row.add_class("ccw-controls")
         self.widget = ipywidgets.VBox([self.header, row, self.figure])
@@ -500,19 +451,21 @@ class Dashboard:
 
     def _refresh_controls(self) -> None:
         self._toggle.description = f"Resume ({self.hidden_packets} new)" if self.is_paused else "Pause"
-        self._recording.description = "Stop recording" if self._recorder is not None else "Record"
+        self._recording.description = "Stop recording" if self._record_control.recorder is not None else "Record"
 
     def _refresh_header(self) -> None:
         self._header_at = time.monotonic()
         note = "view stopped" if self._stopping.is_set() else "charts paused" if self.is_paused else ""
-        trouble = "; ".join(filter(None, (self._chart_trouble, self._recording_trouble, self._background.trouble, self._alerts.trouble)))
+        trouble = "; ".join(
+            filter(None, (self._chart_trouble, self._record_control.trouble, self._background.trouble, self._alerts.trouble))
+        )
         try:
             seen = observe(self.view)
         except Exception as error:  # noqa: BLE001 - a header that cannot be had must not end the view
             seen, trouble = Observation(state=getattr(self.view, "state", None)), f"the header could not be updated: {error}"
         if self._stopping.is_set():
             seen = replace(seen, is_past=True)
-        value = render(seen, recording=self._recording_words, trouble=trouble, note=note)
+        value = render(seen, recording=self._record_control.words, trouble=trouble, note=note)
         if value != self.header.value:
             self.header.value = value
 

@@ -7,15 +7,20 @@ or can be made to, it is words alone; elsewhere (nbconvert, papermill, a bare ke
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ccwatch.dashboard.panels import View
+from ccwatch.dashboard.side import table_of
 from ccwatch.figures.figures import overview
+from ccwatch.figures.panels import Line, Panel
 from ccwatch.figures.still import svg
+from ccwatch.frames import default_columns
 
 MARKET_COLUMNS: Final = ["seq", "connection", "symbol", "regime", "side", "price", "confidence", "approved_size", "nav"]
 """What the figure of the price is made from; only price, regime and gaps are drawn."""
@@ -60,6 +65,42 @@ class Still:
 def has_page() -> bool:
     """Whether the kernel was started for a page, as far as its environment tells."""
     return any(name in os.environ for name in _PAGES)
+
+
+def charts(view: View, panels: Sequence[Panel], *, tz: str, dark: bool = False) -> Any:
+    """All of a view's charts as a plotly figure that needs no kernel, the account's included."""
+    return overview(
+        view.frame([*default_columns("packets"), "reasoning"]),
+        view.agents(),
+        view.events(),
+        tz=tz,
+        dark=dark,
+        panels=panels,
+        models=table_of(view, "models"),
+        lines=_computed(view, panels),
+    )
+
+
+def _computed(view: View, panels: Sequence[Panel]) -> dict[str, Sequence[Line]]:
+    """What panels compute; of one that fails, which the header of a live view tells, nothing."""
+    found: dict[str, Sequence[Line]] = {}
+    for panel in panels:
+        if panel.compute is not None:
+            found[panel.name] = ()
+            with contextlib.suppress(Exception):
+                found[panel.name] = panel.compute(view)
+    return found
+
+
+def write_html(figure: Any, path: Path, title: str) -> Path:
+    """Write a figure as one offline file, whole or not at all; returns its path."""
+    figure.update_layout(
+        title={"text": html.escape(title), "font": {"size": 12}, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 6, "l": 8}}
+    )
+    partial = path.with_name(path.name + ".partial")
+    figure.write_html(partial, include_plotlyjs=True, full_html=True)
+    partial.replace(path)
+    return path
 
 
 def market(view: View, *, tz: str, heading: str) -> str:

@@ -76,6 +76,8 @@ def test_an_alert_is_acknowledged_from_the_page_and_by_hand(halted, sent):
         say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "halt", "subject": ""})
         say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "no such", "subject": ["odd"]})
         wait_until(lambda: [row["rule"] for row in side(sent, "alerts")["open"] if row["acknowledged"]] == ["halt"])
+        with pytest.raises(ConfigError, match=r"rule='drawdown': expected one of .*drawdown-peak-2"):
+            dashboard.acknowledge("drawdown")
         dashboard.acknowledge("drawdown-peak-2")
         wait_until(lambda: {a.rule for a in dashboard.alerts if a.is_acknowledged} == {"halt", "drawdown-peak-2"})
         assert "ccw-trouble" not in dashboard.header.value

@@ -36,10 +36,10 @@ def test_a_mark_of_a_feed_goes_at_once_into_every_recording_that_is_being_made_o
         with cw.record(feed, tmp_path / "before") as before:
             feed.wait(5)
         say(shown._recording, {"event": "click"})
-        wait_until(lambda: shown._recorder)
-        wait_until(lambda: shown._recorder.stats.written_seq > 0 and own.stats.written_seq > 0, 20)
+        wait_until(lambda: shown._record_control.recorder)
+        wait_until(lambda: shown._record_control.recorder.stats.written_seq > 0 and own.stats.written_seq > 0, 20)
         shown.mark("seen live")
-        made = shown._recorder.path
+        made = shown._record_control.recorder.path
         for path in (own.path, made):
             assert [mark.text for mark in cw.open_recording(path).marks] == ["seen live"], "while it is being written"
     for path in (own.path, made):

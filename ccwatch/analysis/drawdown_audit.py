@@ -100,7 +100,7 @@ class DrawdownAudit(Result):
         for name, colour, dash in looks:
             trace = draw.line(name.replace("_", " "), times, self.curve[name].to_numpy(), colour)
             traces.append(trace | {"line": {"color": colour, "dash": dash, "width": 1.6, "shape": "hv"}})
-        return draw.figure(traces, x_title="time (UTC)", y_title="worst drawdown so far (fraction)", dark=dark, y_format=".2%", dates=True)
+        return draw.figure(traces, x_title="time (UTC)", y_title="worst drawdown so far (%)", dark=dark, y_format=".2%", dates=True)
 
 
 def drawdown_audit(

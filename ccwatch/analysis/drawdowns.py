@@ -114,9 +114,7 @@ class Drawdowns(Result):
                 "hovertemplate": "trough %{y:.2%}<extra></extra>",
             },
         ]
-        return draw.figure(
-            traces, x_title="time (UTC)", y_title=f"drawdown of {self.column} (fraction)", dark=dark, y_format=".2%", dates=True
-        )
+        return draw.figure(traces, x_title="time (UTC)", y_title=f"drawdown of {self.column} (%)", dark=dark, y_format=".2%", dates=True)
 
 
 def drawdowns(

@@ -77,7 +77,7 @@ class Governance(Result):
             "marker": {"color": colours.buy},
             "hovertemplate": "%{x}: %{y:.1%}<extra></extra>",
         }
-        return draw.figure([trace], x_title="regime", y_title="veto rate (fraction)", dark=dark, y_format=".0%", height=260)
+        return draw.figure([trace], x_title="regime", y_title="veto rate (%)", dark=dark, y_format=".0%", height=260)
 
 
 def governance(

@@ -83,7 +83,7 @@ class Signals(Result):
                     "hovertemplate": "%{x:g} s: %{y:.1%}<extra>%{fullData.name}</extra>",
                 }
             )
-        made = draw.figure(traces, x_title="horizon (s)", y_title="hit rate (fraction)", dark=dark, y_format=".0%")
+        made = draw.figure(traces, x_title="horizon (s)", y_title="hit rate (%)", dark=dark, y_format=".0%")
         made.update_xaxes(type="log")
         return made
 

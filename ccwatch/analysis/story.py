@@ -81,8 +81,12 @@ def _what_changed(found: Explanation) -> str:
 
 def _difference(row: pd.Series) -> str:
     name = f"{row['measure']} of {row['subject']}" if row["subject"] else str(row["measure"])
-    unit = f" {row['unit']}" if row["unit"] not in {"", "fraction"} else ""
-    return f"{name} (median {row['median']:,.4g}{unit}, before {row['baseline_median']:,.4g}{unit})"
+    unit = str(row["unit"])
+
+    def told(value: float) -> str:
+        return percent(value) if unit == "fraction" else f"{value:,.4g} {unit}".rstrip()
+
+    return f"{name} (median {told(row['median'])}, before {told(row['baseline_median'])})"
 
 
 def _slowest(found: Latency, objectives: Mapping[str, float]) -> str:

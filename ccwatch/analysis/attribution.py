@@ -17,6 +17,8 @@ GAP: Final = "(gap)"
 NOT_CARRIED: Final = "(not carried)"
 SPLITS: Final = ("regime", "side", "both")
 _MOST_DECIMALS: Final = 9
+_WORDS_SHARE: Final = 0.15
+"""Room for words on either side of bars, as a share of what they span."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,10 @@ class Attribution(Result):
         }
         made = draw.figure([trace], x_title="change of nav (USD)", y_title="", dark=dark, height=140 + 26 * len(both))
         made.update_yaxes(automargin=True)
+        if len(change):  # the words beside a bar need room that plotly does not leave
+            low, high = min(0.0, float(change.min())), max(0.0, float(change.max()))
+            room = _WORDS_SHARE * (high - low or 1.0)
+            made.update_xaxes(range=[low - room, high + room])
         return made
 
 

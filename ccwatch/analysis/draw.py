@@ -29,7 +29,7 @@ def figure(
 ) -> go.Figure:
     """Traces on one pair of axes, in the theme of the live charts. Titles are ours, never the stream's."""
     colours = theme(dark)
-    shape = layout(colours) | {"height": height, "hovermode": "closest"}
+    shape = layout(colours) | {"height": height, "hovermode": "closest", "bargap": 0.25}
     shape["xaxis"] = axis(colours, x_title) | ({"type": "date", "hoverformat": "%Y-%m-%d %H:%M:%S.%L"} if dates else {})
     shape["yaxis"] = axis(colours, y_title) | ({"tickformat": y_format} if y_format else {})
     shape["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)", "font": {"color": colours.text}}

@@ -104,7 +104,7 @@ class Regimes(Result):
                     }
                 )
         made = draw.figure(traces, x_title="time (UTC)", y_title="", dark=dark, dates=True, height=220)
-        made.update_layout(bargap=0.25, yaxis={"color": colours.muted, "autorange": "reversed", "automargin": True})
+        made.update_layout(yaxis={"color": colours.muted, "autorange": "reversed", "automargin": True})
         return made
 
 

@@ -32,6 +32,8 @@ log = logging.getLogger("ccwatch.cottage")
 
 SOURCE_STOP_S: Final = 0.4
 """How long a source may take to end when the Cottage stops."""
+CANCEL_S: Final = 0.1
+"""How long a task may take to end once it is cancelled, before it is cancelled again."""
 HEAD_S: Final = 10.0
 """How long a connection may take over a request, or be idle between two."""
 
@@ -279,8 +281,7 @@ class Server:
         self._stop_source.set()
         for task in (poller, self._bridge_task):
             if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await _end(task)
         for site in [site for runner in runners for site in runner.sites]:
             await site.stop()
         await asyncio.gather(self._end_source(), self._engine.endpoint.close(), self._bff.endpoint.close())
@@ -295,6 +296,13 @@ class Server:
                 log.error("%s: the source did not end within %g s of being asked to", TITLE, SOURCE_STOP_S)
                 return
             await asyncio.sleep(0.005)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends: before Python 3.12 asyncio.wait_for loses a cancellation that meets what it waited for."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=CANCEL_S)
 
 
 def _ws(http_url: str) -> str:

@@ -1,4 +1,4 @@
-"""One JupyterLab for all browser tests, a Chromium for each module; a page in a fresh profile for each."""
+"""One JupyterLab and one Chromium for each module of browser tests; a page in a fresh profile for each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chromium() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # `package` would keep its kernels busy for the rest of the suite
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     running = Lab(tmp_path_factory.mktemp("lab"))
     running.start()

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.access import AccessRules
+from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.session import Session
@@ -269,3 +270,27 @@ def test_the_library_leaves_the_root_logger_alone(capfd):
     assert logging.getLogger().handlers == before
     assert logging.getLogger("ccwatch.cottage").handlers == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_cancellation_that_a_library_swallows_does_not_keep_the_cottage_from_stopping(monkeypatch, ws, until):
+    begun, swallowed = [], []
+
+    async def run(_bridge):
+        while True:
+            try:
+                begun.append(True)
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if swallowed:
+                    raise
+                swallowed.append(True)
+
+    monkeypatch.setattr(RedisBridge, "run", run)
+    cottage = Cottage(redis_url="redis://localhost:1/0").start()
+    ws(cottage.engine_url)
+    until(lambda: begun)
+    stopping = threading.Thread(target=cottage.stop, daemon=True)
+    stopping.start()
+    stopping.join(1.0)
+    assert swallowed
+    assert not stopping.is_alive()

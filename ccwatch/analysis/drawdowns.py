@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample, stamps
+from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, as_numbers, sample, stamps
 from ccwatch.errors import MissingColumns
 
 
@@ -136,20 +136,21 @@ def drawdowns(
         NotEnoughData: fewer than two samples.
         MixedSymbols: the price of several symbols.
     """
-    found, name = choose(frame, events, "drawdowns", column, symbol)
-    values = found.numbers(name)
+    found, name, values = choose(frame, events, "drawdowns", column, symbol)
     known = np.isfinite(values)
     used = found.where(known)
     used.need(2, name)
-    values = values[known]
+    values = values[known] if len(used) < len(found) else values  # a copy of a million rows costs as much as their running peak
     times = used.times
     peak, depth = under_water(values)
     runs = episodes(values, peak)
     notes = []
     if column is None and name == "price":
         notes.append("no nav is at hand: these are drawdowns of the price")
-    if bool(np.isnan(depth).any()):
-        notes.append(f"without a drawdown, since the {name} had not been above zero: {count_of(int(np.isnan(depth).sum()), 'sample')}")
+    undefined = _undefined(peak)
+    if undefined:
+        notes.append(f"without a drawdown, since the {name} had not been above zero: {count_of(undefined, 'sample')}")
+    defined = depth[undefined:]
     table = _table(used, values, peak, runs)
     if bool(table["left_censored"].any()):
         notes.append("the first peak may lie before the first packet: depths of the episodes marked left_censored are lower bounds")
@@ -157,49 +158,64 @@ def drawdowns(
     return Drawdowns(
         column=name,
         episodes=table,
-        max_drawdown=float(table["depth"].min()) if len(table) else 0.0 if np.isfinite(depth).any() else np.nan,
+        max_drawdown=float(table["depth"].min()) if len(table) else 0.0 if len(defined) else np.nan,
         current=float(depth[-1]),
-        ulcer_index=float(np.sqrt(np.nanmean(np.square(depth)))) if np.isfinite(depth).any() else np.nan,
+        ulcer_index=float(np.sqrt(np.dot(defined, defined) / len(defined))) if len(defined) else np.nan,
         under_water_s=float((times[ends] - times[runs.start]).sum()) / SECOND_NS,
-        curve=pd.DataFrame({"value": values, "drawdown": depth, "after_gap": used.broken}, index=used.frame.index),
+        curve=_curve(used, name, depth),
         basis=found.basis(len(values)),
         notes=tuple(notes),
     )
 
 
-def choose(frame: pd.DataFrame, events: pd.DataFrame | None, question: str, column: str | None, symbol: str | None) -> tuple[Sample, str]:
-    """The sample and the column to measure: the one named, else nav where it is carried, else price."""
+def choose(
+    frame: pd.DataFrame, events: pd.DataFrame | None, question: str, column: str | None, symbol: str | None
+) -> tuple[Sample, str, Floats]:
+    """The sample, the column to measure and its values: the one named, else nav where it is carried, else price."""
     found = sample(question, frame, events, symbol=symbol)
     if column not in (None, "nav", "price"):
         raise MissingColumns(question, (column,))
     for name in (column,) if column is not None else ("nav", "price"):
-        if np.isfinite(found.numbers(name)).any():
-            one = name == "price"  # a nav is the account's, whatever it trades; a price is one symbol's
-            return (sample(question, frame, events, symbol=symbol, one_symbol=True) if one else found), name
+        values = found.numbers(name)
+        if np.isfinite(values).any():
+            if name == "price":  # a nav is the account's, whatever it trades; a price is one symbol's
+                sample(question, frame, events, symbol=symbol, one_symbol=True)
+            return found, name, values
     raise MissingColumns(question, (column,) if column is not None else ("nav", "price"))
 
 
 def under_water(values: Floats) -> tuple[Floats, Floats]:
     """Running peak P and drawdown D = X/P - 1, a fraction ≤ 0; NaN where P is not above zero, since X/P then says nothing."""
-    peak = np.maximum.accumulate(values)
+    peak = np.fmax.accumulate(values)  # as np.maximum where no value is missing, and faster
     with np.errstate(invalid="ignore", divide="ignore"):
-        return peak, np.where(peak > 0, values / peak - 1.0, np.nan)
+        depth = np.divide(values, peak)
+    depth -= 1.0
+    depth[: _undefined(peak)] = np.nan
+    return peak, depth
+
+
+def _undefined(peak: Floats) -> int:
+    """Samples whose running peak is not above zero; they come first, since it never falls."""
+    return int(np.searchsorted(peak, 0.0, side="right"))
 
 
 def episodes(values: Floats, peak: Floats) -> Episodes:
     """Maximal runs in which the value stands below its running peak, as indices. No value may be missing."""
-    below = (values < peak) & (peak > 0)
+    below = values < peak
+    below[: _undefined(peak)] = False
     turns = np.flatnonzero(below[1:] != below[:-1]) + 1  # the first value is its own peak, so a run begins, then one ends
     start, end = turns[::2], turns[1::2]
     end = end if len(end) == len(start) else np.append(end, len(values))
     if not len(start):
         return Episodes(start, start, start, end)
-    under, lengths = values[below], end - start
-    offsets = np.cumsum(lengths) - lengths
-    lowest = np.minimum.reduceat(under, offsets)
-    hits = np.flatnonzero(under == np.repeat(lowest, lengths))
-    trough = hits[np.searchsorted(hits, offsets)] - offsets + start
-    return Episodes(start - 1, start, trough, end)
+    lowest = np.repeat(np.minimum.reduceat(values, turns), np.diff(turns, append=len(values)))  # of each run, below and above in turn
+    hits = np.flatnonzero(values[turns[0] :] == lowest) + turns[0]
+    return Episodes(start - 1, start, hits[np.searchsorted(hits, start)], end)
+
+
+def _curve(used: Sample, name: str, depth: Floats) -> pd.DataFrame:
+    """What the picture shows; the values are the frame's own until somebody writes into either."""
+    return pd.DataFrame({"value": as_numbers(used.frame[name]), "drawdown": depth, "after_gap": used.broken}, copy=False)
 
 
 def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.DataFrame:
@@ -228,24 +244,24 @@ def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.Da
             "is_open": is_open,
             "left_censored": peak[found.peak] == values[0],
             "regimes": _regimes(used, found),
-            "min_alpha": _least(used.numbers("alpha"), found),
-        }
+            "min_alpha": _least(used.numbers("alpha"), found) if "alpha" in used.frame.columns else np.full(len(found.start), np.nan),
+        },
+        copy=False,
     )
 
 
 def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
     """The regimes seen in each episode, in the vocabulary's order."""
-    words = used.words("regime")
-    if not len(words.categories):
-        return pd.array(np.full(len(found.start), "", dtype=object), dtype="str")
-    words = words.remove_unused_categories()
+    if "regime" not in used.frame.columns:
+        return pd.array([""], dtype="str").take(np.zeros(len(found.start), dtype=np.int64))
+    words = used.words("regime").remove_unused_categories()
     seen = np.zeros((len(found.start), len(words.categories)), dtype=bool)
     for code in range(len(words.categories)):
         passed = np.concatenate(([0], np.cumsum(words.codes == code)))
         seen[:, code] = passed[found.end] > passed[found.start]
-    kinds, which = np.unique(seen, axis=0, return_inverse=True)
-    texts = [", ".join(str(words.categories[code]) for code in np.flatnonzero(kind)) for kind in kinds]
-    return pd.array(np.array(texts, dtype=object)[which] if texts else [], dtype="str")
+    kinds, which = np.unique(seen @ (1 << np.arange(seen.shape[1])), return_inverse=True)
+    texts = [", ".join(str(word) for code, word in enumerate(words.categories) if kind >> code & 1) for kind in kinds.tolist()]
+    return pd.array(texts, dtype="str").take(which)
 
 
 def _least(values: Floats, found: Episodes) -> Floats:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, Final
 
 import numpy as np
@@ -114,7 +115,8 @@ class Sample:
         """What an answer from `n` observations stands on; `carrying` is the number of packets that gave them, else n."""
         times, packets = self.times, len(self)
         start, end = (stamp(times[0]), stamp(times[-1])) if packets else (None, None)
-        steps = np.diff(times)[self.broken[1:]] if packets else np.zeros(0)
+        after = np.flatnonzero(self.broken)
+        steps = times[after] - times[after - 1]
         return Basis(
             n=int(n),
             packets=packets,
@@ -157,7 +159,7 @@ def sample(
     if "seq" not in frame.columns and not frame.index.is_monotonic_increasing:
         frame = frame.iloc[np.argsort(times_ns(frame), kind="stable")]  # no order of arrival is known: a step back is no silence
     received = len(frame)
-    passed = np.cumsum(find_breaks(frame, events))
+    broken = find_breaks(frame, events)
     kept = np.ones(received, dtype=bool)
     if "flags" in frame.columns:
         kept = (frame["flags"].to_numpy().astype(np.int64) & int(UNCLEAN)) == 0
@@ -174,13 +176,10 @@ def sample(
             raise MixedSymbols(present)
     elif symbol is not None:
         raise MissingColumns(question, ("symbol",))
-    if not kept.all():  # a long session is copied only where it must be
-        frame, passed = frame[kept], passed[kept]
-    if not frame.index.is_monotonic_increasing:
-        order = np.argsort(times_ns(frame), kind="stable")
-        frame, passed = frame.iloc[order], passed[order]
-    broken = np.zeros(len(frame), dtype=bool)
-    broken[1:] = np.diff(passed) != 0
+    if not kept.all() or not frame.index.is_monotonic_increasing:  # a long session is copied only where it must be
+        rows = np.flatnonzero(kept)
+        rows = rows[np.argsort(times_ns(frame)[rows], kind="stable")]
+        frame, broken = frame.iloc[rows], np.append(False, np.diff(np.cumsum(broken)[rows]) != 0)
     found = Sample(question, frame, broken, received)
     missing = tuple(name for name in needs if not _is_carried(found, name))
     if missing:
@@ -197,13 +196,14 @@ def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
     index = frame.index
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
         raise AnalysisError(f"{question} needs a frame with a DatetimeIndex that has a time zone, got {type(index).__name__} without one")
-    frame = frame.set_axis(index.tz_convert("UTC").as_unit("ns"), axis=0)
+    if index.unit != "ns" or index.tz is not UTC:
+        frame = frame.set_axis(index.tz_convert("UTC").as_unit("ns"), axis=0)
     return frame[frame.index.notna()] if index.hasnans else frame
 
 
 def times_ns(frame: pd.DataFrame) -> Ints:
     """The index as ns since 1970."""
-    return np.asarray(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
+    return moments_ns(frame.index)
 
 
 def without_doubles(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -213,7 +213,8 @@ def without_doubles(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def moments_ns(moments: Any) -> Ints:
     """A column of times as ns since 1970; the least integer where one is missing."""
-    return np.asarray(pd.DatetimeIndex(moments).as_unit("ns").asi8)
+    index = pd.DatetimeIndex(moments)
+    return np.asarray(index.asi8 if index.unit == "ns" else index.as_unit("ns").asi8)  # as_unit copies whatever the unit is
 
 
 def stamp(ns: Any) -> pd.Timestamp:
@@ -227,14 +228,19 @@ def stamps(ns: Ints, known: Bools | None = None) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(np.asarray(values, dtype=np.int64).view("M8[ns]")).tz_localize("UTC")
 
 
+def as_numbers(column: pd.Series) -> pd.Series:
+    """A column as float64, missing where it is no number; the column itself where it is so already: to_numeric copies."""
+    return column if column.dtype == np.float64 else pd.to_numeric(column, errors="coerce").astype("float64")
+
+
 def numbers(column: pd.Series, *, positive: bool = False) -> Floats:
-    """A column as floats, NaN for what is missing, infinite, no number, or (where `positive`: a price) not above zero."""
-    values: Floats = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
-    values[~np.isfinite(values)] = np.nan
+    """A column as floats, NaN for what is missing, infinite, no number, or (where `positive`: a price) not above zero; only to read."""
+    values: Floats = as_numbers(column).to_numpy(na_value=np.nan)
+    lost = ~np.isfinite(values)
     if positive:
         with np.errstate(invalid="ignore"):
-            values[values <= 0.0] = np.nan
-    return values
+            lost |= values <= 0.0
+    return np.where(lost, np.nan, values) if lost.any() else values
 
 
 def categorical(column: pd.Series) -> Any:
@@ -265,15 +271,15 @@ def _is_carried(found: Sample, name: str) -> bool:
 
 def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
     """Rows, in the order given, that come after a gap or on another connection than the row before."""
-    rows = len(frame)
-    connection = frame["connection"].to_numpy() if "connection" in frame.columns else np.zeros(rows, dtype=np.int32)
+    connection = frame["connection"].to_numpy() if "connection" in frame.columns else None
     if events is None or not len(events) or "seq" not in frame.columns:
         broken = _silences(frame)
-        broken[1:] |= connection[1:] != connection[:-1]
+        if connection is not None:
+            broken[1:] |= connection[1:] != connection[:-1]
         return broken
     missing = events["seq"].to_numpy()[events["kind"].isin(list(_MISSING)).to_numpy()].astype(np.uint64)
     seq = frame["seq"].to_numpy().astype(np.uint64)
-    return prepare.breaks(seq, connection, missing, series.Carry()).astype(bool)
+    return prepare.breaks(seq, np.zeros(len(seq)) if connection is None else connection, missing, series.Carry()).astype(bool)
 
 
 def _silences(frame: pd.DataFrame) -> Bools:

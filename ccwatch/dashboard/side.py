@@ -5,6 +5,7 @@ Text goes as it came: the page writes it as text, never as markup. Times are ms 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,8 +19,9 @@ from ccwatch.protocol.messages import Event, Item, Packet
 
 MOST_EVENTS: Final = 500
 MOST_LOGS: Final = 1_000
-MOST_AT_ONCE: Final = 200
-"""Of each sort in one frame; of a flood the newest are sent."""
+EVENTS_BYTES: Final = 2_500
+LOGS_BYTES: Final = 7_000
+"""What the rows of one frame may take; of a flood the newest are sent, with a row that says how many there were."""
 TEXT_LIMIT: Final = 500
 SPARK_CALLS: Final = 40
 """Calls that a sparkline shows."""
@@ -46,7 +48,7 @@ def grown(view: Any, shift: timedelta, counts: dict[str, int]) -> dict[str, list
     for name, columns in (("events", ("kind", "detail")), ("logs", ("level", "message"))):
         table = table_of(view, name)
         if table is not None and len(table) > counts.get(name, 0):
-            found[name] = _rows(table.iloc[counts.get(name, 0) :].iloc[-MOST_AT_ONCE:], columns, shift)
+            found[name] = _of_a_frame(name, _rows(table.iloc[counts.get(name, 0) :], columns, shift))
             counts[name] = len(table)
     return found
 
@@ -63,7 +65,17 @@ def of_items(items: Sequence[Item], shift: timedelta) -> dict[str, list[Row]]:
     logs = [
         [item.time_ns / 1e6 + by_ms, line.level, _cut(line.message)] for item in items if isinstance(item, Packet) for line in item.new_logs
     ]
-    return {name: rows[-MOST_AT_ONCE:] for name, rows in (("events", events), ("logs", logs)) if rows}
+    return {name: _of_a_frame(name, rows) for name, rows in (("events", events), ("logs", logs)) if rows}
+
+
+def newest_within(rows: Sequence[Row], limit: int) -> list[Row]:
+    """The newest rows that take at most `limit` bytes as JSON."""
+    room = limit
+    for kept, row in enumerate(reversed(rows)):
+        room -= len(json.dumps(row, ensure_ascii=False).encode(errors="replace")) + 2
+        if room < 0:
+            return list(rows[len(rows) - kept :])
+    return list(rows)
 
 
 def services(view: Any) -> list[dict[str, Any]]:
@@ -122,6 +134,12 @@ def table_of(view: Any, name: str, last: Any = None) -> pd.DataFrame | None:
     ask = getattr(view, name, None)
     found: pd.DataFrame | None = ask(last) if callable(ask) else None
     return found
+
+
+def _of_a_frame(name: str, rows: list[Row]) -> list[Row]:
+    kept = newest_within(rows, EVENTS_BYTES if name == "events" else LOGS_BYTES)
+    left = len(rows) - len(kept)
+    return [[rows[left - 1][0], None, f"{left:,} more came at once and are not listed here: {name}() has them"], *kept] if left else kept
 
 
 def _rows(table: pd.DataFrame, columns: tuple[str, str], shift: timedelta) -> list[Row]:

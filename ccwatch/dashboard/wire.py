@@ -19,6 +19,7 @@ import pandas as pd
 
 from ccwatch import frames
 from ccwatch.dashboard.panels import View
+from ccwatch.dashboard.side import newest_within
 from ccwatch.figures.figures import agent_names, compose, resolve, service_names, shifted
 from ccwatch.figures.panels import Line, Panel, computed_traces, hover_text, kinds_of, mark_px, mark_symbol, service_kinds
 from ccwatch.figures.prepare import gap_seqs, prepare, prepare_packets
@@ -36,6 +37,10 @@ CHUNK_ROWS: Final = 5_000
 """Older rows per message: about 275 KB with six agents."""
 EXACT_ROWS: Final = 200
 """Up to so many new rows go as they are; of more, about so many, those that hold a minimum or a maximum of their stretch."""
+ROWS_BYTES: Final = 36_000
+"""New rows of one frame take no more, however many services there are: with marks and what stands beside it stays below 64 KB."""
+MARKS_BYTES: Final = 6_000
+"""Of the signals of one frame the newest are sent, at any rate that a page can draw all of them."""
 PAGE_MARKS: Final = 500
 AGENTS: Final = 24
 """Lines that the latency panel draws at most."""
@@ -256,10 +261,15 @@ class Encoder:
             raise FullNeeded
         self._gaps = []
         after, self._carry = self._carry.seq, series.carry
-        rows = series if len(series) <= exact else series.pick(_turning_points(series, 0, len(series), EXACT_ROWS))
+        fits = ROWS_BYTES // sum(int(kind[1]) for kind, _ in _columns(series))
+        rows = (
+            series
+            if len(series) <= min(exact, fits)
+            else series.pick(_turning_points(series, 0, len(series), min(EXACT_ROWS, fits * 2 // 3)))
+        )
         content: dict[str, Any] = {"kind": "rows", "after": after, "seq": series.carry.seq, "rows": len(rows)}
         if series.marks:
-            content["marks"] = [_mark(mark) for mark in series.marks[-PAGE_MARKS:]]
+            content["marks"] = newest_within([_mark(mark) for mark in series.marks[-PAGE_MARKS:]], MARKS_BYTES)
         if len(self._names.symbols) > symbols:
             content["symbols"] = self._names.symbols
         return Message(content, [_pack(rows)])

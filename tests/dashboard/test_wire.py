@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccwatch.dashboard.wire import CHUNK_ROWS, EXACT_ROWS, FIRST_ROWS, PAGE_MARKS, SKETCH_ROWS, Encoder, FullNeeded
-from ccwatch.protocol.messages import AgentMetric, Flag
+from ccwatch.dashboard.publisher import Publisher
+from ccwatch.dashboard.wire import AGENTS, CHUNK_ROWS, EXACT_ROWS, FIRST_ROWS, PAGE_MARKS, SKETCH_ROWS, Encoder, FullNeeded, Message
+from ccwatch.figures.panels import PANELS
+from ccwatch.protocol.messages import AgentMetric, Flag, LogLine, ModelMetric
 from tests.dashboard.conftest import SteppedView, Tap
 
 
 def size(message) -> int:
-    return len(json.dumps(message.content)) + sum(len(buffer) for buffer in message.buffers)
+    return len(json.dumps(message.content, ensure_ascii=False).encode()) + sum(len(buffer) for buffer in message.buffers)
 
 
 def mirrored(mirror_of, *messages):
@@ -192,6 +194,40 @@ def test_a_gap_within_a_flood_is_not_lost(view, sent, tap):
     view.step(EXACT_ROWS)
     mirrored(mirror, encoder.new(tap.take()))
     assert mirror.rows["broken"].sum() == 1
+
+
+@pytest.mark.parametrize("packets", [10, 300, 3_000])
+def test_a_frame_stays_below_64_kb_whatever_arrives_at_once(view, packets):
+    """Of a flood of wild values from 24 agents and as many models, signals that change with each packet, and a log line with each."""
+    names = [f"service {n}" for n in range(AGENTS)]
+    rng = np.random.default_rng(packets)
+
+    def wild(view) -> None:
+        agents = tuple(AgentMetric(name, latency, 1.0, 1.0) for name, latency in zip(names, rng.exponential(20, AGENTS), strict=True))
+        models = tuple(ModelMetric(name, latency, 1.0, 1.0) for name, latency in zip(names, rng.exponential(20, AGENTS), strict=True))
+        line = LogLine("ERROR", "<" * 600, None, None)
+        view.change(
+            price=rng.uniform(90, 110), alpha=rng.uniform(1, 3), agents=agents, models=models, new_logs=(line,),
+            side=rng.choice(["BUY", "SELL"]), regime=rng.choice(["Gaussian", "Critical"]), reasoning="é<" * 300,
+        )  # fmt: skip
+
+    view.models = lambda last=None: view._buffer.long("models", last)
+    wild(view)
+    messages: list[Message] = []
+    publisher = Publisher(view, Encoder(view, panels=list(PANELS)), messages.append, 0.0)
+    publisher.listen()
+    publisher.enter("page")
+    messages.clear()
+    for _ in range(packets):
+        wild(view)
+    publisher.step()
+    (message,) = messages
+    assert size(message) <= 65_536
+    assert message.content["kind"] == "rows"
+    assert message.content["seq"] == view.latest.seq
+    logs = message.content["side"]["logs"]
+    assert ("more came at once" in logs[0][2]) == (packets > 10)
+    assert len(logs) > 5
 
 
 def test_a_row_that_belongs_before_the_last_one_asks_for_everything(view, tap):

@@ -117,7 +117,7 @@ class Dashboard:
         self._build(seconds)
         send = self.figure.send
         encoder = Encoder(view, tz=self._tz, panels=self._panels)
-        self._publisher = Publisher(view, encoder, lambda message: send(message.content, message.buffers), 1.0 / rate)
+        self._publisher = Publisher(view, encoder, lambda message: send(message.content, message.buffers), 1.0 / rate, self._wake.set)
         self._alerts = AlertWatch(view, rules, _weakly(self._post_alerts))
         weakref.finalize(self, _weakly(self._alerts.stop)).atexit = False  # its thread must not outlive the dashboard
         self._commander = Commander(view, _weakly(self._post_said), _weakly(self._publisher.tell))
@@ -297,7 +297,8 @@ class Dashboard:
         pause_s: float | None = HEADER_S
         try:
             pause_s = self._publisher.step()
-            self._chart_trouble = ""
+            if not self._publisher.is_waiting:
+                self._chart_trouble = ""
         except Exception as error:  # noqa: BLE001 - told in the header; the view goes on
             self._chart_trouble = f"the charts could not be updated: {error}"
         began = time.monotonic()

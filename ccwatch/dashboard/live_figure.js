@@ -111,6 +111,7 @@ class View {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.timer);
     for (const undo of this.undo) undo();
+    this.timeline.close();
     this.alerts.close();
     this.commands.close();
     if (this.Plotly) this.Plotly.purge(this.plot);
@@ -118,13 +119,13 @@ class View {
     delete this.el.ccwatch;
   }
 
-  /** Draw soon: once per animation frame at most, after at least three times what the last draw took, and only if seen. */
+  /** Draw soon: once per animation frame at most, after a pause as long as the last draw took, and only if seen. */
   schedule() {
     this.dirty = true;
     if (!this.draws && this.store.figure) this.el.style.minHeight = `${this.store.figure.light.layout.height}px`; // seen or not: no jump later
     if (this.waiting || this.closed || document.hidden || !this.onScreen) return;
     this.waiting = true;
-    const pause = Math.max(0, this.drawnAt + 3 * this.lastDraw - performance.now());
+    const pause = Math.max(0, this.drawnAt + this.lastDraw - performance.now());
     this.timer = setTimeout(() => {
       this.frame = requestAnimationFrame(() => {
         this.waiting = false;

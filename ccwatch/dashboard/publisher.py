@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ CHUNK_PERIOD_S: Final = 0.1
 """Older rows go at most this often, in between the frames."""
 PAINT_PATIENCE_S: Final = 5.0
 """Older rows wait so long for a page to say that it has painted what it got first."""
+GATHER_S: Final = 0.01
+"""What arrives within so short a time after a pause goes in one frame."""
 POLL_PERIOD_S: Final = 1.0
 """A recording in progress is looked at no more often than this."""
 _SHARE: Final = 10.0
@@ -31,16 +34,19 @@ _SHARE: Final = 10.0
 
 
 class Publisher:
-    """Sends what a view holds: everything when a page asks, older rows after that, then what is new, once per period."""
+    """Sends what a view holds: everything when a page asks, older rows after that, then what is new, at most once per period."""
 
-    def __init__(self, view: View, encoder: Encoder, send: Callable[[Message], None], period_s: float) -> None:
+    def __init__(
+        self, view: View, encoder: Encoder, send: Callable[[Message], None], period_s: float, wake: Callable[[], None] = lambda: None
+    ) -> None:
         """Nothing is sent before a page asks.
 
         Args:
             view: a Feed or a Recording.
             encoder: of this view.
             send: hands a message to all pages.
-            period_s: seconds between two frames.
+            period_s: seconds between two frames, at least.
+            wake: called on the feed's thread when the first item of a frame arrives: step() is due soon.
         """
         self.pages: set[str] = set()
         self.held: int | None = None  # seq of the newest packet when the charts were paused
@@ -48,12 +54,14 @@ class Publisher:
         self._encoder = encoder
         self._send = send
         self._period_s = period_s
+        self._wake = wake
         self._arrived: deque[Item] = deque()  # appended by the feed's thread, emptied by who holds the lock
         self._overflown = False
         self._resync = False  # a full message is due
         self._full_at = -1e9
         self._full_cost_s = 0.0
         self._frame_due = 0.0
+        self._gathering = False  # something has arrived since the last frame, and was noticed
         self._chunk_due = 0.0
         self._delivers = callable(getattr(view, "add_sink", None))
         self._grows = not self._delivers and getattr(view, "status", None) == "open"
@@ -75,7 +83,10 @@ class Publisher:
         """Sink: keeps what arrives until the next frame; what is too much for one is read from the view instead."""
         if not self.pages or self._overflown:
             return
+        is_first = not self._arrived
         self._arrived.extend(items)
+        if is_first:
+            self._wake()
         if len(self._arrived) > MOST_WAITING:
             self._overflown = True
             self._arrived.clear()
@@ -132,6 +143,11 @@ class Publisher:
         held = self.held
         return 0 if held is None else max(0, self._newest() - held)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is there that the pages were not sent."""
+        return self.held is None and bool(self.pages) and (self._resync or self._overflown or bool(self._arrived))
+
     def pause(self) -> None:
         """Send no rows that come from now on."""
         if self.held is None:
@@ -149,12 +165,19 @@ class Publisher:
     # ── the dashboard's thread ────────────────────────────────────────────────────────────────────────────────────────
 
     def step(self) -> float | None:
-        """Send what is due; returns the seconds until more may be, None where nothing will be before someone asks."""
+        """Send what is due; returns the seconds until more may be.
+
+        That is inf where something must arrive first, and None where nothing will be before someone asks.
+        """
         now = monotonic()
-        if now >= self._frame_due:
+        if self._delivers and self.is_waiting and not self._gathering:
+            self._gathering = True
+            self._frame_due = max(self._frame_due, now + GATHER_S)
+        if now >= self._frame_due and (self._gathering or not self._delivers):
+            self._gathering = False
             self._frame_due = now + self._period_s
             if self._delivers:
-                if self.held is None and self.pages:
+                if self.is_waiting:
                     self._send_new()
             elif self._grows or (self._resync and self.held is None):
                 self._poll()
@@ -164,9 +187,11 @@ class Publisher:
         return self._pause_s()
 
     def _pause_s(self) -> float | None:
-        going_on = not self._is_over() if self._delivers else self._grows
-        waiting = self.held is None and bool(self.pages) and (self._resync or bool(self._arrived))
-        dues = [self._frame_due] if going_on or waiting else []
+        dues = []
+        if self.is_waiting or self._grows:
+            dues.append(self._frame_due)
+        elif self._delivers and not self._is_over():
+            dues.append(inf)  # until something arrives
         if self._encoder.chunks_left:
             dues.append(self._chunk_due)
         return max(0.0, min(dues) - monotonic()) if dues else None

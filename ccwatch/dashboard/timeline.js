@@ -37,6 +37,18 @@ class Timeline {
     this.canvas.addEventListener("pointerdown", (event) => this.scrub(event));
     this.canvas.addEventListener("keydown", (event) => view.cursor.key(event));
     this.el.append(this.canvas);
+    // Told, not asked for at each drawing: to ask makes the page lay out what plotly has just drawn.
+    this.width = 0;
+    this.size = new ResizeObserver(([{ contentRect }]) => {
+      this.width = Math.round(contentRect.width);
+      this.view.schedule();
+    });
+    this.size.observe(this.canvas);
+  }
+
+  close() {
+    this.playing = false;
+    this.size.disconnect();
   }
 
   button(words, title, action) {
@@ -153,15 +165,34 @@ class Timeline {
   }
 
   paint([from, to], [first, last]) {
-    const width = this.canvas.clientWidth;
+    const { width } = this;
     if (!width) return;
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== STRIP_PX) this.canvas.height = STRIP_PX;
-    const { rows } = this.view.store;
     const pen = this.canvas.getContext("2d");
-    const style = getComputedStyle(this.canvas);
     const x = (time) => ((time - first) / (last - first)) * width;
     pen.clearRect(0, 0, width, STRIP_PX);
+    pen.drawImage(this.history(first, last, width), 0, 0);
+    pen.fillStyle = "rgba(58, 123, 213, 0.25)";
+    pen.fillRect(x(from), 0, Math.max(2, x(to) - x(from)), STRIP_PX);
+    if (this.view.head !== null) {
+      pen.fillStyle = "#C72C76";
+      pen.fillRect(x(this.view.head) - 1, 0, 2, STRIP_PX);
+    }
+  }
+
+  /** The line of all prices; drawn anew where it would move by a pixel, or its rows, its width or the theme changed. */
+  history(first, last, width) {
+    const { rows } = this.view.store;
+    const { dark } = this.view;
+    const pixel = (last - first) / width;
+    const { made } = this;
+    const same = made && made.rows === rows && made.exact === rows.exact && made.dark === dark && made.canvas.width === width;
+    if (same && Math.abs(made.first - first) < pixel && Math.abs(made.last - last) < pixel) return made.canvas;
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = STRIP_PX;
+    const pen = canvas.getContext("2d");
     const { time, price } = rows.held;
     const stride = Math.max(1, Math.floor(rows.count / (2 * width)));
     let least = Infinity;
@@ -173,16 +204,11 @@ class Timeline {
     pen.beginPath();
     for (let row = rows.first; row < rows.end; row += stride) {
       if (Number.isNaN(price[row])) continue;
-      pen.lineTo(x(time[row]), STRIP_PX - 3 - ((price[row] - least) / Math.max(1e-9, most - least)) * (STRIP_PX - 6));
+      pen.lineTo(((time[row] - first) / (last - first)) * width, STRIP_PX - 3 - ((price[row] - least) / Math.max(1e-9, most - least)) * (STRIP_PX - 6));
     }
-    pen.strokeStyle = style.color;
+    pen.strokeStyle = getComputedStyle(this.canvas).color;
     pen.stroke();
-    pen.fillStyle = "rgba(58, 123, 213, 0.25)";
-    pen.fillRect(x(from), 0, Math.max(2, x(to) - x(from)), STRIP_PX);
-    if (this.view.head !== null) {
-      pen.fillStyle = "#C72C76";
-      pen.fillRect(x(this.view.head) - 1, 0, 2, STRIP_PX);
-    }
+    this.made = { canvas, rows, dark, first, last, exact: rows.exact };
+    return canvas;
   }
 }
-

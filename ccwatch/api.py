@@ -365,8 +365,7 @@ def serve(
         RecordingNotFound: no recording at the path.
     """
     try:
-        from ccwatch.cottage import Cottage  # noqa: PLC0415 - an optional extra
-        from ccwatch.cottage.access import AccessRules  # noqa: PLC0415 - the same
+        from ccwatch.cottage import AccessRules, Cottage  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     others = [name for name, value in (("recording", recording), ("engine", engine), ("redis", redis)) if value is not None]

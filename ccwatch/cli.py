@@ -15,8 +15,7 @@ import click
 from ccwatch import __version__, api, recording_commands, terminal
 from ccwatch.commands import STATUS_PERIOD_S, Progress, json_option, print_line, say, show, show_status, streaming
 from ccwatch.config import Settings
-from ccwatch.doctor import examine, examine_lab
-from ccwatch.doctor.stream import LISTEN_S
+from ccwatch.doctor import LISTEN_S, examine, examine_lab
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.protocol.messages import Item, Packet, StateChange
 from ccwatch.recording import Recording

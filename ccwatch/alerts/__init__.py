@@ -2,10 +2,13 @@
 
 from ccwatch.alerts.evaluator import Change, Evaluator, Standing
 from ccwatch.alerts.log import Alert, AlertLog
-from ccwatch.alerts.rules import DEFAULT_RULES, AlertState, Rule, Severity, objective_of, read_objectives
+from ccwatch.alerts.measures import COLUMNS
+from ccwatch.alerts.rules import DEFAULT_RULES, SENTINELS, AlertState, Rule, Severity, objective_of, read_objectives
 
 __all__ = [
+    "COLUMNS",
     "DEFAULT_RULES",
+    "SENTINELS",
     "Alert",
     "AlertLog",
     "AlertState",

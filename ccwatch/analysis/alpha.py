@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy import stats
 
-from ccwatch.alerts.rules import SENTINELS
+from ccwatch.alerts import SENTINELS
 from ccwatch.analysis import draw
 from ccwatch.analysis.regimes import EXPECTED
 from ccwatch.analysis.result import Result

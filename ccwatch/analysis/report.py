@@ -36,7 +36,7 @@ from ccwatch.analysis.timeline import Timeline, timeline
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 from ccwatch.frames import span_ns
-from ccwatch.recording.pack import with_what_follows
+from ccwatch.recording import with_what_follows
 
 Answer = TypeVar("Answer", bound=Result)
 

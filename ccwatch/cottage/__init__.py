@@ -1,5 +1,6 @@
 """The embedded server: an engine and a BFF that speak the contract to any client. It needs the extra `server`."""
 
+from ccwatch.cottage.access import AccessRules
 from ccwatch.cottage.cottage import Cottage
 
-__all__ = ["Cottage"]
+__all__ = ["AccessRules", "Cottage"]

@@ -20,8 +20,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch.alerts import DEFAULT_RULES, Alert, AlertLog, AlertState, Evaluator, Rule, read_objectives
-from ccwatch.alerts.measures import COLUMNS
+from ccwatch.alerts import COLUMNS, DEFAULT_RULES, Alert, AlertLog, AlertState, Evaluator, Rule, read_objectives
 from ccwatch.config import Settings
 from ccwatch.dashboard.background import Background, Job
 from ccwatch.dashboard.header import OVER

@@ -3,7 +3,7 @@
 from ccwatch.recording.catalog import list_recordings
 from ccwatch.recording.export import FORMATS, export, packet_facts
 from ccwatch.recording.folder import new_session_path
-from ccwatch.recording.pack import Packed, pack
+from ccwatch.recording.pack import Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
 from ccwatch.recording.recorder import Recorder
 from ccwatch.recording.recording import Info, Mark, Recording
@@ -37,4 +37,5 @@ __all__ = [
     "pack",
     "packet_facts",
     "recover",
+    "with_what_follows",
 ]

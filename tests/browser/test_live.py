@@ -91,8 +91,7 @@ def test_a_stream_is_watched_paused_recorded_lost_found_and_reloaded(tab: Tab, e
         assert "charts paused" in tab.header("note")
         resume.click()
         tab.wait_for(lambda: tab.look("lastSeq") >= frozen + 20, 20, "the hidden packets")
-        seqs = tab.look("rows")
-        assert seqs == tab.look("points('price').length")
+        assert tab.look("rows - document.querySelector('.ccwatch-live-figure').ccwatch.points('price').length") == 0  # at one moment
 
         tab.page.get_by_role("button", name="Record", exact=True).click()
         stop = tab.page.get_by_role("button", name="Stop recording")

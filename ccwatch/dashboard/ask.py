@@ -38,7 +38,7 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]
         if row["differs"] is True:
             unit = f" {row['unit']}" if row["unit"] else ""
             lines.append(
-                f"{row['measure']} {row['subject'] or ''}: median {row['median']:.4g}{unit}, before {row['baseline_median']:.4g}{unit} "
+                f"{' '.join(filter(None, (row['measure'], row['subject'])))}: median {row['median']:.4g}{unit}, before {row['baseline_median']:.4g}{unit} "
                 f"(Cliff's delta {row['cliffs_delta']:+.2f}, n {row['n']} and {row['n_baseline']})"
             )
     evidence = found.evidence.reset_index()

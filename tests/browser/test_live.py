@@ -190,9 +190,11 @@ def test_markup_in_the_stream_stays_text(tab: Tab, port: int) -> None:
         tab.wait_for(lambda: lines.count() > known + 20, 10, "lines that come while it is looked at")
         assert lines.first.locator("b").inner_text() == HOSTILE, "the level is the stream's too"
         lines.first.focus()
-        first = lines.first.inner_text()
-        tab.wait_for(lambda: lines.first.inner_text() != first, 10, "lines above the one that has the focus")
-        assert tab.page.evaluate("() => document.activeElement.innerText") == first, "which keeps it"
+        focused = "() => document.activeElement.innerText"
+        line = tab.page.evaluate(focused)
+        assert HOSTILE in line
+        tab.wait_for(lambda: lines.first.inner_text() != line, 10, "lines above the one that has the focus")
+        assert tab.page.evaluate(focused) == line, "which keeps it"
         legend = tab.page.locator(".ccwatch-live-figure .ccw-legend button").all_text_contents()
         assert any(f"RiskAgent{HOSTILE}" in name for name in legend), legend
         for name in ("Events", "Agents and Models", "Stream"):

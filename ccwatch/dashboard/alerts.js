@@ -133,7 +133,10 @@ class AlertStrip {
     seen.type = "button";
     el.append(shape, severity, name, value, since, seen);
     let shown = null;
-    name.addEventListener("click", () => this.view.centre(shown.fired, true));
+    name.addEventListener("click", (event) => {
+      this.view.centre(shown.fired, true);
+      if (event.shiftKey) this.view.ask([shown.fired, shown.fired]);
+    });
     seen.addEventListener("click", () => {
       if (shown.acknowledged) return;
       seen.textContent = "…";
@@ -146,7 +149,7 @@ class AlertStrip {
         path.setAttribute("d", SHAPES[alert.severity] ?? SHAPES.warning);
         severity.textContent = alert.severity.toUpperCase();
         name.textContent = nameOf(alert);
-        name.title = `${alert.meaning}; show the moment at which it fired`;
+        name.title = `${alert.meaning}; show the moment at which it fired; with Shift, ask why too`;
         el.setAttribute("aria-label", `${alert.severity} alert ${nameOf(alert)}`);
         seen.textContent = alert.acknowledged ? "✓ seen" : "Acknowledge";
         seen.setAttribute("aria-label", alert.acknowledged ? `${nameOf(alert)} was acknowledged` : `Acknowledge ${nameOf(alert)}`);

@@ -7,13 +7,12 @@ is judged whole, at once, by the same evaluator.
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts import COLUMNS, DEFAULT_RULES, Alert, AlertLog, AlertState, Evaluator, Rule, read_objectives
+from ccwatch.callbacks import Failures
 from ccwatch.config import Settings
 from ccwatch.dashboard.background import Background, Job
 from ccwatch.dashboard.header import OVER
@@ -40,7 +40,6 @@ GROWN_S: Final = 1.0
 MOST_SHOWN, MOST_HISTORY = 40, 100
 CLOCK_MS: Final = 5_000
 """While something fires, pages are told the time at least this often."""
-_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,8 @@ class Snapshot:
     """Names of rules that have no data."""
     has_begun: bool = False
     now_ns: int | None = None
-    """The stream's own clock, no finer than CLOCK_MS; None where it does not keep pace with ours, or nothing fires."""
+    """The stream's own clock, which goes on in a silence, no finer than CLOCK_MS; None where it does not
+    keep pace with ours, or nothing fires."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +62,7 @@ class _Listener:
     tell: Callable[[Alert], object]
     is_new: bool = True
     """It has not been told of what fires already."""
-    errors: int = 0
+    failures: Failures = field(default_factory=lambda: Failures("a callback on alerts"))
 
 
 class AlertWatch:
@@ -82,7 +82,7 @@ class AlertWatch:
         self.rules = tuple(DEFAULT_RULES if rules is None else rules)
         Evaluator(self.rules)  # refuses here what it would refuse on the thread
         self.recorder: Any = None  # of the view, whose lag is judged while it runs
-        self.trouble = ""
+        self._trouble = ""
         self._view = view
         self._post = post
         self._log = AlertLog(self.rules)
@@ -90,11 +90,15 @@ class AlertWatch:
         self._arrived: deque[Packet] = deque()  # appended by the feed's thread, emptied by ours
         self._asked: deque[tuple[str, str]] = deque()  # acknowledgements, appended by any thread, taken by ours
         self._listeners: tuple[_Listener, ...] = ()  # replaced, never changed
+        self._past_errors = 0  # of listeners that are gone
         self._behind = True  # rows of the view wait to be read
         self._seq = 0  # the newest that was judged
         self._entry = 0  # the newest entry of a recording in progress
         self._last: tuple[int, int] | None = None  # time and receiver's clock of the newest packet, ns
         self._grown_at = -math.inf
+        self._first: tuple[int, int] | None = None  # the same of the oldest packet of a recording in progress
+        self._wall_ns = 0  # when its newest packet was received
+        self._read_ns = 0  # up to when it is known, by this machine's wall clock
         self._lag_since: tuple[int, int] | None = None  # seq that was not on the disk, and since when
         self._shown = Snapshot()
         self._delivers = callable(getattr(view, "add_sink", None))
@@ -115,8 +119,14 @@ class AlertWatch:
 
     @property
     def callback_errors(self) -> int:
-        """How many calls of callbacks have failed."""
-        return sum(listener.errors for listener in self._listeners)
+        """How many calls of callbacks have failed, those of callbacks that listen no more included."""
+        return self._past_errors + sum(listener.failures.count for listener in self._listeners)
+
+    @property
+    def trouble(self) -> str:
+        """What could not be judged, and the newest failure of each callback, in a line; empty where all is well."""
+        failed = (listener.failures for listener in self._listeners)
+        return "; ".join(filter(None, (self._trouble, *(f"{f.last} ({f.count:,} in all)" for f in failed if f.count))))
 
     def start(self) -> None:
         """A page looks: judge until rest()."""
@@ -134,6 +144,7 @@ class AlertWatch:
     def stop(self) -> None:
         """End, and call nobody any more."""
         with self._life:
+            self._past_errors = self.callback_errors
             self._has_page, self._listeners, self._is_over = False, (), True
             self._stop()
 
@@ -143,6 +154,8 @@ class AlertWatch:
 
         def unsubscribe() -> None:
             with self._life:
+                if listener in self._listeners:
+                    self._past_errors += listener.failures.count
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
                 if not self._listeners and not self._has_page:
                     self._stop()
@@ -187,9 +200,9 @@ class AlertWatch:
     def _look(self) -> None:
         try:
             self._judge()
-            self.trouble = ""
+            self._trouble = ""
         except Exception as error:  # noqa: BLE001 - told in the header; what was not judged is read again
-            self.trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
+            self._trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
             self._behind = True
         for key in islice(iter(self._asked.popleft, None), len(self._asked)):
             if self._log.acknowledge(*key) and self._evaluator is not None:
@@ -215,9 +228,10 @@ class AlertWatch:
             return
         packets = [p for p in islice(iter(self._arrived.popleft, None), len(self._arrived)) if p.seq > self._seq]
         self._judge_packets(packets)
-        if self._keeps_pace():
-            self._told += self._log.take(self._evaluator.advance(read_clock().mono_ns))
-            self._told += self._log.take(self._evaluator.gauge("recorder_lag", self._lag_s(), read_clock().mono_ns))
+        known_ns = self._receiver_ns(self._read_ns)
+        if known_ns is not None:
+            self._told += self._log.take(self._evaluator.advance(known_ns))
+            self._told += self._log.take(self._evaluator.gauge("recorder_lag", self._lag_s(), known_ns))
         if self._log.open:
             self._log.follow(self._evaluator.standing)
 
@@ -231,6 +245,8 @@ class AlertWatch:
         if packets:
             self._seq = packets[-1].seq
             self._last = packets[-1].time_ns, packets[-1].received_mono_ns
+            self._first = self._first or (packets[0].time_ns, packets[0].received_mono_ns)
+            self._wall_ns = packets[-1].received_at_ns
             self._told += self._log.take(self._begin().receive(packets))
 
     def _catch_up(self) -> None:
@@ -258,7 +274,7 @@ class AlertWatch:
 
     def _read_grown(self) -> None:
         """Judge what a recording in progress has grown by."""
-        began = time.monotonic()
+        began, began_ns = time.monotonic(), read_clock().wall_ns
         waiting: list[Packet] = []
         read = self._entry
         for entry, item in self._view.numbered(read):  # type: ignore[attr-defined] # a recording has it
@@ -270,15 +286,29 @@ class AlertWatch:
                 self._entry, waiting = read, []
         self._judge_packets(waiting)
         self._entry = read  # only now: what was read and not judged is read again
+        self._read_ns = began_ns
         now = time.monotonic()
         self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
 
+    def _receiver_ns(self, wall_ns: int) -> int | None:
+        """The monotonic clock that packets are received by: of a feed now, of a recording in progress at `wall_ns`.
+
+        None where silence tells nothing: the stream is over, or its stamps do not keep pace with that clock.
+        """
+        if self._delivers:
+            return read_clock().mono_ns if self._keeps_pace() else None
+        if self._first is None or self._last is None or getattr(self._view, "status", None) != "open":
+            return None
+        if self._last[0] - self._first[0] > 2 * (self._last[1] - self._first[1]):
+            return None  # made faster than the clock
+        # Another process receives, on another machine perhaps: what passed since its newest packet is told by the wall clock.
+        return self._last[1] + max(0, wall_ns - self._wall_ns)
+
     def _keeps_pace(self) -> bool:
-        """Whether the silence until now tells something: the stream goes on, and its clock is the receiver's."""
+        """Whether a feed goes on, and its clock is the receiver's."""
         view = self._view
         return (
-            self._delivers
-            and getattr(view, "state", None) not in OVER
+            getattr(view, "state", None) not in OVER
             and not getattr(view, "is_replay", False)  # first: a replay may read its whole recording to know its clock
             and not getattr(view, "virtual_clock", False)
         )
@@ -301,21 +331,16 @@ class AlertWatch:
             news = [*self._log.open] if listener.is_new and self._evaluator is not None else [] if listener.is_new else told
             listener.is_new &= self._evaluator is None
             for alert in news:
-                try:
-                    listener.tell(alert)
-                except Exception as error:  # noqa: BLE001 - a user's code may raise anything
-                    listener.errors += 1
-                    self.trouble = f"a callback on alerts failed: {type(error).__name__}: {error}"
-                    if listener.errors == 1:  # once: a callback that always fails would bury the log
-                        _LOG.exception("a callback on alerts failed; further failures of it are only counted")
+                listener.failures.guard(listener.tell, alert)
 
     def _snapshot(self) -> Snapshot:
         if self._evaluator is None:
             return Snapshot(rules=len(self.rules))
         has_data = {s.rule for s in self._evaluator.standing if s.state is not AlertState.NO_DATA}
         now = None
-        if self._log.open and self._last is not None and self._keeps_pace():
-            now = self._last[0] + read_clock().mono_ns - self._last[1]
+        receiver_ns = self._receiver_ns(read_clock().wall_ns) if self._log.open else None
+        if self._last is not None and receiver_ns is not None:
+            now = self._last[0] + receiver_ns - self._last[1]
             now -= now % (CLOCK_MS * 1_000_000)
         return Snapshot(
             self._log.open,

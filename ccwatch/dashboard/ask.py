@@ -36,9 +36,10 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]
     lines = [found.headline()]
     for row in found.differences.head(MOST_DIFFERENCES).to_dict("records"):
         if row["differs"] is True:
+            what = f"{row['measure']} {row['subject'] or ''}".strip()
             unit = f" {row['unit']}" if row["unit"] else ""
             lines.append(
-                f"{row['measure']} {row['subject'] or ''}: median {row['median']:.4g}{unit}, before {row['baseline_median']:.4g}{unit} "
+                f"{what}: median {row['median']:.4g}{unit}, before {row['baseline_median']:.4g}{unit} "
                 f"(Cliff's delta {row['cliffs_delta']:+.2f}, n {row['n']} and {row['n_baseline']})"
             )
     evidence = found.evidence.reset_index()

@@ -2,7 +2,10 @@
 
 const LOOK_BACK = 200; // rows: a partial packet does not carry every value
 const PLOT_RIGHT_PX = 16;
-const KEYS = "Keys: Space pause or play, arrows move the view, Shift with arrows the crosshair, + and − zoom, Home all, End live, Escape.";
+const DRAG_PX = 6; // what moves less is a click
+const KEYS =
+  "Keys: Space pause or play, arrows move the view, Shift with arrows the crosshair, + and − zoom, Home all, End live, comma and full stop step, M mark, " +
+  "A ask why, R begin a range at the crosshair: Enter zooms to it, A asks about it, Escape lets go.";
 
 function tell(name, className, text = "") {
   const made = document.createElement(name);
@@ -16,6 +19,10 @@ function clock(ms, digits = 0) {
   return Number.isFinite(ms) ? new Date(ms).toISOString().slice(11, digits ? 23 : 19) : "–";
 }
 
+function ordered(one, other) {
+  return one < other ? [one, other] : [other, one];
+}
+
 function reading(value, { unit, digits, scale }) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const number = (value * scale).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -27,6 +34,7 @@ class Cursor {
     this.view = view;
     this.time = null; // ms, where the crosshair stands; null: at the newest row
     this.pinned = false;
+    this.anchor = null; // ms, where a range was begun by key
     this.line = tell("div", "ccw-cursor");
     this.label = tell("span", "ccw-cursor-time");
     this.line.append(this.label);
@@ -71,11 +79,16 @@ class Cursor {
     const time = this.at(event);
     if (this.drag && time !== null) {
       this.drag.to = time;
-      const [a, b] = [this.x(this.drag.from), this.x(time)].sort((one, other) => one - other);
-      this.band.hidden = b - a < 6;
-      Object.assign(this.band.style, { left: `${a}px`, width: `${b - a}px` });
+      this.shade(this.drag.from, time, DRAG_PX);
     }
     if (!this.pinned && time !== null) this.put(time);
+  }
+
+  /** Shade a range; one that is too narrow is a click. */
+  shade(from, to, least) {
+    const [a, b] = [this.x(from), this.x(to)].sort((one, other) => one - other);
+    this.band.hidden = b - a < least;
+    Object.assign(this.band.style, { left: `${a}px`, width: `${b - a}px` });
   }
 
   down(event) {
@@ -83,6 +96,7 @@ class Cursor {
     const time = this.at(event);
     if (time === null) return;
     this.view.plot.setPointerCapture(event.pointerId); // else plotly lays a cover over the page, which gets the rest of the drag
+    this.anchor = null;
     this.drag = { from: time, to: time };
   }
 
@@ -92,8 +106,8 @@ class Cursor {
     const wide = drag && !this.band.hidden;
     this.band.hidden = true;
     if (!drag) return;
-    const range = [Math.min(drag.from, drag.to), Math.max(drag.from, drag.to)];
-    if (wide && event.shiftKey) this.view.ask(range);
+    const range = ordered(drag.from, drag.to);
+    if (event.shiftKey) this.view.ask(wide ? range : [drag.to, drag.to]);
     else if (wide) this.view.zoomTo(range);
     else {
       this.pinned = !this.pinned;
@@ -104,7 +118,10 @@ class Cursor {
   /** Let the crosshair stand at a time; null takes it away. */
   put(time, spoken = false) {
     this.time = time;
-    if (time === null) this.pinned = false;
+    if (time === null) {
+      this.pinned = false;
+      this.anchor = null;
+    }
     this.show();
     this.view.side.follow(time);
     if (spoken && time !== null) this.view.say(`${clock(time, 3)}: ${this.words()}`);
@@ -117,6 +134,10 @@ class Cursor {
     if (inside) {
       this.line.style.transform = `translateX(${this.x(this.time)}px)`;
       this.label.textContent = clock(this.time, 3);
+    }
+    if (!this.drag) {
+      if (range && this.range) this.shade(...this.range.map((end) => Math.min(range[1], Math.max(range[0], end))), 0);
+      else this.band.hidden = true;
     }
     this.view.legends.read((trace) => reading(this.value(trace), trace.meta));
   }
@@ -144,12 +165,33 @@ class Cursor {
     return lines.map((trace) => `${trace.meta.label} ${reading(this.value(trace), trace.meta)}`).join(", ");
   }
 
+  /** The range that was begun by key, up to the crosshair; null where none was. */
+  get range() {
+    return this.anchor === null || this.time === null ? null : ordered(this.anchor, this.time);
+  }
+
+  /** What a question is about: the range that was begun, else the crosshair's moment, else all that is shown. */
+  get subject() {
+    return this.range ?? (this.time === null ? this.view.shown : [this.time, this.time]);
+  }
+
+  /** Begin a range at the crosshair, or at the newest row. */
+  begin() {
+    const { rows } = this.view.store;
+    if (!rows || !rows.count) return;
+    const here = this.time ?? this.view.head ?? rows.held.time[rows.end - 1];
+    this.pinned = true; // else the mouse takes it along
+    this.anchor = here;
+    this.put(here);
+    this.view.say(`range begins at ${clock(here, 3)}`);
+  }
+
   /** One row on, or back. */
   step(by) {
     const { rows } = this.view.store;
     if (!rows || !rows.count) return;
     const { time } = rows.held;
-    const here = this.time ?? time[rows.end - 1];
+    const here = this.time ?? this.view.head ?? time[rows.end - 1];
     const row = by > 0 ? rows.find(here + 0.001) : rows.find(here) - 1;
     this.pinned = true;
     this.put(time[Math.min(rows.end - 1, Math.max(rows.first, row))], true);
@@ -168,7 +210,13 @@ class Cursor {
     else if (event.key === "Home") view.all();
     else if (event.key === "." || event.key === ",") view.timeline.step(event.key === "." ? 1 : -1);
     else if (event.key === "m") view.timeline.mark();
-    else if (event.key === "a") view.ask(this.time === null ? view.shown : [this.time, this.time]);
+    else if (event.key === "a") view.ask(this.subject);
+    else if (event.key === "r") this.begin();
+    else if (event.key === "Enter" && this.range) {
+      view.zoomTo(this.range);
+      this.anchor = null;
+      this.show();
+    }
     else if (event.key === "Escape") this.put(null);
     else return;
     event.preventDefault();

@@ -180,11 +180,17 @@ class Dashboard:
         """What fires, as it was judged last; nothing before a page has shown the dashboard or a callback listens."""
         return self._alerts.open
 
+    @property
+    def callback_errors(self) -> int:
+        """How many calls of callbacks on alerts have failed."""
+        return self._alerts.callback_errors
+
     def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
         """Call `callback(alert)` for each alert that fires already, then when one begins or ends; returns how to end that.
 
         It runs on the thread that judges, whether or not a page shows the dashboard, and ends with the dashboard: hold that in a
-        variable. A slow callback delays alerts, never the stream. What it raises is counted, logged once and told in the header.
+        variable. A slow callback delays alerts, never the stream. What it raises is counted in `callback_errors` and told in the
+        header; the first is logged, and a script that has not configured logging sees it on stderr.
         """
         return self._alerts.listen(callback)
 

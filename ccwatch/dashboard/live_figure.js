@@ -38,11 +38,8 @@ class View {
     this.commands = new CommandBar(this);
     this.spoken = tell("div", "ccw-spoken");
     this.spoken.setAttribute("aria-live", "polite");
-    this.card = tell("div", "ccw-answer");
-    this.card.setAttribute("role", "region");
-    this.card.setAttribute("aria-label", "Why");
-    this.card.hidden = true;
-    this.charts.append(this.timeline.el, this.card, this.spoken);
+    this.answers = new Answer(this);
+    this.charts.append(this.timeline.el, this.answers.el, this.spoken);
     el.append(this.commands.el, this.alerts.el, this.charts, this.side.el);
     this.zoom = store.model.get("zoom")?.length === 2 ? [...store.model.get("zoom")] : null;
     this.listen();
@@ -187,26 +184,8 @@ class View {
   /** Ask the kernel why; its answer opens beside the charts. */
   ask(range) {
     if (!range) return;
-    this.answer({ title: `Asking about ${clock(range[0], 3)}${range[1] > range[0] ? ` to ${clock(range[1], 3)}` : ""} …`, lines: [], code: "" });
+    this.answers.show({ title: `Asking about ${clock(range[0], 3)}${range[1] > range[0] ? ` to ${clock(range[1], 3)}` : ""} …`, lines: [], code: "" });
     this.model.send({ type: "ask", page: this.store.page, from: range[0], to: range[1] });
-  }
-
-  answer({ title, lines, code }) {
-    const shut = tell("button", "ccw-key", "Close");
-    shut.type = "button";
-    shut.addEventListener("click", () => {
-      this.card.hidden = true;
-    });
-    const parts = [tell("h4", "", title), ...lines.map((words) => tell("p", "", words))];
-    if (code) {
-      const copy = tell("button", "ccw-key", "Copy as code");
-      copy.type = "button";
-      copy.addEventListener("click", () => navigator.clipboard?.writeText(code).then(() => this.say("copied")));
-      parts.push(tell("pre", "ccw-code", code), copy);
-    }
-    this.card.replaceChildren(...parts, shut);
-    this.card.hidden = false;
-    this.say(title);
   }
 
   get dark() {

@@ -29,7 +29,10 @@ class Serialised:
             super()._handle_msg(message)  # type: ignore[misc] # the widget has it
 
 
-PARTS: Final = ("legend.js", "rows.js", "side.js", "store.js", "cursor.js", "timeline.js", "alerts.js", "commands.js", "live_figure.js")
+PARTS: Final = (
+    *("legend.js", "rows.js", "side.js", "store.js", "cursor.js", "timeline.js", "answer.js", "alerts.js", "commands.js"),
+    "live_figure.js",
+)
 """The page's half, in the order in which it is put together."""
 
 

@@ -17,7 +17,6 @@ class Tables {
     this.fired = []; // and what did
     this.commands = null; // what became of commands; null where none can be given
     this.symbols = [];
-    this.answer = null;
   }
 
   replace(parts) {
@@ -145,18 +144,38 @@ class Side {
     const seen = rows.filter(([time]) => time < until + 1) // ms: a mark at the crosshair is kept by whole ones
       .slice(-MOST_SHOWN)
       .reverse();
-    const items = seen.map(([time, kind, words]) => {
-      const item = tell("button", "ccw-row");
-      item.type = "button";
-      item.title = "show this moment; Shift and click to ask why";
-      item.append(tell("time", "", clock(time, 3)), tell("b", `ccw-kind ccw-kind-${/^[a-zA-Z]+$/.test(kind ?? "") ? kind.toLowerCase() : "none"}`, kind ?? ""), tell("span", "", words));
-      item.addEventListener("click", (event) => {
-        this.view.centre(time, true);
-        if (event.shiftKey) this.view.ask([time, time]);
-      });
-      return item;
+    // A row that stays is the same element: it keeps the focus, and a click that began on it, while new ones come above it.
+    const held = new Map([...this.body.children].filter((el) => el.key).map((el) => [el.key, el]));
+    const times = new Map();
+    const items = seen.map((row) => {
+      const words = JSON.stringify(row);
+      times.set(words, (times.get(words) ?? 0) + 1);
+      const key = `${words}${times.get(words)}`;
+      return held.get(key) ?? this.row(key, row);
     });
-    this.body.replaceChildren(...(items.length ? items : [tell("p", "ccw-empty", "nothing yet")]));
+    const wanted = new Set(items);
+    for (const el of [...this.body.children]) if (!wanted.has(el)) el.remove();
+    let at = this.body.firstChild;
+    for (const item of items) {
+      if (item === at) at = at.nextSibling;
+      else this.body.insertBefore(item, at);
+    }
+    if (!items.length) this.body.replaceChildren(tell("p", "ccw-empty", "nothing yet"));
+  }
+
+  row(key, [time, kind, words, own]) {
+    const item = tell("button", "ccw-row");
+    item.type = "button";
+    item.key = key;
+    item.title = "show this moment; with Shift, ask why too";
+    // Before the first packet only the receiver's clock was known: what is shown is where that was by the stream's.
+    if (own !== undefined) item.title += `; before the stream's first packet, at ${new Date(own).toISOString().slice(0, 19).replace("T", " ")} by the receiver's clock`;
+    item.append(tell("time", "", `${own === undefined ? "" : "≈"}${clock(time, 3)}`), tell("b", `ccw-kind ccw-kind-${/^[a-zA-Z]+$/.test(kind ?? "") ? kind.toLowerCase() : "none"}`, kind ?? ""), tell("span", "", words));
+    item.addEventListener("click", (event) => {
+      this.view.centre(time, true);
+      if (event.shiftKey) this.view.ask([time, time]);
+    });
+    return item;
   }
 
   services(services) {

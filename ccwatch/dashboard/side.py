@@ -27,19 +27,45 @@ SPARK_CALLS: Final = 40
 """Calls that a sparkline shows."""
 SERVICES_WINDOW: Final = "15min"
 """Received time that a feed's quantiles are taken over; a recording's are over all of it."""
+CLOCKS_AGREE: Final = pd.Timedelta("1s")
+"""Stream and receiver that differ by less have one clock."""
 
 Row = list[Any]
 
 
 def tables(view: Any, shift: timedelta, up_to: int | None = None) -> dict[str, list[Row]]:
-    """The newest events and logs of a view, of those up to seq `up_to`."""
+    """The newest events and logs of a view, of those up to seq `up_to`: time, kind or level, text.
+
+    What happened before the first packet was stamped by the receiver, since nothing told the stream's clock yet. Where that clock is
+    another one, such an event stands where it was by the stream's, and its own stamp follows as a fourth value.
+    """
     found = {}
     for name, columns, most in (("events", ("kind", "detail"), MOST_EVENTS), ("logs", ("level", "message"), MOST_LOGS)):
         table = table_of(view, name)
         if table is not None and up_to is not None:
             table = table[table["seq"].to_numpy() <= up_to]
-        found[name] = [] if table is None else _rows(table.iloc[-most:], columns, shift)
+        table = None if table is None else table.iloc[-most:]
+        found[name] = [] if table is None else _rows(table, columns, shift)
+        if name == "events" and table is not None:
+            _place_early(view, table, found[name])
     return found
+
+
+def _place_early(view: Any, events: pd.DataFrame, rows: list[Row]) -> None:
+    """Give the events before the first packet their place on the stream's clock, by that packet's two times."""
+    early = np.flatnonzero(events["seq"].to_numpy() == 0)
+    if not len(early):
+        return
+    received = view.frame(["received_at"])["received_at"]
+    if received.empty:
+        return
+    ahead = received.index[0] - received.iloc[0]
+    if abs(ahead) < CLOCKS_AGREE:
+        return
+    for place in early:
+        own = rows[place][0]
+        rows[place][0] = own + ahead / pd.Timedelta("1ms")
+        rows[place].append(own)
 
 
 def grown(view: Any, shift: timedelta, counts: dict[str, int]) -> dict[str, list[Row]]:

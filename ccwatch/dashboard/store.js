@@ -121,7 +121,7 @@ class Store {
     } else if (content.kind === "armed") {
       if (content.page === this.page) for (const view of this.views) view.commands.armed(content);
     } else if (content.kind === "answer") {
-      for (const view of this.views) view.answer(content);
+      for (const view of this.views) view.answers.show(content);
     }
   }
 

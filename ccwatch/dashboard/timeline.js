@@ -26,7 +26,7 @@ class Timeline {
     this.button("+", "Show less time (+)", () => view.zoomBy(0.5));
     this.follow = this.button("Go live", "Follow the stream (End)", () => view.live());
     this.markButton = this.button("Mark", "Note something at this time (M)", () => this.mark());
-    this.askButton = this.button("Ask why", "What differs in what is shown (A); Shift and drag for a range", () => view.ask(view.cursor.time === null ? view.shown : [view.cursor.time, view.cursor.time]));
+    this.askButton = this.button("Ask why", "What differs in what is shown (A); Shift and drag, or R, for a range", () => view.ask(view.cursor.subject));
     this.words = tell("span", "ccw-span");
     this.el.append(this.words);
     this.canvas = document.createElement("canvas");
@@ -35,7 +35,7 @@ class Timeline {
     this.canvas.setAttribute("role", "slider");
     this.canvas.setAttribute("aria-label", "Time shown");
     this.canvas.addEventListener("pointerdown", (event) => this.scrub(event));
-    this.canvas.addEventListener("keydown", (event) => view.cursor.key(event));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.el.append(this.canvas);
     // Told, not asked for at each drawing: to ask makes the page lay out what plotly has just drawn.
     this.width = 0;
@@ -79,6 +79,21 @@ class Timeline {
     move(event);
     this.canvas.addEventListener("pointermove", move);
     this.canvas.addEventListener("pointerup", () => this.canvas.removeEventListener("pointermove", move), { once: true });
+  }
+
+  /** The keys of a slider seek in a recording; in a stream that goes on they move the view, as in the charts. */
+  key(event) {
+    const { whole, view } = this;
+    const share = { ArrowLeft: -0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowUp: 0.01, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 }[event.key];
+    const bare = !(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey);
+    if (!share || !bare || !whole || view.store.moves) {
+      view.cursor.key(event);
+      return;
+    }
+    this.playing = false;
+    this.seek((view.head ?? whole[1]) + share * (whole[1] - whole[0]));
+    event.preventDefault();
+    event.stopPropagation();
   }
 
   /** Show a recording up to a time. */

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ccwatch.callbacks import Failures
 from ccwatch.protocol.messages import Item, Packet
 
 MOST_WAITING: Final = 10_000
 LAST_CALLS_S: Final = 0.5
 """How long packets that wait when the feed is stopped are still handed out."""
-_LOG: Final = logging.getLogger("ccwatch.feed")
 
 
 class CallbackSink:
@@ -25,13 +24,18 @@ class CallbackSink:
 
     def __init__(self, callback: Callable[[Packet], object], name: str) -> None:
         self.dropped = 0
-        self.errors = 0
+        self._failures = Failures("a callback on packets")
         self._callback = callback
         self._name = name
         self._waiting: deque[Packet] = deque()
         self._arrived = threading.Condition()  # guards what stands here: the feed's thread puts, ours takes, any may close
         self._thread: threading.Thread | None = None
         self._closing_at: float | None = None  # from then on (time.monotonic) nothing is handed out any more
+
+    @property
+    def errors(self) -> int:
+        """How many of its calls have failed."""
+        return self._failures.count
 
     def receive(self, items: Sequence[Item]) -> None:
         """Queue the packets among the items; never waits for the callback."""
@@ -76,9 +80,4 @@ class CallbackSink:
 
     def _run(self) -> None:
         while (packet := self._next()) is not None:
-            try:
-                self._callback(packet)
-            except Exception:  # noqa: BLE001 - a user's code may raise anything
-                self.errors += 1
-                if self.errors == 1:  # once: a callback that fails a thousand times a minute would bury the log
-                    _LOG.exception("a callback failed; further failures of it are only counted")
+            self._failures.guard(self._callback, packet)

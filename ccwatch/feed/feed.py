@@ -276,7 +276,8 @@ class Feed:
     def on_packet(self, callback: Callable[[Packet], object]) -> Callable[[], None]:
         """Call `callback(packet)` for each packet from now on, on a thread of its own; returns how to end that.
 
-        A slow or failing callback never hurts the feed: what it did not take and where it failed is counted in `health()`.
+        A slow or failing callback never hurts the feed: what it did not take and where it failed is counted in `health()`. Its first
+        failure is logged; a script that has not configured logging sees it on stderr.
         """
         sink = CallbackSink(callback, f"ccwatch-callback-{self.name}")
         remove = self.add_sink(sink)

@@ -179,6 +179,8 @@ def test_a_restarted_kernel_leaves_no_process_and_the_page_says_that_its_picture
 
 def test_no_thread_writes_into_a_cell_whatever_goes_wrong(tab: Tab, server: cw.Cottage) -> None:
     trouble = """
+from ccwatch.alerts import Rule
+
 class Failing:
     def receive(self, items): raise RuntimeError('a sink that fails')
 
@@ -186,11 +188,16 @@ def failing(packet): raise RuntimeError('a callback that fails')
 
 feed.add_sink(Failing())
 forget = feed.on_packet(failing)
+always = Rule('always', 'drawdown_peak', 1.0, 'fires with any packet', 'fraction', below=True)
+other = cw.watch(feed, rules=[always])
+other.on_alert(failing)
 print('set up')"""
-    look = question("{'errors': feed.health().callback_errors, 'dropped': feed.health().dropped, 'state': feed.state}")
+    look = question(
+        "{'errors': feed.health().callback_errors, 'alerts': other.callback_errors, 'dropped': feed.health().dropped, 'state': feed.state}"
+    )
     watching(tab, "quiet.ipynb", server.url, trouble, look)
     run(tab, 2, "set up")
-    tab.wait_for(lambda: ask(tab, 3)["errors"] > 5, 20, "callbacks that failed")
+    tab.wait_for(lambda: (found := ask(tab, 3))["errors"] > 5 and found["alerts"] > 0, 20, "callbacks that failed")
     server.stop()
     tab.wait_for(lambda: "Disconnected" in tab.header("state"), 20, "Disconnected in the header")
     tab.wait_for(lambda: ask(tab, 3)["state"] in {"DISCONNECTED", "CONNECTING"}, 20, "the feed to know")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=1)]
 
 RATE = 20.0
 HELD = "() => ['time', 'price'].map(name => document.querySelector('.ccwatch-live-figure').ccwatch.points(name))"
+HOSTILE = "<img src=x onerror=window.hacked=1>"
 LINES = ("price", "drawdown", "alpha", "latency:RiskAgent")
 
 
@@ -35,6 +37,10 @@ class RunningEngine:
         self._turn = threading.Lock()  # serialises two servers that overlap for a moment
         self._ended_at: float | None = None
 
+    def message(self, raw: bytes) -> bytes:
+        """What is sent for one of its messages."""
+        return raw
+
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         session = Session()
         with self._turn:
@@ -44,11 +50,24 @@ class RunningEngine:
                     next(self._messages)
             due = time.monotonic()
             for emission in self._messages:
-                sink.receive(session.receive(emission.raw, read_clock()))
+                sink.receive(session.receive(self.message(emission.raw), read_clock()))
                 due += 1 / self._rate
                 if stop.wait(due - time.monotonic()):
                     break
             self._ended_at = time.monotonic()
+
+
+class HostileEngine(RunningEngine):
+    """All text that it sends is markup that would run a script; its log has a new line in each message."""
+
+    def message(self, raw: bytes) -> bytes:
+        message = json.loads(raw)
+        data = message["data"]
+        data["status"] = data["market"]["symbol"] = data["market"]["regime"] = data["signal"]["reasoning"] = HOSTILE
+        for table in ("agents", "models"):
+            data[table] = {f"{name}{HOSTILE}": metrics for name, metrics in data.get(table, {}).items()}
+        data["logs"] = [{"level": HOSTILE, "message": f"{HOSTILE} {data['timestamp']}", "timestamp": data["timestamp"]}]
+        return json.dumps(message).encode()
 
 
 @pytest.fixture
@@ -151,40 +170,37 @@ def test_several_views_share_one_plotly_and_leave_nothing_behind(tab: Tab, serve
     assert tab.errors == []
 
 
-def test_markup_in_the_stream_stays_text(tab: Tab) -> None:
-    hostile = "<img src=x onerror=window.hacked=1>"
-    cells = [
-        "import ccwatch as cw, pandas as pd\nfeed = cw.synthetic(packets=300, pace='max')\nfeed.join(10)",
-        f"""
-class Hostile:
-    name = url = {hostile!r}
-    origin, state = feed.origin, feed.state
-    latest = feed.latest._replace(symbol={hostile!r}, status={hostile!r}, regime={hostile!r})
-    health = feed.health
-    add_sink = feed.add_sink
-    def frame(self, columns=None, last=None):
-        frame = feed.frame(columns, last).copy()
-        if "reasoning" in frame: frame["reasoning"] = {hostile!r}
-        if "symbol" in frame: frame["symbol"] = pd.Categorical([{hostile!r}] * len(frame))
-        return frame
-    def agents(self, last=None):
-        agents = feed.agents(last).copy()
-        agents["agent"] = agents["agent"].astype(str) + {hostile!r}
-        return agents
-    def events(self, last=None): return feed.events(last)
-cw.Dashboard(Hostile())""",
-    ]
-    tab.open(tab.lab.notebook("hostile.ipynb", *cells))
-    tab.run_all()
-    tab.wait_for(lambda: (tab.look("draws") or 0) > 0 and tab.look("rows") > 0, 40, "the drawing")
-    assert hostile in tab.header("symbol")
-    mark = tab.page.locator(".ccwatch-live-figure .scatterlayer .points path").first
-    mark.hover(force=True)
-    tab.page.locator(".hoverlayer text").first.wait_for(timeout=5000)
-    assert tab.page.locator(".ccw-dashboard img").count() == 0
-    assert tab.page.evaluate("() => window.hacked ?? null") is None
-    legend = tab.page.locator(".ccwatch-live-figure .ccw-legend button").all_text_contents()
-    assert any(f"RiskAgent{hostile}" in name for name in legend), legend
+def test_markup_in_the_stream_stays_text(tab: Tab, port: int) -> None:
+    with cw.Cottage(HostileEngine(seed=4, rate=RATE), port=port) as cottage:
+        tab.watch("hostile.ipynb", cottage.url, watch=f"cw.watch(cw.connect(feed.url, name={HOSTILE!r}))")
+        assert HOSTILE in tab.header("symbol")
+        mark = tab.page.locator(".ccwatch-live-figure .scatterlayer .points path").first
+        mark.wait_for(state="attached", timeout=20_000)
+        tab.page.get_by_role("button", name="Pause").click()  # what moves cannot be pointed at
+        tab.wait_for(lambda: tab.header("note") == "charts paused", 10, "the pause")
+        mark.hover(force=True)
+        words = tab.page.locator(".hoverlayer text").first
+        words.wait_for(timeout=5000)
+        assert "onerror" in (words.text_content() or "")
+        tab.page.get_by_role("button", name="Resume (").click()
+        tab.page.get_by_role("tab", name="Logs").click()
+        lines = tab.page.locator(".ccw-row").filter(has_text=HOSTILE)
+        known = tab.wait_for(lines.count, 10, "the log's markup, as text")
+        tab.wait_for(lambda: lines.count() > known + 20, 10, "lines that come while it is looked at")
+        assert lines.first.locator("b").inner_text() == HOSTILE, "the level is the stream's too"
+        lines.first.focus()
+        focused = "() => document.activeElement.innerText"
+        line = tab.page.evaluate(focused)
+        assert HOSTILE in line
+        tab.wait_for(lambda: lines.first.inner_text() != line, 10, "lines above the one that has the focus")
+        assert tab.page.evaluate(focused) == line, "which keeps it"
+        legend = tab.page.locator(".ccwatch-live-figure .ccw-legend button").all_text_contents()
+        assert any(f"RiskAgent{HOSTILE}" in name for name in legend), legend
+        for name in ("Events", "Agents and Models", "Stream"):
+            tab.page.get_by_role("tab", name=name).click()
+            tab.page.wait_for_timeout(200)
+        assert tab.page.locator(".ccw-dashboard img").count() == 0
+        assert tab.page.evaluate("() => window.hacked ?? null") is None
     assert tab.errors == []
 
 
@@ -224,6 +240,29 @@ def test_a_halt_is_armed_held_confirmed_and_its_alert_acknowledged(tab: Tab) -> 
         page.get_by_role("tab", name="Alerts").click()
         tab.wait_for(lambda: "resolved" in page.locator(".ccw-body").inner_text(), 10, "the history")
         assert page.evaluate("() => window.hacked ?? null") is None
+        # and each the other way
+        halt.focus()
+        page.keyboard.press("Enter")
+        tab.wait_for(lambda: halt.get_attribute("data-state") == "armed", 10, "HALT to be armed by key")
+        page.keyboard.down("Enter")
+        tab.wait_for(lambda: page.locator(".ccw-alert").count() > 0, 15, "the badges of the second HALT")
+        page.keyboard.up("Enter")
+        page.get_by_role("button", name="Acknowledge halt").click()
+        tab.wait_for(lambda: page.locator(".ccw-alert.ccw-muted").count() == 1, 10, "the badge that was acknowledged by mouse")
+        resume.click()
+        tab.wait_for(lambda: resume.get_attribute("data-state") == "armed", 10, "RESUME to be armed by mouse")
+        resume.hover()
+        page.mouse.down()
+        tab.wait_for(lambda: page.locator(".ccw-alert").count() == 0, 15, "the badges to go again")
+        page.mouse.up()
+        symbol = page.get_by_label("Symbol to subscribe to")
+        symbol.fill("QQQ")
+        page.keyboard.press("Enter")
+        tab.wait_for(lambda: "SUBSCRIBE QQQ: CONFIRMED" in results.inner_text(), 15, "the symbol, by key")
+        symbol.fill("IWM")
+        page.get_by_role("button", name="Subscribe").click()
+        tab.wait_for(lambda: "SUBSCRIBE IWM: CONFIRMED" in results.inner_text(), 15, "the symbol, by mouse")
+        tab.wait_for(lambda: page.locator(".ccw-commands option[value='QQQ']").count() == 1, 15, "the symbol among those to choose from")
     assert tab.errors == []
 
 

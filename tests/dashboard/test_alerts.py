@@ -118,10 +118,12 @@ def test_a_callback_that_fails_is_counted_logged_once_and_told_and_the_others_go
         dashboard.on_alert(fail)
         dashboard.on_alert(heard.append)
         wait_until(lambda: len(heard) >= 5)
-        assert dashboard._alerts.callback_errors == len(heard)
-        assert len([r for r in caplog.records if r.name == "ccwatch.dashboard.alerts"]) == 1
+        assert dashboard.callback_errors == len(heard)
+        assert len([r for r in caplog.records if r.name == "ccwatch.callbacks"]) == 1
+        time.sleep(3 * module.PERIOD_S)  # judged anew, without a failure: what a callback raised is told all the same
         dashboard.pause()  # which has the header written
         assert "a callback on alerts failed: ValueError: &lt;img" in dashboard.header.value
+        assert f"({len(heard)} in all)" in dashboard.header.value
     wait_until(lambda: threads() == [])
 
 
@@ -171,6 +173,24 @@ def test_a_recording_in_progress_is_followed(tmp_path):
             wait_until(lambda: dashboard._alerts._seq > 5)
             assert feed.halt(confirm="HALT").confirmed
             wait_until(lambda: [a.rule for a in heard] == ["halt"], 10)
+
+
+def test_silence_goes_on_in_a_recording_in_progress(tmp_path):
+    rules = [Rule("gone", "late", 1.0, "packets are late"), Rule("halted", "halt", 1.0, "the engine is halted")]
+    with cw.synthetic(seed=1, scenario="gap@1", rate=20) as feed, cw.record(feed, tmp_path) as recorder:
+        feed.wait(10)
+        wait_until(lambda: recorder.stats.durable_seq > 5)
+        with cw.watch(recorder.path, rules=rules) as dashboard:
+            heard: list[Alert] = []
+            dashboard.on_alert(heard.append)
+            wait_until(lambda: heard, 12)
+            assert [(alert.rule, alert.is_open) for alert in heard] == [("gone", True)]
+            newest = feed.frame(["seq"]).index[-1].value
+            wait_until(lambda: dashboard._alerts._shown.now_ns > newest, 12)  # what ages are counted to goes on by the wall clock
+            assert feed.frame(["seq"]).index[-1].value == newest, "no packet came meanwhile"
+            feed.stop()
+            recorder.stop()
+            wait_until(lambda: dashboard._alerts._shown.now_ns is None, 5)  # over: silence tells nothing any more
 
 
 def test_what_does_not_fit_the_queue_is_read_from_the_view(view, monkeypatch):

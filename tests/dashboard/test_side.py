@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.dashboard import side
+from tests.dashboard.conftest import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +23,54 @@ def test_events_and_logs_are_the_views_own_rows_at_the_display_zones_time(feed):
     logs = feed.logs()
     assert [row[2] for row in found["logs"]] == list(logs["message"])
     assert found["logs"][0][0] == logs.index[0].value / 1e6 + 3_600_000
-    assert [row[1] for row in found["events"]] == list(feed.events()["kind"])
+    events = feed.events()
+    assert [row[1] for row in found["events"]] == list(events["kind"])
+    assert found["events"][0][1] == "connect"
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("source", ["feed", "recording", "replay"])
+def test_an_event_before_the_first_packet_stands_on_the_streams_clock_and_keeps_its_own_stamp(source, tmp_path):
+    with cw.serve(seed=2, scenario="gap@100", packets=200, pace="max") as cottage, contextlib.ExitStack() as opened:
+        if source == "feed":
+            view = opened.enter_context(cw.connect(cottage.url)).wait(200)
+        else:
+            with cw.record(cottage.url, tmp_path) as recorder:
+                wait_until(lambda: recorder.stats.durable_seq >= 200)
+            view = cw.open_recording(recorder.path)
+        if source == "replay":
+            view = opened.enter_context(cw.replay(view, speed="max"))
+            view.join(60)
+        frame, events = view.frame(), view.events()
+        rows = {row[1]: row for row in side.tables(view, timedelta(hours=1))["events"]}
+        hour = 3_600_000
+        gap = events[events["kind"] == "gap"].index[0]
+        assert rows["gap"] == [gap.value / 1e6 + hour, "gap", rows["gap"][2]], "on the stream's clock already"
+        connect = events[events["kind"] == "connect"].index[0]
+        placed, _, _, own = rows["connect"]
+        assert own == connect.value / 1e6 + hour
+        first = frame.index[0].value / 1e6 + hour
+        assert first - 2_000 < placed <= first
+
+
+def test_events_of_a_stream_on_the_receivers_clock_keep_their_times():
+    with cw.serve(seed=1, rate=20) as cottage, cw.connect(cottage.url) as feed:
+        feed.wait(5)
+        events = feed.events().iloc[:1]
+
+        class OnOurClock:
+            """The feed with each packet stamped when it was received, as an engine with a good clock does."""
+
+            def events(self, last=None):
+                return feed.events(last).iloc[:1]
+
+            def frame(self, columns=None, last=None):
+                frame = feed.frame(columns, last)
+                return frame.set_axis(frame["received_at"].rename("time"))
+
+        rows = side.tables(OnOurClock(), timedelta(0))["events"]
+        assert [row[0] for row in rows] == [events.index[0].value / 1e6]
+        assert len(rows[0]) == 3
 
 
 def test_what_a_paused_view_shows_ends_at_the_pause(feed):

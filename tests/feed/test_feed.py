@@ -400,7 +400,7 @@ def test_a_callback_that_raises_is_counted_logged_once_and_called_again(scripted
     scripted.give(*(telemetry(n) for n in range(5)))
     wait_until(lambda: scripted.health().callback_errors == 5)
     assert called == [1, 2, 3, 4, 5]
-    assert caplog.text.count("a callback failed") == 1
+    assert caplog.text.count("a callback on packets failed") == 1
     unsubscribe()
     assert scripted.health().callback_errors == 5
 

@@ -59,10 +59,17 @@ class Store {
     this.shared = sharedPlotly(model.get("plotly_version"));
     this.onMessage = (content, buffers) => this.take(content, buffers);
     model.on("msg:custom", this.onMessage);
+    // Else a server keeps what the kernel sends to a page that was closed, for ever.
+    this.onHide = () => this.views.size && this.model.send({ type: "asleep", page: this.page });
+    this.onShow = (event) => event.persisted && this.views.size && this.ask();
+    window.addEventListener("pagehide", this.onHide);
+    window.addEventListener("pageshow", this.onShow);
   }
 
   close() {
     this.model.off("msg:custom", this.onMessage);
+    window.removeEventListener("pagehide", this.onHide);
+    window.removeEventListener("pageshow", this.onShow);
     clearTimeout(this.patience);
   }
 

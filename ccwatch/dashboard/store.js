@@ -56,20 +56,31 @@ class Store {
     this.older = 0;
     this.painted = false;
     this.asking = false;
+    this.left = false; // the page goes, and the kernel was told
     this.shared = sharedPlotly(model.get("plotly_version"));
     this.onMessage = (content, buffers) => this.take(content, buffers);
     model.on("msg:custom", this.onMessage);
-    // Else a server keeps what the kernel sends to a page that was closed, for ever.
-    this.onHide = () => this.views.size && this.model.send({ type: "asleep", page: this.page });
-    this.onShow = (event) => event.persisted && this.views.size && this.ask();
+    // Else a server keeps what the kernel sends to a page that was closed, for ever. At pagehide Voila's kernel is out of reach.
+    this.onHide = () => {
+      if (this.views.size && !this.left) this.model.send({ type: "asleep", page: this.page });
+      this.left = true;
+    };
+    this.onStay = () => {
+      this.left = false;
+      if (this.views.size) this.ask();
+    };
+    this.onLeave = () => {
+      this.onHide();
+      setTimeout(this.onStay, 2000);
+    };
+    window.addEventListener("beforeunload", this.onLeave, true);
     window.addEventListener("pagehide", this.onHide);
-    window.addEventListener("pageshow", this.onShow);
   }
 
   close() {
     this.model.off("msg:custom", this.onMessage);
+    window.removeEventListener("beforeunload", this.onLeave, true);
     window.removeEventListener("pagehide", this.onHide);
-    window.removeEventListener("pageshow", this.onShow);
     clearTimeout(this.patience);
   }
 

@@ -279,6 +279,7 @@ PANELS: Final[dict[str, Panel]] = {
             ("alpha",),
             _of_symbol("alpha", "%{y:.2f}"),
             bands=((0.0, ALPHA_CUTS[0], REGIME_WORDS[2]), (*ALPHA_CUTS, REGIME_WORDS[1])),  # above the last cut-off: clear
+            floor=0.0,
             clip=ALPHA_SHOWN,
         ),
         Panel("velocity", "velocity ($/period)", ".3~f", ("velocity",), _of_symbol("velocity", "%{y:.4f} $/period"), "$/period", 4),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif("CCWATCH_FULL" not in os.environ, reason="an expensive proof: CCWATCH_FULL=1 runs it (60 s)"),
+    pytest.mark.skipif("CCWATCH_FULL" not in os.environ, reason="an expensive proof: CCWATCH_FULL=1 runs it (40 s)"),
 ]
 
 AWESOME = "cdn.jsdelivr.net/npm/@fortawesome"

@@ -42,7 +42,7 @@ class AlertStrip {
     this.assertive = tell("div", "ccw-spoken");
     this.assertive.setAttribute("role", "alert");
     this.el.append(this.quiet, this.polite, this.assertive);
-    this.timer = setInterval(() => document.hidden || this.tick(), 1000);
+    this.timer = setInterval(() => document.hidden || this.el.closest(".jupyter-widgets-disconnected") || this.tick(), 1000);
   }
 
   close() {

@@ -53,8 +53,7 @@ def alpha_interval(view: Any) -> list[Line]:
             continue
         found[place] = index.low, index.high
     at = time[[end - 1 for end in ends]] if len(ends) else np.empty(0)
-    words = f"of {ALPHA_RETURNS} returns, 95 %"
-    return [Line(f"Hill, low, {words}", at, found[:, 0]), Line(f"Hill, high, {words}", at, found[:, 1], fills=True)]
+    return [Line("Hill 95 %, low", at, found[:, 0]), Line("Hill 95 %, high", at, found[:, 1], fills=True)]
 
 
 def of_objectives(view: Any) -> list[Line]:

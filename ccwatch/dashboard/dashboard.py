@@ -230,9 +230,9 @@ class Dashboard:
         """A picture of the charts as they are now, nav and all: the value of a cell, which is saved with the notebook."""
         return still.Still(svg(still.charts(self.view, self._panels, tz=self._tz, dark=dark), heading=self._title()), self._title())
 
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
+    def to_html(self, path: str | os.PathLike[str], *, dark: bool = False) -> Path:
         """Write the charts as one offline file; returns its path."""
-        return still.write_html(still.charts(self.view, self._panels, tz=self._tz), Path(path), self._title())
+        return still.write_html(still.charts(self.view, self._panels, tz=self._tz, dark=dark), Path(path), self._title(), dark=dark)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:

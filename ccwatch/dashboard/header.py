@@ -164,8 +164,8 @@ def money(value: float, *, sign: bool = False) -> str:
 
 
 def _health(view: View) -> dict[str, Any]:
-    health = getattr(view, "health", None)
-    return dict(health().to_dict()) if callable(health) else {}
+    ask = getattr(view, "health", None) or getattr(view, "info", None)  # a recording tells its gaps, too
+    return dict(ask().to_dict()) if callable(ask) else {}
 
 
 def _missing(value: Any) -> bool:

@@ -232,7 +232,7 @@ class View {
     for (const [key, axis] of Object.entries(layout)) if (key.startsWith("yaxis") && axis.title) layout[key] = { ...axis, title: undefined };
     const looks = [...this.store.looks.values()].flatMap((look) => (this.dark ? look.dark : look.light));
     const all = looks.length ? [...skeleton.data, ...looks] : skeleton.data;
-    const data = range ? this.fill(all, range, Math.max(50, width - 92)) : all;
+    const data = range ? this.fill(all, range, Math.max(50, width - margin.l - margin.r)) : all;
     this.traces = data;
     if (!range) layout.xaxis = skeleton.layout.xaxis;
     this.lastThin = performance.now() - began;

@@ -190,7 +190,9 @@ class Side {
       number(of.invocations, 0),
       of.spark.length > 1 ? spark(of.spark) : "",
     ]);
-    this.body.replaceChildren(this.table(["name", "p50 ms", "p95 ms", "p99 ms", "n", "success or hits", "invocations", "last calls"], rows));
+    const table = this.table(["name", "p50 ms", "p95 ms", "p99 ms", "n", "success or hits", "invocations", "last calls"], rows);
+    table.classList.add("ccw-services");
+    this.body.replaceChildren(table);
   }
 
   table(heads, rows) {

@@ -28,15 +28,18 @@ MARKET_ROWS: Final = 20_000
 """The newest so many rows."""
 _PAGES: Final = ("JPY_SESSION_NAME", "VSCODE_PID")
 """Set where a page runs the kernel: by jupyter_server since 2.0, and by VS Code (plotly looks for it too)."""
+_PAPER: Final = ("#fff", "#111")
+"""What the charts of a file lie on: light, dark."""
 REMEDY: Final = (
-    "To see it live, install ccwatch where JupyterLab runs and reload the page",
+    "Run the cell again. If this text comes back, install ccwatch where JupyterLab runs and reload the page: ",
     "pip install 'ccwatch[lab]'",
-    "what is missing is said by",
+    "; what is missing is said by ",
     "ccwatch doctor --lab",
-    "A picture that may be saved, nav included:",
+    ". For a picture that may be saved, nav included: ",
     "dashboard.still()",
-    "one file that needs no kernel:",
+    "; for one file that needs no kernel: ",
     "dashboard.to_html('view.html')",
+    ".",
 )
 """Words and code in turn."""
 
@@ -92,13 +95,15 @@ def _computed(view: View, panels: Sequence[Panel]) -> dict[str, Sequence[Line]]:
     return found
 
 
-def write_html(figure: Any, path: Path, title: str) -> Path:
+def write_html(figure: Any, path: Path, title: str, *, dark: bool = False) -> Path:
     """Write a figure as one offline file, whole or not at all; returns its path."""
-    figure.update_layout(
-        title={"text": html.escape(title), "font": {"size": 12}, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 6, "l": 8}}
-    )
+    words = html.escape(title)
+    figure.update_layout(title={"text": words, "font": {"size": 12}, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 6, "l": 8}})
+    scheme = "dark" if dark else "light"
+    head = f'<meta charset="utf-8"><title>{words}</title><style>:root {{ color-scheme: {scheme}; background: {_PAPER[dark]} }}</style>'
+    charts = figure.to_html(include_plotlyjs=True, full_html=False)
     partial = path.with_name(path.name + ".partial")
-    figure.write_html(partial, include_plotlyjs=True, full_html=True)
+    partial.write_text(f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{charts}</body></html>\n', encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -114,8 +119,9 @@ def market(view: View, *, tz: str, heading: str) -> str:
 
 def card(title: str, picture: str = "") -> str:
     """What stands beside the widget as HTML, for pages that show no widgets."""
-    words = " ".join(f"<code>{html.escape(part)}</code>" if place % 2 else html.escape(part) for place, part in enumerate(REMEDY))
+    words = "".join(f"<code>{html.escape(part)}</code>" if place % 2 else html.escape(part) for place, part in enumerate(REMEDY))
     return (
         '<div style="border:1px solid #8a8a8a;border-radius:4px;padding:8px 12px;font:13px/1.5 system-ui,sans-serif">'
-        f"<b>{html.escape(title)}</b><br>This page shows no Jupyter widgets, so the live charts are not here. {words}{picture}</div>"
+        f"<b>{html.escape(title)}</b><br>The live charts are not here: their kernel is gone, or this page shows no Jupyter widgets. "
+        f"{words}{picture}</div>"
     )

@@ -59,10 +59,16 @@ class Store {
     this.shared = sharedPlotly(model.get("plotly_version"));
     this.onMessage = (content, buffers) => this.take(content, buffers);
     model.on("msg:custom", this.onMessage);
+    this.onHide = () => this.views.size && this.sleep();
+    this.onShow = (event) => event.persisted && this.views.size && this.ask();
+    window.addEventListener("pagehide", this.onHide);
+    window.addEventListener("pageshow", this.onShow);
   }
 
   close() {
     this.model.off("msg:custom", this.onMessage);
+    window.removeEventListener("pagehide", this.onHide);
+    window.removeEventListener("pageshow", this.onShow);
     clearTimeout(this.patience);
   }
 
@@ -77,6 +83,15 @@ class Store {
     this.patience = setTimeout(() => {
       if (this.views.size && (this.asking || !this.shared.loaded)) this.ask();
     }, SOURCE_PATIENCE_MS + 1000);
+  }
+
+  /** Nobody looks: the kernel need not send. Else a server keeps what is sent to a page that was closed, for ever. */
+  sleep() {
+    try {
+      this.model.send({ type: "asleep", page: this.page });
+    } catch {
+      // a page that closes may have let go of its kernel before, as Voila's does
+    }
   }
 
   take(content, buffers) {
@@ -178,7 +193,7 @@ class Store {
     this.views.delete(view);
     if (!this.views.size) {
       clearTimeout(this.patience);
-      this.model.send({ type: "asleep", page: this.page });
+      this.sleep();
     }
   }
 }

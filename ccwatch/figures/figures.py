@@ -6,6 +6,7 @@ What a panel draws stands in `panels`; here panels are stacked over one time axi
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -37,8 +38,11 @@ _LEVEL_ROOM: Final = 0.5
 """Room beyond a panel's outermost levels, as a share of what lies between them."""
 _SPACE_PX: Final = 26
 _LEGEND_LINE_PX: Final = 18
-_LEGEND_ENTRIES: Final = 3
-"""So many entries of a legend stand in a line of a narrow page."""
+_LEGEND_PX: Final = 504
+"""The width of a legend's line on a page of 700 px."""
+_ENTRY_PX: Final = 90
+"""What an entry has besides its label: the swatch, the value at the crosshair, the space to the next."""
+_LETTER_PX: Final = 6
 _MARGIN_PX: Final = 112
 
 
@@ -130,7 +134,7 @@ def compose(
     colours = theme(dark)
     chosen = resolve(panels)
     drawn = [panel.traces(series, names, colours) for panel in chosen]
-    spaces = [_space_px(panel, len(mine)) for panel, mine in zip(chosen[1:], drawn[1:], strict=True)]
+    spaces = [_space_px(panel, mine) for panel, mine in zip(chosen[1:], drawn[1:], strict=True)]
     if chosen[-1].many and spaces:
         spaces[-1] = _SPACE_PX  # the last one's legend stands below the time axis
     height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + sum(spaces)
@@ -144,8 +148,8 @@ def compose(
         strip = (top - bottom) * _RIBBON_SHARE if panel.ribbon else 0.0
         domain = [bottom + (strip * 1.35 if strip else 0.0), top]
         vertical = axis(colours, panel.title) | {"domain": domain, "anchor": "x", "tickformat": panel.tickformat, "nticks": 6}
-        if panel.floor is not None or panel.ceiling is not None:
-            vertical |= {"autorangeoptions": {"minallowed": panel.floor, "maxallowed": panel.ceiling}}
+        if panel.floor is not None or panel.ceiling is not None or panel.clip is not None:
+            vertical |= {"autorangeoptions": {"minallowed": panel.floor, "maxallowed": panel.ceiling, "clipmax": panel.clip}}
         if panel.levels:  # plotly lets a shape lie on the panel's very edge
             values = [value for value, _ in panel.levels]
             room = _LEVEL_ROOM * (max(values) - min(values) or abs(values[0]))
@@ -256,9 +260,13 @@ def _band(low: float, high: float, word: str, main: str, colours: Theme) -> dict
     }
 
 
-def _space_px(panel: Panel, traces: int) -> int:
-    """Room above a panel for its legend, which wraps where it has many lines."""
-    return _SPACE_PX + (_LEGEND_LINE_PX * (traces // _LEGEND_ENTRIES) if panel.many else 0)
+def _space_px(panel: Panel, traces: Sequence[Trace]) -> int:
+    """Room above a panel for its legend, which wraps on a narrow page where it has many lines."""
+    if not panel.many or not traces:
+        return _SPACE_PX
+    widest = _ENTRY_PX + _LETTER_PX * max(len(trace["meta"]["label"]) for trace in traces)
+    lines = math.ceil(len(traces) / max(1, _LEGEND_PX // widest))
+    return _SPACE_PX + _LEGEND_LINE_PX * (lines - 1)
 
 
 def _level(value: float, words: str, main: str, colours: Theme) -> dict[str, Any]:
@@ -272,7 +280,7 @@ def _level(value: float, words: str, main: str, colours: Theme) -> dict[str, Any
         "y0": value,
         "y1": value,
         "line": {"width": 1, "dash": "dash", "color": colours.muted},
-        "label": {"text": words, "textposition": "start", "padding": 2, "font": {"size": 10, "color": colours.muted}},
+        "label": {"text": f"\u00a0{words}", "textposition": "start", "padding": 2, "font": {"size": 10, "color": colours.muted}},
     }
 
 

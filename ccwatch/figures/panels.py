@@ -19,6 +19,8 @@ from ccwatch.figures.theme import DASHES, SIDES, Theme
 
 ALPHA_CUTS: Final = (1.5, 2.0)
 """Cut-offs of the tail index drawn behind alpha: below 2 a stable law has no variance, below 1.5 the regime is Critical."""
+ALPHA_SHOWN: Final = 5.0
+"""The alpha panel ends here: an interval that is wide where a price hardly moves would flatten all else."""
 DRAWDOWN_LEVELS: Final = (-0.015, -0.02)
 """Where a drawdown alarms, and where it halts the engine."""
 TEXT_LIMIT: Final = 400
@@ -67,6 +69,8 @@ class Panel:
     ribbon: bool = False
     floor: float | None = None
     ceiling: float | None = None
+    clip: float | None = None
+    """Where its axis ends at the latest."""
     many: bool = False
     """Whether it has a line per service, so that its legend needs room."""
     compute: Callable[[Any], Sequence[Line]] | None = None
@@ -265,7 +269,7 @@ PANELS: Final[dict[str, Panel]] = {
             _drawdown_traces,
             "%",
             scale=100.0,
-            levels=tuple((level, f"{level:.1%}") for level in DRAWDOWN_LEVELS),
+            levels=tuple((level, f"{level:.1%}".replace("-", "−")) for level in DRAWDOWN_LEVELS),
             ceiling=0.0,
         ),
         Panel(
@@ -275,6 +279,8 @@ PANELS: Final[dict[str, Panel]] = {
             ("alpha",),
             _of_symbol("alpha", "%{y:.2f}"),
             bands=((0.0, ALPHA_CUTS[0], REGIME_WORDS[2]), (*ALPHA_CUTS, REGIME_WORDS[1])),  # above the last cut-off: clear
+            floor=0.0,
+            clip=ALPHA_SHOWN,
         ),
         Panel("velocity", "velocity ($/period)", ".3~f", ("velocity",), _of_symbol("velocity", "%{y:.4f} $/period"), "$/period", 4),
         Panel(

@@ -83,6 +83,8 @@ class _Picture:
             low = max(low, options["minallowed"])
         if options.get("maxallowed") is not None:
             high = min(high, options["maxallowed"])
+        if options.get("clipmax") is not None:
+            high = min(high, options["clipmax"])
         return low, high if high > low else low + 1.0
 
     def _x(self, time_ms: Floats) -> Floats:
@@ -156,7 +158,7 @@ class _Picture:
             yield _text(self._left + 6, (y0 + y1) / 2 + 3, label.get("text", ""), self._muted)
         else:
             yield _line(self._left, y0, self._right, y0, shape["line"]["color"], dash="6 3")
-            yield _text(self._left + 2, y0 - 2, label.get("text", ""), self._muted)
+            yield _text(self._left + 2, y0 - 2, label.get("text", "").strip(), self._muted)
 
     def _frame(self, name: str) -> Iterator[str]:
         axis, (top, bottom) = self._axis(name), self._box(name)

@@ -97,7 +97,7 @@ def layout(colours: Theme) -> dict[str, Any]:
         "barmode": "overlay",
         "bargap": 0,
         "dragmode": "zoom",
-        "margin": {"l": 76, "r": 16, "t": 28, "b": 84},
+        "margin": {"l": 76, "r": 28, "t": 28, "b": 84},
     }
 
 

@@ -72,6 +72,11 @@ def read_message(payload: Any) -> Received:
 class Lab:
     """A running JupyterLab."""
 
+    module = "jupyterlab"
+    options = ("--LabApp.news_url=", "--LabApp.extension_manager=readonly")
+    alive = "/api/status"
+    """What answers as soon as it listens."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.notebooks = folder / "notebooks"
@@ -101,21 +106,23 @@ class Lab:
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "PYTHONUNBUFFERED": "1",
         }
-        command = [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.token="),
-            *("--ServerApp.password=", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"),
-            *(f"--ServerApp.root_dir={self.notebooks}", "--ServerApp.open_browser=False", "--LabApp.news_url="),
-            *(f"--LabApp.app_settings_dir={self.folder / 'share' / 'lab' / 'settings'}", "--LabApp.extension_manager=readonly"),
-        ]
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, env=environment, cwd=self.notebooks, stdout=log, stderr=subprocess.STDOUT)
-        wait_until(self._answers, 60.0, f"JupyterLab at {self.url} (its log: {self.log})")
+            self._process = subprocess.Popen(self.command(), env=environment, cwd=self.notebooks, stdout=log, stderr=subprocess.STDOUT)
+        wait_until(self._answers, 60.0, f"{self.module} at {self.url} (its log: {self.log})")
+
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", self.module, "--no-browser", "--allow-root", "--ServerApp.token=", "--ServerApp.password="),
+            *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", "--ServerApp.open_browser=False"),
+            *(f"--ServerApp.root_dir={self.notebooks}", f"--LabApp.app_settings_dir={self.folder / 'share' / 'lab' / 'settings'}"),
+            *self.options,
+        ]
 
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:
-            raise AssertionError(f"JupyterLab ended: {self.log.read_text(errors='replace')[-2000:]}")
+            raise AssertionError(f"{self.module} ended: {self.log.read_text(errors='replace')[-2000:]}")
         try:
-            with urlopen(f"{self.url}/api/status", timeout=2) as answer:  # noqa: S310 - our own server
+            with urlopen(f"{self.url}{self.alive}", timeout=2) as answer:  # noqa: S310 - our own server
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -328,6 +328,8 @@ def test_to_html_is_one_file_with_plotly_in_it(dashboard, tmp_path):
     assert "plotly.js v" in text
     assert "agent latency (ms)" in text
     assert [p.name for p in tmp_path.iterdir()] == ["view.html"]
+    assert "color-scheme: light" in text
+    assert "color-scheme: dark" in dashboard.to_html(path, dark=True).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("rate", [0, -1, 11, float("nan")])

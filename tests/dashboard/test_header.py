@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+import ccwatch as cw
 from ccwatch.dashboard.header import Observation, duration, money, observe, render, state_words
 from ccwatch.protocol.messages import ConnectionState
+
+SAMPLE = Path(__file__).parents[2] / "recordings" / "sample-bad-session"
 
 
 def test_the_countdown_of_a_disconnected_feed_is_in_words():
     seen = Observation(state=ConnectionState.DISCONNECTED, retry_s=3.2)
     assert state_words(seen)[0] == "Disconnected, next try in 4 s"
+
+
+def test_a_recording_tells_its_gaps():
+    recording = cw.open_recording(SAMPLE)
+    assert observe(recording).gaps == recording.info().gaps == 1
 
 
 def test_every_state_has_words_of_its_own():

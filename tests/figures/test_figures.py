@@ -188,3 +188,15 @@ def test_one_panel_can_be_had_alone(stream):
     assert figures.latency_figure(stream.frame(), stream.long("agents")).layout.yaxis.title.text == "agent latency (ms)"
     assert "yaxis2" not in figures.alpha_figure(stream.frame()).to_dict()["layout"]
     assert figures.drawdown_figure(stream.frame()).layout.yaxis.tickformat == ".2%"
+
+
+def test_a_legend_of_many_lines_has_room_on_a_page_of_700_px():
+    (success,) = figures.resolve(["success"])
+    nine = [{"meta": {"label": f"SentimentAgent {n} success"}} for n in range(9)]
+    assert figures._space_px(success, nine) >= 5 * figures._LEGEND_LINE_PX, "two entries stand in a line"
+    assert figures._space_px(success, nine[:1]) == figures._SPACE_PX
+
+
+def test_a_wide_interval_does_not_flatten_alpha(stream):
+    shape = figures.alpha_figure(stream.frame()).layout.yaxis
+    assert (shape.autorangeoptions.minallowed, shape.autorangeoptions.clipmax) == (0.0, panels.ALPHA_SHOWN)

@@ -36,7 +36,7 @@ def test_a_picture_is_well_formed_and_says_every_panel_with_its_unit(stream):
     picture = drawn(stream, panels=tuple(PANELS))
     said = words(picture)
     assert {panel.title for panel in PANELS.values()} <= set(said)
-    assert {"a heading", "time (UTC)", "-1.5%", "-2.0%", "Lévy Stable", "no data", "RiskAgent"} <= set(said)
+    assert {"a heading", "time (UTC)", "−1.5%", "−2.0%", "Lévy Stable", "no data", "RiskAgent"} <= set(said)
     assert sum(bool(re.fullmatch(r"14:3\d", word or "")) for word in said) >= 5, "ticks of time"
 
 

@@ -207,11 +207,18 @@ def block_length(values: Floats) -> int:
     return max(1, min(n // 10, wanted))
 
 
-def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) -> Floats:
+def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator, *, long: int = LONG) -> Floats:
     """The statistic of each bootstrap sample.
 
     A mean and a deviation need only the sums of the blocks, so a sample costs as much as it has blocks. A quantile of a long series is
     had from the share of the sample below the series' own quantile (Bahadur 1966; Sun & Lahiri 2006 for blocks), which is a mean.
+
+    Args:
+        values: the series, nothing missing.
+        how: mean, std or p95.
+        replicates: bootstrap samples.
+        rng: draws where blocks begin.
+        long: values from which on a quantile goes by shares.
     """
     n = len(values)
     if how == "mean":
@@ -222,7 +229,7 @@ def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) 
         spread: Floats = np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
         return spread
     ordered = np.sort(values)
-    if n > LONG:
+    if n > long:
         below = (values <= np.quantile(ordered, P95, method="linear")).astype(np.float64)
         share = _block_means(below, n, replicates, rng, block_length(values))[0]
         return np.asarray(np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear"))

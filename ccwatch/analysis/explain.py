@@ -21,6 +21,7 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.drawdowns import under_water
+from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
 from ccwatch.analysis.tables import moment
@@ -32,8 +33,6 @@ LEAST_N, LEAST_BASELINE = 5, 20
 """Observations that a comparison needs in the window and in the baseline."""
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
-MAD_TO_SIGMA: Final = 1.4826
-"""Median absolute deviation to standard deviation, for normal values."""
 
 
 class Observed(NamedTuple):

@@ -55,6 +55,35 @@ class Basis:
     gaps: int
     gap_s: float
 
+    def merge(self, later: Basis) -> Basis:
+        """What an answer stands on that holds this session and a later one: what lies between the two is one more gap.
+
+        Raises:
+            AnalysisError: they overlap in time.
+        """
+        packets = self.packets + later.packets
+        carrying = sum(round(part.coverage * part.packets) for part in (self, later) if part.packets and not np.isnan(part.coverage))
+        known = self.packets > 0 and later.packets > 0 and not (np.isnan(self.coverage) or np.isnan(later.coverage))
+        between_s = 0.0
+        if self.end is not None and later.start is not None:
+            between_s = (later.start - self.end).total_seconds()
+            if between_s < 0.0:
+                raise AnalysisError(
+                    f"merge: sessions that overlap in time ({self.end} is after {later.start}): their packets would count twice"
+                )
+        one = self.start is None or later.start is None
+        return Basis(
+            n=self.n + later.n,
+            packets=packets,
+            left_out=self.left_out + later.left_out,
+            coverage=carrying / packets if known else np.nan,
+            start=later.start if self.start is None else self.start,
+            end=self.end if later.end is None else later.end,
+            duration_s=self.duration_s + between_s + later.duration_s,
+            gaps=self.gaps + later.gaps + (0 if one else 1),
+            gap_s=self.gap_s + between_s + later.gap_s,
+        )
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:

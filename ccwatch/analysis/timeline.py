@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
-from ccwatch.analysis.result import Result, count_of, dollars, percent
+from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of, percent, stacked
 from ccwatch.analysis.sample import Basis, Ints, Sample, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import EventKind
@@ -108,6 +108,17 @@ class Timeline(Result):
         made = draw.figure(traces, x_title="time (UTC)", y_title="", dark=dark, dates=True, height=120 + 26 * len(traces))
         made.update_yaxes(automargin=True, autorange="reversed")
         return made
+
+    def merge(self, other: Timeline) -> Timeline:
+        """The events of both sessions, by time; `seq` is that of each session's own stream.
+
+        Raises:
+            ValueError: asked with another `least_depth`.
+            AnalysisError: the sessions overlap in time.
+        """
+        one, two = in_order(self, other, least_depth=(self.least_depth, other.least_depth))
+        events = stacked(one.events, two.events).sort_values("time", kind="stable", ignore_index=True)
+        return replace(one, events=events, basis=one.basis.merge(two.basis), notes=notes_of(one, two))
 
 
 def timeline(

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw, measures
 from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
 from ccwatch.analysis.result import Result, count_of
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, find_breaks, on_utc, stamps
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, as_arrived, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
 from ccwatch.protocol.messages import EventKind, Flag
 
@@ -114,6 +114,8 @@ def quality(
     told = on_utc("quality", events) if events is not None and len(events) else None
     if not len(frame) and told is None:
         raise NotEnoughData("quality: neither a packet nor an event")
+    reordered = measures.order(measures.Rows.of(frame))
+    frame = as_arrived(frame)
     rows = measures.Rows.of(frame)
     broken = find_breaks(frame, told) if len(frame) else np.zeros(0, dtype=bool)
     found = [
@@ -121,7 +123,7 @@ def quality(
         *measures.ending(rows, told, now),
         *measures.clocks(rows, is_synthetic),
         *measures.copies(rows),
-        *measures.order(rows),
+        *reordered,
         *measures.frozen(rows),
         *measures.connections(rows, told),
         *measures.contents(frame, rows, message_bytes_mean),

@@ -183,8 +183,7 @@ def sample(
         MissingColumns: the stream never carried one of `needs`.
     """
     frame = on_utc(question, frame)
-    if "seq" not in frame.columns and not frame.index.is_monotonic_increasing:
-        frame = frame.iloc[np.argsort(times_ns(frame), kind="stable")]  # no order of arrival is known: a step back is no silence
+    frame = as_arrived(frame)
     received = len(frame)
     passed = np.cumsum(find_breaks(frame, events))
     kept = np.ones(received, dtype=bool)
@@ -228,6 +227,13 @@ def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
         raise AnalysisError(f"{question} needs a frame with a DatetimeIndex that has a time zone, got {type(index).__name__} without one")
     frame = frame.set_axis(index.tz_convert("UTC").as_unit("ns"), axis=0)
     return frame[frame.index.notna()] if index.hasnans else frame
+
+
+def as_arrived(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame by time, where no `seq` says in which order its rows arrived: a step back in it is no silence."""
+    if "seq" in frame.columns or frame.index.is_monotonic_increasing:
+        return frame
+    return frame.iloc[np.argsort(times_ns(frame), kind="stable")]
 
 
 def times_ns(frame: pd.DataFrame) -> Ints:

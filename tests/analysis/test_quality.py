@@ -196,6 +196,15 @@ def test_a_frame_of_ones_own_can_be_judged(rows):
     assert np.isnan(found.value("malformed"))
 
 
+def test_rows_of_ones_own_in_another_order_are_out_of_order_and_no_gap(rows):
+    frame = rows(price=np.arange(1.0, 61.0))
+    found = quality(frame.iloc[np.random.default_rng(0).permutation(60)])
+    assert found.value("reordered") > 0.5
+    assert len(found.gaps) == 0
+    assert found.basis.gaps == 0
+    assert found.value("completeness") == quality(frame).value("completeness") == 1.0
+
+
 def test_without_packets_the_stream_has_stopped_and_without_anything_there_is_no_answer(line):
     found = line.judged()
     assert found.verdict == "STOPPED"

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from ccwatch.alerts import DEFAULT_RULES, AlertState, Change, Evaluator, Rule, Severity, read_objectives
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
-from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
+from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, NotEnoughData
@@ -57,14 +57,16 @@ class Alerts(Result):
         """How many fired, the first critical one, and what it was worth."""
         if not len(self.firings):
             silent = int((self.rules["state"] == AlertState.NO_DATA).sum())
-            return f"No rule would have fired; {silent:,} of {len(self.rules):,} had no data at the end."
+            return f"No alert would have fired; {count_or_none(silent)} of {count_of(len(self.rules), 'rule')} had no data at the end."
         serious = self.firings[self.firings["severity"] == Severity.CRITICAL]
         first = (serious if len(serious) else self.firings).iloc[0]
-        lead = f", {first['lead_s']:,.0f} s before the trough" if np.isfinite(first["lead_s"]) else ""
+        lead = (
+            "" if np.isnan(first["lead_s"]) else f", {first['lead_s']:,.0f} s before the trough" if first["lead_s"] else ", at the trough"
+        )
         name = f"{first['rule']} ({first['subject']})" if first["subject"] else str(first["rule"])
         return (
-            f"{count_of(len(self.firings), 'alert')} would have fired, {len(serious):,} of them critical; "
-            f"the first {'critical one' if len(serious) else 'one'} was {name} at {clock(first['fired_time'])}{lead}."
+            f"{count_of(len(self.firings), 'alert')} would have fired, {count_or_none(len(serious))} critical; "
+            f"the first {'critical one' if len(serious) else 'one'} was by the rule {name} at {clock(first['fired_time'])}{lead}."
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -55,10 +55,12 @@ class Attribution(Result):
         """The change of nav and the regime that it was made in, in a sentence."""
         regimes = self.parts[self.parts["split"] == "regime"]
         top = regimes.iloc[int(regimes["change_usd"].abs().argmax())]
-        return (
-            f"The nav changed by {dollars(self.change_usd)}, of which {dollars(top['change_usd'])} "
-            f"over {count_of(int(top['n']), 'packet')} in the state {top['regime']}."
-        )
+        n, state = int(top["n"]), str(top["regime"])
+        where = {
+            GAP: f"in {count_of(n, 'gap')}",
+            NOT_CARRIED: f"over {count_of(n, 'packet')} whose regime is not known",
+        }.get(state, f"over {count_of(n, 'packet')} in the regime {state}")
+        return f"The nav changed by {dollars(self.change_usd)}, of which {dollars(top['change_usd'])} {where}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per split and state; within each split the parts add up to the change of nav.

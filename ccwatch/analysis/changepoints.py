@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.quantiles import MAD_TO_SIGMA
-from ccwatch.analysis.result import Result, clock, count_of
+from ccwatch.analysis.result import Result, amount, clock, count_of
 from ccwatch.analysis.sample import Basis, Floats, Ints, numbers, sample, stamps, times_ns
 from ccwatch.errors import NotEnoughData
 
@@ -49,7 +49,7 @@ class Changepoints(Result):
         top = found.iloc[int(found["sigmas"].abs().argmax())]
         return (
             f"{count_of(len(found), 'change')} of level; the largest is that of {top['series']} at {clock(top['time'])}, "
-            f"from {top['before']:,.4g} to {top['after']:,.4g}."
+            f"from {amount(top['before'], top['unit'])} to {amount(top['after'], top['unit'])}."
         )
 
     def to_frame(self) -> pd.DataFrame:

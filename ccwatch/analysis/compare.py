@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result
+from ccwatch.analysis.result import Result, amount, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample
 from ccwatch.protocol.messages import Regime, Side
 
@@ -52,13 +52,14 @@ class Comparison(Result):
         """How many measures differ, and the clearest one."""
         differing = self.measures[self.measures["differs"]]
         if not len(differing):
-            return f"Of {len(self.measures):,} measures none differs beyond its {self.level:.0%} interval."
+            return f"Of {count_of(len(self.measures), 'measure')} none differs beyond its {self.level:.0%} interval."
         width = (differing["high"] - differing["low"]).to_numpy()
         clear = np.abs(differing["difference"].to_numpy()) / np.where(width > 0.0, width, np.nan)
         top = differing.iloc[int(np.nanargmax(clear)) if np.isfinite(clear).any() else 0]
+        differ = "differs" if len(differing) == 1 else "differ"
         return (
-            f"{len(differing):,} of {len(self.measures):,} measures differ beyond their {self.level:.0%} intervals; the clearest is "
-            f"{top['measure']}: {top['a']:,.4g} against {top['b']:,.4g}{' ' + top['unit'] if top['unit'] else ''}."
+            f"{len(differing):,} of {count_of(len(self.measures), 'measure')} {differ} beyond {self.level:.0%} intervals; the clearest is "
+            f"{top['measure']}: {amount(top['a'], top['unit'])} against {amount(top['b'], top['unit'])}."
         )
 
     def to_frame(self) -> pd.DataFrame:

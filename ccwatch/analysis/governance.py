@@ -54,6 +54,8 @@ class Governance(Result):
         vetoed, n = int(self.by_regime["n_vetoed"].sum()), int(self.by_regime["n"].sum())
         first = f", the first at {clock(self.vetoes['start_time'].iloc[0])} in {self.vetoes['regime'].iloc[0]}" if len(self.vetoes) else ""
         broken = count_of(len(self.breaks), "stretch breaks a rule", "stretches break a rule") if len(self.breaks) else "no rule was broken"
+        if not len(self.vetoes):
+            return f"No veto in {count_of(n, 'packet')} with a BUY or SELL; {broken}."
         vetoes = count_of(len(self.vetoes), "veto", "vetoes")
         return f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL{first}; {broken}."
 

@@ -77,9 +77,9 @@ class Latency(Result):
             )
         known = self.services.dropna(subset=["p95_ms"])
         if not len(known):
-            return "No agent or model was seen often enough to give a 95 % quantile."
+            return "No agent or model was seen often enough to give a 95% quantile."
         top = known.iloc[int(known["p95_ms"].argmax())]
-        return f"No agent or model was slow for long; the slowest at the 95 % quantile was {top['name']} with {top['p95_ms']:,.1f} ms."
+        return f"No agent or model was slow for long; the slowest at the 95% quantile was {top['name']} with {top['p95_ms']:,.1f} ms."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per agent and model.

@@ -61,7 +61,9 @@ class Quality(Result):
     def headline(self) -> str:
         """The verdict and its first reasons."""
         if self.verdict == OK:
-            return f"Stream quality OK: {count_of(self.basis.n, 'packet')}, {self.value('completeness'):.2%} complete, no gap."
+            complete = self.value("completeness")
+            told = "" if math.isnan(complete) else f" {complete:.2%} complete,"
+            return f"Stream quality OK: {count_of(self.basis.n, 'packet')},{told} no gap."
         return f"Stream quality {self.verdict}: {'; '.join(self.reasons[:3])}."
 
     def to_frame(self) -> pd.DataFrame:

@@ -65,7 +65,8 @@ class Regimes(Result):
         shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(shown["regime"], shown["share"], strict=True))
         critical = self.segments[self.segments["regime"] == Regime.CRITICAL]
         first = f"; Critical for the first time at {clock(critical['start_time'].iloc[0])}" if len(critical) else ""
-        return f"The regime changed {count_of(changes, 'time')} ({shares or 'too short to give shares'}){first}."
+        changed = f"changed {count_of(changes, 'time')}" if changes else "did not change"
+        return f"The regime {changed} ({shares or 'too short to give shares'}){first}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per segment, by time.

@@ -189,14 +189,29 @@ def count_of(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def count_or_none(n: int) -> str:
+    """A count of things that were named before."""
+    return f"{n:,}" if n else "none"
+
+
 def clock(moment: Any) -> str:
     """A time of day as sentences have it, UTC."""
     return "–" if moment is None or pd.isna(moment) else f"{moment:%H:%M:%S} UTC"
 
 
-def percent(value: float) -> str:
-    """A fraction as sentences have it, with a true minus sign."""
-    return "unknown" if math.isnan(value) else f"{value:.2%}".replace("-", "\N{MINUS SIGN}")
+def percent(value: float, decimals: int = 2) -> str:
+    """A fraction as sentences have it, with a true minus sign; no sign where it rounds to zero."""
+    if math.isnan(value):
+        return "unknown"
+    told = f"{value:.{decimals}%}"
+    return told.removeprefix("-") if not told.strip("-0.%") else told.replace("-", "\N{MINUS SIGN}")
+
+
+def amount(value: float, unit: str) -> str:
+    """A number with its unit as sentences have it: a fraction in percent, else to four digits."""
+    if unit == "fraction":
+        return percent(value)
+    return "unknown" if math.isnan(value) else f"{value:,.4g} {unit}".rstrip().replace("-", "\N{MINUS SIGN}", 1)
 
 
 def dollars(value: float) -> str:

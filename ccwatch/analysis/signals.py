@@ -52,9 +52,12 @@ class Signals(Result):
         if not len(row) or not row["n"].iloc[0]:
             return f"{count_of(self.basis.n, 'signal')} to BUY or SELL, of which none can be judged after {self.calibrated_at_s:g} s."
         hit = row.iloc[0]
+        n, right = int(hit["n"]), round(hit["hit_rate"] * hit["n"])
+        brier = f"; Brier score {self.calibration.brier:.3f}" if self.calibration.n else ""
+        were = "was" if n == 1 else "were"
         return (
-            f"Of {count_of(int(hit['n']), 'signal')} {hit['hit_rate']:.1%} were right after {self.calibrated_at_s:g} s "
-            f"(95 % interval {hit['hit_low']:.1%} to {hit['hit_high']:.1%}); Brier score {self.calibration.brier:.3f}."
+            f"{right:,} of {count_of(n, 'signal')} {were} right after {self.calibrated_at_s:g} s "
+            f"({hit['hit_rate']:.1%}, 95% interval {hit['hit_low']:.1%} to {hit['hit_high']:.1%}){brier}."
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -47,6 +47,18 @@ KINDS: Final = (
     "mark",
 )
 """What can stand in the column `kind`: `stream` is what happened to the stream itself, such as stale, frozen, malformed."""
+_NAMES: Final = {
+    "status": ("change of status", "changes of status"),
+    "regime": ("flip of regime", "flips of regime"),
+    "signal": ("change of side", "changes of side"),
+    "veto": ("veto", "vetoes"),
+    "recovery": ("recovery", "recoveries"),
+    "slow": ("slow stretch", "slow stretches"),
+    "slow end": ("end of a slow stretch", "ends of slow stretches"),
+    "gap end": ("end of a gap", "ends of gaps"),
+    "stream": ("event of the stream", "events of the stream"),
+}
+"""What a sentence calls one or several of a kind, where that is not the kind with an s."""
 _LOGS: Final = {"ERROR": "error log", "CRITICAL": "error log", "WARNING": "warning log", "WARN": "warning log"}
 _EVENTS: Final = {EventKind.ALERT: "alert", EventKind.COMMAND: "command", EventKind.MARK: "mark"}
 _LEFT_OUT: Final = frozenset({EventKind.CONNECT, EventKind.GAP})
@@ -76,7 +88,8 @@ class Timeline(Result):
         if not len(self.events):
             return "Nothing happened that the timeline knows of."
         counts = self.events["kind"].value_counts()
-        return f"{count_of(len(self.events), 'event')}: {', '.join(f'{n:,} {kind}' for kind, n in counts[counts > 0].items())}."
+        told = (count_of(int(n), *_NAMES.get(str(kind), (str(kind),))) for kind, n in counts[counts > 0].items())
+        return f"{count_of(len(self.events), 'event')}: {', '.join(told)}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per event, by time.

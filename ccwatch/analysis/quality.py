@@ -116,9 +116,11 @@ def quality(
     told = on_utc("quality", events) if events is not None and len(events) else None
     if not len(frame) and told is None:
         raise NotEnoughData("quality: neither a packet nor an event")
-    reordered = measures.order(measures.Rows.of(frame))
-    frame = as_arrived(frame)
     rows = measures.Rows.of(frame)
+    reordered = measures.order(rows)
+    by_time = as_arrived(frame)
+    if by_time is not frame:
+        frame, rows = by_time, measures.Rows.of(by_time)
     broken = find_breaks(frame, told) if len(frame) else np.zeros(0, dtype=bool)
     found = [
         *measures.cadence(rows, broken),

@@ -226,7 +226,7 @@ def test_one_packet_and_all_repeats_and_one_time_give_an_answer_without_zeros_th
 
 
 def test_seeded_stamps_are_no_trouble_of_a_synthetic_streams_clock():
-    with cw.serve(seed=1, rate=100, packets=40) as cottage, cw.connect(cottage.url) as feed:
+    with cw.serve(seed=1, rate=100) as cottage, cw.connect(cottage.url) as feed:
         feed.wait(40, timeout=10)
         frame = feed.frame(clean=False)
         for known, level in ((True, "OK"), (False, "WARN")):

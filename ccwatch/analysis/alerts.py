@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from ccwatch.alerts import DEFAULT_RULES, AlertState, Change, Evaluator, Rule, Severity, read_objectives
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
-from ccwatch.analysis.result import Result, clock, count_of
+from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, NotEnoughData
@@ -57,14 +57,16 @@ class Alerts(Result):
         """How many fired, the first critical one, and what it was worth."""
         if not len(self.firings):
             silent = int((self.rules["state"] == AlertState.NO_DATA).sum())
-            return f"No rule would have fired; {silent:,} of {len(self.rules):,} had no data at the end."
+            return f"No alert would have fired; {count_or_none(silent)} of {count_of(len(self.rules), 'rule')} had no data at the end."
         serious = self.firings[self.firings["severity"] == Severity.CRITICAL]
         first = (serious if len(serious) else self.firings).iloc[0]
-        lead = f", {first['lead_s']:,.0f} s before the trough" if np.isfinite(first["lead_s"]) else ""
+        lead = (
+            "" if np.isnan(first["lead_s"]) else f", {first['lead_s']:,.0f} s before the trough" if first["lead_s"] else ", at the trough"
+        )
         name = f"{first['rule']} ({first['subject']})" if first["subject"] else str(first["rule"])
         return (
-            f"{count_of(len(self.firings), 'alert')} would have fired, {len(serious):,} of them critical; "
-            f"the first {'critical one' if len(serious) else 'one'} was {name} at {clock(first['fired_time'])}{lead}."
+            f"{count_of(len(self.firings), 'alert')} would have fired, {count_or_none(len(serious))} critical; "
+            f"the first {'critical one' if len(serious) else 'one'} was by the rule {name} at {clock(first['fired_time'])}{lead}."
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -112,6 +114,30 @@ class Alerts(Result):
         made = draw.figure(traces, x_title="time (UTC)", y_title="", dark=dark, dates=True, height=140 + 28 * rows, barmode="overlay")
         made.update_yaxes(automargin=True, autorange="reversed")
         return made
+
+    def merge(self, other: Alerts) -> Alerts:
+        """The firings of both sessions; each rule began anew with its session, and stands as it did at the end of the later one.
+
+        Raises:
+            ValueError: asked with another `material` or `within_s`.
+            AnalysisError: the sessions overlap in time.
+        """
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("material", "within_s")}
+        one, two = in_order(self, other, **asked)
+        basis, firings = one.basis.merge(two.basis), stacked(one.firings, two.firings)
+        rows = []
+        for (name, subject), mine in pd.concat([one.rules, two.rules]).groupby(["rule", "subject"], sort=False):
+            reason = "" if (mine["reason"] == "").any() else mine["reason"].iloc[-1]
+            rows.append(mine.iloc[-1].to_dict() | _summed(firings, str(name), str(subject)) | {"reason": reason})
+        return replace(
+            one,
+            firings=firings,
+            changes=stacked(one.changes, two.changes),
+            rules=_rule_table(rows),
+            troughs=stacked(one.troughs, two.troughs),
+            basis=basis,
+            notes=notes_of(one, two),
+        )
 
 
 def alerts(
@@ -290,23 +316,34 @@ def _rules(evaluator: Evaluator, firings: pd.DataFrame, rules: Sequence[Rule]) -
     ]
     for name, subject, state, since in entries:
         rule = by_name[name]
-        mine = firings[(firings["rule"] == name) & (firings["subject"] == subject)]
-        lead = mine["lead_s"].dropna()
         rows.append(
             {
                 "rule": name,
                 "subject": subject,
                 "severity": str(rule.severity),
                 "meaning": rule.meaning,
-                "n": len(mine),
-                "n_false": int(mine["false_alarm"].fillna(False).sum()),
-                "firing_s": float(mine["duration_s"].sum()),
-                "first_time": mine["fired_time"].iloc[0] if len(mine) else pd.NaT,
-                "lead_s": float(lead.median()) if len(lead) else np.nan,
+                **_summed(firings, name, subject),
                 "state": state,
                 "reason": "" if since else "nothing that it judges was observed",
             }
         )
+    return _rule_table(rows)
+
+
+def _summed(firings: pd.DataFrame, rule: str, subject: str) -> dict[str, Any]:
+    """What the firings of one rule and subject come to."""
+    mine = firings[(firings["rule"] == rule) & (firings["subject"] == subject)]
+    lead = mine["lead_s"].dropna()
+    return {
+        "n": len(mine),
+        "n_false": int(mine["false_alarm"].fillna(False).sum()),
+        "firing_s": float(mine["duration_s"].sum()),
+        "first_time": mine["fired_time"].iloc[0] if len(mine) else pd.NaT,
+        "lead_s": float(lead.median()) if len(lead) else np.nan,
+    }
+
+
+def _rule_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table["first_time"] = pd.to_datetime(table["first_time"], utc=True).dt.as_unit("ns")
     return table

@@ -13,7 +13,7 @@ from scipy import stats
 from ccwatch.alerts import SENTINELS
 from ccwatch.analysis import draw
 from ccwatch.analysis.regimes import EXPECTED
-from ccwatch.analysis.result import Result
+from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, runs, sample
 from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.errors import NotEnoughData
@@ -57,15 +57,16 @@ class Alpha(Result):
         if self.whole is None:
             ours = "The recorded returns give no tail index"
         else:
-            ours = f"Hill's estimate on the recorded returns is {self.whole.alpha:.2f} ({self.whole.low:.2f} to {self.whole.high:.2f})"
+            interval = f"{self.whole.level:.0%} interval {self.whole.low:.2f} to {self.whole.high:.2f}"
+            ours = f"Hill's estimate on the recorded returns is {self.whole.alpha:.2f} ({interval})"
         judged = self.windows["agrees"].dropna()
         if not len(judged):
             return f"{ours}; the engine's alpha cannot be held against it."
         open_ = float((self.windows["regime"] == UNDECIDED).mean())
-        at = float(self.sentinels["share"].sum())
+        marked = float(self.sentinels["share"].sum())
         return (
-            f"{ours}; the engine's alpha lies in the interval of {judged.mean():.0%} of {len(judged):,} windows, "
-            f"{open_:.0%} of the windows are undecided, and {at:.1%} of the engine's values are sentinels."
+            f"{ours}; the engine's alpha lies in the interval of {judged.mean():.0%} of {count_of(len(judged), 'window')}, "
+            f"{open_:.0%} of the windows are undecided, and {marked:.1%} of the engine's values are sentinels."
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -10,8 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, count_of, dollars
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample
+from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of
+from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample, stamp
 
 GAP: Final = "(gap)"
 NOT_CARRIED: Final = "(not carried)"
@@ -30,6 +30,8 @@ class Attribution(Result):
         change_usd: the whole change of nav: last less first, exact in `decimals`.
         start_usd: first nav.
         end_usd: last nav.
+        start_time: when that was.
+        end_time: when that was.
         decimals: decimals of a dollar that are added up, in whole numbers, so that nothing is rounded on the way.
         adds_up: whether the parts of each split are the whole change exactly.
         basis: n counts changes between neighbouring packets.
@@ -42,6 +44,8 @@ class Attribution(Result):
     change_usd: float
     start_usd: float
     end_usd: float
+    start_time: pd.Timestamp
+    end_time: pd.Timestamp
     decimals: int
     adds_up: bool
     basis: Basis
@@ -51,10 +55,12 @@ class Attribution(Result):
         """The change of nav and the regime that it was made in, in a sentence."""
         regimes = self.parts[self.parts["split"] == "regime"]
         top = regimes.iloc[int(regimes["change_usd"].abs().argmax())]
-        return (
-            f"The nav changed by {dollars(self.change_usd)}, of which {dollars(top['change_usd'])} "
-            f"over {count_of(int(top['n']), 'packet')} in the state {top['regime']}."
-        )
+        n, state = int(top["n"]), str(top["regime"])
+        where = {
+            GAP: f"in {count_of(n, 'gap')}",
+            NOT_CARRIED: f"over {count_of(n, 'packet')} whose regime is not known",
+        }.get(state, f"over {count_of(n, 'packet')} in the regime {state}")
+        return f"The nav changed by {dollars(self.change_usd)}, of which {dollars(top['change_usd'])} {where}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per split and state; within each split the parts add up to the change of nav.
@@ -86,6 +92,47 @@ class Attribution(Result):
             room = _WORDS_SHARE * (high - low or 1.0)
             made.update_xaxes(range=[low - room, high + room])
         return made
+
+    def merge(self, other: Attribution) -> Attribution:
+        """Both sessions' parts; what changed between the two is booked to the gap.
+
+        Raises:
+            AnalysisError: the sessions overlap in time.
+        """
+        one, two = in_order(self, other)
+        basis = one.basis.merge(two.basis)
+        decimals = max(one.decimals, two.decimals)
+        step = round((two.start_usd - one.end_usd) * 10**decimals)
+        between = {
+            "split": pd.array(SPLITS, dtype="str"),
+            "regime": pd.array([GAP] * len(SPLITS), dtype="str"),
+            "side": pd.array([GAP] * len(SPLITS), dtype="str"),
+            "change_usd": step / 10**decimals,
+            "gain_usd": max(step, 0) / 10**decimals,
+            "loss_usd": min(step, 0) / 10**decimals,
+            "n": 1,
+            "time_s": (two.start_time - one.end_time).total_seconds(),
+        }
+        rows = pd.concat([pd.DataFrame(between), one.parts, two.parts], ignore_index=True)
+        for name in ("change_usd", "gain_usd", "loss_usd"):  # in whole numbers, as they were made
+            rows[name] = np.rint(rows[name] * 10.0**decimals).astype(np.int64)
+        parts = rows.groupby(["split", "regime", "side"], sort=False, as_index=False).sum()
+        parts = parts.sort_values("split", key=lambda split: split.map(SPLITS.index), kind="stable", ignore_index=True)
+        total = round((two.end_usd - one.start_usd) * 10**decimals)
+        adds_up = bool((parts.groupby("split")["change_usd"].sum() == total).all())
+        for name in ("change_usd", "gain_usd", "loss_usd"):
+            parts[name] /= 10**decimals
+        return replace(
+            one,
+            parts=parts,
+            change_usd=total / 10**decimals,
+            end_usd=two.end_usd,
+            end_time=two.end_time,
+            decimals=decimals,
+            adds_up=adds_up,
+            basis=replace(basis, n=basis.n + 1),
+            notes=notes_of(one, two),
+        )
 
 
 def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None) -> Attribution:
@@ -124,6 +171,8 @@ def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symb
         change_usd=total / 10**decimals,
         start_usd=float(nav[0]),
         end_usd=float(nav[-1]),
+        start_time=stamp(used.times[0]),
+        end_time=stamp(used.times[-1]),
         decimals=decimals,
         adds_up=bool((sums == total).all()),
         basis=found.basis(len(steps), carrying=len(used)),

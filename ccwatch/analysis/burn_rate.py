@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from pandas.api.types import union_categoricals
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, clock
+from ccwatch.analysis.result import Result, clock, in_order, notes_of
 from ccwatch.analysis.sample import (
     SECOND_NS,
     Basis,
@@ -82,6 +82,30 @@ class BurnRate(Result):
         rounding allows), burn (of the whole stream, for success_rate), resets (of the counter), reason.
         """
         return self.services.copy()
+
+    def merge(self, other: BurnRate) -> BurnRate:
+        """The calls of both sessions; windows of the alerts do not reach from one into the other.
+
+        Raises:
+            ValueError: asked with another `objective`.
+            AnalysisError: the sessions overlap in time.
+        """
+        one, two = in_order(self, other, objective=(self.objective, other.objective))
+        basis = one.basis.merge(two.basis)
+        totals = pd.concat([one.services, two.services]).groupby(["kind", "name", "gauge"], sort=False, as_index=False)
+        sums = totals[["n", "calls", "misses", "misses_bound", "resets"]].sum(min_count=1).to_dict("records")
+        later = two.curves.copy()
+        for name, curve in one.curves.groupby("name", observed=True):
+            later.loc[later["name"] == name, ["calls", "misses"]] += curve[["calls", "misses"]].to_numpy()[-1]
+        curves = [curve for curve in (one.curves, later) if len(curve)]
+        return replace(
+            one,
+            services=pd.DataFrame([_row(**{str(key): value for key, value in row.items()}, objective=one.objective) for row in sums]),
+            alerts=_alerts_of_both(one.alerts, two.alerts),
+            curves=_together(curves) if curves else one.curves,
+            basis=basis,
+            notes=notes_of(one, two),
+        )
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, without the curves."""
@@ -157,7 +181,7 @@ def burn_rate(
                 continue
             moments.append(without_doubles(times_ns(mine)))
             counter = _count(mine, gauge)
-            rows.append(_row(kind, name, gauge, counter, objective))
+            rows.append(_row(kind=kind, name=name, gauge=gauge, **_totals(counter), objective=objective))
             if found is None:
                 tables.append(mine)
             if gauge == "success_rate" and counter is not None:
@@ -243,20 +267,25 @@ def _decimals(rate: Floats) -> int:
     return _MOST_DECIMALS
 
 
-def _row(kind: str, name: str, gauge: str, counter: _Counter | None, objective: float) -> dict[str, Any]:
-    nan = float("nan")
-    row: dict[str, Any] = {"kind": kind, "name": name, "gauge": gauge, "n": 0 if counter is None else len(counter.times)}
-    calls = nan if counter is None else float(counter.calls[-1])
-    misses = nan if counter is None else float(counter.misses[-1])
-    bound = nan if counter is None else counter.bound
+def _totals(counter: _Counter | None) -> dict[str, Any]:
+    """What a row is made of: readings, calls, misses and their bound, resets."""
+    if counter is None:
+        return {"n": 0, "calls": np.nan, "misses": np.nan, "misses_bound": np.nan, "resets": 0}
+    ended = {"calls": float(counter.calls[-1]), "misses": float(counter.misses[-1])}
+    return {"n": len(counter.times), **ended, "misses_bound": counter.bound, "resets": counter.resets}
+
+
+def _row(
+    *, kind: str, name: str, gauge: str, n: int, calls: float, misses: float, misses_bound: float, resets: int, objective: float
+) -> dict[str, Any]:
     known = calls > 0.0
-    rate = 1.0 - misses / calls if known else nan
-    row |= {"calls": calls, "misses": misses, "misses_bound": bound, "rate": rate}
-    row |= {"rate_low": max(0.0, 1.0 - (misses + bound) / calls) if known else nan}
-    row |= {"rate_high": min(1.0, 1.0 - (misses - bound) / calls) if known else nan}
-    row["burn"] = (1.0 - rate) / _budget(objective) if known and gauge == "success_rate" else nan
-    row["resets"] = 0 if counter is None else counter.resets
-    row["reason"] = "read fewer than two times" if counter is None else "" if known else "made no call while it was watched"
+    rate = 1.0 - misses / calls if known else np.nan
+    row = {"kind": kind, "name": name, "gauge": gauge, "n": n, "calls": calls, "misses": misses, "misses_bound": misses_bound, "rate": rate}
+    row |= {"rate_low": max(0.0, 1.0 - (misses + misses_bound) / calls) if known else np.nan}
+    row |= {"rate_high": min(1.0, 1.0 - (misses - misses_bound) / calls) if known else np.nan}
+    row["burn"] = (1.0 - rate) / _budget(objective) if known and gauge == "success_rate" else np.nan
+    row["resets"] = resets
+    row["reason"] = "read fewer than two times" if np.isnan(calls) else "" if known else "made no call while it was watched"
     return row
 
 
@@ -283,6 +312,16 @@ def _alert_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["name", "burn_limit", "long_s", "short_s", "fired_time", "worst_burn", "reason"])
     table["fired_time"] = pd.to_datetime(table["fired_time"], utc=True).dt.as_unit("ns")
     return table.astype({"worst_burn": "float64"})
+
+
+def _alerts_of_both(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    """When each alert fired first in either session, and its worst burn."""
+    rows: list[dict[str, Any]] = []
+    for _, mine in pd.concat([one, two]).groupby(["name", "burn_limit", "long_s", "short_s"], sort=False):
+        row = {str(key): value for key, value in mine.iloc[0].to_dict().items()}
+        row |= {"fired_time": mine["fired_time"].min(), "worst_burn": mine["worst_burn"].max()}
+        rows.append(row | ({"reason": ""} if (mine["reason"] == "").any() else {}))
+    return _alert_table(rows)
 
 
 def _burn(counter: _Counter, window_s: float, objective: float) -> Floats:

@@ -10,7 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, clock, count_of
+from ccwatch.analysis.quantiles import MAD_TO_SIGMA
+from ccwatch.analysis.result import Result, amount, clock, count_of
 from ccwatch.analysis.sample import Basis, Floats, Ints, numbers, sample, stamps, times_ns
 from ccwatch.errors import NotEnoughData
 
@@ -48,7 +49,7 @@ class Changepoints(Result):
         top = found.iloc[int(found["sigmas"].abs().argmax())]
         return (
             f"{count_of(len(found), 'change')} of level; the largest is that of {top['series']} at {clock(top['time'])}, "
-            f"from {top['before']:,.4g} to {top['after']:,.4g}."
+            f"from {amount(top['before'], top['unit'])} to {amount(top['after'], top['unit'])}."
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -148,7 +149,7 @@ def _changes(name: str, unit: str, times: Ints, values: Floats, penalty: float) 
     starts = np.arange(0, len(values), size)
     means = np.add.reduceat(judged, starts) / np.diff(np.append(starts, len(values)))
     step = np.diff(means)
-    spread = float(np.median(np.abs(step - np.median(step)))) * 1.4826 / np.sqrt(2.0)
+    spread = float(np.median(np.abs(step - np.median(step)))) * MAD_TO_SIGMA / np.sqrt(2.0)
     spread = spread or float(np.std(step)) / np.sqrt(2.0)
     rows = []
     if spread > 0.0:

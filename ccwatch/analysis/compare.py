@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result
+from ccwatch.analysis.result import Result, amount, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample
 from ccwatch.protocol.messages import Regime, Side
 
@@ -52,13 +52,14 @@ class Comparison(Result):
         """How many measures differ, and the clearest one."""
         differing = self.measures[self.measures["differs"]]
         if not len(differing):
-            return f"Of {len(self.measures):,} measures none differs beyond its {self.level:.0%} interval."
+            return f"Of {count_of(len(self.measures), 'measure')} none differs beyond its {self.level:.0%} interval."
         width = (differing["high"] - differing["low"]).to_numpy()
         clear = np.abs(differing["difference"].to_numpy()) / np.where(width > 0.0, width, np.nan)
         top = differing.iloc[int(np.nanargmax(clear)) if np.isfinite(clear).any() else 0]
+        differ = "differs" if len(differing) == 1 else "differ"
         return (
-            f"{len(differing):,} of {len(self.measures):,} measures differ beyond their {self.level:.0%} intervals; the clearest is "
-            f"{top['measure']}: {top['a']:,.4g} against {top['b']:,.4g}{' ' + top['unit'] if top['unit'] else ''}."
+            f"{len(differing):,} of {count_of(len(self.measures), 'measure')} {differ} beyond {self.level:.0%} intervals; the clearest is "
+            f"{top['measure']}: {amount(top['a'], top['unit'])} against {amount(top['b'], top['unit'])}."
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -207,11 +208,18 @@ def block_length(values: Floats) -> int:
     return max(1, min(n // 10, wanted))
 
 
-def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) -> Floats:
+def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator, *, long: int = LONG) -> Floats:
     """The statistic of each bootstrap sample.
 
     A mean and a deviation need only the sums of the blocks, so a sample costs as much as it has blocks. A quantile of a long series is
     had from the share of the sample below the series' own quantile (Bahadur 1966; Sun & Lahiri 2006 for blocks), which is a mean.
+
+    Args:
+        values: the series, nothing missing.
+        how: mean, std or p95.
+        replicates: bootstrap samples.
+        rng: draws where blocks begin.
+        long: values from which on a quantile goes by shares.
     """
     n = len(values)
     if how == "mean":
@@ -222,7 +230,7 @@ def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator) 
         spread: Floats = np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
         return spread
     ordered = np.sort(values)
-    if n > LONG:
+    if n > long:
         below = (values <= np.quantile(ordered, P95, method="linear")).astype(np.float64)
         share = _block_means(below, n, replicates, rng, block_length(values))[0]
         return np.asarray(np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear"))

@@ -69,10 +69,10 @@ class DrawdownAudit(Result):
         silent = ""
         if len(missed):
             limit, since = missed["limit"].iloc[-1], missed["peak_time"].iloc[-1]
-            silent = f" A breaker on it at {percent(float(limit))} stayed silent from {clock(since)} on."
+            silent = f"; a breaker on it at {percent(float(limit))} stayed silent from {clock(since)} on"
         return (
             f"{follows}: engine {percent(self.engine)}, ours {percent(self.from_peak)} from the peak and "
-            f"{percent(self.from_start)} from the start.{silent}"
+            f"{percent(self.from_start)} from the start{silent}."
         )
 
     def to_frame(self) -> pd.DataFrame:

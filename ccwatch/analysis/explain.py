@@ -21,7 +21,8 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.drawdowns import under_water
-from ccwatch.analysis.result import Result, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
+from ccwatch.analysis.quantiles import MAD_TO_SIGMA
+from ccwatch.analysis.result import Result, amount, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
 from ccwatch.analysis.tables import moment
 from ccwatch.errors import AnalysisError, ConfigError
@@ -32,8 +33,6 @@ LEAST_N, LEAST_BASELINE = 5, 20
 """Observations that a comparison needs in the window and in the baseline."""
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
-MAD_TO_SIGMA: Final = 1.4826
-"""Median absolute deviation to standard deviation, for normal values."""
 
 
 class Observed(NamedTuple):
@@ -89,10 +88,10 @@ class Explanation(Result):
             return f"{said}; no measure differs from the baseline."
         top = differing.iloc[0]
         name = f"{top['measure']} of {top['subject']}" if top["subject"] else str(top["measure"])
-        unit = f" {top['unit']}" if top["unit"] else ""
+        delta = f"{top['cliffs_delta']:+.2f}".replace("-", "\N{MINUS SIGN}")
         return (
-            f"{said}; what differs most from the baseline is {name}: median {top['median']:,.4g}{unit} against "
-            f"{top['baseline_median']:,.4g}{unit}, Cliff's delta {top['cliffs_delta']:+.2f}."
+            f"{said}; what differs most from the baseline is {name}: median {amount(top['median'], top['unit'])} against "
+            f"{amount(top['baseline_median'], top['unit'])}, Cliff's delta {delta}."
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scipy import stats
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result, clock, count_of
+from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, on_utc, runs, sample, stamps, times_ns
 from ccwatch.protocol.messages import Flag, Regime, Side, Status
@@ -54,6 +54,8 @@ class Governance(Result):
         vetoed, n = int(self.by_regime["n_vetoed"].sum()), int(self.by_regime["n"].sum())
         first = f", the first at {clock(self.vetoes['start_time'].iloc[0])} in {self.vetoes['regime'].iloc[0]}" if len(self.vetoes) else ""
         broken = count_of(len(self.breaks), "stretch breaks a rule", "stretches break a rule") if len(self.breaks) else "no rule was broken"
+        if not len(self.vetoes):
+            return f"No veto in {count_of(n, 'packet')} with a BUY or SELL; {broken}."
         vetoes = count_of(len(self.vetoes), "veto", "vetoes")
         return f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL{first}; {broken}."
 
@@ -78,6 +80,32 @@ class Governance(Result):
             "hovertemplate": "%{x}: %{y:.1%}<extra></extra>",
         }
         return draw.figure([trace], x_title="regime", y_title="veto rate (%)", dark=dark, y_format=".0%", height=260)
+
+    def merge(self, other: Governance) -> Governance:
+        """Vetoes and broken rules of both sessions; a median or a rank correlation of sizes cannot be told from two.
+
+        Raises:
+            ValueError: asked with another `horizon_s`.
+            AnalysisError: the sessions overlap in time.
+        """
+        one, two = in_order(self, other, horizon_s=(self.horizon_s, other.horizon_s))
+        basis = one.basis.merge(two.basis)
+        rows = []
+        for name, mine in stacked(one.by_regime, two.by_regime).groupby("regime", sort=False):
+            n, count = int(mine["n"].sum()), int(mine["n_vetoed"].sum())
+            low, high = wilson(count, n)
+            row = {"regime": name, "n": n, "n_vetoed": count, "veto_rate": count / n, "veto_low": low, "veto_high": high}
+            told = mine[["median_size", "size_confidence", "reason"]].iloc[0].to_dict()
+            both = {"median_size": np.nan, "size_confidence": np.nan, "reason": "medians and ranks of two sessions do not merge"}
+            rows.append(row | (told if len(mine) == 1 else both))
+        return replace(
+            one,
+            by_regime=pd.DataFrame(rows, columns=one.by_regime.columns),
+            vetoes=stacked(one.vetoes, two.vetoes),
+            breaks=stacked(one.breaks, two.breaks),
+            basis=basis,
+            notes=notes_of(one, two),
+        )
 
 
 def governance(

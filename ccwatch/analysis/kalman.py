@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from scipy import linalg, optimize, signal
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.result import Result
+from ccwatch.analysis.result import Result, percent
 from ccwatch.analysis.sample import Basis, Floats, sample
 
 BURN_IN: Final = 60
@@ -73,10 +73,10 @@ class Kalman(Result):
             return "The engine's velocity does not vary, so nothing says whether it is a Kalman velocity."
         best = self.models[self.models["kind"] == "plain"].iloc[0]
         what = "is" if self.verdict == KALMAN else "is not"
-        other = "" if self.verdict == KALMAN else f"; the best plain explanation is {best['model']} with {best['explained']:.1%}"
+        other = "" if self.verdict == KALMAN else f"; the best plain explanation is {best['model']} with {percent(best['explained'], 1)}"
         return (
             f"The engine's velocity {what} that of a constant-acceleration Kalman filter: "
-            f"the best one (q/r = {self.ratio:.3g}, {self.noise}) explains {self.explained:.1%} of it{other}."
+            f"the best one (q/r = {self.ratio:.3g}, {self.noise}) explains {percent(self.explained, 1)} of it{other}."
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from pandas.api.types import union_categoricals
 
 from ccwatch.analysis import draw, quantiles
-from ccwatch.analysis.result import Result, clock, count_of
+from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of
 from ccwatch.analysis.sample import (
     Basis,
     Bools,
@@ -77,9 +77,9 @@ class Latency(Result):
             )
         known = self.services.dropna(subset=["p95_ms"])
         if not len(known):
-            return "No agent or model was seen often enough to give a 95 % quantile."
+            return "No agent or model was seen often enough to give a 95% quantile."
         top = known.iloc[int(known["p95_ms"].argmax())]
-        return f"No agent or model was slow for long; the slowest at the 95 % quantile was {top['name']} with {top['p95_ms']:,.1f} ms."
+        return f"No agent or model was slow for long; the slowest at the 95% quantile was {top['name']} with {top['p95_ms']:,.1f} ms."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per agent and model.
@@ -98,6 +98,24 @@ class Latency(Result):
         names: Any = self.observations["name"].array
         calls = self.observations["latency_ms"].to_numpy()
         return {str(name): Sketch.of(calls[names.codes == code], error=error) for code, name in enumerate(names.categories)}
+
+    def merge(self, other: Latency) -> Latency:
+        """The calls of both sessions, with the quantiles of all of them; `sketches` are smaller where there are many sessions.
+
+        What is slow is held against the median of both; a slow stretch may last from one session into the next, as over a gap.
+
+        Raises:
+            ValueError: asked with another `slow_factor`, `slow_calls` or `level`.
+            AnalysisError: the sessions overlap in time.
+        """
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("slow_factor", "slow_calls", "level")}
+        one, two = in_order(self, other, **asked)
+        basis = one.basis.merge(two.basis)
+        observed = _together([one.observations, two.observations])
+        both = pd.concat([one.services, two.services]).groupby(["kind", "name"], sort=False)
+        counted = pd.DataFrame({"calls": both["calls"].sum(skipna=False), "resets": both["resets"].sum()}).reset_index()
+        services, slow = _services(observed, counted, one.slow_factor, one.slow_calls, one.level)
+        return replace(one, services=services, slow=slow, observations=observed, basis=basis, notes=notes_of(one, two))
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, without the observations."""
@@ -168,9 +186,7 @@ def latency(
     calls = [made for kind, table in tables.items() if table is not None and (made := _calls(kind, table)) is not None]
     if not calls:
         raise MissingColumns("latency", ("latency_ms",))
-    observed = pd.concat([seen.drop(columns="name") for seen, _ in calls])
-    names: Any = union_categoricals([seen["name"].array for seen, _ in calls], sort_categories=True)
-    observed.insert(1, "name", names)
+    observed = _together([seen for seen, _ in calls])
     if not len(observed):
         raise NotEnoughData("latency: no agent or model made a call while the stream was watched")
     counted = pd.concat([counts for _, counts in calls], ignore_index=True)
@@ -189,6 +205,14 @@ def latency(
         basis=_basis(found, tables, observed),
         notes=tuple(notes),
     )
+
+
+def _together(observed: list[pd.DataFrame]) -> pd.DataFrame:
+    """Observed calls of several tables, one after the other."""
+    whole = pd.concat([seen.drop(columns="name") for seen in observed])
+    names: Any = union_categoricals([seen["name"].array for seen in observed], sort_categories=True)
+    whole.insert(1, "name", names)
+    return whole
 
 
 def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.DataFrame | None:

@@ -98,7 +98,7 @@ def cadence(rows: Rows, broken: Bools) -> list[Measure]:
     p95 = float(np.quantile(steps, 0.95, method="linear"))
     late = p95 > max(LATE_NS / SECOND_NS, LATE_INTERVALS * usual)
     found.append(
-        Measure("interval_p95", p95, "s", len(steps), WARN if late else OK, f"5 % of the intervals exceed {p95:,.1f} s" if late else "")
+        Measure("interval_p95", p95, "s", len(steps), WARN if late else OK, f"5% of the intervals exceed {p95:,.1f} s" if late else "")
     )
     span = float(rows.arrivals[-1] - rows.arrivals[0]) / SECOND_NS
     found.append(

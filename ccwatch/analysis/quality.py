@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw, measures
 from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
 from ccwatch.analysis.result import Result, count_of
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, find_breaks, on_utc, stamps
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, as_arrived, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
 from ccwatch.protocol.messages import EventKind, Flag
 
@@ -61,7 +61,9 @@ class Quality(Result):
     def headline(self) -> str:
         """The verdict and its first reasons."""
         if self.verdict == OK:
-            return f"Stream quality OK: {count_of(self.basis.n, 'packet')}, {self.value('completeness'):.2%} complete, no gap."
+            complete = self.value("completeness")
+            told = "" if math.isnan(complete) else f" {complete:.2%} complete,"
+            return f"Stream quality OK: {count_of(self.basis.n, 'packet')},{told} no gap."
         return f"Stream quality {self.verdict}: {'; '.join(self.reasons[:3])}."
 
     def to_frame(self) -> pd.DataFrame:
@@ -115,13 +117,17 @@ def quality(
     if not len(frame) and told is None:
         raise NotEnoughData("quality: neither a packet nor an event")
     rows = measures.Rows.of(frame)
+    reordered = measures.order(rows)
+    by_time = as_arrived(frame)
+    if by_time is not frame:
+        frame, rows = by_time, measures.Rows.of(by_time)
     broken = find_breaks(frame, told) if len(frame) else np.zeros(0, dtype=bool)
     found = [
         *measures.cadence(rows, broken),
         *measures.ending(rows, told, now),
         *measures.clocks(rows, is_synthetic),
         *measures.copies(rows),
-        *measures.order(rows),
+        *reordered,
         *measures.frozen(rows),
         *measures.connections(rows, told),
         *measures.contents(frame, rows, message_bytes_mean),

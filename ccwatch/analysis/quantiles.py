@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+
+MAD_TO_SIGMA: Final = 1.482602218505602
+"""Median absolute deviation to standard deviation, for normal values: one over their upper quartile."""
 
 
 class Quantile(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, survival
-from ccwatch.analysis.result import Result, clock, count_of
+from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, runs, sample, stamps
 from ccwatch.figures.figures import ALPHA_CUTS
 from ccwatch.figures.theme import REGIMES
@@ -65,7 +65,8 @@ class Regimes(Result):
         shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(shown["regime"], shown["share"], strict=True))
         critical = self.segments[self.segments["regime"] == Regime.CRITICAL]
         first = f"; Critical for the first time at {clock(critical['start_time'].iloc[0])}" if len(critical) else ""
-        return f"The regime changed {count_of(changes, 'time')} ({shares or 'too short to give shares'}){first}."
+        changed = f"changed {count_of(changes, 'time')}" if changes else "did not change"
+        return f"The regime {changed} ({shares or 'too short to give shares'}){first}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per segment, by time.
@@ -106,6 +107,32 @@ class Regimes(Result):
         made = draw.figure(traces, x_title="time (UTC)", y_title="", dark=dark, dates=True, height=220)
         made.update_layout(yaxis={"color": colours.muted, "autorange": "reversed", "automargin": True})
         return made
+
+    def merge(self, other: Regimes) -> Regimes:
+        """The regimes of both sessions: counts add up, dwell times are estimated anew; a median of alpha cannot be told from two.
+
+        Raises:
+            ValueError: asked with another `hold` or other `cuts`.
+            AnalysisError: the sessions overlap in time.
+        """
+        one, two = in_order(self, other, hold=(self.hold, other.hold), cuts=(self.cuts, other.cuts))
+        basis = one.basis.merge(two.basis)
+        segments = stacked(one.segments, two.segments)
+        names = [str(word) for word in segments["regime"].cat.categories]
+        counts = _counts(one.transitions, names) + _counts(two.transitions, names)
+        dwell, curves = _dwell(segments, names)
+        return replace(
+            one,
+            segments=segments,
+            smoothed=stacked(one.smoothed, two.smoothed),
+            transitions=_transition_table(counts, names),
+            dwell=dwell,
+            survival=curves,
+            alpha=_alpha_of_both(one.alpha, two.alpha, names),
+            contradictions=stacked(one.contradictions, two.contradictions),
+            basis=basis,
+            notes=notes_of(one, two),
+        )
 
 
 def regimes(
@@ -206,7 +233,19 @@ def _transitions(codes: Ints, broken: Bools, names: list[str]) -> pd.DataFrame:
     """Counts and probabilities of what follows on what, between neighbouring packets without a gap between them."""
     size = len(names)
     pairs = codes[:-1] * size + codes[1:]
-    counts = np.bincount(pairs[~broken[1:]], minlength=size * size).reshape(size, size)
+    return _transition_table(np.bincount(pairs[~broken[1:]], minlength=size * size).reshape(size, size), names)
+
+
+def _counts(transitions: pd.DataFrame, names: list[str]) -> Ints:
+    """The counts of a table of transitions as a square matrix over these names."""
+    counts = np.zeros((len(names), len(names)), dtype=np.int64)
+    places = (np.array([names.index(str(word)) for word in transitions[end]], dtype=np.int64) for end in ("from", "to"))
+    counts[tuple(places)] = transitions["n"].to_numpy()
+    return counts
+
+
+def _transition_table(counts: Ints, names: list[str]) -> pd.DataFrame:
+    size = len(names)
     changes = counts * (1 - np.eye(size, dtype=np.int64))
     with np.errstate(invalid="ignore"):
         probability = counts / counts.sum(axis=1, keepdims=True)
@@ -250,6 +289,25 @@ def _dwell(segments: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.D
         curves.append(curve.rename(columns={"duration": "dwell_s"}).assign(regime=name))
     order = ["regime", "dwell_s", "at_risk", "ended", "survival", "std_error"]
     return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)[order]
+
+
+def _alpha_of_both(one: pd.DataFrame, two: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Alpha beside the label in both sessions; the median where only one of them has the regime with an alpha."""
+    a, b = (table.set_index("regime").reindex(names) for table in (one, two))
+    n = a["n"].fillna(0) + b["n"].fillna(0)
+    against = a["n_contradicts"].fillna(0) + b["n_contradicts"].fillna(0)
+    alone = (a["n"].fillna(0) == 0) | (b["n"].fillna(0) == 0)
+    judged = (n > 0) & np.isin(names, EXPECTED)
+    table = {
+        "regime": pd.array(names, dtype="str"),
+        "n": n.to_numpy(dtype=np.int64),
+        "alpha_min": np.fmin(a["alpha_min"].to_numpy(), b["alpha_min"].to_numpy()),
+        "alpha_median": a["alpha_median"].fillna(b["alpha_median"]).where(alone).to_numpy(),
+        "alpha_max": np.fmax(a["alpha_max"].to_numpy(), b["alpha_max"].to_numpy()),
+        "n_contradicts": against.to_numpy(dtype=np.int64),
+        "contradicts": (against / n.where(n > 0)).where(judged).to_numpy(),
+    }
+    return pd.DataFrame(table)
 
 
 def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame, str]:

@@ -8,20 +8,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from pandas.api.types import union_categoricals
 
 from ccwatch.analysis.sample import Basis
+
+Answer = TypeVar("Answer", bound="Result")
 
 ROWS_SHOWN = 20
 """Rows of a table that a card shows."""
 
 
 class Result(ABC):
-    """An answer: frozen, with its units in its names, the basis it stands on and the notes that limit it."""
+    """An answer: frozen, with its units in its names, the basis it stands on and the notes that limit it.
+
+    Answers that are made of counts and stretches have `merge(other)`: the answer for both of two sessions that do not overlap in time,
+    in either order, with nothing counted from one to the other. Drawdowns and their audit have none, since an episode may hang from a
+    peak of the session before; nor have alpha, Kalman, changepoints and quality, which fit or rank the packets of one session, nor
+    explanation and comparison, which are about one moment and about two sessions. Ask those of one frame that holds both.
+    """
 
     question: ClassVar[str]
     """The method of Report that gives it."""
@@ -59,6 +68,43 @@ class Result(ABC):
             f"{f'<ul>{notes}</ul>' if notes else ''}{html_table(self.to_frame())}"
             f"<p><small>{html.escape(basis_line(self.basis))}</small></p></div>"
         )
+
+
+def in_order(one: Answer, two: Answer, **alike: tuple[Any, Any]) -> tuple[Answer, Answer]:
+    """The earlier and the later of two answers.
+
+    Args:
+        one: an answer.
+        two: another one to the same question.
+        alike: by name, what must be the same in both.
+
+    Raises:
+        ValueError: answers that were asked differently.
+    """
+    for name, (mine, theirs) in alike.items():
+        if mine != theirs:
+            raise ValueError(f"{one.question}: {name}={mine!r} and {theirs!r} do not merge; ask both sessions with the same one")
+    starts = one.basis.start, two.basis.start
+    return (two, one) if starts[0] is not None and starts[1] is not None and starts[1] < starts[0] else (one, two)
+
+
+def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    """The rows of two tables of one shape, those of the first first; words of either stay categories."""
+    if not len(one) or not len(two):
+        return (two if len(two) else one).copy()
+    columns = {}
+    for name in one.columns:
+        first, second = one[name].array, two[name].array
+        both = isinstance(first, pd.Categorical) and isinstance(second, pd.Categorical)
+        columns[name] = union_categoricals([first, second]) if both else pd.concat([one[name], two[name]], ignore_index=True).array
+    whole = pd.DataFrame(columns)
+    return whole if isinstance(one.index, pd.RangeIndex) else whole.set_axis(one.index.append(two.index), axis=0)
+
+
+def notes_of(one: Result, two: Result) -> tuple[str, ...]:
+    """The notes of both, each once, and that they are of two sessions."""
+    merged = "of several sessions, one after the other: nothing is counted from one to the next"
+    return *dict.fromkeys(note for note in (*one.notes, *two.notes) if note != merged), merged
 
 
 def plain(value: Any) -> Any:
@@ -143,14 +189,29 @@ def count_of(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def count_or_none(n: int) -> str:
+    """A count of things that were named before."""
+    return f"{n:,}" if n else "none"
+
+
 def clock(moment: Any) -> str:
     """A time of day as sentences have it, UTC."""
     return "–" if moment is None or pd.isna(moment) else f"{moment:%H:%M:%S} UTC"
 
 
-def percent(value: float) -> str:
-    """A fraction as sentences have it, with a true minus sign."""
-    return "unknown" if math.isnan(value) else f"{value:.2%}".replace("-", "\N{MINUS SIGN}")
+def percent(value: float, decimals: int = 2) -> str:
+    """A fraction as sentences have it, with a true minus sign; no sign where it rounds to zero."""
+    if math.isnan(value):
+        return "unknown"
+    told = f"{value:.{decimals}%}"
+    return told.removeprefix("-") if not told.strip("-0.%") else told.replace("-", "\N{MINUS SIGN}")
+
+
+def amount(value: float, unit: str) -> str:
+    """A number with its unit as sentences have it: a fraction in percent, else to four digits."""
+    if unit == "fraction":
+        return percent(value)
+    return "unknown" if math.isnan(value) else f"{value:,.4g} {unit}".rstrip().replace("-", "\N{MINUS SIGN}", 1)
 
 
 def dollars(value: float) -> str:

@@ -56,6 +56,35 @@ class Basis:
     gaps: int
     gap_s: float
 
+    def merge(self, later: Basis) -> Basis:
+        """What an answer stands on that holds this session and a later one: what lies between the two is one more gap.
+
+        Raises:
+            AnalysisError: they overlap in time.
+        """
+        packets = self.packets + later.packets
+        carrying = sum(round(part.coverage * part.packets) for part in (self, later) if part.packets and not np.isnan(part.coverage))
+        known = self.packets > 0 and later.packets > 0 and not (np.isnan(self.coverage) or np.isnan(later.coverage))
+        between_s = 0.0
+        if self.end is not None and later.start is not None:
+            between_s = (later.start - self.end).total_seconds()
+            if between_s < 0.0:
+                raise AnalysisError(
+                    f"merge: sessions that overlap in time ({self.end} is after {later.start}): their packets would count twice"
+                )
+        one = self.start is None or later.start is None
+        return Basis(
+            n=self.n + later.n,
+            packets=packets,
+            left_out=self.left_out + later.left_out,
+            coverage=carrying / packets if known else np.nan,
+            start=later.start if self.start is None else self.start,
+            end=self.end if later.end is None else later.end,
+            duration_s=self.duration_s + between_s + later.duration_s,
+            gaps=self.gaps + later.gaps + (0 if one else 1),
+            gap_s=self.gap_s + between_s + later.gap_s,
+        )
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:
@@ -156,8 +185,7 @@ def sample(
         MissingColumns: the stream never carried one of `needs`.
     """
     frame = on_utc(question, frame)
-    if "seq" not in frame.columns and not frame.index.is_monotonic_increasing:
-        frame = frame.iloc[np.argsort(times_ns(frame), kind="stable")]  # no order of arrival is known: a step back is no silence
+    frame = as_arrived(frame)
     received = len(frame)
     broken = find_breaks(frame, events)
     kept = np.ones(received, dtype=bool)
@@ -199,6 +227,13 @@ def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
     if index.unit != "ns" or index.tz is not UTC:
         frame = frame.set_axis(index.tz_convert("UTC").as_unit("ns"), axis=0)
     return frame[frame.index.notna()] if index.hasnans else frame
+
+
+def as_arrived(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame by time, where no `seq` says in which order its rows arrived: a step back in it is no silence."""
+    if "seq" in frame.columns or frame.index.is_monotonic_increasing:
+        return frame
+    return frame.iloc[np.argsort(times_ns(frame), kind="stable")]
 
 
 def times_ns(frame: pd.DataFrame) -> Ints:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.calibration import Calibration, calibrate
-from ccwatch.analysis.result import Result, count_of
+from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import Basis, sample
 from ccwatch.protocol.messages import Side
@@ -28,8 +28,9 @@ class Signals(Result):
     Attributes:
         by_horizon: one row per horizon and side; see `to_frame`.
         changes: one row per change of side: time, side, before, regime, confidence, price (USD, at entry: the next packet), then
-            return_<horizon>s for each horizon, NaN where the stream ended or had a gap before.
+            return_<horizon>s for each horizon and the calibration's, NaN where the stream ended or had a gap before.
         calibration: confidence against hits at `calibrated_at_s`.
+        horizons_s: seconds from entry to exit.
         calibrated_at_s: horizon of the calibration, s.
         basis: n counts changes of side to BUY or SELL; coverage counts packets that carry side and price.
         notes: what limits it.
@@ -40,6 +41,7 @@ class Signals(Result):
     by_horizon: pd.DataFrame
     changes: pd.DataFrame
     calibration: Calibration
+    horizons_s: tuple[float, ...]
     calibrated_at_s: float
     basis: Basis
     notes: tuple[str, ...]
@@ -50,9 +52,12 @@ class Signals(Result):
         if not len(row) or not row["n"].iloc[0]:
             return f"{count_of(self.basis.n, 'signal')} to BUY or SELL, of which none can be judged after {self.calibrated_at_s:g} s."
         hit = row.iloc[0]
+        n, right = int(hit["n"]), round(hit["hit_rate"] * hit["n"])
+        brier = f"; Brier score {self.calibration.brier:.3f}" if self.calibration.n else ""
+        were = "was" if n == 1 else "were"
         return (
-            f"Of {count_of(int(hit['n']), 'signal')} {hit['hit_rate']:.1%} were right after {self.calibrated_at_s:g} s "
-            f"(95 % interval {hit['hit_low']:.1%} to {hit['hit_high']:.1%}); Brier score {self.calibration.brier:.3f}."
+            f"{right:,} of {count_of(n, 'signal')} {were} right after {self.calibrated_at_s:g} s "
+            f"({hit['hit_rate']:.1%}, 95% interval {hit['hit_low']:.1%} to {hit['hit_high']:.1%}){brier}."
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -86,6 +91,19 @@ class Signals(Result):
         made = draw.figure(traces, x_title="horizon (s)", y_title="hit rate (%)", dark=dark, y_format=".0%")
         made.update_xaxes(type="log")
         return made
+
+    def merge(self, other: Signals) -> Signals:
+        """The signals of both sessions, judged together.
+
+        Raises:
+            ValueError: asked with other horizons.
+            AnalysisError: the sessions overlap in time.
+        """
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizons_s", "calibrated_at_s")}
+        one, two = in_order(self, other, **asked)
+        basis, changes = one.basis.merge(two.basis), stacked(one.changes, two.changes)
+        by_horizon, calibration = _judged(changes, one.horizons_s, one.calibrated_at_s)
+        return replace(one, by_horizon=by_horizon, changes=changes, calibration=calibration, basis=basis, notes=notes_of(one, two))
 
 
 def signals(
@@ -130,25 +148,37 @@ def signals(
         "price": entry[rows],
     }
     index = used.frame.index[rows].set_names("time")
-    table = pd.DataFrame(changes | {f"return_{h:g}s": forward[h] for h in horizons_s}, index=index).reset_index()
-    is_trade = np.isfinite(direction)
-    at = forward[calibrated_at_s]
-    judged = is_trade & np.isfinite(at) & (confidence >= 0.0) & (confidence <= 1.0)
+    table = pd.DataFrame(changes | {f"return_{h:g}s": returns for h, returns in forward.items()}, index=index).reset_index()
+    by_horizon, calibration = _judged(table, horizons_s, calibrated_at_s)
     notes = ["entry is one packet after the signal; costs are not in the returns"]
-    if not judged.any():
+    if not calibration.n:
         notes.append("no signal with a confidence can be judged: its calibration is missing")
     return Signals(
-        by_horizon=pd.DataFrame([_row(h, name, forward[h], side, is_trade) for h in horizons_s for name in (Side.BUY, Side.SELL, "all")]),
+        by_horizon=by_horizon,
         changes=table,
-        calibration=calibrate(confidence[judged], at[judged] > 0.0),
+        calibration=calibration,
+        horizons_s=tuple(horizons_s),
         calibrated_at_s=calibrated_at_s,
-        basis=found.basis(int(is_trade.sum()), carrying=len(used)),
+        basis=found.basis(int(np.isfinite(direction).sum()), carrying=len(used)),
         notes=tuple(notes),
     )
 
 
-def _row(horizon: float, name: str, returns: Any, side: Any, is_trade: Any) -> dict[str, Any]:
-    mine = returns[is_trade & ((side == name) if name != "all" else True)]
+def _judged(changes: pd.DataFrame, horizons_s: Sequence[float], calibrated_at_s: float) -> tuple[pd.DataFrame, Calibration]:
+    """Returns by horizon and side, and confidence against hits, of a table of changes."""
+    side, confidence = changes["side"].to_numpy(dtype=object), changes["confidence"].to_numpy()
+    is_trade = (side == Side.BUY) | (side == Side.SELL)
+    rows = [
+        _row(h, name, changes[f"return_{h:g}s"].to_numpy()[is_trade & (side == name if name != "all" else True)])
+        for h in horizons_s
+        for name in (Side.BUY, Side.SELL, "all")
+    ]
+    at = changes[f"return_{calibrated_at_s:g}s"].to_numpy()
+    judged = is_trade & np.isfinite(at) & (confidence >= 0.0) & (confidence <= 1.0)
+    return pd.DataFrame(rows), calibrate(confidence[judged], at[judged] > 0.0)
+
+
+def _row(horizon: float, name: str, mine: Any) -> dict[str, Any]:
     known = mine[np.isfinite(mine)]
     n, hits = len(known), int((known > 0.0).sum())
     low, high = wilson(hits, n)

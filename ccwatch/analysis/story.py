@@ -16,7 +16,7 @@ from ccwatch.analysis.governance import Governance
 from ccwatch.analysis.latency import Latency
 from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality
-from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
+from ccwatch.analysis.result import Result, amount, clock, count_of, count_or_none, dollars, percent
 from ccwatch.analysis.timeline import Timeline
 from ccwatch.errors import AnalysisError
 
@@ -82,11 +82,7 @@ def _what_changed(found: Explanation) -> str:
 def _difference(row: pd.Series) -> str:
     name = f"{row['measure']} of {row['subject']}" if row["subject"] else str(row["measure"])
     unit = str(row["unit"])
-
-    def told(value: float) -> str:
-        return percent(value) if unit == "fraction" else f"{value:,.4g} {unit}".rstrip()
-
-    return f"{name} (median {told(row['median'])}, before {told(row['baseline_median'])})"
+    return f"{name} (median {amount(row['median'], unit)}, before {amount(row['baseline_median'], unit)})"
 
 
 def _slowest(found: Latency, objectives: Mapping[str, float]) -> str:
@@ -126,15 +122,20 @@ def _actions(answers: Answers) -> tuple[str, str] | None:
             if len(vetoes.vetoes)
             else ""
         )
-        said.append(f"governance vetoed {count_of(len(vetoes.vetoes), 'time')}{first}")
+        said.append(
+            f"governance vetoed {count_of(len(vetoes.vetoes), 'time')}{first}" if len(vetoes.vetoes) else "governance vetoed nothing"
+        )
         said += [f"{count_of(len(vetoes.breaks), 'stretch', 'stretches')} broke a rule"] if len(vetoes.breaks) else []
     if isinstance(order, Timeline):
         halts = order.events[((order.events["kind"] == "status") & order.events["detail"].astype("str").str.endswith("→ HALT")).to_numpy()]
         said.append(f"the engine halted at {clock(halts['time'].iloc[0])}" if len(halts) else "the engine did not halt")
     if isinstance(fired, Alerts):
         serious = fired.firings[(fired.firings["severity"] == Severity.CRITICAL).to_numpy()]
-        first = f", the first critical one {serious['rule'].iloc[0]} at {clock(serious['fired_time'].iloc[0])}" if len(serious) else ""
-        said.append(f"{count_of(len(fired.firings), 'alert')} would have fired, {len(serious):,} of them critical{first}")
+        first = f", the first by the rule {serious['rule'].iloc[0]} at {clock(serious['fired_time'].iloc[0])}" if len(serious) else ""
+        critical = f"{count_or_none(len(serious))} critical{first}"
+        said.append(
+            f"{count_of(len(fired.firings), 'alert')} would have fired, {critical}" if len(fired.firings) else "no alert would have fired"
+        )
     if not said:
         return None
     text = "; ".join(said)

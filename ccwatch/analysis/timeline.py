@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
-from ccwatch.analysis.result import Result, count_of, dollars, percent
+from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of, percent, stacked
 from ccwatch.analysis.sample import Basis, Ints, Sample, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import EventKind
@@ -47,6 +47,18 @@ KINDS: Final = (
     "mark",
 )
 """What can stand in the column `kind`: `stream` is what happened to the stream itself, such as stale, frozen, malformed."""
+_NAMES: Final = {
+    "status": ("change of status", "changes of status"),
+    "regime": ("flip of regime", "flips of regime"),
+    "signal": ("change of side", "changes of side"),
+    "veto": ("veto", "vetoes"),
+    "recovery": ("recovery", "recoveries"),
+    "slow": ("slow stretch", "slow stretches"),
+    "slow end": ("end of a slow stretch", "ends of slow stretches"),
+    "gap end": ("end of a gap", "ends of gaps"),
+    "stream": ("event of the stream", "events of the stream"),
+}
+"""What a sentence calls one or several of a kind, where that is not the kind with an s."""
 _LOGS: Final = {"ERROR": "error log", "CRITICAL": "error log", "WARNING": "warning log", "WARN": "warning log"}
 _EVENTS: Final = {EventKind.ALERT: "alert", EventKind.COMMAND: "command", EventKind.MARK: "mark"}
 _LEFT_OUT: Final = frozenset({EventKind.CONNECT, EventKind.GAP})
@@ -76,7 +88,8 @@ class Timeline(Result):
         if not len(self.events):
             return "Nothing happened that the timeline knows of."
         counts = self.events["kind"].value_counts()
-        return f"{count_of(len(self.events), 'event')}: {', '.join(f'{n:,} {kind}' for kind, n in counts[counts > 0].items())}."
+        told = (count_of(int(n), *_NAMES.get(str(kind), (str(kind),))) for kind, n in counts[counts > 0].items())
+        return f"{count_of(len(self.events), 'event')}: {', '.join(told)}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per event, by time.
@@ -108,6 +121,17 @@ class Timeline(Result):
         made = draw.figure(traces, x_title="time (UTC)", y_title="", dark=dark, dates=True, height=120 + 26 * len(traces))
         made.update_yaxes(automargin=True, autorange="reversed")
         return made
+
+    def merge(self, other: Timeline) -> Timeline:
+        """The events of both sessions, by time; `seq` is that of each session's own stream.
+
+        Raises:
+            ValueError: asked with another `least_depth`.
+            AnalysisError: the sessions overlap in time.
+        """
+        one, two = in_order(self, other, least_depth=(self.least_depth, other.least_depth))
+        events = stacked(one.events, two.events).sort_values("time", kind="stable", ignore_index=True)
+        return replace(one, events=events, basis=one.basis.merge(two.basis), notes=notes_of(one, two))
 
 
 def timeline(

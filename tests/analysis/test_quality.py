@@ -196,6 +196,15 @@ def test_a_frame_of_ones_own_can_be_judged(rows):
     assert np.isnan(found.value("malformed"))
 
 
+def test_rows_of_ones_own_in_another_order_are_out_of_order_and_no_gap(rows):
+    frame = rows(price=np.arange(1.0, 61.0))
+    found = quality(frame.iloc[np.random.default_rng(0).permutation(60)])
+    assert found.value("reordered") > 0.5
+    assert len(found.gaps) == 0
+    assert found.basis.gaps == 0
+    assert found.value("completeness") == quality(frame).value("completeness") == 1.0
+
+
 def test_without_packets_the_stream_has_stopped_and_without_anything_there_is_no_answer(line):
     found = line.judged()
     assert found.verdict == "STOPPED"
@@ -217,7 +226,7 @@ def test_one_packet_and_all_repeats_and_one_time_give_an_answer_without_zeros_th
 
 
 def test_seeded_stamps_are_no_trouble_of_a_synthetic_streams_clock():
-    with cw.serve(seed=1, rate=100, packets=40) as cottage, cw.connect(cottage.url) as feed:
+    with cw.serve(seed=1, rate=100) as cottage, cw.connect(cottage.url) as feed:
         feed.wait(40, timeout=10)
         frame = feed.frame(clean=False)
         for known, level in ((True, "OK"), (False, "WARN")):

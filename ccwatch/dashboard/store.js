@@ -1,6 +1,8 @@
 // What the page holds of one widget, whatever number of views shows it; and plotly, once per page.
 
 const SOURCE_PATIENCE_MS = 15000; // then another dashboard of the page asks for plotly's source
+// Seen with ipykernel 7.4: it may hand nothing to a subshell that JupyterLab makes while it deletes another, as at a reload.
+const UNANSWERED = "The kernel has not answered yet. If it is idle, it lost what this page asked: reload the page.";
 
 /** The page's one plotly of this version: `ready` resolves to it once some dashboard's kernel has sent the source. */
 function sharedPlotly(version) {
@@ -81,7 +83,9 @@ class Store {
     this.model.send({ type: "ready", page: this.page, seq: this.seq, source });
     clearTimeout(this.patience);
     this.patience = setTimeout(() => {
-      if (this.views.size && (this.asking || !this.shared.loaded)) this.ask();
+      if (!this.views.size || (!this.asking && this.shared.loaded)) return;
+      if (this.asking) for (const view of this.views) view.note(UNANSWERED);
+      this.ask();
     }, SOURCE_PATIENCE_MS + 1000);
   }
 

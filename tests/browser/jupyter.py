@@ -233,6 +233,18 @@ class Tab:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.page.locator(".ccw-dashboard").first.screenshot(path=str(Path(folder) / name))
 
+    def reload(self) -> None:
+        """Reload the page and wait for its picture; once more where the page says that the kernel lost what it was asked.
+
+        ipykernel may hand nothing to a subshell that JupyterLab makes while it deletes another; then no widget of the page works.
+        """
+        self.page.reload()
+        lost = self.page.get_by_text("The kernel has not answered yet")
+        self.wait_for(lambda: self.look("draws") or lost.count(), 40, "the page after a reload")
+        if not self.look("draws"):
+            self.page.reload()
+            self.wait_for(lambda: self.look("draws"), 40, "the page after another reload")
+
     def moves(self, packets: int = 5) -> None:
         """Wait until new packets have come and were drawn."""
         seq, draws = self.look("lastSeq"), self.look("draws")

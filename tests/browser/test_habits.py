@@ -223,3 +223,14 @@ def test_feeds_of_two_notebooks_on_one_kernel_are_listed_and_stopped_together(ta
     assert ask(tab, 2) == sorted([server.url, server.engine_url])
     assert run(right, 2, "[").strip() == "[]"
     tab.wait_for(lambda: tab.header("note") == "view stopped", 10, "the other notebook's header to say so")
+
+
+def test_a_page_whose_question_the_kernel_never_answers_says_so(tab: Tab) -> None:
+    """As where ipykernel loses what a page asks first; here nobody was told to answer."""
+    silent = "import threading\\nfrom ccwatch.dashboard.live_figure import LiveFigure\\nprint('ready')"
+    tab.open(tab.lab.notebook("silent.ipynb", silent, "LiveFigure(lock=threading.RLock())"))
+    run(tab, 0, "ready")
+    tab.run_cell(1)
+    words = tab.page.locator(".ccw-note")
+    tab.wait_for(lambda: words.count() and "Waiting for the kernel" in words.inner_text(), 20, "the figure")
+    tab.wait_for(lambda: "has not answered yet" in words.inner_text(), 25, "the page's patience to end")

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from ccwatch.callbacks import Failures
+
 SCRIPT = """
 import logging, sys, time
 {setup}
@@ -30,6 +32,22 @@ with cw.synthetic(rate=50) as feed, cw.watch(halted) as dashboard:
 assert dashboard.callback_errors >= 2, "counted after the end too"
 {end}
 """
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_a_failure_that_cannot_be_put_into_words_is_counted_like_any_other():
+    def callback(_):
+        raise Unspeakable
+
+    failures = Failures("a callback on tests")
+    for _ in range(2):
+        failures.guard(callback, None)
+    assert failures.count == 2
+    assert "Unspeakable" in failures.last
 
 
 def run(setup: str = "", end: str = "") -> str:

@@ -99,6 +99,7 @@ class AlertWatch:
         self._first: tuple[int, int] | None = None  # the same of the oldest packet of a recording in progress
         self._wall_ns = 0  # when its newest packet was received
         self._read_ns = 0  # up to when it is known, by this machine's wall clock
+        self._ahead_ns: int | None = None  # how far that clock is ahead of the recorder's, at most
         self._lag_since: tuple[int, int] | None = None  # seq that was not on the disk, and since when
         self._shown = Snapshot()
         self._delivers = callable(getattr(view, "add_sink", None))
@@ -276,7 +277,7 @@ class AlertWatch:
         """Judge what a recording in progress has grown by."""
         began, began_ns = time.monotonic(), read_clock().wall_ns
         waiting: list[Packet] = []
-        read = self._entry
+        read, newest_ns = self._entry, self._wall_ns
         for entry, item in self._view.numbered(read):  # type: ignore[attr-defined] # a recording has it
             read = entry
             if isinstance(item, Packet):
@@ -287,6 +288,9 @@ class AlertWatch:
         self._judge_packets(waiting)
         self._entry = read  # only now: what was read and not judged is read again
         self._read_ns = began_ns
+        if self._wall_ns != newest_ns:
+            ahead_ns = began_ns - self._wall_ns
+            self._ahead_ns = ahead_ns if self._ahead_ns is None else min(self._ahead_ns, ahead_ns)
         now = time.monotonic()
         self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
 
@@ -301,8 +305,10 @@ class AlertWatch:
             return None
         if self._last[0] - self._first[0] > 2 * (self._last[1] - self._first[1]):
             return None  # made faster than the clock
-        # Another process receives, on another machine perhaps: what passed since its newest packet is told by the wall clock.
-        return self._last[1] + max(0, wall_ns - self._wall_ns)
+        # Another process receives: what passed since its newest packet is told by the wall clock. That of another machine may differ
+        # by as much as the newest packet ever seemed old when it was read.
+        ours = getattr(self._view, "is_of_this_boot", False)
+        return self._last[1] + max(0, wall_ns - self._wall_ns - (0 if ours else self._ahead_ns or 0))
 
     def _keeps_pace(self) -> bool:
         """Whether a feed goes on, and its clock is the receiver's."""

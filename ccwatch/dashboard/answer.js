@@ -23,8 +23,10 @@ class Answer {
     }
     const close = this.button("Close", () => this.close());
     close.title = "Close (Escape)";
+    const held = this.el.contains(document.activeElement);
     this.el.replaceChildren(...parts, close);
     this.el.hidden = false;
+    if (held) close.focus({ preventScroll: true }); // the button that had the focus is gone
     this.view.say(title);
   }
 

@@ -1,7 +1,6 @@
 // One crosshair over all panels, whose readout stands in the legends; dragging a range; the keys. It must not know the kernel.
 
 const LOOK_BACK = 200; // rows: a partial packet does not carry every value
-const PLOT_RIGHT_PX = 16;
 const DRAG_PX = 6; // what moves less is a click
 const KEYS =
   "Keys: Space pause or play, arrows move the view, Shift with arrows the crosshair, + and − zoom, Home all, End live, comma and full stop step, M mark, " +
@@ -62,7 +61,7 @@ class Cursor {
     const box = this.view.plot.getBoundingClientRect();
     const range = this.view.shown;
     if (!range) return null;
-    const share = (event.clientX - box.left - this.left) / (box.width - this.left - PLOT_RIGHT_PX);
+    const share = (event.clientX - box.left - this.left) / (box.width - this.left - this.view.right);
     return share < 0 || share > 1 ? null : range[0] + share * (range[1] - range[0]);
   }
 
@@ -72,7 +71,7 @@ class Cursor {
 
   x(time) {
     const [from, to] = this.view.shown;
-    return this.left + ((time - from) / (to - from)) * (this.view.plot.clientWidth - this.left - PLOT_RIGHT_PX);
+    return this.left + ((time - from) / (to - from)) * (this.view.plot.clientWidth - this.left - this.view.right);
   }
 
   moved(event) {
@@ -217,6 +216,7 @@ class Cursor {
       this.anchor = null;
       this.show();
     }
+    else if (event.key === "Escape" && !this.view.answers.el.hidden) this.view.answers.close();
     else if (event.key === "Escape") this.put(null);
     else return;
     event.preventDefault();

@@ -18,7 +18,8 @@ class View {
     this.head = null; // ms up to which a recording is shown; null: all of it
     this.shown = null; // [from, to] that was drawn last
     this.traces = []; // that were drawn last
-    this.left = 76; // px beside the panels
+    this.left = 76; // px beside the panels,
+    this.right = 28; // on either side
     this.revision = 0;
     this.onScreen = true;
     this.closed = false;
@@ -215,6 +216,7 @@ class View {
     const range = this.range();
     const margin = { ...skeleton.layout.margin, ...MARGIN };
     this.left = margin.l;
+    this.right = margin.r;
     this.shown = range;
     const layout = {
       ...skeleton.layout,

@@ -83,9 +83,8 @@ class Publisher:
         """Sink: keeps what arrives until the next frame; what is too much for one is read from the view instead."""
         if not self.pages or self._overflown:
             return
-        is_first = not self._arrived
         self._arrived.extend(items)
-        if is_first:
+        if len(self._arrived) <= len(items):  # nothing waited before, or it was just taken
             self._wake()
         if len(self._arrived) > MOST_WAITING:
             self._overflown = True

@@ -22,7 +22,7 @@ MOST_LOGS: Final = 1_000
 EVENTS_BYTES: Final = 2_500
 LOGS_BYTES: Final = 7_000
 """What the rows of one frame may take; of a flood the newest are sent, with a row that says how many there were."""
-TEXT_LIMIT: Final = 500
+TEXT_LIMIT, LEVEL_LIMIT = 500, 40
 SPARK_CALLS: Final = 40
 """Calls that a sparkline shows."""
 SERVICES_WINDOW: Final = "15min"
@@ -89,17 +89,20 @@ def of_items(items: Sequence[Item], shift: timedelta) -> dict[str, list[Row]]:
     by_ms = shift.total_seconds() * 1000.0
     events = [[item.time_ns / 1e6 + by_ms, item.kind, _cut(item.detail)] for item in items if isinstance(item, Event)]
     logs = [
-        [item.time_ns / 1e6 + by_ms, line.level, _cut(line.message)] for item in items if isinstance(item, Packet) for line in item.new_logs
+        [item.time_ns / 1e6 + by_ms, _level(line.level), _cut(line.message)]
+        for item in items
+        if isinstance(item, Packet)
+        for line in item.new_logs
     ]
     return {name: _of_a_frame(name, rows) for name, rows in (("events", events), ("logs", logs)) if rows}
 
 
 def newest_within(rows: Sequence[Row], limit: int) -> list[Row]:
-    """The newest rows that take at most `limit` bytes as JSON."""
+    """The newest row, and as many before it as take at most `limit` bytes together as JSON."""
     room = limit
     for kept, row in enumerate(reversed(rows)):
         room -= len(json.dumps(row, ensure_ascii=False).encode(errors="replace")) + 2
-        if room < 0:
+        if room < 0 and kept:
             return list(rows[len(rows) - kept :])
     return list(rows)
 
@@ -171,12 +174,16 @@ def _of_a_frame(name: str, rows: list[Row]) -> list[Row]:
 def _rows(table: pd.DataFrame, columns: tuple[str, str], shift: timedelta) -> list[Row]:
     time_ms = pd.DatetimeIndex(table.index).as_unit("ns").asi8 / 1e6 + shift.total_seconds() * 1000.0
     first, second = (table[name].astype(object).where(table[name].notna(), None) for name in columns)
-    return [[at, one, _cut(two)] for at, one, two in zip(time_ms.tolist(), first, second, strict=True)]
+    return [[at, _level(one), _cut(two)] for at, one, two in zip(time_ms.tolist(), first, second, strict=True)]
 
 
 def _cut(text: Any) -> str:
     words = "" if text is None else str(text)
     return words if len(words) <= TEXT_LIMIT else words[:TEXT_LIMIT] + "…"
+
+
+def _level(word: Any) -> str | None:
+    return None if word is None else str(word)[:LEVEL_LIMIT]
 
 
 def _number(value: Any) -> float | None:

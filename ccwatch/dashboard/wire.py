@@ -41,6 +41,7 @@ ROWS_BYTES: Final = 36_000
 """New rows of one frame take no more, however many services there are: with marks and what stands beside it stays below 64 KB."""
 MARKS_BYTES: Final = 6_000
 """Of the signals of one frame the newest are sent, at any rate that a page can draw all of them."""
+SYMBOL_CHARACTERS: Final = 32
 PAGE_MARKS: Final = 500
 AGENTS: Final = 24
 """Lines that the latency panel draws at most."""
@@ -262,16 +263,14 @@ class Encoder:
         self._gaps = []
         after, self._carry = self._carry.seq, series.carry
         fits = ROWS_BYTES // sum(int(kind[1]) for kind, _ in _columns(series))
-        rows = (
-            series
-            if len(series) <= min(exact, fits)
-            else series.pick(_turning_points(series, 0, len(series), min(EXACT_ROWS, fits * 2 // 3)))
-        )
+        rows = series
+        if len(series) > min(exact, fits):
+            rows = series.pick(_turning_points(series, 0, len(series), min(EXACT_ROWS, fits * 2 // 3), fits))
         content: dict[str, Any] = {"kind": "rows", "after": after, "seq": series.carry.seq, "rows": len(rows)}
         if series.marks:
             content["marks"] = newest_within([_mark(mark) for mark in series.marks[-PAGE_MARKS:]], MARKS_BYTES)
         if len(self._names.symbols) > symbols:
-            content["symbols"] = self._names.symbols
+            content["symbols"] = [symbol[:SYMBOL_CHARACTERS] for symbol in self._names.symbols]
         return Message(content, [_pack(rows)])
 
     def _cut(self, series: Series) -> Rows:
@@ -325,8 +324,12 @@ def _pack(series: Series) -> bytes:
     return b"".join(held[name].astype(f"<{kind}", copy=False).tobytes() for kind, name in _columns(series))
 
 
-def _turning_points(series: Series, low: int, high: int, about: int) -> Rows:
-    """Of rows [low, high): ends, minimum and maximum of each value per stretch, changes of a code; at most 1.5 times `about`."""
+def _turning_points(series: Series, low: int, high: int, about: int, most: int | None = None) -> Rows:
+    """Of rows [low, high): ends, gaps, minimum and maximum of each value per stretch, changes of a code.
+
+    So many as `about`, half as many more where codes change a lot, and never fewer than the extremes of each value. Where those are
+    more than `most`, some go: neither the last row nor one after a gap.
+    """
     kept = {low, high - 1}
     stretches = max(1, about // (2 * len(series.columns)))
     edges = np.linspace(low, high, stretches + 1).astype(int)
@@ -336,10 +339,16 @@ def _turning_points(series: Series, low: int, high: int, about: int) -> Rows:
             if not np.isnan(stretch).all():
                 kept |= {int(start + np.nanargmin(stretch)), int(start + np.nanargmax(stretch))}
     regime, symbol, broken = series.regime[low:high], series.symbol[low:high], series.broken[low:high]
-    turns = (regime[1:] != regime[:-1]) | (symbol[1:] != symbol[:-1]) | (broken[1:] == 1)
-    changes = (low + 1 + np.flatnonzero(turns))[: about // 4]
+    gaps = low + 1 + np.flatnonzero(broken[1:])
+    turns = low + 1 + np.flatnonzero((regime[1:] != regime[:-1]) | (symbol[1:] != symbol[:-1]))
+    changes = np.concatenate((gaps, turns))[: about // 4]
     kept |= set(changes.tolist()) | set((changes - 1).tolist())
-    return np.array(sorted(kept), dtype=np.intp)
+    rows = np.array(sorted(kept), dtype=np.intp)
+    if most is None or len(rows) <= most:
+        return rows
+    stays = np.isin(rows, gaps)
+    stays[::-1][:: -(-len(rows) // max(1, most - int(stays.sum())))] = True
+    return rows[stays]
 
 
 def _mark(mark: Mark) -> list[Any]:

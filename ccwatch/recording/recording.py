@@ -26,7 +26,7 @@ from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
 from ccwatch.recording import groups, manifest, rebuild, segments
-from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, is_being_written, seal, sealed_lines
+from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, boot_id, is_being_written, seal, sealed_lines
 from ccwatch.recording.journal import Stored, journal_files
 from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.overlay import ATTEMPTS, Overlay
@@ -151,6 +151,11 @@ class Recording:
     def session(self) -> Session:
         """What session.json says."""
         return self._session
+
+    @property
+    def is_of_this_boot(self) -> bool:
+        """Whether its recorder's clocks are this machine's, which has not been restarted since."""
+        return bool(self._session.boot_id) and self._session.boot_id == boot_id()
 
     @property
     def origin(self) -> str:

@@ -117,6 +117,19 @@ def test_one_crosshair_reads_the_frames_own_value_by_mouse_and_by_keyboard(tab: 
     tab.wait_for(lambda: tab.look("cursor") is None and read.inner_text() == last, 10, "the crosshair to go")
 
 
+def test_the_crosshair_stands_where_plotly_draws_its_time(tab: Tab) -> None:
+    both = """time => {
+        document.querySelector('.ccwatch-live-figure').ccwatch.put(time);
+        const axis = document.querySelector('.js-plotly-plot')._fullLayout.xaxis;
+        return [axis.l2p(time) + axis._offset, Number(document.querySelector('.ccw-cursor').style.transform.match(/[\\d.]+/)[0])];
+    }"""
+    at = times(tab)
+    for time in (at[1], at[200], at[-2]):
+        drawn, shown = tab.page.evaluate(both, time)
+        assert shown == pytest.approx(drawn, abs=0.6)
+    press(tab, "Escape")
+
+
 def test_zoom_and_pan_by_key_and_none_of_the_keys_is_the_notebooks(tab: Tab) -> None:
     press(tab, "+")
     first = tab.wait_for(lambda: tab.look("zoom"), 10, "a zoom by key")
@@ -230,7 +243,8 @@ def test_what_is_shown_and_a_moment_of_the_charts_are_asked_about_by_mouse_and_b
     page.mouse.click(*place(tab, at[300]))
     page.keyboard.up("Shift")
     assert 'window="120s"' in answered(tab)
-    close(tab)
+    press(tab, "Escape")
+    tab.wait_for(lambda: page.locator(".ccw-answer").is_hidden(), 10, "Escape in the charts to close the answer")
 
 
 def test_tabs_logs_and_events_are_filtered_shown_and_asked_about_by_mouse_and_by_keyboard(tab: Tab) -> None:

@@ -19,6 +19,8 @@ from ccwatch.dashboard import alerts as module
 from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content, reading
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState
+from ccwatch.recording import Recording
+from ccwatch.source import read_clock
 from tests.dashboard.conftest import wait_until
 from tests.dashboard.test_dashboard import ready, say
 
@@ -191,6 +193,23 @@ def test_silence_goes_on_in_a_recording_in_progress(tmp_path):
             feed.stop()
             recorder.stop()
             wait_until(lambda: dashboard._alerts._shown.now_ns is None, 5)  # over: silence tells nothing any more
+
+
+@pytest.mark.parametrize("is_of_this_boot", [True, False])
+def test_the_clock_of_another_machine_that_is_behind_makes_no_silence(tmp_path, monkeypatch, is_of_this_boot):
+    rules = [Rule("gone", "late", 1.0, "packets are late")]
+    now = read_clock
+    monkeypatch.setattr(module, "read_clock", lambda: now()._replace(wall_ns=now().wall_ns + 20_000_000_000))
+    monkeypatch.setattr(Recording, "is_of_this_boot", is_of_this_boot)
+    with cw.synthetic(seed=1, rate=20) as feed, cw.record(feed, tmp_path) as recorder:
+        feed.wait(10)
+        wait_until(lambda: recorder.stats.durable_seq > 5)
+        with cw.watch(recorder.path, rules=rules) as dashboard:
+            heard: list[Alert] = []
+            dashboard.on_alert(heard.append)
+            read = feed.latest.seq + 20
+            wait_until(lambda: dashboard._alerts._seq > read, 12)
+            assert bool(heard) == is_of_this_boot
 
 
 def test_what_does_not_fit_the_queue_is_read_from_the_view(view, monkeypatch):

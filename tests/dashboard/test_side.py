@@ -18,6 +18,10 @@ def feed():
         yield running
 
 
+def test_a_row_that_alone_is_too_long_is_sent_all_the_same():
+    assert side.newest_within([[0.0, "a", "x"], [1.0, "b", "\x00" * 500]], 100) == [[1.0, "b", "\x00" * 500]]
+
+
 def test_events_and_logs_are_the_views_own_rows_at_the_display_zones_time(feed):
     found = side.tables(feed, timedelta(hours=1))
     logs = feed.logs()

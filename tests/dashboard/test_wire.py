@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -200,15 +201,18 @@ def test_a_gap_within_a_flood_is_not_lost(view, sent, tap):
 def test_a_frame_stays_below_64_kb_whatever_arrives_at_once(view, packets):
     """Of a flood of wild values from 24 agents and as many models, signals that change with each packet, and a log line with each."""
     names = [f"service {n}" for n in range(AGENTS)]
-    rng = np.random.default_rng(packets)
+    rng, numbers = np.random.default_rng(packets), itertools.count()
 
     def wild(view) -> None:
+        n = next(numbers)
         agents = tuple(AgentMetric(name, latency, 1.0, 1.0) for name, latency in zip(names, rng.exponential(20, AGENTS), strict=True))
         models = tuple(ModelMetric(name, latency, 1.0, 1.0) for name, latency in zip(names, rng.exponential(20, AGENTS), strict=True))
         line = LogLine("ERROR", "<" * 600, None, None)
         view.change(
-            price=rng.uniform(90, 110), alpha=rng.uniform(1, 3), agents=agents, models=models, new_logs=(line,),
-            side=rng.choice(["BUY", "SELL"]), regime=rng.choice(["Gaussian", "Critical"]), reasoning="é<" * 300,
+            price=rng.uniform(90, 110), alpha=rng.uniform(1, 3), nav=rng.uniform(1, 2), velocity=rng.normal(), acceleration=rng.normal(),
+            confidence=rng.uniform(), approved_size=rng.uniform(), max_drawdown=-rng.uniform(), agents=agents, models=models,
+            new_logs=(line,), side=("BUY", "SELL")[n % 2], regime=("Gaussian", "Critical")[n % 2], symbol=f"S{n % 250}" + "x" * 40,
+            reasoning="é<" * 300,
         )  # fmt: skip
 
     view.models = lambda last=None: view._buffer.long("models", last)

@@ -196,7 +196,7 @@ class Timeline {
     }
   }
 
-  /** The line of all prices; drawn anew where it would move by a pixel, or its rows, its width or the theme changed. */
+  /** The line of all prices, broken at gaps; drawn anew where it would move by a pixel, or its rows, its width or the theme changed. */
   history(first, last, width) {
     const { rows } = this.view.store;
     const { dark } = this.view;
@@ -217,9 +217,14 @@ class Timeline {
       if (price[row] > most) most = price[row];
     }
     pen.beginPath();
-    for (let row = rows.first; row < rows.end; row += stride) {
-      if (Number.isNaN(price[row])) continue;
-      pen.lineTo(((time[row] - first) / (last - first)) * width, STRIP_PX - 3 - ((price[row] - least) / Math.max(1e-9, most - least)) * (STRIP_PX - 6));
+    let broken = true; // no line over a gap
+    for (let row = rows.first; row < rows.end; row += 1) {
+      broken ||= rows.held.broken[row] !== 0;
+      if ((row - rows.first) % stride || Number.isNaN(price[row])) continue;
+      const at = [((time[row] - first) / (last - first)) * width, STRIP_PX - 3 - ((price[row] - least) / Math.max(1e-9, most - least)) * (STRIP_PX - 6)];
+      if (broken) pen.moveTo(...at);
+      else pen.lineTo(...at);
+      broken = false;
     }
     pen.strokeStyle = getComputedStyle(this.canvas).color;
     pen.stroke();

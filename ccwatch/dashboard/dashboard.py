@@ -100,6 +100,7 @@ class Dashboard:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
         seconds = choose_window(window)
         self.view = view
+        self._rests = not callable(getattr(view, "add_sink", None)) and getattr(view, "status", None) != "open"  # has ended, and is whole
         self._tz = display_tz or "UTC"
         self._panels = choose_panels(panels)
         self._owns_feed = owns_feed
@@ -397,17 +398,16 @@ class Dashboard:
         def lines(panel: Panel) -> Callable[[], Any]:
             return lambda: panel.compute(view) if panel.compute is not None else []
 
-        rests = not callable(getattr(view, "add_sink", None)) and getattr(view, "status", None) != "open"
         own = [
-            Job(panel.name, lines(panel), COMPUTED_S if panel.name in COMPUTED else OWN_S, once=rests)
+            Job(panel.name, lines(panel), COMPUTED_S if panel.name in COMPUTED else OWN_S, once=self._rests)
             for panel in self._panels
             if panel.compute
         ]
         return [
             *own,
-            Job("services", lambda: services(view), ASIDE_S, once=rests),
+            Job("services", lambda: services(view), ASIDE_S, once=self._rests),
             Job("marks", lambda: marks.of(view), ASIDE_S),
-            Job("health", lambda: health(view), ASIDE_S, once=rests),
+            Job("health", lambda: health(view), ASIDE_S, once=self._rests),
             *([Job("symbols", self._commander.symbols, ASIDE_S)] if self._commander.offers else []),
         ]
 
@@ -446,7 +446,8 @@ class Dashboard:
             lock=lock, options=list(options.items()), value=seconds, description="Window", layout=ipywidgets.Layout(width="170px")
         )
         self.figure = LiveFigure(lock=lock, window_s=seconds)
-        controls = [self._toggle, *([self._recording] if self._record_control.can_begin else []), self._window]
+        pause = [] if self._rests else [self._toggle]  # a recording that has ended is played instead
+        controls = [*pause, *([self._recording] if self._record_control.can_begin else []), self._window]
         row = ipywidgets.HBox(controls)
         row.add_class("ccw-controls")
         self.widget = ipywidgets.VBox([self.header, row, self.figure])

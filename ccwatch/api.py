@@ -271,22 +271,32 @@ def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any 
     return running.named(Feed(source, name=name or url, url=url, window="3650D")).start()
 
 
-def analyze(source: str | Path | Feed | Recording | pd.DataFrame) -> Report:
+def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Report:
     """Ask a stream why: a Report with one method per question.
 
     Args:
-        source: a Feed, a Recording or its path, or a frame of your own with the columns of a Feed's `frame()`.
+        source: a Feed, a Recording or its path, or a frame of your own with the columns of a Feed's `frame()`; a Report is given back.
 
     Raises:
         RecordingNotFound: no recording at the path.
         MissingColumns: of each question that needs what the stream never carried.
+        ConfigError: none of these.
+        AnalysisError: a frame whose index is no time with a zone.
     """
     from ccwatch.analysis import Report  # noqa: PLC0415 - scipy and plotly take a second to import
 
+    if isinstance(source, Report):
+        return source
+    if isinstance(source, str) and "://" in source:
+        raise ConfigError(
+            f"source={source!r}: expected a Feed, a Recording, a path or a frame; to ask a stream, first feed = cw.connect({source!r})"
+        )
     return Report(open_recording(source) if isinstance(source, str | Path) else source)
 
 
-def compare(a: str | Path | Feed | Recording | pd.DataFrame, b: str | Path | Feed | Recording | pd.DataFrame) -> Comparison:
+def compare(
+    a: str | Path | Feed | Recording | pd.DataFrame | Report, b: str | Path | Feed | Recording | pd.DataFrame | Report
+) -> Comparison:
     """Hold two sessions against each other, measure by measure, with block-bootstrap intervals.
 
     Args:

@@ -155,6 +155,8 @@ for _command in recording_commands.COMMANDS:
 @json_option
 def report(*, path: Path, output: Path, drop: str | None, as_json: bool) -> int:
     """Write the post-mortem of a recording as one offline file."""
+    if output.suffix.lower() not in {".html", ".htm", ".md", ".markdown"}:
+        raise click.BadParameter(f"{output.name}: expected a name that ends in .html or .md", param_hint="-o")
     names = [name.strip() for name in (drop or "").split(",") if name.strip()]
     asked = api.analyze(path).without(names)
     try:

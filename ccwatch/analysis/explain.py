@@ -31,6 +31,8 @@ FALSE_DISCOVERIES: Final = 0.05
 """Differences are called so at this share of false discoveries (Benjamini & Hochberg 1995)."""
 LEAST_N, LEAST_BASELINE = 5, 20
 """Observations that a comparison needs in the window and in the baseline."""
+_COMMON: Final = ("warning log", "signal", "slow end", "gap end")
+"""Kinds of which a session has many, or that only end another."""
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -93,6 +95,21 @@ class Explanation(Result):
             f"{said}; what differs most from the baseline is {name}: median {amount(top['median'], top['unit'])} against "
             f"{amount(top['baseline_median'], top['unit'])}, Cliff's delta {delta}."
         )
+
+    def differing(self, most: int) -> list[str]:
+        """What differs from the baseline, in lines, the most first."""
+        rows = self.differences[self.differences["differs"].to_numpy(dtype=bool)].head(most)
+        return [
+            f"{row['measure']} {row['subject'] or ''}".strip()
+            + f": median {amount(row['median'], row['unit'])}, before {amount(row['baseline_median'], row['unit'])} "
+            + f"(Cliff's delta {row['cliffs_delta']:+.2f}, n {row['n']} and {row['n_baseline']})".replace("-", "\N{MINUS SIGN}")
+            for row in rows.to_dict("records")
+        ]
+
+    def worth_most(self, most: int) -> pd.DataFrame:
+        """The evidence that a reader wants first, by time: nearest to the moment, what is rare before warnings and changes of side."""
+        rank = {"common": self.evidence["kind"].isin(_COMMON), "far": self.evidence["offset_s"].abs()}
+        return self.evidence.assign(**rank).sort_values([*rank], kind="stable").head(most).drop(columns=[*rank]).sort_index()
 
     def to_frame(self) -> pd.DataFrame:
         """The evidence, by time.
@@ -269,7 +286,9 @@ def _nav(inside: Sample, events: pd.DataFrame | None, symbol: str | None, notes:
         found: Attribution = attribution(inside.frame, events, symbol=symbol)
     except AnalysisError as error:
         notes.append(f"the change of nav cannot be split: {error}")
-        return pd.DataFrame(columns=columns), np.nan
+        known = inside.numbers("nav")
+        known = known[np.isfinite(known)]
+        return pd.DataFrame(columns=columns), float(known[-1] - known[0]) if len(known) else np.nan
     return found.parts[found.parts["split"] == "both"][columns].reset_index(drop=True), found.change_usd
 
 

@@ -24,7 +24,7 @@ from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result
-from ccwatch.analysis.sample import SECOND_NS, Sample, sample
+from ccwatch.analysis.sample import SECOND_NS, Sample, on_utc, sample
 from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.tables import Tables, moment
 from ccwatch.analysis.timeline import Timeline, timeline
@@ -78,10 +78,20 @@ class Questions:
                 that is shared. With money go the log lines, which may quote it.
 
         Raises:
-            ConfigError: a time without a zone, or a `drop` that names no column.
+            ConfigError: a time without a zone, a `drop` that names no column, or a source that is none of these.
+            AnalysisError: a frame whose index is no time with a zone, or with two columns of one name.
         """
         if isinstance(drop, str):
             raise ConfigError(f"drop={drop!r}: expected a list of names, for example ('nav', 'cash')")
+        if isinstance(source, pd.DataFrame):
+            on_utc("analyze", source.iloc[:0])
+            doubled = source.columns[source.columns.duplicated()]
+            if len(doubled):
+                raise AnalysisError(
+                    f"analyze needs a frame whose columns have different names; more than once: {', '.join(map(str, doubled))}"
+                )
+        elif not callable(getattr(source, "frame", None)):
+            raise ConfigError(f"source={source!r}: expected a Feed, a Recording or a DataFrame with the columns of a Feed's frame()")
         self._symbol = symbol
         self._tables = Tables(source, moment(start, "start"), moment(end, "end"), frozenset(with_what_follows(drop)))
         self._answers: dict[str, Result | AnalysisError] = {}
@@ -193,6 +203,8 @@ class Questions:
             NotEnoughData: one of them has no packet.
             MixedSymbols: several symbols and none was chosen.
         """
+        if not isinstance(other, Questions):
+            raise ConfigError(f"other={other!r}: expected a report, for example cw.analyze(…); cw.compare(a, b) takes sources")
         mine, theirs = self.series(), other.series()
         return compare_series(
             mine[1],

@@ -17,7 +17,7 @@ from ccwatch.analysis.explain import Explanation
 from ccwatch.analysis.questions import QUESTIONS, Questions
 from ccwatch.analysis.result import Result
 from ccwatch.config import Settings
-from ccwatch.errors import AnalysisError
+from ccwatch.errors import AnalysisError, ConfigError
 
 
 class Report(Questions):
@@ -41,6 +41,8 @@ class Report(Questions):
             ConfigError: `drop` names no column.
         """
         tables = self._tables
+        if isinstance(drop, str):
+            raise ConfigError(f"drop={drop!r}: expected a list of names, for example {drop.split(',')}")
         return Report(tables.source, symbol=self._symbol, start=tables.start, end=tables.end, drop=[*tables.dropped, *drop])
 
     # ── all together ──
@@ -119,6 +121,8 @@ class Report(Questions):
             left_out=self._left_out(),
             overview=page.overview_figure(packets, self._tables.agents, self._tables.events, self._symbol),
         )
+        if path.is_dir() or not path.parent.is_dir():
+            raise ConfigError(f"path={str(path)!r}: expected a file to write in a folder that exists, for example report.html")
         draft = path.with_name(f".{path.name}.part")
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)

@@ -223,7 +223,10 @@ def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
     """
     index = frame.index
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-        raise AnalysisError(f"{question} needs a frame with a DatetimeIndex that has a time zone, got {type(index).__name__} without one")
+        raise AnalysisError(
+            f"{question} needs a frame with a DatetimeIndex that has a time zone, got {type(index).__name__} without one: "
+            "frame.tz_localize('UTC') gives it one, frame.set_index('time') makes a column the index"
+        )
     if index.unit != "ns" or index.tz is not UTC:
         frame = frame.set_axis(index.tz_convert("UTC").as_unit("ns"), axis=0)
     return frame[frame.index.notna()] if index.hasnans else frame

@@ -26,6 +26,7 @@ class Answer {
     const held = this.el.contains(document.activeElement);
     this.el.replaceChildren(...parts, close);
     this.el.hidden = false;
+    this.el.scrollIntoView({ block: "nearest" });
     if (held) close.focus({ preventScroll: true }); // the button that had the focus is gone
     this.view.say(title);
   }

@@ -33,20 +33,13 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]
         found = Report(view).explain(moment, f"{seconds:g}s")
     except CcwatchError as error:
         return {"title": title, "lines": [str(error)], "code": code}
-    lines = [found.headline()]
-    for row in found.differences.head(MOST_DIFFERENCES).to_dict("records"):
-        if row["differs"] is True:
-            what = f"{row['measure']} {row['subject'] or ''}".strip()
-            unit = f" {row['unit']}" if row["unit"] else ""
-            lines.append(
-                f"{what}: median {row['median']:.4g}{unit}, before {row['baseline_median']:.4g}{unit} "
-                f"(Cliff's delta {row['cliffs_delta']:+.2f}, n {row['n']} and {row['n_baseline']})"
-            )
-    evidence = found.evidence.reset_index()
-    known = [name for name in ("time", "kind", "detail") if name in evidence.columns]
-    lines += [
-        " · ".join(str(row[name]) for name in known if not pd.isna(row[name])) for row in evidence.head(MOST_EVIDENCE).to_dict("records")
-    ]
+    lines = [found.headline(), *found.differing(MOST_DIFFERENCES)]
+    for row in found.worth_most(MOST_EVIDENCE).to_dict("records"):
+        words = " ".join(str(row[name]) for name in ("subject", "detail") if not pd.isna(row[name]) and row[name])
+        lines.append(f"{row['time']:%H:%M:%S.%f}"[:-3] + f" · {row['kind']} · {words}")
+    more = len(found.evidence) - MOST_EVIDENCE
+    if more > 0:
+        lines.append(f"… and {more:,} more: .evidence of what the code below gives holds all")
     return {"title": title, "lines": [*lines, *found.notes], "code": code}
 
 

@@ -144,7 +144,9 @@ class Cursor {
   /** The value of a trace at the crosshair, else the newest: that of the last row at or before it which carries one. */
   value(trace) {
     const { rows, computed } = this.view.store;
-    const until = this.time ?? this.view.head ?? Infinity;
+    const range = this.view.shown; // a crosshair that is out of sight does not go on speaking
+    const time = this.time !== null && range && this.time >= range[0] && this.time <= range[1] ? this.time : null;
+    const until = time ?? this.view.head ?? Infinity;
     if (trace.meta.role === "computed") {
       const line = computed.get(trace.meta.column);
       if (!line) return null;

@@ -165,7 +165,12 @@ class Dashboard:
             ConfigError: a time without a zone, or none where nothing has arrived.
             RecordingError: a recording could not take it; the views show it all the same.
         """
-        moment = pd.Timestamp(time) if time is not None else None
+        if not str(text or "").strip():
+            raise ConfigError(f"text={text!r}: expected words to note")
+        try:
+            moment = pd.Timestamp(time) if time is not None else None
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"time={time!r}: expected a time with a zone, for example 2026-01-02T14:39:00Z ({error})") from None
         if moment is None:
             newest = self.view.frame(["seq"], 1).index
             moment = newest[-1] if len(newest) else None
@@ -463,7 +468,7 @@ class Dashboard:
 
     def _refresh_header(self) -> None:
         self._header_at = time.monotonic()
-        note = "view stopped" if self._stopping.is_set() else "charts paused" if self.is_paused else ""
+        note = "view stopped" if self._stopping.is_set() else "charts paused" if self.is_paused else "as it ended" if self._rests else ""
         trouble = "; ".join(
             filter(None, (self._chart_trouble, self._record_control.trouble, self._background.trouble, self._alerts.trouble))
         )

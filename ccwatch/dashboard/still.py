@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.side import table_of
+from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.figures.still import svg
@@ -97,6 +98,8 @@ def _computed(view: View, panels: Sequence[Panel]) -> dict[str, Sequence[Line]]:
 
 def write_html(figure: Any, path: Path, title: str, *, dark: bool = False) -> Path:
     """Write a figure as one offline file, whole or not at all; returns its path."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"path={str(path)!r}: expected a file to write in a folder that exists, for example view.html")
     words = html.escape(title)
     figure.update_layout(title={"text": words, "font": {"size": 12}, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 6, "l": 8}})
     scheme = "dark" if dark else "light"

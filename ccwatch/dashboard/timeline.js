@@ -168,6 +168,11 @@ class Timeline {
     for (const part of this.player) part.hidden = moves;
     this.play.textContent = this.playing ? "❚❚" : "▶";
     this.follow.textContent = moves ? "Go live" : "Show all";
+    const words = moves ? "Follow the stream (End)" : "Show all of it (End)";
+    if (this.follow.title !== words) {
+      this.follow.title = words;
+      this.follow.setAttribute("aria-label", words);
+    }
     this.follow.setAttribute("aria-pressed", String(!view.zoom && view.head === null));
     const range = view.shown;
     if (!range || !whole) return;

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import ccwatch as cw
 from ccwatch.analysis import Report, Result
 from ccwatch.analysis.report import QUESTIONS
-from ccwatch.errors import MissingColumns, MixedSymbols, NotEnoughData
+from ccwatch.errors import AnalysisError, ConfigError, MissingColumns, MixedSymbols, NotEnoughData
 from ccwatch.protocol.messages import Flag
 
 N = 400
@@ -195,3 +196,37 @@ def test_resets_of_counters_are_counted_and_lose_no_call():
     assert report.latency().services["resets"].tolist() == [2, 2]
     assert report.burn_rate().to_frame()["resets"].tolist() == [2, 2]
     assert report.latency().services["calls"].tolist() == [149 + 119 + N - 271] * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (pd.DataFrame({"nav": [1.0, 2.0]}), "tz_localize"),
+        (pd.DataFrame({"nav": [1.0]}, index=pd.DatetimeIndex(["2026-01-02T14:30:00"])), "time zone"),
+        (pd.DataFrame([[1.0, 2.0]], columns=["nav", "nav"], index=pd.DatetimeIndex(["2026-01-02T14:30:00Z"])), "more than once: nav"),
+    ],
+)
+def test_a_frame_that_no_question_could_use_is_refused_at_once(source, words):
+    with pytest.raises(AnalysisError, match=words):
+        cw.analyze(source)
+
+
+@pytest.mark.parametrize("source", [None, 3, {"nav": [1.0]}, pd.Series([1.0]), "ws://localhost:3000"])
+def test_what_cannot_be_asked_is_refused_with_what_can(source):
+    with pytest.raises(ConfigError, match="expected a Feed, a Recording"):
+        cw.analyze(source)
+
+
+def test_an_explanation_of_a_frame_without_regimes_still_tells_the_change_of_nav():
+    index = pd.date_range("2026-01-02T14:30:00Z", periods=300, freq="s", unit="ns", name="time")
+    found = cw.analyze(pd.DataFrame({"nav": 1e5 + np.arange(300.0)}, index=index)).explain("14:32")
+    assert found.change_usd == 120.0
+    assert "no nav" not in found.headline()
+    assert any("cannot be split" in note for note in found.notes)
+
+
+def test_reports_are_compared_like_their_sources():
+    reports = [cw.analyze(INPUTS["constant price"]()) for _ in range(2)]
+    assert cw.compare(*reports).to_dict() == reports[0].compare(reports[1]).to_dict()
+    with pytest.raises(ConfigError, match="expected a report"):
+        reports[0].compare("path")

@@ -43,7 +43,7 @@ def tab(lab: Lab, chromium: Browser) -> Iterator[Tab]:
 def _each_begins_with_all_that_is_there_and_leaves_a_clean_console(tab: Tab) -> Iterator[None]:
     tab.page.locator(".ccw-plot").first.scroll_into_view_if_needed()
     press(tab, "Escape")
-    tab.page.get_by_role("button", name="Follow the stream (End)").click()
+    tab.page.get_by_role("button", name="Show all of it (End)").click()
     tab.wait_for(lambda: tab.look("zoom") is None and tab.look("head") is None, 10, "all of the stream")
     shown = tab.page.locator(".ccw-span").first
     tab.wait_for(lambda: shown.inner_text() == "14:30:00 – 14:36:39", 10, "all of the stream to be drawn")

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 import ccwatch as cw
 from ccwatch.dashboard.ask import explain
+
+BAD_SESSION = Path(__file__).parents[2] / "recordings" / "sample-bad-session"
 
 
 def test_what_is_answered_is_what_the_code_beside_it_gives():
@@ -22,3 +26,13 @@ def test_a_moment_outside_the_stream_is_told_not_raised():
         assert feed.join(60)
         moment = pd.Timestamp("2030-01-01", tz="UTC")
         assert explain(feed, moment, moment)["lines"]
+
+
+def test_of_many_warnings_around_a_halt_the_halt_is_told():
+    moment = pd.Timestamp("2026-01-02T14:39:00Z")
+    lines = explain(cw.open_recording(BAD_SESSION), moment, moment)["lines"]
+    told = [line for line in lines if " · " in line]
+    assert any("status · HALT ACTIVE → HALT" in line for line in told)
+    assert any("drawdown trough" in line for line in told)
+    assert told == sorted(told), "by time"
+    assert any("more: .evidence" in line for line in lines)

@@ -34,5 +34,5 @@ def test_of_many_warnings_around_a_halt_the_halt_is_told():
     told = [line for line in lines if " · " in line]
     assert any("status · HALT ACTIVE → HALT" in line for line in told)
     assert any("drawdown trough" in line for line in told)
-    assert told == sorted(told), "by time"
+    assert [line[:12] for line in told] == sorted(line[:12] for line in told), "by time"
     assert any("more: .evidence" in line for line in lines)

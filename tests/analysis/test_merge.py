@@ -90,6 +90,22 @@ def test_the_merged_answer_is_that_of_the_session_with_a_gap_in_it(question, see
     same(merged, whole, apart=apart)
 
 
+@pytest.mark.parametrize("size", [2, 5, 8])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_nav_that_nobody_rounded_adds_up_over_sessions_too(seed, size):
+    frame, one, two = market(seed), 60 + seed, 150
+    steps = np.random.default_rng(seed).normal(0.0, 1.0, len(frame))
+    nav = 10.0**size + np.cumsum(steps)
+    nav[one:two] = np.round(nav[one:two], 2)  # and one session with other decimals than its neighbours
+    frame = frame.assign(nav=nav)
+    first, second, third = (attribution(frame.iloc[start:end]) for start, end in ((0, one), (one, two), (two, None)))
+    for merged in (first.merge(second).merge(third), first.merge(second.merge(third))):
+        assert merged.adds_up
+        assert merged.change_usd == pytest.approx(nav[-1] - nav[0], abs=2.0 * 10.0 ** -min(part.decimals for part in (first, third)))
+        by_split = merged.parts.groupby("split")["change_usd"].sum()
+        np.testing.assert_allclose(by_split, merged.change_usd, atol=1e-9)
+
+
 @given(seed=st.integers(0, 10**6), cut=st.integers(20, 250))
 @settings(max_examples=12, deadline=None, derandomize=True)
 def test_services_lose_no_call_when_the_reading_at_the_cut_stands_in_both_parts(seed, cut):

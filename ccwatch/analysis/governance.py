@@ -52,12 +52,15 @@ class Governance(Result):
     def headline(self) -> str:
         """Vetoes and broken rules in a sentence."""
         vetoed, n = int(self.by_regime["n_vetoed"].sum()), int(self.by_regime["n"].sum())
-        first = f", the first at {clock(self.vetoes['start_time'].iloc[0])} in {self.vetoes['regime'].iloc[0]}" if len(self.vetoes) else ""
         broken = count_of(len(self.breaks), "stretch breaks a rule", "stretches break a rule") if len(self.breaks) else "no rule was broken"
         if not len(self.vetoes):
             return f"No veto in {count_of(n, 'packet')} with a BUY or SELL; {broken}."
-        vetoes = count_of(len(self.vetoes), "veto", "vetoes")
-        return f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL{first}; {broken}."
+        vetoes, first = count_of(len(self.vetoes), "veto", "vetoes"), self.vetoes.iloc[0]
+        where = "" if pd.isna(first["regime"]) else f" in {first['regime']}"
+        return (
+            f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL, "
+            f"the first at {clock(first['start_time'])}{where}; {broken}."
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per regime.

@@ -89,16 +89,23 @@ def in_order(one: Answer, two: Answer, **alike: tuple[Any, Any]) -> tuple[Answer
 
 
 def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
-    """The rows of two tables of one shape, those of the first first; words of either stay categories."""
+    """The rows of two tables of one shape, those of the first first; words of either stay categories, in no order."""
     if not len(one) or not len(two):
         return (two if len(two) else one).copy()
     columns = {}
     for name in one.columns:
-        first, second = one[name].array, two[name].array
-        both = isinstance(first, pd.Categorical) and isinstance(second, pd.Categorical)
-        columns[name] = union_categoricals([first, second]) if both else pd.concat([one[name], two[name]], ignore_index=True).array
+        parts = one[name].array, two[name].array
+        if all(isinstance(part, pd.Categorical) for part in parts):
+            columns[name] = union_categoricals([_of_text(part) for part in parts], ignore_order=True)
+        else:
+            columns[name] = pd.concat([one[name], two[name]], ignore_index=True).array
     whole = pd.DataFrame(columns)
     return whole if isinstance(one.index, pd.RangeIndex) else whole.set_axis(one.index.append(two.index), axis=0)
+
+
+def _of_text(words: Any) -> Any:
+    """Words whose categories are text in pandas' own dtype, as those of a frame of one's own need not be."""
+    return words if words.categories.dtype == "str" else words.rename_categories(words.categories.astype("str"))
 
 
 def notes_of(one: Result, two: Result) -> tuple[str, ...]:
@@ -208,10 +215,12 @@ def percent(value: float, decimals: int = 2) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A number with its unit as sentences have it: a fraction in percent, else to four digits."""
-    if unit == "fraction":
-        return percent(value)
-    return "unknown" if math.isnan(value) else f"{value:,.4g} {unit}".rstrip().replace("-", "\N{MINUS SIGN}", 1)
+    """A number with its unit as sentences have it, to four digits; a fraction in percent."""
+    if math.isnan(value):
+        return "unknown"
+    shown, unit = (100.0 * value, "%") if unit == "fraction" else (value, f" {unit}".rstrip())
+    sign = "\N{MINUS SIGN}" if shown < 0.0 else ""  # not by replacing: an exponent has a hyphen too
+    return f"{sign}{abs(shown):,.4g}{unit}"
 
 
 def dollars(value: float) -> str:

@@ -312,9 +312,8 @@ def _governance(used: Sample, found: Governance) -> pd.DataFrame:
     vetoes, breaks = found.vetoes, found.breaks
     begun = moments_ns(vetoes["start_time"])
     why = vetoes["reason"].fillna("no reason in the logs")
-    detail = [
-        f"{count_of(row_n, 'packet')} in {regime}: {text}" for row_n, regime, text in zip(vetoes["n"], vetoes["regime"], why, strict=True)
-    ]
+    where = vetoes["regime"].fillna("a regime that is not known")
+    detail = [f"{count_of(n, 'packet')} in {place}: {text}" for n, place, text in zip(vetoes["n"], where, why, strict=True)]
     rows = _rows(
         "veto", begun, _seq(used, begun), subject=vetoes["side"], detail=detail, value=vetoes["confidence"].to_numpy(), unit="confidence"
     )

@@ -217,3 +217,18 @@ def test_episodes_of_a_session_that_is_cut_at_a_peak_are_those_of_its_parts(befo
     parts = [drawdowns(part).episodes for part in (frame.iloc[: cut + 1], frame.iloc[cut:])]
     apart = ["left_censored"]  # the peak at the cut is the second part's first sample
     equal(pd.concat(parts, ignore_index=True).drop(columns=apart), drawdowns(frame).episodes.drop(columns=apart), "episodes")
+
+
+def test_words_of_frames_of_ones_own_merge_whatever_their_categories_are():
+    def worded(frame, words, *, text):
+        kinds = pd.CategoricalDtype(pd.Index(words, dtype="str" if text else "object"), ordered=True)
+        return frame.assign(regime=np.resize(words, len(frame))).astype({"regime": kinds})
+
+    frame = market(3)
+    one = worded(frame.iloc[:100], ["Gaussian", "Critical"], text=True)
+    for words, text in ((["Critical", "Gaussian", "Lévy Stable"], True), (["Lévy Stable", "Critical"], False)):
+        two = worded(frame.iloc[100:], words, text=text)
+        merged = signals(one).merge(signals(two))
+        told = [*signals(one).changes["regime"].astype("str"), *signals(two).changes["regime"].astype("str")]
+        assert merged.changes["regime"].astype("str").tolist() == told
+        assert regimes(one).merge(regimes(two)).basis.n == len(frame)

@@ -257,16 +257,18 @@ def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
     """The regimes seen in each episode, in the vocabulary's order."""
     if "regime" not in used.frame.columns:
         return pd.array([""], dtype="str").take(np.zeros(len(found.start), dtype=np.int64))
-    words = used.words("regime").remove_unused_categories()
-    seen = np.zeros((len(found.start), len(words.categories)), dtype=bool)
-    for code in range(len(words.categories)):
-        passed = np.concatenate(([0], np.cumsum(words.codes == code)))
-        seen[:, code] = passed[found.end] > passed[found.start]
+    words = used.words("regime")
+    at = {code: where for code in range(len(words.categories)) if (where := words.codes == code).any()}
+    seen = np.zeros((len(found.start), len(at)), dtype=bool)
+    passed = np.zeros(len(words) + 1, dtype=np.int64)
+    for column, where in enumerate(at.values()):
+        np.cumsum(where, out=passed[1:])
+        seen[:, column] = passed[found.end] > passed[found.start]
     if seen.shape[1] < _BITS:  # a number per episode sorts far faster than a row of it
         _, first, which = np.unique(seen @ (1 << np.arange(seen.shape[1])), return_index=True, return_inverse=True)
     else:
         _, first, which = np.unique(np.packbits(seen, axis=1), axis=0, return_index=True, return_inverse=True)
-    names = np.array([str(word) for word in words.categories], dtype=object)
+    names = np.array([str(words.categories[code]) for code in at], dtype=object)
     texts = [", ".join(names[row]) for row in seen[first]]
     return pd.array(texts, dtype="str").take(which)
 

@@ -37,6 +37,7 @@ class Attribution(Result):
         end_time: when that was.
         decimals: decimals of a dollar that are added up, in whole numbers, so that nothing is rounded on the way.
         adds_up: whether the parts of each split are the whole change exactly.
+        symbol: the one that the packets are of; None where they do not say.
         basis: n counts changes between neighbouring packets.
         notes: what limits it.
     """
@@ -51,6 +52,7 @@ class Attribution(Result):
     end_time: pd.Timestamp
     decimals: int
     adds_up: bool
+    symbol: str | None
     basis: Basis
     notes: tuple[str, ...]
 
@@ -100,9 +102,10 @@ class Attribution(Result):
         """Both sessions' parts; what changed between the two is booked to the gap.
 
         Raises:
+            ValueError: asked of another symbol.
             AnalysisError: the sessions overlap in time.
         """
-        one, two = in_order(self, other)
+        one, two = in_order(self, other, symbol=(self.symbol, other.symbol))
         basis = one.basis.merge(two.basis)
         step, total = _exact(two.start_usd) - _exact(one.end_usd), _exact(two.end_usd) - _exact(one.start_usd)
         between = {
@@ -110,8 +113,8 @@ class Attribution(Result):
             "regime": pd.array([GAP] * len(SPLITS), dtype="str"),
             "side": pd.array([GAP] * len(SPLITS), dtype="str"),
             "change_usd": float(step),
-            "gain_usd": float(max(step, 0)),
-            "loss_usd": float(min(step, 0)),
+            "gain_usd": float(max(step, Decimal(0))),
+            "loss_usd": float(min(step, Decimal(0))),
             "n": 1,
             "time_s": (two.start_time - one.end_time).total_seconds(),
         }
@@ -123,7 +126,7 @@ class Attribution(Result):
         parts = parts.sort_values("split", key=lambda split: split.map(SPLITS.index), kind="stable", ignore_index=True)
         adds_up = all(change == total for change in parts.groupby("split")["change_usd"].sum())
         parts = parts.astype(dict.fromkeys(amounts, np.float64))
-        return replace(
+        merged = replace(
             one,
             parts=parts,
             change_usd=float(total),
@@ -132,8 +135,8 @@ class Attribution(Result):
             decimals=max(one.decimals, two.decimals),
             adds_up=adds_up,
             basis=replace(basis, n=basis.n + 1),
-            notes=notes_of(one, two),
         )
+        return replace(merged, notes=notes_of(one, two, merged))
 
 
 def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None) -> Attribution:
@@ -176,6 +179,7 @@ def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symb
         end_time=stamp(used.times[-1]),
         decimals=decimals,
         adds_up=bool((sums == total).all()),
+        symbol=found.symbol,
         basis=found.basis(len(steps), carrying=len(used)),
         notes=tuple(notes),
     )

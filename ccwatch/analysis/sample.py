@@ -110,6 +110,13 @@ class Sample:
         """Time of each row, ns since 1970."""
         return times_ns(self.frame)
 
+    @property
+    def symbol(self) -> str | None:
+        """The symbol that the rows are of; None where they name none, or several."""
+        words = self.words("symbol")
+        named = [str(word) for code, word in enumerate(words.categories) if (words.codes == code).any()]
+        return named[0] if len(named) == 1 else None
+
     def numbers(self, name: str) -> Floats:
         """A column as floats, NaN where it is missing or no number; NaN everywhere where the stream never had the column."""
         if name not in self.frame.columns:

@@ -6,7 +6,7 @@ drawdowns is here too.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ccwatch.alerts import DEFAULT_RULES
 from ccwatch.analysis import Report, Result, attribution, burn_rate, drawdowns, governance, latency, regimes, signals
 from ccwatch.analysis.report import QUESTIONS
 from ccwatch.errors import AnalysisError
+from ccwatch.protocol.messages import Flag
 from tests.analysis.test_bad_input import Source, calls, packets
 
 KERNELS = {kernel.__name__: kernel for kernel in (regimes, attribution, governance, signals)}
@@ -160,16 +162,62 @@ def test_sessions_that_overlap_do_not_merge_since_a_packet_would_count_twice(ses
     [
         ("regimes", {"hold": 5}),
         ("governance", {"horizon_s": 30.0}),
+        ("governance", {"largest_size": 0.1}),
         ("signals", {"calibrated_at_s": 15.0}),
         ("latency", {"level": 0.9}),
         ("burn_rate", {"objective": 0.999}),
         ("alerts", {"within_s": 60.0}),
+        ("alerts", {"symbol": "SPY"}),
+        ("alerts", {"objectives": {"Chronos": 5.0}}),
+        ("alerts", {"rules": [replace(DEFAULT_RULES[0], limit=DEFAULT_RULES[0].limit / 2), *DEFAULT_RULES[1:]]}),
         ("timeline", {"least_depth": -0.1}),
+        ("timeline", {"symbol": "SPY"}),
     ],
 )
 def test_answers_that_were_asked_differently_do_not_merge(sessions, question, options):
     with pytest.raises(ValueError, match=rf"{next(iter(options))}=.*ask both"):
         getattr(sessions[0], question)().merge(getattr(sessions[1], question)(**options))
+
+
+@pytest.mark.parametrize("question", KERNELS)
+def test_answers_of_other_symbols_do_not_merge(question):
+    frame, kernel = market(1), KERNELS[question]
+    with pytest.raises(ValueError, match="symbol='SPY' and 'QQQ' do not merge"):
+        kernel(frame.iloc[:100]).merge(kernel(frame.iloc[100:].assign(symbol="QQQ")))
+    asked = kernel(frame.assign(symbol=np.where(np.arange(len(frame)) % 2, "QQQ", "SPY")).iloc[100:], symbol="SPY")
+    assert kernel(frame.iloc[:100]).merge(asked).symbol == "SPY"  # however the one symbol was chosen
+
+
+def test_what_limits_a_merged_answer_is_told_of_both_sessions_or_of_the_one_that_it_limits():
+    frame, cut = market(2), 100
+    before, after = frame.iloc[:cut], frame.iloc[cut:]
+    session = "of the session 2026-01-02 14:30:00 to 2026-01-02 14:31:39 UTC: "
+    several = "of several sessions, one after the other: nothing is counted from one to the next"
+
+    # counts are those of both
+    merged = regimes(before).merge(regimes(after))
+    assert merged.notes == ("2 segments may have begun before the stream or in a gap: a dwell time there is a lower bound", several)
+    unit = np.where(np.arange(len(frame)) % 50 == 0, Flag.UNIT, 0).astype(np.uint32)
+    merged = governance(before.assign(flags=unit[:cut])).merge(governance(after.assign(flags=unit[cut:])))
+    followed = merged.vetoes["return_60s"].notna().sum()
+    assert merged.notes == (
+        "the stream carries no logs: vetoes have no reason",
+        "not judged, since an approved size above 1 is no fraction: 6 packets",
+        f"{followed} of {len(merged.vetoes)} vetoes can be followed for 60 s",
+        several,
+    )
+
+    # what only one lacked is not said of both
+    assert signals(before.assign(confidence=np.nan)).merge(signals(after)).notes == (signals(after).notes[0], several)
+    assert regimes(before.assign(alpha=np.nan)).merge(regimes(after)).notes[1:] == (several,)
+    unsaid = attribution(before.assign(regime=None))
+    merged = unsaid.merge(attribution(after))
+    assert merged.notes == (f"{session}the stream carries no regime", several)
+    assert unsaid.merge(attribution(after.assign(regime=None))).notes == ("the stream carries no regime", several)
+    third = attribution(after.set_axis(after.index + pd.Timedelta("1D"), axis=0))
+    assert merged.merge(third).notes == merged.notes
+    both = "of the sessions 2026-01-02 14:30:00 to 2026-01-02 14:34:29 UTC: "
+    assert unsaid.merge(attribution(after.assign(regime=None))).merge(third).notes == (f"{both}the stream carries no regime", several)
 
 
 def test_those_answers_merge_and_the_others_have_no_such_method():

@@ -91,23 +91,16 @@ def in_order(one: Answer, two: Answer, **alike: tuple[Any, Any]) -> tuple[Answer
 
 
 def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
-    """The rows of two tables of one shape, those of the first first; words of either stay categories, in no order."""
+    """The rows of two tables of one shape, those of the first first; words of either stay categories."""
     if not len(one) or not len(two):
         return (two if len(two) else one).copy()
     columns = {}
     for name in one.columns:
-        parts = one[name].array, two[name].array
-        if all(isinstance(part, pd.Categorical) for part in parts):
-            columns[name] = union_categoricals([_of_text(part) for part in parts], ignore_order=True)
-        else:
-            columns[name] = pd.concat([one[name], two[name]], ignore_index=True).array
+        first, second = one[name].array, two[name].array
+        both = isinstance(first, pd.Categorical) and isinstance(second, pd.Categorical)
+        columns[name] = union_categoricals([first, second]) if both else pd.concat([one[name], two[name]], ignore_index=True).array
     whole = pd.DataFrame(columns)
     return whole if isinstance(one.index, pd.RangeIndex) else whole.set_axis(one.index.append(two.index), axis=0)
-
-
-def _of_text(words: Any) -> Any:
-    """Words whose categories are text in pandas' own dtype, as those of a frame of one's own need not be."""
-    return words if words.categories.dtype == "str" else words.rename_categories(words.categories.astype("str"))
 
 
 def notes_of(one: Answer, two: Answer, merged: Answer, limits: Callable[[Answer], Sequence[str]] | None = None) -> tuple[str, ...]:

@@ -258,18 +258,21 @@ def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
     if "regime" not in used.frame.columns:
         return pd.array([""], dtype="str").take(np.zeros(len(found.start), dtype=np.int64))
     words = used.words("regime")
-    at = {code: where for code in range(len(words.categories)) if (where := words.codes == code).any()}
-    seen = np.zeros((len(found.start), len(at)), dtype=bool)
-    passed = np.zeros(len(words) + 1, dtype=np.int64)
-    for column, where in enumerate(at.values()):
-        np.cumsum(where, out=passed[1:])
-        seen[:, column] = passed[found.end] > passed[found.start]
+    codes = np.asarray(words.codes)
+    begins = np.append(0, np.flatnonzero(codes[1:] != codes[:-1]) + 1)  # stretches of one word are far fewer than packets
+    first, end = np.searchsorted(begins, found.start, side="right") - 1, np.searchsorted(begins, found.end, side="left")
+    stretches = codes[begins]
+    present = [code for code in range(len(words.categories)) if (stretches == code).any()]
+    seen = np.zeros((len(found.start), len(present)), dtype=bool)
+    for column, code in enumerate(present):
+        passed = np.append(0, np.cumsum(stretches == code))
+        seen[:, column] = passed[end] > passed[first]
     if seen.shape[1] < _BITS:  # a number per episode sorts far faster than a row of it
-        _, first, which = np.unique(seen @ (1 << np.arange(seen.shape[1])), return_index=True, return_inverse=True)
+        _, at, which = np.unique(seen @ (1 << np.arange(seen.shape[1])), return_index=True, return_inverse=True)
     else:
-        _, first, which = np.unique(np.packbits(seen, axis=1), axis=0, return_index=True, return_inverse=True)
-    names = np.array([str(words.categories[code]) for code in at], dtype=object)
-    texts = [", ".join(names[row]) for row in seen[first]]
+        _, at, which = np.unique(np.packbits(seen, axis=1), axis=0, return_index=True, return_inverse=True)
+    names = np.array([str(words.categories[code]) for code in present], dtype=object)
+    texts = [", ".join(names[row]) for row in seen[at]]
     return pd.array(texts, dtype="str").take(which)
 
 

@@ -38,6 +38,9 @@ class Alerts(Result):
         troughs: the drawdowns that count: peak_time, trough_time, depth (fraction).
         material: a drawdown counts from this depth on (fraction).
         within_s: a firing warned of a trough that came within so many seconds.
+        symbol: the one that was asked for.
+        judged_by: the rules themselves, with their limits.
+        objectives: p95 in ms by the beginning of a service's name.
         basis: n counts packets, flagged ones too.
         notes: what limits it.
     """
@@ -50,6 +53,9 @@ class Alerts(Result):
     troughs: pd.DataFrame
     material: float
     within_s: float
+    symbol: str | None
+    judged_by: tuple[Rule, ...]
+    objectives: Mapping[str, float]
     basis: Basis
     notes: tuple[str, ...]
 
@@ -119,25 +125,27 @@ class Alerts(Result):
         """The firings of both sessions; each rule began anew with its session, and stands as it did at the end of the later one.
 
         Raises:
-            ValueError: asked with another `material` or `within_s`.
+            ValueError: asked with another `material`, `within_s` or `symbol`, with other rules or objectives.
             AnalysisError: the sessions overlap in time.
         """
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("material", "within_s")}
-        one, two = in_order(self, other, **asked)
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("material", "within_s", "symbol", "objectives")}
+        ours, theirs = self.judged_by, other.judged_by
+        rules = tuple(rule for rule in ours if rule not in theirs), tuple(rule for rule in theirs if rule not in ours)
+        one, two = in_order(self, other, **asked, rules=rules)
         basis, firings = one.basis.merge(two.basis), stacked(one.firings, two.firings)
         rows = []
         for (name, subject), mine in pd.concat([one.rules, two.rules]).groupby(["rule", "subject"], sort=False):
             reason = "" if (mine["reason"] == "").any() else mine["reason"].iloc[-1]
             rows.append(mine.iloc[-1].to_dict() | _summed(firings, str(name), str(subject)) | {"reason": reason})
-        return replace(
+        merged = replace(
             one,
             firings=firings,
             changes=stacked(one.changes, two.changes),
             rules=_rule_table(rows),
             troughs=stacked(one.troughs, two.troughs),
             basis=basis,
-            notes=notes_of(one, two),
         )
+        return replace(merged, notes=notes_of(one, two, merged, _limits))
 
 
 def alerts(
@@ -195,21 +203,26 @@ def alerts(
     notes = [f"false alarms and lead times cannot be told: {why}"] if why else []
     if virtual_clock:
         notes.append("durations are measured on the stream's stamps, which do not keep pace with the receiver's clock")
-    table = _rules(evaluator, firings, rules)
-    silent = table[table["reason"] != ""]
-    if len(silent):
-        names = ", ".join(dict.fromkeys(silent["rule"]))
-        notes.append(f"without data, so they could not fire: {names}")
-    return Alerts(
+    answer = Alerts(
         firings=firings,
         changes=told.assign(time=stamps(told["time_ns"].to_numpy(dtype=np.int64)))[["time", *Change._fields[1:]]],
-        rules=table,
+        rules=_rules(evaluator, firings, rules),
         troughs=troughs,
         material=material,
         within_s=within_s,
+        symbol=symbol,
+        judged_by=tuple(rules),
+        objectives=dict(wanted),
         basis=_basis(frame, events),
-        notes=tuple(notes),
+        notes=(),
     )
+    return replace(answer, notes=(*notes, *_limits(answer)))
+
+
+def _limits(answer: Alerts) -> tuple[str, ...]:
+    """The notes that follow from the answer's own tables."""
+    silent = answer.rules.loc[answer.rules["reason"] != "", "rule"]
+    return (f"without data, so they could not fire: {', '.join(dict.fromkeys(silent))}",) if len(silent) else ()
 
 
 def _ending(events: pd.DataFrame | None) -> int:

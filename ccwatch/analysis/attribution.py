@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import ClassVar, Final
 
 import numpy as np
@@ -17,6 +18,8 @@ GAP: Final = "(gap)"
 NOT_CARRIED: Final = "(not carried)"
 SPLITS: Final = ("regime", "side", "both")
 _MOST_DECIMALS: Final = 9
+_DIGITS: Final = 15
+"""Digits of a decimal number that a float always gives back (IEEE 754: 53 bits)."""
 _WORDS_SHARE: Final = 0.15
 """Room for words on either side of bars, as a share of what they span."""
 
@@ -28,12 +31,13 @@ class Attribution(Result):
     Attributes:
         parts: one row per split and state; see `to_frame`.
         change_usd: the whole change of nav: last less first, exact in `decimals`.
-        start_usd: first nav.
-        end_usd: last nav.
+        start_usd: first nav, as it was added up.
+        end_usd: last nav, likewise.
         start_time: when that was.
         end_time: when that was.
         decimals: decimals of a dollar that are added up, in whole numbers, so that nothing is rounded on the way.
         adds_up: whether the parts of each split are the whole change exactly.
+        symbol: the one that the packets are of; None where they do not say.
         basis: n counts changes between neighbouring packets.
         notes: what limits it.
     """
@@ -48,6 +52,7 @@ class Attribution(Result):
     end_time: pd.Timestamp
     decimals: int
     adds_up: bool
+    symbol: str | None
     basis: Basis
     notes: tuple[str, ...]
 
@@ -97,42 +102,41 @@ class Attribution(Result):
         """Both sessions' parts; what changed between the two is booked to the gap.
 
         Raises:
+            ValueError: asked of another symbol.
             AnalysisError: the sessions overlap in time.
         """
-        one, two = in_order(self, other)
+        one, two = in_order(self, other, symbol=(self.symbol, other.symbol))
         basis = one.basis.merge(two.basis)
-        decimals = max(one.decimals, two.decimals)
-        step = round((two.start_usd - one.end_usd) * 10**decimals)
+        step, total = _exact(two.start_usd) - _exact(one.end_usd), _exact(two.end_usd) - _exact(one.start_usd)
         between = {
             "split": pd.array(SPLITS, dtype="str"),
             "regime": pd.array([GAP] * len(SPLITS), dtype="str"),
             "side": pd.array([GAP] * len(SPLITS), dtype="str"),
-            "change_usd": step / 10**decimals,
-            "gain_usd": max(step, 0) / 10**decimals,
-            "loss_usd": min(step, 0) / 10**decimals,
+            "change_usd": float(step),
+            "gain_usd": float(max(step, Decimal(0))),
+            "loss_usd": float(min(step, Decimal(0))),
             "n": 1,
             "time_s": (two.start_time - one.end_time).total_seconds(),
         }
         rows = pd.concat([pd.DataFrame(between), one.parts, two.parts], ignore_index=True)
-        for name in ("change_usd", "gain_usd", "loss_usd"):  # in whole numbers, as they were made
-            rows[name] = np.rint(rows[name] * 10.0**decimals).astype(np.int64)
+        amounts = ["change_usd", "gain_usd", "loss_usd"]
+        for name in amounts:
+            rows[name] = pd.Series([_exact(value) for value in rows[name]], dtype=object)
         parts = rows.groupby(["split", "regime", "side"], sort=False, as_index=False).sum()
         parts = parts.sort_values("split", key=lambda split: split.map(SPLITS.index), kind="stable", ignore_index=True)
-        total = round((two.end_usd - one.start_usd) * 10**decimals)
-        adds_up = bool((parts.groupby("split")["change_usd"].sum() == total).all())
-        for name in ("change_usd", "gain_usd", "loss_usd"):
-            parts[name] /= 10**decimals
-        return replace(
+        adds_up = all(change == total for change in parts.groupby("split")["change_usd"].sum())
+        parts = parts.astype(dict.fromkeys(amounts, np.float64))
+        merged = replace(
             one,
             parts=parts,
-            change_usd=total / 10**decimals,
+            change_usd=float(total),
             end_usd=two.end_usd,
             end_time=two.end_time,
-            decimals=decimals,
+            decimals=max(one.decimals, two.decimals),
             adds_up=adds_up,
             basis=replace(basis, n=basis.n + 1),
-            notes=notes_of(one, two),
         )
+        return replace(merged, notes=notes_of(one, two, merged))
 
 
 def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None) -> Attribution:
@@ -169,26 +173,35 @@ def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symb
     return Attribution(
         parts=parts.drop(columns="units"),
         change_usd=total / 10**decimals,
-        start_usd=float(nav[0]),
-        end_usd=float(nav[-1]),
+        start_usd=float(units[0] / 10**decimals),
+        end_usd=float(units[-1] / 10**decimals),
         start_time=stamp(used.times[0]),
         end_time=stamp(used.times[-1]),
         decimals=decimals,
         adds_up=bool((sums == total).all()),
+        symbol=found.symbol,
         basis=found.basis(len(steps), carrying=len(used)),
         notes=tuple(notes),
     )
 
 
 def whole(nav: Floats) -> tuple[Ints, int]:
-    """Amounts as whole numbers of 10^-decimals USD, with the fewest decimals that keep every amount; at most nine, or what 64 bits hold."""
-    room = int(np.floor(np.log10(2.0**61 / max(1.0, float(np.abs(nav).max())))))
-    most = max(0, min(_MOST_DECIMALS, room))
+    """Amounts as whole numbers of 10^-decimals USD, with the fewest decimals that keep every amount.
+
+    At most nine, and so few that each amount, and every sum of steps between them, is a float that gives its decimals back.
+    """
+    largest = max(1.0, float(np.abs(nav).max()), float(np.abs(np.diff(nav)).sum()))
+    most = max(0, min(_MOST_DECIMALS, int(np.floor(_DIGITS - np.log10(largest)))))
     for decimals in range(2, most + 1):
         units = np.rint(nav * 10.0**decimals)
         if np.array_equal(units / 10.0**decimals, nav):
             return units.astype(np.int64), decimals
     return np.rint(nav * 10.0**most).astype(np.int64), most
+
+
+def _exact(usd: float) -> Decimal:
+    """An amount that was made of whole numbers, as the decimal number that it was."""
+    return Decimal(repr(float(usd)))
 
 
 def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame:

@@ -98,14 +98,14 @@ class BurnRate(Result):
         for name, curve in one.curves.groupby("name", observed=True):
             later.loc[later["name"] == name, ["calls", "misses"]] += curve[["calls", "misses"]].to_numpy()[-1]
         curves = [curve for curve in (one.curves, later) if len(curve)]
-        return replace(
+        merged = replace(
             one,
             services=pd.DataFrame([_row(**{str(key): value for key, value in row.items()}, objective=one.objective) for row in sums]),
             alerts=_alerts_of_both(one.alerts, two.alerts),
             curves=_together(curves) if curves else one.curves,
             basis=basis,
-            notes=notes_of(one, two),
         )
+        return replace(merged, notes=notes_of(one, two, merged, _limits))
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, without the curves."""
@@ -200,14 +200,20 @@ def burn_rate(
     if own is None:
         whole = pd.concat(tables)
         own = sample("burn_rate", whole[~whole.index.duplicated()].sort_index())
-    return BurnRate(
+    answer = BurnRate(
         services=services,
         alerts=_alert_table(fired),
         curves=_together(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=own.frame.index[:0]),
         objective=objective,
         basis=own.basis(total, carrying=len(seen)),
-        notes=tuple(f"{row['name']}: {row['reason']}" for row in rows if row["reason"]),
+        notes=(),
     )
+    return replace(answer, notes=_limits(answer))
+
+
+def _limits(answer: BurnRate) -> tuple[str, ...]:
+    """The notes that follow from the answer's own table."""
+    return tuple(f"{row['name']}: {row['reason']}" for row in answer.services.to_dict("records") if row["reason"])
 
 
 def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | None) -> pd.DataFrame | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, as_numbers, sample, stamps
 from ccwatch.errors import MissingColumns
+
+_BITS: Final = 63
+"""Of a 64-bit number, the sign left out."""
 
 
 class Episodes(NamedTuple):
@@ -214,8 +217,8 @@ def episodes(values: Floats, peak: Floats) -> Episodes:
 
 
 def _curve(used: Sample, name: str, depth: Floats) -> pd.DataFrame:
-    """What the picture shows; the values are the frame's own until somebody writes into either."""
-    return pd.DataFrame({"value": as_numbers(used.frame[name]), "drawdown": depth, "after_gap": used.broken}, copy=False)
+    """What the picture shows. The values are a copy: the frame's own would keep all its numbers, and show what is written there later."""
+    return pd.DataFrame({"value": as_numbers(used.frame[name]).copy(), "drawdown": depth, "after_gap": used.broken}, copy=False)
 
 
 def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.DataFrame:
@@ -254,13 +257,22 @@ def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
     """The regimes seen in each episode, in the vocabulary's order."""
     if "regime" not in used.frame.columns:
         return pd.array([""], dtype="str").take(np.zeros(len(found.start), dtype=np.int64))
-    words = used.words("regime").remove_unused_categories()
-    seen = np.zeros((len(found.start), len(words.categories)), dtype=bool)
-    for code in range(len(words.categories)):
-        passed = np.concatenate(([0], np.cumsum(words.codes == code)))
-        seen[:, code] = passed[found.end] > passed[found.start]
-    kinds, which = np.unique(seen @ (1 << np.arange(seen.shape[1])), return_inverse=True)
-    texts = [", ".join(str(word) for code, word in enumerate(words.categories) if kind >> code & 1) for kind in kinds.tolist()]
+    words = used.words("regime")
+    codes = np.asarray(words.codes)
+    begins = np.append(0, np.flatnonzero(codes[1:] != codes[:-1]) + 1)  # stretches of one word are far fewer than packets
+    first, end = np.searchsorted(begins, found.start, side="right") - 1, np.searchsorted(begins, found.end, side="left")
+    stretches = codes[begins]
+    present = [code for code in range(len(words.categories)) if (stretches == code).any()]
+    seen = np.zeros((len(found.start), len(present)), dtype=bool)
+    for column, code in enumerate(present):
+        passed = np.append(0, np.cumsum(stretches == code))
+        seen[:, column] = passed[end] > passed[first]
+    if seen.shape[1] < _BITS:  # a number per episode sorts far faster than a row of it
+        _, at, which = np.unique(seen @ (1 << np.arange(seen.shape[1])), return_index=True, return_inverse=True)
+    else:
+        _, at, which = np.unique(np.packbits(seen, axis=1), axis=0, return_index=True, return_inverse=True)
+    names = np.array([str(words.categories[code]) for code in present], dtype=object)
+    texts = [", ".join(names[row]) for row in seen[at]]
     return pd.array(texts, dtype="str").take(which)
 
 

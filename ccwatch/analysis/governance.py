@@ -36,6 +36,9 @@ class Governance(Result):
             returned from the next packet on; above zero the veto cost money; NaN where the stream ended or had a gap before).
         breaks: stretches in which a rule was broken: rule, start_time, end_time, n (packets), worst (size, fraction).
         horizon_s: seconds that a vetoed signal is followed.
+        largest_size: the largest size allowed.
+        not_judged: packets left out, since their approved size above 1 is no fraction.
+        symbol: the one that the packets are of; None where they do not say.
         basis: n counts packets with a BUY or SELL and a size.
         notes: what limits it.
     """
@@ -46,18 +49,24 @@ class Governance(Result):
     vetoes: pd.DataFrame
     breaks: pd.DataFrame
     horizon_s: float
+    largest_size: float
+    not_judged: int
+    symbol: str | None
     basis: Basis
     notes: tuple[str, ...]
 
     def headline(self) -> str:
         """Vetoes and broken rules in a sentence."""
         vetoed, n = int(self.by_regime["n_vetoed"].sum()), int(self.by_regime["n"].sum())
-        first = f", the first at {clock(self.vetoes['start_time'].iloc[0])} in {self.vetoes['regime'].iloc[0]}" if len(self.vetoes) else ""
         broken = count_of(len(self.breaks), "stretch breaks a rule", "stretches break a rule") if len(self.breaks) else "no rule was broken"
         if not len(self.vetoes):
             return f"No veto in {count_of(n, 'packet')} with a BUY or SELL; {broken}."
-        vetoes = count_of(len(self.vetoes), "veto", "vetoes")
-        return f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL{first}; {broken}."
+        vetoes, first = count_of(len(self.vetoes), "veto", "vetoes"), self.vetoes.iloc[0]
+        where = "" if pd.isna(first["regime"]) else f" in {first['regime']}"
+        return (
+            f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL, "
+            f"the first at {clock(first['start_time'])}{where}; {broken}."
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per regime.
@@ -85,10 +94,11 @@ class Governance(Result):
         """Vetoes and broken rules of both sessions; a median or a rank correlation of sizes cannot be told from two.
 
         Raises:
-            ValueError: asked with another `horizon_s`.
+            ValueError: asked with another `horizon_s` or `largest_size`, or of another symbol.
             AnalysisError: the sessions overlap in time.
         """
-        one, two = in_order(self, other, horizon_s=(self.horizon_s, other.horizon_s))
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizon_s", "largest_size", "symbol")}
+        one, two = in_order(self, other, **asked)
         basis = one.basis.merge(two.basis)
         rows = []
         for name, mine in stacked(one.by_regime, two.by_regime).groupby("regime", sort=False):
@@ -98,14 +108,15 @@ class Governance(Result):
             told = mine[["median_size", "size_confidence", "reason"]].iloc[0].to_dict()
             both = {"median_size": np.nan, "size_confidence": np.nan, "reason": "medians and ranks of two sessions do not merge"}
             rows.append(row | (told if len(mine) == 1 else both))
-        return replace(
+        merged = replace(
             one,
             by_regime=pd.DataFrame(rows, columns=one.by_regime.columns),
             vetoes=stacked(one.vetoes, two.vetoes),
             breaks=stacked(one.breaks, two.breaks),
+            not_judged=one.not_judged + two.not_judged,
             basis=basis,
-            notes=notes_of(one, two),
         )
+        return replace(merged, notes=notes_of(one, two, merged, _limits))
 
 
 def governance(
@@ -139,23 +150,31 @@ def governance(
     trade = (side == Side.BUY) | (side == Side.SELL)
     vetoed = trade & (size == 0.0)
     vetoes = _vetoes(used, side, vetoed, logs, horizon_s)
-    notes = []
-    if "flags" in found.frame.columns:
-        no_fraction = int(((found.frame["flags"].to_numpy().astype(np.int64) & int(Flag.UNIT)) != 0).sum())
-        notes += [f"not judged, since an approved size above 1 is no fraction: {count_of(no_fraction, 'packet')}"] if no_fraction else []
-    if logs is None or not len(logs):
-        notes.append("the stream carries no logs: vetoes have no reason")
-    if len(vetoes):
-        followed = int(vetoes[f"return_{horizon_s:g}s"].notna().sum())
-        notes.append(f"{followed:,} of {count_of(len(vetoes), 'veto', 'vetoes')} can be followed for {horizon_s:g} s")
-    return Governance(
+    flags = found.frame["flags"].to_numpy().astype(np.int64) if "flags" in found.frame.columns else np.zeros(0, dtype=np.int64)
+    notes = ["the stream carries no logs: vetoes have no reason"] if logs is None or not len(logs) else []
+    answer = Governance(
         by_regime=_by_regime(used, trade, vetoed, size),
         vetoes=vetoes,
         breaks=_breaks(used, size, largest_size),
         horizon_s=horizon_s,
+        largest_size=largest_size,
+        not_judged=int(((flags & int(Flag.UNIT)) != 0).sum()),
+        symbol=found.symbol,
         basis=found.basis(int(trade.sum()), carrying=len(used)),
-        notes=tuple(notes),
+        notes=(),
     )
+    return replace(answer, notes=(*notes, *_limits(answer)))
+
+
+def _limits(answer: Governance) -> list[str]:
+    """The notes that follow from the answer's own tables and counts."""
+    notes = []
+    if answer.not_judged:
+        notes.append(f"not judged, since an approved size above 1 is no fraction: {count_of(answer.not_judged, 'packet')}")
+    if len(answer.vetoes):
+        followed = int(answer.vetoes[f"return_{answer.horizon_s:g}s"].notna().sum())
+        notes.append(f"{followed:,} of {count_of(len(answer.vetoes), 'veto', 'vetoes')} can be followed for {answer.horizon_s:g} s")
+    return notes
 
 
 def _text(used: Sample, name: str) -> Any:

@@ -115,7 +115,8 @@ class Latency(Result):
         both = pd.concat([one.services, two.services]).groupby(["kind", "name"], sort=False)
         counted = pd.DataFrame({"calls": both["calls"].sum(skipna=False), "resets": both["resets"].sum()}).reset_index()
         services, slow = _services(observed, counted, one.slow_factor, one.slow_calls, one.level)
-        return replace(one, services=services, slow=slow, observations=observed, basis=basis, notes=notes_of(one, two))
+        merged = replace(one, services=services, slow=slow, observations=observed, basis=basis)
+        return replace(merged, notes=notes_of(one, two, merged, _limits))
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, without the observations."""
@@ -191,11 +192,7 @@ def latency(
         raise NotEnoughData("latency: no agent or model made a call while the stream was watched")
     counted = pd.concat([counts for _, counts in calls], ignore_index=True)
     services, slow = _services(observed, counted, slow_factor, slow_calls, level)
-    notes = [f"{row['name']}: {row['reason']}" for row in services.to_dict("records") if not row["n"]]
-    missed = services["calls"].sum() - services.loc[services["calls"].notna(), "n"].sum()
-    if missed > 0:
-        notes.append(f"not in the quantiles: {count_of(int(missed), 'call')}, overwritten by a later one between two packets")
-    return Latency(
+    answer = Latency(
         services=services,
         slow=slow,
         observations=observed,
@@ -203,8 +200,19 @@ def latency(
         slow_calls=slow_calls,
         level=level,
         basis=_basis(found, tables, observed),
-        notes=tuple(notes),
+        notes=(),
     )
+    return replace(answer, notes=_limits(answer))
+
+
+def _limits(answer: Latency) -> tuple[str, ...]:
+    """The notes that follow from the answer's own table."""
+    services = answer.services
+    notes = [f"{row['name']}: {row['reason']}" for row in services.to_dict("records") if not row["n"]]
+    missed = services["calls"].sum() - services.loc[services["calls"].notna(), "n"].sum()
+    if missed > 0:
+        notes.append(f"not in the quantiles: {count_of(int(missed), 'call')}, overwritten by a later one between two packets")
+    return tuple(notes)
 
 
 def _together(observed: list[pd.DataFrame]) -> pd.DataFrame:

@@ -40,6 +40,7 @@ class Regimes(Result):
         contradictions: stretches where the label is not the one that the cut-offs give: start_time, end_time, n, regime, expected,
             alpha_min, alpha_max.
         cuts: cut-offs of alpha between Critical, Lévy Stable and Gaussian.
+        symbol: the one that the packets are of; None where they do not say.
         basis: n counts packets that carry a regime.
         notes: what limits it.
     """
@@ -55,6 +56,7 @@ class Regimes(Result):
     alpha: pd.DataFrame
     contradictions: pd.DataFrame
     cuts: tuple[float, float]
+    symbol: str | None
     basis: Basis
     notes: tuple[str, ...]
 
@@ -112,16 +114,17 @@ class Regimes(Result):
         """The regimes of both sessions: counts add up, dwell times are estimated anew; a median of alpha cannot be told from two.
 
         Raises:
-            ValueError: asked with another `hold` or other `cuts`.
+            ValueError: asked with another `hold`, other `cuts`, or of another symbol.
             AnalysisError: the sessions overlap in time.
         """
-        one, two = in_order(self, other, hold=(self.hold, other.hold), cuts=(self.cuts, other.cuts))
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("hold", "cuts", "symbol")}
+        one, two = in_order(self, other, **asked)
         basis = one.basis.merge(two.basis)
         segments = stacked(one.segments, two.segments)
         names = [str(word) for word in segments["regime"].cat.categories]
         counts = _counts(one.transitions, names) + _counts(two.transitions, names)
         dwell, curves = _dwell(segments, names)
-        return replace(
+        merged = replace(
             one,
             segments=segments,
             smoothed=stacked(one.smoothed, two.smoothed),
@@ -131,8 +134,8 @@ class Regimes(Result):
             alpha=_alpha_of_both(one.alpha, two.alpha, names),
             contradictions=stacked(one.contradictions, two.contradictions),
             basis=basis,
-            notes=notes_of(one, two),
         )
+        return replace(merged, notes=notes_of(one, two, merged, _limits))
 
 
 def regimes(
@@ -168,14 +171,9 @@ def regimes(
     names = [str(word) for word in words.categories]
     first, end = runs(codes, used.broken)
     segments = _segments(used, codes, names, first, end)
-    notes = []
-    lower = int(segments["left_censored"].sum())
-    if lower:
-        notes.append(f"{count_of(lower, 'segment')} may have begun before the stream or in a gap: a dwell time there is a lower bound")
-    alpha, contradictions, reason = _judge(used, codes, names, cuts)
-    notes += [reason] if reason else []
+    alpha, contradictions = _judge(used, codes, names, cuts)
     dwell, curves = _dwell(segments, names)
-    return Regimes(
+    answer = Regimes(
         segments=segments,
         smoothed=_segments(used, *_held(codes, used.broken, names, hold)),
         hold=hold,
@@ -185,9 +183,19 @@ def regimes(
         alpha=alpha,
         contradictions=contradictions,
         cuts=cuts,
+        symbol=found.symbol,
         basis=found.basis(len(used)),
-        notes=tuple(notes),
+        notes=(),
     )
+    return replace(answer, notes=_limits(answer))
+
+
+def _limits(answer: Regimes) -> tuple[str, ...]:
+    """The notes that follow from the answer's own tables."""
+    lower = int(answer.segments["left_censored"].sum())
+    begun = f"{count_of(lower, 'segment')} may have begun before the stream or in a gap: a dwell time there is a lower bound"
+    unjudged = "the stream carries no alpha: the label cannot be judged"
+    return *([begun] if lower else []), *([] if answer.alpha["n"].any() else [unjudged])
 
 
 def _segments(used: Sample, codes: Ints, names: list[str], first: Ints, end: Ints) -> pd.DataFrame:
@@ -310,7 +318,7 @@ def _alpha_of_both(one: pd.DataFrame, two: pd.DataFrame, names: list[str]) -> pd
     return pd.DataFrame(table)
 
 
-def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Alpha beside the label, per regime and per stretch of contradiction; a value on a cut-off contradicts neither side."""
     alpha = used.numbers("alpha")
     known = np.isfinite(alpha)
@@ -344,5 +352,4 @@ def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float
             "alpha_max": np.maximum.reduceat(filled, first)[at],
         }
     )
-    reason = "" if known.any() else "the stream carries no alpha: the label cannot be judged"
-    return pd.DataFrame(rows), stretches, reason
+    return pd.DataFrame(rows), stretches

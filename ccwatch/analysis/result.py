@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ Answer = TypeVar("Answer", bound="Result")
 
 ROWS_SHOWN = 20
 """Rows of a table that a card shows."""
+_SEVERAL: Final = "of several sessions, one after the other: nothing is counted from one to the next"
+_OF: Final = "of the session"
 
 
 class Result(ABC):
@@ -101,10 +103,22 @@ def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
     return whole if isinstance(one.index, pd.RangeIndex) else whole.set_axis(one.index.append(two.index), axis=0)
 
 
-def notes_of(one: Result, two: Result) -> tuple[str, ...]:
-    """The notes of both, each once, and that they are of two sessions."""
-    merged = "of several sessions, one after the other: nothing is counted from one to the next"
-    return *dict.fromkeys(note for note in (*one.notes, *two.notes) if note != merged), merged
+def notes_of(one: Answer, two: Answer, merged: Answer, limits: Callable[[Answer], Sequence[str]] | None = None) -> tuple[str, ...]:
+    """The notes of a merged answer: what holds of both, what holds of one and of which, and what its own tables tell.
+
+    Args:
+        one: the earlier answer.
+        two: the later one.
+        merged: that of both, whose notes are not made yet.
+        limits: the notes that follow from an answer's tables, made anew since their counts are others now.
+    """
+    made = [() if limits is None else tuple(limits(part)) for part in (one, two, merged)]
+    told = [[note for note in part.notes if note not in (*anew, _SEVERAL)] for part, anew in zip((one, two), made, strict=False)]
+    notes = []
+    for part, mine, others in ((one, told[0], told[1]), (two, told[1], told[0])):
+        of = f"{_OF}{'s' if _SEVERAL in part.notes else ''} {span_of(part.basis)}"
+        notes += [note if note in others or note.startswith(_OF) else f"{of}: {note}" for note in mine]
+    return *dict.fromkeys(notes), *made[-1], _SEVERAL
 
 
 def plain(value: Any) -> Any:
@@ -178,10 +192,14 @@ def markdown_text(text: str) -> str:
 
 def basis_line(basis: Basis) -> str:
     """What an answer stands on, in one line."""
-    span = "no packets" if basis.start is None else f"{basis.start:%Y-%m-%d %H:%M:%S} to {basis.end:%Y-%m-%d %H:%M:%S} UTC"
     gaps = f"{count_of(basis.gaps, 'gap')} of {basis.gap_s:,.1f} s" if basis.gaps else "no gaps"
     covers = "" if math.isnan(basis.coverage) else f", {basis.coverage:.1%} of {basis.packets:,} packets"
-    return f"n = {basis.n:,}{covers}; {basis.left_out:,} repeats, replays and placeholders left out; {span}; {gaps}"
+    return f"n = {basis.n:,}{covers}; {basis.left_out:,} repeats, replays and placeholders left out; {span_of(basis)}; {gaps}"
+
+
+def span_of(basis: Basis) -> str:
+    """From when to when an answer goes."""
+    return "no packets" if basis.start is None else f"{basis.start:%Y-%m-%d %H:%M:%S} to {basis.end:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def count_of(n: int, one: str, many: str | None = None) -> str:
@@ -208,10 +226,12 @@ def percent(value: float, decimals: int = 2) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A number with its unit as sentences have it: a fraction in percent, else to four digits."""
-    if unit == "fraction":
-        return percent(value)
-    return "unknown" if math.isnan(value) else f"{value:,.4g} {unit}".rstrip().replace("-", "\N{MINUS SIGN}", 1)
+    """A number with its unit as sentences have it, to four digits; a fraction in percent."""
+    if math.isnan(value):
+        return "unknown"
+    shown, unit = (100.0 * value, "%") if unit == "fraction" else (value, f" {unit}".rstrip())
+    sign = "\N{MINUS SIGN}" if shown < 0.0 else ""  # not by replacing: an exponent has a hyphen too
+    return f"{sign}{abs(shown):,.4g}{unit}"
 
 
 def dollars(value: float) -> str:

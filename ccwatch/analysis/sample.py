@@ -95,12 +95,14 @@ class Sample:
         frame: the rows; DatetimeIndex in UTC, ns.
         broken: per row, whether a gap lies between the row before and this one.
         received: rows that were handed in, whatever their flags.
+        symbol: the one that the rows are of; None where they name none, or several.
     """
 
     question: str
     frame: pd.DataFrame
     broken: Bools
     received: int
+    symbol: str | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -129,7 +131,7 @@ class Sample:
         passed = np.cumsum(self.broken)[kept]
         broken = np.zeros(len(passed), dtype=bool)
         broken[1:] = np.diff(passed) > 0
-        return Sample(self.question, self.frame[kept], broken, self.received)
+        return Sample(self.question, self.frame[kept], broken, self.received, self.symbol)
 
     def need(self, least: int, what: str) -> None:
         """Raise where there are fewer than `least` rows.
@@ -202,13 +204,14 @@ def sample(
                 raise NotEnoughData(f"{question}: no packet of {symbol!r}; the stream holds {', '.join(present) or 'no symbol'}")
         elif one_symbol and len(present) > 1:
             raise MixedSymbols(present)
+        symbol = present[0] if symbol is None and len(present) == 1 else symbol
     elif symbol is not None:
         raise MissingColumns(question, ("symbol",))
     if not kept.all() or not frame.index.is_monotonic_increasing:  # a long session is copied only where it must be
         rows = np.flatnonzero(kept)
         rows = rows[np.argsort(times_ns(frame)[rows], kind="stable")]
         frame, broken = frame.iloc[rows], np.append(False, np.diff(np.cumsum(broken)[rows]) != 0)
-    found = Sample(question, frame, broken, received)
+    found = Sample(question, frame, broken, received, symbol)
     missing = tuple(name for name in needs if not _is_carried(found, name))
     if missing:
         raise MissingColumns(question, missing)
@@ -282,11 +285,13 @@ def numbers(column: pd.Series, *, positive: bool = False) -> Floats:
 
 
 def categorical(column: pd.Series) -> Any:
-    """A column of words as a Categorical of strings."""
-    values = column.array
-    if isinstance(values, pd.Categorical):
-        return values
-    return pd.Categorical(column.astype("str"))
+    """A column of words as a Categorical of text without an order, whatever a frame of one's own has."""
+    words = column.array
+    if not isinstance(words, pd.Categorical):
+        return pd.Categorical(column.astype("str"))
+    if words.ordered:
+        words = words.as_unordered()
+    return words if words.categories.dtype == "str" else words.rename_categories(str)
 
 
 def runs(codes: npt.NDArray[Any], broken: Bools) -> tuple[Ints, Ints]:

@@ -32,6 +32,7 @@ class Signals(Result):
         calibration: confidence against hits at `calibrated_at_s`.
         horizons_s: seconds from entry to exit.
         calibrated_at_s: horizon of the calibration, s.
+        symbol: the one that the packets are of; None where they do not say.
         basis: n counts changes of side to BUY or SELL; coverage counts packets that carry side and price.
         notes: what limits it.
     """
@@ -43,6 +44,7 @@ class Signals(Result):
     calibration: Calibration
     horizons_s: tuple[float, ...]
     calibrated_at_s: float
+    symbol: str | None
     basis: Basis
     notes: tuple[str, ...]
 
@@ -96,14 +98,15 @@ class Signals(Result):
         """The signals of both sessions, judged together.
 
         Raises:
-            ValueError: asked with other horizons.
+            ValueError: asked with other horizons, or of another symbol.
             AnalysisError: the sessions overlap in time.
         """
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizons_s", "calibrated_at_s")}
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizons_s", "calibrated_at_s", "symbol")}
         one, two = in_order(self, other, **asked)
         basis, changes = one.basis.merge(two.basis), stacked(one.changes, two.changes)
         by_horizon, calibration = _judged(changes, one.horizons_s, one.calibrated_at_s)
-        return replace(one, by_horizon=by_horizon, changes=changes, calibration=calibration, basis=basis, notes=notes_of(one, two))
+        merged = replace(one, by_horizon=by_horizon, changes=changes, calibration=calibration, basis=basis)
+        return replace(merged, notes=notes_of(one, two, merged, _limits))
 
 
 def signals(
@@ -150,18 +153,23 @@ def signals(
     index = used.frame.index[rows].set_names("time")
     table = pd.DataFrame(changes | {f"return_{h:g}s": returns for h, returns in forward.items()}, index=index).reset_index()
     by_horizon, calibration = _judged(table, horizons_s, calibrated_at_s)
-    notes = ["entry is one packet after the signal; costs are not in the returns"]
-    if not calibration.n:
-        notes.append("no signal with a confidence can be judged: its calibration is missing")
-    return Signals(
+    answer = Signals(
         by_horizon=by_horizon,
         changes=table,
         calibration=calibration,
         horizons_s=tuple(horizons_s),
         calibrated_at_s=calibrated_at_s,
+        symbol=found.symbol,
         basis=found.basis(int(np.isfinite(direction).sum()), carrying=len(used)),
-        notes=tuple(notes),
+        notes=(),
     )
+    return replace(answer, notes=_limits(answer))
+
+
+def _limits(answer: Signals) -> tuple[str, ...]:
+    """What limits any answer, and what this one's own tables lack."""
+    missing = [] if answer.calibration.n else ["no signal with a confidence can be judged: its calibration is missing"]
+    return "entry is one packet after the signal; costs are not in the returns", *missing
 
 
 def _judged(changes: pd.DataFrame, horizons_s: Sequence[float], calibrated_at_s: float) -> tuple[pd.DataFrame, Calibration]:

@@ -72,6 +72,7 @@ class Timeline(Result):
     Attributes:
         events: one row per event; see `to_frame`.
         least_depth: drawdowns that are less deep are left out (fraction).
+        symbol: the one that was asked for.
         basis: n counts events.
         notes: what could not be told, and why.
     """
@@ -80,6 +81,7 @@ class Timeline(Result):
     title: ClassVar[str] = "Timeline"
     events: pd.DataFrame
     least_depth: float
+    symbol: str | None
     basis: Basis
     notes: tuple[str, ...]
 
@@ -126,12 +128,14 @@ class Timeline(Result):
         """The events of both sessions, by time; `seq` is that of each session's own stream.
 
         Raises:
-            ValueError: asked with another `least_depth`.
+            ValueError: asked with another `least_depth` or `symbol`.
             AnalysisError: the sessions overlap in time.
         """
-        one, two = in_order(self, other, least_depth=(self.least_depth, other.least_depth))
+        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("least_depth", "symbol")}
+        one, two = in_order(self, other, **asked)
         events = stacked(one.events, two.events).sort_values("time", kind="stable", ignore_index=True)
-        return replace(one, events=events, basis=one.basis.merge(two.basis), notes=notes_of(one, two))
+        merged = replace(one, events=events, basis=one.basis.merge(two.basis))
+        return replace(merged, notes=notes_of(one, two, merged))
 
 
 def timeline(
@@ -212,7 +216,8 @@ def timeline(
     moments = list(marks)
     parts.append(_rows("mark", np.array([ns for ns, _ in moments], dtype=np.int64), None, detail=[text for _, text in moments]))
     table = _ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
-    return Timeline(events=table, least_depth=least_depth, basis=_basis(found, len(table), len(frame)), notes=tuple(notes))
+    basis = _basis(found, len(table), len(frame))
+    return Timeline(events=table, least_depth=least_depth, symbol=symbol, basis=basis, notes=tuple(notes))
 
 
 def _answer(known: Mapping[str, Result | AnalysisError], question: str, ask: Callable[[], Answer]) -> Answer:
@@ -312,9 +317,8 @@ def _governance(used: Sample, found: Governance) -> pd.DataFrame:
     vetoes, breaks = found.vetoes, found.breaks
     begun = moments_ns(vetoes["start_time"])
     why = vetoes["reason"].fillna("no reason in the logs")
-    detail = [
-        f"{count_of(row_n, 'packet')} in {regime}: {text}" for row_n, regime, text in zip(vetoes["n"], vetoes["regime"], why, strict=True)
-    ]
+    where = vetoes["regime"].fillna("a regime that is not known")
+    detail = [f"{count_of(n, 'packet')} in {place}: {text}" for n, place, text in zip(vetoes["n"], where, why, strict=True)]
     rows = _rows(
         "veto", begun, _seq(used, begun), subject=vetoes["side"], detail=detail, value=vetoes["confidence"].to_numpy(), unit="confidence"
     )

@@ -46,7 +46,7 @@ def test_amounts_that_are_no_cents_add_up_too(nav):
     frame = pd.DataFrame({"nav": nav, "side": "BUY"}, index=pd.date_range("2026-01-02", periods=len(nav), freq="s", tz="UTC"))
     found = attribution(frame)
     assert found.adds_up
-    assert found.change_usd == pytest.approx(nav[-1] - nav[0], abs=1e-6)
+    assert found.change_usd == pytest.approx(nav[-1] - nav[0], abs=2.0 * 10.0**-found.decimals)
 
 
 @given(st.lists(STATES.filter(lambda state: state[1] is not None), min_size=4, max_size=30), st.data())

@@ -251,3 +251,23 @@ def test_half_a_million_episodes_take_no_loop_over_them():
     found = drawdowns(frame_of(np.tile([100.0, 99.0], 500_000)).assign(regime="Gaussian", alpha=2.5))
     assert len(found.to_frame()) == 500_000
     assert found.to_frame()["n"].eq(1).all()
+
+
+@pytest.mark.parametrize("words", [3, 62, 63, 64, 80])
+def test_the_regimes_of_an_episode_are_told_whatever_the_size_of_the_vocabulary(rows, words):
+    names = np.array([f"regime {n:02d}" for n in range(words)])
+    at = np.arange(words * 3)
+    nav = np.where(at % 3 == 0, 100.0, 90.0)  # one episode of two packets for each word
+    found = drawdowns(rows(nav=nav, regime=names[at // 3])).episodes
+    assert found["regimes"].tolist() == names.tolist()
+    whole = drawdowns(rows(nav=100.0 - at, regime=names[at // 3])).episodes
+    assert whole["regimes"].tolist() == [", ".join(names)]
+
+
+def test_the_curve_is_a_copy_of_the_values_and_keeps_no_frame():
+    block = np.array([[100.0, 90.0, 95.0], [1.0, 2.0, 3.0]])
+    index = pd.date_range("2026-01-02T14:30:00Z", periods=3, freq="s", unit="ns")
+    found = drawdowns(pd.DataFrame(block.T, columns=["nav", "alpha"], index=index, copy=False))
+    block[:] = 0.0
+    assert found.curve["value"].tolist() == [100.0, 90.0, 95.0]
+    assert not np.shares_memory(found.curve["value"].to_numpy(), block)

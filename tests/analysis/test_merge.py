@@ -6,7 +6,7 @@ drawdowns is here too.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ccwatch.alerts import DEFAULT_RULES
 from ccwatch.analysis import Report, Result, attribution, burn_rate, drawdowns, governance, latency, regimes, signals
 from ccwatch.analysis.report import QUESTIONS
 from ccwatch.errors import AnalysisError
+from ccwatch.protocol.messages import Flag
 from tests.analysis.test_bad_input import Source, calls, packets
 
 KERNELS = {kernel.__name__: kernel for kernel in (regimes, attribution, governance, signals)}
@@ -90,6 +92,22 @@ def test_the_merged_answer_is_that_of_the_session_with_a_gap_in_it(question, see
     same(merged, whole, apart=apart)
 
 
+@pytest.mark.parametrize("size", [2, 5, 8])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_nav_that_nobody_rounded_adds_up_over_sessions_too(seed, size):
+    frame, one, two = market(seed), 60 + seed, 150
+    steps = np.random.default_rng(seed).normal(0.0, 1.0, len(frame))
+    nav = 10.0**size + np.cumsum(steps)
+    nav[one:two] = np.round(nav[one:two], 2)  # and one session with other decimals than its neighbours
+    frame = frame.assign(nav=nav)
+    first, second, third = (attribution(frame.iloc[start:end]) for start, end in ((0, one), (one, two), (two, None)))
+    for merged in (first.merge(second).merge(third), first.merge(second.merge(third))):
+        assert merged.adds_up
+        assert merged.change_usd == pytest.approx(nav[-1] - nav[0], abs=2.0 * 10.0 ** -min(part.decimals for part in (first, third)))
+        by_split = merged.parts.groupby("split")["change_usd"].sum()
+        np.testing.assert_allclose(by_split, merged.change_usd, atol=1e-9)
+
+
 @given(seed=st.integers(0, 10**6), cut=st.integers(20, 250))
 @settings(max_examples=12, deadline=None, derandomize=True)
 def test_services_lose_no_call_when_the_reading_at_the_cut_stands_in_both_parts(seed, cut):
@@ -144,16 +162,62 @@ def test_sessions_that_overlap_do_not_merge_since_a_packet_would_count_twice(ses
     [
         ("regimes", {"hold": 5}),
         ("governance", {"horizon_s": 30.0}),
+        ("governance", {"largest_size": 0.1}),
         ("signals", {"calibrated_at_s": 15.0}),
         ("latency", {"level": 0.9}),
         ("burn_rate", {"objective": 0.999}),
         ("alerts", {"within_s": 60.0}),
+        ("alerts", {"symbol": "SPY"}),
+        ("alerts", {"objectives": {"Chronos": 5.0}}),
+        ("alerts", {"rules": [replace(DEFAULT_RULES[0], limit=DEFAULT_RULES[0].limit / 2), *DEFAULT_RULES[1:]]}),
         ("timeline", {"least_depth": -0.1}),
+        ("timeline", {"symbol": "SPY"}),
     ],
 )
 def test_answers_that_were_asked_differently_do_not_merge(sessions, question, options):
     with pytest.raises(ValueError, match=rf"{next(iter(options))}=.*ask both"):
         getattr(sessions[0], question)().merge(getattr(sessions[1], question)(**options))
+
+
+@pytest.mark.parametrize("question", KERNELS)
+def test_answers_of_other_symbols_do_not_merge(question):
+    frame, kernel = market(1), KERNELS[question]
+    with pytest.raises(ValueError, match="symbol='SPY' and 'QQQ' do not merge"):
+        kernel(frame.iloc[:100]).merge(kernel(frame.iloc[100:].assign(symbol="QQQ")))
+    asked = kernel(frame.assign(symbol=np.where(np.arange(len(frame)) % 2, "QQQ", "SPY")).iloc[100:], symbol="SPY")
+    assert kernel(frame.iloc[:100]).merge(asked).symbol == "SPY"  # however the one symbol was chosen
+
+
+def test_what_limits_a_merged_answer_is_told_of_both_sessions_or_of_the_one_that_it_limits():
+    frame, cut = market(2), 100
+    before, after = frame.iloc[:cut], frame.iloc[cut:]
+    session = "of the session 2026-01-02 14:30:00 to 2026-01-02 14:31:39 UTC: "
+    several = "of several sessions, one after the other: nothing is counted from one to the next"
+
+    # counts are those of both
+    merged = regimes(before).merge(regimes(after))
+    assert merged.notes == ("2 segments may have begun before the stream or in a gap: a dwell time there is a lower bound", several)
+    unit = np.where(np.arange(len(frame)) % 50 == 0, Flag.UNIT, 0).astype(np.uint32)
+    merged = governance(before.assign(flags=unit[:cut])).merge(governance(after.assign(flags=unit[cut:])))
+    followed = merged.vetoes["return_60s"].notna().sum()
+    assert merged.notes == (
+        "the stream carries no logs: vetoes have no reason",
+        "not judged, since an approved size above 1 is no fraction: 6 packets",
+        f"{followed} of {len(merged.vetoes)} vetoes can be followed for 60 s",
+        several,
+    )
+
+    # what only one lacked is not said of both
+    assert signals(before.assign(confidence=np.nan)).merge(signals(after)).notes == (signals(after).notes[0], several)
+    assert regimes(before.assign(alpha=np.nan)).merge(regimes(after)).notes[1:] == (several,)
+    unsaid = attribution(before.assign(regime=None))
+    merged = unsaid.merge(attribution(after))
+    assert merged.notes == (f"{session}the stream carries no regime", several)
+    assert unsaid.merge(attribution(after.assign(regime=None))).notes == ("the stream carries no regime", several)
+    third = attribution(after.set_axis(after.index + pd.Timedelta("1D"), axis=0))
+    assert merged.merge(third).notes == merged.notes
+    both = "of the sessions 2026-01-02 14:30:00 to 2026-01-02 14:34:29 UTC: "
+    assert unsaid.merge(attribution(after.assign(regime=None))).merge(third).notes == (f"{both}the stream carries no regime", several)
 
 
 def test_those_answers_merge_and_the_others_have_no_such_method():
@@ -201,3 +265,18 @@ def test_episodes_of_a_session_that_is_cut_at_a_peak_are_those_of_its_parts(befo
     parts = [drawdowns(part).episodes for part in (frame.iloc[: cut + 1], frame.iloc[cut:])]
     apart = ["left_censored"]  # the peak at the cut is the second part's first sample
     equal(pd.concat(parts, ignore_index=True).drop(columns=apart), drawdowns(frame).episodes.drop(columns=apart), "episodes")
+
+
+def test_words_of_frames_of_ones_own_merge_whatever_their_categories_are():
+    def worded(frame, words, *, text):
+        kinds = pd.CategoricalDtype(pd.Index(words, dtype="str" if text else "object"), ordered=True)
+        return frame.assign(regime=np.resize(words, len(frame))).astype({"regime": kinds})
+
+    frame = market(3)
+    one = worded(frame.iloc[:100], ["Gaussian", "Critical"], text=True)
+    for words, text in ((["Critical", "Gaussian", "Lévy Stable"], True), (["Lévy Stable", "Critical"], False)):
+        two = worded(frame.iloc[100:], words, text=text)
+        merged = signals(one).merge(signals(two))
+        told = [*signals(one).changes["regime"].astype("str"), *signals(two).changes["regime"].astype("str")]
+        assert merged.changes["regime"].astype("str").tolist() == told
+        assert regimes(one).merge(regimes(two)).basis.n == len(frame)

@@ -6,6 +6,7 @@ import itertools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ccwatch as cw
@@ -15,9 +16,16 @@ from ccwatch.cottage.broadcaster import Message
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.feed.synthetic import messages
 from tests.analysis.conftest import Stream, receive
-from tests.analysis.test_bad_input import INPUTS
+from tests.analysis.test_bad_input import INPUTS, Source, packets
 
 RECORDINGS = Path(__file__).parents[2] / "recordings"
+
+
+def vetoed_without_regime():
+    """A session that begins with a veto in packets that say no regime."""
+    frame = packets()
+    begins = np.arange(len(frame)) < 15
+    return Source(frame.assign(regime=frame["regime"].mask(begins), approved_size=frame["approved_size"].mask(begins, 0.0), side="BUY"))
 
 
 def spoken(dialect):
@@ -30,6 +38,7 @@ SOURCES = {
     "bad session": lambda: cw.open_recording(RECORDINGS / "sample-bad-session"),
     "regimes": lambda: cw.open_recording(RECORDINGS / "sample-regimes"),
     **{dialect: lambda dialect=dialect: spoken(dialect) for dialect in ("engine_loop", "bridge", "pipeline")},
+    "vetoes without a regime": vetoed_without_regime,
     **{kind: INPUTS[kind] for kind in ("no portfolio", "constant everything", "zero nav")},
 }
 FAULTS = {
@@ -66,5 +75,7 @@ def test_numbers_speak_with_their_unit():
     assert amount(0.12345, "fraction") == "12.35%"
     assert amount(-1234.5, "USD") == "−1,234 USD"
     assert amount(2.787, "") == "2.787"
+    assert (amount(9e-6, "fraction"), amount(-1e-5, "fraction")) == ("0.0009%", "\N{MINUS SIGN}0.001%")
+    assert (amount(-0.0, "fraction"), amount(-2e-9, "USD"), amount(2e-9, "USD")) == ("0%", "\N{MINUS SIGN}2e-09 USD", "2e-09 USD")
     assert percent(-0.00001) == "0.00%"
     assert percent(-0.0001) == "−0.01%"

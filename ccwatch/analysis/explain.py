@@ -25,14 +25,13 @@ from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, amount, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
 from ccwatch.analysis.tables import moment
+from ccwatch.analysis.timeline import COMMON
 from ccwatch.errors import AnalysisError, ConfigError
 
 FALSE_DISCOVERIES: Final = 0.05
 """Differences are called so at this share of false discoveries (Benjamini & Hochberg 1995)."""
 LEAST_N, LEAST_BASELINE = 5, 20
 """Observations that a comparison needs in the window and in the baseline."""
-_COMMON: Final = ("warning log", "signal", "slow end", "gap end")
-"""Kinds of which a session has many, or that only end another."""
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -108,7 +107,7 @@ class Explanation(Result):
 
     def worth_most(self, most: int) -> pd.DataFrame:
         """The evidence that a reader wants first, by time: nearest to the moment, what is rare before warnings and changes of side."""
-        rank = {"common": self.evidence["kind"].isin(_COMMON), "far": self.evidence["offset_s"].abs()}
+        rank = {"common": self.evidence["kind"].isin(COMMON), "far": self.evidence["offset_s"].abs()}
         return self.evidence.assign(**rank).sort_values([*rank], kind="stable").head(most).drop(columns=[*rank]).sort_index()
 
     def to_frame(self) -> pd.DataFrame:

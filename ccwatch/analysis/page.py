@@ -151,7 +151,7 @@ def _loud(answer: Result | AnalysisError | None) -> str:
 
 def _section(question: str, answer: Result) -> str:
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in answer.notes)
-    table = answer.to_frame()
+    table = answer.listed()
     rows = count_of(len(table), "row")
     return (
         f"<section id='{question}'><h2>{html.escape(answer.title)}</h2><p>{html.escape(answer.headline())}</p>"

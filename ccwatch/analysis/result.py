@@ -57,17 +57,21 @@ class Result(ABC):
         values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type] # each one is a dataclass
         return {"question": self.question, "headline": self.headline(), **values}
 
+    def listed(self) -> pd.DataFrame:
+        """The rows of a page or a text, of which only the first are shown; usually `to_frame`'s."""
+        return self.to_frame()
+
     def to_markdown(self) -> str:
         """The answer as Markdown: headline, notes, table."""
         lines = [f"### {self.title}", "", markdown_text(self.headline()), ""]
         lines += [f"- {markdown_text(note)}" for note in self.notes]
-        return "\n".join([*lines, "", markdown_table(self.to_frame()), "", f"*{basis_line(self.basis)}*", ""])
+        return "\n".join([*lines, "", markdown_table(self.listed()), "", f"*{basis_line(self.basis)}*", ""])
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         return (
             f"<div class='ccwatch-answer'><h4>{html.escape(self.title)}</h4><p>{html.escape(self.headline())}</p>"
-            f"{f'<ul>{notes}</ul>' if notes else ''}{html_table(self.to_frame())}"
+            f"{f'<ul>{notes}</ul>' if notes else ''}{html_table(self.listed())}"
             f"<p><small>{html.escape(basis_line(self.basis))}</small></p></div>"
         )
 

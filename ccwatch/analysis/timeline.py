@@ -47,6 +47,8 @@ KINDS: Final = (
     "mark",
 )
 """What can stand in the column `kind`: `stream` is what happened to the stream itself, such as stale, frozen, malformed."""
+COMMON: Final = ("warning log", "signal", "slow end", "gap end")
+"""Kinds of which a session has many, or that only end another."""
 _NAMES: Final = {
     "status": ("change of status", "changes of status"),
     "regime": ("flip of regime", "flips of regime"),
@@ -100,6 +102,10 @@ class Timeline(Result):
         detail, value, unit, same_packet (another event stands in the same packet: the two have no order).
         """
         return self.events.copy()
+
+    def listed(self) -> pd.DataFrame:
+        """As `to_frame`, but kinds of which a session has many come after the others."""
+        return self.events.sort_values("kind", key=lambda kind: kind.isin(COMMON), kind="stable", ignore_index=True)
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Events over time, one row per kind."""

@@ -99,3 +99,16 @@ def test_marks_of_the_events_and_beside_the_data_are_there_once(stream):
 def test_an_empty_stream_has_no_timeline(rows):
     with pytest.raises(NotEnoughData):
         timeline(rows(price=[]))
+
+
+def test_a_page_lists_what_is_rare_before_what_is_common():
+    """Of a hundred events a page shows twenty: a mark and a halt are among them, whatever the warnings before them."""
+    logs = pd.DataFrame(
+        {"seq": np.arange(1, 61, dtype=np.uint64), "level": "WARNING", "message": "slow", "log_time": pd.NaT},
+        index=pd.date_range("2026-01-02T14:30:00Z", periods=60, freq="s", unit="ns", name="time"),
+    )
+    packets = pd.DataFrame({"seq": logs["seq"], "price": 100.0, "status": ["ACTIVE"] * 50 + ["HALT"] * 10}, index=logs.index)
+    found = timeline(packets, logs=logs, marks=[(logs.index[55].value, "why?")])
+    assert set(found.listed()["kind"].head(2)) == {"status", "mark"}
+    assert "why?" in found.to_markdown()
+    assert found.to_frame()["time"].is_monotonic_increasing

@@ -29,6 +29,8 @@ GATHER_S: Final = 0.01
 """What arrives within so short a time after a pause goes in one frame."""
 POLL_PERIOD_S: Final = 1.0
 """A recording in progress is looked at no more often than this."""
+_EARLY: Final = 0.95
+"""From when a frame was due to the next, of a period: a stream of just this rate would else be shown as late as it once was."""
 _SHARE: Final = 10.0
 """What the stream makes necessary and costs much waits ten times as long as it last took."""
 
@@ -174,7 +176,7 @@ class Publisher:
             self._frame_due = max(self._frame_due, now + GATHER_S)
         if now >= self._frame_due and (self._gathering or not self._delivers):
             self._gathering = False
-            self._frame_due = now + self._period_s
+            self._frame_due = max(self._frame_due, now - self._period_s / 2) + _EARLY * self._period_s
             if self._delivers:
                 if self.is_waiting:
                     self._send_new()

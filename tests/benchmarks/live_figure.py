@@ -35,6 +35,7 @@ class FilledView:
     """A buffer of as many packets as wanted, with the names of a Feed; `step` delivers more."""
 
     name, url, origin = "benchmark", "synthetic:", "synthetic"
+    virtual_clock = True  # as a seeded feed's: its stamps tell no silence, which would fire and end alerts in each frame
 
     def __init__(self, packets: int, rate: float = 50.0) -> None:
         self.state = ConnectionState.OPEN

@@ -63,7 +63,9 @@ def read_message(payload: Any) -> Received:
         return Received(len(payload), "")  # not of a kernel
     places = [int.from_bytes(payload[at : at + 8], "little") for at in range(8, 8 + 8 * int.from_bytes(payload[:8], "little"), 8)]
     parts = [payload[start:end] for start, end in itertools.pairwise(places)]
-    if len(parts) < 5 or json.loads(parts[1])["msg_type"] != "comm_msg":
+    if (
+        len(parts) < 5 or places[-1] > len(payload) or json.loads(parts[1])["msg_type"] != "comm_msg"
+    ):  # a page that closes cuts the last one
         return Received(len(payload), "")
     data = json.loads(parts[4])["data"]
     return Received(len(payload), data["content"].get("kind", "") if data["method"] == "custom" else data["method"])

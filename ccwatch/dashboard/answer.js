@@ -7,6 +7,7 @@ class Answer {
     this.el.setAttribute("role", "region");
     this.el.setAttribute("aria-label", "Why");
     this.el.hidden = true;
+    this.awaited = false; // this view asked
     this.el.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       this.close();
@@ -26,7 +27,8 @@ class Answer {
     const held = this.el.contains(document.activeElement);
     this.el.replaceChildren(...parts, close);
     this.el.hidden = false;
-    this.el.scrollIntoView({ block: "nearest" });
+    if (this.awaited) this.el.scrollIntoView({ block: "nearest" }); // not in a view whose reader did not ask
+    this.awaited = false;
     if (held) close.focus({ preventScroll: true }); // the button that had the focus is gone
     this.view.say(title);
   }

@@ -35,7 +35,8 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]
         return {"title": title, "lines": [str(error)], "code": code}
     lines = [found.headline(), *found.differing(MOST_DIFFERENCES)]
     for row in found.worth_most(MOST_EVIDENCE).to_dict("records"):
-        words = " ".join(str(row[name]) for name in ("subject", "detail") if not pd.isna(row[name]) and row[name])
+        subject, detail = ("" if pd.isna(row[name]) else str(row[name]) for name in ("subject", "detail"))
+        words = detail if subject in detail else f"{subject} {detail}".strip()
         lines.append(f"{row['time']:%H:%M:%S.%f}"[:-3] + f" · {row['kind']} · {words}")
     more = len(found.evidence) - MOST_EVIDENCE
     if more > 0:

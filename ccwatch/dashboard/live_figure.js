@@ -185,7 +185,9 @@ class View {
   /** Ask the kernel why; its answer opens beside the charts. */
   ask(range) {
     if (!range) return;
+    this.answers.awaited = true;
     this.answers.show({ title: `Asking about ${clock(range[0], 3)}${range[1] > range[0] ? ` to ${clock(range[1], 3)}` : ""} …`, lines: [], code: "" });
+    this.answers.awaited = true;
     this.model.send({ type: "ask", page: this.store.page, from: range[0], to: range[1] });
   }
 

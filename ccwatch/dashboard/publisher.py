@@ -36,7 +36,7 @@ _SHARE: Final = 10.0
 
 
 class Publisher:
-    """Sends what a view holds: everything when a page asks, older rows after that, then what is new, at most once per period."""
+    """Sends what a view holds: everything when a page asks, older rows after that, then what is new, about once per period at most."""
 
     def __init__(
         self, view: View, encoder: Encoder, send: Callable[[Message], None], period_s: float, wake: Callable[[], None] = lambda: None
@@ -47,7 +47,7 @@ class Publisher:
             view: a Feed or a Recording.
             encoder: of this view.
             send: hands a message to all pages.
-            period_s: seconds between two frames, at least.
+            period_s: seconds between two frames, at least; a twentieth less where they would else come later and later.
             wake: called on the feed's thread when the first item of a frame arrives: step() is due soon.
         """
         self.pages: set[str] = set()

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from ccwatch.feed.health import Health
     from ccwatch.protocol.messages import ConnectionState, Event, Flag, Kind, Packet, Regime, Side, Status
     from ccwatch.recording import Recorder, Recording
-    from ccwatch.running import feeds, stop_all
+    from ccwatch.stream.registry import feeds, stop_all
 
 __version__ = "0.1.0"
 
@@ -103,7 +103,7 @@ _HOMES = {
     "ccwatch.feed.health": ("Health",),
     "ccwatch.protocol.messages": ("ConnectionState", "Event", "Flag", "Kind", "Packet", "Regime", "Side", "Status"),
     "ccwatch.recording": ("Recorder", "Recording"),
-    "ccwatch.running": ("feeds", "stop_all"),
+    "ccwatch.stream.registry": ("feeds", "stop_all"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ccwatch import running
 from ccwatch.config import Settings, recordings_folder
 from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.feed.connection import parse_url
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.live import LiveSource
+from ccwatch.stream import registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
     from ccwatch.recording.series import RecordingSeries, Turn
-    from ccwatch.source import Source
+    from ccwatch.stream.source import Source
 
 Token = str | Callable[[], str | None] | None
 Speed = float | Literal["max"]
@@ -100,7 +100,7 @@ def synthetic(
 
     source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
     url = f"synthetic:{scenario}?seed={seed}&rate={rate:g}"
-    return running.named(Feed(source, name=name or url, url=url)).start()
+    return registry.named(Feed(source, name=name or url, url=url)).start()
 
 
 def watch(
@@ -146,7 +146,7 @@ def watch(
     )
     if owned and isinstance(view, Feed):
         view.start()
-    return running.keep(dashboard)
+    return registry.keep(dashboard)
 
 
 def record(
@@ -187,7 +187,7 @@ def record(
     if owned:
         undo.insert(0, feed.stop)
         feed.start()
-    return running.keep(recorder)
+    return registry.keep(recorder)
 
 
 def record_series(
@@ -222,7 +222,7 @@ def record_series(
     settings = Settings.load(fsync=fsync)
     series = RecordingSeries(lambda: _recorder(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
     feed.add_sink(series)
-    return running.keep(series)
+    return registry.keep(series)
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -268,7 +268,7 @@ def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any 
     opened = open_recording(recording) if isinstance(recording, str | Path) else recording
     source = ReplaySource(opened, speed=speed, start=start, end=end)
     url = f"replay:{Path(opened.path).name}"
-    return running.named(Feed(source, name=name or url, url=url, window="3650D")).start()
+    return registry.named(Feed(source, name=name or url, url=url, window="3650D")).start()
 
 
 def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Report:
@@ -408,7 +408,7 @@ def serve(
         dialect=dialect,
         redis_url=redis,
     )
-    return running.keep(cottage.start())
+    return registry.keep(cottage.start())
 
 
 # ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -432,7 +432,7 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown
-    return running.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+    return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
 
 
 def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
@@ -448,14 +448,14 @@ def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str
         server_tz=feed.server_tz,
         **options,
     )
-    running.note_recorder(feed, recorder)
+    registry.note_recorder(feed, recorder)
     return recorder
 
 
 def _keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
     """Write a mark into every recording that is being made of a feed, at once: a kill loses none."""
     failed: RecordingError | None = None
-    for recorder in running.recorders_of(feed):
+    for recorder in registry.recorders_of(feed):
         if recorder.is_recording:
             try:
                 open_recording(recorder.path).mark(time, text)

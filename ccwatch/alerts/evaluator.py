@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ccwatch import frames
 from ccwatch.alerts.measures import COLUMNS, Floats, Key, Observations, Observer
 from ccwatch.alerts.rules import DEFAULT_RULES, AlertState, Rule, Severity, read_objectives
 from ccwatch.config import Settings
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import Item, Packet
 from ccwatch.protocol.session import SECOND
+from ccwatch.stream import frames
 
 _BEYOND, _BETWEEN, _CLEAR = 1, 0, -1
 _PER_SERVICE: Final = frozenset({"latency"})

@@ -30,8 +30,8 @@ from ccwatch.analysis.tables import Tables, moment
 from ccwatch.analysis.timeline import Timeline, timeline
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
-from ccwatch.frames import span_ns
 from ccwatch.recording import with_what_follows
+from ccwatch.stream.frames import span_ns
 
 Answer = TypeVar("Answer", bound=Result)
 

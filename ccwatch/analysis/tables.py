@@ -13,8 +13,8 @@ import pandas as pd
 
 from ccwatch.analysis.sample import times_ns
 from ccwatch.errors import AnalysisError, ConfigError
-from ccwatch.frames import default_columns
 from ccwatch.protocol.messages import EventKind
+from ccwatch.stream.frames import default_columns
 
 LIVE: Final = frozenset({"CONNECTING", "OPEN", "LATE", "STALE", "DISCONNECTED"})
 """States of a feed that may still deliver: its silence counts up to now."""

@@ -15,8 +15,8 @@ from ccwatch.cottage.broadcaster import Client, Message, SlowPolicy, StateBroadc
 from ccwatch.cottage.endpoint import Endpoint, Outcome, health
 from ccwatch.cottage.engine import Engine, command_routes, state_of
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import codec
-from ccwatch.protocol.places import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.places import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
 
 log = logging.getLogger("ccwatch.cottage")
 

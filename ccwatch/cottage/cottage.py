@@ -11,8 +11,8 @@ from ccwatch.cottage.access import AccessRules, is_loopback_host, issue
 from ccwatch.cottage.broadcaster import SlowPolicy
 from ccwatch.cottage.server import Plan, Server
 from ccwatch.errors import ConfigError
-from ccwatch.protocol.places import ORIGIN_HEADER, rest_base
-from ccwatch.source import Source
+from ccwatch.protocol.decoding.places import ORIGIN_HEADER, rest_base
+from ccwatch.stream.source import Source
 
 
 class Cottage:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.errors import ConfigError
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 
 HISTORY: Final = 50
 """Prices that a state of the engine loop carries."""

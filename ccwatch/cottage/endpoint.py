@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 
 log = logging.getLogger("ccwatch.cottage")
 

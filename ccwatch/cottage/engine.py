@@ -13,9 +13,9 @@ from ccwatch.cottage.access import Gate, Grant, Refusal
 from ccwatch.cottage.broadcaster import HISTORY, Client, Message, SlowPolicy, StateBroadcaster
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import Endpoint, Outcome, answer, health, refused
-from ccwatch.protocol import codec
-from ccwatch.protocol.places import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
-from ccwatch.source import Steerable
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.places import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
+from ccwatch.stream.source import Steerable
 
 log = logging.getLogger("ccwatch.cottage")
 

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.errors import ConfigError, DecodeError
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 
 log = logging.getLogger("ccwatch.cottage")
 

@@ -23,10 +23,10 @@ from ccwatch.cottage.engine import TITLE, Engine
 from ccwatch.cottage.metrics import CottageCollector, metrics_route
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.places import STREAM_PATHS
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
-from ccwatch.protocol.places import STREAM_PATHS
-from ccwatch.source import Source, Steerable, Stop, read_clock
+from ccwatch.stream.source import Source, Steerable, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
 

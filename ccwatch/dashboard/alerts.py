@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts import COLUMNS, DEFAULT_RULES, Alert, AlertLog, AlertState, Evaluator, Rule, read_objectives
-from ccwatch.callbacks import Failures
 from ccwatch.config import Settings
 from ccwatch.dashboard.background import Background, Job
 from ccwatch.dashboard.header import OVER
 from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.side import table_of
 from ccwatch.protocol.messages import Item, Packet
-from ccwatch.source import read_clock
+from ccwatch.stream.callbacks import Failures
+from ccwatch.stream.source import read_clock
 
 PERIOD_S: Final = 0.25
 """A batch is judged at most this often."""

@@ -14,7 +14,7 @@ import anywidget
 import plotly
 import traitlets
 
-_HERE: Final = Path(__file__).parent
+_PAGE: Final = Path(__file__).with_name("page")
 
 
 class Serialised:
@@ -44,8 +44,8 @@ class LiveFigure(Serialised, anywidget.AnyWidget):
     left there), `pause`, `mark`, `ask`, `acknowledge` and `command`.
     """
 
-    _esm = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in PARTS)  # a widget is one module
-    _css = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("live_figure.css", "alerts.css"))
+    _esm = "\n".join((_PAGE / name).read_text(encoding="utf-8") for name in PARTS)  # a widget is one module
+    _css = "\n".join((_PAGE / name).read_text(encoding="utf-8") for name in ("live_figure.css", "alerts.css"))
     plotly_version = traitlets.Unicode(plotly.__version__).tag(sync=True)
     window_s = traitlets.Float(0.0).tag(sync=True)
     """The time that the axis spans, in seconds; 0 is everything."""

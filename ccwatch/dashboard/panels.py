@@ -12,7 +12,7 @@ import pandas as pd
 from ccwatch.dashboard.computed import COMPUTED, of_function
 from ccwatch.errors import ConfigError
 from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Panel, own_panel
-from ccwatch.source import Sink
+from ccwatch.stream.source import Sink
 
 WINDOWS: Final[dict[str, float]] = {"5 min": 300.0, "15 min": 900.0, "1 h": 3600.0, "all": 0.0}
 """The windows of the chooser, in seconds; 0 is everything."""

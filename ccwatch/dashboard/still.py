@@ -21,7 +21,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.figures.still import svg
-from ccwatch.frames import default_columns
+from ccwatch.stream.frames import default_columns
 
 MARKET_COLUMNS: Final = ["seq", "connection", "symbol", "regime", "side", "price", "confidence", "approved_size", "nav"]
 """What the figure of the price is made from; only price, regime and gaps are drawn."""

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch import frames
 from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.side import newest_within
 from ccwatch.figures.figures import agent_names, compose, resolve, service_names, shifted
@@ -26,6 +25,7 @@ from ccwatch.figures.prepare import gap_seqs, prepare, prepare_packets
 from ccwatch.figures.series import GAP_KINDS, PACKET_COLUMNS, Carry, Mark, Names, Series, zone_label, zone_shift
 from ccwatch.figures.theme import theme
 from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
+from ccwatch.stream import frames
 
 PAGE_ROWS: Final = 200_000
 """Rows that the page holds at most; older ones stay in the feed."""

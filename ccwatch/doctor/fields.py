@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ccwatch.protocol.columns import AGENTS, MODELS, PACKETS
-from ccwatch.protocol.dialects import DIALECTS, ENVELOPE
+from ccwatch.protocol.decoding.dialects import DIALECTS, ENVELOPE
 from ccwatch.protocol.messages import Packet
 
 MOST_FIELDS: Final = 100

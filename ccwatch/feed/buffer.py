@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ccwatch import frames
 from ccwatch.feed.slab import Slab, Vocabularies
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
+from ccwatch.stream import frames
 
 ROWS_AT_FIRST: Final = 4096
 ROWS_AT_ONCE: Final = 256

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ccwatch.callbacks import Failures
 from ccwatch.protocol.messages import Item, Packet
+from ccwatch.stream.callbacks import Failures
 
 MOST_WAITING: Final = 10_000
 LAST_CALLS_S: Final = 0.5

@@ -18,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 from ccwatch.errors import CcwatchError, ConfigError, NoCommandRoute
 from ccwatch.feed.address import basic_credentials, redact
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.places import COMMAND_PATHS, rest_base
 from ccwatch.protocol.messages import Flag, Item, Packet, Status
-from ccwatch.protocol.places import COMMAND_PATHS, rest_base
-from ccwatch.source import Sink
+from ccwatch.stream.source import Sink
 
 log = logging.getLogger("ccwatch.feed")
 

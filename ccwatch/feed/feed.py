@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ccwatch import frames
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
-from ccwatch.source import Sink, Source, Stop, read_clock
+from ccwatch.stream import frames
+from ccwatch.stream.source import Sink, Source, Stop, read_clock
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 from ccwatch.errors import CcwatchError, ConnectFailed, FeedError, Unauthorized
 from ccwatch.feed import framing
 from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.places import ORIGIN_HEADER
 from ccwatch.protocol.messages import EventKind, Instant, Item, StateChange
-from ccwatch.protocol.places import ORIGIN_HEADER
 from ccwatch.protocol.session import Duty, Session
-from ccwatch.source import Sink, Stop, read_clock
+from ccwatch.stream.source import Sink, Stop, read_clock
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 SEND_S: Final = 1.0

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch import frames
 from ccwatch.protocol.columns import Column
+from ccwatch.stream import frames
 
 MOST_WORDS: Final = 30_000
 """Words of one open vocabulary; a row with a further one is dropped and counted: it is a flood, not a market."""

@@ -19,10 +19,10 @@ from ccwatch.feed import scenarios
 from ccwatch.feed.prices import Prices, read_prices
 from ccwatch.feed.scenarios import Incident, Plant
 from ccwatch.feed.seeded_engine import SYMBOL, SeededEngine
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Item
 from ccwatch.protocol.session import Session
-from ccwatch.source import Sink, Stop, read_clock
+from ccwatch.stream.source import Sink, Stop, read_clock
 
 Pace = Literal["wall", "max"]
 

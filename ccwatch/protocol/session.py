@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, Final
 
 from ccwatch.errors import DecodeError, FeedError
-from ccwatch.protocol import codec
-from ccwatch.protocol.fields import AGENTS, EXTRA, FLAGS, FORECASTS, LOGS, NEW_LOGS, NO_TIME, RAW, STATUS, TIME, TIMESTAMP
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.fields import AGENTS, EXTRA, FLAGS, FORECASTS, LOGS, NEW_LOGS, NO_TIME, RAW, STATUS, TIME, TIMESTAMP
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Flag, Instant, Item, LogLine, Packet, StateChange
 
 SECOND: Final = 1_000_000_000

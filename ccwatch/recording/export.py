@@ -10,15 +10,15 @@ from typing import IO, Any, Final, Literal, get_args
 
 import pyarrow.parquet as pq
 
-from ccwatch import frames
 from ccwatch.errors import ConfigError
-from ccwatch.protocol import codec
 from ccwatch.protocol.columns import TABLES, Column
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, Flag, Packet, from_ns
 from ccwatch.recording import schemas
 from ccwatch.recording.moments import Moment
 from ccwatch.recording.recording import Recording
 from ccwatch.recording.tables import Tables
+from ccwatch.stream import frames
 
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: Final = get_args(Format)

@@ -28,7 +28,7 @@ from typing import Any, Final, Self
 import google_crc32c
 
 from ccwatch.errors import CorruptRecording, ProtocolError, RecordingBusy, RecordingError, RecordingNotFound, UnsupportedFormat
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 
 FORMAT: Final = "ccwatch-recording"
 VERSION: Final = 1

@@ -24,7 +24,7 @@ import google_crc32c
 import pyarrow as pa
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Instant, LogLine, Packet
 from ccwatch.recording.folder import datasync, sync_folder
 

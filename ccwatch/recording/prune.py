@@ -11,7 +11,7 @@ from typing import Any
 
 from ccwatch.errors import ConfigError, RecordingBusy, RecordingError
 from ccwatch.recording.folder import SESSION, Session, WriterLock, is_being_written
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from ccwatch.protocol import codec, layout
 from ccwatch.protocol.columns import PACKETS, Column
+from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.messages import (
     NAN,
     NOTHING,

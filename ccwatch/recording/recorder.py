@@ -19,7 +19,7 @@ from ccwatch.protocol.messages import Item
 from ccwatch.recording.folder import SESSION, Session, WriterLock, boot_id, is_being_written, sync_folder
 from ccwatch.recording.stats import RecorderStats
 from ccwatch.recording.writer import Writer
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 
 Fsync = Literal["strict", "balanced", "lazy", "off"]
 Raw = Literal["auto", "always", "never"]

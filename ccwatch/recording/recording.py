@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ccwatch import frames
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
@@ -34,6 +33,7 @@ from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.schemas import LAST_ENTRY
 from ccwatch.recording.tables import Numbered
 from ccwatch.recording.verify import Verification, verify
+from ccwatch.stream import frames
 
 
 @dataclass(frozen=True)

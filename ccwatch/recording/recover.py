@@ -16,7 +16,7 @@ from ccwatch.errors import RecordingError
 from ccwatch.recording import groups, manifest
 from ccwatch.recording.folder import COPIES, JOURNAL, SESSION, STAGING, Session, WriterLock
 from ccwatch.recording.journal import Hole, journal_files, read_frames
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.recording import Recording
-from ccwatch.source import Sink, Stop
+from ccwatch.stream.source import Sink, Stop
 
 BATCH: Final = 256
 """Items handed over at once where nothing has to be waited for."""

@@ -14,14 +14,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ccwatch import frames
 from ccwatch.errors import CcwatchError
-from ccwatch.protocol import codec, layout
 from ccwatch.protocol.columns import TABLES, Column
+from ccwatch.protocol.decoding import codec, layout
+from ccwatch.protocol.decoding.usual import Unusual, UsualMessages
 from ccwatch.protocol.messages import SEEN_BEFORE, AgentMetric, Event, Flag, LogLine, ModelMetric, Packet
-from ccwatch.protocol.usual import Unusual, UsualMessages
 from ccwatch.recording.journal import Stored
 from ccwatch.recording.schemas import ARROW, FRAMES, RECEIVED, SCHEMAS, STORED
+from ccwatch.stream import frames
 
 _SEEN: Final = int(SEEN_BEFORE)
 _ODD: Final = int(Flag.NO_TIME | Flag.PLACEHOLDER | Flag.UNIT | Flag.COERCED | Flag.WRONG_TYPE)

@@ -26,7 +26,7 @@ from ccwatch.recording import groups, journal, manifest
 from ccwatch.recording.background import CompactorProcess
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
 from ccwatch.recording.stats import Lost, RecorderStats
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 
 SYNC_EVERY_S: Final[dict[str, float]] = {"strict": 0.0, "balanced": 0.2, "lazy": 5.0}
 QUEUE_ITEMS: Final = 100_000

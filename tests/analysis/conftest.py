@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccwatch import frames
 from ccwatch.feed.synthetic import START, messages
 from ccwatch.protocol.messages import Event, Instant, Packet
 from ccwatch.protocol.session import Session
+from ccwatch.stream import frames
 
 SECOND = 1_000_000_000
 OPENED = Instant(1_800_000_000 * SECOND, 5 * SECOND)

@@ -21,7 +21,7 @@ import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.feed.synthetic import START, SyntheticSource, messages
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from tests.benchmarks.cottage_servers import NODE, RATE
 from tests.benchmarks.row import Row
 from tests.contract.test_performance import Stamping

@@ -33,7 +33,7 @@ class Lines:
 
     def __init__(self, lines: list[bytes]) -> None:
         from ccwatch.protocol.session import Session  # noqa: PLC0415 - each server loads only its own
-        from ccwatch.source import read_clock  # noqa: PLC0415 - each server loads only its own
+        from ccwatch.stream.source import read_clock  # noqa: PLC0415 - each server loads only its own
 
         session = Session()
         self._opened = session.opened(read_clock())

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from ccwatch.feed.synthetic import messages
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from tests.benchmarks.row import Row
 from tests.protocol.shapes import SHAPES
 

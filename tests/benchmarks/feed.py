@@ -21,7 +21,7 @@ from ccwatch.feed.framing import FrameParser
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Instant, Packet
 from ccwatch.protocol.session import Session
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 from tests.benchmarks.row import Row
 
 PACKETS = 8_000

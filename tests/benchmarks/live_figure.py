@@ -20,7 +20,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Packet
 from ccwatch.protocol.session import Session
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 from tests.benchmarks.row import Row
 
 PACKETS_PER_FRAME = 10

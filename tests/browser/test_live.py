@@ -14,7 +14,7 @@ import pytest
 import ccwatch as cw
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.session import Session
-from ccwatch.source import Sink, Stop, read_clock
+from ccwatch.stream.source import Sink, Stop, read_clock
 from tests.browser.jupyter import Tab, free_port
 
 # A real browser on a real JupyterLab misses a beat on a busy machine: one more try, which the report shows as a rerun.

@@ -15,7 +15,7 @@ import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.feed.synthetic import SyntheticSource, messages
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Packet
 from tests.contract.contract import rows
 from tests.contract.test_handshake import request_of

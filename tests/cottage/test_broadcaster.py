@@ -10,7 +10,7 @@ from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message, SlowPolicy
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.session import Session
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 
 
 class Scripted:

@@ -22,7 +22,7 @@ from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.session import Session
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 
 
 def first(count, **arguments):

@@ -12,7 +12,7 @@ from ccwatch.cottage.broadcaster import Message
 from ccwatch.cottage.dialect import DIALECTS, Speaker
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 
 COMMON = ("symbol", "price", "alpha", "velocity", "acceleration", "regime")
 RAWS = list(itertools.islice(messages(seed=3, scenario="regime-flip"), 250))

@@ -17,7 +17,7 @@ from ccwatch.cottage import Cottage
 from ccwatch.cottage.redis_bridge import read, translate
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import SyntheticSource
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from tests.feed.servers import free_port
 
 STATE = {"timestamp": "2026-01-02T10:00:00Z", "status": "ACTIVE", "market": {"symbol": "SPY", "price": 450.25, "regime": "Gaussian"}}

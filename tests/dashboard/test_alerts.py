@@ -20,7 +20,7 @@ from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content, reading
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState
 from ccwatch.recording import Recording
-from ccwatch.source import read_clock
+from ccwatch.stream.source import read_clock
 from tests.dashboard.conftest import wait_until
 from tests.dashboard.test_dashboard import ready, say
 
@@ -121,7 +121,7 @@ def test_a_callback_that_fails_is_counted_logged_once_and_told_and_the_others_go
         dashboard.on_alert(heard.append)
         wait_until(lambda: len(heard) >= 5)
         assert dashboard.callback_errors == len(heard)
-        assert len([r for r in caplog.records if r.name == "ccwatch.callbacks"]) == 1
+        assert len([r for r in caplog.records if r.name == "ccwatch.stream.callbacks"]) == 1
         time.sleep(3 * module.PERIOD_S)  # judged anew, without a failure: what a callback raised is told all the same
         dashboard.pause()  # which has the header written
         assert "a callback on alerts failed: ValueError: &lt;img" in dashboard.header.value

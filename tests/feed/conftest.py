@@ -13,7 +13,7 @@ from ccwatch.feed.connection import parse_url
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.live import LiveSource
 from ccwatch.protocol.messages import Instant
-from ccwatch.source import Stop, read_clock
+from ccwatch.stream.source import Stop, read_clock
 from tests.feed.servers import RawServer
 
 

@@ -1,4 +1,4 @@
-"""The rolling buffer against a plain list of packets, from which `ccwatch.frames` builds what each frame must be."""
+"""The rolling buffer against a plain list of packets, from which `ccwatch.stream.frames` builds what each frame must be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccwatch import frames
 from ccwatch.errors import ConfigError
 from ccwatch.feed import buffer as module
 from ccwatch.feed import slab
@@ -32,6 +31,7 @@ from ccwatch.protocol.messages import (
     Packet,
     StateChange,
 )
+from ccwatch.stream import frames
 
 SECOND = 1_000_000_000
 START = 1_767_348_000 * SECOND

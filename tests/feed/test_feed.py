@@ -20,7 +20,7 @@ from ccwatch.feed.feed import Feed
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.protocol.messages import ConnectionState, Packet
 from ccwatch.protocol.session import Session
-from ccwatch.source import Stop, read_clock
+from ccwatch.stream.source import Stop, read_clock
 from tests.feed.conftest import Pause, feed_for, own_threads, timed_stop, wait_until
 from tests.feed.servers import foreign, frame, free_port, telemetry
 

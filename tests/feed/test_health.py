@@ -9,12 +9,12 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from ccwatch import frames
 from ccwatch.analysis.quality import quality
 from ccwatch.errors import ConnectFailed
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, EventKind, Flag, Instant, Packet, StateChange
 from ccwatch.protocol.session import Session
+from ccwatch.stream import frames
 from tests.feed.servers import telemetry
 
 WALL = 1_767_348_000_000_000_000  # 2026-01-02T10:00:00Z, when `telemetry(0)` is stamped

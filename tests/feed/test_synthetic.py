@@ -17,7 +17,7 @@ from ccwatch.feed import scenarios, seeded_engine
 from ccwatch.feed.scenarios import SCENARIOS, planted
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Flag, Packet, StateChange
-from ccwatch.source import Stop
+from ccwatch.stream.source import Stop
 
 GOLDEN = "4ab3d107a3f7e30e7201d101dc54acdd9783fc03c971c269f99f70b7cbea35d5"
 SEEDS = (0, 1, 7, 12345)

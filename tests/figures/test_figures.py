@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccwatch import frames
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.figures import figures, panels, theme
 from ccwatch.figures.series import Mark
-from ccwatch.source import Stop
+from ccwatch.stream import frames
+from ccwatch.stream.source import Stop
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.figures.figures import overview, price_figure
 from ccwatch.figures.panels import PANELS, is_veto, mark_px, mark_symbol
 from ccwatch.figures.series import SIDE_WORDS, Mark
-from ccwatch.source import Stop
+from ccwatch.stream.source import Stop
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccwatch import frames
 from ccwatch.figures.prepare import drawdown, gap_seqs, prepare
 from ccwatch.figures.series import NONE, Carry, Names, zone_label, zone_shift
+from ccwatch.stream import frames
 
 START_NS = pd.Timestamp("2026-01-02T14:30", tz="UTC").value
 

@@ -11,7 +11,7 @@ from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.figures.figures import overview
 from ccwatch.figures.panels import PANELS, Line
 from ccwatch.figures.still import svg
-from ccwatch.source import Stop
+from ccwatch.stream.source import Stop
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -15,7 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["ccwatch.protocol"]):
     from ccwatch.errors import DecodeError
-    from ccwatch.protocol import codec
+    from ccwatch.protocol.decoding import codec
     from ccwatch.protocol.messages import Instant, Packet
     from ccwatch.protocol.session import Session
 

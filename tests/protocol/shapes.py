@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NAN, Instant, Kind, Packet
 
 FULL = os.environ.get("CCWATCH_FULL") == "1"

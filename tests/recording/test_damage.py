@@ -31,7 +31,7 @@ RECORD_AT = """
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.session import Session
     from ccwatch.recording import Recorder
-    from ccwatch.source import read_clock
+    from ccwatch.stream.source import read_clock
     rate = float(sys.argv[2])
     recorder = Recorder(Path(sys.argv[1]), url="", origin="synthetic")
     session = Session(virtual_clock=True)

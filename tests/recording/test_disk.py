@@ -88,7 +88,7 @@ FULL_DISK = """
     from ccwatch.protocol.messages import Packet
     from ccwatch.protocol.session import Session
     from ccwatch.recording import Recorder, Recording
-    from ccwatch.source import read_clock
+    from ccwatch.stream.source import read_clock
     root = Path(sys.argv[1])
     recorder = Recorder(root / "s", url="", origin="live")
     ballast = os.open(root / "ballast", os.O_WRONLY | os.O_CREAT)

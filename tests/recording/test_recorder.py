@@ -43,7 +43,7 @@ RECORD = """
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.session import Session
     from ccwatch.recording import Recorder
-    from ccwatch.source import read_clock
+    from ccwatch.stream.source import read_clock
     recorder = Recorder(Path(sys.argv[1]), url="ws://localhost:3000", origin="synthetic", fsync=sys.argv[2])
     session = Session(virtual_clock=True)
     recorder.receive(session.opened(read_clock()))
@@ -203,7 +203,7 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room_again(tmp_path):
         from ccwatch.protocol.messages import Packet
         from ccwatch.protocol.session import Session
         from ccwatch.recording import Recorder, Recording
-        from ccwatch.source import read_clock
+        from ccwatch.stream.source import read_clock
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         recorder = Recorder(Path(sys.argv[1]), url="", origin="live")
         session = Session(virtual_clock=True)

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from ccwatch import frames
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingNotFound
 from ccwatch.feed.buffer import RollingBuffer
-from ccwatch.protocol import codec
 from ccwatch.protocol.columns import TABLES
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Packet
 from ccwatch.recording import Recorder, Recording, groups, list_recordings, recover
 from ccwatch.recording.journal import journal_files, read_frames
+from ccwatch.stream import frames
 
 LONG = ("agents", "models", "logs", "forecasts", "events")
 STATES = ("open", "killed", "finished")

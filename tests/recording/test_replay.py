@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import messages
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import ConnectionState, Packet, StateChange
 from ccwatch.recording import Recorder, Recording, ReplaySource
-from ccwatch.source import Stop
+from ccwatch.stream.source import Stop
 from tests.protocol.shapes import SHAPES, examples
 
 

@@ -17,7 +17,7 @@ import pytest
 import ccwatch as cw
 from tests.feed.servers import foreign, free_port
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def ccwatch(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:

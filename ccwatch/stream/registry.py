@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-from ccwatch.feed.feed import Feed
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from ccwatch.recording.recorder import Recorder
+    from ccwatch.protocol.messages import ConnectionState
+
+
+class Stoppable(Protocol):
+    """What can be stopped, once or again, from any thread."""
+
+    def stop(self) -> object:
+        """End it; returns within a second."""
+
+
+class RunningFeed(Stoppable, Protocol):
+    """A feed, as far as the registry knows it."""
+
+    name: str
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the feed stands."""
+
 
 _Thing = TypeVar("_Thing")
+_Feed = TypeVar("_Feed", bound=RunningFeed)
 
-_FEEDS: Final[weakref.WeakValueDictionary[str, Feed]] = weakref.WeakValueDictionary()
+_FEEDS: Final[weakref.WeakValueDictionary[str, Any]] = weakref.WeakValueDictionary()
 _OTHERS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 """Dashboards, recorders and Cottages of this process; weak, so that one that was left open is still noticed."""
-_RECORDERS: Final[weakref.WeakKeyDictionary[Feed, weakref.WeakSet[Recorder]]] = weakref.WeakKeyDictionary()
+_RECORDERS: Final[weakref.WeakKeyDictionary[Any, weakref.WeakSet[Any]]] = weakref.WeakKeyDictionary()
 """The recorders of each feed, for the marks that are made while they run."""
 _REGISTRY: Final = threading.Lock()  # serialises naming and listing: two cells of two notebooks may run at once
 
 
-def feeds() -> list[Feed]:
+def feeds() -> list[Any]:
     """The feeds of this process that have not ended."""
     with _REGISTRY:
         return [feed for feed in _FEEDS.values() if feed.state not in {"STOPPED", "ENDED"}]
@@ -36,7 +53,7 @@ def stop_all() -> None:
         thing.stop()
 
 
-def named(feed: Feed) -> Feed:
+def named(feed: _Feed) -> _Feed:
     """Take the feed's name, and stop the one that had it."""
     with _REGISTRY:
         old = _FEEDS.get(feed.name)
@@ -53,13 +70,13 @@ def keep(thing: _Thing) -> _Thing:
     return thing
 
 
-def note_recorder(feed: Feed, recorder: Recorder) -> None:
+def note_recorder(feed: RunningFeed, recorder: Stoppable) -> None:
     """Remember that a recorder records this feed."""
     with _REGISTRY:
         _RECORDERS.setdefault(feed, weakref.WeakSet()).add(recorder)
 
 
-def recorders_of(feed: Feed) -> list[Recorder]:
+def recorders_of(feed: RunningFeed) -> list[Any]:
     """The recorders that this feed has had and that are still held by somebody."""
     with _REGISTRY:
         return list(_RECORDERS.get(feed, ()))

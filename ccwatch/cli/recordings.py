@@ -15,15 +15,16 @@ from typing import Any, Final
 import click
 import pandas as pd
 
-from ccwatch import api, recording, terminal
-from ccwatch.commands import Progress, json_option, print_line, say, show, show_status, streaming
+from ccwatch import api, recording
+from ccwatch.cli import rendering
+from ccwatch.cli.common import Progress, json_option, print_line, say, show, show_status, streaming
+from ccwatch.cli.serving import announce, serves, serving_options
 from ccwatch.config import FSYNC_POLICIES, Settings, recordings_folder
 from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import Item
 from ccwatch.recording import ReplaySource, Turn
-from ccwatch.serving_options import announce, serves, serving_options
-from ccwatch.source import Stop
+from ccwatch.stream.source import Stop
 
 
 class Size(click.ParamType[int]):
@@ -131,10 +132,10 @@ def list_(*, folder: Path | None, as_json: bool) -> None:
     found = api.recordings(folder).reset_index()
     if as_json:
         for row in found.itertuples(index=False):
-            print_line({name: terminal.plain_value(value) for name, value in zip(found.columns, row, strict=True)})
+            print_line({name: rendering.plain_value(value) for name, value in zip(found.columns, row, strict=True)})
         return
-    terminal.show(
-        terminal.recordings_table(list(map(str, found.columns)), found.itertuples(index=False)) if len(found) else "no recordings here"
+    rendering.show(
+        rendering.recordings_table(list(map(str, found.columns)), found.itertuples(index=False)) if len(found) else "no recordings here"
     )
 
 
@@ -147,7 +148,7 @@ def info(*, path: Path, as_json: bool) -> None:
     if as_json:
         print_line(facts)
         return
-    terminal.show(terminal.facts_table(facts))
+    rendering.show(rendering.facts_table(facts))
 
 
 @click.command()
@@ -164,7 +165,7 @@ def verify(*, path: Path, deep: bool, as_json: bool) -> int:
             print_line({"path": str(path), "ok": False, "deep": deep, "error": str(error)})
             return 1
         raise
-    show(found.to_dict(), terminal.verification(found), as_json=as_json)
+    show(found.to_dict(), rendering.verification(found), as_json=as_json)
     return 0 if found.ok else 1
 
 
@@ -175,7 +176,7 @@ def recover(*, path: Path, as_json: bool) -> int:
     """Finish a recording whose recorder was killed: make Parquet of its journal. It can be read without, too."""
     with Progress("recovered") as progress:
         found = recording.recover(path, on_progress=progress)
-    show(found.to_dict(), terminal.recovery(found), as_json=as_json)
+    show(found.to_dict(), rendering.recovery(found), as_json=as_json)
     return 0
 
 
@@ -186,7 +187,7 @@ def compact(*, path: Path, as_json: bool) -> int:
     """Make Parquet of what a recording has in its journal, without calling it finished."""
     with Progress("compacted") as progress:
         found = recording.compact(path, on_progress=progress)
-    show(found.to_dict(), terminal.recovery(found), as_json=as_json)
+    show(found.to_dict(), rendering.recovery(found), as_json=as_json)
     return 0
 
 
@@ -199,9 +200,9 @@ class _Printed:
     def receive(self, items: Sequence[Item], /) -> None:
         for item in items:
             if self._as_json:
-                print_line(terminal.facts_of(item))
+                print_line(rendering.facts_of(item))
             else:
-                terminal.show(terminal.line(item))
+                rendering.show(rendering.line(item))
         sys.stdout.flush()
 
 
@@ -293,7 +294,7 @@ def pack(*, path: Path, out: Path, drop: str | None, scale_nav: float | None, st
     names = [name.strip() for name in (drop or "").split(",") if name.strip()]
     with Progress("packed") as progress:
         found = recording.pack(api.open_recording(path), out, drop=names, scale_nav=scale_nav, start=start, end=end, on_progress=progress)
-    show(found.to_dict(), terminal.facts_table(found.to_dict()), as_json=as_json)
+    show(found.to_dict(), rendering.facts_table(found.to_dict()), as_json=as_json)
     return 0
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages
-from ccwatch.protocol import codec, layout
 from ccwatch.protocol.columns import PACKETS
-from ccwatch.protocol.dialects import DIALECTS
-from ccwatch.protocol.usual import Unusual, UsualMessages
+from ccwatch.protocol.decoding import codec, layout
+from ccwatch.protocol.decoding.dialects import DIALECTS
+from ccwatch.protocol.decoding.usual import Unusual, UsualMessages
 from ccwatch.recording.tables import _ODD
 from tests.protocol.shapes import examples
 

@@ -12,10 +12,11 @@ from typing import Any, Final, Self
 
 import click
 
-from ccwatch import running, terminal
+from ccwatch.cli import rendering
 from ccwatch.feed.feed import Feed
-from ccwatch.protocol import codec
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import ConnectionState
+from ccwatch.stream import registry
 
 STATUS_PERIOD_S: Final = 0.5
 PROGRESS_AFTER_S: Final = 1.0
@@ -38,7 +39,7 @@ def streaming(command: Callable[..., int | None]) -> Callable[..., int | None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it flushes at exit
             return 0
         finally:
-            running.stop_all()
+            registry.stop_all()
 
     return run
 
@@ -57,7 +58,7 @@ def show(facts: dict[str, Any], words: Any, *, as_json: bool) -> None:
     if as_json:
         print_line(facts)
     else:
-        terminal.show(words)
+        rendering.show(words)
 
 
 def print_line(facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from ccwatch.commands import say
+from ccwatch.cli.common import say
 from ccwatch.errors import ConfigError
 
 EXISTING_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)

@@ -12,14 +12,15 @@ from typing import Any, Final
 
 import click
 
-from ccwatch import __version__, api, recording_commands, terminal
-from ccwatch.commands import STATUS_PERIOD_S, Progress, json_option, print_line, say, show, show_status, streaming
+from ccwatch import __version__, api
+from ccwatch.cli import recordings, rendering
+from ccwatch.cli.common import STATUS_PERIOD_S, Progress, json_option, print_line, say, show, show_status, streaming
+from ccwatch.cli.serving import EXISTING_FILE, announce, serves, serving_options
 from ccwatch.config import Settings
 from ccwatch.doctor import LISTEN_S, examine, examine_lab
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.protocol.messages import Item, Packet, StateChange
 from ccwatch.recording import Recording
-from ccwatch.serving_options import EXISTING_FILE, announce, serves, serving_options
 
 FOLLOW_PERIOD_S: Final = 0.25
 LAST_PACKETS: Final = 10
@@ -135,16 +136,16 @@ def tail(*, source: str, lines: int | None, follow: bool, as_json: bool) -> int:
 
     def show(item: Item) -> None:
         if as_json:
-            print_line(terminal.facts_of(item))
+            print_line(rendering.facts_of(item))
         else:
-            terminal.show(terminal.line(item))
+            rendering.show(rendering.line(item))
 
     if "://" in source:
         return _tail_stream(source, lines, show)
     return _tail_recording(api.open_recording(source), lines or LAST_PACKETS, show, follow=follow or lines is None)
 
 
-for _command in recording_commands.COMMANDS:
+for _command in recordings.COMMANDS:
     cli.add_command(_command)
 
 
@@ -189,10 +190,10 @@ def doctor(*, url: str | None, lab: bool, seconds: float, as_json: bool) -> int:
         if url is not None:
             raise click.UsageError("--lab examines this machine's JupyterLab; it takes no URL")
         looked = examine_lab()
-        show(looked.to_dict(), terminal.lab_diagnosis(looked), as_json=as_json)
+        show(looked.to_dict(), rendering.lab_diagnosis(looked), as_json=as_json)
         return 0 if looked.healthy else 1
     found = examine(url, seconds=seconds)
-    show(found.to_dict(), terminal.diagnosis(found), as_json=as_json)
+    show(found.to_dict(), rendering.diagnosis(found), as_json=as_json)
     return 0 if found.healthy else 1
 
 

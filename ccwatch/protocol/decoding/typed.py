@@ -15,9 +15,9 @@ import msgspec
 
 from ccwatch.protocol import columns, words
 from ccwatch.protocol.columns import Column
-from ccwatch.protocol.dialects import NO_SYMBOL, contract_places
-from ccwatch.protocol.fields import NAIVE_TIME, UNKNOWN_WORD, bounds
-from ccwatch.protocol.lists import usual_line
+from ccwatch.protocol.decoding.dialects import NO_SYMBOL, contract_places
+from ccwatch.protocol.decoding.fields import NAIVE_TIME, UNKNOWN_WORD, bounds
+from ccwatch.protocol.decoding.lists import usual_line
 from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Instant, Kind, LogLine, ModelMetric, Status
 from ccwatch.protocol.words import LONGEST_WORD
 

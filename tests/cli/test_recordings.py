@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import ccwatch as cw
-from ccwatch.cli import main
+from ccwatch.cli.app import main
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.columns import TABLES
 from ccwatch.recording import Recorder
-from ccwatch.source import Stop
-from tests.test_cli import ROOT
+from ccwatch.stream.source import Stop
+from tests.cli.test_app import ROOT
 
 
 def ccwatch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

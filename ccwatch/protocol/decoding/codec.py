@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import dialects, fields, typed
+from ccwatch.protocol.decoding import dialects, fields, typed
 from ccwatch.protocol.messages import Instant, Packet
 
 PING: Final = b'{"type":"PING"}'

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import codec, words
+from ccwatch.protocol import words
 from ccwatch.protocol.columns import DIALECTS
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NAN, Flag, Instant, Kind, Packet
 from tests.protocol import shapes
 from tests.protocol.shapes import NOW, SHAPES, contract, decode, examples, json_values, lost, messages

@@ -7,12 +7,12 @@ import math
 
 import pytest
 
-from ccwatch import frames
 from ccwatch.feed.buffer import RollingBuffer
-from ccwatch.protocol import codec, dialects
-from ccwatch.protocol.dialects import Dialect
+from ccwatch.protocol.decoding import codec, dialects
+from ccwatch.protocol.decoding.dialects import Dialect
 from ccwatch.protocol.messages import NAN, AgentMetric, Flag, ForecastPoint, Kind, LogLine, ModelMetric
 from ccwatch.protocol.session import Session
+from ccwatch.stream import frames
 from tests.protocol.shapes import (
     BRIDGE_FORECAST,
     BRIDGE_MARKET,

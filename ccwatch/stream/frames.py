@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.errors import ConfigError
-from ccwatch.protocol import codec
 from ccwatch.protocol.columns import PACKETS, TABLES, Column
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import SEEN_BEFORE, UNCLEAN, Event, Packet
 
 FILL_LIMIT: Final = pd.Timedelta(seconds=30)

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from ccwatch.protocol import columns, words
-from ccwatch.protocol.fields import (
+from ccwatch.protocol.decoding.fields import (
     AGENTS,
     COERCED,
     FORECASTS,

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from ccwatch import frames
 from ccwatch.errors import ConfigError
-from ccwatch.protocol import codec
 from ccwatch.protocol.columns import PACKETS, TABLES
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NAN, Event, EventKind, Flag, Instant
 from ccwatch.protocol.session import Session
+from ccwatch.stream import frames
 
 SECOND = 1_000_000_000
 START = 1_767_364_200 * SECOND  # 2026-01-02T14:30:00Z

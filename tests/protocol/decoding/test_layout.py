@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages
-from ccwatch.protocol import codec, layout
+from ccwatch.protocol.decoding import codec, layout
 from ccwatch.recording import tables
 from tests.recording.test_recording import odd_messages
 

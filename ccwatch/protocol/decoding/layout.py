@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ccwatch.errors import ProtocolError
-from ccwatch.protocol import codec, dialects
+from ccwatch.protocol.decoding import codec, dialects
 from ccwatch.protocol.messages import Packet
 
 PLAIN, WHOLE, NESTED, FIRST_NUMBER = 0, 1, 2, 3

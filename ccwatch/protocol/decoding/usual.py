@@ -18,9 +18,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ccwatch.errors import ProtocolError
-from ccwatch.protocol import codec, lists, words
+from ccwatch.protocol import words
 from ccwatch.protocol.columns import PACKETS, TABLES
-from ccwatch.protocol.dialects import DIALECTS, NO_SYMBOL
+from ccwatch.protocol.decoding import codec, lists
+from ccwatch.protocol.decoding.dialects import DIALECTS, NO_SYMBOL
 from ccwatch.protocol.messages import LogLine, Packet
 
 _EXACT: Final = 2.0**53 - 1

@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import columns, lists, words
-from ccwatch.protocol.fields import (
+from ccwatch.protocol import columns, words
+from ccwatch.protocol.decoding import lists
+from ccwatch.protocol.decoding.fields import (
     APPROVED,
     APPROVED_RAW,
     BLANK,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ccwatch.callbacks import Failures
+from ccwatch.stream.callbacks import Failures
 
 SCRIPT = """
 import logging, sys, time

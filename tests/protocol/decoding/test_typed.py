@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages as seeded
-from ccwatch.protocol import codec, dialects, fields, typed
+from ccwatch.protocol.decoding import codec, dialects, fields, typed
 from tests.protocol.shapes import CONTRACT, NOW, contract, examples, messages, texts, words_
 
 ZONE = "America/New_York"

@@ -1,4 +1,4 @@
-"""The house rules, as tests: linters, types, layers, exports, what lies where, what a README command says."""
+"""The house rules, as tests: linters, types, layers, exports, what lies where, what the documents say."""
 
 from __future__ import annotations
 
@@ -169,18 +169,36 @@ def test_third_parties_stay_in_their_homes(root: Path) -> None:
 # ── what is said is so ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+GUIDE = ".github/guide"
+
+
 @pytest.fixture
 def readme(root: Path) -> str:
     return (root / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_tells_of_every_command(readme: str) -> None:
-    told = set(re.findall(r"^\| `ccwatch (\w+)", readme, flags=re.MULTILINE))
+@pytest.fixture
+def documents(root: Path) -> dict[Path, str]:
+    """The README and the pages of the guide, by path."""
+    paths = [root / "README.md", *sorted((root / GUIDE).glob("*.md"))]
+    return {path: path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_the_readme_is_short_and_links_each_page_of_the_guide_once(root: Path, readme: str) -> None:
+    assert len(readme.splitlines()) <= 140
+    linked = re.findall(rf"\]\({re.escape(GUIDE)}/([\w-]+\.md)\)", readme)
+    assert sorted(linked) == sorted(path.name for path in (root / GUIDE).glob("*.md"))
+
+
+def test_the_guide_tells_of_every_command(root: Path) -> None:
+    page = (root / GUIDE / "command-line.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `ccwatch (\w+)", page, flags=re.MULTILINE))
     assert told == set(cli.commands)
 
 
-def test_the_readme_tells_of_every_setting_with_its_default(readme: str) -> None:
-    told = dict(re.findall(r"^\| `CCWATCH_(\w+)`, `\w+` \| ([^|]*)\|", readme, flags=re.MULTILINE))
+def test_the_guide_tells_of_every_setting_with_its_default(root: Path) -> None:
+    page = (root / GUIDE / "settings.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `CCWATCH_(\w+)`, `\w+` \| ([^|]*)\|", page, flags=re.MULTILINE))
     settings = Settings()
     assert {name.lower() for name in told} == set(vars(settings))
     for name, default in told.items():
@@ -189,16 +207,18 @@ def test_the_readme_tells_of_every_setting_with_its_default(readme: str) -> None
             assert str(value) in default
 
 
-def test_the_readmes_python_compiles_and_its_names_exist(readme: str) -> None:
-    for block in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL):
-        for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cw":
-                assert hasattr(cw, node.attr), node.attr
+def test_the_documents_python_compiles_and_its_names_exist(documents: dict[Path, str]) -> None:
+    for path, text in documents.items():
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cw":
+                    assert hasattr(cw, node.attr), f"{path.name}: {node.attr}"
 
 
-def test_the_pictures_that_documents_show_exist(root: Path, readme: str) -> None:
-    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", readme):
-        assert (root / picture).is_file(), picture
+def test_what_documents_link_and_show_exists(documents: dict[Path, str]) -> None:
+    for path, text in documents.items():
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+            assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 def test_nothing_committed_names_a_path_of_a_machine_or_a_host_of_a_package_registry(root: Path) -> None:

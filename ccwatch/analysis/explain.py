@@ -86,13 +86,25 @@ class Explanation(Result):
         said = f"From {clock(self.start)} to {clock(self.end)} {change}; {count_of(len(self.evidence), 'event')}"
         differing = self.differences[self.differences["differs"].to_numpy(dtype=bool)]
         if not len(differing):
-            return f"{said}; no measure differs from the baseline."
+            return f"{said}; {self._nothing_differs()}"
         top = differing.iloc[0]
         name = f"{top['measure']} of {top['subject']}" if top["subject"] else str(top["measure"])
         delta = f"{top['cliffs_delta']:+.2f}".replace("-", "\N{MINUS SIGN}")
         return (
             f"{said}; what differs most from the baseline is {name}: median {amount(top['median'], top['unit'])} against "
             f"{amount(top['baseline_median'], top['unit'])}, Cliff's delta {delta}."
+        )
+
+    def _nothing_differs(self) -> str:
+        """Why no measure is named: none differs, or there was nothing to compare with, and what to do then."""
+        before = self.differences["n_baseline"].to_numpy(dtype=np.int64)
+        if (before >= LEAST_BASELINE).any():
+            return "no measure differs from the baseline."
+        seconds = (self.start - self.baseline_start).total_seconds()
+        known = f"at most {before.max()} observations of a measure" if len(before) and before.max() else "nothing"
+        return (
+            f"there is nothing to compare it with: {known} in the {seconds:,.0f} s before {clock(self.start)}, and {LEAST_BASELINE} are "
+            "needed. Ask about a shorter range, or a later moment."
         )
 
     def differing(self, most: int) -> list[str]:

@@ -192,6 +192,27 @@ def test_a_recording_is_sought_through_by_mouse_and_by_keyboard(tab: Tab) -> Non
     tab.wait_for(lambda: tab.look("head") is None, 10, "the end")
 
 
+def test_a_drag_with_shift_as_the_first_action_gives_the_keys_to_the_charts(tab: Tab) -> None:
+    page, at = tab.page, times(tab)
+    page.locator(".jp-Notebook .jp-CodeCell").first.locator(".cm-content").click()
+    page.keyboard.press("Escape")  # the notebook's own command mode
+    x, y = place(tab, at[200])
+    page.keyboard.down("Shift")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(place(tab, at[260])[0], y, steps=4)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    answered(tab)
+    assert page.evaluate("() => document.activeElement.classList.contains('ccw-plot')")
+    page.keyboard.press("Escape")
+    tab.wait_for(lambda: page.locator(".ccw-answer").is_hidden(), 10, "the answer to close by key")
+    page.keyboard.press("m")
+    page.keyboard.press("Escape")
+    assert page.locator(".jp-Notebook .jp-MarkdownCell").count() == 0
+    assert page.locator(".jp-Notebook .jp-CodeCell.jp-mod-multiSelected").count() == 0
+
+
 def test_a_range_is_asked_about_by_mouse_and_by_keyboard_and_its_code_copied_by_both(tab: Tab) -> None:
     page, at = tab.page, times(tab)
     x, y = place(tab, at[200])

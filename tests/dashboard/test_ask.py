@@ -36,3 +36,11 @@ def test_of_many_warnings_around_a_halt_the_halt_is_told():
     assert any("drawdown trough" in line for line in told)
     assert [line[:12] for line in told] == sorted(line[:12] for line in told), "by time"
     assert any("more: .evidence" in line for line in lines)
+
+
+def test_without_a_baseline_it_is_said_that_there_is_nothing_to_compare_with_and_what_to_do():
+    frame = cw.open_recording(BAD_SESSION).frame()
+    first = explain(cw.open_recording(BAD_SESSION), frame.index[0], frame.index[-1])["lines"][0]
+    assert "nothing to compare it with" in first
+    assert "shorter range" in first
+    assert "no measure differs" not in first

@@ -46,7 +46,11 @@ class Cursor {
     plot.setAttribute("aria-label", `Live charts over one time axis. ${KEYS}`);
     plot.addEventListener("pointermove", (event) => this.moved(event));
     plot.addEventListener("pointerleave", () => this.pinned || this.drag || this.put(null));
-    plot.addEventListener("pointerdown", (event) => this.down(event));
+    plot.addEventListener("pointerdown", (event) => {
+      // Whatever the modifier: JupyterLab takes a Shift for its own, and would have the keys that follow.
+      if (!event.target.closest("button, input, select")) plot.focus({ preventScroll: true });
+      this.down(event);
+    });
     plot.addEventListener("pointerup", (event) => this.up(event));
     plot.addEventListener("pointercancel", () => {
       this.drag = null;

@@ -91,6 +91,9 @@ class View {
       this.zoom = zoom.length === 2 ? [...zoom] : null;
       this.schedule();
     };
+    // The notebook would select cells by it, and take the focus back.
+    const keep = (event) => event.stopPropagation();
+    this.el.addEventListener("mousedown", keep);
     this.model.on("change:window_s", window_);
     this.model.on("change:zoom", zoomed);
     this.undo.push(

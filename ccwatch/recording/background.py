@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from time import monotonic
+from typing import Any, Final, NamedTuple
 
 from ccwatch.errors import RecordingError
+from ccwatch.recording.folder import WriterLock
 
 MODULE: Final = "ccwatch.recording.compactor"
 
@@ -58,3 +62,87 @@ class CompactorProcess:
     def kill(self) -> None:
         """End it now; what it had not published is made again later."""
         self._process.kill()
+
+
+class Compacting(NamedTuple):
+    """A report: a compaction begins, or has ended, with an error or without."""
+
+    is_running: bool
+    error: str | None = None
+
+
+class Compactor:
+    """Makes Parquet of the journal's older files whenever the journal has gone on in a new one."""
+
+    def __init__(self, lock: WriterLock, first: Path, tell: Callable[[Any], None]) -> None:
+        """Nothing is to be done yet.
+
+        Args:
+            lock: the recorder's, which knows where the recording is.
+            first: the journal's file that is written now.
+            tell: takes a `Compacting` at each beginning and end.
+        """
+        self._lock = lock
+        self._tell = tell
+        # Serialises compactions: one works in _staging at a time, in this process or in one of its own.
+        # Reentrant: `rotate` takes it before the journal goes on, so that no process is started for what it does itself.
+        self.working = threading.RLock()
+        # Guards the four below, and wakes the thread when one changes.
+        self._changed = threading.Condition()
+        self._newest = self._compacted_below = first
+        self._process: CompactorProcess | None = None
+        self._is_closed = False
+
+    def rolled(self, newest: Path) -> None:
+        """Say which file of the journal is written from now on."""
+        with self._changed:
+            self._newest = newest
+            self._changed.notify_all()
+
+    def compacted(self, below: Path) -> None:
+        """Say that someone else has made Parquet of all files before this one."""
+        with self._changed:
+            self._compacted_below = below
+
+    def close(self, patience_s: float) -> None:
+        """Begin nothing more; a process that is at work gets so many seconds to end by itself."""
+        deadline = monotonic() + patience_s
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            while self._process is not None and (left := deadline - monotonic()) > 0:
+                self._changed.wait(left)
+            if self._process is not None:
+                self._process.kill()
+
+    def run(self) -> None:
+        """Compact until closed."""
+        while True:
+            with self._changed:
+                while self._newest == self._compacted_below and not self._is_closed:
+                    self._changed.wait()
+                if self._is_closed:
+                    return
+            with self.working:
+                keep = self._newest
+                if keep == self._compacted_below:  # `rotate` was faster
+                    continue
+                self._tell(Compacting(is_running=True))
+                self._tell(Compacting(is_running=False, error=self._compact(keep)))
+
+    def _compact(self, keep: Path) -> str | None:
+        """Run the process for all files before this one; why it failed."""
+        try:
+            with self._changed:
+                if self._is_closed:
+                    return None
+                self._process = CompactorProcess(self._lock.folder, keep, self._lock.handle)
+            self._process.wait()
+        except (OSError, RecordingError) as error:
+            return str(error)
+        finally:
+            with self._changed:
+                self._process = None
+                self._compacted_below = keep
+                self._changed.notify_all()
+        return None

@@ -242,6 +242,7 @@ class WriterLock:
             RecordingBusy: another recorder holds it.
             RecordingError: this system has no such locks.
         """
+        self._folder = folder
         self._handle: int | None = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         deadline = time.monotonic() + LOCK_PATIENCE_S
         while not _try_lock(self._handle, shared=False):
@@ -249,6 +250,15 @@ class WriterLock:
                 self.release()
                 raise RecordingBusy(f"{folder} is being written by another recorder")
             time.sleep(0.01)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that it locks, where it is now: someone may have moved it. A folder that is gone stays where it was."""
+        if self._handle is not None and not _is_same_file(self._folder / LOCK, self._handle):
+            found = _path_of(self._handle)
+            if found is not None and _is_same_file(found, self._handle):
+                self._folder = found.parent
+        return self._folder
 
     @property
     def handle(self) -> int:
@@ -260,6 +270,27 @@ class WriterLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def _is_same_file(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False
+
+
+def _path_of(handle: int) -> Path | None:
+    """Where an open file is now, as Linux and macOS know it; None elsewhere."""
+    try:
+        return Path(f"/proc/self/fd/{handle}").readlink()
+    except OSError:
+        pass
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none
+
+        return Path(os.fsdecode(fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))  # type: ignore[attr-defined,unused-ignore]
+    except (ImportError, AttributeError, OSError):
+        return None
 
 
 def is_being_written(folder: Path) -> bool:

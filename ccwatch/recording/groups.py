@@ -6,7 +6,9 @@ the manifest's lines make them count; only then the journal file goes. Whoever c
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -28,18 +30,36 @@ BATCH_BYTES: Final = 64 << 20
 """A batch of this many items, or of this many bytes of messages, becomes one row group: what is in memory at a time. Half a file of
 the journal: a third of it would keep 8 % more bytes."""
 
+LOOK_ENTRIES: Final = 256
+"""How often a compaction that has a deadline looks at the clock."""
+
 Entry = tuple[int, Packet | Event | Stored]
 """An entry's number, and its item, which a journal's packets need not have been read for."""
 
 
-def compact(folder: Path, session: Session, *, keep: Path | None = None, on_progress: Callable[[int], None] | None = None) -> int:
+class OutOfTime(Exception):
+    """A compaction did not end in the time that it had. What it published stays; the rest is in the journal as before."""
+
+
+def compact(
+    folder: Path,
+    session: Session,
+    *,
+    keep: Path | None = None,
+    deadline: float = math.inf,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
     """Turn the journal into segments; how many entries.
 
     Args:
         folder: the recording's.
         session: its session.json.
         keep: the journal file that is still being written; it and later ones stay.
+        deadline: when to give up, by the monotonic clock.
         on_progress: told the count of entries so far.
+
+    Raises:
+        OutOfTime: the deadline has passed.
     """
     done = 0
     for path in journal_files(folder / JOURNAL):
@@ -47,7 +67,8 @@ def compact(folder: Path, session: Session, *, keep: Path | None = None, on_prog
             break  # the recorder may have gone on to a further file meanwhile
         after = manifest.read(folder).last_entry
         holes: list[Hole] = []
-        done += write_group(folder, session, mended(journal_entries(path, session, holes), after), on_progress=_from(done, on_progress))
+        entries = mended(journal_entries(path, session, holes), after)
+        done += write_group(folder, session, entries, deadline=deadline, on_progress=_from(done, on_progress))
         if all(hole.is_torn for hole in holes):
             path.unlink()
         else:  # what could not be read is kept for whoever can: nothing is deleted unasked
@@ -56,12 +77,23 @@ def compact(folder: Path, session: Session, *, keep: Path | None = None, on_prog
     return done
 
 
-def write_group(folder: Path, session: Session, numbered: Iterable[Entry], *, on_progress: Callable[[int], None] | None = None) -> int:
-    """Write entries as one group of segments, and publish it; how many entries."""
+def write_group(
+    folder: Path,
+    session: Session,
+    numbered: Iterable[Entry],
+    *,
+    deadline: float = math.inf,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write entries as one group of segments, and publish it; how many entries.
+
+    Raises:
+        OutOfTime: the deadline has passed; nothing of the group was published.
+    """
     group = _Group(folder, session)
     done = 0
-    for batch in batches(numbered):
-        group.write(batch)
+    for batch in batches(in_time(numbered, deadline)):
+        group.write(batch, deadline)
         done += len(batch)
         if on_progress is not None:
             on_progress(done)
@@ -71,6 +103,18 @@ def write_group(folder: Path, session: Session, numbered: Iterable[Entry], *, on
 
 def _from(done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
     return None if on_progress is None else lambda more: on_progress(done + more)
+
+
+def in_time(entries: Iterable[Entry], deadline: float) -> Iterator[Entry]:
+    """The entries, as long as there is time.
+
+    Raises:
+        OutOfTime: the deadline has passed.
+    """
+    for n, entry in enumerate(entries):
+        if n % LOOK_ENTRIES == 0 and time.monotonic() > deadline:
+            raise OutOfTime
+        yield entry
 
 
 def journal_entries(path: Path, session: Session, holes: list[Hole] | None = None) -> Iterator[Entry]:
@@ -134,9 +178,9 @@ class _Group:
         self._first = self._last = self._packets = 0
         self._seq = (0, 0)  # of the first and last packet; of the last event where there are only events
 
-    def write(self, batch: list[Entry]) -> None:
-        """Add a batch to each file as a row group."""
-        tables = self._tables.of(batch)
+    def write(self, batch: list[Entry], deadline: float) -> None:
+        """Add a batch to each file as a row group; see `in_time`."""
+        tables = self._tables.of(in_time(batch, deadline))
         if not self._writers:
             shutil.rmtree(self._staging, ignore_errors=True)  # what a kill left there was never published
             self._staging.mkdir()

@@ -64,14 +64,14 @@ class Recorder:
         for name, value, allowed in (("fsync", fsync, get_args(Fsync)), ("raw", raw, get_args(Raw))):
             if value not in allowed:
                 raise ConfigError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
-        self._path = Path(folder)
+        folder = Path(folder)
         self._on_stop = on_stop
         self._stop_lock = threading.Lock()  # serialises stop(), which a user, a context manager and an api may call at once
         self._stopped = False
         ask_origin = origin if callable(origin) else lambda: origin
         clock = read_clock()
         session = Session(
-            session=self._path.name,
+            session=folder.name,
             url=url,
             origin=ask_origin(),
             tags=(tags,) if isinstance(tags, str) else tuple(tags or ()),
@@ -84,18 +84,18 @@ class Recorder:
             nonce=secrets.token_hex(8),
             writer=_version(),
         )
-        lock = _claim(self._path)
+        lock = _claim(folder)
         try:
-            session.write(self._path)
-            sync_folder(self._path.parent)
-            self._writer = Writer(self._path, session, lock, ask_origin, min_free=min_free)
+            session.write(folder)
+            sync_folder(folder.parent)
+            self._writer = Writer(folder, session, lock, ask_origin, min_free=min_free)
         except OSError as error:
             lock.release()
-            raise RecordingError(f"{self._path} cannot be written: {error}") from error
+            raise RecordingError(f"{folder} cannot be written: {error}") from error
         self._finalizer = weakref.finalize(self, _left_open, self._writer)
 
     def __repr__(self) -> str:
-        return f"<Recorder {self._path} {'stopped' if self._stopped else 'recording'} {self.stats.packets} packets>"
+        return f"<Recorder {self.path} {'stopped' if self._stopped else 'recording'} {self.stats.packets} packets>"
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +105,8 @@ class Recorder:
 
     @property
     def path(self) -> Path:
-        """The recording's folder; it can be opened while it is written."""
-        return self._path
+        """The recording's folder, also after someone has moved it; it can be opened while it is written."""
+        return self._writer.folder
 
     @property
     def is_recording(self) -> bool:
@@ -142,11 +142,14 @@ class Recorder:
         """
         with self._stop_lock:
             if self._stopped:
-                raise RecordingError(f"{self._path}: the recorder was stopped")
+                raise RecordingError(f"{self.path}: the recorder was stopped")
             self._writer.rotate()
 
     def stop(self, finish: bool = True) -> None:
         """Write what waits, durably, within a second; then turn the journal into Parquet. Stopping twice is harmless.
+
+        Parquet is made for ten seconds at most. What is left then stays in the journal, from which it is read as well: a
+        RuntimeWarning and `stats.left` say so, and `ccwatch recover` finishes it.
 
         Args:
             finish: make Parquet of the journal (about 1 s per 30,000 packets). Otherwise the recording opens from its journal.

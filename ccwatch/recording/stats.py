@@ -22,18 +22,20 @@ class RecorderStats:
         degraded: something is not being recorded as it should: `error` says why, or the queue is full.
         error: the last trouble that is not over.
         compacting: Parquet is being made of older files of the journal, by a process of its own.
+        left: count of packets and events that `stop` had no time to make Parquet of: they are in the journal, for `recover`.
     """
 
-    received_seq: int
-    written_seq: int
-    durable_seq: int
-    packets: int
-    events: int
-    bytes: int
-    dropped: int
-    degraded: bool
-    error: str | None
+    received_seq: int = 0
+    written_seq: int = 0
+    durable_seq: int = 0
+    packets: int = 0
+    events: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    degraded: bool = False
+    error: str | None = None
     compacting: bool = False
+    left: int = 0
 
 
 class Lost:

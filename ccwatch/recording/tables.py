@@ -66,7 +66,7 @@ class Tables:
         self._met: Counter[str] = Counter()
         self._readers: list[UsualMessages] = []
 
-    def of(self, batch: Sequence[tuple[int, Item | Stored]]) -> dict[str, Any]:
+    def of(self, batch: Iterable[tuple[int, Item | Stored]]) -> dict[str, Any]:
         """Numbered items, in order, as Arrow tables by name of the table.
 
         The first packet of a batch follows none, so that reading can begin at any batch.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -12,9 +14,10 @@ import time
 
 import pytest
 
+from ccwatch.config import FSYNC_POLICIES
 from ccwatch.errors import ConfigError, RecordingBusy, RecordingError
 from ccwatch.protocol.messages import Event, EventKind, Flag
-from ccwatch.recording import Recorder, Recording, recover, writer
+from ccwatch.recording import Recorder, Recording, folder, groups, intake, recover, syncer, writer
 from ccwatch.recording.journal import journal_files
 
 
@@ -163,7 +166,7 @@ def test_a_recorder_that_is_open_when_python_ends_keeps_what_it_was_given(tmp_pa
 
 
 def test_the_source_is_never_kept_waiting_and_what_found_no_room_is_counted_and_told(start, usual, monkeypatch, eventually):
-    monkeypatch.setattr(writer, "QUEUE_ITEMS", 10)
+    monkeypatch.setattr(intake, "QUEUE_ITEMS", 10)
     one = start()
     writing, go_on = threading.Event(), threading.Event()
     append = one._writer._journal.append
@@ -258,7 +261,7 @@ def test_an_item_that_cannot_be_stored_is_counted_and_the_others_are(start, usua
 
 def test_a_thread_that_fails_shows_it_and_stop_still_ends(start, usual, monkeypatch, caplog, eventually):
     one = start()
-    monkeypatch.setattr(one._writer, "_take", lambda: 1 / 0)
+    monkeypatch.setattr(one._writer._intake, "_take", lambda: 1 / 0)
     with caplog.at_level(logging.CRITICAL + 1):
         one.receive(usual[:5])
         eventually(lambda: one.stats.error is not None)
@@ -383,3 +386,175 @@ def test_flags_are_kept(start, varied):
     assert [packet.flags for packet in Recording(one.path).packets()] == flags
     assert any(flag & Flag.REPEAT for flag in flags)
     assert any(flag & Flag.REPLAYED for flag in flags)
+
+
+def test_one_failed_rewrite_of_session_json_is_tried_again_and_freezes_nothing(start, usual, packets_of, eventually, monkeypatch):
+    known, refused = ["live"], []
+    one = start(origin=lambda: known[0], fsync="strict")
+    write_durably = folder.write_durably
+
+    def refuse_once(path, data):
+        if not refused:
+            refused.append(path.name)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_durably(path, data)
+
+    monkeypatch.setattr(folder, "write_durably", refuse_once)
+    known[0] = "synthetic"
+    one.receive(usual[:50])
+    eventually(lambda: one.stats.written_seq == packets_of(usual[:50])[-1].seq)
+    eventually(lambda: one.stats.durable_seq == one.stats.written_seq)
+    assert refused == ["session.json"]
+    one.receive(usual[50:100])
+    eventually(lambda: one.stats.durable_seq == packets_of(usual[:100])[-1].seq)
+    one.stop()
+    assert not one.stats.degraded
+    assert (Recording(one.path).origin, Recording(one.path).status) == ("synthetic", "finished")
+
+
+def test_an_origin_that_no_frame_could_write_is_written_at_the_end(start, usual, eventually, monkeypatch):
+    known, refuses = ["live"], [True]
+    one = start(origin=lambda: known[0])
+    write_durably = folder.write_durably
+
+    def refuse(path, data):
+        if refuses[0]:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        write_durably(path, data)
+
+    monkeypatch.setattr(folder, "write_durably", refuse)
+    known[0] = "synthetic"
+    one.receive(usual[:50])
+    eventually(lambda: one.stats.error is not None)
+    assert "session.json cannot be written" in one.stats.error
+    refuses[0] = False
+    one.stop()
+    assert (one.stats.error, Recording(one.path).origin) == (None, "synthetic")
+
+
+def test_trouble_that_is_over_in_one_thread_hides_none_of_another(start, usual, eventually, monkeypatch):
+    one = start(fsync="strict")
+    monkeypatch.setattr(one._writer._journal, "sync", lambda: (_ for _ in ()).throw(OSError("no power")))
+    one.receive(usual[:50])
+    eventually(lambda: one.stats.error is not None)
+    assert "does not reach the disk: no power" in one.stats.error
+    durable = one.stats.durable_seq
+    monkeypatch.undo()
+    one.receive(usual[50:100])
+    eventually(lambda: one.stats.packets + one.stats.events == 100)
+    assert "does not reach the disk: no power" in one.stats.error, "what the kernel has thrown away does not come back"
+    assert one.stats.durable_seq == durable
+    one.stop()
+    assert not one.stats.degraded, "all of it was read back, and is in Parquet"
+    assert list(Recording(one.path).items()) == usual[:100]
+
+
+def test_a_status_is_one_frozen_value_in_which_no_number_overtakes_another(start, usual):
+    one = start(fsync="strict")
+    seen, over = [], threading.Event()
+
+    def watch():
+        while not over.is_set():
+            seen.append(one.stats)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    for item in usual:
+        one.receive([item])
+    one.stop()
+    over.set()
+    thread.join()
+    assert len(seen) > 100
+    assert all(s.durable_seq <= s.written_seq <= s.received_seq for s in seen)
+    assert all(a.packets <= b.packets and a.durable_seq <= b.durable_seq for a, b in itertools.pairwise(seen))
+    with pytest.raises(AttributeError):
+        one.stats.packets = 1
+
+
+def test_the_queue_holds_no_more_bytes_than_its_own_bound(start, usual, monkeypatch):
+    monkeypatch.setattr(intake, "QUEUE_BYTES", 200_000)
+    one = start()
+    writing, go_on = threading.Event(), threading.Event()
+    append = one._writer._journal.append
+
+    def slow(*arguments, **options):
+        writing.set()
+        go_on.wait(10)
+        return append(*arguments, **options)
+
+    monkeypatch.setattr(one._writer._journal, "append", slow)
+    one.receive(usual[:1])
+    assert writing.wait(5)
+    one.receive(usual[1:])
+    waiting = one._writer._intake._queue
+    assert 150_000 < sum(len(entry) for entry, _ in waiting) <= 200_000
+    dropped = one.dropped
+    go_on.set()
+    one.stop()
+    kept = list(Recording(one.path).items())
+    drops = [item for item in kept if isinstance(item, Event) and item.kind == EventKind.DROP]
+    assert sum(int(drop.detail.split()[0].removeprefix("items=")) for drop in drops) == dropped == one.dropped
+    assert len(kept) - len(drops) + dropped == len(usual)
+
+
+def test_what_stop_has_no_time_to_finish_is_left_to_recover_and_said(start, usual, monkeypatch):
+    monkeypatch.setattr(writer, "FINISH_S", 0.05)
+    take = groups.Tables.of
+
+    def slow(self, batch):
+        time.sleep(0.1)
+        return take(self, batch)
+
+    monkeypatch.setattr(groups.Tables, "of", slow)
+    one = start()
+    one.receive(usual)
+    with pytest.warns(RuntimeWarning, match=f"{len(usual)} packets and events are not in Parquet yet.*recover"):
+        one.stop()
+    assert (one.stats.left, one.stats.error) == (len(usual), None)
+    assert one.stats.durable_seq == one.stats.written_seq == one.stats.received_seq
+    assert Recording(one.path).status == "killed"
+    assert list(Recording(one.path).items()) == usual
+    monkeypatch.undo()
+    assert recover(one.path).finished
+    assert list(Recording(one.path).items()) == usual
+
+
+def test_a_folder_that_is_moved_while_it_is_recorded_takes_the_recording_with_it(start, usual, eventually, tmp_path):
+    one = start()
+    one.receive(usual[:50])
+    eventually(lambda: one.stats.packets + one.stats.events == 50)
+    (tmp_path / "elsewhere").mkdir()
+    moved = one.path.rename(tmp_path / "elsewhere" / "moved")
+    one.receive(usual[50:100])
+    eventually(lambda: one.stats.packets + one.stats.events == 100)
+    assert one.path == moved
+    one.rotate()
+    one.receive(usual[100:])
+    one.stop()
+    assert one.stats.error is None
+    assert not (tmp_path / "session").exists()
+    assert list(Recording(moved).items()) == usual
+    assert (Recording(moved).status, Recording(moved).verify(deep=True).ok) == ("finished", True)
+
+
+def test_a_recorder_that_sleeps_in_the_middle_goes_on_when_it_wakes(tmp_path):
+    path = tmp_path / "s"
+    with run_python(RECORD, path, "balanced") as process:
+        while int(process.stdout.readline().split()[0]) < 50:
+            pass
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        held = [packet.seq for packet in Recording(path).packets()]
+        assert held == list(range(1, len(held) + 1))
+        assert Recording(path).status == "open"
+        process.send_signal(signal.SIGCONT)
+        while (written := int(process.stdout.readline().split()[0])) < len(held) + 50:
+            pass
+        process.kill()
+    seqs = [packet.seq for packet in Recording(path).packets()]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) >= written
+
+
+def test_each_policy_of_the_settings_has_its_pace():
+    assert set(syncer.SYNC_EVERY_S) == set(FSYNC_POLICIES)

@@ -13,50 +13,131 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.api import (
-        analyze,
-        compare,
-        connect,
-        open_recording,
-        record,
-        recordings,
-        replay,
-        serve,
-        synthetic,
-        watch,
+        analyze as analyze,
     )
-    from ccwatch.config import Settings
-    from ccwatch.cottage import Cottage
-    from ccwatch.dashboard import Dashboard
+    from ccwatch.api import (
+        compare as compare,
+    )
+    from ccwatch.api import (
+        connect as connect,
+    )
+    from ccwatch.api import (
+        open_recording as open_recording,
+    )
+    from ccwatch.api import (
+        record as record,
+    )
+    from ccwatch.api import (
+        recordings as recordings,
+    )
+    from ccwatch.api import (
+        replay as replay,
+    )
+    from ccwatch.api import (
+        serve as serve,
+    )
+    from ccwatch.api import (
+        synthetic as synthetic,
+    )
+    from ccwatch.api import (
+        watch as watch,
+    )
+    from ccwatch.config import Settings as Settings
+    from ccwatch.cottage import Cottage as Cottage
+    from ccwatch.dashboard import Dashboard as Dashboard
     from ccwatch.errors import (
-        AnalysisError,
-        CcwatchError,
-        CommandsDisabled,
-        ConfigError,
-        ConnectFailed,
-        CorruptRecording,
-        DecodeError,
-        FeedClosed,
-        FeedError,
-        FeedTimeout,
-        MissingColumns,
-        MixedSymbols,
-        NoCommandRoute,
-        NotEnoughData,
-        ProtocolError,
-        RecordingBusy,
-        RecordingError,
-        RecordingNotFound,
-        Unauthorized,
-        UnsupportedFormat,
+        AnalysisError as AnalysisError,
     )
-    from ccwatch.feed.commands import CommandResult
-    from ccwatch.feed.feed import Feed
-    from ccwatch.feed.health import Health
-    from ccwatch.protocol.messages import ConnectionState, Event, Flag, Kind, Packet, Regime, Side, Status
-    from ccwatch.recording import Recorder, Recording
-    from ccwatch.stream.registry import feeds, stop_all
+    from ccwatch.errors import (
+        CcwatchError as CcwatchError,
+    )
+    from ccwatch.errors import (
+        CommandsDisabled as CommandsDisabled,
+    )
+    from ccwatch.errors import (
+        ConfigError as ConfigError,
+    )
+    from ccwatch.errors import (
+        ConnectFailed as ConnectFailed,
+    )
+    from ccwatch.errors import (
+        CorruptRecording as CorruptRecording,
+    )
+    from ccwatch.errors import (
+        DecodeError as DecodeError,
+    )
+    from ccwatch.errors import (
+        FeedClosed as FeedClosed,
+    )
+    from ccwatch.errors import (
+        FeedError as FeedError,
+    )
+    from ccwatch.errors import (
+        FeedTimeout as FeedTimeout,
+    )
+    from ccwatch.errors import (
+        MissingColumns as MissingColumns,
+    )
+    from ccwatch.errors import (
+        MixedSymbols as MixedSymbols,
+    )
+    from ccwatch.errors import (
+        NoCommandRoute as NoCommandRoute,
+    )
+    from ccwatch.errors import (
+        NotEnoughData as NotEnoughData,
+    )
+    from ccwatch.errors import (
+        ProtocolError as ProtocolError,
+    )
+    from ccwatch.errors import (
+        RecordingBusy as RecordingBusy,
+    )
+    from ccwatch.errors import (
+        RecordingError as RecordingError,
+    )
+    from ccwatch.errors import (
+        RecordingNotFound as RecordingNotFound,
+    )
+    from ccwatch.errors import (
+        Unauthorized as Unauthorized,
+    )
+    from ccwatch.errors import (
+        UnsupportedFormat as UnsupportedFormat,
+    )
+    from ccwatch.feed.commands import CommandResult as CommandResult
+    from ccwatch.feed.feed import Feed as Feed
+    from ccwatch.feed.health import Health as Health
+    from ccwatch.protocol.messages import (
+        ConnectionState as ConnectionState,
+    )
+    from ccwatch.protocol.messages import (
+        Event as Event,
+    )
+    from ccwatch.protocol.messages import (
+        Flag as Flag,
+    )
+    from ccwatch.protocol.messages import (
+        Kind as Kind,
+    )
+    from ccwatch.protocol.messages import (
+        Packet as Packet,
+    )
+    from ccwatch.protocol.messages import (
+        Regime as Regime,
+    )
+    from ccwatch.protocol.messages import (
+        Side as Side,
+    )
+    from ccwatch.protocol.messages import (
+        Status as Status,
+    )
+    from ccwatch.recording import Recorder as Recorder
+    from ccwatch.recording import Recording as Recording
+    from ccwatch.stream.registry import feeds as feeds
+    from ccwatch.stream.registry import stop_all as stop_all
 
 __version__ = "0.1.0"
 

@@ -1,0 +1,30 @@
+"""The public surface has the types that a user's checker relies on, and refuses what it should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
+
+
+def check(*files: Path) -> subprocess.CompletedProcess[str]:
+    root = HERE.parents[1]
+    command = [sys.executable, "-m", "mypy", "--strict", *map(str, files)]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_uses_of_the_public_surface_have_the_types_that_are_promised() -> None:
+    done = check(HERE / "public_surface.py")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_wrong_use_is_refused(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text('import ccwatch as cw\n\ncw.connect("ws://localhost", window=8)\ncw.record("ws://localhost", fsync="sometimes")\n')
+    done = check(wrong)
+    assert done.stdout.count("[arg-type]") == 2, done.stdout

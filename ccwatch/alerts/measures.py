@@ -13,17 +13,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.alerts.rules import DRIFTS, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SENTINELS, objective_of
-from ccwatch.protocol.messages import UNCLEAN, Flag, Kind, Regime, Status
-from ccwatch.protocol.session import (
+from ccwatch.alerts.rules import DRIFTS, objective_of
+from ccwatch.domain.drawdown import NO_PEAK, from_capital, next_peak, starting_capital, under_water
+from ccwatch.domain.limits import (
+    ALPHA_SENTINELS,
     BURST_NS,
-    BURST_PACKETS,
     LATE_INTERVALS,
     LATE_NS,
+    LATENCY_LEAST_N,
+    LATENCY_P,
+    LATENCY_WINDOW_S,
     SECOND,
     STALE_INTERVALS,
     STALE_NS,
+    USUAL_INTERVALS,
 )
+from ccwatch.protocol.messages import UNCLEAN, Flag, Kind, Regime, Status
+from ccwatch.protocol.session import BURST_PACKETS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -72,7 +78,6 @@ COLUMNS: Final = (
 )
 """Columns of the packets table that are read; a frame of one's own may lack any."""
 _PRESENCE: Final = COLUMNS[COLUMNS.index("status") :]
-_INTERVALS: Final = 20
 _DRIFTS: Final = sum(int(Flag[name]) for name in DRIFTS)
 
 
@@ -115,7 +120,7 @@ class Observer:
         self._limits = LATE_NS, STALE_NS
         self._overdue = [False, False]
         self._frozen = 0
-        self._peak = -np.inf
+        self._peak = NO_PEAK
         self._start = np.nan
         self._schema: dict[tuple[str, str], int] = {}
         self._services: dict[str, _Calls] = {}
@@ -180,7 +185,7 @@ class Observer:
         burst = _counted(step < BURST_NS, step >= BURST_NS, self._burst)
         tells &= (burst == 0) | (burst > BURST_PACKETS)
         known = np.concatenate((self._intervals, step[tells]))
-        medians = pd.Series(known).rolling(_INTERVALS, min_periods=1).quantile(0.5, interpolation="higher").to_numpy()
+        medians = pd.Series(known).rolling(USUAL_INTERVALS, min_periods=1).quantile(0.5, interpolation="higher").to_numpy()
         # the intervals known before each packet: its own tells of the next one
         count = len(self._intervals) + np.cumsum(tells) - tells
         usual = np.where(count > 0, medians[np.maximum(count - 1, 0)], 0.0) if len(medians) else np.zeros(len(at))
@@ -195,7 +200,7 @@ class Observer:
                 np.insert(time, rows, before_time[rows] + limit[rows]),
                 np.insert(np.zeros(len(at)), rows, 1.0),
             )
-        self._intervals = known[-_INTERVALS:]
+        self._intervals = known[-USUAL_INTERVALS:]
         self._burst = int(burst[-1])
         self._connection = int(connection[-1])
         last = float(medians[-1]) if len(medians) else 0.0
@@ -230,7 +235,7 @@ class Observer:
             ("drawdown_start", ""): where(np.isfinite(start), start),
             ("critical", ""): where(known_regime, regime == Regime.CRITICAL),
             ("size_in_critical", ""): where(known_regime & np.isfinite(size), np.where(regime == Regime.CRITICAL, size, 0.0)),
-            ("alpha_sentinel", ""): where(np.isfinite(alpha), np.isin(alpha, SENTINELS)),
+            ("alpha_sentinel", ""): where(np.isfinite(alpha), np.isin(alpha, ALPHA_SENTINELS)),
             ("schema_drift", ""): where(np.ones(len(frame), dtype=bool), self._drift(frame, flags)),
         }
 
@@ -238,16 +243,10 @@ class Observer:
         """Drawdown now, from the running peak and from the starting capital (nav less the day's P&L at the first packet)."""
         nav, pnl = _numbers(frame, "nav"), _numbers(frame, "daily_pnl")
         if np.isnan(self._start):
-            first = np.flatnonzero(np.isfinite(nav))[:1]
-            if len(first):
-                day = pnl[first[0]]
-                self._start = float(nav[first[0]] - (day if np.isfinite(day) else 0.0))
-        running = np.fmax(np.fmax.accumulate(nav), self._peak)
-        self._peak = float(running[-1]) if np.isfinite(running[-1]) else self._peak
-        with np.errstate(invalid="ignore", divide="ignore"):
-            peak = np.where(running > 0.0, nav / running - 1.0, np.nan)
-            start = np.minimum(nav / self._start - 1.0, 0.0) if self._start > 0.0 else np.full(len(nav), np.nan)
-        return peak, start
+            self._start = starting_capital(nav, pnl)
+        peak, depth = under_water(nav, self._peak)
+        self._peak = next_peak(peak, self._peak)
+        return depth, from_capital(nav, self._start)
 
     def _drift(self, frame: pd.DataFrame, flags: Ints) -> Bools:
         """Packets that do not carry the fields of the first of their kind and dialect, or carry another type, unit or word."""

@@ -12,6 +12,32 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from ccwatch.domain.limits import (
+    ALPHA_SENTINELS,
+    CRITICAL_S,
+    DRAWDOWN_HALTS,
+    DRAWDOWN_HALTS_CLEARS,
+    DRAWDOWN_WARNS,
+    DRAWDOWN_WARNS_CLEARS,
+    DRIFT_LEAST_N,
+    FROZEN_PACKETS,
+    LATE_INTERVALS,
+    LATE_NS,
+    LATENCY_FAILS,
+    LATENCY_FAILS_CLEARS,
+    LATENCY_FAILS_S,
+    LATENCY_WARNS,
+    LATENCY_WARNS_CLEARS,
+    LATENCY_WARNS_S,
+    NO_DATA_S,
+    RECORDER_LAG_CLEARS_S,
+    RECORDER_LAG_FOR_S,
+    RECORDER_LAG_S,
+    SECOND,
+    SENTINEL_S,
+    STALE_INTERVALS,
+    STALE_NS,
+)
 from ccwatch.errors import ConfigError
 
 
@@ -64,7 +90,7 @@ class Rule:
     for_s: float = 0.0
     least_n: int = 1
     keep_s: float = 0.0
-    no_data_s: float = 60.0
+    no_data_s: float = NO_DATA_S
     latched: bool = False
     about_stream: bool = False
 
@@ -82,48 +108,84 @@ class Rule:
 
 
 _PEAK, _START = "drawdown from the running peak", "drawdown from the starting capital"
+_WARNS, _HALTS = (f"\N{MINUS SIGN}{-100.0 * limit:g} %" for limit in (DRAWDOWN_WARNS, DRAWDOWN_HALTS))
+
 
 DEFAULT_RULES: Final[tuple[Rule, ...]] = (
-    Rule("late", "late", 1.0, "no packet for 3 s and 3 usual intervals", severity=Severity.INFO, no_data_s=math.inf, about_stream=True),
-    Rule("stale", "stale", 1.0, "no packet for 10 s and 10 usual intervals", no_data_s=math.inf, about_stream=True),
-    Rule("frozen", "frozen", 15.0, "15 packets with the same content under new timestamps", "packets", about_stream=True),
+    Rule(
+        "late",
+        "late",
+        1.0,
+        f"no packet for {LATE_NS / SECOND:g} s and {LATE_INTERVALS} usual intervals",
+        severity=Severity.INFO,
+        no_data_s=math.inf,
+        about_stream=True,
+    ),
+    Rule(
+        "stale",
+        "stale",
+        1.0,
+        f"no packet for {STALE_NS / SECOND:g} s and {STALE_INTERVALS} usual intervals",
+        no_data_s=math.inf,
+        about_stream=True,
+    ),
+    Rule(
+        "frozen",
+        "frozen",
+        float(FROZEN_PACKETS),
+        f"{FROZEN_PACKETS} packets with the same content under new timestamps",
+        "packets",
+        about_stream=True,
+    ),
     Rule("halt", "halt", 1.0, "the engine's status is HALT", severity=Severity.CRITICAL, latched=True),
-    Rule("drawdown-peak-1.5", "drawdown_peak", -0.015, f"{_PEAK} at −1.5 %", "fraction", clears=-0.013, below=True),
-    Rule("drawdown-peak-2", "drawdown_peak", -0.02, f"{_PEAK} at −2 %", "fraction", Severity.CRITICAL, clears=-0.018, below=True),
-    Rule("drawdown-start-1.5", "drawdown_start", -0.015, f"{_START} at −1.5 %", "fraction", clears=-0.013, below=True),
-    Rule("drawdown-start-2", "drawdown_start", -0.02, f"{_START} at −2 %", "fraction", Severity.CRITICAL, clears=-0.018, below=True),
-    Rule("latency-1.5x", "latency", 1.5, "p95 at 1.5 times its objective, for 2 min", "objectives", clears=1.35, for_s=120.0),
-    Rule("latency-2x", "latency", 2.0, "p95 at 2 times its objective, for 5 min", "objectives", Severity.CRITICAL, clears=1.8, for_s=300.0),
-    Rule("critical", "critical", 1.0, "the regime is Critical, for 5 s", for_s=5.0),
+    *(
+        Rule(f"drawdown-{name}-{text}", f"drawdown_{name}", limit, f"{words} at {said}", "fraction", severity, clears=clears, below=True)
+        for name, words in (("peak", _PEAK), ("start", _START))
+        for text, limit, said, severity, clears in (
+            ("1.5", DRAWDOWN_WARNS, _WARNS, Severity.WARNING, DRAWDOWN_WARNS_CLEARS),
+            ("2", DRAWDOWN_HALTS, _HALTS, Severity.CRITICAL, DRAWDOWN_HALTS_CLEARS),
+        )
+    ),
+    *(
+        Rule(
+            f"latency-{limit:g}x",
+            "latency",
+            limit,
+            f"p95 at {limit:g} times its objective, for {for_s / 60:g} min",
+            "objectives",
+            severity,
+            clears=clears,
+            for_s=for_s,
+        )
+        for limit, clears, for_s, severity in (
+            (LATENCY_WARNS, LATENCY_WARNS_CLEARS, LATENCY_WARNS_S, Severity.WARNING),
+            (LATENCY_FAILS, LATENCY_FAILS_CLEARS, LATENCY_FAILS_S, Severity.CRITICAL),
+        )
+    ),
+    Rule("critical", "critical", 1.0, f"the regime is Critical, for {CRITICAL_S:g} s", for_s=CRITICAL_S),
     Rule("size-in-critical", "size_in_critical", math.nextafter(0.0, 1.0), "a size above 0 in Critical", "fraction", Severity.CRITICAL),
-    Rule("alpha-sentinel", "alpha_sentinel", 1.0, "alpha stands at a sentinel value, for 60 s", for_s=60.0),
+    Rule("alpha-sentinel", "alpha_sentinel", 1.0, f"alpha stands at a sentinel value, for {SENTINEL_S:g} s", for_s=SENTINEL_S),
     Rule(
         "schema-drift",
         "schema_drift",
         1.0,
-        "3 packets in a row do not carry what packets of their kind did, or carry it otherwise",
-        least_n=3,
+        f"{DRIFT_LEAST_N} packets in a row do not carry what packets of their kind did, or carry it otherwise",
+        least_n=DRIFT_LEAST_N,
     ),
     Rule(
         "recorder-lag",
         "recorder_lag",
-        5.0,
-        "what came is not on the disk after 5 s, for 10 s",
+        RECORDER_LAG_S,
+        f"what came is not on the disk after {RECORDER_LAG_S:g} s, for {RECORDER_LAG_FOR_S:g} s",
         "s",
-        clears=2.0,
-        for_s=10.0,
+        clears=RECORDER_LAG_CLEARS_S,
+        for_s=RECORDER_LAG_FOR_S,
         about_stream=True,
     ),
 )
 """The rules that every view and report begins with."""
 
-SENTINELS: Final = (0.0, 0.5, 2.0, 2.5, 3.0, 10.0)
-"""Values of alpha that deployed engines send when they have none: defaults, and the clips 0.5 and 10."""
-LATENCY_P: Final = 0.95
-LATENCY_WINDOW_S: Final = 120.0
-"""The latency that is judged is the 95 % quantile of the calls of so many seconds."""
-LATENCY_LEAST_N: Final = 20
-"""Calls that this quantile needs: one in twenty lies beyond it."""
+SENTINELS: Final = ALPHA_SENTINELS
 DRIFTS: Final = "WRONG_TYPE", "UNKNOWN_WORD", "UNIT"
 """Flags of a packet that by themselves say that the schema has drifted."""
 

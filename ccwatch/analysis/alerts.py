@@ -16,13 +16,10 @@ from ccwatch.analysis.drawdowns import drawdowns
 from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
+from ccwatch.domain.limits import DRAWDOWN_WARNS, WARNED_WITHIN_S
 from ccwatch.errors import AnalysisError, NotEnoughData
 from ccwatch.protocol.messages import EventKind
 
-MATERIAL: Final = -0.015
-"""A drawdown at least this deep is one that an alert should have warned of (fraction)."""
-WITHIN_S: Final = 900.0
-"""An alert warned of a drawdown whose trough came within so many seconds."""
 _COLOURS: Final = {Severity.INFO: "muted", Severity.WARNING: "line_engine", Severity.CRITICAL: "sell"}
 
 
@@ -157,8 +154,8 @@ def alerts(
     symbol: str | None = None,
     rules: Sequence[Rule] = DEFAULT_RULES,
     objectives: Mapping[str, float] | None = None,
-    material: float = MATERIAL,
-    within_s: float = WITHIN_S,
+    material: float = DRAWDOWN_WARNS,
+    within_s: float = WARNED_WITHIN_S,
     virtual_clock: bool | None = None,
 ) -> Alerts:
     """Judge a whole session by rules, with the evaluator that judges live streams.

@@ -10,14 +10,13 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy import stats
 
-from ccwatch.alerts import SENTINELS
 from ccwatch.analysis import draw
 from ccwatch.analysis.regimes import EXPECTED
 from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, runs, sample
 from ccwatch.analysis.tail import TailIndex, hill
+from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_SENTINELS
 from ccwatch.errors import NotEnoughData
-from ccwatch.figures.figures import ALPHA_CUTS
 
 WINDOW: Final = 200
 """Returns in each window."""
@@ -158,7 +157,7 @@ def alpha(
             "regime": pd.array(ours.tolist(), dtype="str"),
             "engine_alpha": engine,
             "engine_regime": pd.array(theirs.tolist(), dtype="str"),
-            "sentinel": np.isin(engine, SENTINELS),
+            "sentinel": np.isin(engine, ALPHA_SENTINELS),
             "agrees": pd.array(
                 [bool(lo <= e <= hi) if is_both else None for lo, e, hi, is_both in zip(low, engine, high, both, strict=True)],
                 dtype="boolean",
@@ -203,7 +202,7 @@ def _sentinels(used: Sample) -> pd.DataFrame:
     engine = used.numbers("alpha")
     known = int(np.isfinite(engine).sum())
     rows = []
-    for value in SENTINELS:  # six
+    for value in ALPHA_SENTINELS:  # six
         at = engine == value
         first, end = runs(at, used.broken)
         mine = at[first] if len(first) else np.zeros(0, dtype=bool)

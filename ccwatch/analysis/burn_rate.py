@@ -28,12 +28,9 @@ from ccwatch.analysis.sample import (
     times_ns,
     without_doubles,
 )
+from ccwatch.domain.limits import BURN_WINDOWS, SUCCESS_OBJECTIVE
 from ccwatch.errors import MissingColumns, NotEnoughData
 
-OBJECTIVE: Final = 0.99
-"""Share of calls that should succeed."""
-ALERTS: Final = ((14.4, 3600.0, 300.0), (6.0, 21600.0, 1800.0), (1.0, 259200.0, 21600.0))
-"""Burn rate, long and short window in s: the multi-window alerts of the Site Reliability Workbook, chapter 5, table 5-8."""
 _MOST_DECIMALS: Final = 9
 
 
@@ -139,8 +136,8 @@ def burn_rate(
     *,
     frame: pd.DataFrame | None = None,
     events: pd.DataFrame | None = None,
-    objective: float = OBJECTIVE,
-    alerts: Sequence[tuple[float, float, float]] = ALERTS,
+    objective: float = SUCCESS_OBJECTIVE,
+    alerts: Sequence[tuple[float, float, float]] = BURN_WINDOWS,
 ) -> BurnRate:
     """Errors in a window are the difference of two counters, calls times one less success_rate, each rounded to a whole call.
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.drawdowns import under_water
 from ccwatch.analysis.result import Result, clock, percent
 from ccwatch.analysis.sample import Basis, Floats, Ints, sample, stamp
+from ccwatch.domain.drawdown import from_capital, starting_capital, under_water
+from ccwatch.domain.limits import DRAWDOWN_HALTS, DRAWDOWN_TOLERANCE, DRAWDOWN_WARNS
 
-LIMITS: Final = (-0.015, -0.02)
-"""Drawdowns at which deployed breakers warn and halt (fractions)."""
-TOLERANCE: Final = 1e-4
-"""How far apart two drawdowns may be to count as the same: engines round to four decimals."""
 PEAK, START = "running peak", "starting capital"
 
 
@@ -108,8 +105,8 @@ def drawdown_audit(
     events: pd.DataFrame | None = None,
     *,
     symbol: str | None = None,
-    limits: tuple[float, ...] = LIMITS,
-    tolerance: float = TOLERANCE,
+    limits: tuple[float, ...] = (DRAWDOWN_WARNS, DRAWDOWN_HALTS),
+    tolerance: float = DRAWDOWN_TOLERANCE,
 ) -> DrawdownAudit:
     """The engine's max_drawdown held against each definition that it may follow.
 
@@ -135,12 +132,12 @@ def drawdown_audit(
     used.where(both).need(2, "nav and max_drawdown")
     notes: list[str] = []
     pnl = used.numbers("daily_pnl")
-    start = float(nav[0] - pnl[0]) if np.isfinite(pnl[0]) else float(nav[0])
+    start = starting_capital(nav, pnl)
     if not np.isfinite(pnl[0]):
         notes.append("no daily_pnl: the first nav is taken for the starting capital")
     if start <= 0.0:
         notes.append(f"a starting capital of {start:,.2f} USD gives no drawdown from it")
-    current = {PEAK: under_water(nav)[1], START: np.minimum(nav / start - 1.0, 0.0) if start > 0.0 else np.full(len(nav), np.nan)}
+    current = {PEAK: under_water(nav)[1], START: from_capital(nav, start)}
     table = _candidates(current, engine, both, tolerance)
     fitting = table[table["fits"]]
     sign = _decided(fitting["sign"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -12,23 +12,11 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, as_numbers, sample, stamps
+from ccwatch.domain.drawdown import Episodes, episodes, under_water
 from ccwatch.errors import MissingColumns
 
 _BITS: Final = 63
 """Of a 64-bit number, the sign left out."""
-
-
-class Episodes(NamedTuple):
-    """Maximal runs under water, as indices into the values; one entry per episode."""
-
-    peak: Ints
-    """The last sample at the peak."""
-    start: Ints
-    """The first sample under water."""
-    trough: Ints
-    """The first of the lowest samples."""
-    end: Ints
-    """The sample of recovery, at or above the peak; the number of samples while open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,15 +134,15 @@ def drawdowns(
     values = values[known] if len(used) < len(found) else values  # a copy of a million rows costs as much as their running peak
     times = used.times
     peak, depth = under_water(values)
-    runs = episodes(values, peak)
+    runs = episodes(depth, values)
     notes = []
     if column is None and name == "price":
         notes.append("no nav is at hand: these are drawdowns of the price")
-    undefined = _undefined(peak)
+    undefined = int(np.isnan(depth).sum())
     if undefined:
         notes.append(f"without a drawdown, since the {name} had not been above zero: {count_of(undefined, 'sample')}")
-    defined = depth[undefined:]
-    table = _table(used, values, peak, runs)
+    defined = depth[~np.isnan(depth)] if undefined else depth
+    table = _table(used, values, peak, depth, runs)
     if bool(table["left_censored"].any()):
         notes.append("the first peak may lie before the first packet: depths of the episodes marked left_censored are lower bounds")
     ends = np.minimum(runs.end, len(times) - 1)
@@ -187,41 +175,12 @@ def choose(
     raise MissingColumns(question, (column,) if column is not None else ("nav", "price"))
 
 
-def under_water(values: Floats) -> tuple[Floats, Floats]:
-    """Running peak P and drawdown D = X/P - 1, a fraction ≤ 0; NaN where P is not above zero, since X/P then says nothing."""
-    peak = np.fmax.accumulate(values)  # as np.maximum where no value is missing, and faster
-    with np.errstate(invalid="ignore", divide="ignore"):
-        depth = np.divide(values, peak)
-    depth -= 1.0
-    depth[: _undefined(peak)] = np.nan
-    return peak, depth
-
-
-def _undefined(peak: Floats) -> int:
-    """Samples whose running peak is not above zero; they come first, since it never falls."""
-    return int(np.searchsorted(peak, 0.0, side="right"))
-
-
-def episodes(values: Floats, peak: Floats) -> Episodes:
-    """Maximal runs in which the value stands below its running peak, as indices. No value may be missing."""
-    below = values < peak
-    below[: _undefined(peak)] = False
-    turns = np.flatnonzero(below[1:] != below[:-1]) + 1  # the first value is its own peak, so a run begins, then one ends
-    start, end = turns[::2], turns[1::2]
-    end = end if len(end) == len(start) else np.append(end, len(values))
-    if not len(start):
-        return Episodes(start, start, start, end)
-    lowest = np.repeat(np.minimum.reduceat(values, turns), np.diff(turns, append=len(values)))  # of each run, below and above in turn
-    hits = np.flatnonzero(values[turns[0] :] == lowest) + turns[0]
-    return Episodes(start - 1, start, hits[np.searchsorted(hits, start)], end)
-
-
 def _curve(used: Sample, name: str, depth: Floats) -> pd.DataFrame:
     """What the picture shows. The values are a copy: the frame's own would keep all its numbers, and show what is written there later."""
     return pd.DataFrame({"value": as_numbers(used.frame[name]).copy(), "drawdown": depth, "after_gap": used.broken}, copy=False)
 
 
-def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.DataFrame:
+def _table(used: Sample, values: Floats, peak: Floats, depth: Floats, found: Episodes) -> pd.DataFrame:
     times, count = used.times, len(values)
     is_open = found.end == count
     end = np.minimum(found.end, count - 1)
@@ -238,7 +197,7 @@ def _table(used: Sample, values: Floats, peak: Floats, found: Episodes) -> pd.Da
             "recovery_time": stamps(recovery_ns, ~is_open),
             "peak": values[found.peak],
             "trough": values[found.trough],
-            "depth": values[found.trough] / values[found.peak] - 1.0,
+            "depth": depth[found.trough],
             "depth_usd": values[found.trough] - values[found.peak],
             "decline_s": seconds(times[found.trough], times[found.peak]),
             "recovery_s": np.where(is_open, np.nan, seconds(recovery_ns, times[found.trough])),

@@ -20,12 +20,12 @@ from scipy import stats
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.attribution import Attribution, attribution
-from ccwatch.analysis.drawdowns import under_water
 from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, amount, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
 from ccwatch.analysis.tables import moment
 from ccwatch.analysis.timeline import COMMON
+from ccwatch.domain.drawdown import under_water
 from ccwatch.errors import AnalysisError, ConfigError
 
 FALSE_DISCOVERIES: Final = 0.05
@@ -313,11 +313,7 @@ def _of_packets(whole: Sample) -> Iterator[Observed]:
     yield Observed("|return|", "", "fraction", times, np.where(steady, np.abs(returns), np.nan))
     yield Observed("return", "", "fraction", times, np.where(steady, returns, np.nan))
     yield Observed("step of nav", "", "USD", times, np.where(steady, np.append(np.nan, np.diff(nav)), np.nan))
-    known = np.isfinite(nav)
-    depth = np.full(len(nav), np.nan)
-    if known.any():
-        depth[known] = under_water(nav[known])[1]
-    yield Observed("drawdown", "", "fraction", times, depth)
+    yield Observed("drawdown", "", "fraction", times, under_water(nav)[1])
     for name, unit in (
         ("alpha", ""),
         ("velocity", "$/period"),

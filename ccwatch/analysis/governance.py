@@ -14,10 +14,9 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, on_utc, runs, sample, stamps, times_ns
+from ccwatch.domain.limits import LARGEST_SIZE
 from ccwatch.protocol.messages import Flag, Regime, Side, Status
 
-LARGEST_SIZE: Final = 0.20
-"""The contract's largest approved size, a fraction of nav."""
 HORIZON_S: Final = 60.0
 REASON_WITHIN_S: Final = 5.0
 """A log line is a veto's reason when it is at most so old at its first packet."""

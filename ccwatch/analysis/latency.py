@@ -28,13 +28,10 @@ from ccwatch.analysis.sample import (
     without_doubles,
 )
 from ccwatch.analysis.sketch import ERROR, Sketch
+from ccwatch.domain.limits import SLOW_CALLS, SLOW_FACTOR
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-SLOW_FACTOR: Final = 3.0
-"""A call is slow above so many times its own median."""
-SLOW_CALLS: Final = 3
-"""Slow calls in a row that make a slow stretch."""
 _KINDS: Final = ("agent", "model")
 
 

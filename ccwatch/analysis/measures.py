@@ -11,18 +11,22 @@ import pandas as pd
 from scipy import signal, stats
 
 from ccwatch.analysis.result import clock, count_of
-from ccwatch.analysis.sample import LATE_INTERVALS, LATE_NS, SECOND_NS, Bools, Floats, Ints, keeps_pace, runs, stamp, times_ns
+from ccwatch.analysis.sample import SECOND_NS, Bools, Floats, Ints, keeps_pace, runs, stamp, times_ns
+from ccwatch.domain.limits import (
+    COMPLETE_ENOUGH,
+    DRIFT_PACKETS,
+    FROZEN_PACKETS,
+    JITTER_GAIN,
+    LATE_INTERVALS,
+    LATE_NS,
+    SKEW_NS,
+    STALE_INTERVALS,
+    STALE_NS,
+)
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
 
 OK, WARN, STALLED, STOPPED = "OK", "WARN", "STALLED", "STOPPED"
 LEVELS: Final = (OK, WARN, STALLED, STOPPED)
-STALE_S, STALE_INTERVALS = 10.0, 10.0
-"""A stream is stalled after max(10 s, 10 × its median interval) without a packet, as in the live session."""
-FROZEN_PACKETS: Final = 15
-COMPLETE_ENOUGH: Final = 0.99
-SKEW_S: Final = 2.0
-JITTER_GAIN: Final = 1.0 / 16.0
-"""RFC 3550, section 6.4.1."""
 _POINTS: Final = 500
 """Points that the drift of the clock is estimated from: Theil and Sen's estimator compares each with each."""
 
@@ -125,7 +129,7 @@ def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) ->
     if last is None:
         return [Measure("silence_at_end", math.nan, "s", 0, STOPPED, "no packet came in the window")]
     usual = rows.usual_s
-    limit = max(STALE_S, STALE_INTERVALS * usual) if not math.isnan(usual) else STALE_S
+    limit = max(STALE_NS / SECOND_NS, STALE_INTERVALS * usual) if not math.isnan(usual) else STALE_NS / SECOND_NS
     end, gone = int(last), False
     if events is not None:
         kinds = events["kind"].astype("str").to_numpy()
@@ -157,13 +161,17 @@ def clocks(rows: Rows, is_synthetic: bool = False) -> list[Measure]:
         return [Measure(name, math.nan, unit, len(offsets), OK, "needs 2 packets with the server's time") for name, unit in names]
     middle = float(np.median(offsets))
     skewed = rows.count(Flag.CLOCK_SKEW)
-    reasons = [f"the server's clock is {-middle:+,.1f} s off this machine's"] if abs(middle) > SKEW_S and not is_synthetic else []
+    reasons = (
+        [f"the server's clock is {-middle:+,.1f} s off this machine's"] if abs(middle) > SKEW_NS / SECOND_NS and not is_synthetic else []
+    )
     reasons += [f"{count_of(skewed, 'packet departs', 'packets depart')} from the usual clock offset"] if skewed else []
     found = [Measure("clock_offset", middle, "s", len(offsets), WARN if reasons else OK, "; ".join(reasons))]
     rows_used = np.unique(np.linspace(0, len(offsets) - 1, min(_POINTS, len(offsets))).astype(np.int64))
     x, y = arrivals[rows_used] - arrivals[0], offsets[rows_used]
-    drift = float(stats.theilslopes(y, x).slope) * 1e6 if len(x) >= 20 and x[-1] > x[0] else math.nan
-    found.append(Measure("clock_drift", drift, "ppm", len(x), OK, "needs 20 packets over some time" if math.isnan(drift) else ""))
+    drift = float(stats.theilslopes(y, x).slope) * 1e6 if len(x) >= DRIFT_PACKETS and x[-1] > x[0] else math.nan
+    found.append(
+        Measure("clock_drift", drift, "ppm", len(x), OK, f"needs {DRIFT_PACKETS} packets over some time" if math.isnan(drift) else "")
+    )
     same = np.diff(rows.connection[known]) == 0
     changes = np.abs(np.diff(offsets))[same]
     jitter = float(signal.lfilter([JITTER_GAIN], [1.0, JITTER_GAIN - 1.0], changes)[-1]) if len(changes) else math.nan

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw, survival
 from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, runs, sample, stamps
-from ccwatch.figures.figures import ALPHA_CUTS
+from ccwatch.domain.limits import ALPHA_CUTS
 from ccwatch.figures.theme import REGIMES
 from ccwatch.protocol.messages import Regime
 

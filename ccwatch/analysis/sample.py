@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ccwatch.domain.limits import LATE_INTERVALS, LATE_NS, SECOND, SLEEP_NS, USUAL_INTERVALS
 from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoughData
 from ccwatch.figures import prepare, series
 from ccwatch.protocol.messages import UNCLEAN, EventKind
@@ -22,11 +23,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-SECOND_NS: Final = 1_000_000_000
-LATE_NS, LATE_INTERVALS = 3 * SECOND_NS, 3
-"""A silence longer than both 3 s and 3 times the median of the last 20 intervals is a gap, as in the live session."""
-SLEEP_NS: Final = 5 * SECOND_NS
-"""How far the wall clock may run ahead of the monotonic one before that is a sleep of the machine."""
+SECOND_NS: Final = SECOND
 _MISSING: Final = frozenset({*series.GAP_KINDS, EventKind.DROP})
 
 
@@ -341,7 +338,7 @@ def _silences(frame: pd.DataFrame) -> Bools:
                 broken[1:] |= np.diff(wall) - steps > SLEEP_NS
     late = steps > LATE_NS
     if late.any():  # a rolling median of a million rows takes longer than all the rest
-        usual = pd.Series(steps).rolling(20, min_periods=1).median().shift(1).to_numpy()
+        usual = pd.Series(steps).rolling(USUAL_INTERVALS, min_periods=1).median().shift(1).to_numpy()
         broken[2:] |= late[1:] & (steps[1:] > LATE_INTERVALS * usual[1:])
     return broken
 

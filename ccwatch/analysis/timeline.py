@@ -18,13 +18,12 @@ from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of, percent, stacked
 from ccwatch.analysis.sample import Basis, Ints, Sample, moments_ns, on_utc, sample, stamps, times_ns
+from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import EventKind
 
 Answer = TypeVar("Answer", bound=Result)
 
-LEAST_DEPTH: Final = -0.002
-"""Drawdowns that are less deep than this are no events of the timeline (fraction)."""
 KINDS: Final = (
     "status",
     "regime",
@@ -153,7 +152,7 @@ def timeline(
     *,
     marks: Iterable[tuple[int, str]] = (),
     symbol: str | None = None,
-    least_depth: float = LEAST_DEPTH,
+    least_depth: float = DRAWDOWN_LEAST,
     known: Mapping[str, Result | AnalysisError] | None = None,
 ) -> Timeline:
     """Flips of regime, changes of side and status, vetoes, broken rules, slow stretches, drawdowns, logs, gaps, reconnects and marks.

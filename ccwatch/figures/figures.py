@@ -16,7 +16,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.figures.panels import (
-    ALPHA_CUTS,
     DEFAULT_PANELS,
     PANELS,
     Line,
@@ -323,7 +322,6 @@ def _runs(series: Series, code: int) -> tuple[Floats, Floats]:
 
 
 __all__ = [
-    "ALPHA_CUTS",
     "PANELS",
     "agent_names",
     "alpha_figure",

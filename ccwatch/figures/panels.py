@@ -14,19 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from ccwatch.domain.limits import ALPHA_CUTS, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS
 from ccwatch.figures.series import GAUGES, REGIME_WORDS, SIDE_WORDS, Floats, Mark, Names, Series
 from ccwatch.figures.theme import DASHES, SIDES, Theme
 
-ALPHA_CUTS: Final = (1.5, 2.0)
-"""Cut-offs of the tail index drawn behind alpha: below 2 a stable law has no variance, below 1.5 the regime is Critical."""
 ALPHA_SHOWN: Final = 5.0
 """The alpha panel ends here: an interval that is wide where a price hardly moves would flatten all else."""
-DRAWDOWN_LEVELS: Final = (-0.015, -0.02)
-"""Where a drawdown alarms, and where it halts the engine."""
 TEXT_LIMIT: Final = 400
 """Characters of a reasoning that a hover box shows."""
-LARGEST_SIZE: Final = 0.20
-"""The most that governance approves, as a fraction."""
 
 Trace = dict[str, Any]
 
@@ -269,7 +264,7 @@ PANELS: Final[dict[str, Panel]] = {
             _drawdown_traces,
             "%",
             scale=100.0,
-            levels=tuple((level, f"{level:.1%}".replace("-", "−")) for level in DRAWDOWN_LEVELS),
+            levels=tuple((level, f"{level:.1%}".replace("-", "−")) for level in (DRAWDOWN_WARNS, DRAWDOWN_HALTS)),
             ceiling=0.0,
         ),
         Panel(
@@ -303,7 +298,7 @@ PANELS: Final[dict[str, Panel]] = {
             (),
             _nothing,
             "×",
-            levels=((1.0, "objective"), (1.5, "1.5 ×")),
+            levels=((1.0, "objective"), (LATENCY_WARNS, f"{LATENCY_WARNS:g} ×")),
             floor=0.0,
             many=True,
         ),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ccwatch.domain.drawdown import next_peak, under_water
 from ccwatch.figures.series import (
     GAP_KINDS,
     GAUGES,
@@ -34,14 +35,6 @@ from ccwatch.protocol.messages import Packet
 
 _ALWAYS: Final = ("price", "nav", "confidence", "approved_size")
 """Numbers that marks and the running peak need, whatever is drawn."""
-
-
-def drawdown(value: npt.ArrayLike, peak: float = -np.inf) -> Floats:
-    """D = X/P - 1 with P the maximum of X so far (and of `peak`): fractions ≤ 0, NaN where X is missing."""
-    values = np.asarray(value, dtype=np.float64)
-    running = np.fmax(np.fmax.accumulate(values), peak) if len(values) else values
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(running > 0, values / running - 1.0, np.nan)
 
 
 def gap_seqs(events: pd.DataFrame | None) -> Seqs:
@@ -213,12 +206,13 @@ def _assemble(
     price, nav = numbers["price"], numbers["nav"]
     symbol, side = _filled(symbol, before.symbol), _filled(side, before.side)
     timing, mono_ns, offset_s = _timing(received, time_ms - shift.total_seconds() * 1000.0, connection, before)
+    peak, depth = under_water(nav, before.peak)
     columns: dict[str, Floats] = {}
     for kind in wanted:
         if kind in GAUGES:
             columns |= {f"{kind}:{name}": services[kind][:, place] for place, name in enumerate(names.services(kind))}
         elif kind == "drawdown":
-            columns[kind] = drawdown(nav, before.peak)
+            columns[kind] = depth
         else:
             columns[kind] = timing[kind] if kind in timing else numbers[kind]
     after = before
@@ -227,7 +221,7 @@ def _assemble(
             seq=max(before.seq, int(seq.max())),
             connection=int(connection[-1]),
             time_ms=float(time_ms[-1]),
-            peak=float(np.fmax(before.peak, np.fmax.reduce(nav))),
+            peak=next_peak(peak, before.peak),
             symbol=int(symbol[-1]),
             side=int(side[-1]),
             mono_ns=mono_ns,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ccwatch.domain.drawdown import worst_drawdown
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import Status
 from ccwatch.recording.folder import SESSION
@@ -60,7 +61,7 @@ def _row(folder: Path) -> dict[str, Any]:
     nav = frame["nav"].dropna().to_numpy()
     if len(nav):
         row["nav_change"] = float(nav[-1] - nav[0])
-        row["max_drawdown"] = float((nav / np.maximum.accumulate(nav) - 1.0).min())
+        row["max_drawdown"] = worst_drawdown(nav)
     status = frame["status"].dropna()
     halted = (status == Status.HALT).to_numpy()
     row["halts"] = int((halted[1:] & ~halted[:-1]).sum() + halted[:1].sum())

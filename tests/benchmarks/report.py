@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 import ccwatch as cw
-from ccwatch.analysis.drawdowns import drawdowns, episodes, under_water
+from ccwatch.analysis.drawdowns import drawdowns
+from ccwatch.domain.drawdown import episodes, under_water
 from tests.benchmarks.row import Row
 from tests.recording import make_sample
 
@@ -74,7 +75,7 @@ def drawdown_rows() -> list[Row]:
 def details(nav: pd.Series) -> pd.DataFrame:
     """ffn's table: start, end, length in days and depth of each episode."""
     values, index = nav.to_numpy(), pd.DatetimeIndex(nav.index)
-    found = episodes(values, under_water(values)[0])
+    found = episodes(under_water(values)[1], values)
     start, end = index[found.start], index[np.minimum(found.end, len(index) - 1)]
     return pd.DataFrame(
         {"Start": start, "End": end, "Length": (end - start).days, "drawdown": values[found.trough] / values[found.peak] - 1.0}

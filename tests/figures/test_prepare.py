@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccwatch.figures.prepare import drawdown, gap_seqs, prepare
+from ccwatch.figures.prepare import gap_seqs, prepare
 from ccwatch.figures.series import NONE, Carry, Names, zone_label, zone_shift
 from ccwatch.stream import frames
 
@@ -47,18 +47,6 @@ def events(*rows: tuple[int, str]) -> pd.DataFrame:
 
 
 NO_GAPS = np.empty(0, dtype=np.uint64)
-
-
-def test_drawdown_is_measured_from_the_running_peak_and_skips_what_is_missing():
-    assert drawdown([100.0, 80.0, np.nan, 120.0, 90.0]) == pytest.approx([0.0, -0.2, np.nan, 0.0, -0.25], nan_ok=True)
-
-
-def test_a_peak_before_the_rows_still_counts():
-    assert drawdown([90.0], peak=100.0) == pytest.approx([-0.1])
-
-
-def test_a_nav_that_never_was_above_zero_has_no_drawdown():
-    assert np.isnan(drawdown([0.0, -5.0])).all()
 
 
 @pytest.mark.parametrize("kind", ["gap", "disconnect", "stale"])

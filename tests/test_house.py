@@ -7,13 +7,15 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import ccwatch as cw
 from ccwatch import errors
-from ccwatch.cli.app import cli
+from ccwatch.cli.commands import COMMANDS
 from ccwatch.config import Settings
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.messages import Packet
@@ -138,32 +140,102 @@ def test_no_module_prints_but_the_command_line(root: Path) -> None:
         assert not printing, path
 
 
+HOMES = {
+    "aiohttp": {"cottage"},
+    "anywidget": {"dashboard"},
+    "click": {"cli"},
+    "google_crc32c": {"recording"},
+    "ipywidgets": {"dashboard"},
+    "jwt": {"cottage"},
+    "msgspec": {"protocol"},
+    "numpy": {"alerts", "analysis", "dashboard", "domain", "feed", "figures", "protocol", "recording", "stream"},
+    "orjson": {"protocol"},
+    "pandas": {"alerts", "analysis", "api.py", "cli", "dashboard", "feed", "figures", "recording", "stream"},
+    "plotly": {"analysis", "dashboard", "figures"},  # analysis and dashboard hand plotly's JavaScript to a page
+    "prometheus_client": {"cottage"},
+    "pyarrow": {"recording"},
+    "redis": {"cottage"},
+    "rich": {"cli"},
+    "scipy": {"analysis"},
+    "traitlets": {"dashboard"},
+    "websocket": {"feed"},
+}
+"""The rooms in which each third party lives: a package that is not listed may live nowhere."""
+
+
 def test_third_parties_stay_in_their_homes(root: Path) -> None:
-    homes = {
-        "orjson": {"protocol"},
-        "msgspec": {"protocol"},
-        "websocket": {"feed"},
-        "pyarrow": {"recording"},
-        "plotly": {"figures", "dashboard", "analysis"},  # these two hand plotly's JavaScript to a page
-        "ipywidgets": {"dashboard"},
-        "anywidget": {"dashboard"},
-        "scipy": {"analysis"},
-        "aiohttp": {"cottage"},
-        "jwt": {"cottage"},
-        "redis": {"cottage"},
-        "prometheus_client": {"cottage"},
-        "click": {"cli"},
-        "rich": {"cli"},
-        "pandas": {"stream", "alerts", "feed", "recording", "figures", "dashboard", "analysis", "api.py", "cli"},
-    }
+    found: dict[str, set[str]] = {}
     for path in root.glob("ccwatch/**/*.py"):
-        room = path.relative_to(root / "ccwatch").parts[0]
+        for party in _imported(ast.parse(path.read_text(encoding="utf-8"))) - sys.stdlib_module_names - {"ccwatch"}:
+            found.setdefault(party, set()).add(path.relative_to(root / "ccwatch").parts[0])
+    assert found.keys() == HOMES.keys()
+    strangers = {party: rooms - HOMES[party] for party, rooms in found.items() if rooms - HOMES[party]}
+    assert not strangers
+
+
+def test_every_third_party_is_a_dependency_that_is_declared(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)]
+    names = {re.split(r"[<>=;\[ ]", line)[0].lower().replace("-", "_") for line in declared}
+    distributions = {"jwt": "pyjwt", "websocket": "websocket_client", "traitlets": "ipywidgets"}  # traitlets: part of its interface
+    assert {distributions.get(party, party) for party in HOMES} <= names
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """The packages that a module imports, wherever it does."""
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.split(".")[0] for name in names}
+
+
+def test_no_test_reaches_into_private_names_of_another_room(root: Path) -> None:
+    """What is private to a room may change without a word to the tests of the others."""
+    private = {room: _private_names(root.glob(f"ccwatch/{room}/**/*.py")) for room in _rooms(root)}
+    reached = []
+    for room, names in private.items():
+        foreign = set().union(*(theirs for other, theirs in private.items() if other != room))
+        mine = names | _private_names(root.glob(f"tests/{room}/**/*.py"), defined=True)
+        for path in root.glob(f"tests/{room}/**/*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                attributes = [node.attr] if isinstance(node, ast.Attribute) else []
+                attributes += [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+                reached += [f"{path.relative_to(root)}:{node.lineno} {name}" for name in attributes if name in foreign - mine]
+    assert not reached
+
+
+NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+"""Public, for all their underscore: they begin with one so that no field clashes with them."""
+
+
+def _rooms(root: Path) -> list[str]:
+    return [path.name for path in (root / "ccwatch").iterdir() if (path / "__init__.py").is_file()]
+
+
+def _private_names(paths: Iterable[Path], *, defined: bool = False) -> set[str]:
+    """The private names of these modules: all that occur, or those alone that are assigned or defined there."""
+    found: set[str] = set()
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-            for name in names:
-                party = name.split(".")[0]
-                assert room in homes.get(party, {room}), f"{path} imports {party}"
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Attribute | ast.Name) and (not defined or isinstance(node.ctx, ast.Store)):
+                found.add(node.attr if isinstance(node, ast.Attribute) else node.id)
+    return {name for name in found if name.startswith("_") and not name.startswith("__")} - NAMED_TUPLES
+
+
+def test_tests_of_a_module_lie_at_its_own_path(root: Path) -> None:
+    """A test file is named after a module or a room at its own path, or it is one of a room as a whole, which says so in its head."""
+    strays = []
+    for room in _rooms(root):
+        for path in root.glob(f"tests/{room}/**/test_*.py"):
+            inside = path.relative_to(root / "tests").parent
+            name = path.stem.removeprefix("test_")
+            module = root / "ccwatch" / inside / f"{name}.py"
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            if not module.is_file() and not ast.get_docstring(tree):
+                strays.append(str(path.relative_to(root)))
+    assert not strays
 
 
 # ── what is said is so ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +265,7 @@ def test_the_readme_is_short_and_links_each_page_of_the_guide_once(root: Path, r
 def test_the_guide_tells_of_every_command(root: Path) -> None:
     page = (root / GUIDE / "command-line.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^\| `ccwatch (\w+)", page, flags=re.MULTILINE))
-    assert told == set(cli.commands)
+    assert told == set(COMMANDS)
 
 
 def test_the_guide_tells_of_every_setting_with_its_default(root: Path) -> None:

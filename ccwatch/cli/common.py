@@ -1,33 +1,37 @@
-"""What the commands of the command line share: options, the ends of a streaming command, what is printed. Only these modules print."""
+"""What the commands share: options, the types of their values, and the end of a streaming command. It prints nothing."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
-from types import TracebackType
-from typing import Any, Final, Self
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from ccwatch.cli import rendering
-from ccwatch.feed.feed import Feed
-from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import ConnectionState
 from ccwatch.stream import registry
 
-STATUS_PERIOD_S: Final = 0.5
-PROGRESS_AFTER_S: Final = 1.0
-"""What takes less long needs no progress."""
-PROGRESS_PERIOD_S: Final = 0.1
+EXISTING_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable: one object, or one per line where it streams.")
+path_argument = click.argument("path", type=click.Path(path_type=Path))
+start_option = click.option(
+    "--from", "start", metavar="TIME", help="The first time, of the stream's own clock; UTC unless it says otherwise."
+)
+end_option = click.option("--to", "end", metavar="TIME", help="The last time, included.")
+seed_option = click.option("--seed", default=0, show_default=True, help="Equal seeds give equal streams.")
+scenario_option = click.option("--scenario", default="calm", show_default=True, help="What is planted in the stream.")
 
 
-def streaming(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """For a command that goes on until Ctrl-C, which is its ordinary end; and for a reader of a pipe that has left."""
+Command = Callable[..., int | None]
+
+
+def interruptible(command: Command) -> Command:
+    """For a command whose ordinary ends are Ctrl-C, SIGTERM, and a reader of its pipe that has left."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> int | None:
@@ -38,79 +42,60 @@ def streaming(command: Callable[..., int | None]) -> Callable[..., int | None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it flushes at exit
             return 0
+
+    return run
+
+
+def streaming(command: Command) -> Command:
+    """As `interruptible`, and whatever still runs in this process then is stopped."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> int | None:
+        try:
+            return interruptible(command)(*arguments, **options)
         finally:
             registry.stop_all()
 
     return run
 
 
-def say(facts: dict[str, Any], words: str, *, as_json: bool) -> None:
-    """The answer: the facts as JSON, or in words."""
-    if as_json:
-        print_line(facts)
-    else:
-        click.echo(words)
-    sys.stdout.flush()
+def names_of(text: str | None) -> list[str]:
+    """The words of an option that takes several with commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def show(facts: dict[str, Any], words: Any, *, as_json: bool) -> None:
-    """The answer: the facts as JSON, or as a table."""
-    if as_json:
-        print_line(facts)
-    else:
-        rendering.show(words)
+class Size(click.ParamType[int]):
+    """A size: bytes, or with a unit such as 500MB or 2GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The count of bytes."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
+        if found is None:
+            self.fail(f"{value!r} is no size; expected for example 500MB, 2GiB or 1048576", param, ctx)
+        number, unit, binary = found.groups()
+        power = "BKMGT".index(unit.upper() or "B")
+        return int(float(number) * (1024 if binary else 1000) ** power)
 
 
-def print_line(facts: dict[str, Any]) -> None:
-    """One line of JSON."""
-    click.echo(codec.text(facts))
+class Span(click.ParamType[timedelta]):
+    """A length of time such as 90s, 12h or 30d."""
 
+    name = "length"
 
-def show_status(feed: Feed, recorder: Any, seconds: float | None, *, quiet: bool) -> None:
-    """One line that is written over itself on a terminal, and once at the end elsewhere."""
-    begun = time.monotonic()
-    live = sys.stderr.isatty() and not quiet
-    while True:
-        passed = time.monotonic() - begun
-        over = seconds is not None and passed >= seconds
-        stuck = feed.error is not None and feed.health().retry_in_s is None and feed.state is ConnectionState.DISCONNECTED
-        if live or (not quiet and (over or stuck)):
-            click.echo(("\r" if live else "") + _status_line(feed, recorder, passed), nl=not live or over or stuck, err=True)
-        if over or stuck:
-            return
-        time.sleep(STATUS_PERIOD_S if seconds is None else min(STATUS_PERIOD_S, max(0.0, seconds - passed)))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The same as a timedelta."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            import pandas as pd  # noqa: PLC0415 - only for who gives a length of time
 
-
-def _status_line(feed: Feed, recorder: Any, passed_s: float) -> str:
-    health, latest, stats = feed.health(), feed.latest, recorder.stats
-    price = "–" if latest is None else f"{latest.symbol or ''} {latest.price:.2f} {latest.regime or ''}"
-    trouble = "  DEGRADED" if stats.degraded else ""
-    synthetic = "  SYNTHETIC" if health.origin == "synthetic" else ""
-    line = f"{passed_s:6.1f} s  {health.state:<12}  {price}  {stats.packets} packets recorded  {health.gaps} gaps{trouble}{synthetic}"
-    return line[:110].ljust(110)
-
-
-class Progress:
-    """How far a command is, on a terminal, once it takes longer than a second; silent elsewhere. A context manager."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._begun = time.monotonic()
-        self._shown_at = 0.0
-        self._is_shown = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._is_shown:
-            click.echo("\r" + " " * 100 + "\r", nl=False, err=True)
-
-    def __call__(self, so_far: int | str) -> None:
-        """Show a count, or what is worked on."""
-        now = time.monotonic()
-        if now - self._begun < PROGRESS_AFTER_S or now - self._shown_at < PROGRESS_PERIOD_S or not sys.stderr.isatty():
-            return
-        self._shown_at, self._is_shown = now, True
-        told = f"{so_far:,}" if isinstance(so_far, int) else so_far
-        click.echo(f"\r{self._what} {told}"[:100].ljust(101), nl=False, err=True)
+            found = pd.Timedelta(value).to_pytimedelta()
+        except ValueError:
+            found = timedelta(0)
+        if found <= timedelta(0) or value.strip().replace(".", "").isdigit():
+            self.fail(f"{value!r} is no length of time; expected for example 90s, 12h or 30d", param, ctx)
+        return found

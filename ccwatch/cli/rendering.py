@@ -1,20 +1,33 @@
-"""What the command line shows: items, recordings and diagnoses as lines and tables. The one home of rich; it asks nobody anything.
+"""What the command line shows: items, recordings and diagnoses as lines and tables, and how far a command is. The one place that prints.
 
 Whatever a stream wrote is shown without control characters: a terminal would obey them.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ccwatch.doctor import Diagnosis, LabDiagnosis
-from ccwatch.protocol.messages import Event, Flag, Item, Packet, Regime, Status
-from ccwatch.recording import Problem, Recovery, Verification, packet_facts
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.messages import ConnectionState, Event, Flag, Item, Packet, Regime, Status
+
+if TYPE_CHECKING:
+    from ccwatch.doctor import Diagnosis, LabDiagnosis
+    from ccwatch.feed.feed import Feed
+    from ccwatch.recording import Problem, Recovery, Verification
+
+STATUS_PERIOD_S: Final = 0.5
+PROGRESS_AFTER_S: Final = 1.0
+"""What takes less long needs no progress."""
+PROGRESS_PERIOD_S: Final = 0.1
 
 REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.CRITICAL: "bold magenta"}
 _LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
@@ -30,7 +43,7 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def show(*things: RenderableType) -> None:
+def put(*things: RenderableType) -> None:
     """Print to standard output: in colour on a terminal, unless NO_COLOR says not to; plain, and never cut, to a pipe."""
     console = _Console(highlight=False, soft_wrap=True)
     if console.no_color or not console.is_terminal:
@@ -38,6 +51,91 @@ def show(*things: RenderableType) -> None:
         console = _Console(highlight=False, soft_wrap=True, color_system=None, width=width)  # without bold or dim, too
     for thing in things:
         console.print(thing, markup=False)
+
+
+def say(facts: Mapping[str, Any], words: str, *, as_json: bool) -> None:
+    """The answer: the facts as JSON, or in words."""
+    if as_json:
+        print_line(facts)
+    else:
+        click.echo(words)
+    sys.stdout.flush()
+
+
+def show(facts: Mapping[str, Any], words: RenderableType, *, as_json: bool) -> None:
+    """The answer: the facts as JSON, or as a table."""
+    if as_json:
+        print_line(facts)
+    else:
+        put(words)
+
+
+def print_line(facts: Mapping[str, Any]) -> None:
+    """One line of JSON."""
+    click.echo(codec.text(facts))
+
+
+def print_item(item: Item, *, as_json: bool) -> None:
+    """A packet, an event or a change of state as one line."""
+    if as_json:
+        print_line(facts_of(item))
+    else:
+        put(line(item))
+
+
+def note(text: str = "") -> None:
+    """A remark beside the answer, to standard error."""
+    click.echo(text, err=True)
+
+
+def show_status(feed: Feed, recorder: Any, seconds: float | None, *, quiet: bool) -> None:
+    """One line that is written over itself on a terminal, and once at the end elsewhere."""
+    begun = time.monotonic()
+    live = sys.stderr.isatty() and not quiet
+    while True:
+        passed = time.monotonic() - begun
+        over = seconds is not None and passed >= seconds
+        stuck = feed.error is not None and feed.health().retry_in_s is None and feed.state is ConnectionState.DISCONNECTED
+        if live or (not quiet and (over or stuck)):
+            click.echo(("\r" if live else "") + _status_line(feed, recorder, passed), nl=not live or over or stuck, err=True)
+        if over or stuck:
+            return
+        time.sleep(STATUS_PERIOD_S if seconds is None else min(STATUS_PERIOD_S, max(0.0, seconds - passed)))
+
+
+def _status_line(feed: Feed, recorder: Any, passed_s: float) -> str:
+    health, latest, stats = feed.health(), feed.latest, recorder.stats
+    price = "–" if latest is None else f"{latest.symbol or ''} {latest.price:.2f} {latest.regime or ''}"
+    trouble = "  DEGRADED" if stats.degraded else ""
+    synthetic = "  SYNTHETIC" if health.origin == "synthetic" else ""
+    line = f"{passed_s:6.1f} s  {health.state:<12}  {price}  {stats.packets} packets recorded  {health.gaps} gaps{trouble}{synthetic}"
+    return line[:110].ljust(110)
+
+
+class Progress:
+    """How far a command is, on a terminal, once it takes longer than a second; silent elsewhere. A context manager."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._begun = time.monotonic()
+        self._shown_at = 0.0
+        self._is_shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._is_shown:
+            click.echo("\r" + " " * 100 + "\r", nl=False, err=True)
+
+    def __call__(self, so_far: int | str) -> None:
+        """Show a count, or what is worked on."""
+        now = time.monotonic()
+        if now - self._begun < PROGRESS_AFTER_S or now - self._shown_at < PROGRESS_PERIOD_S or not sys.stderr.isatty():
+            return
+        self._shown_at, self._is_shown = now, True
+        told = f"{so_far:,}" if isinstance(so_far, int) else so_far
+        click.echo(f"\r{self._what} {told}"[:100].ljust(101), nl=False, err=True)
 
 
 # ── items of a stream ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -72,6 +170,8 @@ def line(item: Item) -> Text:
 def facts_of(item: Item) -> dict[str, Any]:
     """The same as one JSON object: a packet with the whole message."""
     if isinstance(item, Packet):
+        from ccwatch.recording import packet_facts  # noqa: PLC0415 - pyarrow is not needed for words
+
         return packet_facts(item)
     if isinstance(item, Event):
         return {"event": item.kind, "seq": item.seq, "detail": item.detail}

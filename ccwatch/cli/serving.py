@@ -1,18 +1,20 @@
-"""The options of the commands that serve a stream: where, to whom, in which dialect; and what they print."""
+"""The command that serves a stream, and what every command that serves shares: where, to whom, in which dialect."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from ccwatch.cli.common import say
+from ccwatch import api
+from ccwatch.cli.common import EXISTING_FILE, json_option, scenario_option, seed_option, streaming
+from ccwatch.cli.rendering import say
 from ccwatch.errors import ConfigError
 
-EXISTING_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OPTIONS: Final = (
     click.option("--port", default=3000, show_default=True, help="Of the BFF; 0 is a free one."),
     click.option("--engine-port", default=8000, show_default=True, help="Of the engine; 0 is a free one."),
@@ -60,3 +62,28 @@ def announce(cottage: Any, what: str, *, as_json: bool) -> None:
     """Say where it listens, once it does."""
     facts = {"url": cottage.url, "engine_url": cottage.engine_url}
     say(facts, f"BFF     {cottage.url}\nengine  {cottage.engine_url}\n{what}. Ctrl-C ends it.", as_json=as_json)
+
+
+@click.command()
+@seed_option
+@scenario_option
+@click.option("--rate", default=1.0, show_default=True, help="Packets per second.")
+@click.option("--packets", type=int, help="Fall silent after so many.")
+@click.option("--prices", type=EXISTING_FILE, help="A CSV file with a column price or close: one packet for each.")
+@click.option("--symbol", default="SPY", show_default=True, help="What is traded.")
+@click.option("--engine", help="URL of another engine, which the BFF polls; then nothing is seeded.")
+@click.option("--redis", help="redis://HOST:PORT/DB, whose channels are streamed; then nothing is seeded but with --seeded.")
+@click.option("--seeded", is_flag=True, help="With --redis: a seeded stream as well.")
+@serves
+@json_option
+@streaming
+def serve(*, as_json: bool, secret_file: Path | None, per_ip: int, seeded: bool, prices: Path | None, **options: Any) -> int:
+    """Serve a seeded stream as an engine and a BFF do, until Ctrl-C."""
+    with api.serve(prices=prices, seeded=seeded or None, **serving_options(secret_file, per_ip, **options)) as cottage:
+        if options["engine"] or (options["redis"] and not seeded):
+            what = f"streams {'an engine' if options['engine'] else 'Redis'}"
+        else:
+            what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}"
+        announce(cottage, what, as_json=as_json)
+        while True:
+            time.sleep(3600)

@@ -24,9 +24,9 @@ from ccwatch.recording.schemas import ARROW, FRAMES, RECEIVED, SCHEMAS, STORED
 from ccwatch.stream import frames
 
 _SEEN: Final = int(SEEN_BEFORE)
-_ODD: Final = int(Flag.NO_TIME | Flag.PLACEHOLDER | Flag.UNIT | Flag.COERCED | Flag.WRONG_TYPE)
+ODD: Final = int(Flag.NO_TIME | Flag.PLACEHOLDER | Flag.UNIT | Flag.COERCED | Flag.WRONG_TYPE)
 """Flags of a packet whose columns do not hold its values as they came."""
-_SLOW: Final = _SEEN | _ODD
+_SLOW: Final = _SEEN | ODD
 MOST_LAYOUTS: Final = 256
 """Layouts of one batch beyond which messages are kept instead: a stream that has so many has none."""
 MOST_READERS: Final = 8
@@ -148,7 +148,7 @@ class Tables:
             return None
         try:
             found = self._layouts.of(packet.raw)
-            is_usual = not (packet.extra or packet.forecasts or packet.flags & _ODD)
+            is_usual = not (packet.extra or packet.forecasts or packet.flags & ODD)
             if found is None or (is_usual and found in self._proven):
                 self._learn(packet, found)
                 return found

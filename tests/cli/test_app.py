@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 import ccwatch as cw
+from tests.contract.conftest import wait_until
 from tests.feed.servers import foreign, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +66,57 @@ def test_serve_says_where_it_listens_logs_when_asked_and_ctrl_c_ends_it_well(tmp
     _, log = process.communicate(timeout=10)
     assert process.returncode == 0
     assert "INFO: 🧠 BrainStream: Client Connected" in log.splitlines()
+
+
+def exhaust(client: ClientConnection) -> None:
+    """Read until the connection ends, and longer."""
+    while True:
+        client.recv(timeout=20)
+
+
+def test_sigterm_ends_every_streaming_command_as_ctrl_c_does(cottage: cw.Cottage, tmp_path: Path) -> None:
+    """As a service manager ends them: clients get 1001, the recording is finished, the exit code is 0."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    commands = {
+        "serve": ["serve", "--port", "0", "--engine-port", "0", "--json"],
+        "record": ["record", cottage.url, "--path", "recorded", "--json"],
+        "demo": ["demo", "--headless", "--folder", "demo", "--json"],
+        "tail": ["tail", cottage.url],
+    }
+    running = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", "ccwatch", *command], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for name, command in commands.items()
+    }
+    with connect(json.loads(running["serve"].stdout.readline())["url"]) as client:
+        client.recv(timeout=10)
+        assert "SPY" in "".join(running["tail"].stdout.readline() for _ in range(5))
+        for folder in ("recorded", "demo/recordings"):
+            wait_until(
+                lambda folder=folder: any(cw.open_recording(p.parent).info().packets for p in tmp_path.glob(f"{folder}/*/session.json"))
+            )
+        for process in running.values():
+            process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            exhaust(client)
+    said = {name: process.communicate(timeout=30)[0] for name, process in running.items()}
+    assert {name: process.returncode for name, process in running.items()} == dict.fromkeys(commands, 0)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1001
+    for name in ("record", "demo"):
+        assert cw.open_recording(tmp_path / json.loads(said[name])["recording"]).status == "finished"
+
+
+def test_a_command_that_is_interrupted_and_does_not_stream_has_not_said_yes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ccwatch", "export", str(ROOT / "recordings" / "sample-bad-session"), "--to", "jsonl"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.read(1)  # and no more: it waits for a reader
+    process.send_signal(signal.SIGTERM)
+    assert b"Traceback" not in process.communicate(timeout=10)[1]
+    assert process.returncode == 130
 
 
 def test_a_port_in_use_is_an_error_that_names_port_0(cottage: cw.Cottage, tmp_path: Path) -> None:

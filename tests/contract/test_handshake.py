@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 import ccwatch as cw
-from ccwatch.cli.app import cli
+from ccwatch.cli.serving import serve
 from ccwatch.config import Settings
 from tests.contract.conftest import port_of, wait_until
 from tests.contract.contract import TEXT, fences
@@ -79,7 +79,7 @@ def test_client_and_server_meet_where_the_contract_says_without_being_told(monke
     engine = urlsplit(re.search(r"\*\*Endpoint:\*\* `(.*)`", TEXT)[1])
     bff = re.search(r"Client->>BFF: Connect (\S+)", TEXT)[1]
     assert Settings.load().url == bff
-    ports = {option.name: option.default for option in cli.commands["serve"].params}
+    ports = {option.name: option.default for option in serve.params}
     assert (ports["engine_port"], ports["port"]) == (engine.port, urlsplit(bff).port)
     with cw.serve() as cottage:
         assert urlsplit(cottage.engine_url).path == engine.path

@@ -1,3 +1,5 @@
+"""The sample recordings that ship with ccwatch: made by their script, read as they are."""
+
 from __future__ import annotations
 
 import shutil

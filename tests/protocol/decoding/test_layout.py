@@ -76,5 +76,5 @@ def test_a_message_with_nothing_odd_about_it_comes_back_byte_for_byte(raw):
     except DecodeError:
         return
     found = layout.Layouts().of(raw)
-    if found and not (packet.extra or packet.forecasts or packet.flags & tables._ODD):
+    if found and not (packet.extra or packet.forecasts or packet.flags & tables.ODD):
         assert layout.encode(packet, found) == raw

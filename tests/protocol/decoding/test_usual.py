@@ -14,7 +14,7 @@ from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.decoding.dialects import DIALECTS
 from ccwatch.protocol.decoding.usual import Unusual, UsualMessages
-from ccwatch.recording.tables import _ODD
+from ccwatch.recording.tables import ODD
 from tests.protocol.shapes import examples
 
 LINES = [{"level": "INFO", "message": "Physics: wait", "timestamp": "2026-01-02T14:29:58Z"}] * 2
@@ -86,7 +86,7 @@ def check(usual, raw):
     if found is None:
         return False
     packet = codec.decode(raw)
-    if packet.flags & _ODD:
+    if packet.flags & ODD:
         return True  # a recording's packet of these flags does not come here
     message, logs = found
     assert (packet.extra, packet.forecasts, packet.dialect) == ({}, (), usual.dialect)

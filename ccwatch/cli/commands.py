@@ -1,0 +1,43 @@
+"""Which commands there are, and the overview that `ccwatch --help` prints. It imports nothing that takes time, not even click."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from typing import Final
+
+WHAT: Final = "Watch, record and explain the live stream of a Curiosity Cottage trading engine."
+WIDEST: Final = 110
+"""Characters of a line of the overview at most, on a terminal that has more."""
+
+COMMANDS: Final = {
+    "demo": ("start", "Serve a seeded stream, record it, and show it in JupyterLab."),
+    "serve": ("serving", "Serve a seeded stream as an engine and a BFF do, until Ctrl-C."),
+    "tail": ("streams", "Print packets and events as they arrive, from a URL or from a recording (PATH) while it is being written."),
+    "record": ("streams", "Record a stream into a new folder, whose path is printed at the end."),
+    "ls": ("recordings", "List the recordings in a folder."),
+    "info": ("recordings", "Say what a recording holds."),
+    "verify": ("recordings", "Compare the checksums of a recording; exit code 1 where one fails."),
+    "recover": ("recordings", "Finish a recording whose recorder was killed: make Parquet of its journal."),
+    "compact": ("recordings", "Make Parquet of what a recording has in its journal, without calling it finished."),
+    "replay": ("recordings", "Play a recording in its own time: print it as `tail` does, or serve it."),
+    "export": ("sharing", "Write a table of a recording as JSON lines, CSV or Parquet."),
+    "pack": ("sharing", "Pack a recording into one file for a colleague, whole or without what is nobody's business."),
+    "prune": ("recordings", "Delete old recordings so that the rest keep a limit."),
+    "report": ("sharing", "Write the post-mortem of a recording as one offline file."),
+    "doctor": ("doctor", "Say what a server's stream speaks and how it fares, and what to set; without URL, try the usual places."),
+}
+"""Each command in the order of its use: the module of `ccwatch.cli` that holds it under its own name (with an underscore behind, where
+that is a word of Python or of the module), and one sentence."""
+
+
+def overview() -> str:
+    """Return what there is: how to call it, every command with its sentence."""
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    column = max(map(len, COMMANDS)) + 4
+    lines = [
+        textwrap.fill(f"  {name:<{column - 2}}{sentence}", width, subsequent_indent=" " * column)
+        for name, (_, sentence) in COMMANDS.items()
+    ]
+    usage = "Usage: ccwatch [--version] [--help] COMMAND ..."
+    return "\n".join([usage, "", textwrap.fill(WHAT, width), "", "Commands:", *lines, "", "ccwatch COMMAND --help tells its options."])

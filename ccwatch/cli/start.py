@@ -1,0 +1,46 @@
+"""The commands that one begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ccwatch.cli.common import json_option, scenario_option, seed_option, streaming
+from ccwatch.cli.rendering import note, say, show_status
+from ccwatch.demo import FOLDER, Demo
+
+
+@click.command()
+@click.option("--no-browser", is_flag=True, help="Print JupyterLab's address instead of opening it.")
+@click.option("--headless", is_flag=True, help="No JupyterLab: record for --seconds, then print the recording's path.")
+@click.option("--seconds", type=float, help="With --headless: how long.")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="The working folder; ccwatch-demo if not given.")
+@seed_option
+@scenario_option
+@json_option
+@streaming
+def demo(*, no_browser: bool, headless: bool, seconds: float | None, folder: Path | None, seed: int, scenario: str, as_json: bool) -> int:
+    """Serve a seeded stream, record it, and show it in JupyterLab."""
+    if seconds is not None and not headless:
+        raise click.UsageError("--seconds goes with --headless")
+    with Demo(folder or Path(FOLDER), seed=seed, scenario=scenario) as running:
+        try:
+            if headless:
+                show_status(running.feed, running.recorder, seconds, quiet=as_json)
+            else:
+                _show_lab(running, browser=not no_browser, as_json=as_json)
+        except KeyboardInterrupt:
+            note()
+    say({"recording": str(running.recorder.path)}, str(running.recorder.path), as_json=as_json)
+    return 0
+
+
+def _show_lab(running: Demo, *, browser: bool, as_json: bool) -> None:
+    lab = running.lab(browser=browser)
+    try:
+        lab.wait_until_up()
+        say({"url": lab.url, "stream": running.cottage.url}, f"JupyterLab: {lab.url}\nCtrl-C ends it.", as_json=as_json)
+        lab.wait()
+    finally:
+        lab.stop()

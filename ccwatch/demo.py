@@ -1,4 +1,4 @@
-"""The demo: an embedded Cottage, a recording of it, and a copy of the first notebook in JupyterLab. It prints nothing."""
+"""The demo: an embedded Cottage, a recording of it, and copies of the notebooks in JupyterLab. It prints nothing."""
 
 from __future__ import annotations
 
@@ -51,14 +51,15 @@ class Demo:
         self.feed.stop()
         self.cottage.stop()
 
-    def copy_notebook(self) -> Path:
-        """A copy of the notebook in the working folder; one that is there already, and may hold your edits, is left as it is."""
-        copy = self.folder / NOTEBOOK
-        if not copy.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy(shipped("notebooks") / NOTEBOOK, copy)
-            shutil.copytree(shipped("notebooks") / "images", self.folder / "images", dirs_exist_ok=True)
-        return copy
+    def copy_notebooks(self) -> Path:
+        """Copy all notebooks into the working folder and return the path of the first one; what is there already, and may hold your
+        edits, is left as it is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for notebook in sorted(shipped("notebooks").glob("*.ipynb")):
+            if not (self.folder / notebook.name).exists():
+                shutil.copy(notebook, self.folder)
+        shutil.copytree(shipped("notebooks") / "images", self.folder / "images", dirs_exist_ok=True)
+        return self.folder / NOTEBOOK
 
     def lab(self, *, browser: bool) -> Lab:
         """A JupyterLab on the copy, whose notebook finds this demo's stream.
@@ -66,7 +67,7 @@ class Demo:
         Raises:
             ConfigError: JupyterLab is not installed.
         """
-        return Lab(self.copy_notebook(), url=self.cottage.url, recordings=self.folder / "recordings", browser=browser)
+        return Lab(self.copy_notebooks(), url=self.cottage.url, recordings=self.folder / "recordings", browser=browser)
 
 
 class Lab:

@@ -307,6 +307,15 @@ def test_nothing_committed_names_a_path_of_a_machine_or_a_host_of_a_package_regi
             assert found is None, f"{name}: {found and found[0]}"
 
 
+def test_the_wheel_ships_every_notebook_and_picture(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"])
+    listed = subprocess.run(["git", "ls-files", "notebooks"], cwd=root, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    assert {name for name in listed.stdout.splitlines() if name.endswith((".ipynb", ".py"))} <= shipped
+
+
 def test_notebooks_carry_no_widget_state_and_no_foreign_metadata(root: Path) -> None:
     for path in (root / "notebooks").glob("*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))

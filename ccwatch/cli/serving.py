@@ -26,7 +26,7 @@ _OPTIONS: Final = (
     click.option("--tls-cert", type=EXISTING_FILE, help="A certificate chain: speak wss and https."),
     click.option("--tls-key", type=EXISTING_FILE, help="Its key."),
     click.option("--log", is_flag=True, help="Print the servers' log lines, as a container's log has them, to standard error."),
-    click.option("--dialect", default="contract", show_default=True, help="How the engine speaks: see notebook 02."),
+    click.option("--dialect", default="contract", show_default=True, help="How the engine speaks: see the notebook on real servers."),
 )
 
 

@@ -138,7 +138,7 @@ def overview_figure(
         frame = frame.iloc[np.unique(np.concatenate([*kept, changes[:OVERVIEW_ROWS], np.flatnonzero(found.broken)]))]
     if agents is not None and len(agents):
         agents = agents[np.isin(agents["seq"].to_numpy(), frame["seq"].to_numpy())]
-    return figures.overview(frame, agents, events)
+    return figures.overview(frame, agents, events, panels=("price", "drawdown", "alpha", "latency"))
 
 
 def _loud(answer: Result | AnalysisError | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,12 +19,14 @@ import plotly.graph_objects as go
 from ccwatch.figures.panels import (
     DEFAULT_PANELS,
     PANELS,
+    STRIP_ROWS,
     Line,
     Panel,
     Trace,
     computed_traces,
     dates,
     hover_text,
+    is_near,
     kinds_of,
 )
 from ccwatch.figures.prepare import gap_seqs, prepare
@@ -139,6 +142,7 @@ def compose(
     height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + sum(spaces)
     shape = layout(colours) | {"height": height, "shapes": [], "annotations": []}
     traces: list[Trace] = []
+    told: list[dict[str, Any]] = []
     plot = float(height - _MARGIN_PX)
     top = 1.0
     for number, panel in enumerate(chosen, start=1):
@@ -149,10 +153,14 @@ def compose(
         vertical = axis(colours, panel.title) | {"domain": domain, "anchor": "x", "tickformat": panel.tickformat, "nticks": 6}
         if panel.floor is not None or panel.ceiling is not None or panel.clip is not None:
             vertical |= {"autorangeoptions": {"minallowed": panel.floor, "maxallowed": panel.ceiling, "clipmax": panel.clip}}
-        if panel.levels:  # plotly lets a shape lie on the panel's very edge
-            values = [value for value, _ in panel.levels]
-            room = _LEVEL_ROOM * (max(values) - min(values) or abs(values[0]))
-            vertical.setdefault("autorangeoptions", {})["include"] = [min(values) - room, max(values) + room]
+        computed = computed_traces(panel, (lines or {}).get(panel.name, ()), colours)
+        near = _near(panel, [*computed, *drawn[number - 1]])
+        if near:  # plotly lets a shape lie on the panel's very edge
+            room = _LEVEL_ROOM * min(abs(value) for value, _ in near)
+            low, high = min(value for value, _ in near), max(value for value, _ in near)
+            vertical.setdefault("autorangeoptions", {})["include"] = [low - room, high + room]
+        if panel.strip:
+            vertical |= {"range": [0, STRIP_ROWS], "showticklabels": False, "showgrid": False, "ticks": ""}
         shape[_axis_key(main)] = vertical
         shape[_axis_key(gaps)] = _unit_axis(overlaying=main)
         traces += [_gap_trace(series, colours, gaps, first=number == 1)]
@@ -162,12 +170,13 @@ def compose(
             traces += _ribbon_traces(series, ribbon, number)
         legend = f"legend{number if number > 1 else ''}"
         last = number == len(chosen)
-        for trace in [*computed_traces(panel, (lines or {}).get(panel.name, ()), colours), *drawn[number - 1]]:
+        for trace in [*computed, *drawn[number - 1]]:
             trace["meta"] |= {"unit": panel.unit, "digits": panel.digits, "scale": panel.scale}
             traces.append(trace | {"yaxis": main, "legend": legend})
         shape[legend] = _legend(colours, top, below=last and panel.many)
         shape["shapes"] += [_band(low, high, word, main, colours) for low, high, word in panel.bands]
-        shape["shapes"] += [_level(value, words, main, colours) for value, words in panel.levels]
+        shape["shapes"] += [_level(value, words, main, colours) for value, words in near]
+        told.append(_told(panel, main, gaps, f"y{40 + number}" if strip else "", vertical["tickformat"]))
         top = bottom - (spaces[number - 1] if number <= len(spaces) else 0) / plot
     shape["xaxis"] = axis(colours, f"time ({html.escape(zone)})") | {
         "type": "date",
@@ -182,9 +191,44 @@ def compose(
         "spikedash": "dot",
         "spikecolor": colours.muted,
     }
+    shape["meta"] = {"panels": told, "colours": asdict(colours), "level": _level(0.0, "", "y", colours)}
     if len(series):
         shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], series.time_ms[-1]])))
     return go.Figure({"data": [trace | {"xaxis": "x"} for trace in traces], "layout": shape})
+
+
+def _near(panel: Panel, traces: Sequence[Trace]) -> list[tuple[float, str]]:
+    """The limits that some lines have come near."""
+    ends = [end for trace in traces for end in _extent(trace.get("y"))]
+    return [level for level in panel.levels if ends and is_near(level[0], min(ends), max(ends))]
+
+
+def _extent(values: Any) -> tuple[float, ...]:
+    known = np.asarray(values, dtype=np.float64) if values is not None else np.empty(0)
+    known = known[np.isfinite(known)]
+    return (float(known.min()), float(known.max())) if len(known) else ()
+
+
+def _told(panel: Panel, main: str, gaps: str, ribbon: str, tickformat: str) -> dict[str, Any]:
+    """What a live view has to know of a panel, to give it its part of the height, its range and its limits."""
+    return {
+        "name": panel.name,
+        "title": panel.title,
+        "axis": main,
+        "gaps": gaps,
+        "ribbon": ribbon,
+        "tickformat": tickformat,
+        "unit": panel.unit,
+        "digits": panel.digits,
+        "scale": panel.scale,
+        "share": panel.share,
+        "height": panel.height_px,
+        "levels": [list(level) for level in panel.levels],
+        "floor": panel.floor,
+        "ceiling": panel.ceiling,
+        "clip": panel.clip,
+        "strip": panel.strip,
+    }
 
 
 def _ribbon_traces(series: Series, ribbon: str, number: int) -> list[Trace]:

@@ -7,21 +7,32 @@ Each trace says in `meta` what fills it (`role`, `column`, `code`), its name as 
 from __future__ import annotations
 
 import html
+import itertools
+import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from ccwatch.domain.limits import ALPHA_CUTS, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS
-from ccwatch.figures.series import GAUGES, REGIME_WORDS, SIDE_WORDS, Floats, Mark, Names, Series
+from ccwatch.domain.limits import ALPHA_CUTS, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS, SLOW_FACTOR
+from ccwatch.figures.series import FACTS, GAUGES, REGIME_WORDS, SIDE_WORDS, Floats, Mark, Names, Series
 from ccwatch.figures.theme import DASHES, SIDES, Theme
 
 ALPHA_SHOWN: Final = 5.0
 """The alpha panel ends here: an interval that is wide where a price hardly moves would flatten all else."""
 TEXT_LIMIT: Final = 400
 """Characters of a reasoning that a hover box shows."""
+
+_LIMITS: Final = tuple((level, f"{level:.1%}".replace("-", "−")) for level in (DRAWDOWN_WARNS, DRAWDOWN_HALTS))
+STRIP_ROWS: Final = 4
+"""Services that the heat strip shows; the others are counted."""
+STRIP_PX: Final = 16
+STRIP_FILL: Final = 0.9
+"""How much of its row a bar fills at most."""
+STRIP_CELLS: Final = 200
+"""Bars of a row in a figure that stands still."""
 
 Trace = dict[str, Any]
 
@@ -60,7 +71,7 @@ class Panel:
     bands: tuple[tuple[float, float, str], ...] = ()
     """Horizontal bands behind the traces: from, to, the regime whose colour they take."""
     levels: tuple[tuple[float, str], ...] = ()
-    """Horizontal lines: where, and what they say."""
+    """Limits as horizontal lines: where, and what they say. One is drawn when the values are near it, see `is_near`."""
     ribbon: bool = False
     floor: float | None = None
     ceiling: float | None = None
@@ -68,6 +79,12 @@ class Panel:
     """Where its axis ends at the latest."""
     many: bool = False
     """Whether it has a line per service, so that its legend needs room."""
+    share: float = 2.0
+    """Its part of the height, beside the others' in a live view."""
+    height_px: int = 0
+    """Its height in a live view where that is fixed; 0 shares what the others leave."""
+    strip: bool = False
+    """Whether it shows its services as a heat strip, each against its own usual latency."""
     compute: Callable[[Any], Sequence[Line]] | None = None
     """Lines that are made from a view's tables, where it has such."""
 
@@ -102,6 +119,11 @@ def computed_traces(panel: Panel, lines: Sequence[Line], colours: Theme) -> list
             trace |= {"fill": "tonexty", "fillcolor": "rgba(128,128,128,0.18)"}
         traces.append(trace)
     return traces
+
+
+def is_near(level: float, low: float, high: float) -> bool:
+    """Whether values between `low` and `high` have come at least half the way from 0 to a limit: then it is worth its room."""
+    return low <= level / 2.0 if level < 0.0 else high >= level / 2.0
 
 
 def hover_text(mark: Mark) -> str:
@@ -240,6 +262,7 @@ def _signal_trace(marks: Sequence[Mark], code: int, colours: Theme) -> Trace:
             "symbol": [mark_symbol(mark) for mark in mine] or SIDES[side],
             "size": [mark_px(mark) for mark in mine] or 9,
             "color": colour,
+            "opacity": 1,  # else plotly makes marks of many sizes transparent
             "line": {"width": 1.5 if any(is_veto(mark) for mark in mine) else 1, "color": colour},
         },
         "hovertemplate": "%{text}<extra></extra>",
@@ -251,10 +274,79 @@ def _latency_panel(name: str, whose: str, kind: str) -> Panel:
     return Panel(name, f"{whose} latency (ms)", ",.0f", (kind,), _gauges(kind, hover="%{y:.1f} ms"), "ms", 1, floor=0.0, many=True)
 
 
+def _strip_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
+    """Bars of the services of most interest, the worst in the first row: as high as a stretch's worst call stands above the usual one."""
+    found = strip_rows({name: series.columns[name] for name in names.columns(("latency", "model")) if name in series.columns})
+    x, width, base, height, shade, texts = [], [], [], [], [], []
+    edges = np.linspace(0, len(series), min(len(series), STRIP_CELLS) + 1).astype(int)
+    for row, (column, usual) in enumerate(found[:STRIP_ROWS]):
+        values = series.columns[column]
+        for low, high in itertools.pairwise(edges):
+            part = values[low:high]
+            if np.isnan(part).all():
+                continue
+            times_usual = float(np.nanmax(part)) / usual
+            x.append(series.time_ms[low])
+            width.append(series.time_ms[min(high, len(series) - 1)] - series.time_ms[low])
+            base.append(STRIP_ROWS - 1 - row)
+            height.append(strip_height(times_usual))
+            shade.append(strip_colour(times_usual, colours))
+            texts.append(html.escape(f"{column.split(':', 1)[1]}: {times_usual:.1f} times its usual {usual:,.0f} ms"))
+    return [
+        {
+            "type": "bar",
+            "name": "against its usual",
+            "x": dates(np.array(x, dtype=np.float64)),
+            "width": width,
+            "base": base,
+            "y": height,
+            "offset": 0,
+            "text": texts,
+            "textposition": "none",
+            "showlegend": False,
+            "marker": {"color": shade or colours.grid, "line": {"width": 0}},
+            "hovertemplate": "%{text}<extra></extra>",
+            "meta": {"role": "strip", "label": "against its usual"},
+        }
+    ]
+
+
+def strip_rows(columns: Mapping[str, Floats]) -> list[tuple[str, float]]:
+    """Services and their usual latency (median, ms), the worst first: by the largest median of three neighbours over the usual one."""
+    worst = []
+    for column, values in columns.items():
+        known = values[~np.isnan(values)]
+        usual = float(np.median(known)) if len(known) else 0.0
+        if usual > 0.0:
+            around = np.median(np.lib.stride_tricks.sliding_window_view(known, 3), axis=1) if len(known) > 2 else known
+            worst.append((-float(around.max()) / usual, column, usual))
+    return [(column, usual) for _, column, usual in sorted(worst)]
+
+
+def strip_height(times_usual: float) -> float:
+    """The height of a bar of the heat strip, a share of its row: the usual is a sixth, eight times the usual fills it."""
+    return round(min(1.0, max(1.0, 1.0 + math.log2(max(times_usual, 0.5)) * 5.0 / 3.0) / 6.0) * STRIP_FILL, 4)
+
+
+def strip_colour(times_usual: float, colours: Theme) -> str:
+    """The colour of a bar of the heat strip: as usual, slow (SLOW_FACTOR), very slow (twice that)."""
+    return colours.heat[int(times_usual >= SLOW_FACTOR) + int(times_usual >= 2 * SLOW_FACTOR)]
+
+
 PANELS: Final[dict[str, Panel]] = {
     panel.name: panel
     for panel in (
-        Panel("price", "price (USD)", ",.2f", ("price",), _price_traces, "USD", ribbon=True),
+        Panel("price", "price (USD)", ",.2f", ("price",), _price_traces, "USD", ribbon=True, share=3.0),
+        Panel(
+            "pnl",
+            "day's P&L (%)",
+            ".1%",
+            ("pnl",),
+            _plain(("pnl", "P&L"), hover="%{y:.2%}"),
+            "%",
+            scale=100.0,
+            levels=_LIMITS,
+        ),
         Panel("nav", "nav (USD)", ",.0f", ("nav",), _plain(("nav", "nav"), hover="%{y:,.2f} USD"), "USD"),
         Panel(
             "drawdown",
@@ -264,9 +356,10 @@ PANELS: Final[dict[str, Panel]] = {
             _drawdown_traces,
             "%",
             scale=100.0,
-            levels=tuple((level, f"{level:.1%}".replace("-", "−")) for level in (DRAWDOWN_WARNS, DRAWDOWN_HALTS)),
+            levels=_LIMITS,
             ceiling=0.0,
         ),
+        Panel("exposure", "exposure (%)", ".0%", ("exposure",), _plain(("exposure", "exposure"), hover="%{y:.1%}"), "%", 1, 100.0),
         Panel(
             "alpha",
             "alpha, tail index (no unit)",
@@ -276,6 +369,10 @@ PANELS: Final[dict[str, Panel]] = {
             bands=((0.0, ALPHA_CUTS[0], REGIME_WORDS[2]), (*ALPHA_CUTS, REGIME_WORDS[1])),  # above the last cut-off: clear
             floor=0.0,
             clip=ALPHA_SHOWN,
+            height_px=64,
+        ),
+        Panel(
+            "services", "services (× usual)", "", ("latency", "model"), _strip_traces, "ms", 0, strip=True, height_px=STRIP_ROWS * STRIP_PX
         ),
         Panel("velocity", "velocity ($/period)", ".3~f", ("velocity",), _of_symbol("velocity", "%{y:.4f} $/period"), "$/period", 4),
         Panel(
@@ -328,6 +425,11 @@ PANELS: Final[dict[str, Panel]] = {
 """The panels by name, in the order in which they are stacked."""
 DEFAULT_PANELS: Final = ("price", "drawdown", "alpha", "latency")
 """Those that are shown where nobody says which."""
+
+
+def live_kinds(panels: Sequence[Panel]) -> tuple[str, ...]:
+    """The kinds of columns that a live view of some panels has: what they draw, and what its status line tells."""
+    return tuple(dict.fromkeys([*kinds_of(panels), *FACTS]))
 
 
 def kinds_of(panels: Sequence[Panel]) -> tuple[str, ...]:

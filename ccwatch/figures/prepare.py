@@ -6,6 +6,7 @@ remembers of the row before (`Carry`), and so prepares only what is new.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -14,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.domain.drawdown import next_peak, under_water
+from ccwatch.domain.drawdown import next_peak, starting_capital, under_water
+from ccwatch.domain.exposure import exposure
+from ccwatch.domain.liveness import Pace
+from ccwatch.domain.status import NOT_CARRIED, rank, worst_of_bursts
 from ccwatch.figures.series import (
     GAP_KINDS,
     GAUGES,
@@ -33,8 +37,8 @@ from ccwatch.figures.series import (
 )
 from ccwatch.protocol.messages import Packet
 
-_ALWAYS: Final = ("price", "nav", "confidence", "approved_size")
-"""Numbers that marks and the running peak need, whatever is drawn."""
+_ALWAYS: Final = ("price", "nav", "cash", "daily_pnl", "confidence", "approved_size")
+"""Numbers that marks, the running peak, P&L and exposure need, whatever is drawn."""
 
 
 def gap_seqs(events: pd.DataFrame | None) -> Seqs:
@@ -107,7 +111,8 @@ def prepare(
         seq=seq,
         connection=frame["connection"].to_numpy(),
         time_ms=_index_ms(frame.index) + shift.total_seconds() * 1000.0,
-        received=_received(frame) if {"interval", "lag"} & set(wanted) else None,
+        received=_received(frame),
+        status=_ranks(frame["status"]) if "status" in frame.columns else np.full(len(frame), NOT_CARRIED, dtype=np.int64),
         numbers={name: frame[name].to_numpy(dtype=np.float64) if name in frame.columns else missing for name in _numbers(wanted)},
         regime=_codes(frame["regime"], REGIME_WORDS),
         symbol=_codes(frame["symbol"], names.symbols, grow=True),
@@ -146,17 +151,16 @@ def prepare_packets(
     for packet in packets:
         if packet.symbol is not None and packet.symbol not in names.symbols and len(names.symbols) < NONE:
             names.symbols.append(packet.symbol)
-    received = None
-    if {"interval", "lag"} & set(wanted):
-        received = (
-            np.array([packet.received_mono_ns for packet in packets], dtype=np.int64),
-            np.array([packet.received_at_ns for packet in packets], dtype=np.int64) / 1e6,
-        )
+    received = (
+        np.array([packet.received_mono_ns for packet in packets], dtype=np.int64),
+        np.array([packet.received_at_ns for packet in packets], dtype=np.int64) / 1e6,
+    )
     return _assemble(
         seq=np.array([packet.seq for packet in packets], dtype=np.uint64),
         connection=np.array([packet.connection for packet in packets], dtype=np.int32),
         time_ms=np.array([packet.time_ns for packet in packets], dtype=np.int64) / 1e6 + shift.total_seconds() * 1000.0,
         received=received,
+        status=np.array([rank(packet.status) for packet in packets], dtype=np.int64),
         numbers={name: np.array([getattr(packet, name) for packet in packets], dtype=np.float64) for name in _numbers(wanted)},
         regime=_places([packet.regime for packet in packets], REGIME_WORDS),
         symbol=_places([packet.symbol for packet in packets], names.symbols),
@@ -190,7 +194,8 @@ def _assemble(
     seq: Seqs,
     connection: npt.NDArray[Any],
     time_ms: Floats,
-    received: Received | None,
+    received: Received,
+    status: npt.NDArray[np.int64],
     numbers: dict[str, Floats],
     regime: Codes,
     symbol: Codes,
@@ -204,7 +209,11 @@ def _assemble(
     before: Carry,
 ) -> Series:
     price, nav = numbers["price"], numbers["nav"]
+    capital = before.capital if np.isfinite(before.capital) else starting_capital(nav, numbers["daily_pnl"])
+    numbers["daily_pnl"] = np.where(np.isnan(numbers["daily_pnl"]), nav - capital, numbers["daily_pnl"])
     symbol, side = _filled(symbol, before.symbol), _filled(side, before.side)
+    pace = copy.deepcopy(before.pace) if before.pace is not None else Pace()
+    known, burst, settled = _status(received[0], time_ms, status, connection, pace, before)
     timing, mono_ns, offset_s = _timing(received, time_ms - shift.total_seconds() * 1000.0, connection, before)
     peak, depth = under_water(nav, before.peak)
     columns: dict[str, Floats] = {}
@@ -213,6 +222,10 @@ def _assemble(
             columns |= {f"{kind}:{name}": services[kind][:, place] for place, name in enumerate(names.services(kind))}
         elif kind == "drawdown":
             columns[kind] = depth
+        elif kind == "exposure":
+            columns[kind] = exposure(nav, numbers["cash"])
+        elif kind == "pnl":
+            columns[kind] = _share(numbers["daily_pnl"], nav - numbers["daily_pnl"])
         else:
             columns[kind] = timing[kind] if kind in timing else numbers[kind]
     after = before
@@ -226,6 +239,10 @@ def _assemble(
             side=int(side[-1]),
             mono_ns=mono_ns,
             offset_s=offset_s,
+            capital=capital,
+            pace=pace,
+            burst=burst,
+            settled=settled,
         )
     previous = np.concatenate(([before.side], side))[: len(side)]
     turns = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
@@ -247,6 +264,7 @@ def _assemble(
         time_ms=time_ms,
         columns=columns,
         regime=regime,
+        status=known,
         symbol=symbol,
         broken=breaks(seq, connection, gaps, before),
         marks=marks,
@@ -254,15 +272,65 @@ def _assemble(
     )
 
 
-def _timing(
-    received: Received | None, time_ms: Floats, connection: npt.NDArray[Any], before: Carry
-) -> tuple[dict[str, Floats], int, float]:
+def _share(part: Floats, whole: Floats) -> Floats:
+    """Fractions of what is above zero; NaN elsewhere."""
+    found: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0.0)
+    return found
+
+
+def _ranks(column: pd.Series) -> npt.NDArray[np.int64]:
+    """The rank of each status word, NOT_CARRIED where there is none."""
+    words = pd.Categorical(column)
+    ranks = np.array([*(rank(str(word)) for word in words.categories), NOT_CARRIED], dtype=np.int64)
+    found: npt.NDArray[np.int64] = ranks[words.codes]
+    return found
+
+
+def _status(
+    mono_ns: npt.NDArray[np.int64],
+    time_ms: Floats,
+    ranks: npt.NDArray[np.int64],
+    connection: npt.NDArray[Any],
+    pace: Pace,
+    before: Carry,
+) -> tuple[Codes, int, int]:
+    """The status at each row: the worst word of its burst so far and of the burst before it (see `domain.status`).
+
+    Returns the codes, the rank of the burst that may go on and that of the one before it. Rows that nobody received (a frame of one's
+    own) are told apart by their own time.
+    """
+    if not len(ranks):
+        return np.empty(0, dtype=np.uint8), before.burst, before.settled
+    at_ns = mono_ns if mono_ns.any() else (time_ms * 1e6).astype(np.int64)
+    fresh = np.concatenate(([connection[0] != before.connection], connection[1:] != connection[:-1]))
+    begins = pace.note_all(np.maximum.accumulate(at_ns), anew=fresh).begins
+    number = np.cumsum(begins)  # 0: the burst that went on
+    firsts = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
+    going_on = number[0] == 0
+    worst = worst_of_bursts(ranks, begins)[firsts]
+    worst[0] = max(int(worst[0]), before.burst) if going_on else worst[0]
+    # What carries no status leaves that of the burst before it standing.
+    standing = np.empty(len(firsts) + 1, dtype=np.int64)
+    standing[0] = before.settled if going_on else before.burst if before.burst != NOT_CARRIED else before.settled
+    for place, value in enumerate(worst.tolist()):
+        standing[place + 1] = value if value != NOT_CARRIED else standing[place]
+    index = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(ranks)))
+    base = int(ranks.max()) + 2
+    first_burst = before.burst if going_on else NOT_CARRIED
+    own = np.maximum.accumulate(index * base + ranks + 1) - index * base - 1
+    own[index == 0] = np.maximum(own[index == 0], first_burst)
+    found = np.maximum(own, standing[index])
+    codes = np.where(found == NOT_CARRIED, NONE, found).astype(np.uint8)
+    return codes, int(worst[-1]), int(standing[-2])
+
+
+def _timing(received: Received, time_ms: Floats, connection: npt.NDArray[Any], before: Carry) -> tuple[dict[str, Floats], int, float]:
     """Seconds since the packet before on the same connection, and how much later than the connection's fastest one each came.
 
     The server's clock need not be right: only the difference to the least offset so far tells of a delay.
     """
-    if received is None or not len(time_ms):
-        return {"interval": np.empty(0), "lag": np.empty(0)} if received is not None else {}, before.mono_ns, before.offset_s
+    if not len(time_ms):
+        return {"interval": np.empty(0), "lag": np.empty(0)}, before.mono_ns, before.offset_s
     mono_ns, wall_ms = received
     same = np.concatenate(([connection[0] == before.connection], connection[1:] == connection[:-1]))
     interval = np.where(same, np.diff(mono_ns, prepend=before.mono_ns) / 1e9, np.nan)

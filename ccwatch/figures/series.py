@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ccwatch.domain.liveness import Pace
+from ccwatch.domain.status import NOT_CARRIED, ORDER
 from ccwatch.protocol.messages import EventKind, Regime, Side
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +29,9 @@ PACKET_COLUMNS: Final = (
     "price",
     "alpha",
     "nav",
+    "cash",
+    "daily_pnl",
+    "status",
     "max_drawdown",
     "confidence",
     "approved_size",
@@ -36,7 +41,7 @@ PACKET_COLUMNS: Final = (
     "received_mono_ns",
 )
 """What prepare() reads of the packets table."""
-PLAIN: Final = ("price", "alpha", "nav", "max_drawdown", "velocity", "acceleration")
+PLAIN: Final = ("price", "alpha", "nav", "daily_pnl", "max_drawdown", "velocity", "acceleration")
 """Columns of the packets table that are drawn as they are."""
 GAUGES: Final = {
     "latency": ("agent", "latency_ms"),
@@ -45,8 +50,12 @@ GAUGES: Final = {
     "cache": ("model", "cache_hit_rate"),
 }
 """Kinds of columns of which there is one per service, `kind:name`: whose they are, and the gauge."""
-WANTED: Final = ("price", "alpha", "drawdown", "max_drawdown", "latency")
+WANTED: Final = ("price", "pnl", "alpha", "latency", "model")
 """The kinds that are prepared where nobody says which: those of the four panels that are shown at first."""
+FACTS: Final = ("price", "nav", "daily_pnl", "pnl", "drawdown", "exposure")
+"""The kinds that a live view always has, since its status line tells them at any time."""
+STATUS_WORDS: Final = ORDER
+"""Canonical words of the status, the worst last."""
 REGIME_WORDS: Final = tuple(str(word) for word in Regime)
 SIDE_WORDS: Final = tuple(str(word) for word in Side)
 NONE: Final = 255
@@ -84,6 +93,14 @@ class Carry:
     """Monotonic receive time."""
     offset_s: float = np.inf
     """Least receive time minus server's time, of this connection."""
+    capital: float = np.nan
+    """What the account was worth when the day began, USD: the day's P&L is measured by it where the stream does not send one."""
+    pace: Pace | None = None
+    """Where the last burst began; a copy of the carry's own is advanced, never this one."""
+    burst: int = NOT_CARRIED
+    """The rank of the worst status of the burst that may go on."""
+    settled: int = NOT_CARRIED
+    """The same of the burst before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +111,11 @@ class Series:
     time_ms: Floats
     """Wall time of the display zone, in ms: what an axis prints that takes every time for UTC."""
     columns: dict[str, Floats]
-    """Those of PLAIN in their own units, drawdown (fraction), interval and lag (s), and `kind:<service>` (ms, or a fraction)."""
+    """Those of PLAIN in their own units; drawdown, pnl and exposure (fractions), daily_pnl (USD), interval and lag (s), and
+    `kind:<service>` (ms, or a fraction)."""
     regime: Codes
+    status: Codes
+    """Places in STATUS_WORDS: the worst word of the burst so far and of the one before; NONE where no packet carried one yet."""
     symbol: Codes
     broken: Codes
     """1: the stream has a gap between the row before and this one."""
@@ -117,6 +137,7 @@ class Series:
             time_ms=self.time_ms[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
             regime=self.regime[rows],
+            status=self.status[rows],
             symbol=self.symbol[rows],
             broken=broken,
         )

@@ -217,6 +217,9 @@ class _Picture:
 
     def _bars(self, trace: dict[str, Any], number: int, clip: str) -> Iterator[str]:
         marker, (top, bottom) = trace["marker"], self._box(trace["yaxis"])
+        if trace["meta"]["role"] == "strip":
+            yield from self._strip(trace, clip)
+            return
         pattern = marker["pattern"]
         fill = marker["color"]
         if pattern.get("shape") in _HATCHES:
@@ -232,6 +235,13 @@ class _Picture:
         for start, end in zip(left, right, strict=True):
             size = f'width="{max(0.3, end - start):.1f}" height="{bottom - top:.1f}"'
             yield f'<rect x="{start:.1f}" y="{top:.1f}" {size} fill="{fill}" {clip}/>'
+
+    def _strip(self, trace: dict[str, Any], clip: str) -> Iterator[str]:
+        starts, base, height = _times(trace["x"]), _floats(trace["base"]), _floats(trace["y"])
+        left, right = self._x(starts), self._x(starts + _floats(trace["width"]))
+        top, bottom = self._y(trace["yaxis"], base + height), self._y(trace["yaxis"], base)
+        for x, end, y, foot, colour in zip(left, right, top, bottom, _each(trace["marker"]["color"], len(left)), strict=True):
+            yield f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0.3, end - x):.1f}" height="{foot - y:.1f}" fill="{colour}" {clip}/>'
 
     def _marks(self, trace: dict[str, Any], clip: str) -> Iterator[str]:
         marker = trace["marker"]

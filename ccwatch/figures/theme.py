@@ -33,6 +33,8 @@ class Theme:
     hover: str
     """Background of the hover box."""
     agents: tuple[str, ...]
+    heat: tuple[str, str, str]
+    """A service as usual, slow, very slow."""
 
 
 REGIMES: Final[dict[str, RegimeStyle]] = {
@@ -61,6 +63,7 @@ LIGHT: Final = Theme(
     hatch="#8A8A8A",
     hover="#ffffff",
     agents=("#0072B2", "#B34700", "#00795C", "#A3468A", "#7A6A00", "#3F4A57"),
+    heat=("#9aa4af", "#C98200", "#C72C76"),
 )
 DARK: Final = Theme(
     text="#e6e8eb",
@@ -74,6 +77,7 @@ DARK: Final = Theme(
     hatch="#8A8A8A",
     hover="#1d2024",
     agents=("#56B4E9", "#F08A3C", "#2FBF95", "#D68BBF", "#D9C84A", "#B9C2CC"),
+    heat=("#5d656e", "#C98200", "#E8629F"),
 )
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"

@@ -44,5 +44,5 @@ def test_a_function_of_ones_own_is_a_panel_with_its_name():
 
 @pytest.mark.parametrize("panels", [["prise"], [], ["price", "price"], 7, [None]])
 def test_unknown_panels_are_refused_with_the_names_that_there_are(panels):
-    with pytest.raises(ConfigError, match="price, nav, drawdown, alpha"):
+    with pytest.raises(ConfigError, match="price, pnl, nav, drawdown, exposure, alpha"):
         choose_panels(panels)

@@ -13,6 +13,8 @@ from ccwatch.figures.series import Mark
 from ccwatch.stream import frames
 from ccwatch.stream.source import Stop
 
+FOUR = ("price", "drawdown", "alpha", "latency")
+
 
 @pytest.fixture(scope="module")
 def stream():
@@ -24,7 +26,9 @@ def stream():
 
 @pytest.fixture(scope="module")
 def overview(stream):
-    return figures.overview(stream.frame([*frames.default_columns("packets"), "reasoning"]), stream.long("agents"), stream.long("events"))
+    return figures.overview(
+        stream.frame([*frames.default_columns("packets"), "reasoning"]), stream.long("agents"), stream.long("events"), panels=FOUR
+    )
 
 
 def trace(figure, role, **meta):
@@ -74,7 +78,7 @@ def test_the_lines_carry_the_frames_own_values(overview, stream):
 def test_a_gap_is_hatched_and_never_bridged(stream):
     frame = stream.frame().iloc[:20].copy()
     frame["connection"] = np.repeat(np.array([1, 2], dtype=np.int32), 10)
-    figure = figures.overview(frame)
+    figure = figures.overview(frame, panels=FOUR)
     for column in ("price", "drawdown", "max_drawdown", "alpha"):
         line = trace(figure, "line", column=column)
         assert len(line.y) == 21
@@ -160,7 +164,7 @@ def test_what_the_stream_wrote_is_never_markup(stream):
     agents = stream.long("agents").copy()
     frame["reasoning"] = pd.array(["<img src=x onerror=alert(1)> & <b>bold</b>"] * len(frame), dtype="str")
     agents["agent"] = pd.Categorical(["<script>alert(1)</script>"] * len(agents))
-    figure = figures.overview(frame, agents)
+    figure = figures.overview(frame, agents, panels=FOUR)
     shown = [t.name for t in figure.data] + [text for t in figure.data for text in (t.text if t.text is not None else ())]
     assert any("&lt;img src=x onerror=alert(1)&gt; &amp; &lt;b&gt;" in text for text in shown)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown

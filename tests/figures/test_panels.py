@@ -54,9 +54,12 @@ def test_every_panel_says_its_unit_and_draws_the_frames_own_values(stream):
     assert all("(" in title for title in titles), titles
 
 
-def test_the_levels_of_a_drawdown_are_drawn(stream):
-    figure = overview(stream.frame(), panels=("drawdown",))
-    assert [shape.y0 for shape in figure.layout.shapes if shape.type == "line"] == [-0.015, -0.02]
+def test_a_limit_is_drawn_when_the_values_have_come_half_the_way_to_it(stream):
+    frame = stream.frame()
+    for depth, expected in ((0.005, []), (0.008, [-0.015]), (0.011, [-0.015, -0.02])):
+        nav = np.linspace(1.0, 1.0 - depth, len(frame)) * 100_000.0
+        figure = overview(frame.assign(nav=nav, max_drawdown=np.nan), panels=("drawdown",))
+        assert [shape.y0 for shape in figure.layout.shapes if shape.type == "line"] == expected
 
 
 def test_the_time_labels_of_a_panel_with_a_ribbon_stand_below_the_ribbon(stream):

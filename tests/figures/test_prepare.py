@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ccwatch.figures.prepare import gap_seqs, prepare
-from ccwatch.figures.series import NONE, Carry, Names, zone_label, zone_shift
+from ccwatch.figures.series import NONE, STATUS_WORDS, Carry, Names, zone_label, zone_shift
 from ccwatch.stream import frames
 
 START_NS = pd.Timestamp("2026-01-02T14:30", tz="UTC").value
@@ -91,7 +92,7 @@ def test_preparing_in_two_parts_gives_the_same_as_in_one():
     for name, values in whole.columns.items():
         assert np.array_equal(np.concatenate((first.columns[name], second.columns[name])), values, equal_nan=True), name
     assert first.marks + second.marks == whole.marks
-    assert second.carry == whole.carry
+    assert replace(second.carry, pace=None) == replace(whole.carry, pace=None)
     assert whole.broken.sum() == 3
     assert len(whole.marks) > 5
 
@@ -139,3 +140,26 @@ def test_times_are_those_of_the_display_zone():
     assert zone_label("Asia/Kolkata", shift) == "Asia/Kolkata, UTC+05:30"
     assert zone_label("America/St_Johns", timedelta(hours=-3.5)) == "America/St_Johns, UTC-03:30"
     assert zone_label("UTC", timedelta(0)) == "UTC"
+
+
+def test_a_burst_has_the_worst_of_its_status_words_until_a_burst_without_it_has_ended():
+    times = [0.0, 0.02, 5.0, 5.02, 10.0, 10.02, 15.0, 15.02]
+    words = ["ACTIVE", "ACTIVE", "HALT", "ACTIVE", "ACTIVE", "ACTIVE", None, "ACTIVE"]
+    frame = packets(8, status=words)
+    frame = frame.assign(received_mono_ns=[int(t * 1e9) + 1 for t in times], received_at=frame.index)
+    told = lambda series: [STATUS_WORDS[code] for code in series.status]  # noqa: E731
+    expected = ["ACTIVE", "ACTIVE", "HALT", "HALT", "HALT", "HALT", "ACTIVE", "ACTIVE"]
+    assert told(prepare(frame, None, NO_GAPS, Names())) == expected
+    for cut in range(1, 8):
+        first = prepare(frame.iloc[:cut], None, NO_GAPS, Names())
+        second = prepare(frame.iloc[cut:], None, NO_GAPS, Names(), carry=first.carry)
+        assert told(first) + told(second) == expected, cut
+
+
+def test_profit_is_measured_by_what_the_account_was_worth_and_exposure_is_what_is_not_cash():
+    frame = packets(3, nav=[100_000.0, 99_000.0, 101_000.0], cash=[100_000.0, 59_400.0, None], daily_pnl=[0.0, -1_000.0, None])
+    columns = prepare(frame, None, NO_GAPS, Names(), wanted=("pnl", "daily_pnl", "exposure")).columns
+    assert columns["daily_pnl"].tolist() == [0.0, -1_000.0, 1_000.0]
+    assert columns["pnl"].tolist() == [0.0, -0.01, 0.01]
+    assert columns["exposure"][:2].tolist() == [0.0, 0.4]
+    assert np.isnan(columns["exposure"][2])

@@ -69,7 +69,7 @@ class Questions:
         """A report that has read nothing yet.
 
         Args:
-            source: a Feed, a Recording, or a frame with columns of DESIGN section 4 and a DatetimeIndex with a zone. Of a feed that still
+            source: a Feed, a Recording, or a frame with columns of `protocol.columns` and a DatetimeIndex with a zone. Of a feed that still
                 runs, a report keeps the rows as they stood at its first question.
             symbol: only packets of this one, for a stream that holds several.
             start: only what lies from this time on; aware.

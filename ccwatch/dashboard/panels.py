@@ -19,7 +19,7 @@ WINDOWS: Final[dict[str, float]] = {"5 min": 300.0, "15 min": 900.0, "1 h": 3600
 
 
 class View(Protocol):
-    """What can be shown: a Feed or a Recording. Frames as in DESIGN section 4.
+    """What can be shown: a Feed or a Recording. Frames as `protocol.columns` lists them.
 
     A feed has more, which is asked for where it is there: `state`, `latest`, `health()`, `url`, `name`, `origin`, `add_sink`,
     `stop`.

@@ -62,7 +62,7 @@ def overview(
     """Panels over one time axis.
 
     Args:
-        frame: packets (DESIGN section 4), clean, index `time` in UTC. With a column `reasoning` the marks' hover shows it.
+        frame: packets, as `protocol.columns` lists them, clean, index `time` in UTC. With a column `reasoning` the marks' hover shows it.
         agents: the agents' table, for the latency panel.
         events: the events' table, for gaps.
         tz: IANA name of the zone that the axis shows.

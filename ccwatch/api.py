@@ -375,7 +375,7 @@ def serve(
         RecordingNotFound: no recording at the path.
     """
     try:
-        from ccwatch.cottage import AccessRules, Cottage  # noqa: PLC0415 - an optional extra
+        from ccwatch.cottage import AccessRules, Cottage, Listen, Options  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     others = [name for name, value in (("recording", recording), ("engine", engine), ("redis", redis)) if value is not None]
@@ -393,22 +393,17 @@ def serve(
         opened = open_recording(recording) if isinstance(recording, str | Path) else recording
         source = ReplaySource(opened, speed=speed, start=start, end=end)
     virtual = (is_seeded and pace == "max") or (recording is not None and speed != 1)
-    cottage = Cottage(
-        source,
-        host=host,
-        port=port,
-        engine_port=engine_port,
+    options = Options(
+        listen=Listen(host, port, engine_port, tls_cert, tls_key),
+        access=AccessRules(secret, audience, tuple([origins] if isinstance(origins, str) else origins), per_ip, tuple(proxies)),
+        dialect=dialect,
+        engine_url=engine,
+        redis_url=redis,
+        push=push,
         virtual_clock=virtual,
         start_on_first_client=virtual or recording is not None,
-        engine_url=engine,
-        push=push,
-        access=AccessRules(secret, audience, tuple([origins] if isinstance(origins, str) else origins), per_ip, tuple(proxies)),
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        dialect=dialect,
-        redis_url=redis,
     )
-    return registry.keep(cottage.start())
+    return registry.keep(Cottage(source, options).start())
 
 
 # ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

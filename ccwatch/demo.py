@@ -52,8 +52,7 @@ class Demo:
         self.cottage.stop()
 
     def copy_notebooks(self) -> Path:
-        """Copy all notebooks into the working folder and return the path of the first one; what is there already, and may hold your
-        edits, is left as it is."""
+        """Copy all notebooks into the working folder and return the path of the first one; what is there already is left as it is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for notebook in sorted(shipped("notebooks").glob("*.ipynb")):
             if not (self.folder / notebook.name).exists():

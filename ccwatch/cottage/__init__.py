@@ -2,5 +2,6 @@
 
 from ccwatch.cottage.access import AccessRules
 from ccwatch.cottage.cottage import Cottage
+from ccwatch.cottage.options import Listen, Options
 
-__all__ = ["AccessRules", "Cottage"]
+__all__ = ["AccessRules", "Cottage", "Listen", "Options"]

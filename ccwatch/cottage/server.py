@@ -6,25 +6,24 @@ import asyncio
 import concurrent.futures
 import errno
 import logging
-import ssl
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
-from ccwatch.cottage.access import AccessRules, Gate
+from ccwatch.cottage.access import Gate
 from ccwatch.cottage.bff import Bff, Poller
-from ccwatch.cottage.broadcaster import Message, SlowPolicy
+from ccwatch.cottage.broadcaster import Message
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import answer, application
 from ccwatch.cottage.engine import TITLE, Engine
 from ccwatch.cottage.metrics import CottageCollector, metrics_route
+from ccwatch.cottage.options import Options
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.places import STREAM_PATHS
+from ccwatch.protocol.decoding.places import ORIGIN_HEADER, STREAM_PATHS, rest_base
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.stream.source import Source, Steerable, Stop, read_clock
 
@@ -38,50 +37,36 @@ HEAD_S: Final = 10.0
 """How long a connection may take over a request, or be idle between two."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a Cottage was asked to be."""
-
-    source: Source | None
-    host: str
-    port: int
-    engine_port: int
-    headers: dict[str, str]
-    lossless: bool
-    start_on_first_client: bool
-    engine_base: str | None
-    push: bool
-    slow: SlowPolicy
-    rules: AccessRules
-    tls: ssl.SSLContext | None
-    dialect: str
-    redis_url: str | None
-
-
 class Server:
     """A running Cottage. The threads hold this one, so that a forgotten Cottage is noticed."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._engine = Engine(self._welcomed, Gate(plan.rules), policy=plan.slow, speaker=Speaker(plan.dialect), steering=self._steerable)
+    def __init__(self, source: Source | None, options: Options) -> None:
+        self._source, self._options = source, options
+        self._tls = options.listen.tls()
+        self._headers = _headers(source, options)
+        self._base = None if options.engine_url is None else rest_base(options.engine_url)
+        self._push = options.push and self._base is None
+        self._engine = Engine(
+            self._welcomed, Gate(options.access), policy=options.slow, speaker=Speaker(options.dialect), steering=self._steerable
+        )
         self._bff = Bff(
             self._welcomed,
-            Gate(plan.rules),
-            policy=plan.slow,
-            engine=self._engine if plan.engine_base is None else None,
-            base=plan.engine_base,
-            pushed=plan.push,
+            Gate(options.access),
+            policy=options.slow,
+            engine=self._engine if self._base is None else None,
+            base=self._base,
+            pushed=self._push,
         )
         self._engine.on_follow = self._follow
         self._bridge: RedisBridge | None = None
-        if plan.redis_url is not None:
-            self._bridge = RedisBridge(plan.redis_url, self._from_redis)
+        if options.redis_url is not None:
+            self._bridge = RedisBridge(options.redis_url, self._from_redis)
             self._engine.announce = self._bridge.announce
         self._bridge_task: asyncio.Task[None] | None = None
         sites = {"engine": (self._engine.broadcaster, self._engine.endpoint), "bff": (self._bff.broadcaster, self._bff.endpoint)}
         self._metrics = CottageCollector(sites, lambda: None if self._bridge is None else self._bridge.tally)
         # A source that can be asked for other symbols has one of its own, which is the main stream.
-        self._own_symbol: str | None = getattr(plan.source, "symbol", None)
+        self._own_symbol: str | None = getattr(source, "symbol", None)
         self._listening: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="ccwatch-cottage", daemon=True)
         self._source_thread = threading.Thread(target=self._play, name="ccwatch-cottage-source", daemon=True)
@@ -127,7 +112,7 @@ class Server:
     # ── on the source's thread ──
 
     def _play(self) -> None:
-        source = self._plan.source
+        source = self._source
         if source is None:
             return
         try:
@@ -146,14 +131,14 @@ class Server:
                 messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main))
             elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
                 messages.append(Message.of(item.raw, is_state=False))
-            elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and getattr(self._plan.source, "cuts_connections", False):
+            elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and getattr(self._source, "cuts_connections", False):
                 messages.append(None)  # the moment at which all connections are cut
         if not messages or self._stop_source.is_set():
             return
         taken: concurrent.futures.Future[None] = concurrent.futures.Future()
         born_ns = read_clock().mono_ns
         try:
-            if self._plan.lossless:
+            if self._options.is_lossless:
                 taken = asyncio.run_coroutine_threadsafe(self._publish_to_the_slowest(messages, born_ns), self._loop)
             else:
                 self._loop.call_soon_threadsafe(self._take, messages, born_ns, taken)
@@ -175,18 +160,17 @@ class Server:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        plan = self._plan
         runners: list[web.AppRunner] = []
         poller: asyncio.Task[None] | None = None
         try:
-            base = plan.engine_base
+            base = self._base
             if base is None:
-                base = await self._open(runners, self._engine.routes(), self._engine.endpoint.gate, plan.engine_port)
-            self.url = _ws(await self._open(runners, self._bff.routes(), self._bff.endpoint.gate, plan.port))
+                base = await self._open(runners, self._engine.routes(), self._engine.endpoint.gate, self._options.listen.engine_port)
+            self.url = _ws(await self._open(runners, self._bff.routes(), self._bff.endpoint.gate, self._options.listen.port))
             self.engine_url = _ws(base) + STREAM_PATHS[0]
-            if not plan.push:
-                poller = asyncio.create_task(Poller(base, self._bff, plan.headers).run())
-            if not plan.start_on_first_client:
+            if not self._push:
+                poller = asyncio.create_task(Poller(base, self._bff, self._headers).run())
+            if not self._options.start_on_first_client:
                 self._start_source()
             self._listening.set_result(None)
             await self._stopping.wait()
@@ -196,18 +180,19 @@ class Server:
     async def _open(self, runners: list[web.AppRunner], routes: list[web.RouteDef], gate: Gate, port: int) -> str:
         """Listen on a port; returns the site's http url."""
         shared = [metrics_route(self._metrics), web.get("/api/cottage/planted", self._planted)]
-        app = application([*shared, *routes], self._plan.headers, gate)
+        app = application([*shared, *routes], self._headers, gate)
         # The keep-alive timer runs from the first byte: who never finishes a request is cut as well.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S)
         runners.append(runner)
         await runner.setup()
-        site = web.TCPSite(runner, self._plan.host, port, ssl_context=self._plan.tls)
+        host = self._options.listen.host
+        site = web.TCPSite(runner, host, port, ssl_context=self._tls)
         try:
             await site.start()
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise ConfigError(f"cannot listen on {self._plan.host} port {port}: {error.strerror or error}") from error
-            raise ConfigError(f"port {port} is in use on {self._plan.host}; --port 0 and --engine-port 0 take free ones") from error
+                raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+            raise ConfigError(f"port {port} is in use on {host}; --port 0 and --engine-port 0 take free ones") from error
         return site.name
 
     async def _planted(self, _request: web.Request) -> web.Response:
@@ -215,14 +200,14 @@ class Server:
         return answer(
             [
                 {"kind": p.kind, "start_s": p.start_s, "end_s": None if p.end_s == float("inf") else p.end_s, "detail": p.detail}
-                for p in getattr(self._plan.source, "planted", ())
+                for p in getattr(self._source, "planted", ())
             ]
         )
 
     def _welcomed(self) -> None:
         if self._bridge is not None and self._bridge_task is None:  # with the first client (contract 1.2)
             self._bridge_task = asyncio.create_task(self._bridge.run())
-        if self._plan.start_on_first_client:
+        if self._options.start_on_first_client:
             self._start_source()
 
     def _from_redis(self, message: Message, for_everybody: bool) -> None:
@@ -232,7 +217,7 @@ class Server:
 
     def _steerable(self) -> Steerable | None:
         """The source, where it obeys and has not ended."""
-        source: object = self._plan.source  # mypy takes two protocols for exclusive
+        source: object = self._source  # mypy takes two protocols for exclusive
         return source if isinstance(source, Steerable) and self._source_thread.is_alive() else None
 
     def _follow(self) -> None:
@@ -243,7 +228,7 @@ class Server:
             source.follow(wanted)
 
     def _start_source(self) -> None:
-        if self._plan.source is not None and self._source_thread.ident is None and not self._stop_source.is_set():
+        if self._source is not None and self._source_thread.ident is None and not self._stop_source.is_set():
             self._source_thread.start()
 
     def _take(self, messages: Sequence[Message | None], born_ns: int, taken: concurrent.futures.Future[None]) -> None:
@@ -269,7 +254,7 @@ class Server:
                 self._bff.endpoint.cut()
                 continue
             self._engine.publish(message)
-            if self._plan.push:
+            if self._push:
                 self._bff.publish(message)
 
     def _note_lag(self, born_ns: int) -> None:
@@ -303,6 +288,16 @@ async def _end(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait((task,), timeout=CANCEL_S)
+
+
+def _headers(source: Source | None, options: Options) -> dict[str, str]:
+    """Return what every answer says of the stream: what it is made of, and whether it keeps pace with the clock."""
+    headers = {}
+    if origin := getattr(source, "origin", None):
+        headers[ORIGIN_HEADER] = str(origin)
+    if options.virtual_clock:
+        headers["X-Ccwatch-Clock"] = "virtual"
+    return headers
 
 
 def _ws(http_url: str) -> str:

@@ -20,6 +20,7 @@ import psutil
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
+from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import START, SyntheticSource, messages
 from ccwatch.protocol.decoding import codec
 from tests.benchmarks.cottage_servers import NODE, RATE
@@ -185,7 +186,7 @@ def time_rows() -> list[Row]:
         Message.of(codec.dumps(state))
         made.append(time.perf_counter() - begun)
     source = Stamping(SyntheticSource(rate=100.0, packets=1_000))
-    with Cottage(source, start_on_first_client=True) as running, cw.connect(running.engine_url) as feed:
+    with Cottage(source, Options(start_on_first_client=True)) as running, cw.connect(running.engine_url) as feed:
         received = feed.wait(1_000, timeout=30).frame().received_mono_ns.tolist()
     travel = sorted((got - handed) / 1e6 for handed, got in zip(source.handed_ns, received, strict=True))
     return [

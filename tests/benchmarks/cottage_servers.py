@@ -51,10 +51,9 @@ class Lines:
 
 
 def ours(lines: list[bytes]) -> None:
-    from ccwatch.cottage import Cottage  # noqa: PLC0415 - each server loads only its own
-    from ccwatch.cottage.access import AccessRules  # noqa: PLC0415 - each server loads only its own
+    from ccwatch.cottage import AccessRules, Cottage, Options  # noqa: PLC0415 - each server loads only its own
 
-    with Cottage(Lines(lines), access=AccessRules(per_ip=None)) as cottage:
+    with Cottage(Lines(lines), Options(access=AccessRules(per_ip=None))) as cottage:
         print(cottage.engine_url.split(":")[2].split("/")[0], flush=True)
         time.sleep(600)
 

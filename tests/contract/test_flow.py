@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
+from ccwatch.cottage.options import Options
 from ccwatch.feed.address import parse_url
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.live import LiveSource
@@ -73,7 +74,7 @@ def test_the_bff_asks_its_engine_for_exactly_the_contracts_three_parts_once_a_se
     gets = [what for who, whom, what in ARROWS if (who, whom) == ("BFF", "Engine")]
     assert len(gets) == 3
     seconds = int(re.search(r"loop Every (\d+) second", section("4"))[1])
-    with Cottage(engine_url=url):
+    with Cottage(None, Options(engine_url=url)):
         wait_until(lambda: len(asked) >= 9)
     assert {what for _, what in asked} == set(gets)
     for get in gets:
@@ -85,14 +86,14 @@ def test_a_feed_gets_welcome_first_and_then_what_the_bff_made_of_state_and_metri
     url, _ = foreign_engine
     said = [what for who, whom, what in ARROWS if (who, whom) == ("BFF", "Client")]
     assert said[0] == "WELCOME packet (initial state)"
-    with Cottage(engine_url=url) as cottage, cw.connect(cottage.url) as feed:
+    with Cottage(None, Options(engine_url=url)) as cottage, cw.connect(cottage.url) as feed:
         feed.wait(2)
         frame = feed.frame(["kind"], clean=False)
         assert frame["kind"].tolist()[:2] == [what.split()[0] for what in said[:2]] == ["WELCOME", "TELEMETRY"]
         assert orjson.loads(feed.latest.raw) == {"type": "TELEMETRY", "data": STATE}
         assert feed.agents()["agent"].unique().tolist() == list(STATE["agents"])
         assert feed.models()["model"].unique().tolist() == list(STATE["models"])
-    with Cottage(engine_url=url) as cottage:
+    with Cottage(None, Options(engine_url=url)) as cottage:
         with connect(cottage.url) as early:
             while orjson.loads(early.recv(timeout=5))["type"] != "TELEMETRY":
                 pass

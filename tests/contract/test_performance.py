@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
+from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Packet
@@ -80,6 +81,6 @@ class Stamping:
 
 def test_from_the_source_to_the_feeds_packet_it_takes_less_than_the_contracts_time():
     source = Stamping(SyntheticSource(rate=50.0, packets=60))
-    with Cottage(source, start_on_first_client=True) as cottage, cw.connect(cottage.engine_url) as feed:
+    with Cottage(source, Options(start_on_first_client=True)) as cottage, cw.connect(cottage.engine_url) as feed:
         received_ns = feed.wait(60, timeout=20).frame().received_mono_ns.tolist()
     assert min(got - handed for handed, got in zip(source.handed_ns, received_ns, strict=True)) / 1e9 < BOUND_S["Total Latency"]

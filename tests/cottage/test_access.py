@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.access import AccessRules, Gate, Grant, Pace, Refusal
+from ccwatch.cottage.options import Options
 from ccwatch.errors import ConfigError, Unauthorized
 from ccwatch.feed.synthetic import SyntheticSource
 
@@ -207,7 +208,7 @@ def test_a_pace_allows_a_burst_and_no_more_at_once():
 
 @pytest.fixture
 def guarded():
-    with Cottage(SyntheticSource(rate=50.0), access=RULES) as cottage:
+    with Cottage(SyntheticSource(rate=50.0), Options(access=RULES)) as cottage:
         yield cottage
 
 
@@ -264,7 +265,7 @@ def test_a_feed_with_a_bad_token_learns_that_it_will_not_go_away(guarded):
 
 def test_a_connection_ends_with_its_token(ws):
     rules = AccessRules(secret=SECRET, proxies=("127.0.0.1",))
-    with Cottage(SyntheticSource(rate=50.0), access=rules) as cottage:
+    with Cottage(SyntheticSource(rate=50.0), Options(access=rules)) as cottage:
         short = token(exp=time.time() - 4)  # within the leeway of 5 s
         client = ws(cottage.engine_url, subprotocols=["token", short], additional_headers={"X-Forwarded-For": FAR})
         with pytest.raises(ConnectionClosed) as closed:
@@ -301,7 +302,7 @@ def test_addresses_behind_a_named_proxy_are_counted_one_by_one(guarded, ws):
 
 def test_any_origin_reproduces_the_contracts_cors_and_still_refuses_commands(ws, rest, post, raw):
     foreign = "http://evil.example"
-    with Cottage(SyntheticSource(rate=50.0), access=AccessRules(origins=("*",))) as cottage:
+    with Cottage(SyntheticSource(rate=50.0), Options(access=AccessRules(origins=("*",)))) as cottage:
         assert ws(cottage.url, origin=foreign).recv(timeout=5)
         _, head = raw(cottage.url, f"Origin: {foreign}")
         assert "Access-Control-Allow-Origin: *" in head
@@ -315,7 +316,7 @@ def test_any_origin_reproduces_the_contracts_cors_and_still_refuses_commands(ws,
 
 
 def test_a_page_of_a_named_origin_may_ask_by_rest(raw):
-    with Cottage(SyntheticSource(), access=AccessRules(origins=("https://dash.example",))) as cottage:
+    with Cottage(SyntheticSource(), Options(access=AccessRules(origins=("https://dash.example",)))) as cottage:
         _, head = raw(cottage.engine_url, "Origin: https://dash.example")
         assert "Access-Control-Allow-Origin: https://dash.example" in head
         assert "Vary: Origin" in head

@@ -13,6 +13,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
+from ccwatch.cottage.options import Listen, Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
 
 PLACEHOLDER = {
@@ -60,20 +61,20 @@ def foreign_engine(answers):
 
 @pytest.mark.parametrize("path", ["", "/", "/ws/stream", "/anything/at all"])
 def test_any_path_upgrades_and_is_welcomed_at_once(ws, path):
-    with Cottage(SyntheticSource(packets=1), start_on_first_client=True) as cottage:
+    with Cottage(SyntheticSource(packets=1), Options(start_on_first_client=True)) as cottage:
         assert receive(ws(cottage.url + path.replace(" ", "%20"))) == {"type": "WELCOME", "data": PLACEHOLDER}
 
 
 def test_a_polled_engine_arrives_as_the_same_bytes_that_it_streams(ws):
     expected = first(3, rate=0.001)
-    with Cottage(SyntheticSource(rate=0.001, packets=3), push=False) as cottage:
+    with Cottage(SyntheticSource(rate=0.001, packets=3), Options(push=False)) as cottage:
         client = ws(cottage.url)
         assert receive(client)["type"] == "WELCOME"
         assert client.recv(timeout=5).encode() == expected[0]
 
 
 def test_polling_sends_the_same_state_again_every_second_while_the_engine_is_idle(ws):
-    with Cottage(SyntheticSource(packets=1), push=False) as cottage:
+    with Cottage(SyntheticSource(packets=1), Options(push=False)) as cottage:
         client = ws(cottage.url)
         receive(client)
         once = client.recv(timeout=5)
@@ -83,7 +84,7 @@ def test_polling_sends_the_same_state_again_every_second_while_the_engine_is_idl
 
 
 def test_a_bff_polls_the_engine_of_another_cottage(ws):
-    with Cottage(SyntheticSource(seed=4, packets=1)) as engine, Cottage(engine_url=engine.engine_url) as cottage:
+    with Cottage(SyntheticSource(seed=4, packets=1)) as engine, Cottage(None, Options(engine_url=engine.engine_url)) as cottage:
         client = ws(cottage.url)
         assert receive(client)["type"] == "WELCOME"
         assert client.recv(timeout=5).encode() == first(1, seed=4)[0]
@@ -95,14 +96,14 @@ def test_an_engine_that_is_down_is_said_once_nothing_is_sent_and_its_return_is_n
     engine = Cottage(SyntheticSource(seed=4)).start()
     url, port = engine.engine_url, urlsplit(engine.engine_url).port
     engine.stop()
-    with Cottage(engine_url=url) as cottage:
+    with Cottage(None, Options(engine_url=url)) as cottage:
         client = ws(cottage.url)
         assert receive(client) == {"type": "WELCOME", "data": PLACEHOLDER}
         with pytest.raises(TimeoutError):
             client.recv(timeout=1.2)
         assert client.ping().wait(5), "the socket stays open"
         assert caplog.text.count("no state from the engine") == 1
-        with Cottage(SyntheticSource(seed=4, packets=1), engine_port=port):
+        with Cottage(SyntheticSource(seed=4, packets=1), Options(listen=Listen(engine_port=port))):
             assert client.recv(timeout=5).encode() == first(1, seed=4)[0]
         assert "the engine answers" in caplog.text
 
@@ -114,7 +115,7 @@ def test_a_foreign_engines_own_fields_are_passed_on_and_missing_routes_leave_the
         "/api/system/metrics/agents": (500, b"oops"),
         "/api/system/metrics/models": (200, b'{"FinBERT":{"latency_ms":3.5}}'),
     }
-    with foreign_engine(answers) as url, Cottage(engine_url=url) as cottage:
+    with foreign_engine(answers) as url, Cottage(None, Options(engine_url=url)) as cottage:
         client = ws(cottage.url)
         receive(client)
         del state["type"]
@@ -125,7 +126,7 @@ def test_a_foreign_engines_own_fields_are_passed_on_and_missing_routes_leave_the
     "body", [b"not json", b"[1,2]", b'{"error":"No state available","status":"offline"}', b"", b'{"a":"' + b"x" * 4_200_000 + b'"}']
 )
 def test_an_engine_without_a_usable_state_sends_nothing_and_hurts_nobody(ws, caplog, until, body):
-    with foreign_engine({"/api/system/state/current": (200, body)}) as url, Cottage(engine_url=url) as cottage:
+    with foreign_engine({"/api/system/state/current": (200, body)}) as url, Cottage(None, Options(engine_url=url)) as cottage:
         until(lambda: "no state from the engine" in caplog.text)
         client = ws(cottage.url)
         assert receive(client)["data"] == PLACEHOLDER
@@ -135,7 +136,7 @@ def test_an_engine_without_a_usable_state_sends_nothing_and_hurts_nobody(ws, cap
 
 
 def test_a_stream_that_is_passed_on_does_not_lose_what_it_is_made_of():
-    with Cottage(SyntheticSource(seed=1, rate=20)) as engine, Cottage(engine_url=engine.engine_url) as bff:
+    with Cottage(SyntheticSource(seed=1, rate=20)) as engine, Cottage(None, Options(engine_url=engine.engine_url)) as bff:
         with cw.connect(bff.url) as early:
             early.wait(2, timeout=5)
         with cw.connect(bff.url) as feed:

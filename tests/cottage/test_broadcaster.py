@@ -8,6 +8,7 @@ import pytest
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message, SlowPolicy
+from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.session import Session
 from ccwatch.stream.source import read_clock
@@ -38,13 +39,13 @@ def sized(n, size):
 
 @pytest.mark.parametrize("size", [125, 126, 127, 65_535, 65_536, 200_000])
 def test_messages_of_every_length_arrive_whole(ws, size):
-    with Cottage(Scripted([sized(1, size)]), start_on_first_client=True) as cottage:
+    with Cottage(Scripted([sized(1, size)]), Options(start_on_first_client=True)) as cottage:
         client = ws(cottage.engine_url)
         assert client.recv(timeout=5).encode() == sized(1, size)
 
 
 def test_what_is_no_utf8_goes_out_as_binary_because_text_would_end_the_connection(ws):
-    with Cottage(Scripted([b"\xff\xfe broken", sized(1, 500)]), start_on_first_client=True) as cottage:
+    with Cottage(Scripted([b"\xff\xfe broken", sized(1, 500)]), Options(start_on_first_client=True)) as cottage:
         client = ws(cottage.engine_url)
         assert client.recv(timeout=5) == b"\xff\xfe broken"
         assert client.recv(timeout=5).encode() == sized(1, 500)
@@ -74,7 +75,7 @@ def test_a_slow_client_skips_to_the_newest_and_the_skipped_are_counted(lazy_ws, 
     count = 400
     raws = [sized(n, 60_000) for n in range(count)]
     policy = SlowPolicy(skip_above_bytes=200_000, drop_above_bytes=1_000_000, drop_after_s=30)
-    with Cottage(Flood(raws, begin), slow=policy) as cottage:
+    with Cottage(Flood(raws, begin), Options(slow=policy)) as cottage:
         client = lazy_ws(cottage.engine_url)
         until(lambda: rest(cottage.engine_url, "/api/health")[1]["clients"] == 1)
         begin.set()
@@ -94,7 +95,7 @@ def test_a_slow_client_skips_to_the_newest_and_the_skipped_are_counted(lazy_ws, 
 def test_a_client_that_never_reads_is_dropped_and_the_others_miss_nothing(ws, lazy_ws, rest, until, caplog):
     count = 6000
     source = SyntheticSource(seed=9, packets=count, pace="max")
-    with Cottage(source, virtual_clock=True, start_on_first_client=True, slow=SlowPolicy(drop_after_s=0.3)) as cottage:
+    with Cottage(source, Options(virtual_clock=True, start_on_first_client=True, slow=SlowPolicy(drop_after_s=0.3))) as cottage:
         lazy_ws(cottage.engine_url)
         reader = ws(cottage.url)
         reader.recv(timeout=5)

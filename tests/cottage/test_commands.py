@@ -8,6 +8,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
+from ccwatch.cottage.options import Options
 from ccwatch.errors import NoCommandRoute
 from ccwatch.feed.synthetic import SyntheticSource
 from tests.cottage.test_bff import foreign_engine
@@ -33,7 +34,7 @@ def test_a_feed_halts_and_resumes_the_engine_and_the_stream_confirms_both(site):
 
 
 def test_a_halt_shows_in_what_a_polling_bff_streams():
-    with Cottage(SyntheticSource(rate=50.0), push=False) as cottage, commanding(cottage.url) as feed:
+    with Cottage(SyntheticSource(rate=50.0), Options(push=False)) as cottage, commanding(cottage.url) as feed:
         feed.wait(2)
         assert feed.halt(confirm="HALT").confirmed
 
@@ -41,7 +42,7 @@ def test_a_halt_shows_in_what_a_polling_bff_streams():
 def test_a_bff_passes_a_halt_on_to_another_cottages_engine():
     with (
         Cottage(SyntheticSource(rate=50.0)) as engine,
-        Cottage(engine_url=engine.engine_url) as bff,
+        Cottage(None, Options(engine_url=engine.engine_url)) as bff,
         commanding(bff.url) as feed,
     ):
         feed.wait(2)
@@ -51,7 +52,7 @@ def test_a_bff_passes_a_halt_on_to_another_cottages_engine():
 def test_a_bff_whose_engine_has_no_route_says_so_and_the_feed_names_no_other_host():
     with (
         foreign_engine({"/api/system/state/current": (200, b'{"status":"ACTIVE","timestamp":"2026-01-02T10:00:00Z"}')}) as url,
-        Cottage(engine_url=url) as bff,
+        Cottage(None, Options(engine_url=url)) as bff,
         commanding(bff.url) as feed,
     ):
         feed.wait()
@@ -108,7 +109,7 @@ def test_what_others_subscribe_to_changes_no_byte_of_the_main_stream(ws):
 
 
 def test_a_symbol_that_a_given_stream_never_had_leaves_its_client_where_it_is(ws):
-    with Cottage(Scripted([sized(n, 400) for n in range(5)]), start_on_first_client=True) as cottage:
+    with Cottage(Scripted([sized(n, 400) for n in range(5)]), Options(start_on_first_client=True)) as cottage:
         client = ws(cottage.engine_url)
         client.send('{"type":"SUBSCRIBE","symbol":"AAPL"}')
         assert len([client.recv(timeout=5) for _ in range(5)]) == 5

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.access import AccessRules
+from ccwatch.cottage.options import Listen, Options
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
@@ -36,7 +37,7 @@ def read_on(client):
 
 def hurried(packets, **arguments):
     """A Cottage whose stream begins with its first client and is as fast as that client."""
-    return Cottage(SyntheticSource(packets=packets, pace="max", **arguments), virtual_clock=True, start_on_first_client=True)
+    return Cottage(SyntheticSource(packets=packets, pace="max", **arguments), Options(virtual_clock=True, start_on_first_client=True))
 
 
 class Broken:
@@ -122,7 +123,7 @@ def test_fifty_clients_get_the_same_stream():
 
     # On a thread of its own: another test's Playwright may hold this thread's event loop.
     rules = AccessRules(per_ip=None)
-    with Cottage(SyntheticSource(seed=5, rate=50.0, packets=400), access=rules) as cottage, ThreadPoolExecutor(1) as pool:
+    with Cottage(SyntheticSource(seed=5, rate=50.0, packets=400), Options(access=rules)) as cottage, ThreadPoolExecutor(1) as pool:
         views = pool.submit(asyncio.run, crowd(cottage.url)).result()
     assert len(views) == 50
     for welcome, *telemetry in views:
@@ -215,7 +216,7 @@ def test_a_port_in_use_is_an_error_that_names_the_way_out(name):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} is in use.*--port 0"):
-            Cottage(SyntheticSource(), **{name: port}).start()
+            Cottage(SyntheticSource(), Options(listen=Listen(**{name: port}))).start()
 
 
 def test_a_failing_source_is_logged_and_the_server_goes_on_with_what_it_had(ws, rest, caplog, until):
@@ -229,26 +230,26 @@ def test_a_failing_source_is_logged_and_the_server_goes_on_with_what_it_had(ws, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("source", "options", "message"),
     [
-        ({}, "either a source"),
-        ({"source": SyntheticSource(), "engine_url": "http://127.0.0.1:1"}, "either a source"),
-        ({"source": SyntheticSource(), "host": "0.0.0.0"}, "host: '0.0.0.0' is open to other machines, which needs a secret"),
-        ({"source": SyntheticSource(), "host": "example.org"}, "host: 'example.org' is open to other machines"),
-        ({"source": SyntheticSource(), "access": AccessRules(), "host": "::"}, "needs a secret"),
-        ({"source": SyntheticSource(), "dialect": "klingon"}, "dialect: expected one of contract, engine_loop, bridge, pipeline"),
-        ({"source": SyntheticSource(), "redis_url": "redis://:passw0rd@host:port"}, "redis: expected redis://"),
-        ({"source": SyntheticSource(), "tls_cert": "nowhere.pem"}, "tls_cert or tls_key cannot be used"),
-        ({"source": SyntheticSource(), "port": -1}, "port: expected 0 to 65535"),
-        ({"source": SyntheticSource(), "engine_port": 70_000}, "engine_port: expected 0 to 65535"),
-        ({"engine_url": "ftp://127.0.0.1"}, "engine_url: expected http://HOST:PORT"),
-        ({"engine_url": "http://"}, "engine_url: expected http://HOST:PORT"),
-        ({"engine_url": "http://user:passw0rd@host:port"}, "engine_url: expected http://HOST:PORT"),
+        (None, {}, "either a source"),
+        (SyntheticSource(), {"engine_url": "http://127.0.0.1:1"}, "either a source"),
+        (SyntheticSource(), {"listen": {"host": "0.0.0.0"}}, "host: '0.0.0.0' is open to other machines, which needs a secret"),
+        (SyntheticSource(), {"listen": {"host": "example.org"}}, "host: 'example.org' is open to other machines"),
+        (SyntheticSource(), {"access": AccessRules(), "listen": {"host": "::"}}, "needs a secret"),
+        (SyntheticSource(), {"dialect": "klingon"}, "dialect: expected one of contract, engine_loop, bridge, pipeline"),
+        (SyntheticSource(), {"redis_url": "redis://:passw0rd@host:port"}, "redis: expected redis://"),
+        (SyntheticSource(), {"listen": {"tls_cert": "nowhere.pem"}}, "tls_cert or tls_key cannot be used"),
+        (SyntheticSource(), {"listen": {"port": -1}}, "port: expected 0 to 65535"),
+        (SyntheticSource(), {"listen": {"engine_port": 70_000}}, "engine_port: expected 0 to 65535"),
+        (None, {"engine_url": "ftp://127.0.0.1"}, "engine_url: expected http://HOST:PORT"),
+        (None, {"engine_url": "http://"}, "engine_url: expected http://HOST:PORT"),
+        (None, {"engine_url": "http://user:passw0rd@host:port"}, "engine_url: expected http://HOST:PORT"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused_without_showing_secrets(arguments, message):
+def test_options_that_cannot_be_used_are_refused_without_showing_secrets(source, options, message):
     with pytest.raises(ConfigError, match=message) as refused:
-        Cottage(**arguments)
+        Cottage(source, Options(**options | {"listen": Listen(**options.get("listen", {}))}))
     assert "passw0rd" not in str(refused.value)
 
 
@@ -286,7 +287,7 @@ def test_a_cancellation_that_a_library_swallows_does_not_keep_the_cottage_from_s
                 swallowed.append(True)
 
     monkeypatch.setattr(RedisBridge, "run", run)
-    cottage = Cottage(redis_url="redis://localhost:1/0").start()
+    cottage = Cottage(None, Options(redis_url="redis://localhost:1/0")).start()
     ws(cottage.engine_url)
     until(lambda: begun)
     stopping = threading.Thread(target=cottage.stop, daemon=True)

@@ -10,6 +10,7 @@ import pytest
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.cottage.dialect import DIALECTS, Speaker
+from ccwatch.cottage.options import Options
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.decoding import codec
@@ -72,7 +73,7 @@ def test_an_unknown_dialect_is_refused_with_the_names_of_the_known_ones():
 
 
 def test_the_engine_speaks_its_dialect_and_bff_and_rest_keep_to_the_contract(ws, rest):
-    with Cottage(SyntheticSource(rate=50.0), dialect="pipeline") as cottage:
+    with Cottage(SyntheticSource(rate=50.0), Options(dialect="pipeline")) as cottage:
         assert "current_alpha" in json.loads(ws(cottage.engine_url).recv(timeout=5))
         bff = ws(cottage.url)
         assert {json.loads(bff.recv(timeout=5))["type"] for _ in range(3)} == {"WELCOME", "TELEMETRY"}

@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ccwatch.cottage import Cottage
+from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import SyntheticSource
 
 
@@ -103,7 +104,7 @@ def test_the_handshake_tells_where_the_data_come_from(cottage, ws):
 
 
 def test_the_handshake_tells_of_a_virtual_clock(ws):
-    with Cottage(SyntheticSource(packets=1, pace="max"), virtual_clock=True) as cottage:
+    with Cottage(SyntheticSource(packets=1, pace="max"), Options(virtual_clock=True)) as cottage:
         for url in (cottage.url, cottage.engine_url):
             assert ws(url).response.headers["X-Ccwatch-Clock"] == "virtual"
 

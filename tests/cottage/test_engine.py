@@ -6,6 +6,7 @@ import json
 import pytest
 
 from ccwatch.cottage import Cottage
+from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
 
 
@@ -32,7 +33,7 @@ def test_rest_answers_hold_the_last_state_in_its_three_parts(rested, rest):
 
 def test_before_any_state_the_routes_answer_as_deployed_engines_do(rest):
     source = SyntheticSource(packets=1, pace="max")
-    with Cottage(source, start_on_first_client=True) as cottage:
+    with Cottage(source, Options(start_on_first_client=True)) as cottage:
         assert rest(cottage.engine_url, "/api/system/state/current") == (200, {"error": "No state available", "status": "offline"})
         assert rest(cottage.engine_url, "/api/system/metrics/agents") == (200, {})
         assert rest(cottage.engine_url, "/api/system/metrics/models") == (200, {})
@@ -50,7 +51,7 @@ def test_a_new_client_is_replayed_the_last_ten_states(rested, ws, path):
 def test_what_is_malformed_is_streamed_but_never_shown_as_a_state(rest, ws):
     expected = first(31, scenario="malformed")
     assert not expected[-1].endswith(b"}}"), "the last message is the malformed one"
-    with Cottage(SyntheticSource(scenario="malformed", packets=31, pace="max"), start_on_first_client=True) as cottage:
+    with Cottage(SyntheticSource(scenario="malformed", packets=31, pace="max"), Options(start_on_first_client=True)) as cottage:
         client = ws(cottage.engine_url)
         assert [client.recv(timeout=5).encode() for _ in range(31)] == expected
         late = ws(cottage.engine_url)

@@ -18,6 +18,7 @@ import pytest
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.access import AccessRules
+from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import SyntheticSource
 from tests.browser.jupyter import browser, chromium_path
 from tests.contract.contract import fences
@@ -31,7 +32,7 @@ def test_an_aiohttp_client_gets_welcome_and_every_message_byte_for_byte():
             return welcome["type"], [(await client.receive_str(timeout=5)).encode() for _ in range(100)]
 
     source = SyntheticSource(seed=7, packets=100, pace="max")
-    with Cottage(source, virtual_clock=True, start_on_first_client=True) as cottage, ThreadPoolExecutor(1) as pool:
+    with Cottage(source, Options(virtual_clock=True, start_on_first_client=True)) as cottage, ThreadPoolExecutor(1) as pool:
         assert pool.submit(asyncio.run, watch(cottage.url)).result() == ("WELCOME", first(100, seed=7))
 
 
@@ -65,7 +66,7 @@ def test_the_contracts_javascript_in_a_page_of_chromium_is_served_where_its_orig
             pytest.fail(NO_CHROMIUM)
         pytest.skip(NO_CHROMIUM)
     (printed,) = fences("8.1", "javascript")
-    with Cottage(SyntheticSource(rate=50.0), access=AccessRules(origins=origins)) as cottage:
+    with Cottage(SyntheticSource(rate=50.0), Options(access=AccessRules(origins=origins))) as cottage:
         handler = type("Contract", (Page,), {"script": printed.replace("localhost:3000", f"127.0.0.1:{urlsplit(cottage.url).port}")})
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
             thread = threading.Thread(target=web.serve_forever, args=(0.02,))

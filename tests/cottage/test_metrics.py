@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import SlowPolicy
+from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import SyntheticSource
 
 
@@ -26,7 +27,7 @@ def test_connections_are_counted_while_they_are_open(ws, metric, until):
 
 
 def test_the_mean_size_of_messages_is_that_of_what_was_sent(ws, metric):
-    with Cottage(SyntheticSource(packets=40, pace="max"), virtual_clock=True, start_on_first_client=True) as cottage:
+    with Cottage(SyntheticSource(packets=40, pace="max"), Options(virtual_clock=True, start_on_first_client=True)) as cottage:
         client = ws(cottage.engine_url)
         sizes = [len(client.recv(timeout=5).encode()) for _ in range(40)]
         assert metric(cottage, 'ccwatch_message_bytes_mean{site="engine"}') == pytest.approx(sum(sizes) / 40)
@@ -52,7 +53,7 @@ def test_a_planted_reconnect_storm_cuts_feeds_that_come_back_and_both_sides_coun
 
 def test_what_a_dropped_client_did_not_get_is_a_failure(lazy_ws, metric, until):
     slow = SlowPolicy(skip_above_bytes=50_000, drop_after_s=0.3)
-    with Cottage(SyntheticSource(rate=2000.0), slow=slow) as cottage:
+    with Cottage(SyntheticSource(rate=2000.0), Options(slow=slow)) as cottage:
         client = lazy_ws(cottage.engine_url)
         until(lambda: metric(cottage, 'ccwatch_clients_dropped_total{site="engine"}') == 1, 30)
         assert metric(cottage, 'ccwatch_send_failures_total{site="engine"}') >= 1

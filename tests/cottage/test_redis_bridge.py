@@ -14,6 +14,7 @@ import redis
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
+from ccwatch.cottage.options import Options
 from ccwatch.cottage.redis_bridge import read, translate
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import SyntheticSource
@@ -163,7 +164,7 @@ def subscribed(server):
 @pytest.mark.redis
 def test_the_bridge_starts_with_the_first_client(server, ws, until):
     server.start()
-    with Cottage(redis_url=server.url) as cottage:
+    with Cottage(None, Options(redis_url=server.url)) as cottage:
         assert subscribed(server) == 0
         ws(cottage.engine_url)
         until(lambda: subscribed(server) == 1)
@@ -175,7 +176,7 @@ def test_the_bridge_starts_with_the_first_client(server, ws, until):
 )
 def test_a_state_update_reaches_the_clients_of_both_sites_as_telemetry(server, ws, until, wrap):
     server.start()
-    with Cottage(redis_url=server.url) as cottage:
+    with Cottage(None, Options(redis_url=server.url)) as cottage:
         bff, engine = ws(cottage.url), ws(cottage.engine_url)
         bff.recv(timeout=5)
         until(lambda: subscribed(server) == 1)
@@ -187,7 +188,7 @@ def test_a_state_update_reaches_the_clients_of_both_sites_as_telemetry(server, w
 
 @pytest.mark.redis
 def test_the_stream_of_an_engine_goes_on_while_redis_is_absent_comes_goes_and_is_back_and_the_gap_is_announced(server, until, metric):
-    with Cottage(SyntheticSource(rate=20.0), redis_url=server.url) as cottage, cw.connect(cottage.engine_url) as feed:
+    with Cottage(SyntheticSource(rate=20.0), Options(redis_url=server.url)) as cottage, cw.connect(cottage.engine_url) as feed:
         feed.wait(3)
         server.start()
         until(lambda: metric(cottage, "ccwatch_redis_up") == 1, 20)
@@ -212,7 +213,7 @@ def test_the_stream_of_an_engine_goes_on_while_redis_is_absent_comes_goes_and_is
 @pytest.mark.redis
 def test_what_is_malformed_on_redis_is_counted_and_hurts_nobody(server, ws, until, metric):
     server.start()
-    with Cottage(redis_url=server.url) as cottage:
+    with Cottage(None, Options(redis_url=server.url)) as cottage:
         client = ws(cottage.engine_url)
         until(lambda: subscribed(server) == 1)
         for raw in (b"junk", b"\x89BIN\r\n\x1a\n", b"[]", b"\xff" * 100, b'{"a":"' + b"x" * 2_000_000 + b'"}'):
@@ -225,7 +226,7 @@ def test_what_is_malformed_on_redis_is_counted_and_hurts_nobody(server, ws, unti
 @pytest.mark.redis
 def test_a_flood_on_redis_leaves_the_other_clients_served_and_loses_nothing_unannounced(server, ws, until, metric):
     server.start()
-    with Cottage(SyntheticSource(rate=20.0), redis_url=server.url) as cottage:
+    with Cottage(SyntheticSource(rate=20.0), Options(redis_url=server.url)) as cottage:
         witness = ws(cottage.url)
         until(lambda: subscribed(server) == 1)
         count = 5_000
@@ -241,7 +242,7 @@ def test_a_flood_on_redis_leaves_the_other_clients_served_and_loses_nothing_unan
 @pytest.mark.redis
 def test_a_bridge_that_redis_drops_announces_the_gap(server, ws, until, metric):
     server.start()
-    with Cottage(redis_url=server.url) as cottage:
+    with Cottage(None, Options(redis_url=server.url)) as cottage:
         client = ws(cottage.engine_url)
         until(lambda: subscribed(server) == 1)
         with redis.Redis(port=server.port) as admin:
@@ -255,7 +256,7 @@ def test_a_bridge_that_redis_drops_announces_the_gap(server, ws, until, metric):
 def test_halt_and_resume_are_announced_on_redis_and_set_and_clear_its_key(server, until):
     server.start()
     with (
-        Cottage(SyntheticSource(rate=50.0), redis_url=server.url) as cottage,
+        Cottage(SyntheticSource(rate=50.0), Options(redis_url=server.url)) as cottage,
         cw.connect(cottage.url, commands=True) as feed,
         redis.Redis(port=server.port) as client,
         client.pubsub() as pubsub,
@@ -276,7 +277,7 @@ def test_halt_and_resume_are_announced_on_redis_and_set_and_clear_its_key(server
 @pytest.mark.redis
 def test_a_halt_of_what_redis_streams_is_confirmed_by_whoever_trades_there(server, until):
     server.start()
-    with Cottage(redis_url=server.url) as cottage, cw.connect(cottage.engine_url, commands=True) as feed:
+    with Cottage(None, Options(redis_url=server.url)) as cottage, cw.connect(cottage.engine_url, commands=True) as feed:
         until(lambda: subscribed(server) == 1)
         with redis.Redis(port=server.port) as client, client.pubsub() as trader:
             trader.subscribe(system_events=lambda _: client.publish("state_update", json.dumps(STATE | {"status": "HALTED_SYSTEM"})))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ccwatch.config import Settings, recordings_folder
-from ccwatch.errors import ConfigError, RecordingError
+from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound
 from ccwatch.feed.connection import parse_url
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.live import LiveSource
@@ -242,11 +242,14 @@ def recordings(path: str | Path | None = None) -> pd.DataFrame:
     """What was recorded, one row per session: start, end, symbols, packets, nav change, max drawdown, halts, gaps, tags, bytes, origin.
 
     Args:
-        path: the folder that holds the recordings; None is where `record` puts them.
+        path: the folder that holds the recordings; None is where `record` puts them, which need not exist yet.
+
+    Raises:
+        RecordingNotFound: there is no folder at the path.
     """
     from ccwatch.recording import list_recordings  # noqa: PLC0415 - pyarrow is not needed to watch
 
-    return list_recordings(Path(path) if path is not None else recordings_folder(Settings.load()))
+    return list_recordings(_folder_of_recordings(path))
 
 
 def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any = None, end: Any = None, name: str | None = None) -> Feed:
@@ -428,6 +431,16 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown
     return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+
+
+def _folder_of_recordings(path: str | Path | None) -> Path:
+    """The folder that was named, which has to be there; else the default one."""
+    if path is None:
+        return recordings_folder(Settings.load())
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RecordingNotFound(f"{folder} is no folder: name one that holds recordings, or none for the default one")
+    return folder
 
 
 def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -29,6 +30,8 @@ class Settings:
     engine_url: str | None = None
     recordings: str | None = None
     """Where recordings go."""
+    cache: str | None = None
+    """Where what was found in recordings is kept, so that it need not be found again; never in a recording."""
     window: str = "8h"
     max_rows: int = 1_000_000
     max_message_bytes: int = 4 * 1024 * 1024
@@ -119,3 +122,13 @@ def recordings_folder(settings: Settings, folder: Path | None = None) -> Path:
         return Path(settings.recordings).expanduser()
     beside = nearest(FILE_NAME, folder) or nearest("pyproject.toml", folder)
     return (beside.parent if beside else (folder or Path.cwd())) / "recordings"
+
+
+def cache_folder(settings: Settings | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The user's cache folder: the setting, else ccwatch/ in XDG_CACHE_HOME, else in the system's place for caches."""
+    found = (settings or Settings.load()).cache
+    if found:
+        return Path(found).expanduser()
+    if environment.get("XDG_CACHE_HOME"):
+        return Path(environment["XDG_CACHE_HOME"]) / "ccwatch"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "ccwatch"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ for _name in [
 ]:
     del os.environ[_name]
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
+_cache = tempfile.TemporaryDirectory(prefix="ccwatch-cache-")  # the user's own is none of ours
+os.environ["CCWATCH_CACHE"] = _cache.name
 
 
 @pytest.fixture(scope="session")

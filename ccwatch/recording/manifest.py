@@ -9,17 +9,20 @@ lines of all its tables stand there, which one write puts there. A last line say
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ccwatch.recording import segments
-from ccwatch.recording.folder import COPIES, MANIFEST, append_durably, seal, sealed_lines, write_durably
+from ccwatch.recording.folder import COPIES, MANIFEST, append_durably, seal, sealed_lines, unseal, write_durably
 from ccwatch.recording.schemas import ALL_TABLES
 
 FILES: Final = (f"{COPIES}/{MANIFEST}", MANIFEST)
 """In the order of writing."""
+LAST_LINE: Final = 1 << 16
+"""Bytes of the file's end in which its last line is looked for."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,22 @@ def append_group(folder: Path, files: Sequence[Segment]) -> None:
 def append_finish(folder: Path, facts: dict[str, Any]) -> None:
     """Say that the recording was finished."""
     _append(folder, seal({"line": "finish", **facts}) + b"\n")
+
+
+def finish_line(folder: Path) -> dict[str, Any] | None:
+    """The manifest's last line, where it says that the recording was finished; only the file's end is read."""
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LAST_LINE))
+            end = file.read()
+    except OSError:
+        return None
+    try:
+        found = unseal(end.rstrip(b"\n").rpartition(b"\n")[2])
+    except ValueError:
+        return None
+    return found if found.get("line") == "finish" else None
 
 
 def repair(folder: Path) -> int:

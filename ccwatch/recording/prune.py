@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ccwatch.errors import ConfigError, RecordingBusy, RecordingError
-from ccwatch.recording.folder import SESSION, Session, WriterLock, is_being_written
+from ccwatch.recording import catalog
+from ccwatch.recording.folder import WriterLock
 from ccwatch.stream.source import read_clock
 
 
@@ -57,25 +58,24 @@ def candidates(
         raise ConfigError("prune needs a limit: max_age, max_bytes or min_free")
     root = Path(root)
     now = read_clock().wall_ns if now_ns is None else now_ns
-    found = sorted(_readable(root), key=lambda pair: pair[1].wall_ns)
-    sizes = {folder: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder, _ in found}
-    total = sum(sizes.values())
+    found = sorted(_readable(root), key=lambda row: row.wall_ns)
+    total = sum(row.bytes for row in found)
     free = shutil.disk_usage(root).free if root.exists() else 0
     chosen = []
-    for folder, session in found:
-        if is_being_written(folder) or set(session.tags) & set(keep_tags):
+    for row in found:
+        if row.status == "open" or set(row.tags) & set(keep_tags):
             continue
         why = ""
-        if max_age is not None and now - session.wall_ns > max_age / timedelta(microseconds=1) * 1000:
+        if max_age is not None and now - row.wall_ns > max_age / timedelta(microseconds=1) * 1000:
             why = "older than max-age"
         elif max_bytes is not None and total > max_bytes:
             why = "all take more than max-bytes"
         elif min_free is not None and free < min_free:
             why = "less than min-free is free"
         if why:
-            chosen.append(Candidate(folder, session.wall_ns, sizes[folder], why))
-            total -= sizes[folder]
-            free += sizes[folder]
+            chosen.append(Candidate(root / row.name, row.wall_ns, row.bytes, why))
+            total -= row.bytes
+            free += row.bytes
     return chosen
 
 
@@ -95,11 +95,18 @@ def delete(candidate: Candidate) -> None:
         raise RecordingError(f"{candidate.path} cannot be deleted: {error}") from error
 
 
-def _readable(root: Path) -> list[tuple[Path, Session]]:
-    found = []
-    for path in root.glob(f"*/{SESSION}"):
-        try:
-            found.append((path.parent, Session.read(path.parent)))
-        except RecordingError:
-            continue  # whoever can read it may still want it
-    return found
+class _Row(NamedTuple):
+    name: str
+    status: str
+    wall_ns: int
+    bytes: int
+    tags: tuple[str, ...]
+
+
+def _readable(root: Path) -> list[_Row]:
+    """The recordings that can be read, with the tags that were added later; whoever can read the others may still want them."""
+    table = catalog.table_of(root)
+    frame = catalog.frame_of(table, root)
+    rows = zip(frame.index, frame["status"], table["wall_ns"].to_pylist(), frame["bytes"], frame["tags"], strict=True)
+    found = (_Row(str(name), str(status), wall_ns, int(size), tags) for name, status, wall_ns, size, tags in rows)
+    return [row for row in found if row.wall_ns and not row.status.startswith("unreadable")]

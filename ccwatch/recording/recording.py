@@ -10,7 +10,7 @@ import contextlib
 import html
 import shutil
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -339,6 +339,17 @@ class Recording:
         except OSError as error:
             raise RecordingError(f"{self._folder / MARKS} cannot be written: {error}") from error
         return mark
+
+    def tables(self, wanted: Mapping[str, Sequence[str]]) -> list[Any]:
+        """Stored columns of several tables as Arrow tables, every row in order of arrival, all as of the same instant.
+
+        Args:
+            wanted: names of columns by table.
+
+        Raises:
+            CorruptRecording: bytes that are needed fail their checksum.
+        """
+        return self._overlay.tables(dict(wanted))
 
     @property
     def status(self) -> str:

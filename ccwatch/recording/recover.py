@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ccwatch.errors import RecordingError
-from ccwatch.recording import groups, manifest
+from ccwatch.recording import groups, manifest, summary
 from ccwatch.recording.folder import COPIES, JOURNAL, SESSION, STAGING, Session, WriterLock
 from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.stream.source import read_clock
@@ -80,7 +80,7 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
         if finish and not found.is_finished:
             clock = read_clock()
             facts = {"entries": found.last_entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "recovered": True}
-            manifest.append_finish(folder, facts)
+            manifest.append_finish(folder, facts | summary.of_finished(folder))
     return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished)
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import Item
-from ccwatch.recording import groups, journal, manifest
+from ccwatch.recording import groups, journal, manifest, summary
 from ccwatch.recording.background import Compacting, Compactor
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
 from ccwatch.recording.intake import Intake, Waiting
@@ -302,7 +302,7 @@ class Writer:
                 groups.compact(folder, self._file.session, deadline=deadline)
                 clock = read_clock()
                 facts = {"wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "dropped": self.stats().dropped}
-                manifest.append_finish(folder, {"entries": self._entry, **facts})
+                manifest.append_finish(folder, {"entries": self._entry, **facts, **summary.of_finished(folder)})
         except groups.OutOfTime:
             left = self._entry - manifest.read(folder).last_entry
             self._publish(left=left)

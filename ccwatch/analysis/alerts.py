@@ -118,18 +118,18 @@ class Alerts(Result):
         made.update_yaxes(automargin=True, autorange="reversed")
         return made
 
-    def merge(self, other: Alerts) -> Alerts:
+    def merge(self, other: Alerts, *, apart: bool = False) -> Alerts:
         """The firings of both sessions; each rule began anew with its session, and stands as it did at the end of the later one.
 
         Raises:
             ValueError: asked with another `material`, `within_s` or `symbol`, with other rules or objectives.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("material", "within_s", "symbol", "objectives")}
         ours, theirs = self.judged_by, other.judged_by
         rules = tuple(rule for rule in ours if rule not in theirs), tuple(rule for rule in theirs if rule not in ours)
         one, two = in_order(self, other, **asked, rules=rules)
-        basis, firings = one.basis.merge(two.basis), stacked(one.firings, two.firings)
+        basis, firings = one.basis.merge(two.basis, apart=apart), stacked(one.firings, two.firings)
         rows = []
         for (name, subject), mine in pd.concat([one.rules, two.rules]).groupby(["rule", "subject"], sort=False):
             reason = "" if (mine["reason"] == "").any() else mine["reason"].iloc[-1]

@@ -98,16 +98,21 @@ class Attribution(Result):
             made.update_xaxes(range=[low - room, high + room])
         return made
 
-    def merge(self, other: Attribution) -> Attribution:
+    def merge(self, other: Attribution, *, apart: bool = False) -> Attribution:
         """Both sessions' parts; what changed between the two is booked to the gap.
 
         Raises:
             ValueError: asked of another symbol.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         one, two = in_order(self, other, symbol=(self.symbol, other.symbol))
-        basis = one.basis.merge(two.basis)
+        basis = one.basis.merge(two.basis, apart=apart)
         step, total = _exact(two.start_usd) - _exact(one.end_usd), _exact(two.end_usd) - _exact(one.start_usd)
+        start_usd, end_usd, end_time = one.start_usd, two.end_usd, two.end_time
+        if apart:  # two portfolios, whose changes add up
+            total -= step
+            start_usd, end_usd = float(_exact(one.start_usd) + _exact(two.start_usd)), float(_exact(one.end_usd) + _exact(two.end_usd))
+            end_time = max(one.end_time, two.end_time)
         between = {
             "split": pd.array(SPLITS, dtype="str"),
             "regime": pd.array([GAP] * len(SPLITS), dtype="str"),
@@ -118,7 +123,7 @@ class Attribution(Result):
             "n": 1,
             "time_s": (two.start_time - one.end_time).total_seconds(),
         }
-        rows = pd.concat([pd.DataFrame(between), one.parts, two.parts], ignore_index=True)
+        rows = pd.concat([*([] if apart else [pd.DataFrame(between)]), one.parts, two.parts], ignore_index=True)
         amounts = ["change_usd", "gain_usd", "loss_usd"]
         for name in amounts:
             rows[name] = pd.Series([_exact(value) for value in rows[name]], dtype=object)
@@ -130,11 +135,12 @@ class Attribution(Result):
             one,
             parts=parts,
             change_usd=float(total),
-            end_usd=two.end_usd,
-            end_time=two.end_time,
+            start_usd=start_usd,
+            end_usd=end_usd,
+            end_time=end_time,
             decimals=max(one.decimals, two.decimals),
             adds_up=adds_up,
-            basis=replace(basis, n=basis.n + 1),
+            basis=replace(basis, n=basis.n + (not apart)),
         )
         return replace(merged, notes=notes_of(one, two, merged))
 

@@ -80,15 +80,15 @@ class BurnRate(Result):
         """
         return self.services.copy()
 
-    def merge(self, other: BurnRate) -> BurnRate:
+    def merge(self, other: BurnRate, *, apart: bool = False) -> BurnRate:
         """The calls of both sessions; windows of the alerts do not reach from one into the other.
 
         Raises:
             ValueError: asked with another `objective`.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         one, two = in_order(self, other, objective=(self.objective, other.objective))
-        basis = one.basis.merge(two.basis)
+        basis = one.basis.merge(two.basis, apart=apart)
         totals = pd.concat([one.services, two.services]).groupby(["kind", "name", "gauge"], sort=False, as_index=False)
         sums = totals[["n", "calls", "misses", "misses_bound", "resets"]].sum(min_count=1).to_dict("records")
         later = two.curves.copy()

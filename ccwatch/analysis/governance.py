@@ -89,16 +89,16 @@ class Governance(Result):
         }
         return draw.figure([trace], x_title="regime", y_title="veto rate (%)", dark=dark, y_format=".0%", height=260)
 
-    def merge(self, other: Governance) -> Governance:
+    def merge(self, other: Governance, *, apart: bool = False) -> Governance:
         """Vetoes and broken rules of both sessions; a median or a rank correlation of sizes cannot be told from two.
 
         Raises:
             ValueError: asked with another `horizon_s` or `largest_size`, or of another symbol.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizon_s", "largest_size", "symbol")}
         one, two = in_order(self, other, **asked)
-        basis = one.basis.merge(two.basis)
+        basis = one.basis.merge(two.basis, apart=apart)
         rows = []
         for name, mine in stacked(one.by_regime, two.by_regime).groupby("regime", sort=False):
             n, count = int(mine["n"].sum()), int(mine["n_vetoed"].sum())

@@ -96,18 +96,18 @@ class Latency(Result):
         calls = self.observations["latency_ms"].to_numpy()
         return {str(name): Sketch.of(calls[names.codes == code], error=error) for code, name in enumerate(names.categories)}
 
-    def merge(self, other: Latency) -> Latency:
+    def merge(self, other: Latency, *, apart: bool = False) -> Latency:
         """The calls of both sessions, with the quantiles of all of them; `sketches` are smaller where there are many sessions.
 
         What is slow is held against the median of both; a slow stretch may last from one session into the next, as over a gap.
 
         Raises:
             ValueError: asked with another `slow_factor`, `slow_calls` or `level`.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("slow_factor", "slow_calls", "level")}
         one, two = in_order(self, other, **asked)
-        basis = one.basis.merge(two.basis)
+        basis = one.basis.merge(two.basis, apart=apart)
         observed = _together([one.observations, two.observations])
         both = pd.concat([one.services, two.services]).groupby(["kind", "name"], sort=False)
         counted = pd.DataFrame({"calls": both["calls"].sum(skipna=False), "resets": both["resets"].sum()}).reset_index()

@@ -110,16 +110,16 @@ class Regimes(Result):
         made.update_layout(yaxis={"color": colours.muted, "autorange": "reversed", "automargin": True})
         return made
 
-    def merge(self, other: Regimes) -> Regimes:
+    def merge(self, other: Regimes, *, apart: bool = False) -> Regimes:
         """The regimes of both sessions: counts add up, dwell times are estimated anew; a median of alpha cannot be told from two.
 
         Raises:
             ValueError: asked with another `hold`, other `cuts`, or of another symbol.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("hold", "cuts", "symbol")}
         one, two = in_order(self, other, **asked)
-        basis = one.basis.merge(two.basis)
+        basis = one.basis.merge(two.basis, apart=apart)
         segments = stacked(one.segments, two.segments)
         names = [str(word) for word in segments["regime"].cat.categories]
         counts = _counts(one.transitions, names) + _counts(two.transitions, names)

@@ -53,30 +53,36 @@ class Basis:
     gaps: int
     gap_s: float
 
-    def merge(self, later: Basis) -> Basis:
+    def merge(self, later: Basis, *, apart: bool = False) -> Basis:
         """What an answer stands on that holds this session and a later one: what lies between the two is one more gap.
 
+        Args:
+            later: of the other session.
+            apart: they are of different streams: they may overlap, their lengths add up, and nothing lies between them.
+
         Raises:
-            AnalysisError: they overlap in time.
+            AnalysisError: they overlap in time, and are not `apart`.
         """
         packets = self.packets + later.packets
         carrying = sum(round(part.coverage * part.packets) for part in (self, later) if part.packets and not np.isnan(part.coverage))
         known = self.packets > 0 and later.packets > 0 and not (np.isnan(self.coverage) or np.isnan(later.coverage))
         between_s = 0.0
-        if self.end is not None and later.start is not None:
+        if self.end is not None and later.start is not None and not apart:
             between_s = (later.start - self.end).total_seconds()
             if between_s < 0.0:
                 raise AnalysisError(
                     f"merge: sessions that overlap in time ({self.end} is after {later.start}): their packets would count twice"
                 )
-        one = self.start is None or later.start is None
+        one = self.start is None or later.start is None or apart
+        starts = [part.start for part in (self, later) if part.start is not None]
+        ends = [part.end for part in (self, later) if part.end is not None]
         return Basis(
             n=self.n + later.n,
             packets=packets,
             left_out=self.left_out + later.left_out,
             coverage=carrying / packets if known else np.nan,
-            start=later.start if self.start is None else self.start,
-            end=self.end if later.end is None else later.end,
+            start=min(starts, default=None),
+            end=max(ends, default=None),
             duration_s=self.duration_s + between_s + later.duration_s,
             gaps=self.gaps + later.gaps + (0 if one else 1),
             gap_s=self.gap_s + between_s + later.gap_s,

@@ -94,16 +94,16 @@ class Signals(Result):
         made.update_xaxes(type="log")
         return made
 
-    def merge(self, other: Signals) -> Signals:
+    def merge(self, other: Signals, *, apart: bool = False) -> Signals:
         """The signals of both sessions, judged together.
 
         Raises:
             ValueError: asked with other horizons, or of another symbol.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizons_s", "calibrated_at_s", "symbol")}
         one, two = in_order(self, other, **asked)
-        basis, changes = one.basis.merge(two.basis), stacked(one.changes, two.changes)
+        basis, changes = one.basis.merge(two.basis, apart=apart), stacked(one.changes, two.changes)
         by_horizon, calibration = _judged(changes, one.horizons_s, one.calibrated_at_s)
         merged = replace(one, by_horizon=by_horizon, changes=changes, calibration=calibration, basis=basis)
         return replace(merged, notes=notes_of(one, two, merged, _limits))

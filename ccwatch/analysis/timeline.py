@@ -129,17 +129,17 @@ class Timeline(Result):
         made.update_yaxes(automargin=True, autorange="reversed")
         return made
 
-    def merge(self, other: Timeline) -> Timeline:
+    def merge(self, other: Timeline, *, apart: bool = False) -> Timeline:
         """The events of both sessions, by time; `seq` is that of each session's own stream.
 
         Raises:
             ValueError: asked with another `least_depth` or `symbol`.
-            AnalysisError: the sessions overlap in time.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("least_depth", "symbol")}
         one, two = in_order(self, other, **asked)
         events = stacked(one.events, two.events).sort_values("time", kind="stable", ignore_index=True)
-        merged = replace(one, events=events, basis=one.basis.merge(two.basis))
+        merged = replace(one, events=events, basis=one.basis.merge(two.basis, apart=apart))
         return replace(merged, notes=notes_of(one, two, merged))
 
 

@@ -66,7 +66,7 @@ class RollingBuffer:
             self._clean.extend(frames.packet_batch(clean))
         if unclean:
             self._unclean.extend(frames.packet_batch(unclean))
-        for name in frames.LISTS:
+        for name in frames.LONG:
             batch = frames.long_batch(name, packets)
             if batch:
                 self._long[name].extend(batch)

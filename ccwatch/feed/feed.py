@@ -263,6 +263,18 @@ class Feed:
         """One row per log line, each once: index time; seq, level, message, log_time."""
         return self._intake.buffer.long("logs", last)
 
+    def trades(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
+        return self._intake.buffer.long("trades", last)
+
+    def scanner(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
+        return self._intake.buffer.long("scanner", last)
+
+    def bars(self, last: frames.Last = None) -> pd.DataFrame:
+        """One row per bar, each once: index time; seq, open, high, low, close (close alone of a list of prices)."""
+        return self._intake.buffer.long("bars", last)
+
     def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per step of each forecast: index time; seq, step, p10, median, p90."""
         return self._intake.buffer.long("forecasts", last)

@@ -61,24 +61,28 @@ PACKETS: Final[tuple[Column, ...]] = (
     Column("symbol", "category", "", "market.symbol", "active ticker"),
     Column("regime", "category", "", "market.regime", "market regime, canonical", words=tuple(Regime)),
     Column("side", "category", "", "signal.side", "side of the signal, canonical", words=tuple(Side)),
-    _f("price", "USD", "market.price", "current market price", low=0.0),
+    _f("price", "USD", "market.price", "current market price; below 0 where the market is"),
     _f("alpha", "", "market.alpha", "Hill estimator of the tail index"),
     _f("velocity", "$/period", "market.velocity", "Kalman velocity estimate"),
     _f("acceleration", "$/period²", "market.acceleration", "Kalman acceleration"),
     _f("nav", "USD", "portfolio.nav", "net asset value"),
     _f("cash", "USD", "portfolio.cash", "available cash"),
     _f("daily_pnl", "USD", "portfolio.daily_pnl", "today's profit and loss"),
-    _f("max_drawdown", "fraction", "portfolio.max_drawdown", "the engine's own maximum drawdown, ≤ 0", -1.0, 0.0),
+    _f("max_drawdown", "fraction", "portfolio.max_drawdown", "the engine's own maximum drawdown, of either sign", -1.0, 1.0),
     _f("confidence", "fraction", "signal.confidence", "confidence of the signal", 0.0, 1.0),
     _f("approved_size", "fraction", "governance.approved_size", "position size after the Physics Veto", 0.0, 0.20),
     _f("sentiment_score", "", "sentiment.score", "sentiment score"),
+    _f("score", "", "signal.score", "score of the strategy that gave the signal"),
     Column("sentiment_label", "category", "", "sentiment.label", "sentiment, the server's word"),
+    Column("strategy", "category", "", "signal.strategy", "the strategy that gave the signal, the server's word"),
+    Column("execution_status", "category", "", "execution_status", "what became of the signal's order, the server's word"),
     _text("reasoning", "signal.reasoning", "the engine's explanation of the signal"),
     _text("status_raw", "status", "status, the server's word"),
     _text("regime_raw", "market.regime", "regime, the server's word"),
     _text("side_raw", "signal.side", "side, the server's word"),
     _text("approved_size_raw", "governance.approved_size", "JSON of an approved size that cannot be a fraction"),
     _text("timestamp_raw", "timestamp", "the server's timestamp, as it came"),
+    _text("order_id", "order_id", "the signal's order, as the broker names it"),
     _text("extra", "", "JSON of what has no column"),
 )
 
@@ -117,6 +121,37 @@ FORECASTS: Final[tuple[Column, ...]] = (
     _f("p90", "USD", "forecast.p90", "90 % quantile of the price"),
 )
 
+TRADES: Final[tuple[Column, ...]] = (
+    Column("time", "time", "UTC", "time", "when it was made; the packet's time where it does not say"),
+    SEQ,
+    _text("id", "id", "the trade, as the server names it"),
+    Column("symbol", "category", "", "symbol", "what was traded"),
+    Column("side", "category", "", "side", "side of the trade, canonical", words=tuple(Side)),
+    _f("quantity", "", "quantity", "units traded"),
+    _f("price", "USD", "price", "price per unit"),
+    _text("order_id", "order_id", "the order that it fills"),
+    Column("status", "category", "", "status", "state of the trade, the server's word"),
+)
+
+SCANNER: Final[tuple[Column, ...]] = (
+    TIME,
+    SEQ,
+    Column("symbol", "category", "", "symbol", "a ticker that the engine looks at"),
+    _f("price", "USD", "price", "its price"),
+    _f("hurst", "", "hurst", "its Hurst exponent", 0.0, 1.0),
+    _f("volatility", "", "volatility", "its volatility", low=0.0),
+    _f("signal_potential", "", "signal_potential", "how promising the engine finds it"),
+)
+
+BARS: Final[tuple[Column, ...]] = (
+    Column("time", "time", "UTC", "time", "the bar's own time; the packet's time where it does not say"),
+    SEQ,
+    _f("open", "USD", "open", "first price"),
+    _f("high", "USD", "high", "highest price"),
+    _f("low", "USD", "low", "lowest price"),
+    _f("close", "USD", "close", "last price; the only one where the server sends a list of prices"),
+)
+
 EVENTS: Final[tuple[Column, ...]] = (
     Column("time", "time", "UTC", "", "when it happened, on the stream's own clock"),
     SEQ,
@@ -130,5 +165,8 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "models": MODELS,
     "logs": LOGS,
     "forecasts": FORECASTS,
+    "trades": TRADES,
+    "scanner": SCANNER,
+    "bars": BARS,
     "events": EVENTS,
 }

@@ -17,6 +17,10 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+NewRows = Mapping[str, tuple[tuple[Any, ...], ...]]
+"""Rows by table, each in the order of its columns without `seq`."""
+
+
 class Kind(StrEnum):
     """What sort of message a packet came in."""
 
@@ -83,6 +87,8 @@ class Flag(IntFlag):
     """A field of another type than the contract's is missing from its column and kept in `extra`."""
     UNKNOWN_WORD = 1 << 12
     """A status, regime or side that ccwatch does not know; the server's word is in the `_raw` column."""
+    SYNTHETIC_FORECAST = 1 << 13
+    """The server says that its forecast is a mock one (`is_synthetic`): shown wherever the forecast is."""
 
 
 UNCLEAN: Final = Flag.REPEAT | Flag.REPLAYED | Flag.PLACEHOLDER
@@ -145,6 +151,52 @@ class ForecastPoint(NamedTuple):
     p90: float
 
 
+class ServiceCall(NamedTuple):
+    """One call of an agent or a model, with the time at which it was made."""
+
+    table: str
+    """"agents" or "models"."""
+    name: str
+    time_ns: int | None
+    """None where the call has no usable time of its own."""
+    latency_ms: float
+    success: float
+    """1 where it succeeded, 0 where it failed, a share for a gauge with its own time; NaN where the server does not say."""
+
+
+class Trade(NamedTuple):
+    """One trade: `quantity` units at `price` USD each."""
+
+    time_ns: int | None
+    id: str | None
+    symbol: str | None
+    side: str | None
+    quantity: float
+    price: float
+    order_id: str | None
+    status: str | None
+
+
+class ScannerEntry(NamedTuple):
+    """One ticker of the engine's scanner or watch list."""
+
+    symbol: str | None
+    price: float
+    hurst: float
+    volatility: float
+    signal_potential: float
+
+
+class Bar(NamedTuple):
+    """One bar of the packet's symbol, prices in USD; the close alone where the server sends a list of prices."""
+
+    time_ns: int | None
+    open: float
+    high: float
+    low: float
+    close: float
+
+
 class Packet(NamedTuple):
     """One message of the stream, on the columns of the packets table, plus what it carries in lists.
 
@@ -175,21 +227,33 @@ class Packet(NamedTuple):
     confidence: float
     approved_size: float
     sentiment_score: float
+    score: float
     sentiment_label: str | None
+    strategy: str | None
+    execution_status: str | None
     reasoning: str | None
     status_raw: str | None
     regime_raw: str | None
     side_raw: str | None
     approved_size_raw: str | None
     timestamp_raw: str | None
+    order_id: str | None
     extra: Mapping[str, Any]
     agents: tuple[AgentMetric, ...]
     models: tuple[ModelMetric, ...]
     logs: tuple[LogLine, ...]
     """All log lines of the message, as sent."""
     forecasts: tuple[ForecastPoint, ...]
+    calls: tuple[ServiceCall, ...]
+    """All calls of agents and models of the message, as sent; the last one of each name is in `agents` or `models` too."""
+    trades: tuple[Trade, ...]
+    scanner: tuple[ScannerEntry, ...]
+    bars: tuple[Bar, ...]
     new_logs: tuple[LogLine, ...]
     """Those of `logs` that no earlier packet of this feed carried."""
+    new_rows: NewRows
+    """Rows at times of their own (calls, trades, bars) that no earlier packet of this feed carried: by table, in the order of
+    its columns without `seq`."""
     raw: bytes
     """The message as it arrived; empty where a recording did not keep it."""
 
@@ -207,6 +271,11 @@ class Packet(NamedTuple):
     def is_clean(self) -> bool:
         """Neither a repeat nor a replay nor a placeholder."""
         return not self.flags & UNCLEAN
+
+    @property
+    def is_forecast_synthetic(self) -> bool:
+        """Whether the server says that its forecast is a mock one."""
+        return bool(self.flags & Flag.SYNTHETIC_FORECAST)
 
     def __repr__(self) -> str:
         return (

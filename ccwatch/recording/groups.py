@@ -20,7 +20,7 @@ from ccwatch.recording import manifest, segments
 from ccwatch.recording.folder import JOURNAL, STAGING, Session, sync_file, sync_folder
 from ccwatch.recording.journal import Hole, Stored, journal_files, read_frames
 from ccwatch.recording.manifest import Segment
-from ccwatch.recording.schemas import ALL_TABLES
+from ccwatch.recording.schemas import ALL_TABLES, ALWAYS
 from ccwatch.recording.tables import Tables
 
 SET_ASIDE: Final = ".damaged"
@@ -184,9 +184,12 @@ class _Group:
         if not self._writers:
             shutil.rmtree(self._staging, ignore_errors=True)  # what a kill left there was never published
             self._staging.mkdir()
-            self._writers = {table: segments.writer(self._staging / f"{table}.parquet", table, tables[table]) for table in ALL_TABLES}
+            for table in ALWAYS:
+                self._begin(table, tables[table])
         for table, rows in tables.items():
             if rows.num_rows:
+                if table not in self._writers:
+                    self._begin(table, rows)
                 self._writers[table].write_table(segments.arranged(table, rows), row_group_size=rows.num_rows)
                 self._rows[table] += rows.num_rows
                 self._times[table] = _widened(self._times[table], rows)
@@ -199,12 +202,16 @@ class _Group:
             self._seq = (batch[-1][1].seq, batch[-1][1].seq)
         self._packets += len(packets)
 
+    def _begin(self, table: str, sample: Any) -> None:
+        self._writers[table] = segments.writer(self._staging / f"{table}.parquet", table, sample)
+
     def publish(self) -> None:
         """Bring the files to the disk, move them to their place, and make them count."""
         if not self._writers:
             return
         entries, seq = (self._first, self._last), self._seq
         taken = {segment.path for group in manifest.read(self._folder).groups for segment in group.files.values()}
+        also = tuple(table for table in self._writers if table not in ALWAYS)
         files = []
         for table, writer in self._writers.items():
             writer.close()
@@ -212,7 +219,7 @@ class _Group:
             path = f"{table}/{table}-{seq[0]:09d}-{seq[1]:09d}.parquet"
             if path in taken:  # two groups of events alone, between the same two packets
                 path = f"{table}/{table}-{seq[0]:09d}-{seq[1]:09d}-{entries[0]}.parquet"
-            segment = Segment(table, path, entries, seq, self._times[table], self._packets, self._rows[table])
+            segment = Segment(table, path, entries, seq, self._times[table], self._packets, self._rows[table], also=also)
             files.append(segment.measured(staged))
             sync_file(staged)
         for segment in files:
@@ -222,6 +229,8 @@ class _Group:
                 sync_folder(self._folder)
             (self._staging / f"{segment.table}.parquet").replace(final)
             sync_folder(final.parent)
+        for table in ALL_TABLES:  # also of those that have no rows: a reader of the folder finds where they would be
+            (self._folder / table).mkdir(exist_ok=True)
         manifest.append_group(self._folder, files)
         self._staging.rmdir()
 

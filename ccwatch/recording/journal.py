@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import Event, EventKind, Instant, LogLine, Packet
+from ccwatch.protocol.messages import NOTHING, Event, EventKind, Instant, LogLine, NewRows, Packet
 from ccwatch.recording.folder import datasync, sync_folder
 
 FRAME_ENTRIES: Final = 1024
@@ -61,7 +61,14 @@ def pack_packet(packet: Packet) -> bytes:
     time_ns, seq, connection, received_ns, mono_ns, _, _, flags = packet[:8]
     size = _PACKET_HEAD.size + 4 * len(new) + len(raw)
     head = _PACKET_HEAD.pack(size, _PACKET, time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, len(new), len(raw))
-    return head + struct.pack(f"<{len(new)}I", *new) + raw if new else head + raw
+    entry = head + struct.pack(f"<{len(new)}I", *new) + raw if new else head + raw
+    return _with_rows(entry, packet.new_rows) if packet.new_rows else entry
+
+
+def _with_rows(entry: bytes, rows: NewRows) -> bytes:
+    """A packet's entry and, behind its message, where an earlier ccwatch does not look, its rows at times of their own."""
+    behind = codec.pack_rows(rows)
+    return struct.pack("<I", len(entry) + len(behind)) + entry[4:] + behind
 
 
 class Stored(NamedTuple):
@@ -79,6 +86,8 @@ class Stored(NamedTuple):
     """Of the new lines among all lines of the message."""
     raw: bytes
     server_tz: str
+    rows: bytes
+    """Its rows at times of their own, as they were packed; empty where there are none."""
 
     def read(self) -> Packet | Event:
         """The packet; a MALFORMED event where this ccwatch cannot read the message any more."""
@@ -89,7 +98,8 @@ class Stored(NamedTuple):
             detail = f"bytes={len(self.raw)} {error.reason}"
             return Event(self.time_ns, self.seq, EventKind.MALFORMED, detail, self.connection, *now, self.raw)
         raw = b"" if self.is_rebuilt else self.raw
-        return packet._replace(time_ns=self.time_ns, flags=self.flags, new_logs=self.new_of(packet.logs), raw=raw)
+        rows = codec.unpack_rows(self.rows) if self.rows else NOTHING
+        return packet._replace(time_ns=self.time_ns, flags=self.flags, new_logs=self.new_of(packet.logs), new_rows=rows, raw=raw)
 
     def new_of(self, logs: Sequence[LogLine]) -> tuple[LogLine, ...]:
         """The new ones of the message's lines."""
@@ -99,14 +109,14 @@ class Stored(NamedTuple):
 _stored: Final = partial(tuple.__new__, Stored)  # without the checks of a named tuple's own constructor
 
 
-def unpack_packet(payload: bytes, at: int, server_tz: str) -> Stored:
+def unpack_packet(payload: bytes, at: int, end: int, server_tz: str) -> Stored:
     """The packet of the entry whose body begins at `at`."""
     time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, count, size = _PACKET_FIELDS.unpack_from(payload, at)
     at += _PACKET_FIELDS.size
     places = struct.unpack_from(f"<{count}I", payload, at) if count else ()
     at += 4 * count
-    raw = payload[at : at + size]
-    return _stored((time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, places, raw, server_tz))
+    raw, rows = payload[at : at + size], payload[at + size : end]
+    return _stored((time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, places, raw, server_tz, rows))
 
 
 def pack_event(event: Event) -> bytes:
@@ -181,7 +191,7 @@ class Frame(NamedTuple):
         for number in range(self.first_entry, self.first_entry + self.entries):
             size, record = _ENTRY.unpack_from(self.payload, at)
             if record == _PACKET:
-                yield number, unpack_packet(self.payload, at + _ENTRY.size, server_tz)
+                yield number, unpack_packet(self.payload, at + _ENTRY.size, at + size, server_tz)
             elif record == _EVENT:
                 yield number, unpack_event(self.payload[at + _ENTRY.size : at + size])
             at += size

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from ccwatch.recording import segments
 from ccwatch.recording.folder import COPIES, MANIFEST, append_durably, seal, sealed_lines, unseal, write_durably
-from ccwatch.recording.schemas import ALL_TABLES
+from ccwatch.recording.schemas import ALWAYS
 
 FILES: Final = (f"{COPIES}/{MANIFEST}", MANIFEST)
 """In the order of writing."""
@@ -41,6 +41,7 @@ class Segment:
         footer_crc: CRC32C of its footer.
         chunks: CRC32C of each column chunk, row group by row group.
         sha256: of the whole file, in hex.
+        also: tables of its group that not every group has.
     """
 
     table: str
@@ -54,6 +55,7 @@ class Segment:
     footer_crc: int = 0
     chunks: tuple[int, ...] = ()
     sha256: str = ""
+    also: tuple[str, ...] = ()
 
     def measured(self, file: Path) -> Segment:
         """With the size and the checksums of the finished file."""
@@ -180,10 +182,12 @@ def _ends_whole(file: Path) -> bool:
 
 
 def _is_whole(files: dict[str, Segment]) -> bool:
-    return all(table in files for table in ALL_TABLES)
+    """Whether all tables of a group are there: each of its lines names those that are written only where they have rows."""
+    wanted = {table for segment in files.values() for table in segment.also}
+    return files.keys() >= wanted.union(ALWAYS)
 
 
 def _segment(line: dict[str, Any]) -> Segment:
-    found = {name: line[name] for name in Segment.__dataclass_fields__}
+    found = {name: line[name] for name in Segment.__dataclass_fields__ if name in line}  # an earlier ccwatch had fewer of them
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     return Segment(**fields)

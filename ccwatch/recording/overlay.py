@@ -77,7 +77,9 @@ class Overlay:
     def _join(self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any], span: Span) -> Any:
         parts = []
         for group in groups:
-            segment = group.files[table]
+            segment = group.files.get(table)
+            if segment is None:  # an earlier ccwatch knew no such table
+                continue
             path = self._folder / segment.path
             if span is not None and (segment.time_ns is None or segment.time_ns[0] > span[1] or segment.time_ns[1] < span[0]):
                 continue

@@ -24,7 +24,7 @@ from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.packed import SUFFIX, pack_folder
 from ccwatch.recording.recording import Recording
 
-LISTS: Final = ("agents", "models", "logs", "forecasts")
+LISTS: Final = ("agents", "models", "logs", "forecasts", "trades", "scanner", "bars")
 MONEY: Final = ("nav", "cash", "daily_pnl")
 DROPPABLE: Final = (*(c.name for c in PACKETS if c.wire and c.name not in {"time", "timestamp_raw"}), "extra", *LISTS)
 """What may be left out: columns and tables."""
@@ -149,10 +149,11 @@ class _Hide:
             name: NAN if kinds[name].dtype == "float64" else NOTHING if name == "extra" else None for name in dropped if name in kinds
         }
         self._blank |= {name: () for name in dropped if name in LISTS}
+        self._lists = {name for name in dropped if name in LISTS}
         if "logs" in dropped:
             self._blank["new_logs"] = ()
         if dropped:
-            self._blank["raw"] = b""
+            self._blank |= {"raw": b"", "calls": ()}
 
     def __call__(self, item: Packet | Event) -> Packet | Event | None:
         if isinstance(item, Event):
@@ -163,6 +164,8 @@ class _Hide:
         if self._factor != 1.0:
             scaled = {name: getattr(item, name) * self._factor for name in MONEY}
             changes = {name: value if value == value else NAN for name, value in scaled.items()}  # noqa: PLR0124 - one NaN for all
+        if item.new_rows:
+            changes["new_rows"] = {table: rows for table, rows in item.new_rows.items() if table not in self._lists}
         return item._replace(**(changes | self._blank))
 
 

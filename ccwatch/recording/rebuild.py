@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from ccwatch.protocol.columns import PACKETS, Column
+from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.messages import (
     NAN,
@@ -24,13 +24,16 @@ from ccwatch.protocol.messages import (
     Instant,
     LogLine,
     ModelMetric,
+    NewRows,
     Packet,
+    ScannerEntry,
 )
 from ccwatch.recording import segments
 from ccwatch.recording.journal import event_kind
 from ccwatch.recording.manifest import Group, Segment
 from ccwatch.recording.schemas import LAST_ENTRY, STORED
 from ccwatch.recording.tables import Numbered
+from ccwatch.stream import frames
 
 Row = dict[str, Any]
 SLICE: Final = 2048
@@ -48,7 +51,7 @@ def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int
     opened = {table: _Rows(folder, segment) for table, segment in group.files.items()}
     start = min(opened["packets"].first_entry(after), after + 1)
     raws = _Cursor(opened["frames"].rows(start, until, ("why", "raw", "entry")))
-    parts = {table: _Cursor(opened[table].rows(start, until)) for table in ("agents", "models", "logs", "forecasts")}
+    parts = {table: _Cursor(opened[table].rows(start, until)) for table in frames.LONG if table in opened}
     packets, events = (opened[table].rows(start, until) for table in ("packets", "events"))
     before: Packet | None = None
     for row in heapq.merge(packets, events, key=itemgetter("entry")):
@@ -80,6 +83,7 @@ def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Pa
         now = Instant(row["received_at_ns"], row["received_mono_ns"])
         packet = codec.decode(raw, seq=row["seq"], connection=row["connection"], now=now, server_tz=server_tz)
         packet = packet._replace(time_ns=row["time_ns"], flags=row["flags"], new_logs=new_logs)
+        packet = packet._replace(new_rows=_own_rows(packet, found))
     if row["raw_from"] == "none":
         return packet._replace(raw=b"")
     if row["raw_from"] == "fields":
@@ -93,14 +97,32 @@ def _from_rows(row: Row, found: dict[str, list[Row]], new_logs: tuple[LogLine, .
     lines = () if before is None else before.logs
     logs = lines[len(lines) - row["logs_kept"] :] + new_logs
     if row["flags"] & SEEN_BEFORE and before is not None:
-        agents, models, forecasts = before.agents, before.models, before.forecasts
+        agents, models, forecasts, scanner = before.agents, before.models, before.forecasts, before.scanner
     else:
-        agents = tuple([AgentMetric(*[r[name] for name in AgentMetric._fields]) for r in found["agents"]])
-        models = tuple([ModelMetric(*[r[name] for name in ModelMetric._fields]) for r in found["models"]])
+        here = {table: [r for r in found[table] if r["time_ns"] == row["time_ns"]] for table in ("agents", "models")}
+        agents = tuple([AgentMetric(*[r[name] for name in AgentMetric._fields]) for r in here["agents"]])
+        models = tuple([ModelMetric(*[r[name] for name in ModelMetric._fields]) for r in here["models"]])
         forecasts = tuple([ForecastPoint(*[r[name] for name in ForecastPoint._fields]) for r in found["forecasts"]])
+        scanner = tuple([ScannerEntry(*[r[name] for name in ScannerEntry._fields]) for r in found.get("scanner", ())])
     fields = {column.field: row[column.field] for column in PACKETS}
     fields["extra"] = NOTHING if extra is None else MappingProxyType(codec.loads(extra.encode()))
-    return Packet(**fields, agents=agents, models=models, logs=logs, forecasts=forecasts, new_logs=new_logs, raw=b"")
+    lists: dict[str, Any] = {"agents": agents, "models": models, "logs": logs, "forecasts": forecasts, "new_logs": new_logs}
+    packet = Packet(**fields, **lists, calls=(), trades=(), scanner=scanner, bars=(), new_rows=NOTHING, raw=b"")
+    return packet._replace(new_rows=_own_rows(packet, found))
+
+
+def _own_rows(packet: Packet, found: dict[str, list[Row]]) -> NewRows:
+    """The rows of a packet at times of their own: trades, bars, and those of calls."""
+    called = {(call.table, call.name) for call in packet.calls}
+    own = {}
+    for table in ("agents", "models", "trades", "bars"):
+        fields = [column.field for column in TABLES[table] if column.name != "seq"]
+        rows = [tuple([r[name] for name in fields]) for r in found.get(table, ())]
+        if table in frames.LISTS:
+            rows = [r for r in rows if r[0] != packet.time_ns or (table, r[1]) in called]
+        if rows:
+            own[table] = tuple(rows)
+    return MappingProxyType(own) if own else NOTHING
 
 
 class _Cursor:

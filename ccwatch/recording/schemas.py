@@ -24,6 +24,8 @@ LAST_ENTRY: Final = 2**63 - 1
 """No recording has an entry of this number."""
 FRAMES: Final = "frames"
 ALL_TABLES: Final = (*TABLES, FRAMES)
+ALWAYS: Final = tuple(table for table in ALL_TABLES if table not in {"trades", "scanner", "bars"})
+"""Tables that every group has a file of, as in the first released format; of the others there is one where there are rows."""
 ENTRY: Final = Column("entry", "uint64", "", "", "the recording's own number of the packet or event, from 1")
 RECEIVED: Final = tuple(c for c in TABLES["packets"] if c.name in {"received_at", "received_mono_ns", "connection"})
 _INTERNAL: Final[dict[str, tuple[Column, ...]]] = {
@@ -37,6 +39,9 @@ _INTERNAL: Final[dict[str, tuple[Column, ...]]] = {
     "models": (ENTRY,),
     "logs": (Column("log_time_raw", "text", "", "", "the line's own time, as it came"), ENTRY),
     "forecasts": (ENTRY,),
+    "trades": (ENTRY,),
+    "scanner": (ENTRY,),
+    "bars": (ENTRY,),
     "events": (*RECEIVED, ENTRY),
     FRAMES: (),
 }

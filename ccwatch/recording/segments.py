@@ -133,7 +133,8 @@ def _with_all(found: Any, columns: Sequence[str], table: str) -> Any:
     for name in columns:
         if name not in found.schema.names:
             field = SCHEMAS[table].field(name)
-            found = found.append_column(field, pa.nulls(found.num_rows, field.type))
+            missing = pa.nulls(found.num_rows, field.type)
+            found = found.append_column(field, missing.fill_null(np.nan) if pa.types.is_floating(field.type) else missing)
     return found.select(list(columns))
 
 

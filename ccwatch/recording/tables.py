@@ -102,7 +102,7 @@ class Tables:
             if isinstance(before, Stored) and item.flags & _SEEN:
                 earlier = before.read()
                 before = earlier if isinstance(earlier, Packet) else None
-            follows = -1 if self._raw is None else _logs_kept(before, lines, item)
+            follows = -1 if self._raw is None or _is_listed(item) else _logs_kept(before, lines, item)
             found_layout = self._layout(item, known) if self._raw == "auto" or entry % LEARN_EVERY == 0 else None
             source, follows = self._source(follows, is_encodable=found_layout is not None) if item.raw else ("none", follows)
             others.packets.append((entry, item))
@@ -226,8 +226,13 @@ class _Others:
         values["entry"] = [entry for entry, _ in self.packets]
         found = {"packets": _table("packets", values)}
         fresh = [(entry, packet) for entry, packet in self.packets if not packet.flags & _SEEN]
-        for table, field in frames.LISTS.items():
-            found[table] = _table(table, _long_columns(table, fresh, [getattr(packet, field) for _, packet in fresh]))
+        is_own_timed = any(packet.calls or packet.new_rows for _, packet in fresh)
+        for table in frames.LONG:
+            if table in frames.LISTS and not (is_own_timed and table in _METRICS):
+                found[table] = _table(table, _long_columns(table, fresh, [getattr(packet, frames.LISTS[table]) for _, packet in fresh]))
+                continue
+            rows = [(*row, entry) for entry, packet in fresh for row in frames.long_rows(table, packet)]
+            found[table] = _table(table, {column.field: [row[i] for row in rows] for i, column in enumerate(STORED[table])})
         received = [c.field for c in RECEIVED]
         rows = [
             (*row, *(getattr(event, field) for field in received), entry)
@@ -290,12 +295,17 @@ def _following(lines: tuple[LogLine, ...], logs: tuple[LogLine, ...], new: tuple
     return count if 0 <= count <= len(lines) and logs == lines[len(lines) - count :] + new else -1
 
 
+def _is_listed(packet: Packet) -> bool:
+    """Whether a packet has lists that the tables do not tell whole, so that its message is kept."""
+    return bool(packet.calls or packet.trades or packet.bars)
+
+
 def _logs_kept(before: Packet | Stored | None, lines: tuple[LogLine, ...], packet: Packet) -> int:
     """As `_following`; of a packet that was seen before, the long tables have no rows, so its lists must be those before."""
     if not packet.flags & _SEEN:
         return _following(lines, packet.logs, packet.new_logs)
     if not isinstance(before, Packet):
         return -1
-    lists_before = (before.agents, before.models, before.forecasts, before.logs)
-    same = lists_before == (packet.agents, packet.models, packet.forecasts, packet.logs) and not packet.new_logs
+    lists_before = (before.agents, before.models, before.forecasts, before.scanner, before.logs)
+    same = lists_before == (packet.agents, packet.models, packet.forecasts, packet.scanner, packet.logs) and not packet.new_logs
     return len(lines) if same else -1

@@ -24,8 +24,10 @@ FILL_LIMIT: Final = pd.Timedelta(seconds=30)
 NOT_A_TIME: Final = np.iinfo(np.int64).min
 Last = int | str | timedelta | pd.Timedelta | None
 
-LISTS: Final = {"agents": "agents", "models": "models", "logs": "new_logs", "forecasts": "forecasts"}
-"""The field of a packet that each long table is made from."""
+LISTS: Final = {"agents": "agents", "models": "models", "logs": "new_logs", "forecasts": "forecasts", "scanner": "scanner"}
+"""The field of a packet that holds a long table's rows at the packet's own time."""
+LONG: Final = (*LISTS, "trades", "bars")
+"""The tables that packets add rows to, beside their own."""
 
 Batch = list[Sequence[Any]]
 """Rows as columns, in their table's order and one more at the end: when each row was received, in ns."""
@@ -33,6 +35,7 @@ Batch = list[Sequence[Any]]
 _SEEN_BEFORE: Final = int(SEEN_BEFORE)
 _EXTRA, _RECEIVED = Packet._fields.index("extra"), Packet._fields.index("received_at_ns")
 _EVENT_RECEIVED: Final = Event._fields.index("received_at_ns")
+_CALLS, _NEW_ROWS = attrgetter("calls"), attrgetter("new_rows")
 _ENTRIES: Final = {table: attrgetter(field) for table, field in LISTS.items()}
 _BY_TABLE: Final = {table: {column.name: column for column in columns} for table, columns in TABLES.items()}
 _DEFAULTS: Final = {
@@ -180,7 +183,8 @@ def packet_columns(packets: Sequence[Packet], names: Iterable[str] | None = None
 def long_rows(table: str, item: Packet | Event) -> list[tuple[Any, ...]]:
     """The rows that an item adds to a long table, in the table's order of columns.
 
-    A packet seen before (REPEAT, REPLAYED) adds none: its gauges and lines stand there already.
+    A packet seen before (REPEAT, REPLAYED) adds none: its gauges and lines stand there already. A service whose calls are sent
+    one by one has a row for each call, at the call's time, and none for the packet.
     """
     if isinstance(item, Event):
         return [item[:4]] if table == "events" else []
@@ -190,7 +194,11 @@ def long_rows(table: str, item: Packet | Event) -> list[tuple[Any, ...]]:
     if table == "logs":
         return [(time_ns, seq, line.level, line.message, line.log_time_ns) for line in item.new_logs]
     entries: tuple[Any, ...] = getattr(item, LISTS[table]) if table in LISTS else ()
-    return [(time_ns, seq, *entry) for entry in entries]
+    if item.calls:
+        called = {(call.table, call.name) for call in item.calls}
+        entries = tuple([entry for entry in entries if (table, entry[0]) not in called])
+    own = [(row[0], seq, *row[1:]) for row in item.new_rows.get(table, ())]
+    return [*[(time_ns, seq, *entry) for entry in entries], *own]
 
 
 def long_columns(table: str, items: Iterable[Packet | Event]) -> dict[str, list[Any]]:
@@ -210,6 +218,11 @@ def packet_batch(packets: Sequence[Packet]) -> Batch:
 def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
     """The rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
     packets = [packet for packet in packets if not packet.flags & _SEEN_BEFORE]
+    if any(map(_CALLS, packets)) or any(map(_NEW_ROWS, packets)):
+        rows = [(*row, packet.received_at_ns) for packet in packets for row in long_rows(table, packet)]
+        return [*zip(*rows, strict=True)]
+    if table not in LISTS:
+        return []
     lists = [*map(_ENTRIES[table], packets)]
     counts = [*map(len, lists)]
     if not any(counts):

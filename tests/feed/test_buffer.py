@@ -39,9 +39,9 @@ MORE = 20 if os.environ.get("CCWATCH_FULL") else 1
 ALL = [column.name for column in PACKETS[1:]]
 BLANK = Packet(
     *(START, 1, 1, START, 0, "TELEMETRY", "contract", 0, "ACTIVE", "SPY", "Gaussian", "BUY"),
-    *[NAN] * 11,
-    *[None] * 7,
-    *({}, (), (), (), (), (), b""),
+    *[NAN] * 12,
+    *[None] * 10,
+    *({}, (), (), (), (), (), (), (), (), (), {}, b""),
 )
 
 

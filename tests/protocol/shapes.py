@@ -179,6 +179,10 @@ _SECTIONED = {
     ("governance", "approved_size"): ["approved_size", "approved_size_raw"],
     ("sentiment", "label"): ["sentiment_label"],
     ("sentiment", "score"): ["sentiment_score"],
+    ("signal", "strategy"): ["strategy"],
+    ("signal", "score"): ["score"],
+    ("execution_status",): ["execution_status"],
+    ("order_id",): ["order_id"],
 }
 _FLAT = {
     ("timestamp",): ["timestamp_raw"],
@@ -197,6 +201,10 @@ _FLAT = {
     ("signal_confidence",): ["confidence"],
     ("approved_size",): ["approved_size", "approved_size_raw"],
     ("reasoning",): ["reasoning"],
+    ("strategy",): ["strategy"],
+    ("score",): ["score"],
+    ("execution_status",): ["execution_status"],
+    ("order_id",): ["order_id"],
 }
 _LOGS = {"pipeline": "messages"}
 _FORECAST = {"pipeline": "chronos_forecast"}

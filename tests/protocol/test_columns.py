@@ -8,7 +8,7 @@ from typing import get_type_hints
 import pytest
 
 from ccwatch.protocol import columns
-from ccwatch.protocol.messages import AgentMetric, Event, ForecastPoint, LogLine, ModelMetric, Packet
+from ccwatch.protocol.messages import AgentMetric, Bar, Event, ForecastPoint, LogLine, ModelMetric, Packet, ScannerEntry, Trade
 
 PYTHON_TYPES = {
     "time": int,
@@ -28,15 +28,23 @@ def test_every_field_of_a_packet_up_to_extra_is_a_column_of_the_packets_table_in
 
 
 def test_what_a_packet_has_beyond_its_columns_are_its_lists_and_its_bytes():
-    assert Packet._fields[len(columns.PACKETS) :] == ("agents", "models", "logs", "forecasts", "new_logs", "raw")
+    assert Packet._fields[len(columns.PACKETS) :] == (
+        *("agents", "models", "logs", "forecasts", "calls", "trades", "scanner", "bars"),
+        *("new_logs", "new_rows", "raw"),
+    )
 
 
 @pytest.mark.parametrize(
     ("table", "entry"),
-    [("agents", AgentMetric), ("models", ModelMetric), ("forecasts", ForecastPoint)],
+    [("agents", AgentMetric), ("models", ModelMetric), ("forecasts", ForecastPoint), ("scanner", ScannerEntry)],
 )
 def test_an_entry_of_a_packets_list_is_a_row_of_its_table_after_time_and_seq(table, entry):
     assert entry._fields == tuple(column.field for column in columns.TABLES[table][2:])
+
+
+@pytest.mark.parametrize(("table", "entry"), [("trades", Trade), ("bars", Bar)])
+def test_an_entry_with_a_time_of_its_own_is_a_row_of_its_table_without_seq(table, entry):
+    assert entry._fields == tuple(column.field for column in columns.TABLES[table] if column.name != "seq")
 
 
 def test_a_log_line_is_a_row_of_the_logs_table_and_the_text_of_its_time():
@@ -51,13 +59,16 @@ def test_the_rows_of_all_tables_are_those_of_the_design():
     assert {name: " ".join(column.name for column in table) for name, table in columns.TABLES.items()} == {
         "packets": (
             "time seq connection received_at received_mono_ns kind dialect flags status symbol regime side price alpha velocity "
-            "acceleration nav cash daily_pnl max_drawdown confidence approved_size sentiment_score sentiment_label reasoning "
-            "status_raw regime_raw side_raw approved_size_raw timestamp_raw extra"
+            "acceleration nav cash daily_pnl max_drawdown confidence approved_size sentiment_score score sentiment_label strategy "
+            "execution_status reasoning status_raw regime_raw side_raw approved_size_raw timestamp_raw order_id extra"
         ),
         "agents": "time seq agent latency_ms success_rate invocations",
         "models": "time seq model latency_ms invocations cache_hit_rate",
         "logs": "time seq level message log_time",
         "forecasts": "time seq step p10 median p90",
+        "trades": "time seq id symbol side quantity price order_id status",
+        "scanner": "time seq symbol price hurst volatility signal_potential",
+        "bars": "time seq open high low close",
         "events": "time seq kind detail",
     }
 
@@ -95,6 +106,10 @@ def test_the_wire_paths_are_those_of_the_contract():
         "approved_size_raw": "governance.approved_size",
         "sentiment_label": "sentiment.label",
         "sentiment_score": "sentiment.score",
+        "strategy": "signal.strategy",
+        "score": "signal.score",
+        "execution_status": "execution_status",
+        "order_id": "order_id",
     }
 
 

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import NAN, Event, EventKind, Flag, Instant
+from ccwatch.protocol.messages import NAN, Event, EventKind, Flag, Instant, ScannerEntry, ServiceCall
 from ccwatch.protocol.session import Session
 from ccwatch.stream import frames
 
@@ -32,6 +32,15 @@ def packet(second, *, symbol="SPY", connection=1, seq=None, status="ACTIVE", ext
     raw = json.dumps({"type": "TELEMETRY", "data": data}).encode()
     found = codec.decode(raw, seq=seq, connection=connection, now=now)
     return found._replace(flags=found.flags | flags, new_logs=found.logs)
+
+
+def with_own_rows(found):
+    """A packet with a row at a time of its own in each table that has such."""
+    rows = {
+        "trades": ((START, "t1", "SPY", "BUY", 2.0, 450.0, "o1", "FILLED"),),
+        "bars": ((START - SECOND, 1.0, 2.0, 0.5, 1.5),),
+    }
+    return found._replace(new_rows=rows, scanner=(ScannerEntry("QQQ", 380.0, 0.5, 0.01, 0.4),))
 
 
 def built(packets, names=None):
@@ -67,6 +76,7 @@ def test_a_long_frame_has_the_dtypes_of_the_column_table_also_when_it_is_empty(t
             "forecast": {"median": [1.0]},
         },
     )
+    full = with_own_rows(full)
     event = Event(START, 1, EventKind.GAP, "seconds=5", 1, START, 0)
     wanted = {"time": "datetime64[ns, UTC]", "text": "str"}
     for items in ([], [full, event]):
@@ -153,10 +163,31 @@ def test_each_entry_of_a_packets_lists_is_a_row_with_its_time_and_seq():
     assert frames.long_rows("events", full) == []
 
 
+def test_rows_at_times_of_their_own_have_these_times_and_the_seq_of_the_packet_that_first_carried_them():
+    full = with_own_rows(packet(3))
+    assert frames.long_rows("trades", full) == [(START, 4, "t1", "SPY", "BUY", 2.0, 450.0, "o1", "FILLED")]
+    assert frames.long_rows("bars", full) == [(START - SECOND, 4, 1.0, 2.0, 0.5, 1.5)]
+    assert frames.long_rows("scanner", full) == [(START + 3 * SECOND, 4, "QQQ", 380.0, 0.5, 0.01, 0.4)]
+    batch = frames.long_batch("bars", [packet(2), full])
+    assert [list(values) for values in batch] == [[START - SECOND], [4], [1.0], [2.0], [0.5], [1.5], [full.received_at_ns]]
+
+
+def test_a_service_whose_calls_are_sent_one_by_one_has_a_row_for_each_new_call_and_none_for_the_packet():
+    full = packet(3, extra={"agents": {"A": {"latency_ms": 5.0}, "B": {"latency_ms": 7.0}}})
+    full = full._replace(
+        calls=(ServiceCall("agents", "A", START, 5.0, 1.0), ServiceCall("agents", "A", START + 1, 6.0, 0.0)),
+        new_rows={"agents": ((START, "A", 5.0, 1.0, 1.0), (START + 1, "A", 6.0, 0.5, 2.0))},
+    )
+    wanted = [(START + 3 * SECOND, 4, "B", 7.0, NAN, NAN), (START, 4, "A", 5.0, 1.0, 1.0), (START + 1, 4, "A", 6.0, 0.5, 2.0)]
+    assert frames.long_rows("agents", full) == wanted
+    assert [*zip(*frames.long_batch("agents", [full]), strict=True)] == [(*row, full.received_at_ns) for row in wanted]
+
+
 @pytest.mark.parametrize("flag", [Flag.REPEAT, Flag.REPLAYED])
 def test_a_packet_seen_before_adds_no_rows_to_the_long_tables(flag):
     full = packet(0, extra={"agents": {"A": {}}, "models": {"M": {}}, "logs": ["x"], "forecast": {"median": [1.0]}}, flags=int(flag))
-    assert [frames.long_rows(table, full) for table in TABLES if table != "packets"] == [[]] * 5
+    full = with_own_rows(full)
+    assert [frames.long_rows(table, full) for table in TABLES if table != "packets"] == [[]] * 8
 
 
 def test_an_event_is_a_row_of_the_events_table_only():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import dialects, fields, typed
-from ccwatch.protocol.messages import Instant, Packet
+from ccwatch.protocol.messages import NAN, Instant, NewRows, Packet
 
 PING: Final = b'{"type":"PING"}'
 """The contract's keepalive, which no server answers."""
@@ -78,6 +80,28 @@ def dumps(value: Any) -> bytes:
 def text(value: Any) -> str:
     """A value as compact JSON text."""
     return orjson.dumps(value, default=dict).decode()
+
+
+def pack_rows(rows: NewRows) -> bytes:
+    """Rows by table, as bytes that `unpack_rows` reads."""
+    return msgspec.msgpack.encode({**rows})
+
+
+def unpack_rows(packed: bytes) -> NewRows:
+    """Rows by table, from bytes whose checksum was compared.
+
+    Raises:
+        DecodeError: they are no such rows.
+    """
+    try:
+        tables = msgspec.msgpack.decode(packed, type=dict[str, list[list[Any]]])
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"no rows: {error}") from None
+    return MappingProxyType({table: tuple([tuple(map(_one_nan, row)) for row in rows]) for table, rows in tables.items()})
+
+
+def _one_nan(value: Any) -> Any:
+    return NAN if value != value else value  # noqa: PLR0124 - NaN is what does not equal itself; packets share one of them
 
 
 def encode(packet: Packet) -> bytes:

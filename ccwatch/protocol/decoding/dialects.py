@@ -281,7 +281,7 @@ def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect)
     size = values[APPROVED]
     if size > 1.0:
         values[APPROVED], values[APPROVED_RAW] = NAN, repr(size)
-    if values[STATUS] == Status.INITIALIZING or values[PRICE] <= 0.0:
+    if values[STATUS] == Status.INITIALIZING or values[PRICE] == 0.0:
         flags |= PLACEHOLDER
         for section, keys in dialect.places.items():
             for key, name in keys.items():
@@ -368,6 +368,10 @@ _PIPELINE: Final = {
     "signal_confidence": "confidence",
     "approved_size": "approved_size",
     "reasoning": "reasoning",
+    "strategy": "strategy",
+    "score": "score",
+    "execution_status": "execution_status",
+    "order_id": "order_id",
 }
 _PIPELINE_KEYS: Final = frozenset(_PIPELINE) - {"timestamp", "status"}
 _FLAT: Final = _PIPELINE_KEYS - {"symbol"}

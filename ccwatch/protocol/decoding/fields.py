@@ -17,7 +17,8 @@ SYMBOL, REGIME, SIDE, PRICE = INDEX["symbol"], INDEX["regime"], INDEX["side"], I
 APPROVED, APPROVED_RAW, TIMESTAMP = INDEX["approved_size"], INDEX["approved_size_raw"], INDEX["timestamp_raw"]
 STATUS_RAW, REGIME_RAW, SIDE_RAW, EXTRA = INDEX["status_raw"], INDEX["regime_raw"], INDEX["side_raw"], INDEX["extra"]
 AGENTS, MODELS, LOGS, FORECASTS = INDEX["agents"], INDEX["models"], INDEX["logs"], INDEX["forecasts"]
-NEW_LOGS: Final = INDEX["new_logs"]
+NEW_LOGS, NEW_ROWS = INDEX["new_logs"], INDEX["new_rows"]
+CALLS, TRADES, SCANNER, BARS = INDEX["calls"], INDEX["trades"], INDEX["scanner"], INDEX["bars"]
 
 # Plain integers: operators of an IntFlag cost a microsecond each.
 NO_TIME, NAIVE_TIME, PLACEHOLDER, UNIT = int(Flag.NO_TIME), int(Flag.NAIVE_TIME), int(Flag.PLACEHOLDER), int(Flag.UNIT)
@@ -34,8 +35,8 @@ BLANK: Final[list[Any]] = [
 for _column in columns.PACKETS:
     if _column.dtype == "float64":
         BLANK[INDEX[_column.name]] = NAN
-BLANK[EXTRA], BLANK[RAW] = NOTHING, b""
-for _name in ("agents", "models", "logs", "forecasts", "new_logs"):
+BLANK[EXTRA], BLANK[NEW_ROWS], BLANK[RAW] = NOTHING, NOTHING, b""
+for _name in ("agents", "models", "logs", "forecasts", "calls", "trades", "scanner", "bars", "new_logs"):
     BLANK[INDEX[_name]] = ()
 
 

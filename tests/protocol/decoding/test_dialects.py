@@ -105,8 +105,8 @@ def test_the_engine_loop_is_read_beside_its_type_with_forecast_and_text_logs():
     assert packet.extra == {
         "market": {"history": [[1.0, 2.0, 0.5, 1.5]] * 300},
         "scanner": [{"symbol": "QQQ", "rank": 1}],
-        "signal": {"strategy": "momentum", "score": 0.4},
     }
+    assert (packet.strategy, packet.score) == ("momentum", 0.4)
 
 
 def test_a_bridges_packet_is_partial_and_carries_only_its_part():
@@ -255,11 +255,12 @@ def test_other_zeros_are_zeros():
     assert (packet.velocity, packet.daily_pnl, packet.max_drawdown, packet.approved_size) == (0.0, 0.0, 0.0, 0.0)
 
 
-def test_a_negative_price_is_kept_flagged_and_never_clean():
-    packet = decode(contract(market={"price": -1.5}))
-    assert packet.price == -1.5
-    assert packet.flags == Flag.RANGE | Flag.PLACEHOLDER
-    assert not packet.is_clean
+@pytest.mark.parametrize("market", [{"price": -1.5}, {"price": -37.63, "velocity": 0}])
+def test_a_negative_price_is_a_price(market):
+    packet = decode(contract(market=market))
+    assert packet.price == market["price"]
+    assert packet.velocity == market.get("velocity", 0.0012)
+    assert packet.flags == 0
 
 
 @pytest.mark.parametrize(("sent", "kept"), [(15000.0, "15000.0"), (15000, "15000.0"), (1.0001, "1.0001"), (1e30, "1e+30")])
@@ -271,13 +272,19 @@ def test_an_approved_size_in_dollars_is_missing_with_its_value_beside_it(sent, k
         assert packet.flags == Flag.UNIT
 
 
+@pytest.mark.parametrize("drawdown", [-0.05, 0.05, 0, 1.0, -1.0])
+def test_a_max_drawdown_of_either_sign_is_in_range(drawdown):
+    packet = decode(contract(portfolio={"max_drawdown": drawdown}))
+    assert (packet.max_drawdown, packet.flags) == (drawdown, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "column", "value"),
     [
         ({"governance": {"approved_size": 0.5}}, "approved_size", 0.5),
         ({"governance": {"approved_size": -0.1}}, "approved_size", -0.1),
         ({"signal": {"confidence": 1.5}}, "confidence", 1.5),
-        ({"portfolio": {"max_drawdown": 0.05}}, "max_drawdown", 0.05),
+        ({"portfolio": {"max_drawdown": 1.5}}, "max_drawdown", 1.5),
         ({"portfolio": {"max_drawdown": -1.5}}, "max_drawdown", -1.5),
     ],
 )

@@ -354,7 +354,7 @@ def serve(
         host: where to listen; other than a loopback address only with a secret.
         port: of the BFF, `.url`; 0 is a free one.
         engine_port: of the engine, `.engine_url`; 0 is a free one.
-        dialect: how the engine speaks on its socket: contract, engine_loop, bridge or pipeline.
+        dialect: how the engine speaks on its socket: contract, engine_loop, bridge or pipeline; deployed is engine and BFF as seen running.
         prices: given ones for the seeded stream, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers.
         symbol: what the seeded stream trades.
         recording: a recording to stream instead of a seeded stream.

@@ -9,12 +9,17 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from ccwatch.cottage import deployed
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 
-HISTORY: Final = 50
+HISTORY: Final = 100
+"""Prices that are remembered."""
+LOOP_HISTORY: Final = 50
 """Prices that a state of the engine loop carries."""
+DEPLOYED: Final = "deployed"
+"""The dialect in which engine and BFF are as they were seen running: see `deployed`."""
 HORIZON: Final = 5
 """Steps of a forecast."""
 Z10: Final = 1.2815515655446004
@@ -32,7 +37,7 @@ class Speaker:
         """A speaker.
 
         Args:
-            dialect: one of contract, engine_loop, bridge, pipeline.
+            dialect: one of contract, engine_loop, bridge, pipeline, deployed.
 
         Raises:
             ConfigError: another one.
@@ -42,6 +47,8 @@ class Speaker:
         self._shape = DIALECTS[dialect]
         self._prices: deque[float] = deque(maxlen=HISTORY)
         self._symbol: object = None
+        self.is_deployed = dialect == DEPLOYED
+        self._database = deployed.Database()
 
     def speak(self, message: Message) -> Iterable[Message]:
         """The messages that say the same in the dialect."""
@@ -55,8 +62,20 @@ class Speaker:
             self._prices.clear()
         if isinstance(price := state["market"].get("price"), int | float):
             self._prices.append(float(price))
+        if not self._prices:
+            return (message,)
         shaped = self._shape(state, list(self._prices))
         return [Message.of(codec.dumps(part), symbol=message.symbol, is_main=message.is_main) for part in shaped]
+
+    def stored(self, message: Message) -> Message:
+        """The state as the engine's REST routes give it, which is what a BFF polls; to be called once for each, in order."""
+        if not self.is_deployed:
+            return message
+        told = codec.loads(message.payload)
+        state = told.get("data") if isinstance(told, dict) else None
+        if not isinstance(state, dict) or not isinstance(state.get("market"), dict):
+            return message
+        return Message.of(codec.dumps({**told, "data": self._database.state(state)}), symbol=message.symbol, is_main=message.is_main)
 
 
 def _engine_loop(state: State, prices: list[float]) -> list[State]:
@@ -67,7 +86,7 @@ def _engine_loop(state: State, prices: list[float]) -> list[State]:
             "type": "TELEMETRY",
             "timestamp": state.get("timestamp"),
             "status": str(state.get("status", "")).lower(),
-            "market": {**state["market"], "history": prices},
+            "market": {**state["market"], "history": prices[-LOOP_HISTORY:]},
             "forecast": _forecast(state, prices),
             "scanner": [],
             "signal": {**signal, "score": direction * float(signal.get("confidence") or 0.0)},
@@ -115,6 +134,7 @@ DIALECTS: Final[dict[str, Callable[[State, list[float]], list[State]] | None]] =
     "engine_loop": _engine_loop,
     "bridge": _bridge,
     "pipeline": _pipeline,
+    DEPLOYED: deployed.burst,
 }
 
 

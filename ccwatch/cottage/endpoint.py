@@ -24,6 +24,8 @@ MAX_INCOMING_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 0.3
 """How long a client may take to answer a close."""
 LONGEST_SYMBOL: Final = 32
+UNREAD_S: Final = 40.0
+"""How long a connection lasts whose client's pongs are not read: an interval of 20 s between pings, and 20 s for the answer."""
 RECONNECT_S: Final = 60.0
 """An address that comes back within this time of a connection's end has reconnected."""
 GRANT: Final = web.RequestKey("grant", Grant)
@@ -68,7 +70,9 @@ class Traffic:
 class Endpoint:
     """A WebSocket endpoint of one broadcaster: greets each client, then leaves it to the broadcaster until it goes."""
 
-    def __init__(self, title: str, broadcaster: StateBroadcaster, site: Site, gate: Gate, welcomed: Callable[[], None]) -> None:
+    def __init__(
+        self, title: str, broadcaster: StateBroadcaster, site: Site, gate: Gate, welcomed: Callable[[], None], *, reads: bool = True
+    ) -> None:
         """An endpoint without clients.
 
         Args:
@@ -77,6 +81,8 @@ class Endpoint:
             site: greets, and obeys.
             gate: counts the connections of each address.
             welcomed: called when a new client was greeted and subscribed.
+            reads: whether it takes what clients say. Deployed engines do not: from a client's first text on they read nothing at all,
+                not even its pongs, and close the connection with 1011 once their own keepalive has had no answer.
         """
         self.traffic = Traffic()
         self.gate = gate
@@ -84,6 +90,7 @@ class Endpoint:
         self._broadcaster = broadcaster
         self._site = site
         self._welcomed = welcomed
+        self._reads = reads
         self._open: dict[web.WebSocketResponse, Client] = {}
         self._expiries: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
         self._left: dict[str, list[float]] = {}  # address to when its connections ended
@@ -153,6 +160,9 @@ class Endpoint:
                 log.warning("%s: Connection Closed (%s)", self._title, incoming.data)
                 return
             self.traffic.received += 1
+            if not self._reads:
+                await self._stop_reading(socket, client)
+                return
             if not pace.allows():
                 await self._turn_out(socket, "too many messages")
                 return
@@ -161,6 +171,14 @@ class Endpoint:
             if refusal:
                 await self._turn_out(socket, refusal)
                 return
+
+    async def _stop_reading(self, socket: web.WebSocketResponse, client: Client) -> None:
+        """What a client's text does to a server whose application never receives: its reader stops, until its keepalive gives up."""
+        client.transport.pause_reading()
+        due = time.monotonic() + UNREAD_S
+        while time.monotonic() < due and not client.transport.is_closing():  # noqa: ASYNC110 - no event says that a transport is closed
+            await asyncio.sleep(0.05)
+        await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"keepalive ping timeout", drain=False)
 
     async def _obey(self, said: str | bytes, client: Client, grant: Grant) -> str:
         """Do what a message asks for; why the client has to go, if it has to."""

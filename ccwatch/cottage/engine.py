@@ -58,13 +58,13 @@ class Engine:
             steering: the running source that obeys commands, if there is one.
         """
         self.broadcaster = StateBroadcaster(policy)
-        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed)
+        self._speaker = speaker or Speaker()
+        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed, reads=not self._speaker.is_deployed)
         self.states: deque[Message] = deque(maxlen=HISTORY)
         self.announce: Announce | None = None
         self.on_follow: Callable[[], None] = lambda: None
         self.trouble: str | None = None
         """Why no state can come any more, if that is so."""
-        self._speaker = speaker or Speaker()
         self._steering = steering
         self._symbols: set[str] = set()
 
@@ -73,14 +73,16 @@ class Engine:
         if message.symbol is not None and len(self._symbols) < MOST_SYMBOLS:
             self._symbols.add(message.symbol)
         if message.is_state and message.is_main:
-            self.states.append(message)
+            self.states.append(self._speaker.stored(message))
         for spoken in self._speaker.speak(message):
             self.broadcaster.publish(spoken)
 
     def routes(self) -> list[web.RouteDef]:
         """Its site."""
+        paths = STREAM_PATHS[1:] if self._speaker.is_deployed else STREAM_PATHS  # these have all they serve under /api
         return [
-            *(web.get(path, self.endpoint.handle) for path in STREAM_PATHS),
+            *(web.get(path, self.endpoint.handle) for path in paths),
+            *(web.get(path, self._forbidden) for path in STREAM_PATHS if path not in paths),
             web.get(STATE_PATH, self._state_current),
             web.get(HISTORY_PATH, self._state_history),
             web.get(AGENTS_PATH, self._metrics_agents),
@@ -143,6 +145,9 @@ class Engine:
     async def _status(self, _request: web.Request) -> web.Response:
         state = self._state() or {}
         return answer({"status": state.get("status", "offline"), "timestamp": state.get("timestamp"), "clients": len(self.broadcaster)})
+
+    async def _forbidden(self, _request: web.Request) -> web.Response:
+        return web.Response(status=403)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return health("engine", self.broadcaster, self.trouble)

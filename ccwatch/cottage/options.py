@@ -69,7 +69,7 @@ class Options:
     push: bool = True
     """Whether the BFF is pushed each message by its engine, byte for byte; False polls the engine over HTTP once a second."""
     virtual_clock: bool = False
-    """The source does not keep pace with the wall clock: clients are told, and none skips a message, since the source waits for the slowest."""
+    """The source does not keep pace with the wall clock: clients are told, and it waits for the slowest, so that none skips a message."""
     start_on_first_client: bool = False
     """The source starts when the first client was welcomed, on either site, and none skips a message."""
 

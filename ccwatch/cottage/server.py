@@ -45,10 +45,10 @@ class Server:
         self._tls = options.listen.tls()
         self._headers = _headers(source, options)
         self._base = None if options.engine_url is None else rest_base(options.engine_url)
-        self._push = options.push and self._base is None
-        self._engine = Engine(
-            self._welcomed, Gate(options.access), policy=options.slow, speaker=Speaker(options.dialect), steering=self._steerable
-        )
+        speaker = Speaker(options.dialect)
+        self._push = options.push and self._base is None and not speaker.is_deployed  # deployed BFFs poll
+        self._stream_path = STREAM_PATHS[speaker.is_deployed]
+        self._engine = Engine(self._welcomed, Gate(options.access), policy=options.slow, speaker=speaker, steering=self._steerable)
         self._bff = Bff(
             self._welcomed,
             Gate(options.access),
@@ -167,7 +167,7 @@ class Server:
             if base is None:
                 base = await self._open(runners, self._engine.routes(), self._engine.endpoint.gate, self._options.listen.engine_port)
             self.url = _ws(await self._open(runners, self._bff.routes(), self._bff.endpoint.gate, self._options.listen.port))
-            self.engine_url = _ws(base) + STREAM_PATHS[0]
+            self.engine_url = _ws(base) + self._stream_path
             if not self._push:
                 poller = asyncio.create_task(Poller(base, self._bff, self._headers).run())
             if not self._options.start_on_first_client:

@@ -67,9 +67,9 @@ def test_what_is_no_contracts_state_passes_through(payload):
 
 
 def test_an_unknown_dialect_is_refused_with_the_names_of_the_known_ones():
-    with pytest.raises(ConfigError, match="contract, engine_loop, bridge, pipeline"):
+    with pytest.raises(ConfigError, match="contract, engine_loop, bridge, pipeline, deployed"):
         Speaker("klingon")
-    assert list(DIALECTS) == ["contract", "engine_loop", "bridge", "pipeline"]
+    assert list(DIALECTS) == ["contract", "engine_loop", "bridge", "pipeline", "deployed"]
 
 
 def test_the_engine_speaks_its_dialect_and_bff_and_rest_keep_to_the_contract(ws, rest):

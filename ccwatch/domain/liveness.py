@@ -109,7 +109,7 @@ class Pace:
     def usual_ns(self) -> int:
         """The usual interval between bursts; 0 while it is not known."""
         if self._usual is None:
-            self._usual = _upper_median(self._intervals)
+            self._usual = upper_median(self._intervals)
         return self._usual
 
     @property
@@ -124,7 +124,7 @@ class Pace:
 
     def snapshot_ns(self) -> int:
         """As `usual_ns`, for another thread than the one that notes packets: it leaves nothing behind."""
-        return _upper_median(self._intervals.copy())
+        return upper_median(self._intervals.copy())
 
     def is_gap(self, silent_ns: int, *, anew: bool) -> bool:
         """Whether a silence of this length before a packet is a gap.
@@ -218,7 +218,8 @@ def _latest(marked: Bools, at: Ints, place: Ints, before: int) -> Ints:
     return np.where(last >= 0, at[np.maximum(last, 0)], before)
 
 
-def _upper_median(values: deque[int]) -> int:
+def upper_median(values: deque[int]) -> int:
+    """Return the upper median; 0 where there is nothing."""
     return sorted(values)[len(values) // 2] if values else 0
 
 

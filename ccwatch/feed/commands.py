@@ -1,6 +1,7 @@
 """Commands to an engine: where they go, whether they got there, and what the stream then says of them. It owns no thread.
 
-A command is confirmed by the stream alone: an answer of 200 says that somebody took it, not that trading has stopped.
+A command is confirmed by the engine's status alone, in the stream or read by REST: an answer of 200 says that somebody took it, not
+that trading has stopped. A halted loop is silent, so that the stream alone may never tell.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
+from ccwatch.domain.limits import BURST_NS
+from ccwatch.domain.liveness import Pace
+from ccwatch.domain.status import BurstStatus
 from ccwatch.errors import CcwatchError, ConfigError, NoCommandRoute
 from ccwatch.feed.address import basic_credentials, redact
+from ccwatch.protocol import words
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.places import COMMAND_PATHS, rest_base
+from ccwatch.protocol.decoding.places import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
 from ccwatch.protocol.messages import Flag, Item, Packet, Status
 from ccwatch.stream.source import Sink
 
@@ -29,11 +34,15 @@ ANSWER_S: Final = 5.0
 """How long a server may take to answer a POST; it may have obeyed all the same, so the stream is watched on."""
 CONFIRM_S, CONFIRM_INTERVALS = 5.0, 3
 """A command waits this long for its confirmation, or this many of the stream's intervals, whichever is more."""
+LOOK_S, LOOK_AGAIN_S = 1.0, 0.5
+"""How long the status may take by REST, and how long after one look the next one comes."""
 LONGEST_SYMBOL: Final = 32
 LONGEST_ANSWER: Final = 64 * 1024
 ABSENT: Final = frozenset({404, 405, 426, 501})
 """Answers of a server that has no such route."""
 RUNNING: Final = frozenset({Status.ACTIVE, Status.SLEEPING})
+REFUSED: Final = frozenset({"ERROR", "FAILED", "FAILURE", "REFUSED", "REJECTED", "DENIED"})
+"""Statuses of an answer of 2xx that is a refusal all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +56,13 @@ class CommandResult:
     accepted: bool | None
     """Whether the server took it; None where it does not say."""
     confirmed: bool
-    """Whether the stream has shown it since."""
+    """Whether the engine has shown it since."""
     status: str | None
-    """The engine's status when the waiting ended, canonical; None where no packet came with one since it was sent."""
+    """The engine's status when the waiting ended, canonical; None where none was seen since it was sent."""
     error: str | None
     """What went wrong, in a line."""
+    evidence: str | None = None
+    """What confirmed it: "stream", or "rest" where the engine's status was read by REST; None where nothing did."""
 
 
 class Line(Protocol):
@@ -66,6 +77,9 @@ class Line(Protocol):
 
     def note(self, detail: str) -> None:
         """Put a command event into the stream."""
+
+    def learn_status(self, status: str) -> None:
+        """Take the engine's status from another witness than the stream."""
 
 
 OnSent = Callable[[], object]
@@ -118,29 +132,29 @@ class Commands:
             trouble = self._line.send(payload)
             return _Answer(f"SUBSCRIBE {self._shown}", sent=trouble is None, accepted=None, error=trouble)
 
-        return self._give(f"SUBSCRIBE symbol={symbol}", send, lambda packet: packet.symbol == symbol, listen, on_sent)
+        witness = _Witness(lambda packet: packet.symbol == symbol, frozenset())
+        return self._give(f"SUBSCRIBE symbol={symbol}", send, witness, listen, on_sent)
 
     def halt(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
-        """Stop trading; confirmed by a status HALT in the stream.
+        """Stop trading; confirmed by a status HALT.
 
         Raises:
             NoCommandRoute: the server has no route for it.
         """
-        return self._give("HALT", lambda: self._post("HALT"), lambda packet: packet.status == Status.HALT, listen, on_sent)
+        witness = _Witness(lambda packet: packet.status == Status.HALT, frozenset({Status.HALT}))
+        return self._give("HALT", lambda: self._post("HALT"), witness, listen, on_sent)
 
     def resume(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
-        """Trade again; confirmed by a status ACTIVE or SLEEPING in the stream.
+        """Trade again; confirmed by a status ACTIVE or SLEEPING that no packet of its burst contradicts.
 
         Raises:
             NoCommandRoute: the server has no route for it.
         """
-        return self._give("RESUME", lambda: self._post("RESUME"), lambda packet: packet.status in RUNNING, listen, on_sent)
+        return self._give("RESUME", lambda: self._post("RESUME"), _Witness(None, RUNNING), listen, on_sent)
 
-    def _give(
-        self, what: str, send: Callable[[], _Answer], is_done: Callable[[Packet], bool], listen: Listen, on_sent: OnSent | None
-    ) -> CommandResult:
-        witness = _Witness(is_done)
+    def _give(self, what: str, send: Callable[[], _Answer], witness: _Witness, listen: Listen, on_sent: OnSent | None) -> CommandResult:
         leave = listen(witness)  # before it is sent: the confirmation may be faster than the answer
+        evidence, status = None, None
         try:
             self._line.note(f"command={what} asked")
             answer = send()
@@ -150,15 +164,51 @@ class Commands:
                         on_sent()
                     except Exception:  # it was sent, and what becomes of it is still to be told
                         log.exception("on_sent of %s failed", what)
-                witness.done.wait(max(CONFIRM_S, CONFIRM_INTERVALS * self._line.interval_s))
+                evidence, status = self._await(witness)
         finally:
             leave()
-        confirmed = witness.done.is_set() and answer.sent and answer.accepted is not False
+        status = status or witness.status
         error = answer.error
-        if error is None and not confirmed:
-            error = f"the stream has not confirmed it; its last status is {witness.status or 'not known'}"
-        self._line.note(f"command={what} sent={answer.sent} accepted={answer.accepted} confirmed={confirmed}")
-        return CommandResult(answer.route, answer.sent, answer.accepted, confirmed, witness.status, error)
+        if error is None and evidence is None:
+            error = f"the engine has not confirmed it; its last status is {status or 'not known'}"
+            if status is None and what == "HALT":
+                error += "; a halted loop broadcasts nothing: silence is what success looks like on an engine's own socket"
+        if evidence is not None and status is not None and witness.wanted:
+            self._line.learn_status(status)
+        told = f"command={what} sent={answer.sent} accepted={answer.accepted} confirmed={evidence is not None}"
+        self._line.note(told + (f" evidence={evidence}" if evidence else ""))
+        return CommandResult(answer.route, answer.sent, answer.accepted, evidence is not None, status, error, evidence)
+
+    def _await(self, witness: _Witness) -> tuple[str | None, str | None]:
+        """Wait for the stream or REST to show it; which of them did, and the status that REST told."""
+        deadline = time.monotonic() + max(CONFIRM_S, CONFIRM_INTERVALS * self._line.interval_s)
+        paths = [STATE_PATH, STATUS_PATH] if witness.wanted else []
+        status = None
+        while True:
+            if witness.is_done(min(LOOK_AGAIN_S, max(0.0, deadline - time.monotonic()))):
+                return "stream", None
+            if time.monotonic() >= deadline:
+                return None, status
+            for path in list(paths):
+                found = self._look(path, min(LOOK_S, max(0.05, deadline - time.monotonic())))
+                if found is None:
+                    paths.remove(path)  # it has no such route
+                elif found:
+                    status = found
+                if found in witness.wanted and witness.admits(found):
+                    return ("stream", None) if witness.is_done(0.0) else ("rest", found)
+
+    def _look(self, path: str, timeout_s: float) -> str | None:
+        """The engine's canonical status by REST; empty where it could not be read now, None where there is no such route."""
+        try:
+            status, _, body = self._request("GET", path, self._headers(), timeout_s)
+        except (OSError, http.client.HTTPException, ValueError, CcwatchError):
+            return ""
+        if status in ABSENT:
+            return None
+        said = _object(body).get("status") if 200 <= status < 300 else None
+        word, is_known = words.status(said[: words.LONGEST_WORD]) if isinstance(said, str) else ("", False)
+        return str(word) if is_known else ""
 
     def _post(self, what: str) -> _Answer:
         """Post to the first of the command's routes that the server has.
@@ -194,35 +244,55 @@ class Commands:
 
     def _ask(self, path: str, headers: dict[str, str]) -> _Answer | None:
         """One POST; None where the server has no such route. Neither redirects are followed nor proxies used."""
+        route = self._route(path)
+        sent: list[bool] = []
+        try:
+            status, reason, body = self._request("POST", path, headers, ANSWER_S, lambda: sent.append(True))
+        except ssl.SSLError as error:
+            return _Answer(route, sent=bool(sent), accepted=None if sent else False, error=f"TLS: {error.reason or type(error).__name__}")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = "it did not answer in time" if isinstance(error, TimeoutError) else _reason(error)
+            return _Answer(route, sent=bool(sent), accepted=None if sent else False, error=why)
+        if status in ABSENT:
+            return None
+        said = _object(body)
+        if 200 <= status < 300:
+            word = said.get("status")
+            refused = said.get("success") is False or (isinstance(word, str) and word.strip().upper() in REFUSED)
+            if refused:
+                return _Answer(
+                    route, sent=True, accepted=False, error=f"HTTP {status}: refused: {_said(body) or word or 'without a reason'}"
+                )
+            return _Answer(route, sent=True, accepted=True, error=None)
+        # A server that failed may have obeyed all the same; one that refused has not.
+        accepted = None if status >= 500 else False
+        return _Answer(route, sent=True, accepted=accepted, error=f"HTTP {status}: {_said(body) or reason}")
+
+    def _request(
+        self, method: str, path: str, headers: dict[str, str], timeout_s: float, on_sent: Callable[[], object] | None = None
+    ) -> tuple[int, str, bytes]:
+        """One request on a connection of its own: the status, its reason, and what of the body is looked at.
+
+        Raises:
+            OSError: it cannot be reached, or did not answer in time.
+            http.client.HTTPException: what it answers is no HTTP.
+        """
         parts = urlsplit(self._base)
         assert parts.hostname is not None  # noqa: S101 - rest_base has refused anything else
         if parts.scheme == "https":
             tls = self._tls or ssl.create_default_context()
-            link: http.client.HTTPConnection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=ANSWER_S, context=tls)
+            link: http.client.HTTPConnection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout_s, context=tls)
         else:
-            link = http.client.HTTPConnection(parts.hostname, parts.port, timeout=ANSWER_S)
-        route = self._route(path)
-        sent = False
+            link = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
         try:
             link.connect()
-            link.request("POST", parts.path + path, headers=headers)
-            sent = True
+            link.request(method, parts.path + path, headers=headers)
+            if on_sent is not None:
+                on_sent()
             answer = link.getresponse()
-            body = answer.read(LONGEST_ANSWER)
-        except ssl.SSLError as error:
-            return _Answer(route, sent=sent, accepted=None if sent else False, error=f"TLS: {error.reason or type(error).__name__}")
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            why = "it did not answer in time" if isinstance(error, TimeoutError) else _reason(error)
-            return _Answer(route, sent=sent, accepted=None if sent else False, error=why)
+            return answer.status, answer.reason, answer.read(LONGEST_ANSWER)
         finally:
             link.close()
-        if answer.status in ABSENT:
-            return None
-        if 200 <= answer.status < 300:
-            return _Answer(route, sent=True, accepted=True, error=None)
-        # A server that failed may have obeyed all the same; one that refused has not.
-        accepted = None if answer.status >= 500 else False
-        return _Answer(route, sent=True, accepted=accepted, error=f"HTTP {answer.status}: {_said(body) or answer.reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,22 +304,60 @@ class _Answer:
 
 
 class _Witness:
-    """Watches the stream for the packet that confirms a command. A Sink."""
+    """Watches the stream for what confirms a command. A Sink."""
 
-    def __init__(self, is_done: Callable[[Packet], bool]) -> None:
-        self.done = threading.Event()
-        self.status: str | None = None
-        self._is_done = is_done
+    def __init__(self, shows: Callable[[Packet], bool] | None, wanted: frozenset[Status]) -> None:
+        """Nothing was seen yet.
+
+        Args:
+            shows: whether a packet by itself confirms it; None: a whole burst has to have a wanted status, since its worst packet is
+                its status.
+            wanted: the statuses that confirm it by REST.
+        """
+        self.wanted = wanted
+        self._shows = shows
+        self._done = threading.Event()
+        self._pace, self._status = Pace(), BurstStatus()
+        self._seen = threading.Lock()  # guards the two above: the feed's thread notes packets, the asker looks whether a burst is over
+        self._last_ns = 0
         self._since_ns = time.monotonic_ns()
+
+    @property
+    def status(self) -> str | None:
+        """The worst status of the last burst since the command was given."""
+        return self._status.word
+
+    def admits(self, status: str) -> bool:
+        """Whether the stream does not contradict a status that REST tells."""
+        return status == Status.HALT or self.status != Status.HALT
+
+    def is_done(self, seconds: float) -> bool:
+        """Wait for the stream to confirm it, so long at most."""
+        if self._shows is not None:
+            return self._done.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while not self._done.wait(min(0.02, max(0.0, deadline - time.monotonic()))):
+            with self._seen:
+                if self._last_ns and time.monotonic_ns() - self._last_ns >= BURST_NS and self._status.settle() in self.wanted:
+                    self._done.set()
+            if time.monotonic() >= deadline:
+                return self._done.is_set()
+        return True
 
     def receive(self, items: Sequence[Item], /) -> None:
         for item in items:
             # What a server replays after a reconnect is older than the command, however late it arrives.
-            if isinstance(item, Packet) and item.received_mono_ns >= self._since_ns and not item.flags & Flag.REPLAYED:
-                if not self.done.is_set():
-                    self.status = item.status or self.status
-                if self._is_done(item):
-                    self.done.set()
+            if not isinstance(item, Packet) or item.received_mono_ns < self._since_ns or item.flags & Flag.REPLAYED:
+                continue
+            with self._seen:
+                begins = self._pace.note(item.received_mono_ns)
+                if begins and self._shows is None and self._last_ns and self._status.settle() in self.wanted:
+                    self._done.set()
+                if not self._done.is_set():
+                    self._status.receive(item.status, begins=begins)
+                self._last_ns = item.received_mono_ns
+            if self._shows is not None and self._shows(item):
+                self._done.set()
 
 
 def _reason(error: BaseException) -> str:
@@ -257,11 +365,18 @@ def _reason(error: BaseException) -> str:
     return f"{text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__}; is the server running?"
 
 
-def _said(body: bytes) -> str:
-    """What a refusal says of itself, on one line and fit to print."""
+def _object(body: bytes) -> dict[str, object]:
+    """A JSON object; an empty one where it is none."""
     try:
         said = json.loads(body)
-        text = str(said.get("error") or said.get("detail") or "") if isinstance(said, dict) else ""
-    except ValueError:
-        text = body.decode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _said(body: bytes) -> str:
+    """What a refusal says of itself, on one line and fit to print."""
+    said = _object(body)
+    found = next((said[name] for name in ("error", "message", "detail", "reason") if said.get(name)), None)
+    text = str(found) if found is not None else "" if said else body.decode("utf-8", "replace")
     return "".join(char if char.isprintable() else " " for char in text[:200]).strip()

@@ -33,7 +33,11 @@ _Result = TypeVar("_Result")
 
 
 class ConnectionLost(Exception):
-    """The connection is gone; the message says how."""
+    """The connection is gone; the message says how, `code` is that of the server's closing frame, if it sent one."""
+
+    def __init__(self, how: str, code: int | None = None) -> None:
+        super().__init__(how)
+        self.code = code
 
 
 class _GivenUp(Exception):

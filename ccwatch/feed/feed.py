@@ -325,7 +325,9 @@ class Feed:
         return self._allowed("subscribe").subscribe(symbol, self.add_sink, on_sent)
 
     def halt(self, confirm: str | None = None, *, on_sent: OnSent | None = None) -> CommandResult:
-        """Stop trading: an emergency stop, by REST at the engine. Confirmed only by a status HALT that arrives after sending.
+        """Stop trading: an emergency stop, by REST at the engine. Confirmed only by a status HALT seen after sending.
+
+        The status is looked for in the stream, and by REST at the same place: a halted loop broadcasts nothing.
 
         Args:
             confirm: must be "HALT", typed out, so that running a notebook's cells can halt nothing by accident.
@@ -338,18 +340,23 @@ class Feed:
         """
         commands = self._allowed("halt")
         _insist("halt", confirm)
-        return commands.halt(self.add_sink, on_sent)
+        return self._learn(commands.halt(self.add_sink, on_sent))
 
     def resume(self, confirm: str | None = None, *, on_sent: OnSent | None = None) -> CommandResult:
         """Trade again after a halt; confirmed by a status ACTIVE or SLEEPING. `confirm` must be "RESUME"; else as `halt`."""
         commands = self._allowed("resume")
         _insist("resume", confirm)
-        return commands.resume(self.add_sink, on_sent)
+        return self._learn(commands.resume(self.add_sink, on_sent))
 
     @property
     def takes_commands(self) -> bool:
         """Whether it was opened with `commands=True`."""
         return self._commands is not None
+
+    def _learn(self, result: CommandResult) -> CommandResult:
+        if result.evidence == "rest" and result.status is not None:
+            self._intake.counter.learn_status(result.status)
+        return result
 
     def _allowed(self, what: str) -> Commands:
         if self._commands is None:

@@ -6,24 +6,31 @@ import html
 import statistics
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
+from ccwatch.domain.limits import BURST_NS, DRIFT_PACKETS, JITTER_GAIN
+from ccwatch.domain.liveness import Pace, count_bursts
+from ccwatch.domain.status import HALT, BurstStatus
 from ccwatch.errors import FeedError
-from ccwatch.protocol.messages import UNCLEAN, ConnectionState, Event, EventKind, Flag, Instant, Item, Packet, StateChange
+from ccwatch.protocol.messages import UNCLEAN, ConnectionState, Event, EventKind, Flag, Instant, Item, Packet, StateChange, from_ns
 
 RATE_WINDOW_NS: Final = 60 * 1_000_000_000
 RATE_PACKETS: Final = 4096
-JITTER_GAIN: Final = 1 / 16
-DRIFT_PACKETS, DRIFT_POINTS = 20, 200
-"""Drift is told from this many packets on, and from at most so many of them."""
+DRIFT_POINTS: Final = 200
+"""Drift is told from at most so many packets."""
+MOST_WORDS, LONGEST_WORD = 32, 60
+"""Unknown words and types that are named, and how much of each."""
 _REPEAT, _REPLAYED, _FROZEN, _NO_TIME = int(Flag.REPEAT), int(Flag.REPLAYED), int(Flag.FROZEN), int(Flag.NO_TIME)
-_OUT_OF_ORDER, _SKEW, _UNCLEAN = int(Flag.OUT_OF_ORDER), int(Flag.CLOCK_SKEW), int(UNCLEAN)
-_Arrival = tuple[int, int, int | None, bool]
-"""Of a packet: when it was received (mono), its bytes, its clock offset, whether it is clean. A plain tuple: one for each packet."""
+_CONNECTED: Final = frozenset({ConnectionState.OPEN, ConnectionState.LATE, ConnectionState.STALE})
+_UNREADABLE: Final = frozenset({None, "UNKNOWN", "Unknown", ""})
+_OUT_OF_ORDER, _SKEW, _UNCLEAN, _UNKNOWN_WORD = int(Flag.OUT_OF_ORDER), int(Flag.CLOCK_SKEW), int(UNCLEAN), int(Flag.UNKNOWN_WORD)
+_Arrival = tuple[int, int, int | None, bool, int]
+"""Of a packet: when it was received (mono), its bytes, its clock offset, whether it is clean, its connection. A plain tuple: there is
+one for each packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,20 @@ class Health:
     """A feed's health at one moment. Seconds in names that end in `_s`; None where there is nothing to tell it from yet."""
 
     state: str
+    status: str | None
+    """The engine's: the worst that a packet of the last burst says."""
+    silence: str | None
+    """"halted, silent since 09:33 UTC": a halted loop broadcasts nothing, so its silence is no fault of the stream."""
     url: str
     origin: str
     packets: int
     malformed: int
+    unknown: int
+    """Messages of a type that ccwatch does not know."""
+    unknown_words: dict[str, int]
+    """Statuses, regimes, sides and types that ccwatch does not know, as the server wrote them, and how often they came."""
+    server_error: str | None
+    """What the server last said is wrong."""
     oversize: int
     repeats: int
     replayed: int
@@ -61,10 +78,12 @@ class Health:
     jitter_s: float | None
     """Interarrival jitter (RFC 3550, 6.4.1): how much the offset changes from packet to packet, repeats left out, smoothed by 1/16."""
     interval_s: float | None
-    """Median interval over the last minute."""
+    """Median interval between bursts over the last minute; packets less than 0.1 s apart are one burst."""
     completeness: float | None
-    """Packets of the last minute over those that its median interval would give, at most 1."""
+    """Bursts of the last minute over those that its median interval would give, at most 1."""
     rate_hz: float | None
+    """Bursts per second over the last minute."""
+    packets_per_s: float | None
     """Packets per second over the last minute."""
     message_bytes_mean: float | None
     bytes_per_s: float | None
@@ -91,7 +110,9 @@ class HealthCounter:
 
     def __init__(self) -> None:
         self.packets = self.malformed = self.oversize = self.repeats = self.replayed = self.frozen = self.flagged = 0
-        self.out_of_order = self.skewed = 0
+        self.out_of_order = self.skewed = self.unknown = 0
+        self.unknown_words: dict[str, int] = {}
+        self.server_error: str | None = None
         self.gaps = self.connects = self.lost = 0
         self.gap_s = 0.0
         self.bytes = 0
@@ -100,6 +121,7 @@ class HealthCounter:
         """Why the last connection or attempt ended, until one is open again."""
         self.last: Packet | None = None
         self._recent: deque[_Arrival] = deque(maxlen=RATE_PACKETS)
+        self._pace, self._status = Pace(), BurstStatus()
         self._transit: tuple[int, int] | None = None  # connection and clock offset of the last packet that has one
         self._jitter_ns: float | None = None
 
@@ -115,12 +137,16 @@ class HealthCounter:
                     self.frozen += bool(flags & _FROZEN)
                     self.out_of_order += bool(flags & _OUT_OF_ORDER)
                     self.skewed += bool(flags & _SKEW)
+                    if flags & _UNKNOWN_WORD:
+                        self._name_words(item)
+                begins = self._pace.note(item.received_mono_ns, anew=self.last is None or self.last.connection != item.connection)
+                self._status.receive(item.status, begins=begins)
                 self.packets += 1
                 size = len(item.raw)
                 self.bytes += size
                 offset_ns = None if flags & _NO_TIME else item.received_at_ns - item.time_ns
                 is_clean = not flags & _UNCLEAN
-                self._recent.append((item.received_mono_ns, size, offset_ns, is_clean))
+                self._recent.append((item.received_mono_ns, size, offset_ns, is_clean, item.connection))
                 if offset_ns is not None and is_clean:
                     self._note_jitter(item.connection, offset_ns)
                 self.last = item
@@ -132,6 +158,37 @@ class HealthCounter:
                     self.error = item.error
                 elif item.state is ConnectionState.OPEN:
                     self.error = None
+
+    def learn_status(self, status: str) -> None:
+        """Take the engine's status from another witness than the stream."""
+        self._status.receive(status, begins=True)
+        self._status.settle()
+
+    def status(self, now: Instant) -> str | None:
+        """Return the engine's status: the worst of the last burst; while that may go on, not better than the one before."""
+        status = copy(self._status)  # the feed's thread goes on with it
+        if self.last is not None and now.mono_ns - self.last.received_mono_ns >= BURST_NS:
+            status.settle()
+        return status.word
+
+    def silence(self, now: Instant) -> str | None:
+        """Return since when a halted engine is silent, once its stream would be late; None for any other."""
+        last = self.last
+        if last is None or self.state.state not in _CONNECTED or self.status(now) != HALT:
+            return None
+        if now.mono_ns - last.received_mono_ns < self._pace.late_ns:
+            return None
+        return f"halted, silent since {from_ns(last.received_at_ns):%H:%M} UTC"
+
+    def _name_words(self, packet: Packet) -> None:
+        for value, raw in ((packet.status, packet.status_raw), (packet.regime, packet.regime_raw), (packet.side, packet.side_raw)):
+            if raw is not None and value in _UNREADABLE and raw.strip().upper() not in _UNREADABLE:
+                self._name_word(raw)
+
+    def _name_word(self, word: str) -> None:
+        word = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in word[:LONGEST_WORD])
+        if word in self.unknown_words or len(self.unknown_words) < MOST_WORDS:
+            self.unknown_words[word] = self.unknown_words.get(word, 0) + 1
 
     def _note_jitter(self, connection: int, offset_ns: int) -> None:
         before, self._transit = self._transit, (connection, offset_ns)
@@ -146,6 +203,11 @@ class HealthCounter:
             self.malformed += 1
         elif event.kind == EventKind.OVERSIZE:
             self.oversize += 1
+        elif event.kind == EventKind.UNKNOWN:
+            self.unknown += 1
+            self._name_word(event.detail)
+        elif event.kind == EventKind.ERROR:
+            self.server_error = event.detail
         elif event.kind == EventKind.GAP:
             self.gaps += 1
             self.gap_s += float(event.detail.partition("seconds=")[2].partition(" ")[0] or 0.0)
@@ -155,16 +217,21 @@ class HealthCounter:
         last, change = self.last, self.state
         kept = list(self._recent)
         recent = [entry for entry in kept if entry[0] >= now.mono_ns - RATE_WINDOW_NS]
+        bursts, interval_s, burst_span_s = _pace(recent)
         span_s = (recent[-1][0] - recent[0][0]) / 1e9 if len(recent) > 1 else 0.0
-        interval_s = statistics.median([(b[0] - a[0]) / 1e9 for a, b in pairwise(recent)]) if len(recent) > 1 else None
-        offsets = [offset for _, _, offset, _ in recent if offset is not None]
+        offsets = [entry[2] for entry in recent if entry[2] is not None]
         waited = (now.mono_ns - change.at.mono_ns) / 1e9
         return Health(
             state=str(change.state),
+            status=self.status(now),
+            silence=self.silence(now),
             url=url,
             origin=origin,
             packets=self.packets,
             malformed=self.malformed,
+            unknown=self.unknown,
+            unknown_words=dict(self.unknown_words),
+            server_error=self.server_error,
             oversize=self.oversize,
             repeats=self.repeats,
             replayed=self.replayed,
@@ -182,8 +249,9 @@ class HealthCounter:
             clock_drift_ppm=_drift_ppm([(entry[0], entry[2]) for entry in kept if entry[2] is not None and entry[3]]),
             jitter_s=None if self._jitter_ns is None else self._jitter_ns / 1e9,
             interval_s=interval_s,
-            completeness=min(1.0, len(recent) / (span_s / interval_s + 1)) if interval_s else None,
-            rate_hz=(len(recent) - 1) / span_s if span_s > 0 else None,
+            completeness=min(1.0, bursts / (burst_span_s / interval_s + 1)) if interval_s else None,
+            rate_hz=(bursts - 1) / burst_span_s if burst_span_s > 0 else None,
+            packets_per_s=(len(recent) - 1) / span_s if span_s > 0 else None,
             message_bytes_mean=self.bytes / self.packets if self.packets else None,
             bytes_per_s=sum(entry[1] for entry in recent[1:]) / span_s if span_s > 0 else None,
             retry_in_s=None if change.retry_s is None else max(0.0, change.retry_s - waited),
@@ -191,6 +259,17 @@ class HealthCounter:
             callback_errors=callback_errors,
             compacting=compacting,
         )
+
+
+def _pace(arrivals: list[_Arrival]) -> tuple[int, float | None, float]:
+    """Bursts, their median interval in s, and the seconds from the first one's beginning to the last one's."""
+    if len(arrivals) < 2:
+        return len(arrivals), None, 0.0
+    at = np.array([entry[0] for entry in arrivals], dtype=np.int64)
+    connection = np.array([entry[4] for entry in arrivals], dtype=np.int64)
+    begins, intervals = count_bursts(at, np.diff(connection, prepend=connection[0]) != 0)
+    begun = at[begins]
+    return len(begun), float(np.median(intervals)) / 1e9 if len(intervals) else None, float(begun[-1] - begun[0]) / 1e9
 
 
 def _drift_ppm(arrivals: list[tuple[int, int]]) -> float | None:

@@ -19,18 +19,22 @@ from ccwatch.protocol.session import Duty, Session
 from ccwatch.stream.source import Sink, Stop, read_clock
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+COTTAGE_HEADERS: Final = "x-ccwatch-"
+"""Headers of a handshake that begin so name a Cottage, which reads what it is sent."""
 SEND_S: Final = 1.0
 """How long a message may wait for the feed's thread to send it."""
 Token = Callable[[], str | None]
 
 
 class _Errand(NamedTuple):
-    """What another thread wants of the feed's: a message sent, or an event put into the stream."""
+    """What another thread wants of the feed's: a message sent, an event put into the stream, or a status noted."""
 
     payload: bytes | None
     note: str
     asked_at: Instant
     done: Future[None]
+    status: str | None = None
+    """The engine's, as another witness than the stream tells it."""
 
 
 class LiveSource:
@@ -81,11 +85,16 @@ class LiveSource:
         return self._session.interval_s
 
     def send(self, payload: bytes) -> str | None:
-        """Send a message on the open connection; why that cannot be, or None. It is sent now or never: not after a reconnect."""
+        """Send a message on the open connection; why that cannot be, or None. It is sent now or never: not after a reconnect.
+
+        A server that has not shown that it reads is never texted: that would end its connection.
+        """
         errand = _Errand(payload, "", self._clock(), Future())
         with self._gate:
             if self._waker is None:
                 return "there is no connection to send it on"
+            if self._session.no_text:
+                return self._session.no_text
             self._errands.put(errand)
             self._waker.wake()
         try:
@@ -99,8 +108,15 @@ class LiveSource:
 
     def note(self, detail: str) -> None:
         """Put a command event into the stream, at this moment; where there is no connection, once there is."""
+        self._ask(_Errand(None, detail, self._clock(), Future()))
+
+    def learn_status(self, status: str) -> None:
+        """Take the engine's status from another witness than the stream."""
+        self._ask(_Errand(None, "", self._clock(), Future(), status))
+
+    def _ask(self, errand: _Errand) -> None:
         with self._gate:
-            self._errands.put(_Errand(None, detail, self._clock(), Future()))
+            self._errands.put(errand)
             if self._waker is not None:  # else: while it connects, a wake would make it give up
                 self._waker.wake()
 
@@ -121,7 +137,7 @@ class LiveSource:
                 if not isinstance(change, StateChange) or change.retry_s is None or self._pause(stop, change.retry_s):
                     return
         finally:
-            sink.receive(self._run_errands(None))
+            sink.receive([*self._session.flush(), *self._run_errands(None)])
             stop.waking(None)
             waker.close()
 
@@ -187,8 +203,9 @@ class LiveSource:
         origin = connection.headers.get(ORIGIN_HEADER.lower(), "live")
         self.origin = origin if origin.isidentifier() else "live"
         session.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
+        is_cottage = any(name.startswith(COTTAGE_HEADERS) for name in connection.headers)
         now = clock()
-        sink.receive(session.opened(now, f"url={self._address.shown} origin={self.origin}"))
+        sink.receive(session.opened(now, f"url={self._address.shown} origin={self.origin}", reads=is_cottage))
         items: list[Item] = []
         try:
             while not stop.is_set():
@@ -203,16 +220,16 @@ class LiveSource:
                     elif opcode == framing.PING:
                         connection.send(bytes(payload), framing.PONG)
                     else:
-                        raise ConnectionLost(self._goodbye(bytes(payload)))  # noqa: TRY301 - one handler for every end
+                        raise self._goodbye(bytes(payload))
                 items += session.tick(now)
                 items += self._run_errands(connection)
                 if items:
                     sink.receive(items)
                     items = []
                 for duty in session.duties(now):
-                    _do(duty, connection)
+                    self._do(duty, connection)
         except ConnectionLost as lost:
-            return [*items, *self._closed(str(lost))]
+            return [*items, *self._closed(str(lost), lost.code)]
         except framing.MessageTooLarge as error:
             connection.close(error.code)
             return [*session.oversize(clock(), error.announced, error.limit), *self._closed(str(error))]
@@ -229,32 +246,40 @@ class LiveSource:
                 errand = self._errands.get_nowait()
             except queue.Empty:
                 return items
-            if errand.payload is None:
+            if errand.status is not None:
+                self._session.learn_status(errand.status)
+            elif errand.payload is None:
                 items.append(self._session.event(EventKind.COMMAND, errand.asked_at, errand.note))
             elif errand.done.set_running_or_notify_cancel():
-                if connection is None or not connection.send(errand.payload):
+                no_text = self._session.no_text
+                if connection is None or no_text:
+                    errand.done.set_exception(ConnectionLost(no_text or "the connection is gone"))
+                    continue
+                self._session.texted()
+                if not connection.send(errand.payload):
                     errand.done.set_exception(ConnectionLost("the connection is gone"))
                 else:
                     errand.done.set_result(None)
 
-    def _closed(self, reason: str) -> list[Item]:
-        return self._session.closed(self._clock(), f"reason={reason}", error=ConnectFailed(f"{self._address.shown}: {reason}"))
+    def _do(self, duty: Duty, connection: Connection) -> None:
+        if duty is Duty.SEND_KEEPALIVE:
+            self._session.texted()
+            connection.send(codec.PING)
+        elif duty is Duty.SEND_PING:
+            connection.send(b"", framing.PING)
+        else:
+            raise ConnectionLost("a ping was not answered, and nothing else came: the peer is gone")
 
-    def _goodbye(self, payload: bytes) -> str:
+    def _closed(self, reason: str, code: int | None = None) -> list[Item]:
+        error = ConnectFailed(f"{self._address.shown}: {reason}")
+        return self._session.closed(self._clock(), f"reason={reason}", error=error, code=code)
+
+    def _goodbye(self, payload: bytes) -> ConnectionLost:
         """The server's closing frame in words; whatever secret it says back is left out."""
         if len(payload) < 2:
-            return "the server closed the stream"
+            return ConnectionLost("the server closed the stream")
         said = payload[2:].decode("utf-8", "replace")
         for secret in self._secrets:
             said = said.replace(secret, "…")
         code = int.from_bytes(payload[:2], "big")
-        return f"the server closed the stream, code {code}" + (f" {said!r}" if said else "")
-
-
-def _do(duty: Duty, connection: Connection) -> None:
-    if duty is Duty.SEND_KEEPALIVE:
-        connection.send(codec.PING)
-    elif duty is Duty.SEND_PING:
-        connection.send(b"", framing.PING)
-    else:
-        raise ConnectionLost("a ping was not answered: the peer is gone")
+        return ConnectionLost(f"the server closed the stream, code {code}" + (f" {said!r}" if said else ""), code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -18,9 +19,10 @@ HALTED = telemetry(9).replace(b'"ACTIVE"', b'"HALTED_SYSTEM"')
 class Scripted:
     """A server on one port that streams and takes POSTs: `answers` maps a path to a status line and a body."""
 
-    def __init__(self, raw, answers=None, on_post=None):
+    def __init__(self, raw, answers=None, on_post=None, rest=None):
         self.answers = answers or {}
-        self.posts = []
+        self.posts, self.looks = [], []
+        self.rest = rest or {}
         self.said = []
         self.peers = []
         self.on_post = on_post or (lambda _server: None)
@@ -28,6 +30,12 @@ class Scripted:
 
     def script(self, peer):
         head = peer.read_head().decode()
+        if head.startswith("GET /api/"):
+            path = head.split(" ")[1]
+            self.looks.append(path)
+            status, body = self.rest.get(path, ("404 Not Found", b""))
+            peer.answer(status, f"Content-Length: {len(body)}", body=body)
+            return
         if head.startswith("POST "):
             path = head.split(" ")[1]
             self.posts.append((path, peer.header("Authorization")))
@@ -37,7 +45,7 @@ class Scripted:
             if path in self.answers:
                 self.on_post(self)
             return
-        peer.shake()
+        peer.shake("X-Ccwatch-Origin: live")
         self.peers.append(peer)  # before its first packet, which tests wait for
         peer.send(frame(telemetry(0)))
         for _, payload in peer.frames():
@@ -97,13 +105,13 @@ def test_a_halt_is_confirmed_by_a_halted_status_that_arrives_after_it_was_sent(r
     server = Scripted(raw, OK, lambda server: server.stream(HALTED))
     feed = connect(server.url)
     result = feed.halt(confirm="HALT")
-    assert result == cw.CommandResult(f"POST {server.url.replace('ws', 'http', 1)}{HALT}", True, True, True, "HALT", None)
+    assert result == cw.CommandResult(f"POST {server.url.replace('ws', 'http', 1)}{HALT}", True, True, True, "HALT", None, "stream")
     assert [path for path, _ in server.posts] == [HALT]
 
     def notes():
         return [event.detail for event in feed.events().itertuples() if event.kind == "command"]
 
-    expected = ["command=HALT asked", "command=HALT sent=True accepted=True confirmed=True"]
+    expected = ["command=HALT asked", "command=HALT sent=True accepted=True confirmed=True evidence=stream"]
     wait_until(lambda: notes() == expected, why=notes)
 
 
@@ -191,7 +199,7 @@ def test_a_subscription_goes_over_the_stream_and_is_confirmed_by_a_packet_of_its
     server = Scripted(raw)
     result = connect(server.url).subscribe("AAPL")
     assert json.loads(server.said[0]) == {"type": "SUBSCRIBE", "symbol": "AAPL"}
-    assert result == cw.CommandResult(f"SUBSCRIBE {server.url}", True, None, True, "ACTIVE", None)
+    assert result == cw.CommandResult(f"SUBSCRIBE {server.url}", True, None, True, "ACTIVE", None, "stream")
 
 
 @pytest.mark.parametrize("symbol", ["", "  ", "x" * 33, "A\nB"])
@@ -209,6 +217,85 @@ def test_without_a_connection_a_subscription_is_not_sent_and_not_kept_for_later(
     feed.stop()
     result = feed.subscribe("AAPL")
     assert (result.sent, result.error) == (False, "there is no connection to send it on")
+
+
+def test_a_server_that_has_not_shown_that_it_reads_is_not_texted(raw, connect):
+    def script(peer):
+        peer.shake()
+        peer.send(frame(telemetry(0)))
+        peer.until_gone()
+
+    result = connect(raw(script).url).subscribe("AAPL")
+    assert (result.sent, result.confirmed) == (False, False)
+    assert "has not shown that it reads" in result.error
+
+
+CURRENT, STATUS = "/api/system/state/current", "/api/system/status"
+
+
+@pytest.mark.parametrize("path", [CURRENT, STATUS])
+def test_the_status_by_rest_is_a_second_witness_since_a_halted_loop_is_silent(raw, connect, path):
+    server = Scripted(raw, OK, lambda server: server.rest.update({path: ("200 OK", b'{"status":"HALTED_SYSTEM"}')}))
+    feed = connect(server.url)
+    result = feed.halt(confirm="HALT")
+    assert (result.accepted, result.confirmed, result.evidence, result.status) == (True, True, "rest", "HALT")
+    assert feed.health().status == "HALT"
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("said", [b'{"status":"Online"}', b'{"status":"ACTIVE"}', b'{"error":"x"}', b"[1]", b"no JSON", b"[" * 30_000])
+def test_a_status_by_rest_that_is_no_halt_confirms_none(raw, connect, said):
+    server = Scripted(raw, OK, rest={CURRENT: ("200 OK", said)})
+    result = connect(server.url).halt(confirm="HALT")
+    assert (result.confirmed, result.evidence) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"status":"ERROR","message":"Error 111 connecting to redis:6379."}', "Error 111 connecting to redis:6379."),
+        (b'{"status":"error","detail":"not now"}', "not now"),
+        (b'{"success":false,"message":"no"}', "no"),
+    ],
+)
+def test_an_answer_of_201_that_says_error_is_a_refusal_with_its_text(raw, connect, body, text):
+    server = Scripted(raw, {HALT: ("201 Created", body)})
+    result = connect(server.url).halt(confirm="HALT")
+    assert (result.sent, result.accepted, result.confirmed, result.evidence) == (True, False, False, None)
+    assert text in result.error
+    assert "201" in result.error
+
+
+def test_a_server_that_failed_although_it_obeyed_is_confirmed_by_rest(raw, connect):
+    server = Scripted(raw, {HALT: ("500 Oops", b"")}, rest={CURRENT: ("200 OK", b'{"status":"HALTED"}')})
+    result = connect(server.url).halt(confirm="HALT")
+    assert (result.accepted, result.confirmed, result.evidence) == (None, True, "rest")
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_halt_is_confirmed_by_any_packet_of_a_burst_and_a_resume_by_none_that_a_packet_of_its_burst_contradicts(raw, connect):
+    def burst(server):
+        for payload in (HALTED, telemetry(2)):
+            server.stream(payload)
+
+    server = Scripted(raw, OK, burst)
+    feed = connect(server.url)
+    assert feed.halt(confirm="HALT").evidence == "stream"
+    result = feed.resume(confirm="RESUME")
+    assert (result.confirmed, result.status) == (False, "HALT")
+
+
+def test_silence_after_a_known_halt_is_no_stale_stream(raw, connect, monkeypatch):
+    monkeypatch.setattr("ccwatch.domain.liveness.LATE_NS", 300_000_000)
+    monkeypatch.setattr("ccwatch.domain.liveness.STALE_NS", 600_000_000)
+    server = Scripted(raw, OK, rest={CURRENT: ("200 OK", b'{"status":"HALTED"}')})
+    feed = connect(server.url)
+    assert feed.halt(confirm="HALT").evidence == "rest"
+    wait_until(lambda: feed.health().silence)
+    time.sleep(0.8)
+    assert feed.health().silence.startswith("halted, silent since ")
+    assert feed.state == "OPEN"
+    assert "stale" not in list(feed.events()["kind"])
 
 
 def test_commands_may_be_given_by_many_threads_at_once(raw, connect):

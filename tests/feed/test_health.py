@@ -92,12 +92,17 @@ def test_every_figure_is_what_the_items_say(seed):
     received = np.array([packet.received_mono_ns for packet in minute]) / 1e9
     if len(received) > 1:
         intervals = np.diff(received)
-        assert health.rate_hz == pytest.approx(1 / intervals.mean())
+        assert health.packets_per_s == pytest.approx(1 / intervals.mean())
         assert health.bytes_per_s == pytest.approx(sum(len(packet.raw) for packet in minute[1:]) / intervals.sum())
-        usual = np.median(intervals)
-        assert health.interval_s == pytest.approx(usual)
-        if usual > 0:
-            assert health.completeness == pytest.approx(min(1, len(received) / (intervals.sum() / usual + 1)))
+        anew = np.diff([packet.connection for packet in minute]) != 0
+        begins = (intervals >= 0.1) | anew
+        begun = received[np.append(True, begins)]
+        if len(begun) > 1:  # a minute with one burst is told by its packets
+            between = np.diff(begun)[~anew[begins]]
+            assert health.rate_hz == pytest.approx((len(begun) - 1) / (begun[-1] - begun[0]))
+            assert health.interval_s == (pytest.approx(np.median(between)) if len(between) else None)
+            if len(between):
+                assert health.completeness == pytest.approx(min(1, len(begun) / ((begun[-1] - begun[0]) / np.median(between) + 1)))
     else:
         assert health.rate_hz is health.interval_s is health.completeness is None
     assert health.out_of_order == flagged(Flag.OUT_OF_ORDER)
@@ -131,6 +136,56 @@ def test_packets_older_than_a_minute_no_longer_count_in_rates():
     assert late.age_s == pytest.approx(88.1)
 
 
+def test_bursts_are_counted_once_packets_each():
+    session, counter = Session(), HealthCounter()
+    session.opened(at(0))
+    for n in range(60):
+        counter.receive(session.receive(telemetry(n), at(5 * (n // 5) + 0.004 * (n % 5))))
+    health = report(counter, at(56))
+    assert health.rate_hz == pytest.approx(0.2)
+    assert health.interval_s == pytest.approx(5)
+    assert health.packets_per_s == pytest.approx(59 / 55.016)
+    assert (health.completeness, health.gaps) == (1.0, 0)
+
+
+def test_unknown_words_are_named_and_bounded():
+    session, counter = Session(), HealthCounter()
+    session.opened(at(0))
+    for n in range(50):
+        word = f"PONDERING_{n}" if n else "\x1b[31mRED"
+        counter.receive(session.receive(telemetry(n).replace(b'"ACTIVE"', json.dumps(word).encode()), at(n)))
+    named = report(counter, at(50)).unknown_words
+    assert len(named) == 32
+    assert named["PONDERING_1"] == 1
+    assert "\N{REPLACEMENT CHARACTER}[31mRED" in named
+
+
+def test_a_burst_is_halted_while_any_packet_of_it_says_so():
+    session, counter = Session(), HealthCounter()
+    session.opened(at(0))
+    halted = telemetry(0).replace(b'"ACTIVE"', b'"HALTED_DRAWDOWN"')
+    for n in range(10):
+        counter.receive(session.receive(halted, at(5 * n)))
+        counter.receive(session.receive(telemetry(n), at(5 * n + 0.02)))
+        assert {report(counter, at(5 * n + late)).status for late in (0.021, 0.2, 4.9)} == {"HALT"}
+    counter.receive(session.receive(telemetry(11), at(50)))
+    assert report(counter, at(50.05)).status == "HALT", "more of this burst may come"
+    assert report(counter, at(50.15)).status == "ACTIVE"
+
+
+def test_a_halted_engine_that_is_silent_is_told_with_the_time_since_when():
+    session, counter = Session(), HealthCounter()
+    counter.receive(session.opened(at(0)))
+    for n in range(5):
+        counter.receive(session.receive(telemetry(n), at(n)))
+    counter.receive(session.receive(telemetry(5).replace(b'"ACTIVE"', b'"HALT"'), at(5)))
+    assert report(counter, at(7)).silence is None
+    for seconds in range(7, 700, 7):
+        counter.receive(session.tick(at(seconds)))
+    health = report(counter, at(700))
+    assert (health.state, health.silence) == ("OPEN", "halted, silent since 10:00 UTC")
+
+
 def test_the_last_error_stays_until_a_connection_is_open_again():
     session, counter = Session(), HealthCounter()
     counter.receive(session.closed(at(0), "reason=x", error=ConnectFailed("refused")))
@@ -156,6 +211,10 @@ def test_a_counter_that_saw_nothing_has_figures_for_nothing():
         "interval_s",
         "completeness",
         "rate_hz",
+        "packets_per_s",
+        "status",
+        "silence",
+        "server_error",
         "message_bytes_mean",
         "bytes_per_s",
         "retry_in_s",

@@ -9,8 +9,9 @@ import traceback
 
 import pytest
 
+from ccwatch.domain import liveness
 from ccwatch.errors import ConfigError, ConnectFailed, FeedError, FeedTimeout, Unauthorized
-from ccwatch.protocol import session
+from ccwatch.protocol import liveness as conversation
 from ccwatch.protocol.messages import ConnectionState
 from tests.feed.conftest import Clock, Pause, feed_for, wait_until
 from tests.feed.servers import CLOSE, PING, PONG, TEXT, foreign, frame, telemetry
@@ -229,11 +230,11 @@ def test_pings_of_the_server_get_pongs_with_their_payload(raw, live):
     assert answers == [(PONG, b""), (PONG, b"1"), (PONG, b"x" * 125)]
 
 
-def test_the_contracts_ping_is_sent_every_30_seconds(raw, live):
+def test_the_contracts_ping_is_sent_every_30_seconds_to_a_server_that_names_a_cottage(raw, live):
     clock, got = Clock(), []
 
     def script(peer):
-        peer.shake()
+        peer.shake("X-Ccwatch-Origin: live")
         peer.send(frame(telemetry(0)))
         for opcode, payload in peer.frames():
             if opcode == TEXT:
@@ -256,8 +257,8 @@ def test_the_contracts_ping_is_sent_every_30_seconds(raw, live):
 @pytest.fixture
 def hasty(monkeypatch):
     """A session's timing rules in fiftieths of a second."""
-    for name in ("PING_NS", "LATE_NS", "STALE_NS", "KEEPALIVE_NS"):
-        monkeypatch.setattr(session, name, getattr(session, name) // 50)
+    for module, name in ((conversation, "PING_NS"), (conversation, "KEEPALIVE_NS"), (liveness, "LATE_NS"), (liveness, "STALE_NS")):
+        monkeypatch.setattr(module, name, getattr(module, name) // 50)
 
 
 def pings(peer):
@@ -282,7 +283,7 @@ def test_a_peer_that_answered_a_ping_and_then_falls_silent_is_given_up(raw, live
     assert len(answered) >= 2
     kinds, details = list(feed.events()["kind"]), list(feed.events()["detail"])
     assert kinds == ["connect", "stale", "disconnect"]
-    assert details[-1] == "connection=1 reason=a ping was not answered: the peer is gone"
+    assert details[-1] == "connection=1 reason=a ping was not answered, and nothing else came: the peer is gone"
     with pytest.raises(FeedTimeout, match="a ping was not answered"):
         feed.wait(2, timeout=0)
 

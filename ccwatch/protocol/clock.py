@@ -1,0 +1,77 @@
+"""The stream's own clock: what time it is there, how long this machine slept, and whether a stamp departs from the ones before."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from ccwatch.domain.limits import SKEW_NS
+from ccwatch.domain.liveness import slept_ns, upper_median
+from ccwatch.protocol.messages import Flag, Instant
+
+OFFSETS: Final = 32
+"""So many of the last offsets tell a connection's usual one, once there are _LEAST of them."""
+_LEAST: Final = 5
+_OUT_OF_ORDER, _SKEW = int(Flag.OUT_OF_ORDER), int(Flag.CLOCK_SKEW)
+
+
+class StreamClock:
+    """The times of one feed's packets. `is_virtual`: stamps that do not keep pace with the wall clock, as at pace "max"."""
+
+    def __init__(self, *, is_virtual: bool = False) -> None:
+        self.is_virtual = is_virtual
+        self.arrival: Instant | None = None
+        """Of the last packet, whichever connection it came on."""
+        self.time_ns = 0
+        """The last packet's time."""
+        self._offsets: deque[int] = deque(maxlen=OFFSETS)
+        self._usual_offset_ns = 0  # the median when it was last looked at, which is only where an offset departs from it
+        self._highest_ns = 0
+
+    def opened(self) -> None:
+        """Begin a connection: its server may be another, with another clock."""
+        self._offsets.clear()
+        self._highest_ns = 0
+
+    def judge(self, time_ns: int, wall_ns: int) -> int:
+        """Take a stamp and when it came; return OUT_OF_ORDER and CLOCK_SKEW, by the stamps before it on this connection."""
+        flags = 0
+        if time_ns < self._highest_ns:
+            flags = _OUT_OF_ORDER
+        else:
+            self._highest_ns = time_ns
+        if not self.is_virtual and self._is_skewed(wall_ns - time_ns):
+            flags |= _SKEW
+        return flags
+
+    def note(self, time_ns: int, now: Instant) -> None:
+        """Take a packet's time."""
+        self.time_ns, self.arrival = time_ns, now
+
+    def passed_ns(self, time_ns: int, now: Instant) -> int:
+        """Return what passes between the last packet and one of this time that comes now; 0 before the first."""
+        if self.arrival is None:
+            return 0
+        return time_ns - self.time_ns if self.is_virtual else now.mono_ns - self.arrival.mono_ns
+
+    def at(self, now: Instant) -> int:
+        """Return the time there: the last packet's and what has passed since; this machine's before the first packet."""
+        if self.arrival is None:
+            return now.wall_ns
+        if self.is_virtual:
+            return self.time_ns
+        return self.time_ns + now.mono_ns - self.arrival.mono_ns + self.asleep_ns(now)
+
+    def asleep_ns(self, now: Instant) -> int:
+        """Return how long this machine slept since the last packet."""
+        if self.arrival is None or self.is_virtual:
+            return 0
+        return slept_ns(now.wall_ns - self.arrival.wall_ns, now.mono_ns - self.arrival.mono_ns)
+
+    def _is_skewed(self, offset_ns: int) -> bool:
+        skewed = False
+        if abs(offset_ns - self._usual_offset_ns) > SKEW_NS and len(self._offsets) >= _LEAST:
+            self._usual_offset_ns = upper_median(self._offsets)
+            skewed = abs(offset_ns - self._usual_offset_ns) > SKEW_NS
+        self._offsets.append(offset_ns)
+        return skewed

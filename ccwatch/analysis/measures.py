@@ -11,18 +11,9 @@ import pandas as pd
 from scipy import signal, stats
 
 from ccwatch.analysis.result import clock, count_of
-from ccwatch.analysis.sample import SECOND_NS, Bools, Floats, Ints, keeps_pace, runs, stamp, times_ns
-from ccwatch.domain.limits import (
-    COMPLETE_ENOUGH,
-    DRIFT_PACKETS,
-    FROZEN_PACKETS,
-    JITTER_GAIN,
-    LATE_INTERVALS,
-    LATE_NS,
-    SKEW_NS,
-    STALE_INTERVALS,
-    STALE_NS,
-)
+from ccwatch.analysis.sample import SECOND_NS, Bools, Floats, Ints, arrivals, runs, stamp, times_ns
+from ccwatch.domain.limits import COMPLETE_ENOUGH, DRIFT_PACKETS, FROZEN_PACKETS, JITTER_GAIN, SKEW_NS
+from ccwatch.domain.liveness import count_bursts, late_ns, stale_ns
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
 
 OK, WARN, STALLED, STOPPED = "OK", "WARN", "STALLED", "STOPPED"
@@ -53,6 +44,10 @@ class Rows:
     connection: Ints
     arrivals: Ints
     """ns on the clock that intervals are measured by: the receiver's monotonic one, else the stamps."""
+    begins: Bools
+    """The first packets of bursts: packets less than 0.1 s apart come at once, and tell a pace only as a whole."""
+    intervals_s: Floats
+    """Seconds between one burst and the next."""
     offsets: Floats | None
     """Receive time less the server's, in s; None where the stamps do not keep pace with the clock, or were not kept."""
 
@@ -64,27 +59,24 @@ class Rows:
         connection = (
             frame["connection"].to_numpy().astype(np.int64) if "connection" in frame.columns else np.ones(len(frame), dtype=np.int64)
         )
-        arrivals, offsets = times, None
-        if "received_mono_ns" in frame.columns and len(frame) > 1:
-            mono = frame["received_mono_ns"].to_numpy(dtype=np.int64)
-            if keeps_pace(times, mono):
-                arrivals = mono
-                if "received_at" in frame.columns:
-                    received = np.asarray(pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8)
-                    offsets = np.where(flags & int(Flag.NO_TIME), np.nan, (received - times) / SECOND_NS)
+        at, by_receiver = arrivals(frame)
+        offsets = None
+        if by_receiver and "received_at" in frame.columns:
+            received = np.asarray(pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8)
+            offsets = np.where(flags & int(Flag.NO_TIME), np.nan, (received - times) / SECOND_NS)
         seq = frame["seq"].to_numpy().astype(np.int64) if "seq" in frame.columns else None
-        return cls(times, seq, flags, (flags & int(UNCLEAN)) == 0, connection, arrivals, offsets)
+        begins, intervals = count_bursts(at, np.append(False, np.diff(connection) != 0) if len(at) else None)
+        return cls(times, seq, flags, (flags & int(UNCLEAN)) == 0, connection, at, begins, intervals / SECOND_NS, offsets)
 
     @property
     def steps_s(self) -> Floats:
-        """Seconds between one packet and the next; a negative one is a stamp that went back."""
+        """Seconds between one packet and the next."""
         return np.diff(self.arrivals) / SECOND_NS
 
     @property
     def usual_s(self) -> float:
-        """The median interval; NaN below two packets."""
-        steps = self.steps_s
-        return float(np.median(steps)) if len(steps) else math.nan
+        """The median interval between bursts; NaN where there is none."""
+        return float(np.median(self.intervals_s)) if len(self.intervals_s) else math.nan
 
     def count(self, flag: Flag) -> int:
         """Packets that have any of these flags."""
@@ -92,29 +84,30 @@ class Rows:
 
 
 def cadence(rows: Rows, broken: Bools) -> list[Measure]:
-    """How often packets came, and how many did not."""
-    steps, n = rows.steps_s, len(rows.times)
-    if len(steps) < 1:
-        few = f"needs 2 packets, there are {n}"
+    """How often packets came, and how many did not; intervals are those between bursts."""
+    steps, n, told = rows.steps_s, len(rows.times), rows.intervals_s
+    if len(told) < 1:
+        few = f"needs 2 bursts of packets on one connection, there {'is 1 packet' if n == 1 else f'are {n:,} packets'}"
         return [Measure(name, math.nan, unit, n, WARN, few) for name, unit in (("interval_median", "s"), ("completeness", "fraction"))]
     usual = rows.usual_s
-    found = [Measure("interval_median", usual, "s", len(steps), OK, "")]
-    p95 = float(np.quantile(steps, 0.95, method="linear"))
-    late = p95 > max(LATE_NS / SECOND_NS, LATE_INTERVALS * usual)
+    found = [Measure("interval_median", usual, "s", len(told), OK, "")]
+    p95 = float(np.quantile(told, 0.95, method="linear"))
+    late = p95 > late_ns(round(usual * SECOND_NS)) / SECOND_NS
     found.append(
-        Measure("interval_p95", p95, "s", len(steps), WARN if late else OK, f"5% of the intervals exceed {p95:,.1f} s" if late else "")
+        Measure("interval_p95", p95, "s", len(told), WARN if late else OK, f"5% of the intervals exceed {p95:,.1f} s" if late else "")
     )
     span = float(rows.arrivals[-1] - rows.arrivals[0]) / SECOND_NS
-    found.append(
-        Measure("rate", (n - 1) / span if span > 0 else math.nan, "1/s", n, OK, "" if span > 0 else "all packets came at one time")
-    )
+    level, why = (OK, "") if span > 0 else (WARN, f"all {n:,} packets came at one time: the stream's pace is not known")
+    bursts = int(rows.begins.sum())
+    found.append(Measure("rate", (bursts - 1) / span if span > 0 else math.nan, "1/s", bursts, level, why))
+    found.append(Measure("packets_per_s", (n - 1) / span if span > 0 else math.nan, "1/s", n, OK, why))
     gap_s = float(steps[broken[1:]].sum())
     gaps = int(broken.sum())
     said = f"{count_of(gaps, 'gap')}, {gap_s:,.1f} s of {span:,.1f} s" if gaps else ""
     found.append(Measure("gaps", gaps, "", len(steps), WARN if gaps else OK, said))
     found.append(Measure("gap_time", gap_s, "s", len(steps), OK, ""))
     expected = span / usual + 1 if usual > 0 else math.nan
-    complete = min(1.0, n / expected) if expected > 0 else math.nan
+    complete = min(1.0, bursts / expected) if expected > 0 else math.nan
     short = complete < COMPLETE_ENOUGH
     missing = f"{complete:.1%} of the packets that its usual interval of {usual:,.2f} s would give" if short else ""
     if math.isnan(complete):
@@ -129,7 +122,7 @@ def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) ->
     if last is None:
         return [Measure("silence_at_end", math.nan, "s", 0, STOPPED, "no packet came in the window")]
     usual = rows.usual_s
-    limit = max(STALE_NS / SECOND_NS, STALE_INTERVALS * usual) if not math.isnan(usual) else STALE_NS / SECOND_NS
+    limit = stale_ns(0 if math.isnan(usual) else round(usual * SECOND_NS)) / SECOND_NS
     end, gone = int(last), False
     if events is not None:
         kinds = events["kind"].astype("str").to_numpy()

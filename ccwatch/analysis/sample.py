@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.domain.limits import LATE_INTERVALS, LATE_NS, SECOND, SLEEP_NS, USUAL_INTERVALS
+from ccwatch.domain.limits import SECOND
+from ccwatch.domain.liveness import Pace, Paces, slept_ns
 from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoughData
 from ccwatch.figures import prepare, series
-from ccwatch.protocol.messages import UNCLEAN, EventKind
+from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -330,23 +331,44 @@ def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
 
 def _silences(frame: pd.DataFrame) -> Bools:
     """Rows before which nothing came for too long: by the receiver's monotonic clock, else by the stream's own stamps."""
-    broken = np.zeros(len(frame), dtype=bool)
-    if len(frame) < 3:
-        return broken
+    at, by_receiver = arrivals(frame)
+    paces = Pace().note_all(at, anew=_anew(frame), tells=_tells(frame))
+    broken = paces.silent.copy()
+    if by_receiver and "received_at" in frame.columns and len(frame):
+        wall = pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8
+        broken[1:] |= slept_ns(np.diff(wall), np.diff(at)) > 0
+    return broken
+
+
+def arrivals(frame: pd.DataFrame) -> tuple[Ints, bool]:
+    """When each row came, in ns of a clock that never goes back, and whether that is the receiver's monotonic one.
+
+    Where receive times were not kept, or the stamps run ahead of them (a seeded stream at pace "max"), the stamps tell it.
+    """
     times = times_ns(frame)
-    steps = np.diff(times)
-    if "received_mono_ns" in frame.columns and frame["received_mono_ns"].notna().all():
+    if len(frame) > 1 and "received_mono_ns" in frame.columns and frame["received_mono_ns"].notna().all():
         mono = frame["received_mono_ns"].to_numpy(dtype=np.int64)
         if keeps_pace(times, mono):
-            steps = np.diff(mono)
-            if "received_at" in frame.columns:
-                wall = pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8
-                broken[1:] |= np.diff(wall) - steps > SLEEP_NS
-    late = steps > LATE_NS
-    if late.any():  # a rolling median of a million rows takes longer than all the rest
-        usual = pd.Series(steps).rolling(USUAL_INTERVALS, min_periods=1).median().shift(1).to_numpy()
-        broken[2:] |= late[1:] & (steps[1:] > LATE_INTERVALS * usual[1:])
-    return broken
+            return np.maximum.accumulate(mono), True
+    return np.maximum.accumulate(times) if len(times) else times, False
+
+
+def paces(frame: pd.DataFrame) -> Paces:
+    """What the pace of the stream says about each row, in the order given: bursts, intervals between them, silences."""
+    return Pace().note_all(arrivals(frame)[0], anew=_anew(frame), tells=_tells(frame))
+
+
+def _anew(frame: pd.DataFrame) -> Bools | None:
+    """Rows that are the first of their connection."""
+    if "connection" not in frame.columns or not len(frame):
+        return None
+    connection = frame["connection"].to_numpy()
+    return np.append(False, connection[1:] != connection[:-1])
+
+
+def _tells(frame: pd.DataFrame) -> Bools | None:
+    """Rows whose arrival tells the stream's pace: those that no server replays."""
+    return (frame["flags"].to_numpy().astype(np.int64) & int(Flag.REPLAYED)) == 0 if "flags" in frame.columns else None
 
 
 def keeps_pace(times: Ints, mono: Ints) -> bool:

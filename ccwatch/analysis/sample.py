@@ -178,7 +178,7 @@ def sample(
 
     Args:
         question: who asks.
-        frame: packets, as `protocol.columns` lists them, clean or not, in any order; a frame of one's own needs no `flags`, `seq` or `connection`.
+        frame: packets, as `protocol.columns` lists them, clean or not, in any order; other frames need no `flags`, `seq` or `connection`.
         events: the events table, whose gaps count; without it, gaps are found in the intervals.
         needs: columns that must be carried at least once.
         symbol: only rows of this one.

@@ -88,10 +88,11 @@ class Bff:
     # ── as a site ──
 
     def greeting(self) -> Iterable[Message]:
-        """WELCOME with the last state."""
+        """WELCOME with the last state, and what stands."""
         latest = self.broadcaster.latest
         data = INITIALIZING if latest is None else state_of(codec.loads(latest.payload))
-        return (Message.of(codec.dumps({"type": "WELCOME", "data": data})),)
+        standing = None if self._engine is None else self._engine.standing
+        return (Message.of(codec.dumps({"type": "WELCOME", "data": data})), *([] if standing is None else [standing]))
 
     async def command(self, what: str, grant: Grant) -> Outcome:
         """Pass HALT or RESUME on to the engine."""

@@ -63,6 +63,8 @@ class Engine:
         self.states: deque[Message] = deque(maxlen=HISTORY)
         self.announce: Announce | None = None
         self.on_follow: Callable[[], None] = lambda: None
+        self.standing: Message | None = None
+        """What every new client has to know beside the last states: that trading is halted, say."""
         self.trouble: str | None = None
         """Why no state can come any more, if that is so."""
         self._steering = steering
@@ -96,8 +98,8 @@ class Engine:
     # ── as a site ──
 
     def greeting(self) -> Iterable[Message]:
-        """The last ten states, as deployed engines replay them."""
-        return tuple(self.broadcaster.history)
+        """The last ten states, as deployed engines replay them, and what stands."""
+        return (*self.broadcaster.history, *([] if self.standing is None else [self.standing]))
 
     async def command(self, what: str, grant: Grant) -> Outcome:
         """HALT or RESUME: the source is told, and Redis."""

@@ -1,7 +1,7 @@
 """The bridge from Redis: what engines publish there becomes messages of the stream, and a gap is announced (contract 1.2, 4).
 
-It reads the channels of deployed engines in the three encodings that they use: raw JSON, FastStream's JSON envelope, and its
-binary frame. It owns no client and no site.
+It listens to the channels of deployed engines and to the key that stands while trading is halted; what they say is in `channels`. It
+owns no client and no site.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import redis.asyncio
@@ -23,15 +22,23 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ccwatch.cottage.broadcaster import Message
+from ccwatch.cottage.channels import (
+    CHANNELS,
+    EVENTS,
+    HALT_KEY,
+    TICKS,
+    log_message,
+    read,
+    status_message,
+    status_of,
+    translate,
+)
 from ccwatch.errors import ConfigError, DecodeError
 from ccwatch.protocol.decoding import codec
 
 log = logging.getLogger("ccwatch.cottage")
 
 TITLE: Final = "🧠 BrainStream: RedisBridge"
-STATE, FORCES, FORECASTS, SIGNALS, EVENTS = "state_update", "physics.forces", "forecast.signals", "strategy.signals", "system_events"
-TICKS: Final = "market.tick."
-HALT_KEY: Final = "SYSTEM:HALT"
 BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 CONNECT_S: Final = 2.0
 PING_S: Final = 3.0
@@ -39,9 +46,6 @@ SILENT_S: Final = 10.0
 """A connection that answers no ping for this long is gone."""
 BLOCK_S: Final = 1.0
 """How long one read waits: redis-py's own socket timeout is 5 s."""
-MAX_PAYLOAD_BYTES: Final = 1024 * 1024
-BINARY: Final = b"\x89BIN\r\n\x1a\n"
-RENAMED: Final = {"alpha_coefficient": "alpha", "momentum": "velocity"}
 
 
 @dataclass(slots=True)
@@ -59,12 +63,19 @@ class BridgeTally:
 class RedisBridge:
     """Listens to Redis for as long as it runs, and connects again. Used on the loop's thread only."""
 
-    def __init__(self, url: str, publish: Callable[[Message, bool], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        publish: Callable[[Message, bool], None],
+        *,
+        on_status: Callable[[str, Message], None] = lambda _status, _message: None,
+    ) -> None:
         """A bridge that is not connected.
 
         Args:
             url: redis://HOST:PORT/DB or rediss://…
             publish: takes a message, and whether it is for the BFF's clients too.
+            on_status: takes the status that Redis tells, HALT or ACTIVE, and the message that says so, before that is published.
 
         Raises:
             ConfigError: not such a url; the message shows nothing of it, since it may hold a password.
@@ -79,6 +90,8 @@ class RedisBridge:
         self.tally = BridgeTally()
         self._url = url
         self._publish = publish
+        self._on_status = on_status
+        self._status: str | None = None
         self._lost_at: float | None = None
         self._trouble = ""
 
@@ -121,9 +134,10 @@ class RedisBridge:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         async with self._client() as client, client.pubsub() as pubsub:
-            await pubsub.subscribe(STATE, FORCES, FORECASTS, SIGNALS, EVENTS)
+            await pubsub.subscribe(*CHANNELS)
             await pubsub.psubscribe(f"{TICKS}*")
             self._find()
+            await self._look_at_the_key(client)
             heard = pinged = loop.time()
             while True:
                 message = await pubsub.get_message(timeout=BLOCK_S)
@@ -137,7 +151,21 @@ class RedisBridge:
                     raise TimeoutError("no answer to a ping")
                 if now - pinged > PING_S:
                     await pubsub.ping()
+                    await self._look_at_the_key(client)
                     pinged = now
+
+    async def _look_at_the_key(self, client: redis.asyncio.Redis) -> None:
+        """Learn of a halt that was announced before anyone listened, or by the key alone."""
+        value = await client.get(HALT_KEY)
+        status = "HALT" if value in {b"true", b"1"} else "ACTIVE"
+        if status != (self._status or "ACTIVE"):
+            stands = "stands" if status == "HALT" else "is gone"
+            self._tell_status(status, status_message(status, f"RedisBridge: the key {HALT_KEY} {stands}", _now()))
+
+    def _tell_status(self, status: str, message: Message) -> None:
+        self._status = status
+        self._on_status(status, message)
+        self._publish(message, True)
 
     def _find(self) -> None:
         loop_time = asyncio.get_running_loop().time()
@@ -164,81 +192,21 @@ class RedisBridge:
     def _tell(self, level: str, text: str) -> None:
         """Say it in the log and in the stream."""
         log.warning("%s: %s", TITLE, text)
-        self._publish(_log_message(level, f"RedisBridge: {text}"), True)
+        self._publish(log_message(level, f"RedisBridge: {text}", _now()), True)
 
     def _take(self, channel: str, raw: bytes) -> None:
         self.tally.received[f"{TICKS}*" if channel.startswith(TICKS) else channel] += 1
         try:
-            self._publish(*translate(channel, read(raw)))
+            value = read(raw)
+            message, for_everybody = translate(channel, value, _now())
+            status = status_of(value) if channel == EVENTS else None
+            if status is None:
+                self._publish(message, for_everybody)
+            else:
+                self._tell_status(status, message)
         except DecodeError as error:
             self.tally.malformed += 1
             log.warning("%s: malformed message on %s: %s", TITLE, _one_line(channel), error)
-
-
-def read(raw: bytes) -> dict[str, Any]:
-    """What was published: raw JSON, or JSON in one of FastStream's two envelopes.
-
-    Raises:
-        DecodeError: none of the three, or no JSON object.
-    """
-    if len(raw) > MAX_PAYLOAD_BYTES:
-        raise DecodeError(f"more than {MAX_PAYLOAD_BYTES} bytes")
-    value = codec.loads(_unframed(raw) if raw.startswith(BINARY) else raw)
-    if isinstance(value, dict) and isinstance(value.get("data"), str) and value.keys() <= {"data", "headers"}:
-        value = codec.loads(value["data"].encode())
-    if not isinstance(value, dict):
-        raise DecodeError(f"expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _unframed(raw: bytes) -> bytes:
-    """The body of FastStream's binary frame: magic, version (u16), where headers and body begin (u32 each), big-endian."""
-    try:
-        version, _, body = struct.unpack_from(">HII", raw, len(BINARY))
-    except struct.error:
-        raise DecodeError("a binary frame that is cut off") from None
-    if version != 1 or not len(BINARY) + 10 <= body <= len(raw):
-        raise DecodeError(f"a binary frame of version {version} that cannot be read")
-    return raw[body:]
-
-
-def translate(channel: str, value: dict[str, Any]) -> tuple[Message, bool]:
-    """A channel's message as one of the stream, and whether it is for the BFF's clients too.
-
-    A state goes to everybody, as TELEMETRY; the other channels become the partial packets of deployed bridges, on the engine's socket.
-    """
-    if channel == STATE:
-        enveloped = value.get("data")
-        state: dict[str, Any] = enveloped if isinstance(enveloped, dict) else value
-        message = {"type": "TELEMETRY", **value} if state is enveloped else {"type": "TELEMETRY", "data": state}
-        market = state.get("market")
-        symbol = market.get("symbol") if isinstance(market, dict) else state.get("symbol")
-        return Message.of(codec.dumps(message), symbol=symbol if isinstance(symbol, str) else None), True
-    if channel == EVENTS:
-        return _log_message("WARNING", f"system_events: {codec.text(value)[:500]}"), True
-    head: dict[str, Any] = {"timestamp": value.get("timestamp") or _now(), "source": channel}
-    body = {key: entry for key, entry in value.items() if key != "timestamp"}
-    if channel == FORECASTS:
-        lists = {name: entry if isinstance(entry, list) else [entry] for name, entry in body.items() if name in {"p10", "p50", "p90"}}
-        body |= lists
-        body["median"] = body.pop("p50", [])
-        head["forecast"] = body
-    elif channel == SIGNALS:
-        body["confidence"] = body.pop("strength", None)
-        head["signal"] = body
-    else:
-        if channel.startswith(TICKS):
-            body = {"symbol": channel.removeprefix(TICKS), **body}
-        head["market"] = {RENAMED.get(key, key): entry for key, entry in body.items()}
-    symbol = body.get("symbol")
-    # No state of its own: a part of one must not stand for the whole in a welcome or in REST.
-    return Message.of(codec.dumps(head), is_state=False, symbol=symbol if isinstance(symbol, str) else None), False
-
-
-def _log_message(level: str, text: str) -> Message:
-    """A message that carries a log line and nothing else."""
-    line = {"level": level, "message": text, "timestamp": _now()}
-    return Message.of(codec.dumps({"type": "TELEMETRY", "data": {"timestamp": line["timestamp"], "logs": [line]}}), is_state=False)
 
 
 def _now() -> str:

@@ -60,7 +60,7 @@ class Server:
         self._engine.on_follow = self._follow
         self._bridge: RedisBridge | None = None
         if options.redis_url is not None:
-            self._bridge = RedisBridge(options.redis_url, self._from_redis)
+            self._bridge = RedisBridge(options.redis_url, self._from_redis, on_status=self._redis_says)
             self._engine.announce = self._bridge.announce
         self._bridge_task: asyncio.Task[None] | None = None
         sites = {"engine": (self._engine.broadcaster, self._engine.endpoint), "bff": (self._bff.broadcaster, self._bff.endpoint)}
@@ -214,6 +214,13 @@ class Server:
         self._engine.publish(message)
         if for_everybody:
             self._bff.publish(message)
+
+    def _redis_says(self, status: str, message: Message) -> None:
+        """Obey a halt that was announced on Redis, and tell those who come later."""
+        self._engine.standing = message if status == "HALT" else None
+        source = self._steerable()
+        if source is not None:
+            (source.halt if status == "HALT" else source.resume)()
 
     def _steerable(self) -> Steerable | None:
         """The source, where it obeys and has not ended."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
@@ -15,17 +14,10 @@ import redis
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.options import Options
-from ccwatch.cottage.redis_bridge import read, translate
-from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import SyntheticSource
-from ccwatch.protocol.decoding import codec
 from tests.feed.servers import free_port
 
 STATE = {"timestamp": "2026-01-02T10:00:00Z", "status": "ACTIVE", "market": {"symbol": "SPY", "price": 450.25, "regime": "Gaussian"}}
-# As FastStream 0.7.8's BinaryMessageFormatV1 lays out {"symbol":"SPY","price":1.5} with two headers.
-FASTSTREAM = base64.b64decode(
-    "iUJJTg0KGgoAAQAAABIAAABJAAIADmNvcnJlbGF0aW9uX2lkAANhYmMADGNvbnRlbnQtdHlwZQAQYXBwbGljYXRpb24vanNvbnsic3ltYm9sIjoiU1BZIiwicHJpY2UiOjEuNX0="
-)
 
 
 class Redis:
@@ -72,85 +64,6 @@ def server(tmp_path):
     running = Redis(tmp_path)
     yield running
     running.kill()
-
-
-# ── encodings ──
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b'{"symbol":"SPY","price":1.5}',
-        b'{"data":"{\\"symbol\\":\\"SPY\\",\\"price\\":1.5}","headers":{"correlation_id":"abc"}}',
-        b'{"data":"{\\"symbol\\":\\"SPY\\",\\"price\\":1.5}"}',
-        FASTSTREAM,
-    ],
-)
-def test_each_of_the_three_encodings_is_read(raw):
-    assert read(raw) == {"symbol": "SPY", "price": 1.5}
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"nonsense",
-        b"[1]",
-        b'{"data":"no json"}',
-        FASTSTREAM[:9],
-        FASTSTREAM[:20],
-        FASTSTREAM[:-3],
-        b"\x89BIN\r\n\x1a\n" + b"\xff" * 20,
-    ],
-)
-def test_what_is_none_of_them_is_refused(raw):
-    with pytest.raises(DecodeError):
-        read(raw)
-
-
-def test_any_bytes_behind_the_binary_mark_are_read_or_refused():
-    for at in range(8, len(FASTSTREAM)):
-        for bit in range(8):
-            broken = bytearray(FASTSTREAM)
-            broken[at] ^= 1 << bit
-            try:
-                read(bytes(broken))
-            except DecodeError:
-                continue
-
-
-# ── channels ──
-
-
-@pytest.mark.parametrize(
-    ("channel", "value", "fields"),
-    [
-        (
-            "physics.forces",
-            {"symbol": "SPY", "price": 450.3, "alpha_coefficient": 1.7, "momentum": 0.2},
-            {"alpha": 1.7, "velocity": 0.2, "price": 450.3},
-        ),
-        ("strategy.signals", {"side": "HOLD", "strength": 0.7}, {"side": "FLAT", "confidence": 0.7}),
-        ("market.tick.QQQ", {"price": 390.5}, {"symbol": "QQQ", "price": 390.5}),
-    ],
-)
-def test_parts_become_partial_packets_on_their_columns_for_the_engines_clients(channel, value, fields):
-    message, for_everybody = translate(channel, value)
-    packet = codec.decode(message.payload)
-    assert packet.kind == "PARTIAL"
-    assert {name: getattr(packet, name) for name in fields} == fields
-    assert not for_everybody
-    assert not message.is_state
-
-
-def test_a_forecast_becomes_its_steps():
-    message, _ = translate("forecast.signals", {"p10": [1.0, 2.0], "p50": [3.0, 4.0], "p90": [5.0, 6.0], "horizon": 2})
-    assert [tuple(point) for point in codec.decode(message.payload).forecasts] == [(1, 1.0, 3.0, 5.0), (2, 2.0, 4.0, 6.0)]
-
-
-def test_nothing_that_a_channel_carried_is_lost():
-    message, _ = translate("physics.forces", {"symbol": "SPY", "price": 1.0, "mass": 3.5, "timestamp": "2026-01-02T10:00:00Z"})
-    assert json.loads(message.payload)["market"]["mass"] == 3.5
 
 
 # ── with a server ──
@@ -288,3 +201,36 @@ def test_a_halt_of_what_redis_streams_is_confirmed_by_whoever_trades_there(serve
                 thread.stop()
                 thread.join()
     assert (result.accepted, result.confirmed, result.status) == (True, True, "HALT")
+
+
+# ── halts ──
+
+
+@pytest.mark.redis
+def test_a_halt_that_stood_before_anyone_listened_is_told_and_so_is_its_end(server, until):
+    server.start()
+    with redis.Redis(port=server.port) as client:
+        client.set("SYSTEM:HALT", "true")
+        with (
+            Cottage(None, Options(redis_url=server.url)) as cottage,
+            cw.connect(cottage.url) as bff,
+            cw.connect(cottage.engine_url) as engine,
+        ):
+            for feed in (bff, engine):
+                until(lambda feed=feed: feed.latest is not None and feed.latest.status == "HALT")
+            with cw.connect(cottage.url, name="late") as late:
+                until(lambda: late.latest is not None and late.latest.status == "HALT")
+            client.delete("SYSTEM:HALT")
+            until(lambda: bff.latest.status == "ACTIVE", seconds=8)
+
+
+@pytest.mark.redis
+def test_a_halt_announced_on_redis_is_the_status_and_halts_the_embedded_engine(server, until):
+    server.start()
+    with Cottage(SyntheticSource(rate=50.0), Options(redis_url=server.url)) as cottage, cw.connect(cottage.url) as feed:
+        until(lambda: subscribed(server) == 1)
+        server.publish("system_events", {"event": "SYSTEM_HALT", "data": {"reason": "Manual Kill Switch"}})
+        until(lambda: feed.latest is not None and feed.latest.status == "HALT" and feed.latest.price > 0)
+        assert "Manual Kill Switch" in " ".join(feed.logs()["message"])
+        server.publish("system_events", {"event": "SYSTEM_RESUME", "data": {}})
+        until(lambda: feed.latest.status == "ACTIVE")

@@ -1,0 +1,122 @@
+"""What deployed engines publish on Redis, as messages of the stream: pure, without Redis and without a clock.
+
+A state goes to everybody as TELEMETRY, and so does what says that trading is halted or goes on; the other channels become the partial
+packets of deployed bridges, on the engine's socket.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from ccwatch.cottage.broadcaster import Message
+from ccwatch.errors import DecodeError
+from ccwatch.protocol.decoding import codec
+
+STATE, FORCES, FORECASTS, SIGNALS, EVENTS = "state_update", "physics.forces", "forecast.signals", "strategy.signals", "system_events"
+CHANNELS: Final = (STATE, FORCES, FORECASTS, SIGNALS, EVENTS)
+TICKS: Final = "market.tick."
+"""Begins the channel of each symbol's ticks."""
+HALT_KEY: Final = "SYSTEM:HALT"
+"""The key that is "true" while trading is halted."""
+STATUS_OF: Final = {"SYSTEM_HALT": "HALT", "SYSTEM_RESUME": "ACTIVE"}
+"""What an event of the system says that the status is."""
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+BINARY: Final = b"\x89BIN\r\n\x1a\n"
+RENAMED: Final = {"alpha_coefficient": "alpha", "momentum": "velocity"}
+"""Names of physics.forces, and the stream's for the same."""
+
+
+def read(raw: bytes) -> dict[str, Any]:
+    """What was published: raw JSON, or JSON in one of FastStream's two envelopes.
+
+    Raises:
+        DecodeError: none of the three, or no JSON object.
+    """
+    if len(raw) > MAX_PAYLOAD_BYTES:
+        raise DecodeError(f"more than {MAX_PAYLOAD_BYTES} bytes")
+    value = codec.loads(_unframed(raw) if raw.startswith(BINARY) else raw)
+    if isinstance(value, dict) and isinstance(value.get("data"), str) and value.keys() <= {"data", "headers"}:
+        value = codec.loads(value["data"].encode())
+    if not isinstance(value, dict):
+        raise DecodeError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _unframed(raw: bytes) -> bytes:
+    """The body of FastStream's binary frame: magic, version (u16), where headers and body begin (u32 each), big-endian."""
+    try:
+        version, _, body = struct.unpack_from(">HII", raw, len(BINARY))
+    except struct.error:
+        raise DecodeError("a binary frame that is cut off") from None
+    if version != 1 or not len(BINARY) + 10 <= body <= len(raw):
+        raise DecodeError(f"a binary frame of version {version} that cannot be read")
+    return raw[body:]
+
+
+def translate(channel: str, value: dict[str, Any], now: str) -> tuple[Message, bool]:
+    """A channel's message as one of the stream, and whether it is for the BFF's clients too.
+
+    Args:
+        channel: where it was published.
+        value: what was.
+        now: the time, ISO 8601, for what carries none.
+    """
+    if channel == STATE:
+        return _state(value), True
+    if channel == EVENTS:
+        text = f"system_events: {codec.text(value)[:500]}"
+        status = status_of(value)
+        return (log_message("WARNING", text, now) if status is None else status_message(status, text, now)), True
+    head: dict[str, Any] = {"timestamp": value.get("timestamp") or now, "source": channel}
+    body = {key: entry for key, entry in value.items() if key != "timestamp"}
+    if channel == FORECASTS:
+        if "p50" in body and "median" not in body:
+            body["median"] = body.pop("p50")
+        head["forecast"] = body
+    elif channel == SIGNALS:
+        body["confidence"] = body.pop("strength", None)
+        head["signal"] = body
+    else:
+        vectors = body.pop("vectors", None)
+        if isinstance(vectors, dict):
+            body |= vectors
+        elif vectors is not None:
+            body["vectors"] = vectors
+        if channel.startswith(TICKS):
+            body = {"symbol": channel.removeprefix(TICKS), **body}
+        head["market"] = {RENAMED.get(key, key): entry for key, entry in body.items()}
+    # No state of its own: a part of one must not stand for the whole in a welcome or in REST.
+    return Message.of(codec.dumps(head), is_state=False, symbol=_text(body.get("symbol"))), False
+
+
+def status_of(event: dict[str, Any]) -> str | None:
+    """What an event of the system says that the status is; None where it says nothing of it."""
+    return STATUS_OF.get(str(event.get("event")))
+
+
+def status_message(status: str, text: str, now: str) -> Message:
+    """A message that says what the status is, and why in a line of the log."""
+    return _carrying({"status": status}, "ERROR" if status == "HALT" else "WARNING", text, now)
+
+
+def log_message(level: str, text: str, now: str) -> Message:
+    """A message that carries a log line and nothing else."""
+    return _carrying({}, level, text, now)
+
+
+def _carrying(fields: dict[str, Any], level: str, text: str, now: str) -> Message:
+    line = {"level": level, "message": text, "timestamp": now}
+    return Message.of(codec.dumps({"type": "TELEMETRY", "data": {"timestamp": now, **fields, "logs": [line]}}), is_state=False)
+
+
+def _state(value: dict[str, Any]) -> Message:
+    enveloped = value.get("data")
+    state: dict[str, Any] = enveloped if isinstance(enveloped, dict) else value
+    message = {"type": "TELEMETRY", **value} if state is enveloped else {"type": "TELEMETRY", "data": state}
+    market = state.get("market")
+    return Message.of(codec.dumps(message), symbol=_text(market.get("symbol") if isinstance(market, dict) else state.get("symbol")))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

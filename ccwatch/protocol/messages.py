@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntFlag, StrEnum
 from types import MappingProxyType
@@ -152,7 +152,7 @@ class ForecastPoint(NamedTuple):
 
 
 class ServiceCall(NamedTuple):
-    """One call of an agent or a model, with the time at which it was made."""
+    """One call of an agent or a model, or gauges of one, with a time of its own."""
 
     table: str
     """"agents" or "models"."""
@@ -161,7 +161,9 @@ class ServiceCall(NamedTuple):
     """None where the call has no usable time of its own."""
     latency_ms: float
     success: float
-    """1 where it succeeded, 0 where it failed, a share for a gauge with its own time; NaN where the server does not say."""
+    """1 where it succeeded, 0 where it failed; NaN where the server does not say."""
+    gauge: AgentMetric | ModelMetric | None = None
+    """Gauges as of that time, where the server counts itself; None for a single call."""
 
 
 class Trade(NamedTuple):
@@ -197,7 +199,32 @@ class Bar(NamedTuple):
     close: float
 
 
-class Packet(NamedTuple):
+class DeferredBytes:
+    """Bytes that are made when somebody asks for them; equal to what is made."""
+
+    __slots__ = ("_found", "_make")
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make = make
+        self._found: bytes | None = None
+
+    def get(self) -> bytes:
+        """Return the bytes, made once."""
+        if self._found is None:
+            self._found = self._make()
+        return self._found
+
+    def __eq__(self, other: object) -> bool:
+        return self.get() == (other.get() if isinstance(other, DeferredBytes) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.get())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytes, (self.get(),)
+
+
+class _PacketFields(NamedTuple):
     """One message of the stream, on the columns of the packets table, plus what it carries in lists.
 
     The fields up to `extra` are the packets table's columns in its order (a time column `x` is the field `x_ns`, ns since
@@ -254,8 +281,30 @@ class Packet(NamedTuple):
     new_rows: NewRows
     """Rows at times of their own (calls, trades, bars) that no earlier packet of this feed carried: by table, in the order of
     its columns without `seq`."""
-    raw: bytes
+    raw: bytes | DeferredBytes
     """The message as it arrived; empty where a recording did not keep it."""
+
+
+class Packet(_PacketFields):
+    """One message of the stream: see its fields. Frozen; it can be pickled and copied."""
+
+    __slots__ = ()
+
+    @property
+    def raw(self) -> bytes:
+        """The message as it arrived; empty where a recording did not keep it."""
+        kept = self[-1]
+        return kept.get() if isinstance(kept, DeferredBytes) else kept
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what pickles: mappings that cannot be changed do not, so that their contents go in their place."""
+        return _restored, ([dict(value) if isinstance(value, MappingProxyType) else value for value in self],)
+
+    def __copy__(self) -> Packet:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Packet:
+        return self
 
     @property
     def time(self) -> datetime:
@@ -282,6 +331,42 @@ class Packet(NamedTuple):
             f"<Packet {self.seq} {self.kind} {self.time.isoformat()} {self.symbol or '-'} "
             f"price={self.price} regime={self.regime or '-'} flags={Flag(self.flags)!s}>"
         )
+
+
+def _restored(values: list[Any]) -> Packet:
+    """A packet from what was pickled of it, with the one NaN of all packets."""
+    plain = [MappingProxyType(value) if type(value) is dict else _with_one_nan(value) for value in values]
+    return Packet._make(NOTHING if type(value) is MappingProxyType and not value else value for value in plain)
+
+
+def _with_one_nan(value: Any) -> Any:
+    if type(value) is float:
+        return NAN if math.isnan(value) else value
+    if isinstance(value, tuple):
+        found = map(_with_one_nan, value)
+        return value._make(found) if hasattr(value, "_make") else tuple(found)
+    return value
+
+
+class AsideSort(StrEnum):
+    """What sort of message is no packet."""
+
+    HEARTBEAT = "heartbeat"
+    PONG = "pong"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    MALFORMED = "malformed"
+
+
+class Aside(NamedTuple):
+    """A message that is no packet: proof of life, what the server says is wrong, or a type that is not the contract's."""
+
+    sort: AsideSort
+    type: str | None
+    """The server's word for it, bounded."""
+    text: str
+    """What the server says is wrong, or why a part is no message: one line, bounded, without secrets; else empty."""
+    raw: bytes
 
 
 class EventKind(StrEnum):

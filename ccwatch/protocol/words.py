@@ -4,50 +4,84 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from ccwatch.protocol.messages import EPOCH, Regime, Side, Status
 
-_EPOCH_NUMBER: Final = re.compile(r"[0-9]{9,13}(\.[0-9]+)?")
+_Meaning = TypeVar("_Meaning")
+
+_EPOCH_NUMBER: Final = re.compile(r"([0-9]{9,19})(?:\.([0-9]+))?")
+_EPOCH_UNITS: Final = {9: 9, 10: 9, 11: 9, 12: 6, 13: 6, 15: 3, 16: 3, 18: 0, 19: 0}
+"""Digits of a number since 1970 to how many zeros make it ns; 14 digits are a date without separators, in no form that is read."""
+_ZONE: Final = re.compile(r"\s*([+-]\d\d:?\d\d)?\s*(?:UTC|GMT)$")
+_LEAP_SECOND: Final = re.compile(r"[T ]\d\d:?\d\d:?(60)(?=$|[^\d])")
+_END_OF_DAY: Final = re.compile(r"[\d-]{8,10}[T ](24)(?=(?::?00(?::?00(?:[.,]0+)?)?)?(?:$|[Z+-]))")
 LONGEST_STAMP: Final = 64
 LONGEST_WORD: Final = 256
 """Characters of a word that are looked at: meanings are cached, and a cache of giants would fill the memory."""
 FARTHEST_NS: Final = 9_200_000_000 * 1_000_000_000
 """Stamps reach from 1678 to 2261: what int64 nanoseconds hold, with room to add an interval."""
+_PRINTED_ENUM: Final = re.compile(r"<?\s*(?:[^\W\d]\w*\.)+([^\W\d].*)", re.DOTALL)
+"""A name behind the names of its class and modules; a dot behind a blank, as in "levy stable (alpha 1.7)", is none of these."""
 _FRACTION: Final = re.compile(r"[.,](\d{7,9})\d*")
 
 
 @lru_cache(maxsize=1024)
 def regime(word: str) -> tuple[str, bool]:
-    """Canonical regime of any case, accents, suffix or double encoding, and whether the word is a known one."""
-    plain = _plain(word)
+    """Canonical regime of any case, accents, suffix, double encoding or printed enum, and whether the word is a known one."""
+    return _first_known(word, _regime)
+
+
+@lru_cache(maxsize=1024)
+def status(word: str) -> tuple[str, bool]:
+    """Canonical status of any case or printed enum, and whether the word is a known one; every HALT… is HALT."""
+    return _first_known(word, _status)
+
+
+@lru_cache(maxsize=1024)
+def side(word: str) -> tuple[str | None, bool]:
+    """Canonical side (HOLD is FLAT), and whether the word is a known one; None where the server does not know either."""
+    return _first_known(word, _side)
+
+
+def _regime(plain: str) -> tuple[str, bool]:
     for stem, canonical in (("gaussian", Regime.GAUSSIAN), ("levy", Regime.LEVY), ("critical", Regime.CRITICAL)):
         if plain.startswith(stem):
             return canonical, True
     return Regime.UNKNOWN, plain in {"unknown", "wait", ""}
 
 
-@lru_cache(maxsize=1024)
-def status(word: str) -> tuple[str, bool]:
-    """Canonical status, and whether the word is a known one; every HALT… is HALT."""
-    plain = _plain(word).upper()
-    if plain.startswith("HALT"):
+def _status(plain: str) -> tuple[str, bool]:
+    if plain.startswith("halt"):
         return Status.HALT, True
-    if plain in _STATUS:
-        return _STATUS[plain], True
-    return Status.UNKNOWN, plain in {"UNKNOWN", ""}
+    if plain.upper() in _STATUS:
+        return _STATUS[plain.upper()], True
+    return Status.UNKNOWN, plain in {"unknown", ""}
 
 
-@lru_cache(maxsize=1024)
-def side(word: str) -> tuple[str | None, bool]:
-    """Canonical side (HOLD is FLAT), and whether the word is a known one; None where the server does not know either."""
-    plain = _plain(word).upper()
-    if plain in _SIDES:
-        return _SIDES[plain], True
-    return None, plain in {"UNKNOWN", ""}
+def _side(plain: str) -> tuple[str | None, bool]:
+    if plain.upper() in _SIDES:
+        return _SIDES[plain.upper()], True
+    return None, plain in {"unknown", ""}
+
+
+def _first_known(word: str, meaning: Callable[[str], tuple[_Meaning, bool]]) -> tuple[_Meaning, bool]:
+    """The meaning of the first reading of a word that has one; else of the first reading."""
+    found = [meaning(reading) for reading in _readings(_plain(word))]
+    return next((one for one in found if one[1]), found[0])
+
+
+def _readings(plain: str) -> list[str]:
+    """What a word may stand for: itself, or of a printed enum (`Side.BUY`, `<Side.BUY: 1>`) its name, then its value."""
+    printed = _PRINTED_ENUM.fullmatch(plain)
+    if printed is None:
+        return [plain]
+    name, _, value = printed[1].removesuffix(">").partition(":")
+    return [name.strip(), value.strip().strip("'\""), plain] if value else [name.strip(), plain]
 
 
 _STATUS: Final = {word.value: word for word in Status}
@@ -68,32 +102,69 @@ def _plain(word: str) -> str:
 
 
 def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
-    """An ISO 8601 stamp, or seconds or milliseconds since 1970, in ns since 1970 UTC, and whether it carried no offset.
+    """A stamp in ns since 1970 UTC, and whether it carried no offset; None where it is no time.
 
-    A stamp without offset is read in `server_tz`; an ambiguous hour at the end of summer time is the first one. None: not a time.
+    Read are ISO 8601 in either case, with " UTC" or "GMT" for an offset, with the leap second :60 (the second that follows) and
+    24:00 (the next day); and seconds, milli-, micro- or nanoseconds since 1970, told apart by their size. A stamp without offset is
+    read in `server_tz`; in the repeated hour at the end of summer time this is the first reading, see `second_reading`.
     """
     if not 9 <= len(stamp) <= LONGEST_STAMP:
         return None, False
     if stamp[4] != "-":
-        if is_epoch(stamp):
-            whole, _, fraction = stamp.partition(".")
-            unit = 9 if len(whole) < 12 else 6
-            return _within(int(whole) * 10**unit + int(fraction[:unit].ljust(unit, "0"))), False
-        if stamp[8:9] != "T":  # fromisoformat reads eight digits as a day
+        epoch = _epoch(stamp)
+        if epoch is not None:
+            return _within(epoch), False
+        if stamp[8:9] not in {"T", "t"}:  # fromisoformat reads eight digits as a day
             return None, False
+    return _iso(stamp, server_tz, fold=0)
+
+
+@lru_cache(maxsize=256)
+def second_reading(stamp: str, server_tz: str) -> int | None:
+    """The later of the two times that a stamp without offset may mean in the repeated hour; None where it has one meaning."""
+    if server_tz == "UTC" or not 9 <= len(stamp) <= LONGEST_STAMP:
+        return None
+    (first, is_naive), (second, _) = _iso(stamp, server_tz, fold=0), _iso(stamp, server_tz, fold=1)
+    return second if is_naive and first is not None and second is not None and second > first else None
+
+
+def _iso(stamp: str, server_tz: str, *, fold: int) -> tuple[int | None, bool]:
+    text, later = stamp, timedelta(0)
     try:
-        moment = datetime.fromisoformat(stamp)
-        is_naive = moment.tzinfo is None
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        text, later = _usual_iso(stamp)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return None, False
+    is_naive = moment.tzinfo is None
+    try:
         if is_naive:
-            moment = moment.replace(tzinfo=ZoneInfo(server_tz))
-        passed = moment - EPOCH
-    except (ValueError, OverflowError):
+            moment = moment.replace(tzinfo=ZoneInfo(server_tz), fold=fold)
+        passed = moment - EPOCH + later
+    except OverflowError:
         return None, False
     ns = (passed.days * 86_400 + passed.seconds) * 1_000_000_000 + passed.microseconds * 1000
-    finer = _FRACTION.search(stamp) if len(stamp) > 26 else None  # datetime reads microseconds and drops what is finer
+    finer = _FRACTION.search(text) if len(text) > 26 else None  # datetime reads microseconds and drops what is finer
     if finer is not None:
         ns += int(finer[1][6:].ljust(3, "0"))
     return _within(ns), is_naive
+
+
+def _usual_iso(stamp: str) -> tuple[str, timedelta]:
+    """A stamp as `datetime.fromisoformat` reads it, and what is to be added to what it reads."""
+    text, later = stamp.strip().upper(), timedelta(0)
+    zone = _ZONE.search(text)
+    if zone is not None:
+        text = text[: zone.start()] + (zone[1] or "Z")
+    leap = _LEAP_SECOND.search(text)
+    if leap is not None:
+        text, later = f"{text[: leap.start(1)]}59{text[leap.end(1) :]}", timedelta(seconds=1)
+    midnight = _END_OF_DAY.match(text)
+    if midnight is not None:
+        text, later = f"{text[: midnight.start(1)]}00{text[midnight.end(1) :]}", timedelta(days=1)
+    return text, later
 
 
 def _within(ns: int) -> int | None:
@@ -101,5 +172,21 @@ def _within(ns: int) -> int | None:
 
 
 def is_epoch(stamp: str) -> bool:
-    """Whether a stamp is a plain number of seconds (9 to 11 digits) or milliseconds (12 to 13) since 1970."""
-    return _EPOCH_NUMBER.fullmatch(stamp) is not None
+    """Whether a stamp is a plain number of seconds, milli-, micro- or nanoseconds since 1970."""
+    return _epoch(stamp) is not None
+
+
+def epoch_text(value: float) -> str | None:
+    """A JSON number of seconds or parts of them since 1970 as the text that `time_ns` reads; None where it is no such number."""
+    stamp = str(int(value)) if type(value) is float and abs(value) >= 1e15 and value.is_integer() else str(value)
+    return stamp if is_epoch(stamp) else None
+
+
+def _epoch(stamp: str) -> int | None:
+    """A number since 1970 in ns, by its size: 9 to 11 digits are seconds, 12 or 13 ms, 15 or 16 µs, 18 or 19 ns."""
+    found = _EPOCH_NUMBER.fullmatch(stamp)
+    if found is None:
+        return None
+    whole, fraction = found[1], found[2] or ""
+    unit = _EPOCH_UNITS.get(len(whole))
+    return None if unit is None else int(whole) * 10**unit + int(fraction[:unit].ljust(unit, "0") or 0)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 from datetime import UTC, datetime
 
 import pytest
 
-from ccwatch.protocol.messages import NAN, UNCLEAN, Flag, from_ns
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.messages import NAN, UNCLEAN, DeferredBytes, Flag, Packet, from_ns
 from tests.protocol.shapes import CONTRACT, decode
 
 
@@ -52,3 +56,29 @@ def test_a_packet_in_a_cell_is_one_short_line():
     assert "price=450.32" in line
     assert "\n" not in line
     assert len(line) < 200
+
+
+def test_a_packet_can_be_pickled_and_copied_and_shares_the_one_nan():
+    sent = {"timestamp": "2025-12-21T12:00:00Z", "market": {"price": 1.0, "foreign": [1]}, "agents": {"A": {"latency_ms": 1.0}}}
+    packet = codec.decode(json.dumps({"type": "TELEMETRY", "data": sent}).encode())
+    again = pickle.loads(pickle.dumps(packet))  # noqa: S301 - our own bytes
+    assert again == packet
+    assert type(again) is Packet
+    assert again.alpha is NAN
+    assert again.agents[0].success_rate is NAN
+    assert again.extra == {"market": {"foreign": [1]}}
+    assert copy.copy(packet) is packet
+    assert copy.deepcopy(packet) is packet
+
+
+def test_bytes_that_are_made_when_asked_for_are_made_once_and_equal_the_others():
+    packet = codec.decode(b'{"type":"TELEMETRY","data":{"timestamp":"2025-12-21T12:00:00Z"}}')
+    asked = []
+    later = packet._replace(raw=DeferredBytes(lambda: asked.append(1) or packet.raw))
+    assert (later.price, asked) == (packet.price, [])
+    assert later.raw == packet.raw
+    assert later == packet
+    assert packet == later
+    assert hash(later.raw) == hash(packet.raw)
+    assert asked == [1]
+    assert pickle.loads(pickle.dumps(later)) == packet  # noqa: S301 - our own bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from typing import get_type_hints
 
 import orjson
 import pytest
@@ -15,9 +16,12 @@ from ccwatch.errors import DecodeError
 from ccwatch.protocol import words
 from ccwatch.protocol.columns import DIALECTS
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import NAN, Flag, Instant, Kind, Packet
+from ccwatch.protocol.messages import NAN, DeferredBytes, Flag, Instant, Kind, Packet
 from tests.protocol import shapes
 from tests.protocol.shapes import NOW, SHAPES, contract, decode, examples, json_values, lost, messages
+
+
+HINTS = get_type_hints(Packet)
 
 
 def try_decode(raw):
@@ -36,11 +40,11 @@ def try_decode(raw):
 
 def assert_whole(packet):
     """Every field has the type that its annotation gives, in the range that a frame can store."""
-    kinds = {"int": (int,), "str": (str,), "float": (float,), "str | None": (str, type(None)), "bytes": (bytes,)}
-    for name, annotation in Packet.__annotations__.items():
+    kinds = {int: (int,), str: (str,), float: (float,), str | None: (str, type(None)), bytes | DeferredBytes: (bytes,)}
+    for name, annotation in HINTS.items():
         value = getattr(packet, name)
-        if str(annotation) in kinds:
-            assert isinstance(value, kinds[str(annotation)]), name
+        if annotation in kinds:
+            assert isinstance(value, kinds[annotation]), name
             assert not isinstance(value, bool), name
         if isinstance(value, float):
             assert value is NAN or math.isfinite(value), name

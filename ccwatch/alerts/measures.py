@@ -14,22 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ccwatch.alerts.rules import DRIFTS, objective_of
+from ccwatch.domain import counters, status
 from ccwatch.domain.drawdown import NO_PEAK, from_capital, next_peak, starting_capital, under_water
-from ccwatch.domain.limits import (
-    ALPHA_SENTINELS,
-    BURST_NS,
-    LATE_INTERVALS,
-    LATE_NS,
-    LATENCY_LEAST_N,
-    LATENCY_P,
-    LATENCY_WINDOW_S,
-    SECOND,
-    STALE_INTERVALS,
-    STALE_NS,
-    USUAL_INTERVALS,
-)
-from ccwatch.protocol.messages import UNCLEAN, Flag, Kind, Regime, Status
-from ccwatch.protocol.session import BURST_PACKETS
+from ccwatch.domain.exposure import exposure
+from ccwatch.domain.limits import ALPHA_SENTINELS, BURST_NS, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SECOND
+from ccwatch.domain.liveness import PAUSE_NS, Pace, late_ns, stale_ns
+from ccwatch.protocol.messages import UNCLEAN, Flag, Kind, Regime
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -44,6 +34,7 @@ MEASURES: Final = (
     "halt",
     "drawdown_peak",
     "drawdown_start",
+    "exposure",
     "latency",
     "critical",
     "size_in_critical",
@@ -52,8 +43,8 @@ MEASURES: Final = (
     "recorder_lag",
 )
 """late, stale: 1 while a packet is overdue. frozen: packets since the content last changed. halt, critical, alpha_sentinel, schema_drift:
-1 or 0. drawdown_peak, drawdown_start: as they stand, fractions ≤ 0. latency: p95 over objective, per service. size_in_critical: fraction.
-recorder_lag: s, live only."""
+1 or 0. drawdown_peak, drawdown_start: as they stand, fractions ≤ 0. exposure: implied by nav and cash, a signed fraction of nav. latency:
+p95 over objective, per service. size_in_critical: fraction. recorder_lag: s, live only."""
 COLUMNS: Final = (
     "seq",
     "connection",
@@ -77,6 +68,9 @@ COLUMNS: Final = (
     "approved_size",
 )
 """Columns of the packets table that are read; a frame of one's own may lack any."""
+_SILENCES: Final[tuple[tuple[str, Any], ...]] = (("late", late_ns), ("stale", stale_ns))
+_NOT_KNOWN, _HEALTHY, _HALTED = -1, 0, 1
+_HALT_RANK, _UNREADABLE_RANK = status.rank(status.HALT), status.rank(status.UNREADABLE)
 _PRESENCE: Final = COLUMNS[COLUMNS.index("status") :]
 _DRIFTS: Final = sum(int(Flag[name]) for name in DRIFTS)
 
@@ -115,9 +109,8 @@ class Observer:
         self.time = 0
         """The last packet's time, ns since 1970."""
         self._connection: int | None = None
-        self._intervals: Ints = np.zeros(0, dtype=np.int64)
-        self._burst = 0
-        self._limits = LATE_NS, STALE_NS
+        self._pace = Pace()
+        self._halt = _Halt()
         self._overdue = [False, False]
         self._frozen = 0
         self._peak = NO_PEAK
@@ -137,7 +130,8 @@ class Observer:
         at = np.maximum.accumulate(at if self.at is None else np.maximum(at, self.at))
         flags = packets["flags"].to_numpy().astype(np.int64) if "flags" in packets.columns else np.zeros(len(packets), dtype=np.int64)
         clean = (flags & int(UNCLEAN)) == 0
-        found = self._silences(packets, at, time, flags)
+        found, begins = self._silences(packets, at, time, flags)
+        found["halt", ""] = self._halt.take(at, time, _ranks(packets, clean), begins)
         found["frozen", ""] = Observations(at, time, self._still(flags))
         found |= (
             self._contents(packets, at, time, flags)
@@ -156,12 +150,14 @@ class Observer:
         found: dict[Key, Observations] = {}
         if self.at is None:
             return found
-        for place, name in enumerate(("late", "stale")):
-            limit = self._limits[place]
-            if not self._overdue[place] and at - self.at >= limit:
+        if at - self.at >= PAUSE_NS:
+            found["halt", ""] = self._halt.settle()
+        for place, (name, limit_of) in enumerate(_SILENCES):
+            limit = int(limit_of(self._pace.usual_ns))
+            if not self._overdue[place] and at - self.at > limit:
                 self._overdue[place] = True
                 found[name, ""] = Observations(np.array([self.at + limit]), np.array([self.time + limit]), np.ones(1))
-        return found
+        return {key: seen for key, seen in found.items() if len(seen.moment)}
 
     def time_at(self, at: int) -> int:
         """The stream's own clock at a moment: the last packet's time and what has passed since."""
@@ -169,30 +165,20 @@ class Observer:
 
     # ── silence and stillness ──
 
-    def _silences(self, packets: pd.DataFrame, at: Ints, time: Ints, flags: Ints) -> dict[Key, Observations]:
-        """Late and stale as the session knows them: 0 at each packet, 1 from the moment at which it was overdue."""
+    def _silences(self, packets: pd.DataFrame, at: Ints, time: Ints, flags: Ints) -> tuple[dict[Key, Observations], Bools]:
+        """Late and stale as the session knows them: 0 at each packet, 1 once it was overdue; and which packets begin a burst."""
         connection = (
             packets["connection"].to_numpy().astype(np.int64) if "connection" in packets.columns else np.zeros(len(at), dtype=np.int64)
         )
         is_first = self.at is None
         before_at = np.append(at[0] if self.at is None else self.at, at[:-1])
         before_time = np.append(time[0] if is_first else self.time, time[:-1])
-        step = at - before_at
         anew = connection != np.append(connection[0] if self._connection is None else self._connection, connection[:-1])
-        tells = ~anew & ((flags & int(Flag.REPLAYED)) == 0)
-        if is_first:
-            tells[0] = False
-        burst = _counted(step < BURST_NS, step >= BURST_NS, self._burst)
-        tells &= (burst == 0) | (burst > BURST_PACKETS)
-        known = np.concatenate((self._intervals, step[tells]))
-        medians = pd.Series(known).rolling(USUAL_INTERVALS, min_periods=1).quantile(0.5, interpolation="higher").to_numpy()
-        # the intervals known before each packet: its own tells of the next one
-        count = len(self._intervals) + np.cumsum(tells) - tells
-        usual = np.where(count > 0, medians[np.maximum(count - 1, 0)], 0.0) if len(medians) else np.zeros(len(at))
+        paces = self._pace.note_all(at, anew=anew, tells=(flags & int(Flag.REPLAYED)) == 0)
         found: dict[Key, Observations] = {}
-        for place, (name, least, times) in enumerate((("late", LATE_NS, LATE_INTERVALS), ("stale", STALE_NS, STALE_INTERVALS))):
-            limit = np.maximum(least, times * usual).astype(np.int64)
-            silent = step >= limit
+        for place, (name, limit_of) in enumerate(_SILENCES):
+            limit = limit_of(paces.usual_ns)
+            silent = paces.step_ns > limit
             silent[0] &= not self._overdue[place] and not is_first  # told already
             rows = np.flatnonzero(silent)
             found[name, ""] = Observations(
@@ -200,13 +186,9 @@ class Observer:
                 np.insert(time, rows, before_time[rows] + limit[rows]),
                 np.insert(np.zeros(len(at)), rows, 1.0),
             )
-        self._intervals = known[-USUAL_INTERVALS:]
-        self._burst = int(burst[-1])
         self._connection = int(connection[-1])
-        last = float(medians[-1]) if len(medians) else 0.0
-        self._limits = max(LATE_NS, int(LATE_INTERVALS * last)), max(STALE_NS, int(STALE_INTERVALS * last))
         self._overdue = [False, False]
-        return found
+        return found, paces.begins
 
     def _still(self, flags: Ints) -> Floats:
         """Packets whose content stood still while their stamps moved; a poller's repeats between them neither count nor end it."""
@@ -225,14 +207,15 @@ class Observer:
             values = np.asarray(value, dtype=np.float64)
             return Observations(at, time, values) if known.all() else Observations(at[known], time[known], values[known])
 
-        status, regime = _words(frame, "status"), _words(frame, "regime")
+        regime = _words(frame, "regime")
         alpha, size = _numbers(frame, "alpha"), _numbers(frame, "approved_size")
         known_regime = regime != ""
         peak, start = self._drawdowns(frame)
+        share = exposure(_numbers(frame, "nav"), _numbers(frame, "cash"))
         return {
-            ("halt", ""): where(status != "", status == Status.HALT),
             ("drawdown_peak", ""): where(np.isfinite(peak), peak),
             ("drawdown_start", ""): where(np.isfinite(start), start),
+            ("exposure", ""): where(np.isfinite(share), share),
             ("critical", ""): where(known_regime, regime == Regime.CRITICAL),
             ("size_in_critical", ""): where(known_regime & np.isfinite(size), np.where(regime == Regime.CRITICAL, size, 0.0)),
             ("alpha_sentinel", ""): where(np.isfinite(alpha), np.isin(alpha, ALPHA_SENTINELS)),
@@ -298,11 +281,7 @@ class Observer:
         if not len(gauge):
             return Observations(at, time, gauge)
         none = np.zeros(0)
-        before_gauge = np.append(gauge[0] if past is None else past.gauge, gauge[:-1])
-        before_count = np.append(count[0] if past is None else past.counter, count[:-1])
-        step = count - before_count
-        counting = np.isfinite(step)
-        called = np.where(counting, (step > 0.0) | ((step < 0.0) & (count > 0.0)), gauge != before_gauge)
+        called = counters.read(gauge, count, before=None if past is None else (past.gauge, past.counter)).is_call
         kept_at, kept = (none.astype(np.int64), none) if past is None else (past.moment, past.latency)
         calls_at, calls = np.concatenate((kept_at, at[called])), np.concatenate((kept, gauge[called]))
         span = pd.Timedelta(seconds=LATENCY_WINDOW_S)
@@ -312,6 +291,75 @@ class Observer:
         self._services[name] = _Calls(float(gauge[-1]), float(count[-1]), calls_at[within], calls[within])
         enough = np.isfinite(p95)
         return Observations(at[called][enough], time[called][enough], p95[enough] / objective)
+
+
+class _Halt:
+    """Whether the engine is halted, burst by burst: 1 at once, 0 after a halt only when a burst has ended without one.
+
+    An unreadable status is no observation: nobody can tell that it is not a halt.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self._before = _NOT_KNOWN  # what the last burst but the one that may go on has said
+        self._current = _NOT_KNOWN
+        self._waiting: tuple[int, int] | None = None  # the last healthy packet of that one, where a halt may still stand
+
+    def take(self, at: Ints, time: Ints, ranks: Ints, begins: Bools) -> Observations:
+        """What the packets of a batch say, in order of arrival."""
+        burst: Ints = np.cumsum(begins, dtype=np.int64)  # burst 0 goes on from the batch before
+        is_halt, is_healthy = ranks == _HALT_RANK, (ranks != status.NOT_CARRIED) & (ranks != _UNREADABLE_RANK) & (ranks != _HALT_RANK)
+        size = int(burst[-1]) + 1
+        said = np.full(size, _NOT_KNOWN)
+        said[0] = self._current
+        np.maximum.at(said, burst[is_healthy], _HEALTHY)
+        np.maximum.at(said, burst[is_halt], _HALTED)
+        told = np.append(self._before, said)
+        known = np.maximum.accumulate(np.where(told != _NOT_KNOWN, np.arange(size + 1), 0))
+        before = told[known[:-1]]  # of each burst, what stood before it
+        halts_before = np.cumsum(is_halt) - is_halt
+        first = np.searchsorted(burst, np.arange(size))
+        in_burst = halts_before - np.append(halts_before, is_halt.sum())[first][burst]
+        in_burst[burst == 0] += self._current == _HALTED
+        held = before[burst] == _HALTED
+        at_once = is_healthy & ~held & (in_burst == 0)
+        ended = self._ended(at, time, burst, said, is_healthy & held)
+        self._before, self._current = int(before[-1]), int(said[-1])
+        kept = is_halt | at_once
+        moment = np.concatenate((at[kept], [found[0] for found in ended])).astype(np.int64)
+        stream = np.concatenate((time[kept], [found[1] for found in ended])).astype(np.int64)
+        value = np.concatenate((is_halt[kept].astype(np.float64), np.zeros(len(ended))))
+        order = np.argsort(moment, kind="stable")
+        return Observations(moment[order], stream[order], value[order])
+
+    def _ended(self, at: Ints, time: Ints, burst: Ints, said: Ints, held: Bools) -> list[tuple[int, int]]:
+        """When the bursts had ended that are healthy after a halt; the one that may go on waits."""
+        rows = np.flatnonzero(held & (said[burst] == _HEALTHY))
+        last = rows[np.append(burst[rows][1:] != burst[rows][:-1], True)] if len(rows) else rows
+        found = {int(burst[row]): (int(at[row]), int(time[row])) for row in last.tolist()}  # one per end of a halt
+        if self._waiting is not None and said[0] == _HEALTHY:
+            found.setdefault(0, self._waiting)
+        self._waiting = found.pop(len(said) - 1, None)
+        return [(moment + BURST_NS, stream + BURST_NS) for _, (moment, stream) in sorted(found.items())]
+
+    def settle(self) -> Observations:
+        """What was kept back: the burst has ended, since nothing came for long enough."""
+        told = [] if self._waiting is None else [self._waiting]
+        if self._current != _NOT_KNOWN:
+            self._before, self._current, self._waiting = self._current, _NOT_KNOWN, None
+        return Observations(
+            np.array([moment + BURST_NS for moment, _ in told], dtype=np.int64),
+            np.array([stream + BURST_NS for _, stream in told], dtype=np.int64),
+            np.zeros(len(told)),
+        )
+
+
+def _ranks(packets: pd.DataFrame, clean: Bools) -> Ints:
+    """How bad each packet's status is; those of repeats, replays and placeholders say nothing."""
+    words = _words(packets, "status")
+    ranks = {word: status.rank(str(word) or None) for word in pd.unique(pd.Series(words, dtype=object))}
+    found = np.array([ranks[word] for word in words], dtype=np.int64) if len(ranks) > 1 else np.full(len(words), next(iter(ranks.values())))
+    return np.where(clean, found, status.NOT_CARRIED)
 
 
 def _counted(counts: Bools, ends: Bools, carried: int) -> Ints:

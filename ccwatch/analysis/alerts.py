@@ -17,6 +17,7 @@ from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_o
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
 from ccwatch.domain.limits import DRAWDOWN_WARNS, WARNED_WITHIN_S
+from ccwatch.domain.liveness import PAUSE_NS
 from ccwatch.errors import AnalysisError, NotEnoughData
 from ccwatch.protocol.messages import EventKind
 
@@ -189,11 +190,10 @@ def alerts(
     evaluator = Evaluator(rules, objectives=wanted, virtual_clock=virtual_clock)
     changes = evaluator.observe(frame, agents, models)
     end = int(times[-1])
-    ending = _ending(events)
-    if ending > end:
-        mono = times[-1] if virtual_clock else frame["received_mono_ns"].to_numpy(dtype=np.int64)[-1]
-        changes += evaluator.advance(int(mono) + ending - end)
-        end = ending
+    ending = max(end, _ending(events))
+    mono = times[-1] if virtual_clock else frame["received_mono_ns"].to_numpy(dtype=np.int64)[-1]
+    changes += evaluator.advance(int(mono) + max(ending - end, PAUSE_NS))  # a pause at least: the last burst has ended
+    end = ending
     troughs, why = _troughs(frame, events, symbol, material)
     firings = _firings(changes, rules, end, troughs, within_s, known=not why)
     told = pd.DataFrame(changes, columns=list(Change._fields))

@@ -16,7 +16,6 @@ from ccwatch.analysis.result import Result, clock, in_order, notes_of
 from ccwatch.analysis.sample import (
     SECOND_NS,
     Basis,
-    Bools,
     Floats,
     Ints,
     Sample,
@@ -28,6 +27,7 @@ from ccwatch.analysis.sample import (
     times_ns,
     without_doubles,
 )
+from ccwatch.domain import counters
 from ccwatch.domain.limits import BURN_WINDOWS, SUCCESS_OBJECTIVE
 from ccwatch.errors import MissingColumns, NotEnoughData
 
@@ -249,9 +249,8 @@ def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:
         return None
     rate, count = numbers(table[gauge]), numbers(table["invocations"])
     bad = np.rint(count * (1.0 - rate))
-    reset: Bools = np.append(False, np.diff(count) < 0.0)
-    calls = np.where(reset, count, np.append(0.0, np.diff(count)))
-    misses = np.where(reset, bad, np.append(0.0, np.diff(bad)))
+    _, calls, reset = counters.read(rate, count)
+    misses = np.where(reset, bad, np.diff(bad, prepend=0.0 if count[0] == 1.0 else bad[0]))
     off = count * 0.5 * 10.0 ** -_decimals(rate)
     # a reading is off by less than half a call: then rounding it to a whole one has undone the gauge's own rounding
     sure = off < 0.5

@@ -28,6 +28,7 @@ from ccwatch.analysis.sample import (
     without_doubles,
 )
 from ccwatch.analysis.sketch import ERROR, Sketch
+from ccwatch.domain import counters
 from ccwatch.domain.limits import SLOW_CALLS, SLOW_FACTOR
 from ccwatch.errors import MissingColumns, NotEnoughData
 
@@ -246,13 +247,10 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] 
             continue
         gauge, times = gauge[known], times_ns(mine)[known]
         count = numbers(mine["invocations"])[known] if "invocations" in mine.columns else np.full(len(gauge), np.nan)
-        step = np.diff(count)
-        counting = np.isfinite(step)
-        reset = counting & (step < 0.0)
-        made = np.where(reset, count[1:], step)  # after a reset the counter itself says how many calls there were since
-        is_call = np.append(False, np.where(counting, made > 0.0, np.diff(gauge) != 0.0))
+        is_call, made, is_reset = counters.read(gauge, count)
+        counting = np.isfinite(made)
         told = float(made[counting].sum()) if counting.any() else np.nan
-        counted.append({"kind": kind, "name": str(name), "calls": told, "resets": int(reset.sum())})
+        counted.append({"kind": kind, "name": str(name), "calls": told, "resets": int(is_reset.sum())})
         names.append(np.full(int(is_call.sum()), len(counted) - 1, dtype=np.int16))
         gauges.append(gauge[is_call])
         moments.append(times[is_call])

@@ -98,15 +98,16 @@ def cadence(rows: Rows, broken: Bools) -> list[Measure]:
     )
     span = float(rows.arrivals[-1] - rows.arrivals[0]) / SECOND_NS
     level, why = (OK, "") if span > 0 else (WARN, f"all {n:,} packets came at one time: the stream's pace is not known")
-    bursts = int(rows.begins.sum())
-    found.append(Measure("rate", (bursts - 1) / span if span > 0 else math.nan, "1/s", bursts, level, why))
+    begun = rows.arrivals[rows.begins]
+    bursts, spread = len(begun), float(begun[-1] - begun[0]) / SECOND_NS
+    found.append(Measure("rate", (bursts - 1) / spread if spread > 0 else math.nan, "1/s", bursts, level, why))
     found.append(Measure("packets_per_s", (n - 1) / span if span > 0 else math.nan, "1/s", n, OK, why))
     gap_s = float(steps[broken[1:]].sum())
     gaps = int(broken.sum())
     said = f"{count_of(gaps, 'gap')}, {gap_s:,.1f} s of {span:,.1f} s" if gaps else ""
     found.append(Measure("gaps", gaps, "", len(steps), WARN if gaps else OK, said))
     found.append(Measure("gap_time", gap_s, "s", len(steps), OK, ""))
-    expected = span / usual + 1 if usual > 0 else math.nan
+    expected = spread / usual + 1 if usual > 0 else math.nan
     complete = min(1.0, bursts / expected) if expected > 0 else math.nan
     short = complete < COMPLETE_ENOUGH
     missing = f"{complete:.1%} of the packets that its usual interval of {usual:,.2f} s would give" if short else ""

@@ -227,3 +227,50 @@ def test_a_stream_with_a_gap_and_a_freeze_may_be_cut_anywhere(cuts):
     edges = [0, *sorted(cuts), len(packets)]
     found = [change for a, b in itertools.pairwise(edges) for change in evaluator.receive(packets[a:b])]
     assert sorted(map(repr, found)) == sorted(map(repr, whole))
+
+
+HALT = Rule("halt", "halt", 1.0, "")
+
+
+def halts(words, times, *, cut=None):
+    """Changes of a rule on the status, as (second, state); the last burst is ended by a second's silence."""
+    evaluator = Evaluator([HALT], virtual_clock=True)
+    frame = rows(np.full(len(words), 100.0), times=times, status=pd.Categorical(words))
+    parts = [frame] if cut is None else [frame.iloc[:cut], frame.iloc[cut:]]
+    changes = [change for part in parts for change in evaluator.observe(part)]
+    changes += evaluator.advance(round((times[-1] + 1.0) * SECOND) + ZERO_NS)
+    return [((change.time_ns - ZERO_NS) / SECOND, str(change.state)) for change in changes]
+
+
+@pytest.mark.parametrize("burst", [("HALT", "ACTIVE"), ("ACTIVE", "HALT"), ("ACTIVE", "HALT", "ACTIVE")])
+def test_a_halt_stands_while_any_packet_of_a_burst_says_so(burst):
+    words, times = ["ACTIVE"], [0.0]
+    for second in range(5, 30, 5):
+        words += burst
+        times += [second + 0.003 * place for place in range(len(burst))]
+    words += ["ACTIVE", "ACTIVE"]
+    times += [30.0, 30.003]
+    found = halts(words, times)
+    assert [state for _, state in found] == ["OK", "FIRING", "OK"]
+    assert found[1][0] == pytest.approx(5.0 + 0.003 * burst.index("HALT"))
+    assert found[2][0] == pytest.approx(30.103)  # a burst has ended without it
+
+
+def test_an_unreadable_status_is_no_observation():
+    assert halts(["UNKNOWN"] * 3, [0.0, 1.0, 2.0]) == []
+    assert halts(["HALT", "UNKNOWN", "UNKNOWN"], [0.0, 1.0, 2.0]) == [(0.0, "FIRING")]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["ACTIVE", "HALT", "UNKNOWN"]), st.sampled_from([0.004, 0.05, 0.11, 0.13, 1.0, 5.0])),
+        min_size=2,
+        max_size=24,
+    ),
+    st.integers(1, 23),
+)
+def test_where_a_burst_is_cut_does_not_matter(packets, cut):
+    times = np.cumsum([step for _, step in packets]).tolist()
+    words = [word for word, _ in packets]
+    assert halts(words, times, cut=min(cut, len(words) - 1)) == halts(words, times)

@@ -78,7 +78,7 @@ def at():
 
 @pytest.fixture
 def rows():
-    """A frame of one's own: columns by name, one row a second from 2026-01-02 14:30 UTC (or `every` seconds, or at `times`)."""
+    """A frame of the user's: columns by name, one row a second from 2026-01-02 14:30 UTC (or `every` seconds, or at `times`)."""
 
     def make(*, every=1.0, times=None, **columns):
         count = len(next(iter(columns.values())))

@@ -20,7 +20,7 @@ def gauges(rows, latencies, invocations=None, *, name="RiskAgent", **more):
 
 
 def test_an_observation_is_a_rise_of_the_counter_not_a_packet(rows):
-    found = latency(gauges(rows, [5, 5, 7, 7, 7, 9, 9], [1, 1, 2, 2, 3, 5, 5]))
+    found = latency(gauges(rows, [5, 5, 7, 7, 7, 9, 9], [4, 4, 5, 5, 6, 8, 8]))
     assert found.observations["latency_ms"].tolist() == [7.0, 7.0, 9.0]
     row = found.to_frame().iloc[0]
     assert (row["n"], row["calls"]) == (3, 4)
@@ -122,7 +122,7 @@ def test_a_stream_without_latency_says_so(rows, frame):
         latency(table)
 
 
-@pytest.mark.parametrize(("latencies", "invocations"), [([5.0], [1]), ([5.0, 5.0], [3, 3])])
+@pytest.mark.parametrize(("latencies", "invocations"), [([5.0], [2]), ([5.0, 5.0], [3, 3])])
 def test_without_a_call_there_is_not_enough(rows, latencies, invocations):
     with pytest.raises(NotEnoughData):
         latency(gauges(rows, latencies, invocations))

@@ -234,3 +234,34 @@ def test_seeded_stamps_are_no_trouble_of_a_synthetic_streams_clock():
         table = cw.analyze(feed).quality().to_frame().set_index("measure")
         assert table.loc["clock_offset", "level"] == "OK"
         assert abs(table.loc["clock_offset", "value"]) > 86_400, "it is told nevertheless"
+
+
+def bursts(rows, count=60, *, size=5, every=5.0):
+    """Bursts of packets some milliseconds apart, with the receiver's clock beside the stamps."""
+    times = np.array([n * every + place * 0.003 for n in range(count) for place in range(size)])
+    frame = rows(price=np.full(len(times), 100.0) + np.arange(len(times)), times=times)
+    mono = (times * SECOND).astype(np.int64) + 7 * SECOND
+    return frame.assign(received_mono_ns=mono, received_at=frame.index, connection=1, seq=np.arange(1, len(times) + 1).astype(np.uint64))
+
+
+def test_bursts_are_no_gaps_and_tell_the_pace_as_a_whole(rows):
+    found = quality(bursts(rows))
+    assert found.basis.gaps == 0
+    assert found.verdict == "OK"
+    assert found.value("interval_median") == pytest.approx(5.0)
+    assert found.value("rate") == pytest.approx(0.2, rel=0.01)
+    assert found.value("packets_per_s") == pytest.approx(1.0, rel=0.02)
+    assert found.value("completeness") == pytest.approx(1.0)
+
+
+def test_a_silence_between_bursts_is_one_gap(rows):
+    frame = bursts(rows)
+    found = quality(frame.drop(frame.index[100:150]))
+    assert found.basis.gaps == 1
+    assert found.gaps["duration_s"].iloc[0] == pytest.approx(55.0, abs=0.1)
+
+
+def test_stamps_that_are_all_equal_are_not_ok(rows):
+    found = quality(rows(price=[1.0, 2.0, 3.0], times=[0.0, 0.0, 0.0]))
+    assert found.verdict == "WARN"
+    assert "came at one time" in found.headline()

@@ -1,0 +1,47 @@
+"""Counters beside a gauge of the last call: which readings show a new call, and how many calls lie between two. Arrays in, arrays out.
+
+A service's latency is the gauge of its last call, sent again with every packet; its counter of invocations, since the engine's start, says
+when there was another one. A stream that sends single calls numbers them from 1, and the same rule reads those.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Readings(NamedTuple):
+    """What each reading says; one entry per reading."""
+
+    is_call: Bools
+    """The gauge shows a call that no reading before showed."""
+    made: Floats
+    """Calls since the reading before; NaN where the counter does not tell."""
+    is_reset: Bools
+    """The counter fell: the service was started again, and what it counts now has come since."""
+
+
+def read(gauge: Floats, count: Floats, *, before: tuple[float, float] | None = None) -> Readings:
+    """Return what the readings of one service say, in order of time.
+
+    Args:
+        gauge: of the last call; no entry is missing.
+        count: calls since the service's start; NaN where it was not sent, and then a gauge that changed shows a new call.
+        before: gauge and counter of the reading before these; None where these are the first. A first reading shows a call of unknown
+            age and is left out, unless it is the service's first call ever.
+    """
+    if not len(gauge):
+        return Readings(np.zeros(0, dtype=bool), gauge, np.zeros(0, dtype=bool))
+    first = (gauge[0], 0.0 if count[0] == 1.0 else count[0]) if before is None else before
+    step = np.diff(count, prepend=first[1])
+    counting = np.isfinite(step)
+    with np.errstate(invalid="ignore"):
+        is_reset: Bools = counting & (step < 0.0)
+        made = np.where(is_reset, count, step)
+        is_call: Bools = np.where(counting, made > 0.0, np.diff(gauge, prepend=first[0]) != 0.0)
+    return Readings(is_call, made, is_reset)

@@ -326,8 +326,8 @@ class _Halt:
         ended = self._ended(at, time, burst, said, is_healthy & held)
         self._before, self._current = int(before[-1]), int(said[-1])
         kept = is_halt | at_once
-        moment = np.concatenate((at[kept], [found[0] for found in ended])).astype(np.int64)
-        stream = np.concatenate((time[kept], [found[1] for found in ended])).astype(np.int64)
+        moment = np.append(at[kept], np.array([found[0] for found in ended], dtype=np.int64))
+        stream = np.append(time[kept], np.array([found[1] for found in ended], dtype=np.int64))
         value = np.concatenate((is_halt[kept].astype(np.float64), np.zeros(len(ended))))
         order = np.argsort(moment, kind="stable")
         return Observations(moment[order], stream[order], value[order])

@@ -7,7 +7,6 @@ and validates UTF-8 in Python. It decides nothing: when to ping, what a message 
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
 import ssl
@@ -21,6 +20,7 @@ import websocket
 from ccwatch.errors import ConnectFailed, FeedError, Unauthorized
 from ccwatch.feed import framing
 from ccwatch.feed.address import Address, parse_url, redact
+from ccwatch.feed.dialling import Dialler, GivenUp, NameLost
 
 __all__ = ["Address", "Connection", "ConnectionLost", "Waker", "connect", "parse_url", "redact"]
 
@@ -38,10 +38,6 @@ class ConnectionLost(Exception):
     def __init__(self, how: str, code: int | None = None) -> None:
         super().__init__(how)
         self.code = code
-
-
-class _GivenUp(Exception):
-    """Woken while connecting: nobody wants the connection any more."""
 
 
 class Waker:
@@ -156,6 +152,7 @@ def connect(
     waker: Waker,
     max_message_bytes: int,
     tls: ssl.SSLContext | None = None,
+    dialler: Dialler | None = None,
     timeout_s: float = CONNECT_TIMEOUT_S,
 ) -> Connection:
     """Connect and shake hands, without proxy and without an Origin header.
@@ -166,7 +163,8 @@ def connect(
         waker: gives connecting up at once; later wakes the connection's reader.
         max_message_bytes: the most that one message may have.
         tls: for wss; None is the system's trust.
-        timeout_s: for each of the host's addresses, and then for all of the handshake.
+        dialler: remembers which of the host's addresses answered; None is a new one.
+        timeout_s: for dialling, and then for all of the handshake.
 
     Raises:
         Unauthorized: 401 or 403.
@@ -182,7 +180,7 @@ def connect(
     ws = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
     link: _Link | None = None
     try:
-        link = _dial(address, waker, timeout_s)
+        link = _Link((dialler or Dialler(address.host, address.port)).dial(waker, timeout_s), waker, timeout_s)
         if address.scheme == "wss":
             link.encrypt(tls or ssl.create_default_context(), address.host)
         ws.connect(url, socket=link, header=headers, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call] # its
@@ -245,44 +243,19 @@ class _Link:
             _await(self.sock, wanted, self._waker, self._deadline)
 
 
-def _dial(address: Address, waker: Waker, timeout_s: float) -> _Link:
-    """A TCP connection to the first of the host's addresses that answers: localhost may be ::1, 127.0.0.1 or both."""
-    failure: OSError | None = None
-    for family, kind, protocol, _, place in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(BlockingIOError):
-                sock.connect(place)
-            _await(sock, _WRITE, waker, time.monotonic() + timeout_s)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise OSError(code, os.strerror(code))  # noqa: TRY301 - one handler for every way to fail
-        except OSError as error:
-            failure = error
-            sock.close()
-        except _GivenUp:
-            sock.close()
-            raise
-        else:
-            return _Link(sock, waker, timeout_s)
-    raise failure or OSError("the host has no address")
-
-
 def _await(sock: socket.socket, events: int, waker: Waker, deadline: float) -> None:
     """Wait until the socket is ready.
 
     Raises:
         TimeoutError: it was not by the deadline (of `time.monotonic`).
-        _GivenUp: woken.
+        GivenUp: woken.
     """
     selector = _Selector()
     selector.register(sock, events)
     selector.register(waker, _READ)
     ready = [key.fileobj for key, _ in selector.select(max(0.0, deadline - time.monotonic()))]
     if waker in ready:
-        raise _GivenUp
+        raise GivenUp
     if not ready:
         raise TimeoutError
 
@@ -317,11 +290,13 @@ def _failure(shown: str, error: Exception, head: bytes) -> FeedError:
         return _refusal(shown, status, headers)
     if isinstance(error, ssl.SSLError):
         return _tls_failure(shown, error)
+    if isinstance(error, NameLost):
+        return ConnectFailed(f"{shown}: its name resolved before and does not now ({error.strerror}); is this machine's network gone?")
     if isinstance(error, socket.gaierror):
         return ConnectFailed(f"{shown}: no such host ({error.strerror}); check the name")
     if isinstance(error, UnicodeError):
         return ConnectFailed(f"{shown}: this can be no host's name", permanent=True)
-    if isinstance(error, _GivenUp):
+    if isinstance(error, GivenUp):
         return ConnectFailed(f"{shown}: stopped while connecting")
     if isinstance(error, TimeoutError | websocket.WebSocketTimeoutException):
         return ConnectFailed(f"{shown} did not answer in time")

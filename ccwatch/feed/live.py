@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from ccwatch.errors import CcwatchError, ConnectFailed, FeedError, Unauthorized
 from ccwatch.feed import framing
 from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
+from ccwatch.feed.dialling import Dialler
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.places import ORIGIN_HEADER
 from ccwatch.protocol.messages import EventKind, Instant, Item, StateChange
@@ -72,6 +73,7 @@ class LiveSource:
         self._clock = clock
         self._pause = pause
         self._session = Session(server_tz=server_tz)
+        self._dialler = Dialler(address.host, address.port)
         self._secrets = address.secrets
         self._errands: queue.SimpleQueue[_Errand] = queue.SimpleQueue()
         self._waker: Waker | None = None  # of the open connection
@@ -183,7 +185,14 @@ class LiveSource:
         return self._session.virtual_clock
 
     def _connect(self, token: str | None, waker: Waker) -> Connection:
-        return connect(self._address, token=token, waker=waker, max_message_bytes=self._max_message_bytes, tls=self._tls)
+        return connect(
+            self._address,
+            token=token,
+            waker=waker,
+            max_message_bytes=self._max_message_bytes,
+            tls=self._tls,
+            dialler=self._dialler,
+        )
 
     def _ask_token(self) -> str | None:
         if self._token is None:

@@ -230,7 +230,7 @@ def test_pings_of_the_server_get_pongs_with_their_payload(raw, live):
     assert answers == [(PONG, b""), (PONG, b"1"), (PONG, b"x" * 125)]
 
 
-def test_the_contracts_ping_is_sent_every_30_seconds_to_a_server_that_names_a_cottage(raw, live):
+def test_the_contracts_ping_is_sent_every_30_seconds(raw, live):
     clock, got = Clock(), []
 
     def script(peer):

@@ -100,7 +100,7 @@ def synthetic(
 
     source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
     url = f"synthetic:{scenario}?seed={seed}&rate={rate:g}"
-    return registry.named(Feed(source, name=name or url, url=url)).start()
+    return registry.named(Feed(source, name=name or url, url=url, on_demand=pace == "max")).start()
 
 
 def watch(

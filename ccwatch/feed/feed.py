@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S: Final = 0.9
 """How long stop() waits for the thread, which only a host name that is looked up keeps from ending."""
+FIRST_READ_S: Final = 5.0
+"""How long the first to read a stream on demand that is counted waits for its end."""
 _LOG: Final = logging.getLogger("ccwatch.feed")
+_INTAKES: Final[weakref.WeakSet[_Intake]] = weakref.WeakSet()
+"""Of the feeds of this process, which end in a child that is forked from it."""
 
 
 class _Intake:
@@ -41,6 +46,8 @@ class _Intake:
         self.crash: Exception | None = None
         self.lost_sinks = 0
         self.past_drops = self.past_errors = 0  # of listeners that are gone: counters never go back
+        self.orphaned = ""
+        """Why nothing comes in this process: it was forked from the one that has the thread."""
 
     def receive(self, items: Sequence[Item]) -> None:
         """The source's sink: buffer first, then counters, then the listeners."""
@@ -83,6 +90,15 @@ class _Intake:
                 self.past_errors += getattr(sink, "errors", 0)
                 self.sinks = tuple(other for other in self.sinks if other is not sink)
 
+    def orphan(self) -> None:
+        """Stop being a feed in a forked child, which has neither the thread nor, for itself, the connection."""
+        self.orphaned = "this process was forked from the one that runs the feed; connect again here"
+        self.changed = threading.Condition()  # the thread may have held it at the fork
+        self.sinks = ()
+        self.stop = Stop()  # without its waker, which would wake the parent's thread
+        self.stop.set()
+        self.counter.end(StateChange(ConnectionState.STOPPED, read_clock(), None, FeedClosed(self.orphaned)))
+
     def close_callbacks(self) -> None:
         for sink in self.sinks:
             if isinstance(sink, CallbackSink):
@@ -101,6 +117,7 @@ class Feed:
         window: str = "8h",
         max_rows: int = 1_000_000,
         commands: Commands | None = None,
+        on_demand: bool = False,
     ) -> None:
         """A feed that has not started.
 
@@ -111,6 +128,8 @@ class Feed:
             window: how much received time its buffer keeps.
             max_rows: how many packets its buffer keeps at most.
             commands: how its engine is commanded; None is a feed for watching only.
+            on_demand: `start` lets the stream begin only once somebody listens, waits, joins or reads, so that whoever comes first
+                gets the first packet: for streams that keep no pace and would be over before.
 
         Raises:
             ConfigError: a window that is no length of time.
@@ -118,15 +137,44 @@ class Feed:
         self.name = name
         self.url = url
         self._commands = commands
+        self._on_demand = on_demand
+        self._begun = threading.Lock()  # serialises the first who listens with the others: a thread starts once
         self._intake = _Intake(source, RollingBuffer(window=window, max_rows=max_rows))
         self._thread = threading.Thread(target=self._intake.run, name=f"ccwatch-feed-{name}", daemon=True)
         self._finalizer = weakref.finalize(self, _left_open, self._intake, self._thread, name)
         self._finalizer.atexit = False
+        _INTAKES.add(self._intake)
 
     def start(self) -> Self:
-        """Start the thread; returns at once."""
-        self._thread.start()
+        """Start the thread; returns at once. A feed that runs is left as it is.
+
+        Raises:
+            FeedClosed: it was stopped, or its stream has ended: a feed runs once.
+        """
+        if self._intake.stop.is_set() or (self._thread.ident is not None and not self._thread.is_alive()):
+            raise FeedClosed(f"{self.url}: this feed has ended, and a feed runs once; make another by connect, replay or synthetic")
+        if not self._on_demand:
+            self._begin()
         return self
+
+    def _begin(self) -> bool:
+        """Let the stream begin, if it has not yet; whether it has just now."""
+        with self._begun:
+            if self._thread.ident is not None or self._intake.stop.is_set():
+                return False
+            self._thread.start()
+            return True
+
+    def _demand(self) -> None:
+        """Let a stream on demand begin, for one who reads what is there: one that is counted is read whole, within a moment."""
+        if self._on_demand and self._begin() and getattr(self._intake.source, "packets", None) is not None:
+            self._thread.join(FIRST_READ_S)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled or copied: it owns a thread and a connection. Hand over its frame(), its packets, or its url "
+            "for another connect()"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -150,6 +198,7 @@ class Feed:
     @property
     def latest(self) -> Packet | None:
         """The last packet, whatever its flags."""
+        self._demand()
         return self._intake.counter.last
 
     @property
@@ -206,6 +255,8 @@ class Feed:
             FeedClosed: the feed was stopped, or its stream ended, before; its cause is the last error, if any.
             FeedTimeout: too few in time; its cause is the last error of the connection.
         """
+        if self._on_demand:
+            self._begin()
         intake = self._intake
         deadline = time.monotonic() + timeout
         with intake.changed:
@@ -213,7 +264,7 @@ class Feed:
                 change, error = intake.counter.state, intake.counter.error
                 had = f"{intake.counter.packets} of {packets} packets from {self.url}"
                 if intake.stop.is_set():
-                    raise FeedClosed(f"{had}: the feed was stopped") from error
+                    raise FeedClosed(f"{had}: {intake.orphaned or 'the feed was stopped'}") from error
                 if change.state is ConnectionState.ENDED:
                     raise FeedClosed(f"{had}: the stream has ended")
                 if change.error is not None and change.retry_s is None:
@@ -249,39 +300,44 @@ class Feed:
             A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`. It is yours: editing it
             changes nothing else.
         """
+        self._demand()
         return self._intake.buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
 
     def agents(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
-        return self._intake.buffer.long("agents", last)
+        return self._long("agents", last)
 
     def models(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
-        return self._intake.buffer.long("models", last)
+        return self._long("models", last)
 
     def logs(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per log line, each once: index time; seq, level, message, log_time."""
-        return self._intake.buffer.long("logs", last)
+        return self._long("logs", last)
 
     def trades(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
-        return self._intake.buffer.long("trades", last)
+        return self._long("trades", last)
 
     def scanner(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
-        return self._intake.buffer.long("scanner", last)
+        return self._long("scanner", last)
 
     def bars(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per bar, each once: index time; seq, open, high, low, close (close alone of a list of prices)."""
-        return self._intake.buffer.long("bars", last)
+        return self._long("bars", last)
 
     def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per step of each forecast: index time; seq, step, p10, median, p90."""
-        return self._intake.buffer.long("forecasts", last)
+        return self._long("forecasts", last)
 
     def events(self, last: frames.Last = None) -> pd.DataFrame:
         """What happened to the stream: index time; seq, kind, detail."""
-        return self._intake.buffer.long("events", last)
+        return self._long("events", last)
+
+    def _long(self, table: str, last: frames.Last) -> pd.DataFrame:
+        self._demand()
+        return self._intake.buffer.long(table, last)
 
     # ── who listens ──
 
@@ -308,6 +364,8 @@ class Feed:
         intake = self._intake
         with intake.changed:
             intake.sinks = (*intake.sinks, sink)
+        if self._on_demand:
+            self._begin()
         return lambda: intake.remove(sink)
 
     # ── commands ──
@@ -367,6 +425,8 @@ class Feed:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the stream to end by itself, as replayed and counted ones do; whether it has."""
+        if self._on_demand:
+            self._begin()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -382,6 +442,15 @@ class Feed:
             intake.changed.notify_all()  # whoever waits learns of it even where the thread still has to
         if not self._thread.is_alive() and self.state not in {ConnectionState.STOPPED, ConnectionState.ENDED}:
             intake.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
+
+
+def _orphan_all() -> None:
+    for intake in list(_INTAKES):
+        intake.orphan()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_orphan_all)
 
 
 def _insist(what: str, confirm: str | None) -> None:

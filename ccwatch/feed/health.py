@@ -159,6 +159,10 @@ class HealthCounter:
                 elif item.state is ConnectionState.OPEN:
                     self.error = None
 
+    def end(self, change: StateChange) -> None:
+        """Take the last state that there is."""
+        self.state, self.error = change, change.error
+
     def learn_status(self, status: str) -> None:
         """Take the engine's status from another witness than the stream."""
         self._status.receive(status, begins=True)

@@ -222,6 +222,7 @@ class SyntheticSource:
             self._hurry(emitted, session, sink, stop)
         else:
             self._keep_pace(emitted, session, sink, stop)
+        sink.receive(session.flush())
 
     @property
     def _opening(self) -> str:

@@ -335,8 +335,7 @@ class Packet(_PacketFields):
 
 def _restored(values: list[Any]) -> Packet:
     """A packet from what was pickled of it, with the one NaN of all packets."""
-    plain = [MappingProxyType(value) if type(value) is dict else _with_one_nan(value) for value in values]
-    return Packet._make(NOTHING if type(value) is MappingProxyType and not value else value for value in plain)
+    return Packet._make(map(_with_one_nan, values))
 
 
 def _with_one_nan(value: Any) -> Any:
@@ -345,6 +344,8 @@ def _with_one_nan(value: Any) -> Any:
     if isinstance(value, tuple):
         found = map(_with_one_nan, value)
         return value._make(found) if hasattr(value, "_make") else tuple(found)
+    if type(value) is dict:  # of a packet itself: those below `extra` are reached by no tuple
+        return MappingProxyType({key: part if type(part) is dict else _with_one_nan(part) for key, part in value.items()}) or NOTHING
     return value
 
 

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, NoReturn, Self, get_args
 
 from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.protocol.messages import Item
@@ -96,6 +96,9 @@ class Recorder:
 
     def __repr__(self) -> str:
         return f"<Recorder {self.path} {'stopped' if self._stopped else 'recording'} {self.stats.packets} packets>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be pickled or copied: it owns a thread and a folder's lock; hand over its path")
 
     def __enter__(self) -> Self:
         return self

@@ -86,8 +86,7 @@ def test_it_begins_when_somebody_waits_joins_or_reads(act):
 def test_a_recorder_of_it_gets_the_first_packet(tmp_path):
     with cw.synthetic(packets=500, pace="max") as feed, cw.record(feed, tmp_path) as recorder:
         feed.join(10)
-    with cw.open_recording(recorder.path) as recording:
-        assert [packet.seq for packet in recording.packets()] == list(range(1, 501))
+    assert [packet.seq for packet in cw.open_recording(recorder.path).packets()] == list(range(1, 501))
 
 
 def test_one_that_was_stopped_before_it_began_stays_empty():

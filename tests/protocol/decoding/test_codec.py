@@ -20,7 +20,6 @@ from ccwatch.protocol.messages import NAN, DeferredBytes, Flag, Instant, Kind, P
 from tests.protocol import shapes
 from tests.protocol.shapes import NOW, SHAPES, contract, decode, examples, json_values, lost, messages
 
-
 HINTS = get_type_hints(Packet)
 
 

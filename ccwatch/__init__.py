@@ -16,32 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.api import (
         analyze as analyze,
-    )
-    from ccwatch.api import (
         compare as compare,
-    )
-    from ccwatch.api import (
         connect as connect,
-    )
-    from ccwatch.api import (
         open_recording as open_recording,
-    )
-    from ccwatch.api import (
         record as record,
-    )
-    from ccwatch.api import (
         recordings as recordings,
-    )
-    from ccwatch.api import (
         replay as replay,
-    )
-    from ccwatch.api import (
         serve as serve,
-    )
-    from ccwatch.api import (
         synthetic as synthetic,
-    )
-    from ccwatch.api import (
         watch as watch,
     )
     from ccwatch.config import Settings as Settings
@@ -49,62 +31,24 @@ if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.dashboard import Dashboard as Dashboard
     from ccwatch.errors import (
         AnalysisError as AnalysisError,
-    )
-    from ccwatch.errors import (
         CcwatchError as CcwatchError,
-    )
-    from ccwatch.errors import (
         CommandsDisabled as CommandsDisabled,
-    )
-    from ccwatch.errors import (
         ConfigError as ConfigError,
-    )
-    from ccwatch.errors import (
         ConnectFailed as ConnectFailed,
-    )
-    from ccwatch.errors import (
         CorruptRecording as CorruptRecording,
-    )
-    from ccwatch.errors import (
         DecodeError as DecodeError,
-    )
-    from ccwatch.errors import (
         FeedClosed as FeedClosed,
-    )
-    from ccwatch.errors import (
         FeedError as FeedError,
-    )
-    from ccwatch.errors import (
         FeedTimeout as FeedTimeout,
-    )
-    from ccwatch.errors import (
         MissingColumns as MissingColumns,
-    )
-    from ccwatch.errors import (
         MixedSymbols as MixedSymbols,
-    )
-    from ccwatch.errors import (
         NoCommandRoute as NoCommandRoute,
-    )
-    from ccwatch.errors import (
         NotEnoughData as NotEnoughData,
-    )
-    from ccwatch.errors import (
         ProtocolError as ProtocolError,
-    )
-    from ccwatch.errors import (
         RecordingBusy as RecordingBusy,
-    )
-    from ccwatch.errors import (
         RecordingError as RecordingError,
-    )
-    from ccwatch.errors import (
         RecordingNotFound as RecordingNotFound,
-    )
-    from ccwatch.errors import (
         Unauthorized as Unauthorized,
-    )
-    from ccwatch.errors import (
         UnsupportedFormat as UnsupportedFormat,
     )
     from ccwatch.feed.commands import CommandResult as CommandResult
@@ -112,32 +56,16 @@ if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.feed.health import Health as Health
     from ccwatch.protocol.messages import (
         ConnectionState as ConnectionState,
-    )
-    from ccwatch.protocol.messages import (
         Event as Event,
-    )
-    from ccwatch.protocol.messages import (
         Flag as Flag,
-    )
-    from ccwatch.protocol.messages import (
         Kind as Kind,
-    )
-    from ccwatch.protocol.messages import (
         Packet as Packet,
-    )
-    from ccwatch.protocol.messages import (
         Regime as Regime,
-    )
-    from ccwatch.protocol.messages import (
         Side as Side,
-    )
-    from ccwatch.protocol.messages import (
         Status as Status,
     )
-    from ccwatch.recording import Recorder as Recorder
-    from ccwatch.recording import Recording as Recording
-    from ccwatch.stream.registry import feeds as feeds
-    from ccwatch.stream.registry import stop_all as stop_all
+    from ccwatch.recording import Recorder as Recorder, Recording as Recording
+    from ccwatch.stream.registry import feeds as feeds, stop_all as stop_all
 
 __version__ = "0.1.0"
 
@@ -201,4 +129,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "analysis", "errors"]
+    # The errors are in ccwatch.errors: twenty of them in a list of completions hide the verbs.
+    return [*(name for name in __all__ if _HOME.get(name) != "ccwatch.errors"), "analysis", "errors"]

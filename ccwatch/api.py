@@ -226,16 +226,19 @@ def record_series(
 
 
 def open_recording(path: str | Path) -> Recording:
-    """A recording: finished, killed, or still being written. Opening never writes.
+    """Return a recording: finished, killed, or still being written. Opening never writes.
+
+    Args:
+        path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was begun last.
 
     Raises:
-        RecordingNotFound: nothing there.
+        RecordingNotFound: nothing there; the message says where was looked and what is there.
         UnsupportedFormat: written by a newer ccwatch.
         CorruptRecording: its session.json cannot be read.
     """
-    from ccwatch.recording import Recording  # noqa: PLC0415 - pyarrow is not needed to watch
+    from ccwatch.recording import Recording, locate  # noqa: PLC0415 - pyarrow is not needed to watch
 
-    return Recording(Path(path))
+    return Recording(locate(path, recordings_folder(Settings.load())))
 
 
 def recordings(path: str | Path | None = None) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
-from ccwatch.errors import ConfigError
+from ccwatch.errors import ConfigError, no_such
 
 FILE_NAME: Final = "ccwatch.toml"
 DEFAULT_URL: Final = "ws://localhost:3000"
@@ -82,7 +82,7 @@ class Settings:
                 raise ConfigError(f"{path} is not TOML: {error}") from None
             unknown = [key for key in found if key not in known]
             if unknown:
-                raise ConfigError(f"{path}: unknown setting {unknown[0]!r}; there are {', '.join(known)}")
+                raise ConfigError(f"{path}: {no_such('setting', unknown[0], known)}")
         found |= {name: environment[f"CCWATCH_{name.upper()}"] for name in known if environment.get(f"CCWATCH_{name.upper()}")}
         found |= {name: value for name, value in arguments.items() if value is not None}
         for name, value in found.items():

@@ -24,6 +24,9 @@ CcwatchError
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class CcwatchError(Exception):
     """Everything that ccwatch raises on purpose."""
@@ -126,3 +129,19 @@ class MixedSymbols(AnalysisError):
     def __init__(self, symbols: tuple[str, ...]) -> None:
         super().__init__(f"the stream holds {', '.join(symbols)}; choose one with symbol=…")
         self.symbols = symbols
+
+
+def no_such(sort: str, word: object, known: Iterable[str], where: str = "") -> str:
+    """Return the sentence that refuses a word: the nearest known one where there is one, and all that are known.
+
+    Args:
+        sort: of word: "column", "panel".
+        word: the one that is not known; at most 80 characters of it are repeated.
+        known: those that are.
+        where: follows the word: " in packets".
+    """
+    names = list(known)
+    lower = {name.casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(str(word).casefold(), lower, n=1, cutoff=0.6)
+    hint = f"did you mean {lower[near[0]]!r}? " if near else ""
+    return f"no {sort} {str(word)[:80]!r}{where}; {hint}there {'is' if len(names) == 1 else 'are'} {', '.join(names) or 'none'}"

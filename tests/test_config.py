@@ -26,7 +26,7 @@ def test_the_nearest_file_above_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("utl = 'x'", "unknown setting 'utl'"),
+        ("utl = 'x'", "no setting 'utl'; did you mean 'url'\\?"),
         ("max_rows = 0", "above zero"),
         ("max_rows = 'many'", "whole number"),
         ("url = 5", "expected text"),

@@ -147,7 +147,7 @@ HOMES = {
     "google_crc32c": {"recording"},
     "ipywidgets": {"dashboard"},
     "jwt": {"cottage"},
-    "msgspec": {"protocol"},
+    "msgspec": {"protocol", "recording"},
     "numpy": {"alerts", "analysis", "dashboard", "domain", "feed", "figures", "protocol", "recording", "stream"},
     "orjson": {"protocol"},
     "pandas": {"alerts", "analysis", "api.py", "cli", "dashboard", "feed", "figures", "recording", "stream"},

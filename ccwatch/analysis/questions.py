@@ -13,8 +13,7 @@ from ccwatch.analysis.alpha import Alpha, alpha
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.burn_rate import BurnRate, burn_rate
 from ccwatch.analysis.changepoints import Changepoints, changepoints
-from ccwatch.analysis.compare import Comparison, Values, series_of
-from ccwatch.analysis.compare import compare as compare_series
+from ccwatch.analysis.compare import Comparison, Values, compare as compare_series, series_of
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
 from ccwatch.analysis.explain import Explanation, explain, read_time

@@ -13,12 +13,27 @@ from typing import Any, Final
 
 import click
 
+from ccwatch.config import Settings, recordings_folder
 from ccwatch.stream import registry
 
 EXISTING_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable: one object, or one per line where it streams.")
-path_argument = click.argument("path", type=click.Path(path_type=Path))
+
+
+class RecordingPath(click.ParamType[Path]):
+    """A recording: its path, its name in the folder of recordings, or "latest"."""
+
+    name = "path"
+
+    def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> Path:
+        """Return the recording's path; one that is not there raises RecordingNotFound, which says where was looked."""
+        from ccwatch.recording import locate  # noqa: PLC0415 - pyarrow is not needed for most commands
+
+        return locate(value, recordings_folder(Settings.load()))
+
+
+path_argument = click.argument("path", type=RecordingPath())
 start_option = click.option(
     "--from", "start", metavar="TIME", help="The first time, of the stream's own clock; UTC unless it says otherwise."
 )

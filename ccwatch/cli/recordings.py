@@ -32,7 +32,10 @@ def ls(*, folder: Path | None, as_json: bool) -> None:
         for row in found.itertuples(index=False):
             print_line({name: rendering.plain_value(value) for name, value in zip(found.columns, row, strict=True)})
         return
-    put(rendering.recordings_table(list(map(str, found.columns)), found.itertuples(index=False)) if len(found) else "no recordings here")
+    if not len(found):
+        put(f"no recordings in {(folder or recordings_folder(Settings.load())).absolute()}")
+        return
+    put(rendering.recordings_table(list(map(str, found.columns)), found.itertuples(index=False)))
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import pandas as pd
 
 from ccwatch.dashboard.computed import COMPUTED, of_function
-from ccwatch.errors import ConfigError
+from ccwatch.errors import ConfigError, no_such
 from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Panel, own_panel
 from ccwatch.stream.source import Sink
 
@@ -89,7 +89,7 @@ def _panel(panel: Any) -> Panel:
     if callable(panel):
         name = str(getattr(panel, "__name__", type(panel).__name__)).strip("<>")
         return own_panel(name, str(getattr(panel, "title", name.replace("_", " "))), of_function(panel, name))
-    raise ConfigError(f"no panel {panel!r}; there are {', '.join(PANELS)}, or a function of your own")
+    raise ConfigError(f"{no_such('panel', panel, PANELS)}, or a function of your own")
 
 
 def choose_window(window: Any) -> float:

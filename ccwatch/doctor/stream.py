@@ -10,8 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from dataclasses import replace as changed
+from dataclasses import asdict, dataclass, replace as changed
 from typing import Any, Final, Self
 
 from ccwatch import api

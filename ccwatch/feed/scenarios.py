@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
-from ccwatch.errors import ConfigError
+from ccwatch.errors import ConfigError, no_such
 from ccwatch.protocol.messages import Regime
 
 PlantKind = Literal[
@@ -139,7 +139,7 @@ def _part(part: str, rate: float) -> list[Plant]:
     """The plants of one scenario, moved to its time where it names one."""
     name, at, start = part.partition("@")
     if name not in SCENARIOS:
-        raise ConfigError(f"scenario: expected one of {', '.join(SCENARIOS)}, or several as in 'slow-agent+gap@300', got {part!r}")
+        raise ConfigError(f"{no_such('scenario', name, SCENARIOS)}, or several as in 'slow-agent+gap@300'")
     found = [plant.at(rate) for plant in SCENARIOS[name]]
     if not at or not found:
         return found

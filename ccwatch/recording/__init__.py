@@ -3,6 +3,7 @@
 from ccwatch.recording.catalog import list_recordings
 from ccwatch.recording.export import FORMATS, export, packet_facts
 from ccwatch.recording.folder import new_session_path
+from ccwatch.recording.lookup import locate
 from ccwatch.recording.pack import Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
 from ccwatch.recording.recorder import Recorder
@@ -33,6 +34,7 @@ __all__ = [
     "delete",
     "export",
     "list_recordings",
+    "locate",
     "new_session_path",
     "pack",
     "packet_facts",

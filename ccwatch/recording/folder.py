@@ -288,7 +288,7 @@ def _path_of(handle: int) -> Path | None:
     try:
         import fcntl  # noqa: PLC0415 - Windows has none
 
-        return Path(os.fsdecode(fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))  # type: ignore[attr-defined,unused-ignore]
+        return Path(os.fsdecode(fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))  # type: ignore[attr-defined,unused-ignore] # only macOS has it
     except (ImportError, AttributeError, OSError):
         return None
 

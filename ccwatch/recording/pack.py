@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ccwatch.errors import ConfigError, NotEnoughData, RecordingError
+from ccwatch.errors import ConfigError, NotEnoughData, RecordingError, no_such
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.messages import NAN, NOTHING, Event, Packet
 from ccwatch.recording import groups, manifest
@@ -120,7 +120,7 @@ def with_what_follows(drop: Sequence[str], *, money: bool = False) -> tuple[str,
     """
     unknown = [name for name in drop if name not in DROPPABLE]
     if unknown:
-        raise ConfigError(f"drop: no column {unknown[0]!r}; there are {', '.join(DROPPABLE)}")
+        raise ConfigError(f"drop: {no_such('column', unknown[0], DROPPABLE)}")
     if not drop and not money:
         return ()
     found = [*drop, "extra"]

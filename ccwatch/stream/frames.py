@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch.errors import ConfigError
+from ccwatch.errors import ConfigError, no_such
 from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import SEEN_BEFORE, UNCLEAN, Event, Packet
@@ -62,7 +62,7 @@ def resolve(table: str, names: Sequence[str] | None) -> list[str]:
     wanted = [name for name in names if name != "time"]
     unknown = [name for name in wanted if name not in _BY_TABLE[table]]
     if unknown:
-        raise ConfigError(f"no column {unknown[0]!r} in {table}; there are {', '.join(_BY_TABLE[table])}")
+        raise ConfigError(no_such("column", unknown[0], _BY_TABLE[table], f" in {table}"))
     return wanted
 
 

@@ -4,8 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ccwatch.analysis import Report, changepoints, page_hinkley, pelt
 from ccwatch.errors import NotEnoughData

@@ -5,8 +5,7 @@ import empyrical
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ccwatch.analysis import drawdowns
 from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoughData

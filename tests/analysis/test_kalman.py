@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from statsmodels.tsa.statespace.kalman_filter import KalmanFilter
 
 from ccwatch.analysis import Report, kalman

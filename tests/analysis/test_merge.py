@@ -11,8 +11,7 @@ from dataclasses import fields, is_dataclass, replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ccwatch.alerts import DEFAULT_RULES
 from ccwatch.analysis import Report, Result, attribution, burn_rate, drawdowns, governance, latency, regimes, signals

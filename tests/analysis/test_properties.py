@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ccwatch.analysis import Report, burn_rate, latency
 from tests.analysis.test_bad_input import ASKED, Source

@@ -16,8 +16,7 @@ from ccwatch.cli.serving import serve
 from ccwatch.config import Settings
 from tests.contract.conftest import port_of, wait_until
 from tests.contract.contract import TEXT, fences
-from tests.feed.servers import CLOSE, frame, telemetry
-from tests.feed.servers import TEXT as TEXT_FRAME
+from tests.feed.servers import CLOSE, TEXT as TEXT_FRAME, frame, telemetry
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455's own example, 1.3
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJxdWFudCJ9.c2lnbmF0dXJl"

@@ -14,8 +14,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.alerts import Alert, AlertState, Rule, Severity
-from ccwatch.dashboard import Dashboard
-from ccwatch.dashboard import alerts as module
+from ccwatch.dashboard import Dashboard, alerts as module
 from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content, reading
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState

@@ -7,12 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ccwatch.domain import liveness
-from ccwatch.domain.limits import LATE_NS, STALE_NS
-from ccwatch.domain.limits import SECOND as SECOND_NS
+from ccwatch.domain.limits import LATE_NS, SECOND as SECOND_NS, STALE_NS
 from ccwatch.domain.liveness import Pace, count_bursts
 
 MS = 1_000_000

@@ -10,12 +10,10 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ccwatch.errors import ConfigError
-from ccwatch.feed import buffer as module
-from ccwatch.feed import slab
+from ccwatch.feed import buffer as module, slab
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.messages import (
@@ -279,7 +277,7 @@ def test_a_window_that_is_no_length_of_time_is_refused(window):
 
 
 def test_an_unknown_column_is_refused_with_the_ones_there_are():
-    with pytest.raises(ConfigError, match=r"no column 'prize' in packets; there are time, seq"):
+    with pytest.raises(ConfigError, match=r"no column 'prize' in packets; did you mean 'price'\? there are time, seq"):
         RollingBuffer().frame(["prize"])
 
 

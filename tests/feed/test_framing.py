@@ -4,8 +4,7 @@ import os
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from websockets.frames import Frame, Opcode
 
 from ccwatch.feed import framing

@@ -10,8 +10,7 @@ import json
 import os
 from typing import Any
 
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NAN, Instant, Kind, Packet

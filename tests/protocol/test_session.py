@@ -7,8 +7,7 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ccwatch.errors import ConnectFailed, Unauthorized
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Flag, Instant, Packet, StateChange, from_ns

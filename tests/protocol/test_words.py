@@ -8,8 +8,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ccwatch.protocol import words
 from tests.protocol.shapes import NOON, examples

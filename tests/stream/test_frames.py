@@ -8,8 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pandas.testing import assert_frame_equal
 
 from ccwatch.errors import ConfigError
@@ -307,7 +306,7 @@ def test_a_frame_of_a_hundred_thousand_rows_is_filled_in_a_moment():
 
 
 def test_an_unknown_column_is_refused_with_the_names_there_are():
-    with pytest.raises(ConfigError, match=r"no column 'prise' in packets; there are time, seq, .*price"):
+    with pytest.raises(ConfigError, match=r"no column 'prise' in packets; did you mean 'price'\? there are time, seq, .*price"):
         frames.resolve("packets", ["price", "prise"])
 
 

@@ -9,8 +9,7 @@ from typing import get_type_hints
 
 import orjson
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import words

@@ -7,8 +7,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages as seeded

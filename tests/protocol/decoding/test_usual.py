@@ -5,8 +5,7 @@ import random
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages

@@ -20,6 +20,7 @@ from ccwatch.domain.exposure import exposure
 from ccwatch.domain.limits import ALPHA_SENTINELS, BURST_NS, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SECOND
 from ccwatch.domain.liveness import PAUSE_NS, Pace, late_ns, stale_ns
 from ccwatch.protocol.messages import UNCLEAN, Flag, Kind, Regime
+from ccwatch.protocol.ranges import within
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -208,7 +209,7 @@ class Observer:
             return Observations(at, time, values) if known.all() else Observations(at[known], time[known], values[known])
 
         regime = _words(frame, "regime")
-        alpha, size = _numbers(frame, "alpha"), _numbers(frame, "approved_size")
+        alpha, size = _numbers(frame, "alpha"), _sent(frame, "approved_size")
         known_regime = regime != ""
         peak, start = self._drawdowns(frame)
         share = exposure(_numbers(frame, "nav"), _numbers(frame, "cash"))
@@ -373,6 +374,13 @@ def _ns(index: pd.Index) -> Ints:
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> Floats:
+    if name not in frame.columns:
+        return np.full(len(frame), np.nan)
+    return within(name, pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _sent(frame: pd.DataFrame, name: str) -> Floats:
+    """A column as it was sent, values out of its range too: a size that is too large is a size."""
     if name not in frame.columns:
         return np.full(len(frame), np.nan)
     values: Floats = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)

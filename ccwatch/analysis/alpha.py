@@ -128,8 +128,8 @@ def alpha(
     if not 1 <= k < window:
         raise ValueError(f"k={k}: expected from 1 to window - 1 = {window - 1}")
     found = sample("alpha", frame, events, needs=("price",), symbol=symbol, one_symbol=True)
-    used = found.where(np.isfinite(found.numbers("price")))
-    steps = np.diff(np.log(used.numbers("price")))
+    used = found.where(np.isfinite(found.prices()))
+    steps = np.diff(np.log(used.prices()))
     rows = np.flatnonzero(~used.broken[1:]) + 1
     returns = np.abs(steps[rows - 1])
     if len(returns) < window:

@@ -111,7 +111,7 @@ def changepoints(
         MixedSymbols: several symbols and none was chosen.
     """
     found = sample("changepoints", frame, events, symbol=symbol, one_symbol=True)
-    price = found.numbers("price")
+    price = found.prices()
     with np.errstate(invalid="ignore"):
         moves = np.append(np.nan, np.abs(np.diff(np.log(price))))
     moves[found.broken] = np.nan
@@ -123,7 +123,8 @@ def changepoints(
     ]
     if calls is not None:
         for name, mine in calls.groupby("name", sort=True):  # once per service
-            series.append((f"latency of {name}", "ms", times_ns(mine), numbers(mine["latency_ms"], positive=True)))
+            took = numbers(mine["latency_ms"])
+            series.append((f"latency of {name}", "ms", times_ns(mine), np.where(took > 0.0, took, np.nan)))  # judged by its logarithm
     notes = []
     tables = []
     n = 0

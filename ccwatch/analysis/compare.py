@@ -105,7 +105,7 @@ Values = dict[str, tuple[str, str, Floats]]
 
 def series_of(used: Sample, calls: pd.DataFrame | None) -> Values:
     """The series that a comparison is made of: one entry per packet or call, nothing missing."""
-    price, nav = used.numbers("price"), used.numbers("nav")
+    price, nav = used.prices(), used.numbers("nav")
     steady = ~used.broken
     if len(steady):
         steady[0] = False

@@ -306,7 +306,7 @@ def _nav(inside: Sample, events: pd.DataFrame | None, symbol: str | None, notes:
 def _of_packets(whole: Sample) -> Iterator[Observed]:
     """Measures of packets; a step across a gap is none."""
     times = whole.times
-    price, nav = whole.numbers("price"), whole.numbers("nav")
+    price, nav = whole.prices(), whole.numbers("nav")
     steady = np.append(False, ~whole.broken[1:]) if len(whole) else np.zeros(0, dtype=bool)
     with np.errstate(invalid="ignore", divide="ignore"):
         returns = np.append(np.nan, np.diff(np.log(price)))

@@ -13,7 +13,7 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns, wilson
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, on_utc, runs, sample, stamps, times_ns
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, as_numbers, on_utc, runs, sample, stamps, times_ns
 from ccwatch.domain.limits import LARGEST_SIZE
 from ccwatch.protocol.messages import Flag, Regime, Side, Status
 
@@ -143,7 +143,7 @@ def governance(
         MixedSymbols: several symbols and none was chosen.
     """
     found = sample("governance", frame, events, needs=("side", "approved_size"), symbol=symbol, one_symbol=True)
-    used = found.where(np.isfinite(found.numbers("approved_size")) & (found.words("side").codes >= 0))
+    used = found.where(np.isfinite(_sent(found)) & (found.words("side").codes >= 0))
     used.need(1, "side and approved_size")
     side, size = _text(used, "side"), used.numbers("approved_size")
     trade = (side == Side.BUY) | (side == Side.SELL)
@@ -154,7 +154,7 @@ def governance(
     answer = Governance(
         by_regime=_by_regime(used, trade, vetoed, size),
         vetoes=vetoes,
-        breaks=_breaks(used, size, largest_size),
+        breaks=_breaks(used, _sent(used), largest_size),
         horizon_s=horizon_s,
         largest_size=largest_size,
         not_judged=int(((flags & int(Flag.UNIT)) != 0).sum()),
@@ -176,6 +176,14 @@ def _limits(answer: Governance) -> list[str]:
     return notes
 
 
+def _sent(used: Sample) -> Floats:
+    """Sizes as they were sent, those out of range too: that is what a broken rule is."""
+    if "approved_size" not in used.frame.columns:
+        return np.full(len(used), np.nan)
+    size = as_numbers(used.frame["approved_size"]).to_numpy(na_value=np.nan)
+    return np.where(np.isfinite(size), size, np.nan)
+
+
 def _text(used: Sample, name: str) -> Any:
     return np.asarray(used.words(name).astype(object))
 
@@ -191,10 +199,10 @@ def _by_regime(used: Sample, trade: Bools, vetoed: Bools, size: Any) -> pd.DataF
         if not n:
             continue
         low, high = wilson(count, n)
-        sized = mine & ~vetoed & np.isfinite(confidence)
+        sized = mine & ~vetoed & np.isfinite(confidence) & np.isfinite(size)
         x, y = confidence[sized], size[sized]
         can = len(x) >= 3 and np.ptp(x) > 0.0 and np.ptp(y) > 0.0
-        allowed = size[mine & ~vetoed]
+        allowed = size[mine & ~vetoed & np.isfinite(size)]
         row = {"regime": name, "n": n, "n_vetoed": count, "veto_rate": count / n, "veto_low": low, "veto_high": high}
         row |= {
             "median_size": float(np.median(allowed)) if len(allowed) else np.nan,
@@ -211,7 +219,7 @@ def _vetoes(used: Sample, side: Any, vetoed: Bools, logs: pd.DataFrame | None, h
     first, end = runs(codes, used.broken)
     kept = codes[first] > 0
     first, end = first[kept], end[kept]
-    times, price = used.times, used.numbers("price")
+    times, price = used.times, used.prices()
     followed = np.full(len(first), np.nan)
     priced = np.isfinite(price)
     if priced.any():

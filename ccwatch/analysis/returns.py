@@ -29,7 +29,9 @@ def forward_returns(times: Ints, price: Floats, broken: Bools, rows: npt.NDArray
     leaves = np.minimum(wanted, len(times) - 1)
     stretch = np.cumsum(broken)
     whole = (rows + 1 < len(times)) & (wanted < len(times)) & (stretch[leaves] == stretch[rows])
-    return np.where(whole, price[leaves] / price[entry] - 1.0, np.nan)
+    with np.errstate(over="ignore"):
+        found = price[leaves] / price[entry] - 1.0
+    return np.where(whole & np.isfinite(found), found, np.nan)
 
 
 def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from ccwatch.domain.liveness import Pace, Paces, slept_ns
 from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoughData
 from ccwatch.figures import prepare, series
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
+from ccwatch.protocol.ranges import within
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -117,10 +118,23 @@ class Sample:
         return times_ns(self.frame)
 
     def numbers(self, name: str) -> Floats:
-        """A column as floats, NaN where it is missing or no number; NaN everywhere where the stream never had the column."""
+        """A column as floats, NaN where it is missing, no number or out of its range; NaN everywhere where the stream never had it."""
         if name not in self.frame.columns:
             return np.full(len(self.frame), np.nan)
-        return numbers(self.frame[name], positive=name == "price")
+        found = numbers(self.frame[name])
+        return np.where(found == 0.0, np.nan, found) if name == "price" else found  # a price of 0 is one that is not known yet
+
+    def prices(self) -> Floats:
+        """Prices that a return can be told of: above zero, else NaN."""
+        found = self.numbers("price")
+        with np.errstate(invalid="ignore"):
+            return np.where(found > 0.0, found, np.nan)
+
+    def outside(self, name: str) -> int:
+        """How many values of a column enter no answer, since they lie outside its range."""
+        if name not in self.frame.columns:
+            return 0
+        return int(np.isfinite(as_numbers(self.frame[name]).to_numpy(na_value=np.nan)).sum() - np.isfinite(numbers(self.frame[name])).sum())
 
     def words(self, name: str) -> Any:
         """A column of words, missing everywhere where the stream never had the column."""
@@ -278,14 +292,9 @@ def as_numbers(column: pd.Series) -> pd.Series:
     return column if column.dtype == np.float64 else pd.to_numeric(column, errors="coerce").astype("float64")
 
 
-def numbers(column: pd.Series, *, positive: bool = False) -> Floats:
-    """A column as floats, NaN for what is missing, infinite, no number, or (where `positive`: a price) not above zero; only to read."""
-    values: Floats = as_numbers(column).to_numpy(na_value=np.nan)
-    lost = ~np.isfinite(values)
-    if positive:
-        with np.errstate(invalid="ignore"):
-            lost |= values <= 0.0
-    return np.where(lost, np.nan, values) if lost.any() else values
+def numbers(column: pd.Series) -> Floats:
+    """A column as floats, NaN for what is missing, no number, or outside the range of the column of that name; only to read."""
+    return within(str(column.name), as_numbers(column).to_numpy(na_value=np.nan))
 
 
 def categorical(column: pd.Series) -> Any:

@@ -132,9 +132,9 @@ def signals(
         MixedSymbols: several symbols and none was chosen.
     """
     found = sample("signals", frame, events, needs=("side", "price"), symbol=symbol, one_symbol=True)
-    used = found.where(np.isfinite(found.numbers("price")) & (found.words("side").codes >= 0))
+    used = found.where(np.isfinite(found.prices()) & (found.words("side").codes >= 0))
     used.need(2, "side and price")
-    words, times, price = used.words("side"), used.times, used.numbers("price")
+    words, times, price = used.words("side"), used.times, used.prices()
     codes = np.asarray(words.codes)
     rows = np.flatnonzero((codes[1:] != codes[:-1]) & ~used.broken[1:]) + 1
     names = np.asarray(words.categories, dtype=object)

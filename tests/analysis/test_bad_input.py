@@ -106,6 +106,39 @@ def backwards(frame):
     return frame.set_axis(frame.index[order])
 
 
+EXTREMES = (1e308, -1e308, 1.2e19, -1.2e19, -0.0, 5e-324, -5e-324, 2.3e-308, np.inf, -np.inf)
+"""What no measure can be, and what float64 can only just hold."""
+
+
+def extreme(values, first):
+    """Numbers with each of EXTREMES among them, some rows apart."""
+    found = np.array(values, dtype=np.float64)
+    found[first : first + 31 * len(EXTREMES) : 31] = EXTREMES
+    return found
+
+
+def extremes(frame):
+    """Every number of every packet goes wrong somewhere."""
+    names = [name for name in frame.columns if frame[name].dtype == np.float64]
+    return frame.assign(**{name: extreme(frame[name], 3 + place) for place, name in enumerate(names)})
+
+
+class Wild(Source):
+    """Services whose numbers go wrong, too, and a success rate in percent."""
+
+    def agents(self):
+        table = super().agents()
+        return table.assign(
+            latency_ms=extreme(table["latency_ms"], 5),
+            invocations=extreme(table["invocations"], 8),
+            success_rate=100.0 * table["success_rate"],
+        )
+
+    def models(self):
+        table = super().models()
+        return table.assign(latency_ms=extreme(table["latency_ms"], 5), cache_hit_rate=extreme(table["cache_hit_rate"], 9))
+
+
 PORTFOLIO = ["nav", "cash", "daily_pnl", "max_drawdown"]
 RESETS = np.concatenate((np.arange(150.0), np.arange(120.0), np.arange(N - 270.0)))
 INPUTS = {
@@ -127,6 +160,11 @@ INPUTS = {
     "time going backwards": lambda: Source(backwards(packets())),
     "one time for all": lambda: Source(packets().set_axis(packets().index[[0] * N])),
     "two symbols": lambda: Source(packets().assign(symbol=np.array(["SPY", "QQQ"])[np.arange(N) % 2])),
+    "extremes": lambda: Wild(extremes(packets())),
+    "extremes only": lambda: Wild(packets().assign(**dict.fromkeys(("price", "nav", "alpha", "velocity", "confidence"), 1e308))),
+    "denormals only": lambda: Wild(packets().assign(**dict.fromkeys(("price", "nav", "alpha", "velocity", "confidence"), 5e-324))),
+    "small prices": lambda: Source(packets().assign(price=np.geomspace(2.3e-308, 1e-300, N), nav=np.geomspace(2.3e-308, 9e13, N))),
+    "negative price": lambda: Source(packets().assign(price=-packets()["price"])),
     "counters that reset": lambda: Source(packets(), invocations=RESETS),
 }
 RAISES = {
@@ -181,6 +219,24 @@ def test_bad_input_gives_a_result_or_the_error_that_says_what_is_missing(kind, q
         json.dumps(answer.to_dict(), allow_nan=False)
         if question not in {"quality", "timeline", "alerts"}:  # these count what was received, flagged or not
             assert answer.basis.n > 0 or question in {"signals", "governance"}
+
+
+def test_a_value_out_of_its_own_range_enters_no_answer():
+    plain, wild = Report(Source(packets())), Report(Wild(extremes(packets())))
+    assert abs(wild.drawdowns().max_drawdown - plain.drawdowns().max_drawdown) < 1.01  # a nav of -0 is a total loss, 1e308 no peak
+    assert wild.drawdowns().curve["value"].abs().max() < 2e5
+    assert abs(wild.attribution().change_usd) < 1e6
+    assert wild.burn_rate().services["gauge"].tolist() == ["cache_hit_rate"]
+    assert (wild.latency().observations["latency_ms"] <= 16.0).all()
+    sized = Report(Source(packets().assign(confidence=85.0, flags=np.full(N, int(Flag.RANGE), np.uint32))))
+    assert sized.drawdowns().to_dict() == plain.drawdowns().to_dict()  # a flag of another column does not matter
+    assert "confidence" not in set(sized.explain("2026-01-02T14:34:00Z").differences["measure"])
+
+
+def test_a_success_rate_in_percent_fails_no_call():
+    frame = packets()
+    with pytest.raises(MissingColumns, match="success_rate"):
+        cw.analysis.burn_rate(calls("agent", frame).assign(success_rate=98.0))
 
 
 def test_what_a_nav_without_worth_cannot_tell_is_missing_and_not_zero():

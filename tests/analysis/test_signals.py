@@ -118,7 +118,8 @@ def test_scaling_the_prices_changes_no_return(stream):
         ({"side": ["BUY"], "price": [1.0]}, NotEnoughData),
         ({"side": ["BUY", "SELL"]}, MissingColumns),
         ({"price": [1.0, 2.0]}, MissingColumns),
-        ({"side": ["BUY", "SELL"], "price": [0.0, -1.0]}, MissingColumns),
+        ({"side": ["BUY", "SELL"], "price": [0.0, 0.0]}, MissingColumns),
+        ({"side": ["BUY", "SELL"], "price": [-2.0, -1.0]}, NotEnoughData),  # a price, but no return can be told of it
         ({"side": ["BUY", "SELL"], "price": [1.0, 2.0], "symbol": ["SPY", "QQQ"]}, MixedSymbols),
     ],
 )

@@ -6,12 +6,9 @@ It compares and orders. It never says that one thing was the cause of another.
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, ClassVar, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -23,17 +20,14 @@ from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, amount, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
-from ccwatch.analysis.tables import moment
 from ccwatch.analysis.timeline import COMMON
 from ccwatch.domain.drawdown import under_water
-from ccwatch.errors import AnalysisError, ConfigError
+from ccwatch.errors import AnalysisError
 
 FALSE_DISCOVERIES: Final = 0.05
 """Differences are called so at this share of false discoveries (Benjamini & Hochberg 1995)."""
 LEAST_N, LEAST_BASELINE = 5, 20
 """Observations that a comparison needs in the window and in the baseline."""
-_CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class Observed(NamedTuple):
@@ -228,67 +222,6 @@ def explain(
         basis=inside.basis(len(inside)),
         notes=tuple(notes),
     )
-
-
-def read_time(value: str | datetime | pd.Timestamp, start: pd.Timestamp, end: pd.Timestamp, display_tz: str) -> pd.Timestamp:
-    """The moment that someone names, in UTC.
-
-    A text without a zone is read in `display_tz`; one without a date, such as "10:32", on the date of the session: it must lie within
-    start ≤ time ≤ end, and only one such moment may.
-
-    Raises:
-        ConfigError: no time, none within the session, more than one (the message lists them), or a datetime without a zone.
-    """
-    if not isinstance(value, str):
-        return _required(value)
-    parsed = _parsed(value)
-    if parsed is None:
-        raise ConfigError(f"time={value!r} is no time; expected for example '10:32' or '2026-01-02T14:30:00Z'")
-    if parsed.tzinfo is not None:
-        return _required(value)
-    zone = ZoneInfo(display_tz)
-    dates: list[Any] = [parsed]
-    if _has_no_date(value):
-        days = pd.date_range(start.tz_convert(zone).normalize().tz_localize(None), end.tz_convert(zone).tz_localize(None), freq="D")
-        dates = [day + (parsed - parsed.normalize()) for day in days]
-    found: set[pd.Timestamp] = {
-        at.tz_convert("UTC").as_unit("ns")
-        for local in dates
-        for is_dst in (True, False)
-        if not pd.isna(at := local.tz_localize(zone, ambiguous=is_dst, nonexistent="NaT"))
-    }
-    if _has_no_date(value):
-        found = {at for at in found if start <= at <= end}
-    if len(found) == 1:
-        return found.pop()
-    if found:
-        known = ", ".join(at.isoformat() for at in sorted(found))
-        raise ConfigError(f"{value!r} is ambiguous in this session ({display_tz}); give one of {known}")
-    raise ConfigError(
-        f"{value!r} ({display_tz}) does not lie in this session, which goes from {start.tz_convert(zone)} to {end.tz_convert(zone)}"
-    )
-
-
-def _required(value: Any) -> pd.Timestamp:
-    found = moment(value, "time")
-    if found is None:
-        raise ConfigError("time: expected for example '10:32' or '2026-01-02T14:30:00Z'")
-    return found
-
-
-def _parsed(value: str) -> Any:
-    """The text as a time, on any date where it names none; None where it is no time."""
-    text = value.strip()
-    try:
-        if _CLOCK.fullmatch(text):
-            return pd.Timestamp(f"2000-01-01T{text.zfill(5) if text.count(':') == 1 else text}")
-        return pd.Timestamp(text) if _DATE.match(text) else None  # pandas would give a time without a date today's
-    except ValueError:
-        return None
-
-
-def _has_no_date(value: str) -> bool:
-    return bool(_CLOCK.fullmatch(value.strip()))
 
 
 def _nav(inside: Sample, events: pd.DataFrame | None, symbol: str | None, notes: list[str]) -> tuple[pd.DataFrame, float]:

@@ -16,7 +16,7 @@ from ccwatch.analysis.changepoints import Changepoints, changepoints
 from ccwatch.analysis.compare import Comparison, Values, compare as compare_series, series_of
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
-from ccwatch.analysis.explain import Explanation, explain, read_time
+from ccwatch.analysis.explain import Explanation, explain
 from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.kalman import Kalman, kalman
 from ccwatch.analysis.latency import Latency, latency
@@ -25,12 +25,12 @@ from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result
 from ccwatch.analysis.sample import SECOND_NS, Sample, on_utc, sample
 from ccwatch.analysis.signals import Signals, signals
-from ccwatch.analysis.tables import Tables, moment
+from ccwatch.analysis.tables import Tables
 from ccwatch.analysis.timeline import Timeline, timeline
-from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 from ccwatch.recording import with_what_follows
 from ccwatch.stream.frames import span_ns
+from ccwatch.stream.moments import EXAMPLES, moment
 
 Answer = TypeVar("Answer", bound=Result)
 
@@ -71,8 +71,8 @@ class Questions:
             source: a Feed, a Recording, or a frame with columns of `protocol.columns` and a DatetimeIndex with a zone. Of a feed that still
                 runs, a report keeps the rows as they stood at its first question.
             symbol: only packets of this one, for a stream that holds several.
-            start: only what lies from this time on; aware.
-            end: only what lies before this time; aware.
+            start: only what lies from this time on; see `ccwatch.stream.moments`.
+            end: only what lies up to this time, included.
             drop: columns (nav, cash, …) and lists (agents, models, logs) that are as if the stream had never carried them, for a report
                 that is shared. With money go the log lines, which may quote it.
 
@@ -92,7 +92,8 @@ class Questions:
         elif not callable(getattr(source, "frame", None)):
             raise ConfigError(f"source={source!r}: expected a Feed, a Recording or a DataFrame with the columns of a Feed's frame()")
         self._symbol = symbol
-        self._tables = Tables(source, moment(start, "start"), moment(end, "end"), frozenset(with_what_follows(drop)))
+        ends = Tables(source).ends
+        self._tables = Tables(source, moment(start, "start", ends), moment(end, "end", ends), frozenset(with_what_follows(drop)))
         self._answers: dict[str, Result | AnalysisError] = {}
 
     @property
@@ -242,9 +243,9 @@ class Questions:
         tables = self._tables
         if not len(tables.packets):
             raise NotEnoughData("explain: no packet")
-        index = pd.DatetimeIndex(tables.packets.index)
-        zone = Settings.load(display_tz=display_tz).display_tz
-        asked = read_time(time, index.min().tz_convert("UTC"), index.max().tz_convert("UTC"), zone)
+        asked = moment(time, "time", tables.ends, zone=display_tz)
+        if asked is None:
+            raise ConfigError(f"time: {EXAMPLES}")
         return explain(
             tables.packets,
             self.timeline().events,

@@ -24,10 +24,10 @@ class Report(Questions):
     """Asks a stream why. One method per question; each reads what it needs when it is first called."""
 
     def between(self, start: str | datetime | pd.Timestamp | None = None, end: str | datetime | pd.Timestamp | None = None) -> Report:
-        """The same questions of the range start ≤ time < end.
+        """The same questions of the range start ≤ time ≤ end: "14:38", timestamps; see `ccwatch.stream.moments`.
 
         Raises:
-            ConfigError: a time without a zone.
+            ConfigError: no time, or one that lies in the session never, or more than once.
         """
         return Report(self._tables.source, symbol=self._symbol, start=start, end=end, drop=sorted(self._tables.dropped))
 

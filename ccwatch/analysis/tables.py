@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.analysis.sample import times_ns
-from ccwatch.errors import AnalysisError, ConfigError
+from ccwatch.errors import AnalysisError
 from ccwatch.protocol.messages import EventKind
 from ccwatch.stream.frames import default_columns
 
@@ -28,7 +27,7 @@ class Tables:
         source: a DataFrame; or what has `frame(columns, clean=…)` and perhaps `agents()`, `models()`, `logs()`, `events()`, as a Feed or
             a Recording has.
         start: only rows from this time on.
-        end: only rows before this time.
+        end: only rows up to this time, included.
         dropped: columns that are as if the stream had never carried them, and lists (agents, models, logs) that are as if it had none.
     """
 
@@ -98,13 +97,18 @@ class Tables:
             found = tuple(mark for mark in found if mark not in there)
         low = -math.inf if self.start is None else self.start.value
         high = math.inf if self.end is None else self.end.value
-        return tuple(mark for mark in found if low <= mark[0] < high)
+        return tuple(mark for mark in found if low <= mark[0] <= high)
 
     @cached_property
     def health(self) -> Any | None:
         """A live feed's counters, as they stand when first asked for."""
         health = getattr(self.source, "health", None)
         return health() if callable(health) else None
+
+    def ends(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """Return the times of the earliest and the latest packet, UTC; None where there is none."""
+        ns = times_ns(self.packets)
+        return None if not len(ns) else (pd.Timestamp(int(ns.min()), tz="UTC"), pd.Timestamp(int(ns.max()), tz="UTC"))
 
     @property
     def is_live(self) -> bool:
@@ -134,28 +138,10 @@ class Tables:
         if self.start is not None:
             kept &= times >= self.start.value
         if self.end is not None:
-            kept &= times < self.end.value
+            kept &= times <= self.end.value
         return frame[kept]
 
 
 def _has_missing(column: pd.Series) -> bool:
     """Whether the column's dtype knows missing values; integers and booleans of numpy do not."""
     return not isinstance(column.dtype, np.dtype) or column.dtype.kind in "fO"
-
-
-def moment(value: str | datetime | pd.Timestamp | None, name: str) -> pd.Timestamp | None:
-    """A time with a zone as a timestamp in UTC.
-
-    Raises:
-        ConfigError: no time, or one without a zone.
-    """
-    if value is None:
-        return None
-    try:
-        found: Any = pd.Timestamp(value)
-    except (ValueError, TypeError):
-        raise ConfigError(f"{name}={value!r} is no time; expected for example '2026-01-02T14:30:00Z'") from None
-    if pd.isna(found) or found.tzinfo is None:
-        raise ConfigError(f"{name}={value!r} has no time zone; expected for example '2026-01-02T14:30:00Z'")
-    utc: pd.Timestamp = found.tz_convert("UTC").as_unit("ns")
-    return utc

@@ -15,10 +15,10 @@ from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, Flag, Packet, from_ns
 from ccwatch.recording import schemas
-from ccwatch.recording.moments import Moment
 from ccwatch.recording.recording import Recording
 from ccwatch.recording.tables import Tables
 from ccwatch.stream import frames
+from ccwatch.stream.moments import Moment
 
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: Final = get_args(Format)
@@ -44,7 +44,7 @@ def export(
             "csv": a line per row, text columns included; times are ISO 8601 in UTC with nanoseconds, what is missing is empty;
             "parquet": one file with the columns and types of `Recording.frame`.
         table: "packets", "agents", "models", "logs", "forecasts" or "events".
-        start: the first time; text without a zone is UTC.
+        start: the first time; text without a zone is in `display_tz`, "14:38" is on its date.
         end: the last time, included.
         on_progress: told the count of rows so far.
 

@@ -20,9 +20,9 @@ from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.messages import NAN, NOTHING, Event, Packet
 from ccwatch.recording import groups, manifest
 from ccwatch.recording.folder import MARKS, seal, sealed_lines, sync_folder
-from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.packed import SUFFIX, pack_folder
 from ccwatch.recording.recording import Recording
+from ccwatch.stream.moments import Moment, span_of
 
 LISTS: Final = ("agents", "models", "logs", "forecasts", "trades", "scanner", "bars")
 MONEY: Final = ("nav", "cash", "daily_pnl")
@@ -92,7 +92,7 @@ def pack(
         raise ConfigError(f"scale_nav: expected a number above 0, got {scale_nav!r}")
     if out.exists():
         raise RecordingError(f"{out} is there already; name another file")
-    span = span_of(start, end)
+    span = span_of(start, end, recording.ends)
     factor = 1.0 if scale_nav is None else scale_nav / _first_nav(recording, start, end)
     work = Path(tempfile.mkdtemp(prefix="ccwatch-"))
     try:

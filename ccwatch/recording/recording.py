@@ -27,13 +27,13 @@ from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
 from ccwatch.recording import groups, manifest, rebuild, segments
 from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, boot_id, is_being_written, seal, sealed_lines
 from ccwatch.recording.journal import Stored, journal_files
-from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.overlay import ATTEMPTS, Overlay
 from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.schemas import LAST_ENTRY
 from ccwatch.recording.tables import Numbered
 from ccwatch.recording.verify import Verification, verify
 from ccwatch.stream import frames
+from ccwatch.stream.moments import Moment, span_of
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Recording:
             clean: leave out repeats, replays and placeholders, and sort by time; False is every row in order of arrival.
             fill: carry values forward per symbol, within a connection, at most 30 s.
             symbol: only rows of this one.
-            start: the first time of the rows; text without a zone is UTC.
+            start: the first time of the rows; text without a zone is in `display_tz`, "14:38" is on its date.
             end: the last one, included.
 
         Returns:
@@ -203,7 +203,7 @@ class Recording:
         names = frames.resolve("packets", columns)
         wanted = frames.needed(names, clean=clean, fill=fill, symbol=symbol)
         stored = {"time", *wanted} | ({"received_at"} if last is not None else set())
-        span = span_of(start, end)
+        span = span_of(start, end, self.ends)
         table = self._overlay.table("packets", [c.name for c in TABLES["packets"] if c.name in stored], span)
         if span is not None:
             times = _ns(table["time"])
@@ -257,13 +257,13 @@ class Recording:
 
         Args:
             after: begin beyond this entry of the recording.
-            start: the first time, on the stream's own clock; text without a zone is UTC.
+            start: the first time, on the stream's own clock; text without a zone is in `display_tz`, "14:38" is on its date.
             end: the last time, included.
 
         Raises:
             CorruptRecording: bytes that are needed fail their checksum.
         """
-        span = span_of(start, end)
+        span = span_of(start, end, self.ends)
         if span is None:
             return (item for _, item in self.numbered(after))
         low, high = self._entries_within(span)
@@ -369,6 +369,11 @@ class Recording:
         if is_being_written(self._folder):
             return "open"
         return "finished" if manifest.read(self._folder).is_finished else "killed"
+
+    def ends(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """Return the times of its earliest and its latest packet, UTC; None where it has none."""
+        times = _ns(self._overlay.table("packets", ["time"])["time"])
+        return None if not len(times) else (pd.Timestamp(int(times.min()), tz="UTC"), pd.Timestamp(int(times.max()), tz="UTC"))
 
     def info(self) -> Info:
         """What it holds."""

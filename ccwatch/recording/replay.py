@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Instant, Item, Packet, StateChange
-from ccwatch.recording.moments import Moment, span_of
 from ccwatch.recording.recording import Recording
+from ccwatch.stream.moments import Moment, span_of
 from ccwatch.stream.source import Sink, Stop
 
 BATCH: Final = 256
@@ -31,7 +31,7 @@ class ReplaySource:
         Args:
             recording: what to play.
             speed: how many times as fast as it was received; "max" does not wait.
-            start: first moment on the server's clock; text without a zone is UTC. None is the recording's start.
+            start: first moment on the server's clock, as for `Recording.frame`. None is the recording's start.
             end: last moment, included.
 
         Raises:
@@ -42,7 +42,7 @@ class ReplaySource:
             raise ConfigError(f"speed: expected a number above 0 or 'max', got {speed!r}")
         self.recording = recording
         self.speed = speed
-        span_of(start, end)  # refuses what is no moment now, not in the thread that plays
+        span_of(start, end, recording.ends)  # refuses what is no moment now, not in the thread that plays
         self._start, self._end = start, end
 
     def __repr__(self) -> str:

@@ -3,55 +3,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
 from ccwatch.analysis import Report, Result
-from ccwatch.analysis.explain import cliffs_delta, read_time
+from ccwatch.analysis.explain import cliffs_delta
 from ccwatch.errors import ConfigError, NotEnoughData
-
-UTC = "UTC"
-
-
-def span(start, end):
-    return pd.Timestamp(start), pd.Timestamp(end)
-
-
-def test_a_clock_time_is_read_on_the_sessions_date_in_the_display_zone():
-    start, end = span("2026-01-02T14:30:00Z", "2026-01-02T21:00:00Z")
-    assert read_time("14:32", start, end, UTC) == pd.Timestamp("2026-01-02T14:32:00Z")
-    assert read_time("9:32:05.5", start, end, "America/New_York") == pd.Timestamp("2026-01-02T14:32:05.5Z")
-
-
-def test_a_clock_time_that_two_days_of_the_session_have_is_an_error_that_lists_both():
-    start, end = span("2026-01-02T10:00:00Z", "2026-01-03T12:00:00Z")
-    with pytest.raises(ConfigError, match="ambiguous") as error:
-        read_time("10:32", start, end, UTC)
-    assert "2026-01-02T10:32" in str(error.value)
-    assert "2026-01-03T10:32" in str(error.value)
-    assert read_time("13:00", start, end, UTC) == pd.Timestamp("2026-01-02T13:00:00Z")
-
-
-def test_an_hour_that_the_clocks_went_back_through_is_ambiguous():
-    start, end = span("2026-10-24T22:00:00Z", "2026-10-25T06:00:00Z")
-    with pytest.raises(ConfigError, match="ambiguous"):
-        read_time("02:30", start, end, "Europe/Berlin")
-    with pytest.raises(ConfigError, match="ambiguous"):
-        read_time("2026-10-25 02:30", start, end, "Europe/Berlin")
-
-
-@pytest.mark.parametrize("value", ["22:00", "soon", "25:00", "10:32+01:00", "14", pd.Timestamp("2026-01-02 14:32"), None])
-def test_what_names_no_moment_of_the_session_is_refused(value):
-    with pytest.raises(ConfigError):
-        read_time(value, *span("2026-01-02T14:30:00Z", "2026-01-02T15:00:00Z"), UTC)
-
-
-def test_a_time_with_a_zone_needs_nothing_else():
-    assert read_time("2026-01-02T15:32:00+01:00", *span("2026-01-02T14:30:00Z", "2026-01-02T15:00:00Z"), UTC) == pd.Timestamp(
-        "2026-01-02T14:32:00Z"
-    )
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.lists(st.integers(-5, 5), min_size=1, max_size=30))

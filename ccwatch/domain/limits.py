@@ -51,7 +51,9 @@ CENT: Final = 100
 LARGEST_AMOUNT: Final = 2**53 / CENT
 """The largest amount that a float64 tells to the cent, USD: one beyond it is no amount."""
 LARGEST_COUNT: Final = 2**53
-"""The largest count that a float64 tells by one; a number beyond it measures nothing."""
+"""The largest count that a float64 tells by one."""
+LARGEST_NUMBER: Final = 1e150
+"""The largest number that measures something: a million of its squares still add up in float64."""
 
 # ── alpha and regimes ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,7 @@
 """The range of each column, and values without those outside it: a value outside its own column's range enters no answer.
 
-What the column table does not bound is bounded by what float64 can tell: amounts to the cent, other numbers to one.
+What the column table does not bound is bounded by what float64 can tell: the account's amounts to the cent, counts by one, and of other
+numbers the sum of squares.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ccwatch.domain.limits import LARGEST_AMOUNT, LARGEST_COUNT
+from ccwatch.domain.limits import LARGEST_AMOUNT, LARGEST_COUNT, LARGEST_NUMBER
 from ccwatch.protocol.columns import TABLES
 
 Floats = npt.NDArray[np.float64]
 
-MONEY: Final = "USD"
+_AMOUNTS: Final = frozenset({"nav", "cash", "daily_pnl"})
+_COUNTS: Final = frozenset({"invocations"})
 _LEAST: Final = float(np.finfo(np.float64).tiny)
 
 
@@ -24,9 +26,9 @@ _LEAST: Final = float(np.finfo(np.float64).tiny)
 def bounds(name: str) -> tuple[float, float]:
     """Return the least and the greatest value of a column, by its name; those of the first table that has it."""
     for column in (column for table in TABLES.values() for column in table if column.name == name):
-        widest = LARGEST_AMOUNT if column.unit == MONEY else float(LARGEST_COUNT)
+        widest = LARGEST_AMOUNT if name in _AMOUNTS else float(LARGEST_COUNT) if name in _COUNTS else LARGEST_NUMBER
         return (-widest if column.low is None else column.low, widest if column.high is None else column.high)
-    return -float(LARGEST_COUNT), float(LARGEST_COUNT)
+    return -LARGEST_NUMBER, LARGEST_NUMBER
 
 
 def within(name: str, values: Floats) -> Floats:

@@ -18,6 +18,7 @@ from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality
 from ccwatch.analysis.result import Result, basis_line, count_of, html_table
 from ccwatch.analysis.sample import numbers, sample
+from ccwatch.analysis.tiles import session_line, tiles
 from ccwatch.errors import AnalysisError
 from ccwatch.figures import figures
 from ccwatch.figures.theme import DARK, LIGHT
@@ -26,9 +27,12 @@ OVERVIEW_ROWS: Final = 4000
 ROWS_PER_TABLE: Final = 200
 
 _STYLE: Final = """
-:root { color-scheme: light dark; --text: #1f2328; --muted: #59636e; --line: #d1d9e0; --page: #ffffff; --loud: #fff1d6; --edge: #9a6700; }
+:root {
+  color-scheme: light dark; --bad: #b3123f;
+  --text: #1f2328; --muted: #59636e; --line: #d1d9e0; --page: #ffffff; --loud: #fff1d6; --edge: #9a6700;
+}
 @media (prefers-color-scheme: dark) {
-  :root { --text: #e6e8eb; --muted: #a2a9b2; --line: #34383e; --page: #111111; --loud: #3a2d0d; --edge: #d4a72c; }
+  :root { --text: #e6e8eb; --muted: #a2a9b2; --line: #34383e; --page: #111111; --loud: #3a2d0d; --edge: #d4a72c; --bad: #ff7a9c; }
 }
 body { margin: 0 auto; max-width: 75rem; padding: 1rem; background: var(--page); color: var(--text);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -37,11 +41,27 @@ a { color: inherit; }
 .badge { padding: 0 .5rem; font-weight: bold; font-size: .6em; vertical-align: middle; }
 .loud { padding: .5rem 1rem; }
 .note, .basis { color: var(--muted); font-size: .9em; }
+.session { color: var(--muted); margin-top: -.5rem; }
+.tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: .75rem; margin: 1rem 0; }
+@media (max-width: 60rem) { .tiles { grid-template-columns: repeat(2, 1fr); } }
+.tile { border: 1px solid var(--line); border-radius: 4px; padding: .5rem .75rem; break-inside: avoid; }
+.tile b { display: block; font-size: 1.6rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
+.tile.bad { border-color: var(--bad); border-left-width: 5px; }
+.tile.bad b { color: var(--bad); }
+.tile small { color: var(--muted); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: left; white-space: nowrap; }
 section { margin-top: 2.5rem; break-inside: avoid-page; }
-@media print { nav { display: none; } details > * { display: block; } }
+@media print {
+  nav { display: none; }
+  details > * { display: block; }
+  details::details-content { content-visibility: visible; block-size: auto; }
+  .scroll { overflow: visible; }
+  table { font-size: .6em; }
+  th, td { white-space: normal; }
+  tr { break-inside: avoid; }
+}
 """
 
 # Figures are drawn in the light theme; on a dark page their colours are exchanged for the dark theme's before they are drawn.
@@ -103,8 +123,10 @@ def render(
     )
     hidden = f"<p class='loud'>{html.escape(left_out)}</p>" if left_out else ""
     parts = [
-        f"<header><h1>{html.escape(title)}{badge}</h1>{_loud(answers.get('quality'))}{hidden}</header>",
+        f"<header><h1>{html.escape(title)}{badge}</h1>{hidden}<p class='session'>{html.escape(session_line(answers))}</p>",
+        f"{_tiles(answers)}</header>",
         f"<section id='what-happened'><h2>What happened</h2><ol>{sentences or '<li>The data cannot tell.</li>'}</ol></section>",
+        _loud(answers.get("quality")),
         f"<nav>{links}</nav>",
         f"<section id='overview'><h2>Overview</h2>{_figure('overview', overview)}</section>" if overview is not None else "",
         *(_section(question, answer) for question, answer in known.items()),
@@ -139,6 +161,15 @@ def overview_figure(
     if agents is not None and len(agents):
         agents = agents[np.isin(agents["seq"].to_numpy(), frame["seq"].to_numpy())]
     return figures.overview(frame, agents, events, panels=("price", "drawdown", "alpha", "latency"))
+
+
+def _tiles(answers: Mapping[str, Result | AnalysisError]) -> str:
+    found = "".join(
+        f"<div class='tile{' bad' if tile.is_bad else ''}'>{html.escape(tile.label)}<b>{html.escape(tile.value)}</b>"
+        f"<small>{html.escape(tile.detail)}</small></div>"
+        for tile in tiles(answers)
+    )
+    return f"<div class='tiles'>{found}</div>"
 
 
 def _loud(answer: Result | AnalysisError | None) -> str:

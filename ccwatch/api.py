@@ -415,7 +415,7 @@ def serve(
 # ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def live_feed(settings: Settings, token: Token = None, name: str | None = None, *, commands: bool = False) -> Feed:
+def live_feed(settings: Settings, token: Token = None, name: str | None = None, *, commands: bool = False, searches: bool = True) -> Feed:
     """A feed of a server that has not started, for who has to listen from its first moment."""
     address = parse_url(settings.url)
     if token is None:
@@ -426,7 +426,9 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
         ask = lambda: token  # noqa: E731 - a function would repeat its name
     secure = address.scheme == "wss" or (commands and (settings.engine_url or "").startswith(("wss:", "https:")))
     tls = _tls(settings) if secure else None
-    source = LiveSource(address, token=ask, server_tz=settings.server_tz, max_message_bytes=settings.max_message_bytes, tls=tls)
+    source = LiveSource(
+        address, token=ask, server_tz=settings.server_tz, max_message_bytes=settings.max_message_bytes, tls=tls, searches=searches
+    )
     desk = None
     if commands:
         from ccwatch.feed.commands import Commands  # noqa: PLC0415 - not needed to watch

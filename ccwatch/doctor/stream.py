@@ -18,6 +18,8 @@ from ccwatch.config import DEFAULT_URL, Settings
 from ccwatch.doctor import clock, fields
 from ccwatch.errors import FeedError
 from ccwatch.feed.address import parse_url
+from ccwatch.feed.elsewhere import known_places
+from ccwatch.feed.health import unknown_words
 from ccwatch.protocol.messages import SEEN_BEFORE, ConnectionState, Event, EventKind, Flag, Item, Packet, StateChange
 
 LISTEN_S: Final = 6.0
@@ -43,6 +45,7 @@ MEANINGS: Final = {
     Flag.RANGE: "a value outside the contract's range, kept as it came",
     Flag.COERCED: "a number that came as text was read, or a NaN token is missing",
     Flag.WRONG_TYPE: "a field of another type than the contract's: kept in extra",
+    Flag.SYNTHETIC_FORECAST: "the server says that its forecast is a mock one",
     Flag.UNKNOWN_WORD: "an unknown status, regime or side: the word is in the _raw column",
 }
 
@@ -152,7 +155,10 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: api.Tok
             deadline = time.monotonic() + KNOCK_S
             for visit in visits[1:]:
                 visit.until(visit.is_settled, deadline - time.monotonic())
-        found = next((visit for visit in visits if visit.is_open()), None)
+            if not any(visit.has_packets() for visit in visits[1:]):
+                for visit in visits[1:]:  # a server may accept any path: the one that says something is meant
+                    visit.until(lambda visit=visit: visit.has_packets() or not visit.is_open(), deadline - time.monotonic())  # type: ignore[misc] # binds the loop's value
+        found = next((visit for visit in visits if visit.has_packets()), None) or next((visit for visit in visits if visit.is_open()), None)
         for visit in visits:
             if visit is not found:
                 visit.feed.stop()
@@ -171,10 +177,11 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: api.Tok
 
 
 def usual_places(url: str) -> list[str]:
-    """The usual ports and paths on the host of a url, but the url itself."""
+    """The known paths of a url's own host and port, then the usual ports and paths of its host, but the url itself."""
     address = parse_url(url)
     host = f"[{address.host}]" if ":" in address.host else address.host
-    places = [f"{address.scheme}://{host}:{port}{path}" for port, path in USUAL]
+    usual = [f"{address.scheme}://{host}:{port}{path}" for port, path in USUAL]
+    places = dict.fromkeys(place.rstrip("/") for place in (*known_places(address), *usual))
     return [place for place in places if place != address.shown.rstrip("/")]
 
 
@@ -281,6 +288,13 @@ class _Findings:
         if oversize:
             self.problems.append(f"a message is too large: {oversize[-1].detail}")
             self.advice.append("raise max_message_bytes, if messages of this size are meant")
+        said = [event for event in events if event.kind == EventKind.ERROR]
+        if said:
+            self.problems.append(f"the server says that something is wrong: {said[-1].detail.partition('server=')[2] or said[-1].detail}")
+        unknown = Counter(event.detail.partition("type=")[2].partition(" ")[0] for event in events if event.kind == EventKind.UNKNOWN)
+        if unknown:
+            named = ", ".join(f"{name} ({count})" for name, count in unknown.most_common(8))
+            self.advice.append(f"messages of types that are not the contract's are kept and counted as unknown: {named}")
         if found.state == ConnectionState.STALE:
             self.problems.append("the stream fell silent with its socket open")
 
@@ -294,6 +308,10 @@ class _Findings:
             self.advice.append("the same state again and again: the engine is idle or halted, or its loop stands still")
         if "contract" not in found.dialects and "portfolio.nav" in found.missing:
             self.advice.append("no nav, cash or drawdown comes here: the BFF (port 3000) carries the portfolio")
+        words = Counter(word for packet in packets if packet.flags & Flag.UNKNOWN_WORD for word in unknown_words(packet))
+        if words:
+            named = ", ".join(f"{word!r} ({count})" for word, count in words.most_common(8))
+            self.advice.append(f"words that ccwatch does not know, kept in the _raw columns: {named}")
         if any(packet.flags & Flag.UNIT for packet in packets):
             self.advice.append("approved_size comes in dollars: its column is empty, read approved_size_raw")
 
@@ -316,7 +334,7 @@ class _Visit:
 
     def __init__(self, settings: Settings, token: api.Token = None) -> None:
         shown = parse_url(settings.url).shown
-        self.feed = api.live_feed(settings, token, f"doctor of {shown}")
+        self.feed = api.live_feed(settings, token, f"doctor of {shown}", searches=False)
         self.items: list[Item] = []
         self._packets = 0
         self._changed = threading.Condition()  # serialises the feed's thread, which appends to items, with the one that waits
@@ -342,6 +360,9 @@ class _Visit:
 
     def is_open(self) -> bool:
         return any(change.state is ConnectionState.OPEN for change in self._changes())
+
+    def has_packets(self) -> bool:
+        return self._packets > 0
 
     def is_settled(self) -> bool:
         return self.is_open() or self._error() is not None

@@ -186,7 +186,8 @@ def connect(
         ws.connect(url, socket=link, header=headers, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call] # its
         return Connection(ws, link.sock, waker, max_message_bytes)
     except Exception as error:  # noqa: BLE001 - the library raises what its sockets and parsers raise
-        failure = _failure(address.shown, error, bytes(link.head) if link is not None else b"")
+        head = bytes(link.head) if link is not None else b""
+        failure = _failure(address.shown, error, head, has_token=bool(token or address.basic_auth))
     if link is not None:
         link.close()
     raise failure  # here, so that it does not carry the library's own error, which quotes headers and body
@@ -281,13 +282,13 @@ def _reason(error: BaseException) -> str:
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
 
 
-def _failure(shown: str, error: Exception, head: bytes) -> FeedError:
+def _failure(shown: str, error: Exception, head: bytes, *, has_token: bool) -> FeedError:
     """What went wrong in connecting, in ccwatch's own words: by the head of the answer where there is one, else by the error."""
     status, headers = _parsed(head)
     if status == 101 and isinstance(error, websocket.WebSocketException):
         return ConnectFailed(f"{shown} answers, but its handshake is no WebSocket's; check port and path", status=status, permanent=True)
     if status is not None:
-        return _refusal(shown, status, headers)
+        return _refusal(shown, status, headers, has_token=has_token)
     if isinstance(error, ssl.SSLError):
         return _tls_failure(shown, error)
     if isinstance(error, NameLost):
@@ -328,11 +329,13 @@ def _parsed(head: bytes) -> tuple[int | None, Mapping[str, str]]:
     return int(words[1][:3]), {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _refusal(shown: str, status: int, headers: Mapping[str, str]) -> FeedError:
+def _refusal(shown: str, status: int, headers: Mapping[str, str], *, has_token: bool) -> FeedError:
     if status == 401:
         return Unauthorized(f"{shown} wants a token (401); pass token=… or set CCWATCH_TOKEN", status=status)
-    if status == 403:
+    if status == 403 and has_token:
         return Unauthorized(f"{shown} refuses this token (403); it needs another role or audience", status=status)
+    if status == 403:
+        return Unauthorized(f"{shown} refuses (403), and no token was sent: is the path right, or does it want a token?", status=status)
     if status in _RETRIED:
         return ConnectFailed(f"{shown} cannot serve now ({status})", status=status, retry_after_s=_retry_after_s(headers))
     if 300 <= status < 400:

@@ -228,8 +228,11 @@ class Feed:
 
     @property
     def error(self) -> FeedError | None:
-        """What keeps the feed from its stream, or why its last connection ended; None while it is open."""
-        return self._intake.counter.error
+        """What keeps the feed from its stream, or why its last connection ended, or what the server says is wrong; else None."""
+        counter = self._intake.counter
+        if counter.error is None and counter.is_server_ill:
+            return FeedError(f"{self.url}: the server says: {counter.server_error}")
+        return counter.error
 
     def health(self) -> Health:
         """Counters and rates, with a card for the notebook."""
@@ -261,7 +264,7 @@ class Feed:
         deadline = time.monotonic() + timeout
         with intake.changed:
             while intake.counter.packets < packets:
-                change, error = intake.counter.state, intake.counter.error
+                change, error = intake.counter.state, self.error
                 had = f"{intake.counter.packets} of {packets} packets from {self.url}"
                 if intake.stop.is_set():
                     raise FeedClosed(f"{had}: {intake.orphaned or 'the feed was stopped'}") from error

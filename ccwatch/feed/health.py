@@ -113,6 +113,8 @@ class HealthCounter:
         self.out_of_order = self.skewed = self.unknown = 0
         self.unknown_words: dict[str, int] = {}
         self.server_error: str | None = None
+        self.is_server_ill = False
+        """Whether nothing has come since the server said that something is wrong."""
         self.gaps = self.connects = self.lost = 0
         self.gap_s = 0.0
         self.bytes = 0
@@ -138,10 +140,12 @@ class HealthCounter:
                     self.out_of_order += bool(flags & _OUT_OF_ORDER)
                     self.skewed += bool(flags & _SKEW)
                     if flags & _UNKNOWN_WORD:
-                        self._name_words(item)
+                        for word in unknown_words(item):
+                            self._name_word(word)
                 begins = self._pace.note(item.received_mono_ns, anew=self.last is None or self.last.connection != item.connection)
                 self._status.receive(item.status, begins=begins)
                 self.packets += 1
+                self.is_server_ill = False
                 size = len(item.raw)
                 self.bytes += size
                 offset_ns = None if flags & _NO_TIME else item.received_at_ns - item.time_ns
@@ -184,13 +188,7 @@ class HealthCounter:
             return None
         return f"halted, silent since {from_ns(last.received_at_ns):%H:%M} UTC"
 
-    def _name_words(self, packet: Packet) -> None:
-        for value, raw in ((packet.status, packet.status_raw), (packet.regime, packet.regime_raw), (packet.side, packet.side_raw)):
-            if raw is not None and value in _UNREADABLE and raw.strip().upper() not in _UNREADABLE:
-                self._name_word(raw)
-
     def _name_word(self, word: str) -> None:
-        word = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in word[:LONGEST_WORD])
         if word in self.unknown_words or len(self.unknown_words) < MOST_WORDS:
             self.unknown_words[word] = self.unknown_words.get(word, 0) + 1
 
@@ -209,9 +207,10 @@ class HealthCounter:
             self.oversize += 1
         elif event.kind == EventKind.UNKNOWN:
             self.unknown += 1
-            self._name_word(event.detail)
+            self._name_word(event.detail.partition("type=")[2].partition(" ")[0])
         elif event.kind == EventKind.ERROR:
-            self.server_error = event.detail
+            self.server_error = event.detail.partition("server=")[2] or event.detail
+            self.is_server_ill = True
         elif event.kind == EventKind.GAP:
             self.gaps += 1
             self.gap_s += float(event.detail.partition("seconds=")[2].partition(" ")[0] or 0.0)
@@ -263,6 +262,13 @@ class HealthCounter:
             callback_errors=callback_errors,
             compacting=compacting,
         )
+
+
+def unknown_words(packet: Packet) -> list[str]:
+    """Return the statuses, regimes and sides of a packet that ccwatch does not know, bounded and fit to print."""
+    words = ((packet.status, packet.status_raw), (packet.regime, packet.regime_raw), (packet.side, packet.side_raw))
+    found = [raw for value, raw in words if raw is not None and value in _UNREADABLE and raw.strip().upper() not in _UNREADABLE]
+    return ["".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in word[:LONGEST_WORD]) for word in found]
 
 
 def _pace(arrivals: list[_Arrival]) -> tuple[int, float | None, float]:

@@ -13,9 +13,10 @@ from ccwatch.errors import CcwatchError, ConnectFailed, FeedError, Unauthorized
 from ccwatch.feed import framing
 from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
 from ccwatch.feed.dialling import Dialler
+from ccwatch.feed.elsewhere import find_stream
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.places import ORIGIN_HEADER
-from ccwatch.protocol.messages import EventKind, Instant, Item, StateChange
+from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.protocol.session import Duty, Session
 from ccwatch.stream.source import Sink, Stop, read_clock
 
@@ -49,6 +50,7 @@ class LiveSource:
         server_tz: str = "UTC",
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         tls: ssl.SSLContext | None = None,
+        searches: bool = True,
         clock: Callable[[], Instant] = read_clock,
         pause: Callable[[Stop, float], bool] = Stop.wait,
     ) -> None:
@@ -60,6 +62,7 @@ class LiveSource:
             server_tz: zone of timestamps that carry no offset.
             max_message_bytes: the most that one message may have.
             tls: for wss; None is the system's trust.
+            searches: whether a refusal without a token is followed by a look at the known paths of the same host and port.
             clock: reads both clocks.
             pause: waits between two attempts; True when asked to stop.
         """
@@ -70,6 +73,8 @@ class LiveSource:
         self._token = token
         self._max_message_bytes = max_message_bytes
         self._tls = tls
+        self._searches = searches
+        self._said = ""  # what the server said is wrong on this connection
         self._clock = clock
         self._pause = pause
         self._session = Session(server_tz=server_tz)
@@ -154,7 +159,8 @@ class LiveSource:
             if stop.is_set():
                 return []
             # Kept and raised again later: without the frames of this attempt, whose locals hold the token.
-            return self._session.closed(self._clock(), str(error), error=error.with_traceback(None))
+            told = self._with_another_place(error, waker).with_traceback(None)
+            return [] if stop.is_set() else self._session.closed(self._clock(), str(told), error=told)
         with connection:
             with self._gate:
                 self._waker = waker
@@ -178,6 +184,17 @@ class LiveSource:
             what = "does not accept the token that it was given (401): has it expired, or is it of another key or audience?"
             raise Unauthorized(f"{self._address.shown} {what}", status=401) from refused
         return self._connect(token, waker)
+
+    def _with_another_place(self, error: FeedError, waker: Waker) -> FeedError:
+        """The refusal of a path, and where else on this host and port a packet was read; no token was sent, and none is."""
+        status = getattr(error, "status", None)
+        if not self._searches or status not in {403, 404} or len(self._secrets) > 0:
+            return error
+        place = find_stream(self._address, waker=waker, max_message_bytes=self._max_message_bytes, tls=self._tls)
+        if place is None:
+            return error
+        told = f"{self._address.shown} answers {status}, but {place} streams: a packet was read there; connect to it"
+        return ConnectFailed(told, status=status, permanent=True)
 
     @property
     def virtual_clock(self) -> bool:
@@ -209,6 +226,7 @@ class LiveSource:
 
     def _converse(self, connection: Connection, sink: Sink, stop: Stop) -> list[Item]:
         session, clock = self._session, self._clock
+        self._said = ""
         origin = connection.headers.get(ORIGIN_HEADER.lower(), "live")
         self.origin = origin if origin.isidentifier() else "live"
         session.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
@@ -223,7 +241,8 @@ class LiveSource:
                 items = []
                 for opcode, payload in messages:
                     if opcode in (framing.TEXT, framing.BINARY):
-                        items += session.receive(payload, now)
+                        received = session.receive(payload, now)
+                        items += received if len(received) == 1 and type(received[0]) is Packet else map(self._without_secrets, received)
                     elif opcode == framing.PONG:
                         session.pong()
                     elif opcode == framing.PING:
@@ -280,8 +299,20 @@ class LiveSource:
             raise ConnectionLost("a ping was not answered, and nothing else came: the peer is gone")
 
     def _closed(self, reason: str, code: int | None = None) -> list[Item]:
+        if self._said:
+            reason = f"{reason}; before that it said: {self._said}"
         error = ConnectFailed(f"{self._address.shown}: {reason}")
         return self._session.closed(self._clock(), f"reason={reason}", error=error, code=code)
+
+    def _without_secrets(self, item: Item) -> Item:
+        """What the server says is wrong, remembered, without a secret of ours that it says back."""
+        if not isinstance(item, Event) or item.kind != EventKind.ERROR:
+            return item
+        detail, raw = item.detail, item.raw
+        for secret in self._secrets:
+            detail, raw = detail.replace(secret, "…"), raw.replace(secret.encode(), "…".encode())
+        self._said = detail.partition("server=")[2] or self._said
+        return item._replace(detail=detail, raw=raw)
 
     def _goodbye(self, payload: bytes) -> ConnectionLost:
         """The server's closing frame in words; whatever secret it says back is left out."""

@@ -9,6 +9,8 @@ from ccwatch.errors import ConfigError
 
 STREAM_PATHS: Final = ("/ws/stream", "/api/ws/stream", "/api/ws/brain")
 """Where engines stream; the first is the contract's."""
+KNOWN_PATHS: Final = ("/api/ws/stream", "/ws/stream", "/api/ws/brain", "/")
+"""Where a host's port may stream, in the order in which they are tried."""
 STATE_PATH: Final = "/api/system/state/current"
 HISTORY_PATH: Final = "/api/system/state/history"
 AGENTS_PATH: Final = "/api/system/metrics/agents"

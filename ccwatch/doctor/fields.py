@@ -14,6 +14,8 @@ MOST_FIELDS: Final = 100
 DEEPEST: Final = 4
 _BEYOND: Final = ("sentiment", "forecast")
 """Sections that the contract lacks and ccwatch has columns for."""
+_BESIDE: Final = frozenset({"signal.score", "signal.strategy", "execution_status", "order_id"})
+"""Fields that the contract lacks, of sections that it has."""
 _GAUGES: Final = {
     table: tuple(column.name for column in columns if column.dtype == "float64")
     for table, columns in (("agents", AGENTS), ("models", MODELS))
@@ -26,7 +28,7 @@ def missing(packets: Sequence[Packet]) -> tuple[str, ...]:
     """Fields of the contract, as dotted paths below `data`, that no packet carried; a zero that means "not known yet" is none."""
     places: dict[str, list[str]] = {}
     for column in PACKETS:
-        if column.wire and column.dtype != "time" and not column.wire.startswith(_BEYOND):
+        if column.wire and column.dtype != "time" and not column.wire.startswith(_BEYOND) and column.wire not in _BESIDE:
             places.setdefault(column.wire, []).append(column.field)
     found = [path for path, fields in places.items() if not any(_carries(packet, fields) for packet in packets)]
     for table, gauges in _GAUGES.items():

@@ -146,12 +146,14 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: api.Tok
     """
     settings = Settings.load(url=url, server_tz=server_tz)
     is_asked = url is not None or settings.url != DEFAULT_URL
+    address = parse_url(settings.url)
     with ExitStack() as stack:
         visits = [stack.enter_context(_Visit(settings, token))]
         visits[0].until(visits[0].is_settled, PATIENCE_S)
         if not visits[0].is_open():
             stranger = changed(settings, token=None, token_file=None)
-            visits += [stack.enter_context(_Visit(changed(stranger, url=place))) for place in usual_places(settings.url)]
+            places = [*(known_places(address) if visits[0].is_wrong_path() else []), *usual_places(settings.url)]
+            visits += [stack.enter_context(_Visit(changed(stranger, url=place))) for place in dict.fromkeys(places)]
             deadline = time.monotonic() + KNOCK_S
             for visit in visits[1:]:
                 visit.until(visit.is_settled, deadline - time.monotonic())
@@ -177,11 +179,10 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: api.Tok
 
 
 def usual_places(url: str) -> list[str]:
-    """The known paths of a url's own host and port, then the usual ports and paths of its host, but the url itself."""
+    """The usual ports and paths on the host of a url, but the url itself."""
     address = parse_url(url)
     host = f"[{address.host}]" if ":" in address.host else address.host
-    usual = [f"{address.scheme}://{host}:{port}{path}" for port, path in USUAL]
-    places = dict.fromkeys(place.rstrip("/") for place in (*known_places(address), *usual))
+    places = [f"{address.scheme}://{host}:{port}{path}" for port, path in USUAL]
     return [place for place in places if place != address.shown.rstrip("/")]
 
 
@@ -363,6 +364,10 @@ class _Visit:
 
     def has_packets(self) -> bool:
         return self._packets > 0
+
+    def is_wrong_path(self) -> bool:
+        """Whether the server is there but refuses this path, and no token was sent with it."""
+        return getattr(self._error(), "status", None) in {403, 404} and "refuses this token" not in str(self._error())
 
     def is_settled(self) -> bool:
         return self.is_open() or self._error() is not None

@@ -15,10 +15,12 @@ from websockets.sync.server import ServerConnection
 import ccwatch as cw
 from ccwatch.config import Settings
 from ccwatch.doctor import Diagnosis, diagnose, examine, stream
-from ccwatch.protocol.messages import Flag, Instant, Item
+from ccwatch.doctor.stream import Attempt
+from ccwatch.protocol.messages import EventKind, Flag, Instant, Item
 from ccwatch.protocol.session import Session
-from tests.feed.servers import RawServer, foreign, frame
+from tests.feed.servers import Peer, RawServer, foreign, frame
 
+NOW = Instant(1_767_348_000_000_000_000, 5_000_000_000)
 START = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 BFF_WELCOME = {
     "type": "WELCOME",
@@ -295,3 +297,42 @@ def test_a_server_that_invents_a_field_per_message_fills_no_memory() -> None:
 def test_a_diagnosis_is_plain_values_for_json() -> None:
     found = heard(telemetry(0), telemetry(1))
     assert json.loads(json.dumps(found.to_dict()))["dialects"] == {"contract": 2}
+
+
+@pytest.mark.usefixtures("no_usual_place")
+@pytest.mark.parametrize("streams", ["/api/ws/stream", "/api/ws/brain", "/"])
+def test_where_a_path_is_refused_the_known_ones_of_that_host_and_port_are_tried(streams: str) -> None:
+    def script(peer: Peer) -> None:
+        path = peer.read_head().split(b" ")[1].decode()
+        if path != streams:
+            peer.answer("403 Forbidden", "Content-Length: 0")
+            return
+        peer.shake().send(b"".join(frame(json.dumps(telemetry(n)).encode()) for n in range(2)))
+        peer.until_gone()
+
+    server = RawServer(script)
+    found = examine(f"{server.url}/ws/stream", seconds=0.5)
+    server.close()
+    assert found.url is not None
+    assert found.url.rstrip("/") == f"{server.url}{streams}".rstrip("/")
+    assert found.settings["url"] == found.url
+    assert "no token was sent" in found.problems[0]
+
+
+def test_unknown_types_and_words_are_named_and_are_no_illness() -> None:
+    session = Session()
+    items: list[Item] = session.opened(NOW)
+    message = json.dumps(telemetry(0, status="PONDERING")).encode()
+    items += session.receive(message, NOW)
+    items += [session.event(EventKind.UNKNOWN, NOW, "type=NODE_UPDATE bytes=66") for _ in range(3)]
+    found = diagnose(items, attempts=[Attempt("ws://x", 1.0, None)], url="ws://x", asked=None, seconds=1, settings=Settings.load())
+    assert any("NODE_UPDATE (3)" in line for line in found.advice)
+    assert any("'PONDERING' (1)" in line for line in found.advice)
+    assert found.problems == ()
+
+
+def test_what_the_server_says_is_wrong_is_a_problem() -> None:
+    session = Session()
+    items = [*session.opened(NOW), session.event(EventKind.ERROR, NOW, "server=connection limit exceeded")]
+    found = diagnose(items, attempts=[Attempt("ws://x", 1.0, None)], url="ws://x", asked=None, seconds=1, settings=Settings.load())
+    assert any("connection limit exceeded" in line for line in found.problems)

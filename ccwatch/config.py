@@ -16,7 +16,8 @@ from ccwatch.errors import ConfigError, no_such
 FILE_NAME: Final = "ccwatch.toml"
 DEFAULT_URL: Final = "ws://localhost:3000"
 FSYNC_POLICIES: Final = ("strict", "balanced", "lazy", "off")
-OBJECTIVES: Final = "Chronos=150, FinBERT=25, reasoning LLM=3000, memory search=200, scanner=2000"
+TABLES: Final = ("hours", "receivers", "rules", "guard", "expected")
+"""Tables of ccwatch.toml beside the settings; see `Tables`."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class Settings:
     """Zone of timestamps that carry no offset."""
     display_tz: str = "UTC"
     fsync: str = "balanced"
-    objectives: str = OBJECTIVES
-    """What the 95 % quantile of a service's latency should keep, in ms, by the beginning of its name."""
+    objectives: str = ""
+    """What the 95 % quantile of a service's latency should keep, in ms, by the beginning of its name: judged. By default no service has
+    an objective, and each is judged against its own usual."""
     tls_ca: str | None = None
     """A file of certificates to trust instead of the system's, for wss."""
     tls_cert: str | None = None
@@ -76,13 +78,12 @@ class Settings:
         path = nearest(FILE_NAME, folder)
         known = {f.name: f.type for f in fields(cls)}
         if path is not None:
-            try:
-                found |= tomllib.loads(path.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{path} is not TOML: {error}") from None
+            found |= _read(path)[0]
+            for name in TABLES:
+                found.pop(name, None)
             unknown = [key for key in found if key not in known]
             if unknown:
-                raise ConfigError(f"{path}: {no_such('setting', unknown[0], known)}")
+                raise ConfigError(f"{path}: {no_such('setting', unknown[0], (*known, *TABLES))}")
         found |= {name: environment[f"CCWATCH_{name.upper()}"] for name in known if environment.get(f"CCWATCH_{name.upper()}")}
         found |= {name: value for name, value in arguments.items() if value is not None}
         for name, value in found.items():
@@ -108,6 +109,78 @@ class Settings:
         except OSError as error:
             raise ConfigError(f"token_file {self.token_file!r} cannot be read: {error.strerror}") from None
         return lines[0] if lines else None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What ccwatch.toml says in tables, as it stands there: the rooms that use one check it, and say file and line of what is wrong.
+
+    Attributes:
+        path: the file; None where there is none.
+        hours: `[hours]`: when the market trades.
+        receivers: `[receivers]`: who is told, by name; the addresses are no part of the repr.
+        rules: `[[rules]]`, in their order.
+        guard: `[guard]`: what `ccwatch guard` does unless its options say otherwise.
+        expected: `[expected]`: what a live day is held against.
+        text: the file's own text, for `line_of`.
+    """
+
+    path: Path | None = None
+    hours: Mapping[str, Any] = field(default_factory=dict)
+    receivers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    rules: tuple[Mapping[str, Any], ...] = ()
+    guard: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    text: str = field(default="", repr=False)
+
+    @classmethod
+    def load(cls, folder: Path | None = None, *, file: Path | None = None) -> Self:
+        """The tables of a file, or of the nearest ccwatch.toml at or above `folder`.
+
+        Raises:
+            ConfigError: no TOML, or a table of another type.
+        """
+        path = file or nearest(FILE_NAME, folder)
+        if path is None:
+            return cls()
+        found, text = _read(path)
+        for name in TABLES:
+            is_list = name == "rules"
+            table = found.get(name, [] if is_list else {})
+            parts = table if is_list and isinstance(table, list) else [table]
+            if is_list is not isinstance(table, list) or not all(isinstance(part, dict) for part in parts):
+                header = "[[rules]]" if is_list else f"[{name}]"
+                raise ConfigError(f"{path}: expected {header} to be a table, got {name} = {table!r:.60}")
+        tables = {name: found.get(name, {}) for name in TABLES if name != "rules"}
+        return cls(path=path, rules=tuple(found.get("rules", ())), text=text, **tables)
+
+    def place(self, table: str, key: str | None = None, number: int = 0) -> str:
+        """The file and line of a table or of a key in it, as "ccwatch.toml:12", for errors; `number` counts tables of one name."""
+        if self.path is None:
+            return FILE_NAME
+        line, seen, inside = 0, -1, False
+        for at, written in enumerate(self.text.splitlines(), start=1):
+            word = written.strip()
+            if word.startswith("["):
+                is_header = word.strip("[] \t").split("]")[0].strip() == table
+                inside = False
+                if is_header:
+                    seen += 1
+                    inside = seen == number
+                    line = at if inside else line
+            elif inside and key is not None and word.partition("=")[0].strip().strip("\"'") == key:
+                return f"{self.path}:{at}"
+        return f"{self.path}:{line}" if line else str(self.path)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def nearest(name: str, folder: Path | None = None) -> Path | None:

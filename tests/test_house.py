@@ -147,6 +147,7 @@ HOMES = {
     "google_crc32c": {"recording"},
     "ipywidgets": {"dashboard"},
     "jwt": {"cottage"},
+    "lark": {"alerts"},
     "msgspec": {"protocol", "recording"},
     "numpy": {"alerts", "analysis", "dashboard", "domain", "feed", "figures", "protocol", "recording", "stream"},
     "orjson": {"protocol"},

@@ -1,22 +1,46 @@
-"""Alerts: rules, and the evaluator that judges a stream by them, live or recorded. Pure: frames in, state changes out."""
+"""Alerts: rules, and the evaluator that judges a stream by them, live, recorded or guarded: frames in, state changes out."""
 
-from ccwatch.alerts.evaluator import Change, Evaluator, Standing
+from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.log import Alert, AlertLog
+from ccwatch.alerts.machine import AnyRule, Change, Standing
 from ccwatch.alerts.measures import COLUMNS
-from ccwatch.alerts.rules import DEFAULT_RULES, SENTINELS, AlertState, Rule, Severity, objective_of, read_objectives
+from ccwatch.alerts.rules import (
+    CONTRACT_OBJECTIVES,
+    DEFAULT_RULES,
+    SENTINELS,
+    AlertState,
+    Rule,
+    Severity,
+    drawn_objectives,
+    objective_of,
+    read_objectives,
+)
+from ccwatch.alerts.settings import AlertSettings, rules_file, with_own
+from ccwatch.alerts.watch import PERIOD_S, AlertWatch, Snapshot
+from ccwatch.alerts.written import Rule as WrittenRule
 
 __all__ = [
     "COLUMNS",
+    "CONTRACT_OBJECTIVES",
     "DEFAULT_RULES",
+    "PERIOD_S",
     "SENTINELS",
     "Alert",
     "AlertLog",
+    "AlertSettings",
     "AlertState",
+    "AlertWatch",
+    "AnyRule",
     "Change",
     "Evaluator",
     "Rule",
     "Severity",
+    "Snapshot",
     "Standing",
+    "WrittenRule",
+    "drawn_objectives",
     "objective_of",
     "read_objectives",
+    "rules_file",
+    "with_own",
 ]

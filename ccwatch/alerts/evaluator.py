@@ -7,55 +7,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from ccwatch.alerts.measures import COLUMNS, Floats, Key, Observations, Observer
-from ccwatch.alerts.rules import DEFAULT_RULES, AlertState, Rule, Severity, read_objectives
+from ccwatch.alerts import written
+from ccwatch.alerts.columns import Calls, Columns
+from ccwatch.alerts.conditions import Judge, absence_key, absences, is_of
+from ccwatch.alerts.functions import FunctionJudge
+from ccwatch.alerts.grammar import nearest_word
+from ccwatch.alerts.machine import BETWEEN, BEYOND, CLEAR, AnyRule, Change, Codes, Machine, Standing
+from ccwatch.alerts.measures import COLUMNS, Observer
+from ccwatch.alerts.rules import DEFAULT_RULES, Rule, read_objectives
+from ccwatch.alerts.series import Floats, Ints, Key, Observations, upto
+from ccwatch.alerts.vocabulary import MEASURES, NUMBERS, WORDS
 from ccwatch.config import Settings
+from ccwatch.domain.hours import TradingHours
 from ccwatch.errors import ConfigError
-from ccwatch.protocol.messages import Item, Packet
-from ccwatch.protocol.session import SECOND
+from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.stream import frames
 
-_BEYOND, _BETWEEN, _CLEAR = 1, 0, -1
-_PER_SERVICE: Final = frozenset({"latency"})
-"""Measures whose subjects are only known once they were seen."""
-
-
-class Change(NamedTuple):
-    """A rule went into another state.
-
-    `time_ns` is on the stream's own clock. `value` is the observation that changed it, in the rule's unit (NaN for NO_DATA); `worst` the
-    worst value since the firing began, NaN where nothing fires.
-    """
-
-    time_ns: int
-    rule: str
-    subject: str
-    state: AlertState
-    before: AlertState
-    value: float
-    worst: float
-    severity: Severity
-
-
-class Standing(NamedTuple):
-    """Where a rule stands now: since when (ns, stream's clock; 0 where it was never observed), its last value, the worst while it fires.
-
-    `is_open`: a firing that nothing has resolved yet, also while its state is NO_DATA.
-    """
-
-    rule: str
-    subject: str
-    state: AlertState
-    since_ns: int
-    value: float
-    worst: float
-    is_open: bool
-    severity: Severity
+_SERVICES: Final = ("agents", "models")
+_RENAMED: Final = {"latency": "latency_objective"}
+"""What a limit calls otherwise than conditions do."""
 
 
 class Evaluator:
@@ -63,53 +38,127 @@ class Evaluator:
 
     def __init__(
         self,
-        rules: Sequence[Rule] = DEFAULT_RULES,
+        rules: Sequence[AnyRule] = DEFAULT_RULES,
         *,
         objectives: Mapping[str, float] | None = None,
+        hours: TradingHours | None = None,
         virtual_clock: bool = False,
     ) -> None:
         """Nothing was seen yet: every rule has no data.
 
         Args:
             rules: each with a name of its own.
-            objectives: p95 in ms by the beginning of a service's name; None is those of the default settings.
+            objectives: p95 in ms by the beginning of a service's name; None is those of the default settings: none.
+            hours: when the market trades: rules of the session are judged only then, and each trading day begins anew.
             virtual_clock: the stream's stamps do not keep pace with the receiver's clock (a seeded stream at pace "max", a replay):
                 durations are measured on the stamps.
 
         Raises:
-            ConfigError: two rules of one name.
+            ConfigError: two rules of one name, or a measure that does not exist.
         """
         names = [rule.name for rule in rules]
         if len(set(names)) < len(names):
             raise ConfigError(f"rules: {next(name for name in names if names.count(name) > 1)!r} is there twice")
-        self.rules: tuple[Rule, ...] = tuple(rules)
-        self._observer = Observer(read_objectives(Settings().objectives) if objectives is None else objectives, virtual_clock=virtual_clock)
-        self._machines: dict[Key, list[_Machine]] = {}
+        self.rules: tuple[AnyRule, ...] = tuple(rules)
+        self._places = {rule.name: place for place, rule in enumerate(self.rules)}
+        wanted, awaited = _needs(self.rules)
+        self._observer = Observer(
+            read_objectives(Settings().objectives) if objectives is None else objectives,
+            wanted=wanted,
+            absences=awaited,
+            hours=hours,
+            virtual_clock=virtual_clock,
+        )
+        self._machines: dict[tuple[str, str], Machine] = {}
+        self._limits: dict[Key, list[Machine]] = {}  # machines of limits, by what they judge
+        self._conditions: list[tuple[Machine, Judge, Judge | None]] = []
+        self._functions: list[tuple[Machine, FunctionJudge]] = []
+        self._per_service: list[written.Rule] = []
+        self._services: set[str] = set()  # for which conditions have machines
         for rule in self.rules:
-            if rule.measure not in _PER_SERVICE:
-                self._machines.setdefault((rule.measure, ""), []).append(_Machine(rule, ""))
+            self._add(rule)
+        self._read = self.columns
+
+    def _add(self, rule: AnyRule) -> None:
+        """The machines of a rule whose subjects are known from the beginning."""
+        if isinstance(rule, Rule):
+            measure = _RENAMED.get(rule.measure, rule.measure)
+            if not MEASURES[measure].per_service:
+                self._limits.setdefault((measure, ""), []).append(self._machine(rule, ""))
+        elif rule.condition is None:
+            self._functions.append((self._machine(rule, ""), FunctionJudge(rule)))
+        elif len(rule.condition.slots) == 1:
+            self._per_service.append(rule)
+        else:
+            self._conditions.append((self._machine(rule, ""), *_judges(rule, "")))
+
+    def _machine(self, rule: AnyRule, subject: str) -> Machine:
+        return self._machines.setdefault((rule.name, subject), Machine(rule, subject))
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the packets table that the rules need."""
+        if self._functions:
+            return [*COLUMNS, *(name for name in (*NUMBERS, *WORDS) if name not in COLUMNS)]
+        wanted, _ = _needs(self.rules)
+        more = {name.partition("=")[0] for name in wanted} & {*NUMBERS, *WORDS}
+        return [*COLUMNS, *sorted(more - set(COLUMNS))]
+
+    @property
+    def known_from_ns(self) -> int | None:
+        """Since when the account's peak is known, ns since 1970; None before its first nav."""
+        return self._observer.account.known_from
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What failed in functions of the user's, by the rule's name."""
+        return {machine.rule.name: judge.trouble for machine, judge in self._functions if judge.trouble}
+
+    def watch_from(self, time_ns: int, mono_ns: int) -> None:
+        """It is watched from this moment on, so that a stream that never begins is noticed."""
+        self._observer.watch_from(time_ns, mono_ns)
 
     def receive(self, items: Sequence[Item]) -> list[Change]:
         """Judge what a source delivers, in its order."""
         packets = [item for item in items if isinstance(item, Packet)]
+        unread = _unread_items(items) if len(packets) < len(items) else None
         if not packets:
+            self._observer.observe(Columns.of_packets([], []), (), unread)
             return []
-        frame = frames.build("packets", frames.packet_columns(packets, ["time", *COLUMNS]), COLUMNS)
-        agents, models = (frames.build(table, frames.long_columns(table, packets)) for table in ("agents", "models"))
-        return self.observe(frame, agents, models)
+        batch = Columns.of_packets(packets, self._read)
+        frame = None
+        if self._functions:
+            frame = frames.build("packets", frames.packet_columns(packets, ["time", *self._read]), self._read)
+        return self._take(batch, [Calls.of_packets(table, packets) for table in _SERVICES], frame, unread)
 
-    def observe(self, packets: pd.DataFrame, agents: pd.DataFrame | None = None, models: pd.DataFrame | None = None) -> list[Change]:
+    def observe(
+        self,
+        packets: pd.DataFrame,
+        agents: pd.DataFrame | None = None,
+        models: pd.DataFrame | None = None,
+        events: pd.DataFrame | None = None,
+    ) -> list[Change]:
         """Judge a batch of frames: what follows on the batches before.
 
         Args:
             packets: in order of arrival, flagged ones too (`frame(clean=False)`); columns that are lacking give no data.
             agents: the agents table of these packets.
             models: the models table of these packets.
+            events: the events table, for messages that could not be read.
 
         Returns:
             The changes, in their order.
         """
-        changes = self._judge(self._observer.observe(packets, agents, models))
+        tables = [Calls.of_frame(table, frame) for table, frame in zip(_SERVICES, (agents, models), strict=True)]
+        batch = Columns.of_frame(packets, self._read)
+        return self._take(batch, tables, packets, _unread_events(batch, events))
+
+    def _take(self, batch: Columns, tables: Sequence[Calls | None], frame: pd.DataFrame | None, unread: Ints | None) -> list[Change]:
+        found = self._observer.observe(batch, tables, unread)
+        changes = self._judge(found)
+        for machine, judge in self._functions:
+            if frame is not None:
+                changes += machine.take(*self._in_hours(machine.rule, *judge.judge(frame, found)))
         return self._told(changes + (self._without_data(self._observer.at) if self._observer.at is not None else []))
 
     def advance(self, mono_ns: int) -> list[Change]:
@@ -123,7 +172,8 @@ class Evaluator:
         if self._observer.at is None or not math.isfinite(value):
             return []
         time = np.array([self._observer.time_at(mono_ns)])
-        return self._told(self._judge({(measure, ""): Observations(np.array([mono_ns]), time, np.array([value]))}))
+        seen = Observations(np.array([self._observer.order]), np.array([mono_ns]), time, np.array([value]))
+        return self._told(self._judge({(measure, ""): seen}))
 
     def acknowledge(self, rule: str, subject: str = "") -> None:
         """Someone has seen it: a latched firing whose measure is clear ends with its next observation.
@@ -131,136 +181,142 @@ class Evaluator:
         Raises:
             KeyError: no such rule, or none of that subject yet.
         """
-        found = [m for machines in self._machines.values() for m in machines if (m.rule.name, m.subject) == (rule, subject)]
-        if not found:
+        found = self._machines.get((rule, subject))
+        if found is None:
             raise KeyError(f"no rule {rule!r}{f' of {subject!r}' if subject else ''}; there are {', '.join(r.name for r in self.rules)}")
-        found[0].is_acknowledged = True
+        found.is_acknowledged = True
 
     @property
     def standing(self) -> tuple[Standing, ...]:
-        """Where every rule stands, in the order of the rules; one entry per service for rules on latency."""
-        places = {rule.name: place for place, rule in enumerate(self.rules)}
-        machines = sorted((m for ms in self._machines.values() for m in ms), key=lambda m: (places[m.rule.name], m.subject))
+        """Where every rule stands, in the order of the rules; one entry per service for rules on services."""
+        machines = sorted(self._machines.values(), key=lambda m: (self._places[m.rule.name], m.subject))
         return tuple(machine.standing() for machine in machines)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What has to be known to go on from here after a restart, as values that JSON can hold; not what windows hold."""
+        return {
+            "account": self._observer.account.snapshot(),
+            "machines": [[rule, subject, machine.snapshot()] for (rule, subject), machine in self._machines.items()],
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a snapshot; what it says of rules that are judged no more is left out."""
+        self._observer.account.restore(kept["account"])
+        for name, subject, state in kept["machines"]:
+            if subject:
+                self._serve(subject, name)
+            machine = self._machines.get((name, subject))
+            if machine is not None:
+                machine.restore(state)
 
     # ── inside ──
 
     def _judge(self, seen: Mapping[Key, Observations]) -> list[tuple[int, Change]]:
         changes: list[tuple[int, Change]] = []
         for key, observations in seen.items():
-            if key not in self._machines:
-                self._machines[key] = [_Machine(rule, key[1]) for rule in self.rules if rule.measure == key[0]]
-            for machine in self._machines[key]:
-                changes += machine.take(observations)
+            if key[1] and (key not in self._limits or key[1] not in self._services):
+                self._serve(key[1])
+            for machine in self._limits.get(key, ()):
+                changes += machine.take(*self._in_hours(machine.rule, observations, _codes(machine.rule, observations.value)))
+        for machine, judge, ends in self._conditions:
+            changes += machine.take(*self._in_hours(machine.rule, *_judged(judge, ends, seen)))
         return changes
+
+    def _serve(self, service: str, only: str | None = None) -> None:
+        """Make the machines of a service that is seen for the first time; `only` those of one rule."""
+        for rule in self.rules:
+            if only is not None and rule.name != only:
+                continue
+            if isinstance(rule, Rule):
+                measure = _RENAMED.get(rule.measure, rule.measure)
+                if MEASURES[measure].per_service and (rule.name, service) not in self._machines:
+                    self._limits.setdefault((measure, service), []).append(self._machine(rule, service))
+            elif rule in self._per_service and (rule.name, service) not in self._machines:
+                slot = rule.condition.slots[0] if rule.condition is not None else None
+                if is_of(service, slot):
+                    self._conditions.append((self._machine(rule, service), *_judges(rule, service)))
+        if only is None:
+            self._services.add(service)
+
+    def _in_hours(self, rule: AnyRule, seen: Observations, code: Codes) -> tuple[AnyRule, Observations, Codes]:
+        hours = self._observer.hours
+        if hours is None or rule.hours == "always" or not len(seen.time):
+            return rule, seen, code
+        is_open = hours.place(seen.time)[1]
+        return rule, seen.where(is_open), code[is_open]
 
     def _without_data(self, at: int) -> list[tuple[int, Change]]:
-        return [change for machines in self._machines.values() for machine in machines for change in machine.silent_until(at)]
+        return [change for machine in self._machines.values() for change in machine.silent_until(at)]
 
     def _told(self, changes: list[tuple[int, Change]]) -> list[Change]:
-        places = {rule.name: place for place, rule in enumerate(self.rules)}
-        return [change for _, change in sorted(changes, key=lambda told: (told[0], places[told[1].rule], told[1].subject))]
+        return [change for _, change in sorted(changes, key=lambda told: (told[0], self._places[told[1].rule], told[1].subject))]
 
 
-class _Machine:
-    """The state of one rule on one subject."""
+def _unread_items(items: Sequence[Item]) -> Ints:
+    """How many messages before each packet could not be read, and how many behind the last one."""
+    counts = [0]
+    for item in items:
+        if isinstance(item, Packet):
+            counts.append(0)
+        elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
+            counts[-1] += 1
+    return np.array(counts, dtype=np.int64)
 
-    def __init__(self, rule: Rule, subject: str) -> None:
-        self.rule, self.subject = rule, subject
-        self.is_acknowledged = False
-        self._state = AlertState.NO_DATA
-        self._since = 0
-        self._value = self._worst = math.nan
-        self._open = False  # fired and not resolved, whatever the state
-        self._beyond_at: int | None = None  # since when the limit is passed without a break, not yet firing
-        self._beyond_n = 0
-        self._clear_at: int | None = None  # since when it is clear while open
-        self._last: tuple[int, int] | None = None
-        self._for, self._keep = round(rule.for_s * SECOND), round(rule.keep_s * SECOND)
-        self._no_data = math.inf if math.isinf(rule.no_data_s) else round(rule.no_data_s * SECOND)
 
-    def standing(self) -> Standing:
-        return Standing(self.rule.name, self.subject, self._state, self._since, self._value, self._worst, self._open, self.rule.severity)
+def _unread_events(batch: Columns, events: pd.DataFrame | None) -> Ints | None:
+    """The same of an events table: an event stands behind the packet whose seq it has."""
+    seq = batch.whole("seq")
+    if events is None or not len(events) or seq is None:
+        return None
+    told = events.loc[(events["kind"] == EventKind.MALFORMED).to_numpy(), "seq"].to_numpy().astype(np.int64)
+    return np.bincount(np.searchsorted(seq, told, side="right"), minlength=len(seq) + 1)
 
-    def silent_until(self, at: int) -> list[tuple[int, Change]]:
-        """No observation came until `at`: once that is too long, there is no data. An open firing stays open."""
-        if self._last is None or self._state is AlertState.NO_DATA or at - self._last[0] <= self._no_data:
-            return []
-        wait = int(self._no_data)
-        self._beyond_at = self._clear_at = None
-        self._beyond_n = 0
-        self._value = math.nan
-        return [self._change(AlertState.NO_DATA, self._last[0] + wait, self._last[1] + wait, math.nan)]
 
-    def take(self, seen: Observations) -> list[tuple[int, Change]]:
-        """Judge observations, run by run."""
-        rule, value = self.rule, seen.value
-        clears = rule.limit if rule.clears is None else rule.clears
-        if rule.below:
-            beyond, clear = value <= rule.limit, value > clears
-        else:
-            beyond, clear = value >= rule.limit, value < clears
-        code = np.where(beyond, _BEYOND, np.where(clear, _CLEAR, _BETWEEN))
-        begins = np.ones(len(code), dtype=bool)
-        begins[1:] = (code[1:] != code[:-1]) | (np.diff(seen.moment) > self._no_data)
-        first = np.flatnonzero(begins)
-        changes: list[tuple[int, Change]] = []
-        for i, j in zip(first.tolist(), [*first[1:].tolist(), len(code)], strict=True):
-            changes += self.silent_until(int(seen.moment[i]))
-            changes += self._run(int(code[i]), seen, i, j)
-            self._last = int(seen.moment[j - 1]), int(seen.time[j - 1])
-            self._value = float(value[j - 1])
-        return changes
+def _needs(rules: Sequence[AnyRule]) -> tuple[frozenset[str], dict[str, tuple[str, float]]]:
+    """Names of what the rules judge; and what they await: series by name, of what, for how many seconds."""
+    wanted: set[str] = set()
+    awaited: dict[str, tuple[str, float]] = {}
+    for rule in rules:
+        if isinstance(rule, Rule):
+            measure = _RENAMED.get(rule.measure, rule.measure)
+            if measure not in MEASURES:
+                raise ConfigError(f"rule {rule.name!r}: unknown measure {rule.measure!r}: {nearest_word(rule.measure, tuple(MEASURES))}")
+            wanted.add(measure)
+        for condition in () if isinstance(rule, Rule) else filter(None, (rule.condition, rule.clearing)):
+            wanted |= {name for name in condition.measures if not name.startswith("absent(")}
+            for name, seconds in absences(condition.tree):
+                awaited[absence_key(name, seconds)] = name.name, seconds
+                wanted.add(name.name)
+    return frozenset(wanted), awaited
 
-    def _run(self, code: int, seen: Observations, i: int, j: int) -> list[tuple[int, Change]]:
-        """Observations i to j - 1, all on one side of the limits and without a stretch of no data between them."""
 
-        def enter(state: AlertState, row: int) -> tuple[int, Change]:
-            return self._change(state, int(seen.moment[row]), int(seen.time[row]), float(seen.value[row]))
+def _judges(rule: written.Rule, service: str) -> tuple[Judge, Judge | None]:
+    if rule.condition is None:
+        raise TypeError("a function is judged otherwise")
+    return Judge(rule.condition, service), None if rule.clearing is None else Judge(rule.clearing, service)
 
-        if code != _BEYOND:
-            self._beyond_at, self._beyond_n = None, 0
-        if self._open:
-            return self._run_open(code, seen, i, j)
-        if code != _BEYOND:
-            return [enter(AlertState.OK, i)] if self._state is not AlertState.OK else []
-        if self._beyond_at is None:
-            self._beyond_at = int(seen.moment[i])
-        row = max(i + int(np.searchsorted(seen.moment[i:j], self._beyond_at + self._for)), i + self.rule.least_n - self._beyond_n - 1)
-        self._beyond_n += j - i
-        changes = []
-        if row > i and self._state is not AlertState.PENDING:
-            changes.append(enter(AlertState.PENDING, i))
-        if row < j:
-            self._open, self._clear_at, self.is_acknowledged = True, None, False
-            self._beyond_at, self._beyond_n = None, 0
-            self._worst = self._worse(seen.value[row : row + 1])
-            changes.append(enter(AlertState.FIRING, row))
-            self._worst = self._worse(seen.value[row:j])
-        return changes
 
-    def _run_open(self, code: int, seen: Observations, i: int, j: int) -> list[tuple[int, Change]]:
-        """A run while a firing is open: it goes on, or it is resolved once it was clear for long enough."""
-        resolved = j
-        if code == _CLEAR and (not self.rule.latched or self.is_acknowledged):
-            self._clear_at = int(seen.moment[i]) if self._clear_at is None else self._clear_at
-            resolved = i + int(np.searchsorted(seen.moment[i:j], self._clear_at + self._keep))
-        elif code != _CLEAR:
-            self._clear_at = None
-        if code == _BEYOND:
-            self._worst = self._worse(seen.value[i:j])
-        changes = []
-        if self._state is AlertState.NO_DATA and resolved > i:  # the data are back, and it fires still
-            changes.append(self._change(AlertState.FIRING, int(seen.moment[i]), int(seen.time[i]), float(seen.value[i])))
-        if resolved < j:
-            changes.append(self._change(AlertState.OK, int(seen.moment[resolved]), int(seen.time[resolved]), float(seen.value[resolved])))
-            self._open, self._clear_at, self._worst = False, None, math.nan
-        return changes
+def _judged(judge: Judge, ends: Judge | None, seen: Mapping[Key, Observations]) -> tuple[Observations, Codes]:
+    """The points of a condition, and on which side of its limits each lies."""
+    found, truth = judge.judge(seen)
+    code = np.where(truth == 1.0, BEYOND, CLEAR)
+    if ends is not None:
+        over = ends.judge(seen)
+        place = upto(over.seen, found.order, found.moment) - 1
+        is_clear = np.zeros(len(code), dtype=bool)
+        if len(over.truth):
+            is_clear = (place >= 0) & (over.truth[np.maximum(place, 0)] == 1.0)
+        code = np.where(code == BEYOND, BEYOND, np.where(is_clear, CLEAR, BETWEEN))
+    return found, code
 
-    def _worse(self, values: Floats) -> float:
-        return float(np.fmin(self._worst, values.min()) if self.rule.below else np.fmax(self._worst, values.max()))
 
-    def _change(self, state: AlertState, at: int, time: int, value: float) -> tuple[int, Change]:
-        change = Change(time, self.rule.name, self.subject, state, self._state, value, self._worst, self.rule.severity)
-        self._state, self._since = state, time
-        return at, change
+def _codes(rule: AnyRule, value: Floats) -> Codes:
+    """On which side of a limit's two values each observation lies."""
+    if not isinstance(rule, Rule):
+        raise TypeError("a condition says so itself")
+    clears = rule.limit if rule.clears is None else rule.clears
+    if rule.below:
+        beyond, clear = value <= rule.limit, value > clears
+    else:
+        beyond, clear = value >= rule.limit, value < clears
+    return np.where(beyond, BEYOND, np.where(clear, CLEAR, BETWEEN))

@@ -6,14 +6,15 @@ An alert is one firing, from the moment at which a rule began to fire until it w
 from __future__ import annotations
 
 import math
+from base64 import b32encode
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from ccwatch.alerts.evaluator import Change, Standing
-from ccwatch.alerts.rules import AlertState, Rule, Severity
+from ccwatch.alerts.machine import AnyRule, Change, Standing
+from ccwatch.alerts.rules import AlertState, Rule, Severity, digest_of
 from ccwatch.protocol.messages import from_ns
 
 MOST_PAST: Final = 200
@@ -39,6 +40,7 @@ class Alert:
         resolved_ns: when it was resolved; None until then.
         is_acknowledged: whether someone has seen it.
         is_waiting: it fires only because nobody has acknowledged it: its rule is latched, and the newest value is clear.
+        runbook: where it is written what to do; empty where nobody said.
     """
 
     rule: str
@@ -54,6 +56,7 @@ class Alert:
     resolved_ns: int | None = None
     is_acknowledged: bool = False
     is_waiting: bool = False
+    runbook: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -64,6 +67,35 @@ class Alert:
     def name(self) -> str:
         """The rule, and what it is about."""
         return f"{self.rule} · {self.subject}" if self.subject else self.rule
+
+    @property
+    def id(self) -> str:
+        """A short name of this firing, the same in every process that judges the same stream: six letters and digits."""
+        return b32encode(bytes.fromhex(digest_of(self.rule, self.subject, self.fired_ns)))[:6].decode().lower()
+
+    @property
+    def fired(self) -> datetime:
+        """Since when it fires, aware, UTC."""
+        return from_ns(self.fired_ns)
+
+    @property
+    def resolved(self) -> datetime | None:
+        """When it was resolved; None until then."""
+        return self.resolved_at
+
+    def to_dict(self) -> dict[str, Any]:
+        """As values that JSON can hold: times as ISO 8601, numbers that are not known as None."""
+        plain = {name: getattr(self, name) for name in ("rule", "subject", "meaning", "unit", "runbook", "is_acknowledged")}
+        numbers = {name: getattr(self, name) for name in ("fired_value", "value", "worst")}
+        return {
+            "id": self.id,
+            **plain,
+            "severity": str(self.severity),
+            "state": str(self.state),
+            "fired": self.fired.isoformat(),
+            "resolved": None if self.resolved_at is None else self.resolved_at.isoformat(),
+            **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
+        }
 
     @property
     def fired_at(self) -> datetime:
@@ -79,7 +111,7 @@ class Alert:
 class AlertLog:
     """The alerts of one evaluator, in bounded memory. Used by one thread at a time."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[AnyRule]) -> None:
         self.past: deque[Alert] = deque(maxlen=MOST_PAST)
         """Those that are over, the newest last."""
         self._rules = {rule.name: rule for rule in rules}
@@ -99,8 +131,17 @@ class AlertLog:
             if known is None and change.state is AlertState.FIRING:
                 rule = self._rules[change.rule]
                 self._open[key] = Alert(
-                    *(change.rule, change.subject, change.severity, rule.meaning, rule.unit, AlertState.FIRING, change.time_ns),
+                    *(
+                        change.rule,
+                        change.subject,
+                        change.severity,
+                        rule.meaning or rule.text,
+                        rule.unit,
+                        AlertState.FIRING,
+                        change.time_ns,
+                    ),
                     *(change.value, change.value, change.worst),
+                    runbook=rule.runbook or "",
                 )
                 told.append(self._open[key])
             elif known is not None and change.state is AlertState.OK:
@@ -119,7 +160,7 @@ class AlertLog:
             known = self._open.get((now.rule, now.subject))
             if known is not None:
                 rule = self._rules[now.rule]
-                is_clear = now.value > rule.limit if rule.below else now.value < rule.limit
+                is_clear = isinstance(rule, Rule) and (now.value > rule.limit if rule.below else now.value < rule.limit)
                 self._open[now.rule, now.subject] = replace(
                     known,
                     value=now.value,

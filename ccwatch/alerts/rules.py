@@ -10,16 +10,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from hashlib import blake2s
+from typing import Any, Final, Literal
 
 from ccwatch.domain.limits import (
     ALPHA_SENTINELS,
+    CALLS_NO_DATA_S,
     CRITICAL_S,
     DRAWDOWN_HALTS,
     DRAWDOWN_HALTS_CLEARS,
+    DRAWDOWN_INCEPTION,
+    DRAWDOWN_INCEPTION_CLEARS,
     DRAWDOWN_WARNS,
     DRAWDOWN_WARNS_CLEARS,
     DRIFT_LEAST_N,
+    DUPLICATES,
+    FLOOD,
     FROZEN_PACKETS,
     LATE_INTERVALS,
     LATE_NS,
@@ -29,12 +35,22 @@ from ccwatch.domain.limits import (
     LATENCY_WARNS,
     LATENCY_WARNS_CLEARS,
     LATENCY_WARNS_S,
+    MALFORMED,
+    MUCH_SLOWER,
+    MUCH_SLOWER_CLEARS,
+    MUCH_SLOWER_S,
     NO_DATA_S,
+    RECONNECTS,
     RECORDER_LAG_CLEARS_S,
     RECORDER_LAG_FOR_S,
     RECORDER_LAG_S,
     SECOND,
     SENTINEL_S,
+    SKEWED_LEAST_N,
+    SLOWER,
+    SLOWER_CLEARS,
+    SLOWER_LEAST_N,
+    SLOWER_S,
     STALE_INTERVALS,
     STALE_NS,
 )
@@ -58,6 +74,9 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+Hours = Literal["session", "always"]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule on one measure of the stream.
@@ -77,6 +96,8 @@ class Rule:
         no_data_s: without an observation for so long the rule has no data, s.
         latched: a firing ends only when someone acknowledges it.
         about_stream: it judges how the stream is received, not the market: it cannot be a false alarm of a drawdown.
+        hours: "session" judges only while the market trades, where trading hours are known; "always" round the clock.
+        runbook: where it is written what to do: an address or a path.
     """
 
     name: str
@@ -93,6 +114,8 @@ class Rule:
     no_data_s: float = NO_DATA_S
     latched: bool = False
     about_stream: bool = False
+    hours: Hours = "always"
+    runbook: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be judged.
@@ -106,65 +129,90 @@ class Rule:
             side = "above" if self.below else "below"
             raise ConfigError(f"rule {self.name!r}: clears={self.clears:g} should lie {side} its limit {self.limit:g}")
 
+    @property
+    def text(self) -> str:
+        """The condition in words: "drawdown_peak <= -0.02"."""
+        return f"{self.measure} {'<=' if self.below else '>='} {self.limit:g}"
 
-_PEAK, _START = "drawdown from the running peak", "drawdown from the starting capital"
-_WARNS, _HALTS = (f"\N{MINUS SIGN}{-100.0 * limit:g} %" for limit in (DRAWDOWN_WARNS, DRAWDOWN_HALTS))
+    @property
+    def digest(self) -> str:
+        """What tells this rule from any other, and from itself before it was edited: 16 hex digits."""
+        return digest_of(*(getattr(self, name) for name in self.__slots__ if name not in {"meaning", "runbook", "unit"}))
 
+
+_PEAK, _START = "drawdown from the day's peak", "drawdown from the day's starting capital"
+_ANY: Final = math.nextafter(0.0, 1.0)
+"""The least value above 0."""
+_SLOW: Final = "the median call of a minute takes {:g} times the service's usual, for {:g} min"
+
+
+def _percent(limit: float) -> str:
+    return f"\N{MINUS SIGN}{-100.0 * limit:g} %"
+
+
+def _drawdown(name: str, measure: str, what: str, limit: float, clears: float, severity: Severity) -> Rule:
+    return Rule(name, measure, limit, f"{what} at {_percent(limit)}", "fraction", severity, clears=clears, below=True)
+
+
+def _slow(name: str, times: float, clears: float, for_s: float, severity: Severity) -> Rule:
+    meaning = _SLOW.format(times, for_s / 60.0)
+    return Rule(
+        *(name, "latency_usual", times, meaning, "times usual", severity),
+        clears=clears,
+        for_s=for_s,
+        least_n=SLOWER_LEAST_N,
+        no_data_s=CALLS_NO_DATA_S,
+        hours="session",
+    )
+
+
+def _silence(name: str, measure: str, meaning: str, severity: Severity) -> Rule:
+    return Rule(name, measure, 1.0, meaning, severity=severity, no_data_s=math.inf, about_stream=True, hours="session")
+
+
+def _over_objective(name: str, times: float, clears: float, for_s: float, severity: Severity) -> Rule:
+    meaning = f"p95 at {times:g} times its objective, for {for_s / 60.0:g} min"
+    return Rule(name, "latency", times, meaning, "objectives", severity, clears=clears, for_s=for_s)
+
+
+def _traffic(
+    name: str, measure: str, limit: int, meaning: str, unit: str = "", severity: Severity = Severity.WARNING, least_n: int = 1
+) -> Rule:
+    return Rule(name, measure, float(limit), meaning, unit, severity, least_n=least_n, about_stream=True, hours="session")
+
+
+_WARNING, _CRITICAL = Severity.WARNING, Severity.CRITICAL
+_NOT_STARTED: Final = "the engine has not started: no packet since the open"
 
 DEFAULT_RULES: Final[tuple[Rule, ...]] = (
+    _silence("late", "late", f"no packet for {LATE_NS / SECOND:g} s and {LATE_INTERVALS} usual intervals", Severity.INFO),
+    _silence("stale", "stale", f"no packet for {STALE_NS / SECOND:g} s and {STALE_INTERVALS} usual intervals", _WARNING),
+    _silence("not-started", "not_started", _NOT_STARTED, _CRITICAL),
     Rule(
-        "late",
-        "late",
-        1.0,
-        f"no packet for {LATE_NS / SECOND:g} s and {LATE_INTERVALS} usual intervals",
-        severity=Severity.INFO,
-        no_data_s=math.inf,
+        *("frozen", "frozen", float(FROZEN_PACKETS), f"{FROZEN_PACKETS} packets with the same content under new timestamps", "packets"),
         about_stream=True,
+        hours="session",
     ),
+    Rule("halt", "halt", 1.0, "the engine's status is HALT", severity=_CRITICAL, latched=True),
+    _drawdown("drawdown-peak-1.5", "drawdown_peak", _PEAK, DRAWDOWN_WARNS, DRAWDOWN_WARNS_CLEARS, _WARNING),
+    _drawdown("drawdown-peak-2", "drawdown_peak", _PEAK, DRAWDOWN_HALTS, DRAWDOWN_HALTS_CLEARS, _CRITICAL),
+    _drawdown("drawdown-start-1.5", "drawdown_start", _START, DRAWDOWN_WARNS, DRAWDOWN_WARNS_CLEARS, _WARNING),
+    _drawdown("drawdown-start-2", "drawdown_start", _START, DRAWDOWN_HALTS, DRAWDOWN_HALTS_CLEARS, _CRITICAL),
+    _drawdown(
+        *("drawdown-inception", "drawdown_inception", "drawdown from the highest peak since watching began"),
+        *(DRAWDOWN_INCEPTION, DRAWDOWN_INCEPTION_CLEARS, _CRITICAL),
+    ),
+    _slow("latency-3x", SLOWER, SLOWER_CLEARS, SLOWER_S, _WARNING),
+    _slow("latency-6x", MUCH_SLOWER, MUCH_SLOWER_CLEARS, MUCH_SLOWER_S, _CRITICAL),
+    _over_objective("latency-1.5x", LATENCY_WARNS, LATENCY_WARNS_CLEARS, LATENCY_WARNS_S, _WARNING),
+    _over_objective("latency-2x", LATENCY_FAILS, LATENCY_FAILS_CLEARS, LATENCY_FAILS_S, _CRITICAL),
+    Rule("critical", "critical", 1.0, f"the regime is Critical, for {CRITICAL_S:g} s", severity=Severity.INFO, for_s=CRITICAL_S),
+    Rule("size-in-critical", "size_in_critical", _ANY, "a size above 0 in Critical", "fraction", _CRITICAL),
     Rule(
-        "stale",
-        "stale",
-        1.0,
-        f"no packet for {STALE_NS / SECOND:g} s and {STALE_INTERVALS} usual intervals",
-        no_data_s=math.inf,
-        about_stream=True,
+        *("alpha-sentinel", "alpha_sentinel", 1.0, f"alpha stands at a sentinel value, for {SENTINEL_S:g} s"),
+        for_s=SENTINEL_S,
+        hours="session",
     ),
-    Rule(
-        "frozen",
-        "frozen",
-        float(FROZEN_PACKETS),
-        f"{FROZEN_PACKETS} packets with the same content under new timestamps",
-        "packets",
-        about_stream=True,
-    ),
-    Rule("halt", "halt", 1.0, "the engine's status is HALT", severity=Severity.CRITICAL, latched=True),
-    *(
-        Rule(f"drawdown-{name}-{text}", f"drawdown_{name}", limit, f"{words} at {said}", "fraction", severity, clears=clears, below=True)
-        for name, words in (("peak", _PEAK), ("start", _START))
-        for text, limit, said, severity, clears in (
-            ("1.5", DRAWDOWN_WARNS, _WARNS, Severity.WARNING, DRAWDOWN_WARNS_CLEARS),
-            ("2", DRAWDOWN_HALTS, _HALTS, Severity.CRITICAL, DRAWDOWN_HALTS_CLEARS),
-        )
-    ),
-    *(
-        Rule(
-            f"latency-{limit:g}x",
-            "latency",
-            limit,
-            f"p95 at {limit:g} times its objective, for {for_s / 60:g} min",
-            "objectives",
-            severity,
-            clears=clears,
-            for_s=for_s,
-        )
-        for limit, clears, for_s, severity in (
-            (LATENCY_WARNS, LATENCY_WARNS_CLEARS, LATENCY_WARNS_S, Severity.WARNING),
-            (LATENCY_FAILS, LATENCY_FAILS_CLEARS, LATENCY_FAILS_S, Severity.CRITICAL),
-        )
-    ),
-    Rule("critical", "critical", 1.0, f"the regime is Critical, for {CRITICAL_S:g} s", for_s=CRITICAL_S),
-    Rule("size-in-critical", "size_in_critical", math.nextafter(0.0, 1.0), "a size above 0 in Critical", "fraction", Severity.CRITICAL),
-    Rule("alpha-sentinel", "alpha_sentinel", 1.0, f"alpha stands at a sentinel value, for {SENTINEL_S:g} s", for_s=SENTINEL_S),
     Rule(
         "schema-drift",
         "schema_drift",
@@ -172,6 +220,11 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
         f"{DRIFT_LEAST_N} packets in a row do not carry what packets of their kind did, or carry it otherwise",
         least_n=DRIFT_LEAST_N,
     ),
+    _traffic("reconnects", "reconnects", RECONNECTS, f"{RECONNECTS} reconnects in 5 min", "in 5 min"),
+    _traffic("malformed", "malformed", MALFORMED, f"{MALFORMED} messages in 5 min could not be read", "in 5 min"),
+    _traffic("flood", "rate_usual", FLOOD, f"packets at {FLOOD} times the usual rate", "times usual"),
+    _traffic("duplicates", "duplicates", DUPLICATES, f"{DUPLICATES} packets in a minute came twice", "in 1 min", Severity.INFO),
+    _traffic("clock-skew", "clock_skew", 1, "the server's clock departs from its usual offset by more than 2 s", least_n=SKEWED_LEAST_N),
     Rule(
         "recorder-lag",
         "recorder_lag",
@@ -183,8 +236,10 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
         about_stream=True,
     ),
 )
-"""The rules that every view and report begins with."""
+"""The rules that every view, report and guard begins with. No service has an objective until someone sets one."""
 
+CONTRACT_OBJECTIVES: Final = "Chronos=150, FinBERT=25, reasoning LLM=3000, memory search=200, scanner=2000"
+"""The contract's figures for p95 in ms: drawn as lines, never judged by themselves."""
 SENTINELS: Final = ALPHA_SENTINELS
 DRIFTS: Final = "WRONG_TYPE", "UNKNOWN_WORD", "UNIT"
 """Flags of a packet that by themselves say that the schema has drifted."""
@@ -211,6 +266,11 @@ def read_objectives(text: str) -> dict[str, float]:
     return found
 
 
+def drawn_objectives(text: str) -> dict[str, float]:
+    """The objectives that are drawn: what someone has set, else the contract's figures."""
+    return read_objectives(text or CONTRACT_OBJECTIVES)
+
+
 def objective_of(service: str, objectives: Mapping[str, float]) -> float:
     """The objective (p95, ms) whose name the service's begins with, without case, blanks and signs; the longest counts.
 
@@ -220,6 +280,11 @@ def objective_of(service: str, objectives: Mapping[str, float]) -> float:
     key = _key(service)
     matching = [(len(_key(name)), value) for name, value in objectives.items() if key.startswith(_key(name))]
     return max(matching)[1] if matching else math.nan
+
+
+def digest_of(*parts: Any) -> str:
+    """A short digest of plain values: 16 hex digits, the same on every machine."""
+    return blake2s("\x1f".join(map(str, parts)).encode(), digest_size=8).hexdigest()
 
 
 def _key(name: str) -> str:

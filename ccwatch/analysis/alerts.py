@@ -188,7 +188,7 @@ def alerts(
         virtual_clock = "received_mono_ns" not in frame.columns or not keeps_pace(times, frame["received_mono_ns"].to_numpy(dtype=np.int64))
     wanted = read_objectives(Settings.load().objectives) if objectives is None else objectives
     evaluator = Evaluator(rules, objectives=wanted, virtual_clock=virtual_clock)
-    changes = evaluator.observe(frame, agents, models)
+    changes = evaluator.observe(frame, agents, models, events)
     end = int(times[-1])
     ending = max(end, _ending(events))
     mono = times[-1] if virtual_clock else frame["received_mono_ns"].to_numpy(dtype=np.int64)[-1]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from ccwatch.alerts import read_objectives
+from ccwatch.alerts import drawn_objectives
 from ccwatch.analysis import markdown, page, story
 from ccwatch.analysis.explain import Explanation
 from ccwatch.analysis.questions import QUESTIONS, Questions
@@ -57,7 +57,7 @@ class Report(Questions):
 
     def what_happened(self) -> list[tuple[str, str]]:
         """Sentences made of evidence, each with the question that it comes from; at most five. See `ccwatch.analysis.story`."""
-        return story.what_happened(self.answers(), self._worst_start, read_objectives(Settings.load().objectives))
+        return story.what_happened(self.answers(), self._worst_start, drawn_objectives(Settings.load().objectives))
 
     def to_dict(self) -> dict[str, Any]:
         """Every answer as plain values that JSON can hold."""

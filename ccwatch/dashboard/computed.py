@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch.alerts import objective_of, read_objectives
+from ccwatch.alerts import drawn_objectives, objective_of
 from ccwatch.config import Settings
 from ccwatch.errors import ConfigError, NotEnoughData
 from ccwatch.figures.panels import Line
@@ -60,7 +60,7 @@ def of_objectives(view: Any) -> list[Line]:
     """p95 of each service's last QUANTILE_CALLS calls over its objective; a service without an objective has no line."""
     from ccwatch.analysis import latency  # noqa: PLC0415 - scipy takes a second to import
 
-    objectives = read_objectives(Settings.load().objectives)
+    objectives = drawn_objectives(Settings.load().objectives)
     models = getattr(view, "models", None)
     calls = latency(view.agents(), models() if models is not None else None).observations
     lines = []

@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 import ipywidgets
 import pandas as pd
 
-from ccwatch.alerts import Alert, Rule
+from ccwatch.alerts import Alert, AnyRule
 from ccwatch.dashboard import marks, still
 from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content
 from ccwatch.dashboard.ask import explain
@@ -94,7 +94,7 @@ class Dashboard:
         record: Callable[[], Recorder] | None = None,
         owns_feed: bool = False,
         keep_mark: Callable[[pd.Timestamp, str], None] | None = None,
-        rules: Sequence[Rule] | None = None,
+        rules: Sequence[AnyRule] | None = None,
     ) -> None:
         if not 0 < rate <= MAX_RATE_HZ:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")

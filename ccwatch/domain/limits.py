@@ -42,6 +42,8 @@ DRAWDOWN_WARNS, DRAWDOWN_HALTS = -0.015, -0.02
 """Where deployed breakers warn, and where they halt (fractions of the peak)."""
 DRAWDOWN_WARNS_CLEARS, DRAWDOWN_HALTS_CLEARS = -0.013, -0.018
 """Above these an alert on them ends: between the two it stands as it is."""
+DRAWDOWN_INCEPTION, DRAWDOWN_INCEPTION_CLEARS = -0.05, -0.045
+"""Of the highest peak since watching began, whichever day that was: where an alert fires, and above which it ends."""
 DRAWDOWN_LEAST: Final = -0.002
 """Less deep drawdowns are no events of a timeline."""
 DRAWDOWN_TOLERANCE: Final = 1e-4
@@ -79,6 +81,13 @@ SLOW_FACTOR: Final = 3.0
 """A call is slow above so many times its service's median."""
 SLOW_CALLS: Final = 3
 """Slow calls in a row that make a slow stretch."""
+SLOWER, SLOWER_CLEARS, SLOWER_S = 3.0, 2.0, 60.0
+MUCH_SLOWER, MUCH_SLOWER_CLEARS, MUCH_SLOWER_S = 6.0, 4.0, 300.0
+"""A service's recent median call over its usual: where an alert fires, where it ends, and for how long it must have stood there, s."""
+SLOWER_LEAST_N: Final = 5
+"""Calls in a row that must say so."""
+CALLS_NO_DATA_S: Final = 900.0
+"""Without a call for so long a rule on a service has no data: many are called once in minutes."""
 LATENCY_P: Final = 0.95
 LATENCY_WINDOW_S: Final = 120.0
 """The latency that is judged is the 95 % quantile of the calls of so many seconds."""
@@ -100,6 +109,14 @@ NO_DATA_S: Final = 60.0
 """Without an observation for so long a rule has no data."""
 DRIFT_LEAST_N: Final = 3
 """Packets in a row that do not carry what packets of their kind did."""
+RECONNECTS, MALFORMED = 3, 3
+"""Reconnects, and messages that could not be read, within five minutes, that are worth a warning."""
+DUPLICATES: Final = 5
+"""Packets that came twice at once, within a minute."""
+FLOOD: Final = 10
+"""So many times the usual rate is a flood."""
+SKEWED_LEAST_N: Final = 3
+"""Packets in a row with a skewed stamp."""
 RECORDER_LAG_S, RECORDER_LAG_CLEARS_S, RECORDER_LAG_FOR_S = 5.0, 2.0, 10.0
 """How much later than it came a packet may be on the disk; where that alert ends; for how long it must have lasted, s."""
 WARNED_WITHIN_S: Final = 900.0

@@ -4,14 +4,22 @@ import math
 
 import pytest
 
-from ccwatch.alerts import DEFAULT_RULES, Rule, objective_of, read_objectives
-from ccwatch.alerts.measures import MEASURES
-from ccwatch.config import OBJECTIVES, Settings
+from ccwatch.alerts import CONTRACT_OBJECTIVES, DEFAULT_RULES, Evaluator, Rule, drawn_objectives, objective_of, read_objectives
+from ccwatch.alerts.vocabulary import MEASURES
+from ccwatch.config import Settings
 from ccwatch.errors import ConfigError
 
 
-def test_every_default_rule_judges_a_measure_that_exists_and_every_measure_has_a_rule():
-    assert {rule.measure for rule in DEFAULT_RULES} == set(MEASURES) - {"exposure"}  # how much is too much is for the user to say
+def test_every_default_rule_judges_a_measure_that_exists():
+    assert {rule.measure for rule in DEFAULT_RULES} <= {*MEASURES, "latency"}
+    with pytest.raises(ConfigError, match="unknown measure 'drawdown_peek': did you mean 'drawdown_peak'"):
+        Evaluator([Rule("odd", "drawdown_peek", 1.0, "")])
+
+
+def test_by_default_no_service_has_an_objective_and_the_contracts_figures_are_drawn():
+    assert read_objectives(Settings().objectives) == {}
+    assert drawn_objectives("")["FinBERT"] == 25.0
+    assert drawn_objectives("FinBERT=40") == {"FinBERT": 40.0}
 
 
 @pytest.mark.parametrize(
@@ -19,11 +27,11 @@ def test_every_default_rule_judges_a_measure_that_exists_and_every_measure_has_a
     [("ChronosService", 150.0), ("chronos", 150.0), ("FINBERT-v2", 25.0), ("ReasoningLLM", 3000.0), ("memory_search_2", 200.0)],
 )
 def test_an_objective_is_found_by_the_beginning_of_a_name_without_case_or_signs(service, objective):
-    assert objective_of(service, read_objectives(OBJECTIVES)) == objective
+    assert objective_of(service, read_objectives(CONTRACT_OBJECTIVES)) == objective
 
 
 def test_what_matches_no_objective_has_none():
-    assert math.isnan(objective_of("RiskAgent", read_objectives(OBJECTIVES)))
+    assert math.isnan(objective_of("RiskAgent", read_objectives(CONTRACT_OBJECTIVES)))
 
 
 def test_the_longest_matching_name_counts():

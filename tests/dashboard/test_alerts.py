@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import ccwatch as cw
-from ccwatch.alerts import Alert, AlertState, Rule, Severity
-from ccwatch.dashboard import Dashboard, alerts as module
+from ccwatch.alerts import Alert, AlertState, Rule, Severity, watch as module
+from ccwatch.dashboard import Dashboard, alerts as shown
 from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content, reading
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState
@@ -152,16 +152,16 @@ def test_a_recording_and_its_replay_agree_with_the_analysis():
     rows = cw.analyze(opened).alerts().to_frame()
     with cw.watch(opened) as dashboard:
         dashboard._alerts.start()
-        wait_until(lambda: dashboard._alerts._shown.has_begun, 20)
-        found = [*dashboard._alerts._shown.open, *dashboard._alerts._shown.past]
+        wait_until(lambda: dashboard._alerts.shown.has_begun, 20)
+        found = [*dashboard._alerts.shown.open, *dashboard._alerts.shown.past]
         assert sorted((a.rule, a.subject, a.fired_ns) for a in found) == sorted(
             (row.rule, row.subject, row.fired_time.value) for row in rows.itertuples()
         )
     with cw.replay(opened, speed="max", name="again") as feed, cw.watch(feed) as dashboard:
         dashboard._alerts.start()
         feed.join(60)
-        wait_until(lambda: same([*dashboard._alerts._shown.open, *dashboard._alerts._shown.past]) == same(found), 20)
-        assert dashboard._alerts._shown.now_ns is None, "the clock of a replay is not ours"
+        wait_until(lambda: same([*dashboard._alerts.shown.open, *dashboard._alerts.shown.past]) == same(found), 20)
+        assert dashboard._alerts.shown.now_ns is None, "the clock of a replay is not ours"
 
 
 def test_a_recording_in_progress_is_followed(tmp_path):
@@ -171,7 +171,7 @@ def test_a_recording_in_progress_is_followed(tmp_path):
         with cw.watch(recorder.path) as dashboard:
             heard: list[Alert] = []
             dashboard.on_alert(heard.append)
-            wait_until(lambda: dashboard._alerts._seq > 5)
+            wait_until(lambda: dashboard._alerts.seq > 5)
             assert feed.halt(confirm="HALT").confirmed
             wait_until(lambda: [a.rule for a in heard] == ["halt"], 10)
 
@@ -187,11 +187,11 @@ def test_silence_goes_on_in_a_recording_in_progress(tmp_path):
             wait_until(lambda: heard, 12)
             assert [(alert.rule, alert.is_open) for alert in heard] == [("gone", True)]
             newest = feed.frame(["seq"]).index[-1].value
-            wait_until(lambda: dashboard._alerts._shown.now_ns > newest, 12)  # what ages are counted to goes on by the wall clock
+            wait_until(lambda: dashboard._alerts.shown.now_ns > newest, 12)  # what ages are counted to goes on by the wall clock
             assert feed.frame(["seq"]).index[-1].value == newest, "no packet came meanwhile"
             feed.stop()
             recorder.stop()
-            wait_until(lambda: dashboard._alerts._shown.now_ns is None, 5)  # over: silence tells nothing any more
+            wait_until(lambda: dashboard._alerts.shown.now_ns is None, 5)  # over: silence tells nothing any more
 
 
 @pytest.mark.parametrize("is_of_this_boot", [True, False])
@@ -207,7 +207,7 @@ def test_the_clock_of_another_machine_that_is_behind_makes_no_silence(tmp_path, 
             heard: list[Alert] = []
             dashboard.on_alert(heard.append)
             read = feed.latest.seq + 20
-            wait_until(lambda: dashboard._alerts._seq > read, 12)
+            wait_until(lambda: dashboard._alerts.seq > read, 12)
             assert bool(heard) == is_of_this_boot
 
 
@@ -216,17 +216,17 @@ def test_what_does_not_fit_the_queue_is_read_from_the_view(view, monkeypatch):
     posted: list[Snapshot] = []
     watch = AlertWatch(view, None, posted.append)
     watch.start()
-    wait_until(lambda: watch._seq == view.latest.seq)
-    with watch._judging:
+    wait_until(lambda: watch.seq == view.latest.seq)
+    with watch.judging:
         view.step(100)
-        assert len(watch._arrived) <= 70
-        assert watch._behind
-    wait_until(lambda: watch._seq == view.latest.seq and not watch._behind)
+        assert len(watch.arrived) <= 70
+        assert watch.behind
+    wait_until(lambda: watch.seq == view.latest.seq and not watch.behind)
     watch.rest()
     view.step(50)
-    assert len(watch._arrived) == 0
+    assert len(watch.arrived) == 0
     watch.start()
-    wait_until(lambda: watch._seq == view.latest.seq)
+    wait_until(lambda: watch.seq == view.latest.seq)
     watch.stop()
     assert view._sinks == []
 
@@ -234,7 +234,7 @@ def test_what_does_not_fit_the_queue_is_read_from_the_view(view, monkeypatch):
 def test_alerts_are_judged_off_the_publishers_thread_and_rest_without_a_page(view):
     with Dashboard(view) as dashboard:
         paint(dashboard)
-        wait_until(lambda: dashboard._alerts._seq == view.latest.seq)
+        wait_until(lambda: dashboard._alerts.seq == view.latest.seq)
         assert threads() == ["ccwatch-alerts"]
         say(dashboard.figure, {"type": "asleep", "page": "p1"})
         wait_until(lambda: threads() == [])
@@ -258,13 +258,13 @@ def test_a_recorder_that_falls_behind_is_told(view):
             received_seq, durable_seq = 100, 7
 
     watch = AlertWatch(view, None, lambda _: None)
-    assert math.isnan(watch._lag_s())
+    assert math.isnan(watch.lag_s())
     watch.recorder = Behind()
-    assert watch._lag_s() == 0.0
+    assert watch.lag_s() == 0.0
     time.sleep(0.02)
-    assert 0.02 <= watch._lag_s() < 1.0
+    assert 0.02 <= watch.lag_s() < 1.0
     Behind.stats.durable_seq = 100
-    assert watch._lag_s() == 0.0
+    assert watch.lag_s() == 0.0
 
 
 def test_a_feed_that_is_over_stays_as_it_was(halted):
@@ -295,9 +295,9 @@ def test_a_value_is_told_with_its_unit(value, unit, words):
 def test_what_pages_are_sent_is_bounded():
     one = Alert("r", "", Severity.INFO, "m", "", AlertState.FIRING, 1_000_000, 1.0, 1.0, 1.0)
     strip, history = content(Snapshot((one,) * 500, (one,) * 500, 1, (), has_begun=True), 3_600_000.0)
-    assert len(strip["open"]) == module.MOST_SHOWN
-    assert strip["more"] == 500 - module.MOST_SHOWN
-    assert len(history) == module.MOST_HISTORY
+    assert len(strip["open"]) == shown.MOST_SHOWN
+    assert strip["more"] == 500 - shown.MOST_SHOWN
+    assert len(history) == shown.MOST_HISTORY
     assert strip["open"][0]["fired"] == 3_600_001.0
 
 
@@ -313,7 +313,7 @@ def test_who_listens_after_the_end_starts_no_thread(halted):
 def test_what_a_pass_found_before_it_failed_is_told(halted, monkeypatch):
     with cw.watch(halted) as dashboard:
         heard: list[Alert] = []
-        follow, failed = dashboard._alerts._log.follow, []
+        follow, failed = dashboard._alerts.log.follow, []
 
         def once(standing):
             if not failed:
@@ -321,7 +321,7 @@ def test_what_a_pass_found_before_it_failed_is_told(halted, monkeypatch):
                 raise RuntimeError("a later step")
             follow(standing)
 
-        monkeypatch.setattr(dashboard._alerts._log, "follow", once)
+        monkeypatch.setattr(dashboard._alerts.log, "follow", once)
         dashboard.on_alert(heard.append)
         wait_until(lambda: failed and not dashboard._alerts.trouble)
         wait_until(lambda: {alert.rule for alert in heard} >= {alert.rule for alert in dashboard.alerts} != set())

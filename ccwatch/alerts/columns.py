@@ -1,0 +1,132 @@
+"""A batch of a stream as columns, for the observer: from packets as they arrive, or from frames; the same arrays either way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.alerts.series import Bools, Floats, Ints
+from ccwatch.protocol.columns import PACKETS
+from ccwatch.protocol.messages import Packet
+from ccwatch.stream import frames
+
+_NUMBERS: Final = {c.name for c in PACKETS if c.dtype == "float64"}
+_WHOLE: Final = {c.name for c in PACKETS if c.dtype in {"uint64", "int64", "int32", "uint32"}}
+
+
+class Columns:
+    """Columns of the packets of a batch, in order of arrival. `len()` is the number of packets."""
+
+    def __init__(self, time: Ints, values: dict[str, Any]) -> None:
+        """`values` holds arrays by column: floats with NaN, whole numbers, or words as objects, empty where missing."""
+        self.time = time
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    @classmethod
+    def of_packets(cls, packets: Sequence[Packet], names: Sequence[str]) -> Self:
+        """The columns of some packets."""
+        values: dict[str, Any] = {}
+        for name in names:
+            column = [getattr(packet, name) for packet in packets]
+            if name in _NUMBERS:
+                values[name] = np.array(column, dtype=np.float64)
+            elif name in _WHOLE:
+                values[name] = np.array(column, dtype=np.int64)
+            else:
+                values[name] = np.array(["" if word is None else str(word) for word in column], dtype=object)
+        return cls(np.array([packet.time_ns for packet in packets], dtype=np.int64), values)
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame, names: Sequence[str]) -> Self:
+        """The columns that a frame has of these."""
+        values: dict[str, Any] = {}
+        for name in names:
+            if name not in frame.columns:
+                continue
+            if name in _WHOLE:
+                values[name] = frame[name].to_numpy().astype(np.int64)
+            else:
+                values[name] = numbers(frame, name) if name in _NUMBERS else words(frame[name])
+        return cls(ns(frame.index), values)
+
+    def where(self, kept: Bools) -> Columns:
+        """The packets that are kept."""
+        return self if kept.all() else Columns(self.time[kept], {name: values[kept] for name, values in self._values.items()})
+
+    def numbers(self, name: str) -> Floats:
+        """A column of numbers: NaN where it is missing or not finite."""
+        values = self._values.get(name)
+        if values is None:
+            return np.full(len(self), np.nan)
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def whole(self, name: str) -> Ints | None:
+        """A column of whole numbers; None where there is none."""
+        return self._values.get(name)
+
+    def words(self, name: str) -> Any:
+        """A column of words as objects, empty where it is missing."""
+        values = self._values.get(name)
+        return np.full(len(self), "", dtype=object) if values is None else values
+
+
+class Calls:
+    """Rows of agents or models of a batch, service by service."""
+
+    def __init__(self, service: Any, seq: Ints | None, time: Ints, gauges: dict[str, Floats]) -> None:
+        """One entry per row: `service` the names as objects, `gauges` latency_ms, invocations and success_rate."""
+        self.service, self.seq, self.time, self.gauges = service, seq, time, gauges
+
+    @classmethod
+    def of_packets(cls, table: str, packets: Sequence[Packet]) -> Calls | None:
+        """The rows that packets add to a table; None without any."""
+        if not any(getattr(packet, table) for packet in packets):
+            return None
+        found = frames.long_columns(table, packets)
+        if not found["time_ns"]:
+            return None
+        values: dict[str, Floats] = {name: np.array(found[name], dtype=np.float64) for name in _MEASURED if name in found}
+        seq = np.array(found["seq"], dtype=np.int64)
+        return cls(np.array(found[table[:-1]], dtype=object), seq, np.array(found["time_ns"], dtype=np.int64), values)
+
+    @classmethod
+    def of_frame(cls, table: str, frame: pd.DataFrame | None) -> Calls | None:
+        """The rows of a frame; None where it has none, or nothing that is judged."""
+        column = table[:-1]
+        if frame is None or not len(frame) or not {column, "latency_ms"} <= set(frame.columns):
+            return None
+        values = {name: numbers(frame, name) for name in _MEASURED if name in frame.columns}
+        seq = frame["seq"].to_numpy().astype(np.int64) if "seq" in frame.columns else None
+        return cls(words(frame[column]), seq, ns(frame.index), values)
+
+
+_MEASURED: Final = ("latency_ms", "invocations", "success_rate")
+
+
+def ns(index: pd.Index) -> Ints:
+    """An index of times as ns since 1970."""
+    return np.asarray(pd.DatetimeIndex(index).as_unit("ns").asi8)
+
+
+def numbers(frame: pd.DataFrame, name: str) -> Floats:
+    """A column as floats, NaN where it is missing or not finite."""
+    if name not in frame.columns:
+        return np.full(len(frame), np.nan)
+    values: Floats = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def words(column: pd.Series) -> Any:
+    """A column of words as objects, empty where it is missing."""
+    values = column.array if isinstance(column.array, pd.Categorical) else pd.Categorical(column.astype("str"))
+    known = np.array([*(str(word) for word in values.categories), ""], dtype=object)
+    return known[np.asarray(values.codes)]

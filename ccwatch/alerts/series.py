@@ -1,0 +1,136 @@
+"""Series of observations: what every measure is, and the exact arithmetic over a stretch of one. It knows no stream and no rule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.indexers import BaseIndexer
+
+SECOND: Final = 1_000_000_000
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Key = tuple[str, str]
+"""Measure and subject: the service that it is of, else empty."""
+_SCALE: Final = 200
+_MOST: Final = 1e200
+"""Values beyond it are no measurements of anything; below it a value times 2^200 is a float."""
+
+
+class Observations(NamedTuple):
+    """Observations of one measure, in order.
+
+    `order` numbers the packets of the stream: 2n for what packet n carries, 2n - 1 for what the silence before it tells. `moment` is on the
+    clock that durations are measured by (ns), `time` on the stream's own (ns since 1970), `value` finite.
+    """
+
+    order: Ints
+    moment: Ints
+    time: Ints
+    value: Floats
+
+    def where(self, kept: Bools) -> Observations:
+        """Those that are kept."""
+        return self if kept.all() else Observations(self.order[kept], self.moment[kept], self.time[kept], self.value[kept])
+
+
+def none() -> Observations:
+    """No observation."""
+    whole = np.zeros(0, dtype=np.int64)
+    return Observations(whole, whole, whole, np.zeros(0))
+
+
+def joined(one: Observations, two: Observations) -> Observations:
+    """One after the other."""
+    if not len(one.value):
+        return two
+    parts = [np.concatenate(pair) for pair in zip(one, two, strict=True)]
+    return Observations(parts[0], parts[1], parts[2], parts[3])
+
+
+def tail(seen: Observations, since: int) -> Observations:
+    """The observations after a moment."""
+    at = int(np.searchsorted(seen.moment, since, side="right"))
+    return Observations(seen.order[at:], seen.moment[at:], seen.time[at:], seen.value[at:])
+
+
+def upto(seen: Observations, order: Ints, moment: Ints) -> Ints:
+    """For each point of a grid, how many observations there were by then."""
+    keys = np.concatenate((seen.order, order))
+    moments = np.concatenate((seen.moment, moment))
+    is_point = np.concatenate((np.zeros(len(seen.order), dtype=np.int64), np.ones(len(order), dtype=np.int64)))
+    rows = np.lexsort((is_point, moments, keys))
+    counted = np.cumsum(1 - is_point[rows])
+    return np.asarray(counted[is_point[rows] == 1])
+
+
+class Stretches(BaseIndexer):
+    """Windows by their first and last row, for pandas' rolling."""
+
+    def __init__(self, first: Ints, end: Ints) -> None:
+        super().__init__()
+        self._first, self._end = first, end
+
+    def get_window_bounds(
+        self,
+        num_values: int = 0,  # noqa: ARG002 - pandas' own signature, which it insists on
+        min_periods: int | None = None,  # noqa: ARG002 - the same
+        center: bool | None = None,  # noqa: ARG002 - the same
+        closed: str | None = None,  # noqa: ARG002 - the same
+        step: int | None = None,  # noqa: ARG002 - the same
+    ) -> tuple[Ints, Ints]:
+        """The rows of each window."""
+        return self._first, self._end
+
+
+def over(function: str, seen: Observations, first: Ints, end: Ints) -> Floats:
+    """A function over the observations first[i] to end[i] - 1, for each i; NaN where there are too few.
+
+    Sums are of whole numbers, so that they do not depend on where a stream is cut into batches.
+    """
+    count = end - first
+    found = np.full(len(first), np.nan)
+    some = count >= (2 if function in {"std", "change", "rate"} else 1)
+    if function == "count":
+        return count.astype(np.float64)
+    if function in {"min", "max"}:
+        return _extreme(function, seen.value, first, end)
+    if function in {"change", "rate"}:
+        a, b = first[some], end[some] - 1
+        step = seen.value[b] - seen.value[a]
+        if function == "rate":
+            passed = (seen.moment[b] - seen.moment[a]) / SECOND
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = np.where(passed > 0.0, step / passed, np.nan)
+        found[some] = step
+        return found
+    whole = [int(math.ldexp(value, _SCALE)) if abs(value) < _MOST else 0 for value in seen.value.tolist()]
+    sums = np.concatenate(([0], np.cumsum(np.array(whole, dtype=object)))) if whole else np.array([0], dtype=object)
+    squares: Any = None
+    if function == "std":
+        squares = np.concatenate(([0], np.cumsum(np.array([value * value for value in whole], dtype=object)))) if whole else sums
+    for at in np.flatnonzero(some).tolist():
+        low, high = int(first[at]), int(end[at])
+        n, total = high - low, sums[high] - sums[low]
+        if squares is None:
+            found[at] = total / (n << _SCALE)
+        else:
+            spread = n * (squares[high] - squares[low]) - total * total  # n² times the variance, exact
+            found[at] = math.sqrt(spread / (n * (n - 1) << (2 * _SCALE)))
+    return found
+
+
+def _extreme(function: str, values: Floats, first: Ints, end: Ints) -> Floats:
+    """The least or the largest value of each window."""
+    if not len(first):
+        return np.zeros(0)
+    size = max(len(first), len(values))  # pandas wants a window for each row
+    rows = pd.Series(np.concatenate((values, np.full(size - len(values), np.nan))))
+    low = np.concatenate((first, np.full(size - len(first), first[-1], dtype=np.int64)))
+    high = np.concatenate((end, np.full(size - len(end), end[-1], dtype=np.int64)))
+    rolling = rows.rolling(Stretches(low, high), min_periods=1)
+    return np.asarray((rolling.min() if function == "min" else rolling.max()).to_numpy()[: len(first)])

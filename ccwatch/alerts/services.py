@@ -1,0 +1,218 @@
+"""What rules observe of agents and models: their calls, and each service against its own usual, its objective, its error budget.
+
+A gauge holds the last call: a new one stands where the counter rose, or where the gauge changed when there is no counter. A call that
+was sent by itself, with a time of its own, is a row of its own and counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.alerts.columns import Calls
+from ccwatch.alerts.rules import objective_of
+from ccwatch.alerts.series import Bools, Floats, Ints, Key, Observations, Stretches, joined, none, tail
+from ccwatch.domain import counters
+from ccwatch.domain.limits import BURN_LEAST_N, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SECOND, SUCCESS_OBJECTIVE
+
+RECENT_S: Final = 60.0
+"""A service is judged by the median of the calls of so many seconds."""
+RECENT_LEAST_N: Final = 10
+"""Where these were fewer calls, by its last so many; a service of fewer is not judged."""
+RECENT_MOST_S: Final = 900.0
+"""Calls older than this say nothing about now."""
+USUAL_LEAST_N: Final = 60
+"""Calls from which on a service's usual is known."""
+USUAL_CALLS: Final = 3_600
+"""Its usual is the median of so many of its calls."""
+USUAL_BLOCK: Final = 20
+"""It is worked out anew after so many calls."""
+USUAL_FACTOR: Final = 3.0
+"""A call above so many times the usual does not become usual: a service that stays slow stays slow."""
+MANY: Final = 24
+"""With more new calls than these, pandas' rolling quantile is faster than one call after the other."""
+ERRORS_S, ERRORS_LONG_S = 300.0, 3600.0
+"""Errors are counted over both; the budget burns only where both say so."""
+
+
+class Service:
+    """One agent or model."""
+
+    def __init__(self, name: str, objectives: Mapping[str, float], wanted: frozenset[str]) -> None:
+        """Nothing was seen yet.
+
+        Args:
+            name: of the service.
+            objectives: p95 in ms by the beginning of a service's name.
+            wanted: the measures that some rule judges; the others are not worked out.
+        """
+        self._objective = objective_of(name, objectives)
+        self._wanted = wanted
+        self._last: tuple[float, float] | None = None  # gauge and counter
+        self._calls = none()  # as far back as some measure looks
+        self._failed = none()  # value: failed calls; one entry per change of the counter
+        self._made: Floats = np.zeros(0)  # calls of these entries
+        self._counted: tuple[float, float] | None = None  # calls, and failed ones, when the counter was last told
+        self._usual: list[float] = []  # calls that are usual
+        self._block: list[float] = []  # calls since the usual was worked out
+        self._level = np.nan
+
+    def observe(self, order: Ints, at: Ints, time: Ints, gauge: Floats, count: Floats, rate: Floats) -> dict[str, Observations]:
+        """The observations of a batch of rows of this service.
+
+        Args:
+            order: of the packet of each row; see `Observations`.
+            at: when it was received.
+            time: the row's own.
+            gauge: latency, ms.
+            count: calls since the engine's start, NaN where it is not told.
+            rate: share of them that succeeded.
+        """
+        known = np.isfinite(gauge)
+        if not known.all():
+            order, at, time = order[known], at[known], time[known]
+            gauge, count, rate = gauge[known], count[known], rate[known]
+        if not len(gauge):
+            return {}
+        called = counters.read(gauge, count, before=self._last).is_call
+        calls = Observations(order[called], at[called], time[called], gauge[called])
+        found = {"latency": calls}
+        if "latency_usual" in self._wanted:
+            found["latency_usual"] = self._against_usual(calls)
+        if "latency_objective" in self._wanted and np.isfinite(self._objective):
+            found["latency_objective"] = self._against_objective(calls)
+        if self._wanted & {"error_rate", "burn_rate"}:
+            found |= self._errors(order, at, time, count, rate)
+        self._calls = tail(joined(self._calls, calls), int(at[-1]) - int(RECENT_MOST_S * SECOND))
+        self._last = float(gauge[-1]), float(count[-1])
+        return {name: seen for name, seen in found.items() if len(seen.value)}
+
+    def _against_objective(self, calls: Observations) -> Observations:
+        seen = joined(self._calls, calls)
+        p95 = _rolling(seen, len(self._calls.value), LATENCY_WINDOW_S, LATENCY_LEAST_N, LATENCY_P)
+        return calls._replace(value=p95 / self._objective).where(np.isfinite(p95))
+
+    def _against_usual(self, calls: Observations) -> Observations:
+        """The level of the last calls over the usual of those before them."""
+        seen = joined(self._calls, calls)
+        old = len(self._calls.value)
+        level = _rolling(seen, old, RECENT_S, RECENT_LEAST_N, 0.5)
+        for row in np.flatnonzero(~np.isfinite(level)).tolist():  # few calls in a minute: the last ones, where they are not old
+            end = old + row + 1
+            if end >= RECENT_LEAST_N and seen.moment[end - 1] - seen.moment[end - RECENT_LEAST_N] <= round(RECENT_MOST_S * SECOND):
+                level[row] = np.median(seen.value[end - RECENT_LEAST_N : end])
+        usual = np.array([self._learn(value) for value in calls.value.tolist()])
+        ratio = np.divide(level, usual, out=np.full(len(level), np.nan), where=usual > 0.0)
+        return calls._replace(value=ratio).where(np.isfinite(ratio))
+
+    def _learn(self, latency: float) -> float:
+        """The usual before this call; then the call is noted."""
+        usual = self._level
+        self._block.append(latency)
+        if len(self._block) >= USUAL_BLOCK:
+            bound = USUAL_FACTOR * self._level if np.isfinite(self._level) else np.inf
+            self._usual = [*self._usual, *(value for value in self._block if value <= bound)][-USUAL_CALLS:]
+            self._block = []
+            if len(self._usual) >= USUAL_LEAST_N:
+                self._level = float(np.median(self._usual))
+        return usual
+
+    def _errors(self, order: Ints, at: Ints, time: Ints, count: Floats, rate: Floats) -> dict[str, Observations]:
+        """Failed calls by what counter and success rate say together; a counter that falls was begun again."""
+        bad = np.rint(count * (1.0 - rate))
+        told = np.isfinite(bad)
+        if not told.any():
+            return {}
+        order, at, time, count, bad = order[told], at[told], time[told], count[told], bad[told]
+        first_count, first_bad = (float(count[0]), float(bad[0])) if self._counted is None else self._counted
+        before_count, before_bad = np.append(first_count, count[:-1]), np.append(first_bad, bad[:-1])
+        self._counted = float(count[-1]), float(bad[-1])
+        again = count < before_count
+        made = np.where(again, count, count - before_count)
+        failed = np.clip(np.where(again, bad, bad - before_bad), 0.0, made)
+        kept = made > 0.0
+        fresh = Observations(order[kept], at[kept], time[kept], failed[kept])
+        old = len(self._failed.value)
+        seen, calls = joined(self._failed, fresh), np.append(self._made, made[kept])
+        shares = []
+        for window in (ERRORS_S, ERRORS_LONG_S):
+            first = np.searchsorted(seen.moment, seen.moment - int(window * SECOND), side="right")
+            sums = (np.append(0.0, np.cumsum(part)) for part in (seen.value, calls))  # whole numbers: exact wherever they begin
+            misses, n = (total[1:] - total[first] for total in sums)
+            shares.append(np.where(n >= BURN_LEAST_N, misses / np.where(n > 0.0, n, 1.0), np.nan)[old:])
+        if len(seen.moment):
+            self._failed = tail(seen, int(seen.moment[-1]) - int(ERRORS_LONG_S * SECOND))
+            self._made = calls[len(calls) - len(self._failed.value) :]
+        budget = round(1.0 - SUCCESS_OBJECTIVE, 12)
+        burn = np.minimum(shares[0], shares[1]) / budget
+        return {
+            "error_rate": fresh._replace(value=shares[0]).where(np.isfinite(shares[0])),
+            "burn_rate": fresh._replace(value=burn).where(np.isfinite(burn)),
+        }
+
+
+class Services:
+    """All agents and models of a stream."""
+
+    def __init__(self, objectives: Mapping[str, float], wanted: frozenset[str]) -> None:
+        self._objectives, self._wanted = objectives, wanted
+        self._known: dict[str, Service] = {}
+
+    def observe(self, calls: Calls, seq: Ints | None, order: Ints, at: Ints, clean: Bools) -> dict[Key, Observations]:
+        """The observations of a table's rows.
+
+        Args:
+            calls: its rows, in order.
+            seq: of the packets of the batch, whose rows alone count; None where rows are placed by their times.
+            order: of these packets; see `Observations`.
+            at: when they were received.
+            clean: which of them count.
+        """
+        if seq is None or calls.seq is None:
+            moments = np.maximum.accumulate(calls.time)
+            rows = np.minimum(np.searchsorted(at, moments), len(order) - 1)
+            kept = np.ones(len(rows), dtype=np.bool_)
+        else:
+            rows = np.minimum(np.searchsorted(seq, calls.seq), len(seq) - 1)
+            kept = (seq[rows] == calls.seq) & clean[rows]
+            moments = at[rows]
+        found: dict[Key, Observations] = {}
+        for name in dict.fromkeys(calls.service.tolist()):
+            mine = np.flatnonzero((calls.service == name) & kept)
+            if not name or not len(mine):
+                continue
+            service = self._known.setdefault(name, Service(name, self._objectives, self._wanted))
+            none_told = np.full(len(mine), np.nan)
+            values = [
+                calls.gauges[part][mine] if part in calls.gauges else none_told for part in ("latency_ms", "invocations", "success_rate")
+            ]
+            seen = service.observe(order[rows[mine]], moments[mine], calls.time[mine], *values)
+            found |= {(measure, name): one for measure, one in seen.items()}
+        return found
+
+
+def _rolling(seen: Observations, old: int, seconds: float, least: int, p: float) -> Floats:
+    """A quantile of the values of the last seconds, for each observation but the `old` ones; NaN with fewer than `least`.
+
+    Linear between the order statistics (Hyndman and Fan's type 7), by one formula, so that it does not depend on the cut into batches.
+    """
+    first = np.searchsorted(seen.moment, seen.moment[old:] - round(seconds * SECOND), side="right")
+    end = np.arange(old, len(seen.value)) + 1
+    if len(end) > MANY:
+        size = len(seen.value)
+        rows = pd.Series(seen.value)
+        low, high = np.zeros(size, dtype=np.int64), np.arange(1, size + 1)
+        low[old:] = first
+        return np.array(rows.rolling(Stretches(low, high), min_periods=least).quantile(p).to_numpy()[old:])
+    found = np.full(len(end), np.nan)
+    for at, (a, b) in enumerate(zip(first.tolist(), end.tolist(), strict=True)):
+        if b - a >= least:
+            ordered = np.sort(seen.value[a:b])
+            place = p * (b - a - 1)
+            below = int(place)
+            above = ordered[min(below + 1, b - a - 1)]
+            found[at] = ordered[below] + (above - ordered[below]) * (place - below)
+    return found

@@ -1,0 +1,416 @@
+"""The watch: judges a view (a feed or a recording) by rules, on a thread of its own, and tells callbacks. It knows no widget.
+
+What arrives waits in a bounded queue; what does not fit, or came while nobody judged, is read from the view instead. A recording
+is judged whole, at once, by the same evaluator.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.alerts.evaluator import Evaluator
+from ccwatch.alerts.log import Alert, AlertLog
+from ccwatch.alerts.machine import AnyRule
+from ccwatch.alerts.rules import AlertState, read_objectives
+from ccwatch.alerts.settings import AlertSettings
+from ccwatch.config import Settings
+from ccwatch.protocol.messages import ConnectionState, Item, Packet
+from ccwatch.stream.callbacks import Failures
+from ccwatch.stream.source import read_clock
+
+PERIOD_S: Final = 0.25
+"""A batch is judged at most this often."""
+MOST_WAITING: Final = 10_000
+"""Packets that wait to be judged; with more, they are read from the view."""
+AT_ONCE: Final = 5_000
+"""Rows of a view that are judged in one go, about 50 ms; the other threads have a turn in between."""
+GROWN_S: Final = 1.0
+"""A recording in progress is looked at no more often than this."""
+CLOCK_MS: Final = 5_000
+"""While something fires, pages are told the time at least this often."""
+OVER: Final = frozenset({ConnectionState.ENDED, ConnectionState.STOPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is to say of alerts at a moment."""
+
+    open: tuple[Alert, ...] = ()
+    past: tuple[Alert, ...] = ()
+    rules: int = 0
+    silent: tuple[str, ...] = ()
+    """Names of rules that have no data."""
+    has_begun: bool = False
+    now_ns: int | None = None
+    """The stream's own clock, which goes on in a silence, no finer than CLOCK_MS; None where it does not
+    keep pace with ours, or nothing fires."""
+
+
+@dataclass(slots=True, eq=False)
+class _Listener:
+    tell: Callable[[Alert], object]
+    is_new: bool = True
+    """It has not been told of what fires already."""
+    failures: Failures = field(default_factory=lambda: Failures("a callback on alerts"))
+
+
+class AlertWatch:
+    """Judges one view. It lives as long as a page looks or a callback listens; in between it remembers where it was."""
+
+    def __init__(
+        self,
+        view: Any,
+        rules: Sequence[AnyRule] | None = None,
+        post: Callable[[Snapshot], None] = lambda _: None,
+        *,
+        settings: AlertSettings | None = None,
+    ) -> None:
+        """Nothing is judged before start().
+
+        Args:
+            view: a Feed or a Recording.
+            rules: what to judge by; None is the default rules and those of ccwatch.toml.
+            post: takes what has changed, on this watch's own thread.
+            settings: rules and trading hours of ccwatch.toml; None reads them.
+
+        Raises:
+            ConfigError: two rules of one name.
+        """
+        self._settings = AlertSettings.load() if settings is None else settings
+        self.rules = self._settings.rules if rules is None else tuple(rules)
+        self._columns = Evaluator(self.rules).columns  # refuses here what it would refuse on the thread
+        self.recorder: Any = None  # of the view, whose lag is judged while it runs
+        self._trouble = ""
+        self._view = view
+        self._post = post
+        self.log = AlertLog(self.rules)
+        self._evaluator: Evaluator | None = None
+        self.arrived: deque[Packet] = deque()  # appended by the feed's thread, emptied by ours
+        self._asked: deque[tuple[str, str]] = deque()  # acknowledgements, appended by any thread, taken by ours
+        self._listeners: tuple[_Listener, ...] = ()  # replaced, never changed
+        self._past_errors = 0  # of listeners that are gone
+        self.behind = True  # rows of the view wait to be read
+        self.seq = 0  # the newest that was judged
+        self._entry = 0  # the newest entry of a recording in progress
+        self._last: tuple[int, int] | None = None  # time and receiver's clock of the newest packet, ns
+        self._grown_at = -math.inf
+        self._first: tuple[int, int] | None = None  # the same of the oldest packet of a recording in progress
+        self._wall_ns = 0  # when its newest packet was received
+        self._read_ns = 0  # up to when it is known, by this machine's wall clock
+        self._ahead_ns: int | None = None  # how far that clock is ahead of the recorder's, at most
+        self._lag_since: tuple[int, int] | None = None  # seq that was not on the disk, and since when
+        self.shown = Snapshot()
+        self._delivers = callable(getattr(view, "add_sink", None))
+        self._thread: _Loop | None = None  # only while it runs: it holds us
+        self.judging = threading.Lock()  # serialises a thread that is about to end with the one that takes its place
+        self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
+        self._has_page = False
+        self._is_over = False
+        self._told: list[Alert] = []  # began or ended, and nobody was told yet
+        self._remove: Callable[[], None] = lambda: None
+
+    # ── from any thread ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def open(self) -> tuple[Alert, ...]:
+        """What fires, or fired when data were last there."""
+        return self.shown.open
+
+    @property
+    def callback_errors(self) -> int:
+        """How many calls of callbacks have failed, those of callbacks that listen no more included."""
+        return self._past_errors + sum(listener.failures.count for listener in self._listeners)
+
+    @property
+    def trouble(self) -> str:
+        """What could not be judged, and the newest failure of each callback, in a line; empty where all is well."""
+        failed = (listener.failures for listener in self._listeners)
+        return "; ".join(filter(None, (self._trouble, *(f"{f.last} ({f.count:,} in all)" for f in failed if f.count))))
+
+    def start(self) -> None:
+        """A page looks: judge until rest()."""
+        with self._life:
+            self._has_page = True
+            self._run()
+
+    def rest(self) -> None:
+        """No page looks any more: judge on only for callbacks."""
+        with self._life:
+            self._has_page = False
+            if not self._listeners:
+                self._stop()
+
+    def stop(self) -> None:
+        """End, and call nobody any more."""
+        with self._life:
+            self._past_errors = self.callback_errors
+            self._has_page, self._listeners, self._is_over = False, (), True
+            self._stop()
+
+    def listen(self, callback: Callable[[Alert], object], *, past: bool = False) -> Callable[[], None]:
+        """Call `callback(alert)` for what fires already, then for each alert that begins or ends; returns how to end that.
+
+        Args:
+            callback: takes a frozen Alert, on this watch's own thread.
+            past: of a view that is not judged yet: first each alert that began or ended in what it holds already.
+        """
+        listener = _Listener(callback, is_new=not past)
+
+        def unsubscribe() -> None:
+            with self._life:
+                if listener in self._listeners:
+                    self._past_errors += listener.failures.count
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+                if not self._listeners and not self._has_page:
+                    self._stop()
+
+        with self._life:
+            self._listeners = (*self._listeners, listener)
+            self._run()
+        return unsubscribe
+
+    def acknowledge(self, rule: str, subject: str = "") -> None:
+        """Someone has seen what fires; done on this watch's own thread."""
+        self._asked.append((rule, subject))
+
+    def receive(self, items: Sequence[Item], /) -> None:
+        """Sink: keeps packets until they are judged. On the feed's thread."""
+        if self.behind:
+            return  # they are in the view
+        self.arrived.extend(item for item in items if isinstance(item, Packet))
+        if len(self.arrived) > MOST_WAITING:
+            self.behind = True
+
+    def _run(self) -> None:
+        if self._thread is None and not self._is_over:
+            if self._delivers:
+                self._remove = self._view.add_sink(self)
+            self.behind = True  # last: a thread that is about to end may just be catching up
+            self._thread = _Loop(self._step)
+
+    def _stop(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
+            self._remove()
+
+    # ── on the watch's own thread ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _step(self) -> None:
+        with self.judging:
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            self._judge()
+            self._trouble = ""
+        except Exception as error:  # noqa: BLE001 - told in the header; what was not judged is read again
+            self._trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
+            self.behind = True
+        for key in islice(iter(self._asked.popleft, None), len(self._asked)):
+            if self.log.acknowledge(*key) and self._evaluator is not None:
+                self._evaluator.acknowledge(*key)
+        found = self._snapshot()
+        if found != self.shown:
+            self.shown = found
+            self._post(found)
+        told, self._told = self._told, []  # also what a pass had found before it failed
+        self._tell(told)
+
+    def _judge(self) -> None:
+        """Judge what has come since; notes the alerts that began or ended."""
+        is_growing = not self._delivers and (getattr(self._view, "status", None) == "open" or self._entry > 0)
+        if is_growing:
+            if time.monotonic() >= self._grown_at:
+                self._read_grown()
+        elif self.behind:
+            self._catch_up()
+        if self._evaluator is None and self.arrived:
+            self._begin()
+        if self._evaluator is None:
+            return
+        packets = [p for p in islice(iter(self.arrived.popleft, None), len(self.arrived)) if p.seq > self.seq]
+        self._judge_packets(packets)
+        known_ns = self._receiver_ns(self._read_ns)
+        if known_ns is not None:
+            self._told += self.log.take(self._evaluator.advance(known_ns))
+            self._told += self.log.take(self._evaluator.gauge("recorder_lag", self.lag_s(), known_ns))
+        if self.log.open:
+            self.log.follow(self._evaluator.standing)
+
+    def _begin(self) -> Evaluator:
+        if self._evaluator is None:
+            self._evaluator = Evaluator(
+                self.rules,
+                objectives=read_objectives(Settings.load().objectives),
+                hours=self._settings.hours,
+                virtual_clock=bool(getattr(self._view, "virtual_clock", False)),
+            )
+        return self._evaluator
+
+    def _judge_packets(self, packets: Sequence[Packet]) -> None:
+        if packets:
+            self.seq = packets[-1].seq
+            self._last = packets[-1].time_ns, packets[-1].received_mono_ns
+            self._first = self._first or (packets[0].time_ns, packets[0].received_mono_ns)
+            self._wall_ns = packets[-1].received_at_ns
+            self._told += self.log.take(self._begin().receive(packets))
+
+    def _catch_up(self) -> None:
+        """Judge the rows of the view beyond what was judged, a part at a time."""
+        self.arrived.clear()
+        self.behind = False  # from here on what arrives waits; what is in both is left out by its seq
+        everything = {"clean": False} if "clean" in inspect.signature(self._view.frame).parameters else {}
+        frame = self._view.frame(self._columns, **everything)
+        seqs = frame["seq"].to_numpy().astype(np.int64)
+        frame, seqs = frame[seqs > self.seq], seqs[seqs > self.seq]
+        if not len(frame):
+            return
+        evaluator = self._begin()
+        parts = {name: _by_seq(_table_of(self._view, name)) for name in ("agents", "models")}
+        for at in range(0, len(frame), AT_ONCE):
+            if self._thread is None:
+                self.behind = True
+                break
+            rows = frame.iloc[at : at + AT_ONCE]
+            low, high = int(seqs[at]), int(seqs[min(at + AT_ONCE, len(seqs)) - 1])
+            self._told += self.log.take(evaluator.observe(rows, *(_within(part, low, high) for part in parts.values())))
+            self.seq = high
+            self._last = int(rows.index[-1].value), int(rows["received_mono_ns"].iloc[-1])
+            time.sleep(0.002)
+
+    def _read_grown(self) -> None:
+        """Judge what a recording in progress has grown by."""
+        began, began_ns = time.monotonic(), read_clock().wall_ns
+        waiting: list[Packet] = []
+        read, newest_ns = self._entry, self._wall_ns
+        for entry, item in self._view.numbered(read):
+            read = entry
+            if isinstance(item, Packet):
+                waiting.append(item)
+            if len(waiting) >= AT_ONCE:
+                self._judge_packets(waiting)
+                self._entry, waiting = read, []
+        self._judge_packets(waiting)
+        self._entry = read  # only now: what was read and not judged is read again
+        self._read_ns = began_ns
+        if self._wall_ns != newest_ns:
+            ahead_ns = began_ns - self._wall_ns
+            self._ahead_ns = ahead_ns if self._ahead_ns is None else min(self._ahead_ns, ahead_ns)
+        now = time.monotonic()
+        self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
+
+    def _receiver_ns(self, wall_ns: int) -> int | None:
+        """The monotonic clock that packets are received by: of a feed now, of a recording in progress at `wall_ns`.
+
+        None where silence tells nothing: the stream is over, or its stamps do not keep pace with that clock.
+        """
+        if self._delivers:
+            return read_clock().mono_ns if self._keeps_pace() else None
+        if self._first is None or self._last is None or getattr(self._view, "status", None) != "open":
+            return None
+        if self._last[0] - self._first[0] > 2 * (self._last[1] - self._first[1]):
+            return None  # made faster than the clock
+        # Another process receives: what passed since its newest packet is told by the wall clock. That of another machine may differ
+        # by as much as the newest packet ever seemed old when it was read.
+        ours = getattr(self._view, "is_of_this_boot", False)
+        return self._last[1] + max(0, wall_ns - self._wall_ns - (0 if ours else self._ahead_ns or 0))
+
+    def _keeps_pace(self) -> bool:
+        """Whether a feed goes on, and its clock is the receiver's."""
+        view = self._view
+        return (
+            getattr(view, "state", None) not in OVER
+            and not getattr(view, "is_replay", False)  # first: a replay may read its whole recording to know its clock
+            and not getattr(view, "virtual_clock", False)
+        )
+
+    def lag_s(self) -> float:
+        """For how long something that came has not been on the disk, s; NaN where nothing records, or nothing is ever synced."""
+        recorder = self.recorder
+        if recorder is None:
+            self._lag_since = None
+            return math.nan
+        stats, now = recorder.stats, time.monotonic_ns()
+        if not stats.durable_seq or stats.durable_seq >= stats.received_seq:
+            self._lag_since = None
+        elif self._lag_since is None or stats.durable_seq >= self._lag_since[0]:
+            self._lag_since = stats.received_seq, now
+        return math.nan if not stats.durable_seq else 0.0 if self._lag_since is None else (now - self._lag_since[1]) / 1e9
+
+    def _tell(self, told: Sequence[Alert]) -> None:
+        for listener in self._listeners:
+            news = [*self.log.open] if listener.is_new and self._evaluator is not None else [] if listener.is_new else told
+            listener.is_new &= self._evaluator is None
+            for alert in news:
+                listener.failures.guard(listener.tell, alert)
+
+    def _snapshot(self) -> Snapshot:
+        if self._evaluator is None:
+            return Snapshot(rules=len(self.rules))
+        has_data = {s.rule for s in self._evaluator.standing if s.state is not AlertState.NO_DATA}
+        now = None
+        receiver_ns = self._receiver_ns(read_clock().wall_ns) if self.log.open else None
+        if self._last is not None and receiver_ns is not None:
+            now = self._last[0] + receiver_ns - self._last[1]
+            now -= now % (CLOCK_MS * 1_000_000)
+        return Snapshot(
+            self.log.open,
+            tuple(self.log.past),
+            len(self.rules),
+            tuple(rule.name for rule in self.rules if rule.name not in has_data),
+            has_begun=True,
+            now_ns=now,
+        )
+
+
+def _by_seq(table: pd.DataFrame | None) -> pd.DataFrame | None:
+    if table is None or table["seq"].is_monotonic_increasing:
+        return table
+    return table.iloc[np.argsort(table["seq"].to_numpy(), kind="stable")]
+
+
+def _within(table: pd.DataFrame | None, low: int, high: int) -> pd.DataFrame | None:
+    """The rows of these packets, of a table in order of seq."""
+    if table is None:
+        return None
+    seq = table["seq"].to_numpy().astype(np.int64)
+    return table.iloc[np.searchsorted(seq, low) : np.searchsorted(seq, high, side="right")]
+
+
+def _table_of(view: Any, name: str) -> pd.DataFrame | None:
+    """A view's table; None where it has none of that name."""
+    ask = getattr(view, name, None)
+    return ask() if callable(ask) else None
+
+
+class _Loop:
+    """Calls `step` again and again, each time after at least as long as it last took; on a thread of its own."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self._step = step
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ccwatch-alerts", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step that runs; does not wait for it, since a callback may call this."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            self._step()
+            took = time.monotonic() - began
+            self._stop.wait(max(PERIOD_S - took, took, 0.05))

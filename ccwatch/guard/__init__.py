@@ -1,0 +1,1 @@
+"""Guard: watches a stream unattended, and sees to it that alerts reach people."""

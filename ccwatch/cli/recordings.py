@@ -16,7 +16,7 @@ from ccwatch.cli.common import Size, Span, end_option, json_option, path_argumen
 from ccwatch.cli.rendering import Progress, print_line, put, say, show
 from ccwatch.cli.serving import announce, serves, serving_options
 from ccwatch.config import Settings, recordings_folder
-from ccwatch.errors import CorruptRecording
+from ccwatch.errors import CorruptRecording, RecordingError
 from ccwatch.protocol.messages import Item
 from ccwatch.recording import ReplaySource
 from ccwatch.stream.source import Stop
@@ -72,11 +72,14 @@ def verify(*, path: Path, deep: bool, as_json: bool) -> int:
 @path_argument
 @json_option
 def recover(*, path: Path, as_json: bool) -> int:
-    """Finish a recording whose recorder was killed: make Parquet of its journal. It can be read without, too."""
+    """Finish a recording whose recorder was killed: make Parquet of its journal. It can be read without, too.
+
+    What cannot be read any more is set aside and said, and stays a gap event; the exit code is 1 then.
+    """
     with Progress("recovered") as progress:
         found = recording.recover(path, on_progress=progress)
     show(found.to_dict(), rendering.recovery(found), as_json=as_json)
-    return 0
+    return 0 if found.is_whole else 1
 
 
 @click.command()
@@ -170,13 +173,22 @@ def prune(
         for candidate in found:
             click.echo(f"{candidate.path}  {candidate.bytes / 1e6:,.1f} MB  {candidate.why}")
     is_meant = bool(found) and (yes or (not as_json and _confirmed(f"Delete {len(found)} recordings, {size / 1e6:,.1f} MB, for good?")))
-    if is_meant:
-        for candidate in found:
-            recording.delete(candidate)
+    failed = [why for candidate in found if (why := _not_deleted(candidate)) is not None] if is_meant else []
     gone = [candidate.to_dict() for candidate in found]
-    said = f"{len(found)} recordings deleted" if is_meant else "nothing deleted" if found else "nothing to delete"
-    say({"folder": str(root), "deleted": is_meant, "recordings": gone, "bytes": size}, said, as_json=as_json)
-    return 0
+    said = f"{len(found) - len(failed)} recordings deleted" if is_meant else "nothing deleted" if found else "nothing to delete"
+    say({"folder": str(root), "deleted": is_meant, "recordings": gone, "bytes": size, "failed": failed}, said, as_json=as_json)
+    for why in failed:
+        click.echo(f"ccwatch: {why}", err=True)
+    return 1 if failed else 0
+
+
+def _not_deleted(candidate: recording.Candidate) -> str | None:
+    """Delete a recording; why it could not be deleted, which must not end the pruning of the others."""
+    try:
+        recording.delete(candidate)
+    except RecordingError as error:
+        return str(error)
+    return None
 
 
 def _confirmed(question: str) -> bool:

@@ -15,6 +15,7 @@ A sealed line is a JSON object whose last field is the CRC32C of all before it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -24,11 +25,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
+from zoneinfo import ZoneInfo
 
 import google_crc32c
 
 from ccwatch.errors import CorruptRecording, ProtocolError, RecordingBusy, RecordingError, RecordingNotFound, UnsupportedFormat
 from ccwatch.protocol.decoding import codec
+from ccwatch.recording import checked
 
 FORMAT: Final = "ccwatch-recording"
 VERSION: Final = 1
@@ -66,18 +69,18 @@ class Session:
         writer: the version of ccwatch that wrote it.
     """
 
-    session: str
-    url: str
-    origin: str
-    tags: tuple[str, ...]
-    server_tz: str
-    fsync: str
-    raw: str
-    wall_ns: int
-    mono_ns: int
-    boot_id: str
-    nonce: str
-    writer: str
+    session: checked.SessionId
+    url: checked.Url
+    origin: checked.Origin
+    tags: checked.Tags
+    server_tz: checked.Word
+    fsync: checked.Fsync
+    raw: checked.Raw
+    wall_ns: checked.Count
+    mono_ns: checked.Count
+    boot_id: checked.Word
+    nonce: checked.Nonce
+    writer: checked.Word
 
     def write(self, folder: Path) -> None:
         """Write session.json, for good."""
@@ -89,31 +92,65 @@ class Session:
         write_durably(folder / SESSION, line)
 
     @classmethod
-    def read(cls, folder: Path, *, with_copy: bool = True) -> Self:
-        """Read session.json, or its copy where it is damaged.
+    def read(cls, folder: Path) -> Self:
+        """Read session.json, or its copy where it is damaged or missing.
 
         Raises:
-            RecordingNotFound: there is none.
-            CorruptRecording: it fails its checksum, and so does its copy.
+            RecordingNotFound: there is neither.
+            CorruptRecording: it fails its checksum, and so does its copy; or a field of it cannot be.
             UnsupportedFormat: a newer ccwatch wrote it, or it is something else.
         """
         path = folder / SESSION
-        try:
-            line = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise RecordingNotFound(f"{folder} holds no recording: there is no {SESSION} in it") from None
-        try:
-            found = unseal(line)
-        except ValueError as error:
+        wrong = None
+        for file in (path, folder / COPIES / SESSION):
             try:
-                found = unseal((folder / COPIES / SESSION).read_bytes() if with_copy else b"")
-            except (ValueError, OSError):
-                raise CorruptRecording(f"{path}, bytes 0 to {len(line)}: {error}") from None
+                line = checked.read_bounded(file, checked.SESSION_BYTES)
+            except FileNotFoundError:
+                continue
+            try:
+                found = unseal(line)
+            except ValueError as error:
+                wrong = wrong or CorruptRecording(f"{file}, bytes 0 to {len(line)}: {error}")
+                continue
+            return cls._of(found, file)
+        raise wrong or RecordingNotFound(f"{folder} holds no recording: there is no {SESSION} in it")
+
+    @classmethod
+    def _of(cls, found: dict[str, Any], path: Path) -> Self:
         if found.get("format") != FORMAT:
-            raise UnsupportedFormat(f"{path} is not ccwatch's: expected format {FORMAT!r}, got {found.get('format')!r}")
-        if found["version"] > VERSION:
-            raise UnsupportedFormat(f"{path} has format version {found['version']}; this ccwatch reads up to {VERSION}: update it")
-        return cls(**{name: found[name] for name in cls.__dataclass_fields__ if name != "tags"}, tags=tuple(found["tags"]))
+            raise UnsupportedFormat(f"{path} is not ccwatch's: expected format {FORMAT!r}, got {str(found.get('format'))[:40]!r}")
+        version = checked.fits(found, _Versioned, path).version
+        if version > VERSION:
+            raise UnsupportedFormat(f"{path} has format version {version}; this ccwatch reads up to {VERSION}: update it")
+        session = checked.fits(found, cls, path)
+        try:
+            ZoneInfo(session.server_tz)
+        except (ValueError, KeyError, OSError):
+            raise CorruptRecording(f"{path}: server_tz: expected an IANA time zone that this machine knows") from None
+        return session
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    version: checked.Version
+
+
+def is_recording(folder: Path) -> bool:
+    """Whether a folder holds a recording, readable or not: its session.json is there, or the copy."""
+    return any(os.path.lexists(folder / place) for place in (SESSION, f"{COPIES}/{SESSION}"))
+
+
+def recordings_in(root: Path) -> list[Path]:
+    """The folders below `root` that hold a recording, by name; those that are links to one included."""
+    found = []
+    try:
+        with os.scandir(root) as entries:
+            found = [root / entry.name for entry in entries if is_recording(root / entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise RecordingError(f"{root} cannot be read: {error.strerror or error}") from None
+    return sorted(found)
 
 
 def new_session_path(root: Path, name: str, now: datetime) -> Path:
@@ -161,22 +198,33 @@ def unseal(line: bytes) -> dict[str, Any]:
         found = codec.loads(body)
     except ProtocolError as error:
         raise ValueError(str(error)) from None
-    return dict(found)
+    if type(found) is not dict:
+        raise ValueError("expected a JSON object")
+    return found
 
 
 def sealed_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
-    """Offset, length and object of each sealed line of a file; None for one that fails its checksum. No file, no lines."""
+    """Offset, length and object of each sealed line of a file; None for one that fails its checksum. No file, no lines.
+
+    Raises:
+        CorruptRecording: it is no ordinary file, or too large for what it is.
+    """
     try:
-        data = path.read_bytes()
+        data = checked.read_bounded(path, checked.LINES_BYTES)
     except FileNotFoundError:
         return
     offset = 0
-    for line in re.findall(rb"[^\n]*\n|[^\n]+", data):  # by newlines alone: damage must not make other ends of lines
-        try:
-            yield offset, len(line), unseal(line)
-        except ValueError:
-            yield offset, len(line), None
-        offset += len(line)
+    while offset < len(data):  # by newlines alone: damage must not make other ends of lines
+        end = data.find(b"\n", offset) + 1 or len(data)
+        found = None
+        if end - offset <= checked.LINE_BYTES:
+            with contextlib.suppress(ValueError):
+                found = unseal(data[offset:end])
+        if found is None:  # all damaged lines up to the next good one's beginning may be one damage
+            while end < len(data) and _SEAL not in data[end : (data.find(b"\n", end) + 1 or len(data))]:
+                end = data.find(b"\n", end) + 1 or len(data)
+        yield offset, end - offset, found
+        offset = end
 
 
 # ── writes that survive a power cut ────────────────────────────────────────────────────────────────────────────────────

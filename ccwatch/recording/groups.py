@@ -62,12 +62,14 @@ def compact(
         OutOfTime: the deadline has passed.
     """
     done = 0
-    for path in journal_files(folder / JOURNAL):
+    paths = journal_files(folder / JOURNAL)
+    for path in paths:
         if keep is not None and int(path.stem) >= int(keep.stem):
             break  # the recorder may have gone on to a further file meanwhile
-        after = manifest.read(folder).last_entry
+        found = manifest.read(folder)
         holes: list[Hole] = []
-        entries = mended(journal_entries(path, session, holes), after)
+        is_over = keep is None and path == paths[-1]
+        entries = journal_items([path], session, found, holes, is_over=is_over)
         done += write_group(folder, session, entries, deadline=deadline, on_progress=_from(done, on_progress))
         if all(hole.is_torn for hole in holes):
             path.unlink()
@@ -126,6 +128,30 @@ def journal_entries(path: Path, session: Session, holes: list[Hole] | None = Non
             holes.append(frame)
 
 
+def journal_items(
+    paths: Iterable[Path], session: Session, found: manifest.Manifest, holes: list[Hole], *, is_over: bool, after: int = 0
+) -> Iterator[Entry]:
+    """The entries of journal files beyond those of the manifest and beyond `after`, with a gap event in the place of each hole.
+
+    Args:
+        paths: the files, in order.
+        session: the recording's.
+        found: its manifest.
+        holes: what could not be read is added to it.
+        is_over: nobody writes on, so that damage at the end is a loss.
+        after: an entry.
+    """
+    last = max(after, found.last_entry)
+    item: Packet | Event | Stored | None = None
+    seen = 0
+    for last, item in mended((entry for path in paths for entry in journal_entries(path, session, holes)), last):  # noqa: B020
+        yield last, item
+        seen = len(holes)
+    size = sum(hole.end - hole.offset for hole in holes[seen:] if not hole.is_torn)
+    if is_over and size:
+        yield last + 1, lost_end(size, last + 1, item or end_of(found, session))
+
+
 def mended(numbered: Iterable[Entry], after: int) -> Iterator[Entry]:
     """Entries beyond `after`, with a gap event in the place of each stretch of entries that cannot be read any more."""
     last = after
@@ -149,6 +175,21 @@ def lost(first: int, last: int, following: Packet | Event | Stored) -> Event:
         following.received_at_ns,
         following.received_mono_ns,
     )
+
+
+def lost_end(size: int, first: int, before: Packet | Event | Stored) -> Event:
+    """The event that stands for the damaged end of a journal, of which nobody knows how many entries it had."""
+    detail = f"bytes={size} reason=damaged first_entry={first}"
+    return Event(before.time_ns, before.seq, EventKind.GAP, detail, before.connection, before.received_at_ns, before.received_mono_ns)
+
+
+def end_of(found: manifest.Manifest, session: Session) -> Event:
+    """An event at the end of what stands in segments, or at the session's beginning."""
+    time_ns, seq = session.wall_ns, 0
+    if found.groups:
+        packets = found.groups[-1].files["packets"]
+        time_ns, seq = (packets.time_ns or (time_ns, time_ns))[1], packets.seq[1]
+    return Event(time_ns, seq, EventKind.GAP, "", 0, time_ns, session.mono_ns)
 
 
 def batches(numbered: Iterable[Entry]) -> Iterator[list[Entry]]:

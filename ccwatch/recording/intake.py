@@ -17,7 +17,7 @@ from ccwatch.recording import journal
 from ccwatch.recording.stats import Lost
 
 QUEUE_ITEMS: Final = 100_000
-QUEUE_BYTES: Final = 64 << 20
+QUEUE_BYTES: Final = journal.MOST_ENTRY
 """More than this waiting for the disk is dropped, and counted."""
 
 _LOG: Final = logging.getLogger(__name__)

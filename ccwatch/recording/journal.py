@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,14 +27,18 @@ import pyarrow as pa
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NOTHING, Event, EventKind, Instant, LogLine, NewRows, Packet
+from ccwatch.recording.checked import MOST_ENTRIES
 from ccwatch.recording.folder import datasync, sync_folder
 
 FRAME_ENTRIES: Final = 1024
 """Most entries of one frame."""
 FRAME_BYTES: Final = 4 << 20
 """A frame takes no further entry once it holds this much, so that reading one needs little memory."""
+MOST_ENTRY: Final = 64 << 20
+"""No entry is larger: a recorder's queue has no room for it."""
 SUFFIX: Final = ".ccj"
 
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _MAGIC: Final = b"CCJ1"
 _HEADER: Final = struct.Struct("<4s8sIIIQQ")
 _CRC: Final = struct.Struct("<I")
@@ -49,6 +54,9 @@ _PACKET, _EVENT = 1, 2
 _PACKET_FIELDS: Final = struct.Struct("<qQiqqIBII")
 _PACKET_HEAD: Final = struct.Struct("<IBqQiqqIBII")
 """An entry's head and the fields of a packet, packed at once."""
+_PACKET_SIZES: Final = struct.Struct("<IB41xII")
+"""Of the same: the entry's size, the count of places and the size of the message."""
+_EVENT_SIZES: Final = struct.Struct("<IB36xBII")
 _EVENT_FIELDS: Final = struct.Struct("<qQiqqBII")
 _NO_RAW: Final = 1
 """The packet came without its raw message; what is stored was rebuilt from its fields."""
@@ -98,11 +106,21 @@ class Stored(NamedTuple):
             detail = f"bytes={len(self.raw)} {error.reason}"
             return Event(self.time_ns, self.seq, EventKind.MALFORMED, detail, self.connection, *now, self.raw)
         raw = b"" if self.is_rebuilt else self.raw
-        rows = codec.unpack_rows(self.rows) if self.rows else NOTHING
-        return packet._replace(time_ns=self.time_ns, flags=self.flags, new_logs=self.new_of(packet.logs), new_rows=rows, raw=raw)
+        new = self.new_of(packet.logs)
+        try:
+            rows = codec.unpack_rows(self.rows) if self.rows else NOTHING
+        except DecodeError:
+            new = None
+        if new is None:
+            detail = f"bytes={len(self.raw)} its entry has lines or rows that are not its own"
+            return Event(self.time_ns, self.seq, EventKind.MALFORMED, detail, self.connection, *now, self.raw)
+        return packet._replace(time_ns=self.time_ns, flags=self.flags, new_logs=new, new_rows=rows, raw=raw)
 
-    def new_of(self, logs: Sequence[LogLine]) -> tuple[LogLine, ...]:
-        """The new ones of the message's lines."""
+    def new_of(self, logs: Sequence[LogLine]) -> tuple[LogLine, ...] | None:
+        """The new ones of the message's lines; None where they are not among them."""
+        count = len(logs)
+        if any(place >= count for place in self.places):
+            return None
         return tuple([logs[place] for place in self.places])
 
 
@@ -140,7 +158,8 @@ def unpack_event(body: bytes) -> Event:
     time_ns, seq, connection, received_ns, mono_ns, kind_size, detail_size, raw_size = _EVENT_FIELDS.unpack_from(body)
     detail_at = _EVENT_FIELDS.size + kind_size
     raw_at = detail_at + detail_size
-    kind, detail = body[_EVENT_FIELDS.size : detail_at].decode(), body[detail_at:raw_at].decode()
+    kind = body[_EVENT_FIELDS.size : detail_at].decode("utf-8", "replace")
+    detail = body[detail_at:raw_at].decode("utf-8", "replace")
     return Event(time_ns, seq, event_kind(kind), detail, connection, received_ns, mono_ns, body[raw_at : raw_at + raw_size])
 
 
@@ -244,7 +263,48 @@ def _read_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:
     stored = _read_at(file, at + _PREFIX, stored_size)
     if google_crc32c.extend(google_crc32c.value(header), stored) != _CRC.unpack_from(prefix, _HEADER.size)[0]:
         return None
-    return Frame(at, end, first_entry, count, _ZSTD.decompress(stored, payload_size, asbytes=True))
+    payload = _unpacked(stored, payload_size)
+    if payload is None or not 1 <= first_entry <= MOST_ENTRIES - count or not _is_whole(payload, count):
+        return None
+    return Frame(at, end, first_entry, count, payload)
+
+
+def _unpacked(stored: bytes, size: int) -> bytes | None:
+    """The payload of a frame, of which the header tells the size; None where it is none of that size."""
+    if size > FRAME_BYTES + MOST_ENTRY:
+        return None
+    try:
+        payload: bytes = _ZSTD.decompress(stored, size, asbytes=True)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    return payload if len(payload) == size else None
+
+
+def _is_whole(payload: bytes, count: int) -> bool:
+    """Whether a payload is just so many entries, each as large as what it says that it holds."""
+    at, end = 0, len(payload)
+    if count * _ENTRY.size > end:
+        return False
+    for _ in range(count):
+        if at + _ENTRY.size > end:
+            return False
+        size, record = _ENTRY.unpack_from(payload, at)
+        if size < _ENTRY.size or at + size > end:
+            return False
+        if record == _PACKET:
+            if size < _PACKET_HEAD.size:
+                return False
+            _, _, places, raw = _PACKET_SIZES.unpack_from(payload, at)
+            if size < _PACKET_HEAD.size + 4 * places + raw:  # behind its message it may have rows
+                return False
+        elif record == _EVENT:
+            if size < _EVENT_SIZES.size:
+                return False
+            _, _, kind, detail, raw = _EVENT_SIZES.unpack_from(payload, at)
+            if size != _EVENT_SIZES.size + kind + detail + raw:
+                return False
+        at += size
+    return at == end
 
 
 def _is_torn(file: FileIO, at: int, size: int, nonce: bytes) -> bool:
@@ -283,7 +343,8 @@ def _read_at(file: FileIO, at: int, size: int) -> bytes:
 
 def journal_files(folder: Path) -> list[Path]:
     """The journal's files, oldest first."""
-    return sorted((path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit()), key=lambda path: int(path.stem))
+    found = (path for path in folder.glob(f"*{SUFFIX}") if _NUMBER.fullmatch(path.stem) and path.is_file())
+    return sorted(found, key=lambda path: int(path.stem))
 
 
 class JournalWriter:

@@ -12,17 +12,24 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ccwatch.recording import segments
+from ccwatch.errors import CorruptRecording
+from ccwatch.recording import checked, segments
 from ccwatch.recording.folder import COPIES, MANIFEST, append_durably, seal, sealed_lines, unseal, write_durably
-from ccwatch.recording.schemas import ALWAYS
+from ccwatch.recording.schemas import ALWAYS, FRAMES
 
 FILES: Final = (f"{COPIES}/{MANIFEST}", MANIFEST)
 """In the order of writing."""
 LAST_LINE: Final = 1 << 16
 """Bytes of the file's end in which its last line is looked for."""
+MOST_ROWS_PER_BYTE: Final = 16
+FEW_ROWS: Final = 1 << 18
+"""A stream's clocks and prices differ from row to row: no recording packs more rows into a byte than this, once it has a few."""
+BY_ENTRY: Final = {"packets": 1, "events": 1, FRAMES: 2}
+"""Tables that have at most so many rows of an entry; the others have as many as its message has lines."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +51,18 @@ class Segment:
         also: tables of its group that not every group has.
     """
 
-    table: str
-    path: str
-    entries: tuple[int, int]
-    seq: tuple[int, int]
-    time_ns: tuple[int, int] | None
-    packets: int
-    rows: int
-    bytes: int = 0
-    footer_crc: int = 0
-    chunks: tuple[int, ...] = ()
-    sha256: str = ""
-    also: tuple[str, ...] = ()
+    table: checked.TableName
+    path: checked.SegmentPath
+    entries: tuple[checked.EntryNumber, checked.EntryNumber]
+    seq: tuple[checked.UInt64, checked.UInt64]
+    time_ns: tuple[checked.Int64, checked.Int64] | None
+    packets: checked.Count
+    rows: checked.Count
+    bytes: checked.Bytes = 0
+    footer_crc: checked.UInt32 = 0
+    chunks: checked.Chunks = ()
+    sha256: checked.Sha256 = ""
+    also: checked.TableNames = ()
 
     def measured(self, file: Path) -> Segment:
         """With the size and the checksums of the finished file."""
@@ -83,47 +90,98 @@ class DamagedLine(NamedTuple):
     """It is the file's last one and not whole: a power cut came while it was written."""
 
 
+@dataclass(frozen=True)
+class Lost:
+    """What cannot be read any more, as recovery found it: a table's rows of a stretch of entries.
+
+    Attributes:
+        table: name of the table.
+        path: the segment's, below the recording's folder; its file was set aside, or is missing.
+        entries: first and last entry.
+        seq: of the first and last packet.
+        time_ns: of the first and last row, None where that is not known.
+        why: what is wrong with it.
+    """
+
+    table: checked.TableName
+    path: checked.SegmentPath
+    entries: tuple[checked.EntryNumber, checked.EntryNumber]
+    seq: tuple[checked.UInt64, checked.UInt64]
+    time_ns: tuple[checked.Int64, checked.Int64] | None
+    why: checked.Text
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The last line: the recording was finished.
+
+    Attributes:
+        entries: count of all.
+    """
+
+    entries: checked.Count = 0
+
+
 class Manifest(NamedTuple):
     """What the manifest says now."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[Group, ...] = ()
     """In order of entries."""
-    is_finished: bool
-    damaged: tuple[DamagedLine, ...]
+    finish: Finish | None = None
+    damaged: tuple[DamagedLine, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    """What recovery found that cannot be read any more."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the recording was finished."""
+        return self.finish is not None
 
     @property
     def last_entry(self) -> int:
         """The last entry that stands in a group; 0 where there is none."""
         return self.groups[-1].entries[1] if self.groups else 0
 
-    def missing(self) -> list[tuple[int, int]]:
-        """First and last entry of each stretch between the groups that no group has: their lines are damaged."""
-        found = []
-        expected = 1
-        for group in self.groups:
-            if group.entries[0] > expected:
-                found.append((expected, group.entries[0] - 1))
-            expected = group.entries[1] + 1
-        return found
-
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a recording; an empty one where there is none yet."""
+    """The manifest of a recording; an empty one where there is none yet.
+
+    Raises:
+        CorruptRecording: a line whose checksum is right says what cannot be; the message names the file and the field.
+    """
     lines: dict[tuple[int, int], dict[str, Segment]] = {}
-    damaged = []
-    is_finished = False
+    damaged: list[DamagedLine] = []
+    lost: dict[Lost, None] = {}
+    finish = None
     for file in FILES:
-        size = (folder / file).stat().st_size if (folder / file).exists() else 0
-        for offset, length, line in sealed_lines(folder / file):
+        path = folder / file
+        last = None
+        for offset, length, line in sealed_lines(path):
+            last = None
+            kind = None if line is None else line.get("line")
             if line is None:
-                damaged.append(DamagedLine(file, offset, length, offset + length >= size and not _ends_whole(folder / file)))
-            elif line["line"] == "segment":
-                segment = _segment(line)
+                last = DamagedLine(file, offset, length, is_torn=False)
+                damaged.append(last)
+            elif kind == "segment":
+                segment = _segment(line, path)
                 lines.setdefault(segment.entries, {})[segment.table] = segment
-            elif line["line"] == "finish":
-                is_finished = True
-    groups = [Group(entries, files["packets"].packets, files) for entries, files in sorted(lines.items()) if _is_whole(files)]
-    return Manifest(tuple(groups), is_finished, tuple(damaged))
+            elif kind == "lost":
+                lost[checked.fits(line, Lost, path)] = None
+            elif kind == "finish":
+                finish = checked.fits(line, Finish, path)
+        if last is not None and not _ends_whole(path):
+            damaged[-1] = last._replace(is_torn=True)
+    found = [Group(entries, files["packets"].packets, files) for entries, files in sorted(lines.items()) if _is_whole(files)]
+    for group, following in pairwise(found):
+        if following.entries[0] <= group.entries[1]:
+            raise CorruptRecording(f"{folder / MANIFEST}: entries: {following.entries} overlaps {group.entries}")
+    return Manifest(tuple(found), finish, tuple(damaged), tuple(lost))
+
+
+def size(folder: Path) -> tuple[int, int]:
+    """The sizes of its two files, which grow with each line; -1 where one is missing."""
+    first, second = ((folder / file).stat().st_size if (folder / file).exists() else -1 for file in FILES)
+    return first, second
 
 
 def append_group(folder: Path, files: Sequence[Segment]) -> None:
@@ -152,18 +210,25 @@ def finish_line(folder: Path) -> dict[str, Any] | None:
     return found if found.get("line") == "finish" else None
 
 
+def append_lost(folder: Path, found: Sequence[Lost]) -> None:
+    """Add what cannot be read any more, so that the loss stays known."""
+    _append(folder, b"".join(seal({"line": "lost", **asdict(one)}) + b"\n" for one in found))
+
+
 def repair(folder: Path) -> int:
-    """Write both files anew from the lines that either has, where one has a damaged line; how many such lines there were."""
+    """Write both files anew from the lines that either has, where one has a damaged line or is missing; how many were mended."""
     found = read(folder)
+    missing = [file for file in FILES if not (folder / file).exists()] if found.groups or found.finish else []
     whole: dict[bytes, None] = {}
     for file in FILES:
         for _, _, line in sealed_lines(folder / file):
             if line is not None:
                 whole[seal(line) + b"\n"] = None
-    if found.damaged:
+    if found.damaged or missing:
         for file in FILES:
+            (folder / file).parent.mkdir(exist_ok=True)
             write_durably(folder / file, b"".join(whole))
-    return len(found.damaged)
+    return len(found.damaged) + len(missing)
 
 
 def _append(folder: Path, lines: bytes) -> None:
@@ -181,13 +246,34 @@ def _ends_whole(file: Path) -> bool:
     return file.read_bytes()[-1:] == b"\n"
 
 
+def most_rows(size: int) -> int:
+    """How many rows a segment of so many bytes can have."""
+    return FEW_ROWS + MOST_ROWS_PER_BYTE * size
+
+
 def _is_whole(files: dict[str, Segment]) -> bool:
     """Whether all tables of a group are there: each of its lines names those that are written only where they have rows."""
     wanted = {table for segment in files.values() for table in segment.also}
     return files.keys() >= wanted.union(ALWAYS)
 
 
-def _segment(line: dict[str, Any]) -> Segment:
-    found = {name: line[name] for name in Segment.__dataclass_fields__ if name in line}  # an earlier ccwatch had fewer of them
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-    return Segment(**fields)
+def _segment(line: dict[str, Any], path: Path) -> Segment:
+    """A segment's line, as it may be.
+
+    Raises:
+        CorruptRecording: it cannot be.
+    """
+    segment = checked.fits(line, Segment, path)
+    count = segment.entries[1] - segment.entries[0] + 1
+    where = f"{path}: {segment.path}"
+    if not segment.path.startswith(f"{segment.table}/{segment.table}-"):
+        raise CorruptRecording(f"{where}: path: expected a file of table {segment.table}")
+    if count < 1 or segment.packets > count:
+        raise CorruptRecording(f"{where}: entries: {segment.entries} with {segment.packets} packets cannot be")
+    if segment.table in BY_ENTRY and segment.rows > BY_ENTRY[segment.table] * count:
+        raise CorruptRecording(f"{where}: rows: {segment.rows:,} of {count:,} entries cannot be")
+    if segment.rows > most_rows(segment.bytes):
+        raise CorruptRecording(f"{where}: rows: {segment.rows:,} in {segment.bytes:,} bytes cannot be")
+    if segment.time_ns is not None and segment.time_ns[0] > segment.time_ns[1]:
+        raise CorruptRecording(f"{where}: time_ns: {segment.time_ns} ends before it begins")
+    return segment

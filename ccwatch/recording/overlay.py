@@ -5,21 +5,26 @@ Both are Arrow tables made by the same code. Looking never writes, and may happe
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.columns import TABLES
-from ccwatch.recording import groups, manifest, segments
-from ccwatch.recording.folder import JOURNAL, MANIFEST, Session
+from ccwatch.protocol.messages import Event, Packet
+from ccwatch.recording import groups, holes, manifest
+from ccwatch.recording.folder import JOURNAL, Session, is_being_written
 from ccwatch.recording.groups import Entry
-from ccwatch.recording.journal import Frame, journal_files, read_frames
-from ccwatch.recording.manifest import Group, Manifest
+from ccwatch.recording.holes import Hole
+from ccwatch.recording.journal import Frame, Stored, journal_files, read_frames
+from ccwatch.recording.manifest import Group, Lost, Manifest, Segment
 from ccwatch.recording.schemas import SCHEMAS
+from ccwatch.recording.segment_file import SegmentFile
 from ccwatch.recording.tables import Tables
 
 MERGE_TABLES: Final = 64
@@ -29,6 +34,7 @@ ATTEMPTS: Final = 5
 
 
 Span = tuple[int, int] | None
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Overlay:
@@ -40,11 +46,14 @@ class Overlay:
         self._session = session
         # Serialises looks at the folder: two at once would both append the journal's news.
         self._lock = threading.Lock()
-        self._manifest = Manifest((), is_finished=False, damaged=())
-        self._manifest_size = -1
+        self._manifest = Manifest()
+        self._manifest_size = (-1, -1)
+        self._lost: dict[Lost, None] = {}  # what was found to be unreadable so far
+        self._looked: set[str] = set()  # segments whose footers were looked at
         self._read_to: dict[Path, int] = {}  # how far each file of the journal was read
         self._tail: dict[str, list[Any]] = {table: [] for table in TABLES}
         self._tail_last = 0
+        self._is_end_told = False
         self._tables = Tables()
         self._holes: set[tuple[Path, int]] = set()
 
@@ -54,41 +63,99 @@ class Overlay:
             return self._look()
 
     @property
-    def holes(self) -> int:
+    def journal_holes(self) -> int:
         """Count of damaged places of the journal, as of the last look."""
         return len(self._holes)
+
+    def holes(self) -> list[Hole]:
+        """The entries that cannot be read any more, in segments and between them: by every footer, and by what was read so far."""
+        with self._lock:
+            return self._find_holes(self._look())
+
+    def _find_holes(self, found: Manifest) -> list[Hole]:
+        for group in found.groups:
+            for segment in group.files.values():
+                if segment.path not in self._looked:
+                    self._looked.add(segment.path)
+                    for one in holes.lost_of(self._folder, segment, deep=False):
+                        self.note(one)
+        return holes.merged([*found.lost, *self._lost], holes.missing(found, journal_holds=self._tail_last > found.last_entry))
 
     def table(self, table: str, names: Sequence[str], span: Span = None) -> Any:
         """Columns of one table, rows in order of arrival; see `tables`."""
         return self.tables({table: names}, span)[0]
 
-    def tables(self, wanted: dict[str, Sequence[str]], span: Span = None) -> list[Any]:
-        """Columns of several tables, all as of the same instant.
+    def tables(self, wanted: Mapping[str, Sequence[str]], span: Span = None, *, may_be_lost: bool = False) -> list[Any]:
+        """Columns of several tables, all as of the same instant. What is intact is read; what is not is a hole (see `holes`).
 
         Args:
             wanted: names of columns by table.
             span: first and last time (ns) that are of interest: row groups without any of them are not read.
+            may_be_lost: no error where nothing of a table is intact.
+
+        Raises:
+            CorruptRecording: nothing of a table is intact, so that an empty one would be an answer made of nothing.
         """
         with self._lock:
-            groups = self._look().groups
+            found = self._look()
             tails = {table: list(self._tail[table]) for table in wanted}
-        return [self._join(table, names, groups, tails[table], span) for table, names in wanted.items()]
+            gaps = self._find_holes(found) if "events" in wanted else []
+        joined = []
+        for table, names in wanted.items():
+            rows, error = self._join(table, names, found.groups, tails[table], span, gaps)
+            if error is not None and not rows.num_rows and not may_be_lost:
+                raise error
+            joined.append(rows)
+        return joined
 
-    def _join(self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any], span: Span) -> Any:
-        parts = []
+    def _join(
+        self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any], span: Span, gaps: Sequence[Hole]
+    ) -> tuple[Any, CorruptRecording | None]:
+        """The rows that are intact, and why others are not."""
+        is_events = table == "events"
+        stored = [*names, "entry"] if is_events and "entry" not in names else list(names)
+        parts: list[Any] = []
+        error: CorruptRecording | None = None
         for group in groups:
-            segment = group.files.get(table)
-            if segment is None:  # an earlier ccwatch knew no such table
+            segment = group.files.get(table)  # an earlier ccwatch knew fewer tables
+            if segment is None or not segment.rows:
                 continue
-            path = self._folder / segment.path
             if span is not None and (segment.time_ns is None or segment.time_ns[0] > span[1] or segment.time_ns[1] < span[0]):
                 continue
-            segments.check_footer(path, segment.footer_crc)
-            if segment.rows:
-                parts.append(segments.read(path, names, segment.chunks, None if span is None else _within(path, span)))
-        parts.extend(part.select(list(names)) for part in tail)
-        schema = pa.schema([SCHEMAS[table].field(name) for name in names])
-        return pa.concat_tables(parts) if parts else schema.empty_table()
+            for found in self._read(segment, stored, span):
+                if isinstance(found, CorruptRecording):
+                    error = error or found
+                else:
+                    parts.append(found)
+        parts.extend(part.select(stored) for part in tail)
+        schema = pa.schema([SCHEMAS[table].field(name) for name in stored])
+        if is_events and gaps:
+            rows = pa.concat_tables([*parts, Tables().of([(gap.entries[0], gap.event(None)) for gap in gaps])["events"].select(stored)])
+            order = pa.array(np.argsort(rows["entry"].to_numpy(), kind="stable"))
+            return rows.unify_dictionaries().take(order).select(list(names)), error
+        return (pa.concat_tables(parts) if parts else schema.empty_table()).select(list(names)), error
+
+    def _read(self, segment: Segment, names: Sequence[str], span: Span) -> Iterator[Any]:
+        """The row groups of a segment that have a time in the span; in the place of one that cannot be read, why. That is noted."""
+        try:
+            file = SegmentFile(self._folder, segment)
+        except CorruptRecording as error:
+            self.note(holes.whole(segment, error, self._folder))
+            yield error
+            return
+        for group in range(file.groups) if span is None else _within(file, span):
+            try:
+                yield file.read(group, names)
+            except CorruptRecording as error:
+                self.note(holes.part(file, group, error, self._folder))
+                yield error
+
+    def note(self, lost: Lost) -> None:
+        """Remember what cannot be read, and say so once."""
+        if lost not in self._lost:
+            self._lost[lost] = None
+            first, last = lost.entries
+            _LOG.warning("%s: entries %d to %d of %s cannot be read: %s", self._folder, first, last, lost.table, lost.why)
 
     def _look(self) -> Manifest:
         for _ in range(ATTEMPTS):
@@ -105,8 +172,7 @@ class Overlay:
         raise CorruptRecording(f"{self._folder}: files vanish while they are read")
 
     def _refresh_manifest(self) -> None:
-        path = self._folder / MANIFEST
-        size = path.stat().st_size if path.exists() else 0
+        size = manifest.size(self._folder)
         if size == self._manifest_size:
             return
         before = self._manifest.last_entry
@@ -115,6 +181,7 @@ class Overlay:
             self._forget_tail()
 
     def _forget_tail(self) -> None:
+        self._is_end_told = False
         self._read_to.clear()
         self._tail = {table: [] for table in TABLES}
         self._tail_last = self._manifest.last_entry
@@ -122,6 +189,7 @@ class Overlay:
 
     def _read_tail(self, files: Sequence[Path]) -> None:
         fresh = groups.mended((numbered for path in files for numbered in self._news(path)), self._tail_last)
+        fresh = self._with_end(fresh, files)
         for batch in groups.batches(fresh):
             for table, rows in self._tables.of(batch).items():
                 if rows.num_rows:
@@ -130,6 +198,18 @@ class Overlay:
         for table, parts in self._tail.items():
             if len(parts) > MERGE_TABLES:
                 self._tail[table] = [pa.concat_tables(parts).unify_dictionaries().combine_chunks()]
+
+    def _with_end(self, fresh: Iterator[Entry], files: Sequence[Path]) -> Iterator[Entry]:
+        """The same, and the gap at the journal's end where that is damaged and nobody will write on."""
+        item: Packet | Event | Stored | None = None
+        for entry, item in fresh:
+            self._tail_last = entry
+            yield entry, item
+        at_end = [offset for path, offset in self._holes if files and path == files[-1] and offset >= self._read_to.get(path, 0)]
+        if at_end and not self._is_end_told and not is_being_written(self._folder):
+            self._is_end_told = True
+            size = files[-1].stat().st_size - min(at_end)
+            yield self._tail_last + 1, groups.lost_end(size, self._tail_last + 1, item or groups.end_of(self._manifest, self._session))
 
     def _news(self, path: Path) -> Iterator[Entry]:
         """Entries of the frames that came since the last look. A torn end is looked at again: it may be a write in progress."""
@@ -142,7 +222,7 @@ class Overlay:
                 self._holes.add((path, frame.offset))
 
 
-def _within(path: Path, span: tuple[int, int]) -> list[int]:
+def _within(file: SegmentFile, span: tuple[int, int]) -> list[int]:
     """The row groups of a segment that have a time in the span."""
     low, high = span[0] // 1000, span[1] // 1000
-    return [group for group, (first, last) in enumerate(segments.spans(path, "time_us")) if first <= high and last >= low]
+    return [group for group, (first, last) in enumerate(file.spans("time_us")) if first <= high and last >= low]

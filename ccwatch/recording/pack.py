@@ -18,7 +18,7 @@ from typing import Any, Final
 from ccwatch.errors import ConfigError, NotEnoughData, RecordingError, no_such
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.messages import NAN, NOTHING, Event, Packet
-from ccwatch.recording import groups, manifest
+from ccwatch.recording import checked, groups, manifest
 from ccwatch.recording.folder import MARKS, seal, sealed_lines, sync_folder
 from ccwatch.recording.packed import SUFFIX, pack_folder
 from ccwatch.recording.recording import Recording
@@ -190,8 +190,9 @@ def _write(
 
 
 def _copy_marks(recording: Recording, folder: Path, span: tuple[int, int] | None) -> None:
-    lines = [line for _, _, line in sealed_lines(recording.folder / MARKS) if line is not None]
+    path = recording.folder / MARKS
+    lines = [checked.fits(line, checked.Marked, path) for _, _, line in sealed_lines(path) if line is not None]
     if span is not None:
-        lines = [line for line in lines if span[0] <= line["time_ns"] <= span[1]]
+        lines = [line for line in lines if span[0] <= line.time_ns <= span[1]]
     if lines:
-        (folder / MARKS).write_bytes(b"".join(seal(line) + b"\n" for line in lines))
+        (folder / MARKS).write_bytes(b"".join(seal(asdict(line)) + b"\n" for line in lines))

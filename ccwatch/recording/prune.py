@@ -109,4 +109,5 @@ def _readable(root: Path) -> list[_Row]:
     frame = catalog.frame_of(table, root)
     rows = zip(frame.index, frame["status"], table["wall_ns"].to_pylist(), frame["bytes"], frame["tags"], strict=True)
     found = (_Row(str(name), str(status), wall_ns, int(size), tags) for name, status, wall_ns, size, tags in rows)
-    return [row for row in found if row.wall_ns and not row.status.startswith("unreadable")]
+    known = (row for row in found if row.wall_ns and not row.status.startswith("unreadable"))
+    return [row for row in known if not (root / row.name).is_symlink()]  # what a link leads to is not ours to delete

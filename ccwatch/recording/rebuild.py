@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from ccwatch.errors import CorruptRecording, ProtocolError
 from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.messages import (
@@ -28,10 +29,10 @@ from ccwatch.protocol.messages import (
     Packet,
     ScannerEntry,
 )
-from ccwatch.recording import segments
 from ccwatch.recording.journal import event_kind
 from ccwatch.recording.manifest import Group, Segment
-from ccwatch.recording.schemas import LAST_ENTRY, STORED
+from ccwatch.recording.schemas import ALL_TABLES, FRAMES, LAST_ENTRY, STORED
+from ccwatch.recording.segment_file import SegmentFile
 from ccwatch.recording.tables import Numbered
 from ccwatch.stream import frames
 
@@ -48,10 +49,10 @@ def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int
     Raises:
         CorruptRecording: bytes that are needed fail their checksum.
     """
-    opened = {table: _Rows(folder, segment) for table, segment in group.files.items()}
+    opened = {table: _Rows(folder, group.files.get(table)) for table in ALL_TABLES}
     start = min(opened["packets"].first_entry(after), after + 1)
-    raws = _Cursor(opened["frames"].rows(start, until, ("why", "raw", "entry")))
-    parts = {table: _Cursor(opened[table].rows(start, until)) for table in frames.LONG if table in opened}
+    raws = _Cursor(opened[FRAMES].rows(start, until, ("why", "raw", "entry")))
+    parts = {table: _Cursor(opened[table].rows(start, until)) for table in frames.LONG}
     packets, events = (opened[table].rows(start, until) for table in ("packets", "events"))
     before: Packet | None = None
     for row in heapq.merge(packets, events, key=itemgetter("entry")):
@@ -60,13 +61,15 @@ def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int
             return
         kept = raws.take(entry)
         raw = kept[0]["raw"] if kept else None
-        if "flags" not in row:
-            if entry > after:
-                yield entry, _event(row, raw)
-            continue
-        before = _packet(row, {table: cursor.take(entry) for table, cursor in parts.items()}, raw, before, server_tz)
+        try:
+            if "flags" not in row:
+                item: Packet | Event = _event(row, raw)
+            else:
+                item = before = _packet(row, {table: cursor.take(entry) for table, cursor in parts.items()}, raw, before, server_tz)
+        except (ProtocolError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise CorruptRecording(f"{folder}: entry {entry}: its columns make no packet: {error}") from None
         if entry > after:
-            yield entry, before
+            yield entry, item
 
 
 def _event(row: Row, raw: bytes | None) -> Event:
@@ -145,11 +148,9 @@ class _Cursor:
 class _Rows:
     """The rows of a segment by field name, one row group in memory at a time."""
 
-    def __init__(self, folder: Path, segment: Segment) -> None:
-        self._path = folder / segment.path
-        self._segment = segment
-        segments.check_footer(self._path, segment.footer_crc)
-        self._spans = segments.spans(self._path, "entry") if segment.rows else []
+    def __init__(self, folder: Path, segment: Segment | None) -> None:
+        self._file = None if segment is None or not segment.rows else SegmentFile(folder, segment)
+        self._spans = [] if self._file is None else self._file.spans("entry")
 
     def first_entry(self, after: int) -> int:
         """The first entry of the row group that holds what comes beyond `after`."""
@@ -157,12 +158,14 @@ class _Rows:
 
     def rows(self, start: int, until: int, names: Sequence[str] | None = None) -> Iterator[Row]:
         """The rows of each row group that has one of an entry from `start` to `until`."""
-        columns = [c for c in STORED.get(self._segment.table, ()) if names is None or c.name in names]
+        if self._file is None:
+            return
+        columns = [c for c in STORED.get(self._file.segment.table, ()) if names is None or c.name in names]
         wanted = list(names) if names is not None else [c.name for c in columns]
         for group, (low, high) in enumerate(self._spans):
             if high < start or low > until:
                 continue
-            table = segments.read(self._path, wanted, self._segment.chunks, [group])
+            table = self._file.read(group, wanted)
             for start_row in range(0, table.num_rows, SLICE):  # a row group in Python's objects would be a hundred times its size
                 part = table.slice(start_row, SLICE)
                 series = {c.field: _listed(part[c.name], c) for c in columns} or part.to_pydict()

@@ -24,9 +24,11 @@ import pyarrow as pa
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
-from ccwatch.recording import groups, manifest, rebuild, segments
+from ccwatch.recording import checked, groups, holes, manifest, rebuild, segments
 from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, boot_id, is_being_written, seal, sealed_lines
+from ccwatch.recording.holes import Hole
 from ccwatch.recording.journal import Stored, journal_files
+from ccwatch.recording.manifest import Manifest
 from ccwatch.recording.overlay import ATTEMPTS, Overlay
 from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.schemas import LAST_ENTRY
@@ -58,7 +60,7 @@ class Info:
         malformed: count of messages that could not be placed.
         bytes: on the disk.
         journal_bytes: of these, not in Parquet yet.
-        damaged: count of places that fail their checksum (see `verify`).
+        damaged: count of places that cannot be read, or could not when it was recovered (see `verify`, and the gap events).
     """
 
     path: Path
@@ -285,19 +287,43 @@ class Recording:
     def _numbered(self, after: int, until: int) -> Iterator[Numbered]:
         files = journal_files(self._folder / JOURNAL)
         found = manifest.read(self._folder)
-        for group in found.groups:
-            if group.entries[1] > after and group.entries[0] <= until:
-                yield from rebuild.items(self._folder, group, self._session.server_tz, after, until)
+        is_over = not is_being_written(self._folder)
+        last: Packet | Event | None = None
+        for start, end, gap in self._stretches(found, after, until, bool(files)):
+            if gap is not None:
+                if gap.entries[0] > after:  # who goes on in the middle of a hole was told of it
+                    yield gap.entries[0], gap.event(last or groups.end_of(found, self._session))
+                continue
+            for group in found.groups:
+                if group.entries[1] > start and group.entries[0] <= end:
+                    for number, last in rebuild.items(self._folder, group, self._session.server_tz, start, end):
+                        yield number, last
         if found.last_entry < until:
-            tail = (entry for path in files for entry in groups.journal_entries(path, self._session))
-            for number, item in takewhile(lambda entry: entry[0] <= until, groups.mended(tail, max(after, found.last_entry))):
+            tail = groups.journal_items(files, self._session, found, [], is_over=is_over, after=after)
+            for number, item in takewhile(lambda entry: entry[0] <= until, tail):
                 yield number, item.read() if isinstance(item, Stored) else item
+
+    def _stretches(self, found: Manifest, after: int, until: int, journal_holds: bool) -> Iterator[tuple[int, int, Hole | None]]:
+        """What the groups hold beyond `after` and up to `until`: runs of intact entries (beyond the first, up to the second), holes."""
+        wanted = [group for group in found.groups if group.entries[1] > after and group.entries[0] <= until]
+        lost = [one for group in wanted for one in holes.lost_of_group(self._folder, group)]
+        for one in lost:
+            self._overlay.note(one)
+        for gap in holes.merged([*found.lost, *lost], holes.missing(found, journal_holds=journal_holds)):
+            if gap.entries[1] <= after or gap.entries[0] > until:
+                continue
+            if gap.entries[0] - 1 > after:
+                yield after, gap.entries[0] - 1, None
+            yield after, gap.entries[1], gap
+            after = gap.entries[1]
+        if after < min(until, found.last_entry):
+            yield after, min(until, found.last_entry), None
 
     def _entries_within(self, span: tuple[int, int]) -> tuple[int, int]:
         """The first and the last entry with a time in a span, of packets and events."""
         low, high = LAST_ENTRY, 0
         wanted = ["time", "entry"]
-        for table in self._overlay.tables({"packets": wanted, "events": wanted}, span):
+        for table in self._overlay.tables({"packets": wanted, "events": wanted}, span, may_be_lost=True):
             times = _ns(table["time"])
             entries = table["entry"].to_numpy()[(times >= span[0]) & (times <= span[1])]
             if len(entries):
@@ -325,7 +351,9 @@ class Recording:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Moments that were marked, live or beside the data, in order of time."""
-        beside = [Mark(line["time_ns"], line["text"]) for _, _, line in sealed_lines(self._folder / MARKS) if line is not None]
+        path = self._folder / MARKS
+        lines = [checked.fits(line, checked.Marked, path) for _, _, line in sealed_lines(path) if line is not None]
+        beside = [Mark(line.time_ns, line.text) for line in lines]
         events = self._overlay.table("events", ["time", "kind", "detail"])
         found = zip(_ns(events["time"]), events["kind"].to_pylist(), events["detail"].to_pylist(), strict=True)
         return tuple(sorted([*beside, *(Mark(int(ns), text) for ns, kind, text in found if kind == EventKind.MARK)]))
@@ -378,10 +406,13 @@ class Recording:
     def info(self) -> Info:
         """What it holds."""
         status = self.status
-        packets, events = self._overlay.tables({"packets": ["time", "connection", "symbol"], "events": ["kind"]})
+        wanted = {"packets": ["time", "connection", "symbol"], "events": ["kind", "detail"]}
+        packets, events = self._overlay.tables(wanted, may_be_lost=True)
         times = _ns(packets["time"])
         start, end = (from_ns(int(times.min())), from_ns(int(times.max()))) if len(times) else (None, None)
         kinds = [str(kind) for kind in events["kind"].to_pylist()]
+        told = zip(kinds, events["detail"].to_pylist(), strict=True)
+        gone = sum(kind == EventKind.GAP and holes.REASON in detail for kind, detail in told)
         sizes = _sizes(self._folder)
         found = self._overlay.look()
         return Info(
@@ -397,12 +428,12 @@ class Recording:
             packets=len(times),
             events=len(kinds),
             symbols=tuple(sorted(word for word in packets["symbol"].unique().to_pylist() if word is not None)),
-            gaps=kinds.count(EventKind.GAP) + kinds.count(EventKind.DROP) + len(found.missing()),
+            gaps=kinds.count(EventKind.GAP) + kinds.count(EventKind.DROP),
             connections=len(packets["connection"].unique()),
             malformed=kinds.count(EventKind.MALFORMED),
             bytes=sum(sizes.values()),
             journal_bytes=sum(size for path, size in sizes.items() if path.parent.name == JOURNAL),
-            damaged=len(found.damaged) + len(found.missing()) + self._overlay.holes,
+            damaged=len(found.damaged) + max(gone, len(self._overlay.holes()) + self._overlay.journal_holes),
         )
 
     def verify(self, deep: bool = False, *, on_progress: Callable[[str], None] | None = None) -> Verification:

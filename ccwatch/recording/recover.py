@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ccwatch.errors import RecordingError
-from ccwatch.recording import groups, manifest, summary
-from ccwatch.recording.folder import COPIES, JOURNAL, SESSION, STAGING, Session, WriterLock
+from ccwatch.recording import groups, holes, manifest, summary
+from ccwatch.recording.checked import SESSION_BYTES, read_bounded
+from ccwatch.recording.folder import COPIES, JOURNAL, SESSION, STAGING, Session, WriterLock, sync_folder, unseal
 from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.stream.source import read_clock
 
@@ -28,8 +29,10 @@ class Recovery:
         entries: packets and events that went from the journal into Parquet.
         torn_bytes: bytes at the journal's end that a kill had cut short: no whole frame was lost with them.
         damaged_bytes: bytes of the journal that fail their checksum; they are kept, in files named `.damaged`.
-        mended: count of damaged lines of the manifest, and of session.json, that were written anew from their copies.
+        mended: count of damaged lines of the manifest, and of files, that were written anew from their copies.
         finished: the recording is finished now.
+        set_aside: files of which a part cannot be read, below the folder: those that were renamed to `.damaged`, now or before.
+        lost: one line for each stretch that cannot be read any more, whenever it was lost; each is a gap event, too.
     """
 
     path: Path
@@ -38,10 +41,17 @@ class Recovery:
     damaged_bytes: int
     mended: int
     finished: bool
+    set_aside: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the recording was lost, now or before."""
+        return not (self.lost or self.set_aside)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON can hold."""
-        return asdict(self) | {"path": str(self.path)}
+        return asdict(self) | {"path": str(self.path), "set_aside": list(self.set_aside), "lost": list(self.lost)}
 
 
 def recover(path: str | Path, *, on_progress: Callable[[int], None] | None = None) -> Recovery:
@@ -76,26 +86,51 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
         entries = groups.compact(folder, session, on_progress=on_progress)
         shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a kill left there was never published
         mended = manifest.repair(folder) + _mend_session(folder, session)
-        found = manifest.read(folder)
+        found = _set_aside(folder, manifest.read(folder))
         if finish and not found.is_finished:
             clock = read_clock()
             facts = {"entries": found.last_entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "recovered": True}
             manifest.append_finish(folder, facts | summary.of_finished(folder))
-    return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished)
+        gone = holes.merged(found.lost, holes.missing(found))
+        aside = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{groups.SET_ASIDE}"))
+    return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished, tuple(aside), tuple(hole.detail for hole in gone))
+
+
+def _set_aside(folder: Path, found: manifest.Manifest) -> manifest.Manifest:
+    """Rename the segments that nothing can be read from, and note in the manifest what cannot be read any more."""
+    lost = [one for group in found.groups for one in holes.lost_of_group(folder, group)]
+    fresh = [one for one in lost if not any((one.path, one.entries) == (known.path, known.entries) for known in found.lost)]
+    whole = {segment.path: segment.entries for group in found.groups for segment in group.files.values()}
+    for one in fresh:
+        path = folder / one.path
+        if whole[one.path] == one.entries and path.exists() and not _opens(folder, found, one.path):
+            path.replace(path.with_suffix(groups.SET_ASIDE))
+            sync_folder(path.parent)
+    if fresh:
+        manifest.append_lost(folder, fresh)
+    return manifest.read(folder)
+
+
+def _opens(folder: Path, found: manifest.Manifest, name: str) -> bool:
+    """Whether a segment's footer is right, so that a part of it may be read."""
+    for group in found.groups:
+        for segment in group.files.values():
+            if segment.path == name:
+                return not holes.lost_of(folder, segment, deep=False)
+    return False
 
 
 def _mend_session(folder: Path, session: Session) -> int:
-    files = [path for path in (folder / SESSION, folder / COPIES / SESSION) if path.exists()]
-    damaged = sum(not _is_session(path.parent) for path in files)
+    damaged = sum(not _is_sealed(path) for path in (folder / SESSION, folder / COPIES / SESSION))
     if damaged:
         session.write(folder)
     return damaged
 
 
-def _is_session(folder: Path) -> bool:
+def _is_sealed(path: Path) -> bool:
     try:
-        Session.read(folder, with_copy=False)
-    except RecordingError:
+        unseal(read_bounded(path, SESSION_BYTES))
+    except (OSError, ValueError, RecordingError):
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.columns import Column
 from ccwatch.recording.folder import crc32c
-from ccwatch.recording.schemas import LAST_ENTRY, SCHEMAS, encodings
+from ccwatch.recording.schemas import SCHEMAS, encodings
 from ccwatch.stream import frames
 
 LEVEL: Final = 5
@@ -22,6 +23,7 @@ LEVEL: Final = 5
 BY_PLACE: Final = frozenset({"agents", "models"})
 """Tables of which each packet has several rows, always the same: within a row group the first rows of all packets stand first, then
 the second ones, so that neighbours are of one agent. Reading puts them back into the order of arrival."""
+MOST_FOOTER_BYTES: Final = 64 << 20
 
 
 def arranged(table: str, rows: Any) -> Any:
@@ -33,8 +35,8 @@ def arranged(table: str, rows: Any) -> Any:
     return rows.take(pa.array(np.argsort(places, kind="stable")))
 
 
-def _by_arrival(rows: Any) -> Any:
-    """Rows of a segment in order of arrival: by `entry`, and of one entry as they stand."""
+def by_arrival(rows: Any) -> Any:
+    """Rows of a row group in order of arrival: by `entry`, and of one entry as they stand."""
     entries = rows["entry"].to_numpy()
     if bool((entries[1:] >= entries[:-1]).all()):  # an earlier ccwatch wrote them so
         return rows
@@ -63,15 +65,29 @@ def footer_crc(path: Path) -> int:
     Raises:
         CorruptRecording: there is none.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
         file.seek(max(0, size - 8))
         end = file.read()
         length = int.from_bytes(end[:4], "little") + 8
-        if end[4:] != b"PAR1" or length > size:
+        if end[4:] != b"PAR1" or length > min(size, MOST_FOOTER_BYTES):
             raise CorruptRecording(f"{path}, bytes {max(0, size - 8)} to {size}: not the end of a Parquet file")
         file.seek(size - length)
         return crc32c(file.read())
+
+
+def opened(path: Path) -> Any:
+    """An ordinary file, for reading.
+
+    Raises:
+        CorruptRecording: it is missing, none, or cannot be read.
+    """
+    try:
+        if not path.is_file():
+            raise CorruptRecording(f"{path} is missing" if not path.exists() else f"{path}: expected an ordinary file")
+        return path.open("rb")
+    except OSError as error:
+        raise CorruptRecording(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def check_footer(path: Path, crc: int) -> None:
@@ -80,11 +96,7 @@ def check_footer(path: Path, crc: int) -> None:
     Raises:
         CorruptRecording: it does not match, or there is no such file.
     """
-    try:
-        is_right = footer_crc(path) == crc
-    except FileNotFoundError:
-        raise CorruptRecording(f"{path} is missing") from None
-    if not is_right:
+    if footer_crc(path) != crc:
         raise CorruptRecording(f"{path}: its footer fails its checksum")
 
 
@@ -93,42 +105,13 @@ def chunk_crcs(path: Path) -> list[int]:
     metadata = pq.read_metadata(path)
     with path.open("rb") as file:
         return [
-            _chunk_crc(file, *_chunk_range(metadata, group, column))
+            chunk_crc(file, *chunk_range(metadata, group, column))
             for group in range(metadata.num_row_groups)
             for column in range(metadata.num_columns)
         ]
 
 
-def spans(path: Path, column: str) -> list[tuple[int, int]]:
-    """Lowest and highest value of an integer column in each row group of a segment file whose footer was checked."""
-    metadata = pq.read_metadata(path)
-    place = metadata.schema.names.index(column)
-    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
-    return [(s.min, s.max) if s is not None and s.has_min_max else (0, LAST_ENTRY) for s in found]
-
-
-def read(path: Path, columns: Sequence[str], crcs: Sequence[int], groups: Sequence[int] | None = None) -> Any:
-    """Columns of a segment file, or of some of its row groups, in order of arrival, after their checksums were compared.
-
-    Raises:
-        CorruptRecording: they do not match; the message names the file and the range.
-    """
-    table = path.name.partition("-")[0]
-    stored = [*columns, "entry"] if table in BY_PLACE and "entry" not in columns else list(columns)
-    try:
-        for start, size in bad_chunks(path, crcs, groups, stored):
-            raise CorruptRecording(f"{path}, bytes {start} to {start + size}: a column fails its checksum")
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            wanted = range(file.metadata.num_row_groups) if groups is None else groups
-            found = file.read_row_groups(list(wanted), columns=stored)
-        return _with_all(_by_arrival(found) if table in BY_PLACE else found, columns, table)
-    except FileNotFoundError:
-        raise CorruptRecording(f"{path} is missing") from None
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptRecording(f"{path}: {error}") from error
-
-
-def _with_all(found: Any, columns: Sequence[str], table: str) -> Any:
+def with_all(found: Any, columns: Sequence[str], table: str) -> Any:
     """The columns in the order asked for; one that an earlier ccwatch did not write yet is missing in every row."""
     for name in columns:
         if name not in found.schema.names:
@@ -138,26 +121,8 @@ def _with_all(found: Any, columns: Sequence[str], table: str) -> Any:
     return found.select(list(columns))
 
 
-def bad_chunks(
-    path: Path, crcs: Sequence[int], groups: Iterable[int] | None = None, columns: Sequence[str] | None = None
-) -> list[tuple[int, int]]:
-    """Offset and length of each column chunk whose bytes fail their checksum."""
-    metadata = pq.read_metadata(path)
-    names = metadata.schema.names
-    if metadata.num_row_groups * len(names) != len(crcs):
-        return [(0, path.stat().st_size)]
-    found = []
-    with path.open("rb") as file:
-        for group in range(metadata.num_row_groups) if groups is None else groups:
-            for place, name in enumerate(names):
-                if columns is None or name in columns:
-                    start, size = _chunk_range(metadata, group, place)
-                    if _chunk_crc(file, start, size) != crcs[group * len(names) + place]:
-                        found.append((start, size))
-    return found
-
-
-def _chunk_range(metadata: Any, group: int, column: int) -> tuple[int, int]:
+def chunk_range(metadata: Any, group: int, column: int) -> tuple[int, int]:
+    """Offset and length of a column chunk."""
     chunk = metadata.row_group(group).column(column)
     start = chunk.data_page_offset
     if chunk.dictionary_page_offset is not None:
@@ -165,7 +130,8 @@ def _chunk_range(metadata: Any, group: int, column: int) -> tuple[int, int]:
     return start, chunk.total_compressed_size
 
 
-def _chunk_crc(file: Any, start: int, size: int) -> int:
+def chunk_crc(file: Any, start: int, size: int) -> int:
+    """CRC32C of a stretch of a file."""
     file.seek(start)
     return crc32c(file.read(size))
 

@@ -18,9 +18,10 @@ import pyarrow as pa
 from ccwatch.domain import drawdown
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Status
-from ccwatch.recording import manifest, segments
+from ccwatch.recording import holes, manifest
 from ccwatch.recording.folder import COPIES, LOCK, MANIFEST, MARKS
 from ccwatch.recording.schemas import ALL_TABLES
+from ccwatch.recording.segment_file import SegmentFile
 
 CURVE: Final = 40
 """Most points of a session's nav that its row keeps, for a small picture."""
@@ -186,11 +187,9 @@ def of_finished(folder: Path) -> dict[str, Any]:
         for group in found.groups:
             parts = {}
             for table, names in COLUMNS.items():
-                segment = group.files[table]
-                segments.check_footer(folder / segment.path, segment.footer_crc)
-                parts[table] = segments.read(folder / segment.path, names, segment.chunks)
+                parts[table] = SegmentFile(folder, group.files[table]).read_all(names)
             sums.add(**parts)
-        missing = len(found.missing())
+        missing = len(holes.merged(found.lost, holes.missing(found)))
         return {"row": sums.summary(damaged=len(found.damaged) + missing, missing=missing, folder=folder).to_dict()}
     except RecordingError:
         return {}  # then whoever lists it looks for himself, and says what is damaged

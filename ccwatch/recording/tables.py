@@ -80,9 +80,9 @@ class Tables:
         for entry, item in batch:
             if isinstance(item, Stored):
                 read = None if item.flags & _SLOW or item.is_rebuilt else self._read(item)
-                if read is not None:
+                new = item.new_of(read[2]) if read is not None else None
+                if read is not None and new is not None:
                     reader, found, logs = read
-                    new = item.new_of(logs)
                     follows = -1 if self._raw is None else _following(lines, logs, new)
                     source, follows = self._source(follows, is_encodable=True)
                     if source == "frames" or follows >= 0 or self._raw is None:

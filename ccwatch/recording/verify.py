@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ccwatch.errors import CorruptRecording
-from ccwatch.recording import manifest, segments
+from ccwatch.recording import manifest
+from ccwatch.recording.checked import SESSION_BYTES, read_bounded
 from ccwatch.recording.folder import COPIES, JOURNAL, MANIFEST, MARKS, SESSION, Session, sealed_lines, unseal
+from ccwatch.recording.groups import SET_ASIDE
+from ccwatch.recording.holes import missing
 from ccwatch.recording.journal import Hole, journal_files, read_frames
+from ccwatch.recording.segment_file import SegmentFile
 
 
 class Problem(NamedTuple):
@@ -52,60 +56,84 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
     tell(MANIFEST)
     for name in (SESSION, f"{COPIES}/{SESSION}"):
         problems.extend(_verify_session(folder, name))
-    found = manifest.read(folder)
-    for line in found.damaged:
-        what = "a torn line at its end, as a power cut leaves it" if line.is_torn else "a line fails its checksum"
-        (notes if line.is_torn else problems).append(Problem(line.file, line.offset, line.length, what))
-    problems.extend(Problem(MANIFEST, 0, 0, f"entries {first} to {last} are in no segment") for first, last in found.missing())
+    found = _verify_manifest(folder, problems, notes)
     problems.extend(
         Problem(MARKS, offset, length, "a line fails its checksum") for offset, length, line in sealed_lines(folder / MARKS) if line is None
     )
     checked = 5
     for path in journal_files(folder / JOURNAL):
-        name = f"{JOURNAL}/{path.name}"
-        tell(name)
+        tell(f"{JOURNAL}/{path.name}")
         checked += 1
-        for frame in read_frames(path, bytes.fromhex(session.nonce)):
-            if isinstance(frame, Hole):
-                what = "a torn frame at its end, as a kill leaves it" if frame.is_torn else "a frame fails its checksum"
-                (notes if frame.is_torn else problems).append(Problem(name, frame.offset, frame.end - frame.offset, what))
+        _verify_journal(path, session, problems, notes)
+    for path in sorted((folder / JOURNAL).glob(f"*{SET_ASIDE}")):
+        what = "was set aside by recovery; what it does not give back is told as a gap event"
+        problems.append(Problem(f"{JOURNAL}/{path.name}", 0, path.lstat().st_size, what))
     for group in found.groups:
         for segment in group.files.values():
             tell(segment.path)
             checked += 1
-            problems.extend(_verify_segment(folder / segment.path, segment, deep=deep))
+            problems.extend(_verify_segment(folder, segment, deep=deep))
     return Verification(folder, deep, checked, tuple(problems), tuple(notes))
 
 
-def _verify_session(folder: Path, name: str) -> Iterator[Problem]:
+def _verify_manifest(folder: Path, problems: list[Problem], notes: list[Problem]) -> manifest.Manifest:
+    """Both files of it, and that together they know of every entry."""
     try:
-        line = (folder / name).read_bytes()
+        found = manifest.read(folder)
+    except CorruptRecording as error:
+        problems.append(Problem(MANIFEST, 0, 0, str(error).removeprefix(f"{folder}/")))
+        return manifest.Manifest()
+    for line in found.damaged:
+        what = "a torn line at its end, as a power cut leaves it" if line.is_torn else "a line fails its checksum"
+        (notes if line.is_torn else problems).append(Problem(line.file, line.offset, line.length, what))
+    if found.groups or found.finish:
+        files = [file for file in manifest.FILES if not (folder / file).exists()]
+        problems.extend(Problem(file, 0, 0, "is missing; its copy is whole, and recover writes it again") for file in files)
+    gone = missing(found, journal_holds=bool(journal_files(folder / JOURNAL)))
+    problems.extend(Problem(MANIFEST, 0, 0, f"entries {hole.entries[0]} to {hole.entries[1]} are in no segment") for hole in gone)
+    return found
+
+
+def _verify_journal(path: Path, session: Session, problems: list[Problem], notes: list[Problem]) -> None:
+    for frame in read_frames(path, bytes.fromhex(session.nonce)):
+        if isinstance(frame, Hole):
+            what = "a torn frame at its end, as a kill leaves it" if frame.is_torn else "a frame fails its checksum"
+            place = Problem(f"{JOURNAL}/{path.name}", frame.offset, frame.end - frame.offset, what)
+            (notes if frame.is_torn else problems).append(place)
+
+
+def _verify_session(folder: Path, name: str) -> Iterator[Problem]:
+    line = b""
+    try:
+        line = read_bounded(folder / name, SESSION_BYTES)
         unseal(line)
     except FileNotFoundError:
-        return  # an earlier ccwatch made no copies
-    except ValueError as error:
-        yield Problem(name, 0, len(line), str(error))
+        yield Problem(name, 0, 0, "is missing; its copy is whole, and recover writes it again")
+    except (ValueError, CorruptRecording) as error:
+        yield Problem(name, 0, len(line), str(error).removeprefix(f"{folder}/"))
 
 
-def _verify_segment(path: Path, segment: manifest.Segment, *, deep: bool) -> Iterator[Problem]:
+def _verify_segment(folder: Path, segment: manifest.Segment, *, deep: bool) -> Iterator[Problem]:
+    path = folder / segment.path
+    size = 0
     try:
         size = path.stat().st_size
+        if size != segment.bytes:
+            yield Problem(segment.path, 0, size, f"has {size} bytes instead of {segment.bytes}")
+        file = SegmentFile(folder, segment)
     except FileNotFoundError:
         yield Problem(segment.path, 0, segment.bytes, "is missing")
         return
-    if size != segment.bytes:
-        yield Problem(segment.path, 0, size, f"has {size} bytes instead of {segment.bytes}")
-    try:
-        segments.check_footer(path, segment.footer_crc)
-    except CorruptRecording:
-        yield Problem(segment.path, 0, size, "its footer fails its checksum")
+    except (CorruptRecording, OSError) as error:
+        yield Problem(segment.path, 0, size, str(error).removeprefix(f"{path}").lstrip(":, "))
         return
     if not deep:
         return
     blamed = False
-    for offset, length in segments.bad_chunks(path, segment.chunks):
-        blamed = True
-        yield Problem(segment.path, offset, length, "a column fails its checksum")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != segment.sha256 and not blamed:
+    for group in range(file.groups):
+        for offset, length in file.bad_chunks(group):
+            blamed = True
+            yield Problem(segment.path, offset, length, "a column fails its checksum")
+    with path.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != segment.sha256 and not blamed:
             yield Problem(segment.path, 0, size, "fails its SHA-256, outside the columns")

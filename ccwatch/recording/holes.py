@@ -1,0 +1,115 @@
+"""Holes: stretches of a recording's entries that cannot be read any more, found in its segments and its manifest, told as gap events.
+
+What is intact is read everywhere; a hole is never silent. It reads footers and checksums, and no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ccwatch.errors import CorruptRecording
+from ccwatch.protocol.messages import Event, EventKind, Packet
+from ccwatch.recording.manifest import Group, Lost, Manifest, Segment
+from ccwatch.recording.segment_file import SegmentFile
+
+REASON: Final = "reason=damaged"
+
+
+class Hole(NamedTuple):
+    """Entries of which at least one table is lost."""
+
+    entries: tuple[int, int]
+    seq: tuple[int, int]
+    """Of the first and last packet among them, as far as that is known."""
+    time_ns: int | None
+    """Of the first row that is known to be lost."""
+    tables: tuple[str, ...]
+    """Those that are lost; empty where all are."""
+
+    @property
+    def detail(self) -> str:
+        """As a gap event tells of it."""
+        first, last = self.entries
+        tables = f" tables={','.join(self.tables)}" if self.tables else ""
+        return f"entries={last - first + 1} {REASON} first_entry={first} seq={self.seq[0]}-{self.seq[1]}{tables}"
+
+    def event(self, neighbour: Event | Packet | None) -> Event:
+        """The gap event in its place; `neighbour` is an item beside it, whose clocks it takes."""
+        time_ns = self.time_ns if self.time_ns is not None else neighbour.time_ns if neighbour is not None else 0
+        clocks = (0, time_ns, 0) if neighbour is None else (neighbour.connection, neighbour.received_at_ns, neighbour.received_mono_ns)
+        return Event(time_ns, max(0, self.seq[0] - 1), EventKind.GAP, self.detail, *clocks)
+
+
+def whole(segment: Segment, error: CorruptRecording, folder: Path) -> Lost:
+    """A segment of which nothing can be read."""
+    return Lost(segment.table, segment.path, segment.entries, segment.seq, segment.time_ns, _why(error, folder))
+
+
+def part(file: SegmentFile, group: int, error: CorruptRecording, folder: Path) -> Lost:
+    """A row group of a segment that cannot be read."""
+    segment = file.segment
+    entries, seq, us = (file.spans(name)[group] for name in ("entry", "seq", "time_us"))
+    entries = max(entries[0], segment.entries[0]), min(entries[1], segment.entries[1])
+    seq = max(seq[0], segment.seq[0]), min(seq[1], segment.seq[1])
+    time_ns = segment.time_ns
+    if time_ns is not None:
+        time_ns = max(us[0] * 1000, time_ns[0]), min(us[1] * 1000 + 999, time_ns[1])
+    return Lost(segment.table, segment.path, entries, seq, time_ns, _why(error, folder))
+
+
+def _why(error: CorruptRecording, folder: Path) -> str:
+    return str(error).removeprefix(f"{folder}/")[:1000]
+
+
+def lost_of(folder: Path, segment: Segment, *, deep: bool) -> list[Lost]:
+    """What cannot be read of a segment: by its footer, or by every byte of it."""
+    try:
+        file = SegmentFile(folder, segment)
+    except CorruptRecording as error:
+        return [whole(segment, error, folder)]
+    found = []
+    for group in range(file.groups if deep else 0):
+        for start, length in file.bad_chunks(group):
+            bad = CorruptRecording(f"{file.path}, bytes {start} to {start + length}: a column fails its checksum")
+            found.append(part(file, group, bad, folder))
+            break
+    return found
+
+
+def lost_of_group(folder: Path, group: Group, *, deep: bool = True) -> list[Lost]:
+    """What cannot be read of a group."""
+    return [one for segment in group.files.values() for one in lost_of(folder, segment, deep=deep)]
+
+
+def missing(manifest: Manifest, *, journal_holds: bool = False) -> list[Hole]:
+    """The stretches of entries that no group has, since its lines are damaged, and no journal."""
+    found = []
+    expected, seq = 1, 0
+    for group in manifest.groups:
+        if group.entries[0] > expected:
+            found.append(Hole((expected, group.entries[0] - 1), (seq + 1, max(seq, group.files["packets"].seq[0] - 1)), None, ()))
+        expected, seq = group.entries[1] + 1, group.files["packets"].seq[1]
+    if manifest.finish is not None and manifest.finish.entries >= expected and not journal_holds:
+        found.append(Hole((expected, manifest.finish.entries), (seq + 1, seq + 1), None, ()))
+    return found
+
+
+def merged(lost: Iterable[Lost], others: Sequence[Hole] = ()) -> list[Hole]:
+    """Holes in order of entries: stretches that overlap are one."""
+    every = [*others, *(Hole(one.entries, one.seq, None if one.time_ns is None else one.time_ns[0], (one.table,)) for one in lost)]
+    found: list[Hole] = []
+    for hole in sorted(every, key=lambda hole: hole.entries):
+        if not found or hole.entries[0] > found[-1].entries[1]:
+            found.append(hole)
+            continue
+        before = found[-1]
+        times = [time for time in (before.time_ns, hole.time_ns) if time is not None]
+        found[-1] = Hole(
+            (before.entries[0], max(before.entries[1], hole.entries[1])),
+            (min(before.seq[0], hole.seq[0]), max(before.seq[1], hole.seq[1])),
+            min(times, default=None),
+            tuple(dict.fromkeys((*before.tables, *hole.tables))) if before.tables and hole.tables else (),
+        )
+    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from ccwatch.protocol.messages import (
     NOTHING,
     SEEN_BEFORE,
     AgentMetric,
+    DeferredBytes,
     Event,
     ForecastPoint,
     Instant,
@@ -90,8 +92,20 @@ def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Pa
     if row["raw_from"] == "none":
         return packet._replace(raw=b"")
     if row["raw_from"] == "fields":
-        return packet._replace(raw=codec.encode(packet) if row["layout"] is None else layout.encode(packet, row["layout"]))
+        return packet._replace(raw=DeferredBytes(partial(_encoded, packet, row["layout"])))
     return packet
+
+
+def _encoded(packet: Packet, shape: str | None) -> bytes:
+    """The message of a packet, in its layout.
+
+    Raises:
+        CorruptRecording: the layout is not the packet's.
+    """
+    try:
+        return codec.encode(packet) if shape is None else layout.encode(packet, shape)
+    except (ProtocolError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise CorruptRecording(f"packet {packet.seq}: layout: it does not give the message: {error}") from None
 
 
 def _from_rows(row: Row, found: dict[str, list[Row]], new_logs: tuple[LogLine, ...], before: Packet | None) -> Packet:

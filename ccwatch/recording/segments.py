@@ -112,10 +112,16 @@ def chunk_crcs(path: Path) -> list[int]:
 
 
 def with_all(found: Any, columns: Sequence[str], table: str) -> Any:
-    """The columns in the order asked for; one that an earlier ccwatch did not write yet is missing in every row."""
+    """The columns in the order asked for; one that an earlier ccwatch did not write yet is missing in every row.
+
+    Raises:
+        CorruptRecording: every ccwatch has written it.
+    """
     for name in columns:
         if name not in found.schema.names:
             field = SCHEMAS[table].field(name)
+            if not (field.nullable or pa.types.is_floating(field.type)):
+                raise CorruptRecording(f"{table}: {name}: a file without this column is none of a recording's")
             missing = pa.nulls(found.num_rows, field.type)
             found = found.append_column(field, missing.fill_null(np.nan) if pa.types.is_floating(field.type) else missing)
     return found.select(list(columns))

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from ccwatch.errors import ConfigError
-from ccwatch.recording import Recorder, Recording, catalog, list_recordings, manifest, notes, segments
+from ccwatch.recording import Recorder, Recording, catalog, list_recordings, manifest, notes
 from ccwatch.recording.folder import JOURNAL, MANIFEST, SESSION
+from ccwatch.recording.segment_file import SegmentFile
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def opened():
 
 def test_a_finished_recording_is_listed_from_session_json_and_the_end_of_its_manifest(recorded, usual, opened, tmp_path, monkeypatch):
     folder = recorded(usual, name="a").path
-    monkeypatch.setattr(segments, "read", lambda *_: pytest.fail("a table was read"))
+    monkeypatch.setattr(SegmentFile, "read", lambda *_: pytest.fail("a table was read"))
     del opened[:]
     cold = list_recordings(tmp_path)
     inside = {name for name in opened if str(folder) in name}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import orjson
 
 from ccwatch.errors import DecodeError
+from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.decoding import dialects, fields, typed
 from ccwatch.protocol.messages import NAN, Instant, NewRows, Packet
 
@@ -19,6 +20,14 @@ PING: Final = b'{"type":"PING"}'
 NEVER: Final = Instant(0, 0)
 MOST_LEVELS: Final = 250
 """Nesting that a packet's `extra` may have: orjson reads 1024 levels but writes only 254, and Python compares no 1000."""
+
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_KINDS: Final[dict[str, Any]] = {"time": _Int64, "float64": float, "text": str | None, "category": str | None, "int32": _Int64}
+_ROWS: Final[dict[str, Any]] = {
+    table: list[tuple.__class_getitem__(tuple(_KINDS[column.dtype] for column in TABLES[table] if column.name != "seq"))]  # type: ignore[misc]
+    for table in ("agents", "models", "trades", "bars")
+}
+"""The types of rows at times of their own, by table: each value that of its column."""
 
 
 def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: Instant = NEVER, server_tz: str = "UTC") -> Packet:
@@ -94,10 +103,11 @@ def unpack_rows(packed: bytes) -> NewRows:
         DecodeError: they are no such rows.
     """
     try:
-        tables = msgspec.msgpack.decode(packed, type=dict[str, list[list[Any]]])
+        tables = msgspec.msgpack.decode(packed, type=dict[Literal[*_ROWS], list[list[Any]]])  # type: ignore[valid-type]
+        found = {table: msgspec.convert(rows, _ROWS[table], strict=True) for table, rows in tables.items()}
     except msgspec.MsgspecError as error:
         raise DecodeError(f"no rows: {error}") from None
-    return MappingProxyType({table: tuple([tuple(map(_one_nan, row)) for row in rows]) for table, rows in tables.items()})
+    return MappingProxyType({table: tuple([tuple(map(_one_nan, row)) for row in rows]) for table, rows in found.items()})
 
 
 def _one_nan(value: Any) -> Any:

@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccwatch.errors import CcwatchError, ConfigError, CorruptRecording, RecordingError, RecordingNotFound, UnsupportedFormat
-from ccwatch.recording import Recorder, Recording, candidates, list_recordings, pack, recover
-from ccwatch.recording import journal as journal_module
+from ccwatch.recording import Recorder, Recording, candidates, journal as journal_module, list_recordings, pack, recover
 from ccwatch.recording.folder import seal, sealed_lines, unseal
 from ccwatch.recording.manifest import FILES
 from ccwatch.recording.segments import chunk_crcs, footer_crc

@@ -128,7 +128,7 @@ def test_text_without_a_zone_is_utc_and_a_naive_datetime_is_refused(recorded, us
         ReplaySource(recording, start=packets[0].time.replace(tzinfo=None))
     with pytest.raises(ConfigError, match="'soon' is no time"):
         ReplaySource(recording, end="soon")
-    with pytest.raises(ConfigError, match="'03:31:10' .* does not lie in this session"):
+    with pytest.raises(ConfigError, match=r"'03:31:10' .* does not lie in this session"):
         ReplaySource(recording, start="03:31:10")
 
 

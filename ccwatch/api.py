@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace as changed
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ccwatch.config import Settings, recordings_folder
-from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound
-from ccwatch.feed.connection import parse_url
+from ccwatch import wiring
+from ccwatch.config import Settings
+from ccwatch.errors import ConfigError
 from ccwatch.feed.feed import Feed
-from ccwatch.feed.live import LiveSource
 from ccwatch.stream import registry
+from ccwatch.wiring import Token
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from ccwatch.recording.series import RecordingSeries, Turn
     from ccwatch.stream.source import Source
 
-Token = str | Callable[[], str | None] | None
 Speed = float | Literal["max"]
 
 
@@ -66,7 +64,7 @@ def connect(
     settings = Settings.load(
         url=url, window=window, max_rows=max_rows, engine_url=engine_url, server_tz=server_tz, max_message_bytes=max_message_bytes
     )
-    return live_feed(settings, token, name, commands=commands).start()
+    return wiring.live_feed(settings, token, name, commands=commands).start()
 
 
 def synthetic(
@@ -98,6 +96,7 @@ def synthetic(
     """
     from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - not needed to watch a server
 
+    wiring.expect_text(scenario=scenario, symbol=symbol, name=name)
     source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
     url = f"synthetic:{scenario}?seed={seed}&rate={rate:g}"
     return registry.named(Feed(source, name=name or url, url=url, on_demand=pace == "max")).start()
@@ -130,9 +129,9 @@ def watch(
     from ccwatch.dashboard import Dashboard  # noqa: PLC0415 - plotly and ipywidgets take a second to import
 
     zone = Settings.load(display_tz=display_tz).display_tz
-    view, owned = _view(source)
+    view, owned = wiring.view_of(source)
     recorder = (lambda: record(view)) if isinstance(view, Feed) else None
-    keep_mark = (lambda time, text: _keep_mark(view, time, text)) if isinstance(view, Feed) else None
+    keep_mark = (lambda time, text: wiring.keep_mark(view, time, text)) if isinstance(view, Feed) else None
     dashboard = Dashboard(
         view,
         panels=panels,
@@ -157,6 +156,8 @@ def record(
     fsync: Fsync | None = None,
     raw: Raw = "auto",
     tags: Sequence[str] | None = None,
+    duration: str | timedelta | None = None,
+    until: str | datetime | None = None,
 ) -> Recorder:
     """Record a stream from now on, into a new folder; a context manager, since kernels are killed without a goodbye.
 
@@ -168,25 +169,32 @@ def record(
         fsync: "strict", "balanced" (0.2 s), "lazy" (5 s) or "off"; None is CCWATCH_FSYNC, else "balanced".
         raw: which messages are kept byte for byte: "auto" (those that could not be rebuilt), "always", "never".
         tags: your own words, found again by `recordings()`.
+        duration: the recording ends by itself after so long, for example "1h"; `Recorder.join` waits for it.
+        until: or at this moment: "16:00" is the next time that it is four by the clock of `display_tz`.
 
     Raises:
         ConfigError: an argument that cannot be used.
         RecordingError: the folder cannot be written.
     """
     settings = Settings.load(fsync=fsync)
+    seconds = wiring.seconds_until(duration, until)
+    if not isinstance(source, str | Feed):
+        raise ConfigError(f"source={source!r}: expected a url or a Feed")
     owned = not isinstance(source, Feed)
-    feed = source if isinstance(source, Feed) else live_feed(changed(settings, url=source))
+    feed = source if isinstance(source, Feed) else wiring.live_feed(changed(settings, url=source))
     undo: list[Callable[[], None]] = []
 
     def release() -> None:
         for step in undo:
             step()
 
-    recorder = _recorder(feed, settings, path, name, raw=raw, tags=tags, on_stop=release)
+    recorder = wiring.recorder_of(feed, settings, path, name, raw=raw, tags=tags, on_stop=release)
     undo.append(feed.add_sink(recorder))
     if owned:
         undo.insert(0, feed.stop)
         feed.start()
+    if seconds is not None:
+        undo.append(wiring.end_after(recorder, seconds))
     return registry.keep(recorder)
 
 
@@ -220,7 +228,7 @@ def record_series(
     from ccwatch.recording import RecordingSeries  # noqa: PLC0415 - pyarrow is not needed to watch
 
     settings = Settings.load(fsync=fsync)
-    series = RecordingSeries(lambda: _recorder(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
+    series = RecordingSeries(lambda: wiring.recorder_of(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
     feed.add_sink(series)
     return registry.keep(series)
 
@@ -236,9 +244,7 @@ def open_recording(path: str | Path) -> Recording:
         UnsupportedFormat: written by a newer ccwatch.
         CorruptRecording: its session.json cannot be read.
     """
-    from ccwatch.recording import Recording, locate  # noqa: PLC0415 - pyarrow is not needed to watch
-
-    return Recording(locate(path, recordings_folder(Settings.load())))
+    return wiring.recording_of(path)
 
 
 def recordings(path: str | Path | None = None) -> pd.DataFrame:
@@ -252,7 +258,7 @@ def recordings(path: str | Path | None = None) -> pd.DataFrame:
     """
     from ccwatch.recording import list_recordings  # noqa: PLC0415 - pyarrow is not needed to watch
 
-    return list_recordings(_folder_of_recordings(path))
+    return list_recordings(wiring.folder_of_recordings(path))
 
 
 def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any = None, end: Any = None, name: str | None = None) -> Feed:
@@ -271,7 +277,7 @@ def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any 
     """
     from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
 
-    opened = open_recording(recording) if isinstance(recording, str | Path) else recording
+    opened = wiring.recording_of(recording)
     source = ReplaySource(opened, speed=speed, start=start, end=end)
     url = f"replay:{Path(opened.path).name}"
     return registry.named(Feed(source, name=name or url, url=url, window="3650D")).start()
@@ -297,7 +303,7 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Re
         raise ConfigError(
             f"source={source!r}: expected a Feed, a Recording, a path or a frame; to ask a stream, first feed = cw.connect({source!r})"
         )
-    return Report(open_recording(source) if isinstance(source, str | Path) else source)
+    return Report(wiring.recording_of(source) if isinstance(source, str | Path) else source)
 
 
 def compare(
@@ -384,6 +390,7 @@ def serve(
         from ccwatch.cottage import AccessRules, Cottage, Listen, Options  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
+    wiring.expect_text(scenario=scenario, symbol=symbol, host=host, engine=engine, redis=redis, secret=secret, audience=audience)
     others = [name for name, value in (("recording", recording), ("engine", engine), ("redis", redis)) if value is not None]
     is_seeded = not others if seeded is None else seeded
     if (recording is not None) + (engine is not None) + is_seeded > 1:
@@ -396,7 +403,7 @@ def serve(
     elif recording is not None:
         from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
 
-        opened = open_recording(recording) if isinstance(recording, str | Path) else recording
+        opened = wiring.recording_of(recording)
         source = ReplaySource(opened, speed=speed, start=start, end=end)
     virtual = (is_seeded and pace == "max") or (recording is not None and speed != 1)
     options = Options(
@@ -410,89 +417,3 @@ def serve(
         start_on_first_client=virtual or recording is not None,
     )
     return registry.keep(Cottage(source, options).start())
-
-
-# ── wiring ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def live_feed(settings: Settings, token: Token = None, name: str | None = None, *, commands: bool = False, searches: bool = True) -> Feed:
-    """A feed of a server that has not started, for who has to listen from its first moment."""
-    address = parse_url(settings.url)
-    if token is None:
-        ask: Callable[[], str | None] = settings.ask_token
-    elif callable(token):
-        ask = token
-    else:
-        ask = lambda: token  # noqa: E731 - a function would repeat its name
-    secure = address.scheme == "wss" or (commands and (settings.engine_url or "").startswith(("wss:", "https:")))
-    tls = _tls(settings) if secure else None
-    source = LiveSource(
-        address, token=ask, server_tz=settings.server_tz, max_message_bytes=settings.max_message_bytes, tls=tls, searches=searches
-    )
-    desk = None
-    if commands:
-        from ccwatch.feed.commands import Commands  # noqa: PLC0415 - not needed to watch
-
-        desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
-    shown = address.shown
-    return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
-
-
-def _folder_of_recordings(path: str | Path | None) -> Path:
-    """The folder that was named, which has to be there; else the default one."""
-    if path is None:
-        return recordings_folder(Settings.load())
-    folder = Path(path)
-    if not folder.is_dir():
-        raise RecordingNotFound(f"{folder} is no folder: name one that holds recordings, or none for the default one")
-    return folder
-
-
-def _recorder(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
-    """A recorder of a feed, in a new folder."""
-    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
-
-    root = Path(path) if path is not None else recordings_folder(settings)
-    recorder = Recorder(
-        new_session_path(root, name or feed.name, datetime.now(UTC)),
-        url=feed.url,
-        origin=lambda: feed.origin,
-        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
-        server_tz=feed.server_tz,
-        **options,
-    )
-    registry.note_recorder(feed, recorder)
-    return recorder
-
-
-def _keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
-    """Write a mark into every recording that is being made of a feed, at once: a kill loses none."""
-    failed: RecordingError | None = None
-    for recorder in registry.recorders_of(feed):
-        if recorder.is_recording:
-            try:
-                open_recording(recorder.path).mark(time, text)
-            except RecordingError as error:  # the others get it nevertheless
-                failed = failed or error
-    if failed is not None:
-        raise failed
-
-
-def _tls(settings: Settings) -> ssl.SSLContext:
-    """Whom to trust, and how to be known."""
-    try:
-        context = ssl.create_default_context(cafile=settings.tls_ca)
-        if settings.tls_cert:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls_ca, tls_cert or tls_key cannot be used: {error}") from None
-    return context
-
-
-def _view(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
-    """What to show, and whether it was made here, in which case it is not started yet."""
-    if isinstance(source, Path) or (isinstance(source, str) and "://" not in source):
-        return open_recording(source), False
-    if source is None or isinstance(source, str):
-        return live_feed(Settings.load(url=source)), True
-    return source, False

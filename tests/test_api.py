@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import ccwatch as cw
+from ccwatch.errors import ConfigError
 
 
 def test_live_and_recorded_frames_of_the_same_packets_are_equal(tmp_path: Path) -> None:
@@ -132,3 +134,55 @@ def test_a_recording_knows_the_zone_in_which_its_feed_read_the_stamps(tmp_path: 
     with cw.serve(rate=50) as cottage, cw.connect(cottage.url, server_tz="America/New_York") as feed, cw.record(feed, tmp_path) as recorder:
         feed.wait(1)
     assert json.loads((recorder.path / "session.json").read_text())["server_tz"] == "America/New_York"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda: cw.watch(42),
+        lambda: cw.watch(object()),
+        lambda: cw.record(42),
+        lambda: cw.record(None),
+        lambda: cw.replay(42),
+        lambda: cw.open_recording(42),
+        lambda: cw.recordings(42),
+        lambda: cw.analyze(42),
+        lambda: cw.compare(42, 43),
+        lambda: cw.connect(42),
+        lambda: cw.synthetic(scenario=42),
+        lambda: cw.serve(recording=42),
+        lambda: cw.serve(engine=42),
+        lambda: cw.serve(redis=42),
+        lambda: cw.serve(secret=42),
+    ],
+)
+def test_what_is_no_source_is_refused_by_every_verb_with_what_was_expected(verb: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        verb()
+
+
+def test_a_recording_ends_by_itself_after_its_duration(tmp_path: Path) -> None:
+    with cw.synthetic(rate=50) as feed:
+        recorder = cw.record(feed, tmp_path, duration="700ms")
+        assert recorder.join(10)
+        assert cw.open_recording(recorder.path).status == "finished"
+        assert 10 < cw.open_recording(recorder.path).info().packets < 100
+        with cw.record(feed, tmp_path, duration="1h") as other:
+            feed.wait(feed.health().packets + 2)
+        assert other.join(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"duration": "1h", "until": "16:00"}, "either duration or until"),
+        ({"duration": "soon"}, "expected"),
+        ({"duration": "-1h"}, "expected"),
+        ({"until": "soon"}, "is no time"),
+        ({"until": "2020-01-01T00:00:00Z"}, "is past"),
+    ],
+)
+def test_an_end_of_a_recording_that_cannot_be_is_refused(options: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        cw.record("ws://127.0.0.1:1", tmp_path, **options)
+    assert not list(tmp_path.iterdir())

@@ -35,7 +35,7 @@ class RecordingPath(click.ParamType[Path]):
 
 path_argument = click.argument("path", type=RecordingPath())
 start_option = click.option(
-    "--from", "start", metavar="TIME", help="The first time, of the stream's own clock; UTC unless it says otherwise."
+    "--from", "start", metavar="TIME", help="The first time, of the stream's own clock: 14:38, or 2026-01-02T14:38Z."
 )
 end_option = click.option("--to", "end", metavar="TIME", help="The last time, included.")
 seed_option = click.option("--seed", default=0, show_default=True, help="Equal seeds give equal streams.")

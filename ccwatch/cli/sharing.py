@@ -25,7 +25,7 @@ from ccwatch.protocol.columns import TABLES
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file; standard output if not given.")
 @click.option("--table", type=click.Choice(list(TABLES)), default="packets", show_default=True, help="What to export.")
 @start_option
-@click.option("--until", "end", metavar="TIME", help="The last time, included.")
+@click.option("--to-time", "--until", "end", metavar="TIME", help="The last time, included.")
 @json_option
 def export(*, path: Path, to: Any, out: Path | None, table: str, start: str | None, end: str | None, as_json: bool) -> int:
     """Write a table of a recording as JSON lines, CSV or Parquet."""
@@ -74,12 +74,16 @@ def pack(*, path: Path, out: Path, drop: str | None, scale_nav: float | None, st
 @path_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.html, or FILE.md for Markdown.")
 @click.option("--drop", help="Columns or lists to leave out, with commas: nav,cash,logs.")
+@start_option
+@end_option
 @json_option
-def report(*, path: Path, output: Path, drop: str | None, as_json: bool) -> int:
+def report(*, path: Path, output: Path, drop: str | None, start: str | None, end: str | None, as_json: bool) -> int:
     """Write the post-mortem of a recording as one offline file."""
     if output.suffix.lower() not in {".html", ".htm", ".md", ".markdown"}:
         raise click.BadParameter(f"{output.name}: expected a name that ends in .html or .md", param_hint="-o")
     asked = api.analyze(path).without(names_of(drop))
+    if start is not None or end is not None:
+        asked = asked.between(start, end)
     try:
         with Progress("asking") as progress:
             asked.answers(on_progress=progress)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ccwatch import api
+from ccwatch import api, wiring
 from ccwatch.cli import rendering
 from ccwatch.cli.common import Size, Span, interruptible, json_option, streaming
 from ccwatch.config import FSYNC_POLICIES, Settings
@@ -47,6 +47,8 @@ def tail(*, source: str, lines: int | None, follow: bool, as_json: bool) -> int:
 @click.argument("url")
 @click.option("--path", type=click.Path(path_type=Path, file_okay=False), help="The folder that recordings go to.")
 @click.option("--seconds", type=float, help="How long; without it, until Ctrl-C.")
+@click.option("--duration", help="How long, for example 1h.")
+@click.option("--until", help="Until this time, for example 16:00, which is the next one.")
 @click.option("--fsync", type=click.Choice(FSYNC_POLICIES), help="When packets reach the disk; balanced (0.2 s) if not given.")
 @click.option("--raw", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="Raw messages to keep.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; may be given again.")
@@ -61,6 +63,8 @@ def record(
     url: str,
     path: Path | None,
     seconds: float | None,
+    duration: str | None,
+    until: str | None,
     fsync: Any,
     raw: Any,
     tags: tuple[str, ...],
@@ -73,8 +77,11 @@ def record(
     """Record a stream into a new folder, whose path is printed at the end."""
     from ccwatch.recording import Turn  # noqa: PLC0415 - pyarrow is not needed by `tail`
 
+    if sum(given is not None for given in (seconds, duration, until)) > 1:
+        raise click.UsageError("expected one of --seconds, --duration and --until")
+    seconds = wiring.seconds_until(duration, until) if seconds is None else seconds
     turn = Turn(max_bytes, max_age, daily=rotate == "daily")
-    feed = api.live_feed(Settings.load(url=url))
+    feed = wiring.live_feed(Settings.load(url=url))
     with feed, api.record_series(feed, path, turn=turn, fsync=fsync, raw=raw, tags=tags, min_free=min_free) as series:
         feed.start()  # the recorder is there before the first packet
         try:
@@ -106,7 +113,7 @@ class _QueueSink:
 def _tail_stream(url: str, lines: int | None, show: Callable[[Item], None]) -> int:
     arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
     left = lines
-    with api.live_feed(Settings.load(url=url)) as feed:
+    with wiring.live_feed(Settings.load(url=url)) as feed:
         feed.add_sink(_QueueSink(arrived))
         feed.start()
         while left is None or left > 0:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace as changed
 from typing import Any, Final, Self
 
-from ccwatch import api
+from ccwatch import wiring
 from ccwatch.config import DEFAULT_URL, Settings
 from ccwatch.doctor import clock, fields
 from ccwatch.errors import FeedError
@@ -132,7 +132,7 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: api.Token = None, server_tz: str | None = None) -> Diagnosis:
+def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: wiring.Token = None, server_tz: str | None = None) -> Diagnosis:
     """Try a server, and where it does not answer the usual ports and paths of its host; listen to the first that answers.
 
     Args:
@@ -333,9 +333,9 @@ class _Findings:
 class _Visit:
     """A feed of one place, and all that it delivered. A context manager."""
 
-    def __init__(self, settings: Settings, token: api.Token = None) -> None:
+    def __init__(self, settings: Settings, token: wiring.Token = None) -> None:
         shown = parse_url(settings.url).shown
-        self.feed = api.live_feed(settings, token, f"doctor of {shown}", searches=False)
+        self.feed = wiring.live_feed(settings, token, f"doctor of {shown}", searches=False)
         self.items: list[Item] = []
         self._packets = 0
         self._changed = threading.Condition()  # serialises the feed's thread, which appends to items, with the one that waits

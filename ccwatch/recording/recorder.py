@@ -68,6 +68,7 @@ class Recorder:
         self._on_stop = on_stop
         self._stop_lock = threading.Lock()  # serialises stop(), which a user, a context manager and an api may call at once
         self._stopped = False
+        self._ended = threading.Event()
         ask_origin = origin if callable(origin) else lambda: origin
         clock = read_clock()
         session = Session(
@@ -169,7 +170,18 @@ class Recorder:
                 if self._on_stop is not None:
                     self._on_stop()
             finally:
-                self._writer.stop(finish=finish)
+                try:
+                    self._writer.stop(finish=finish)
+                finally:
+                    self._ended.set()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has stopped, by whomever; whether it has.
+
+        Args:
+            timeout: in seconds; None waits for ever.
+        """
+        return self._ended.wait(timeout)
 
 
 def _claim(folder: Path) -> WriterLock:

@@ -74,6 +74,24 @@ def moment(value: Moment, name: str, session: Session | None = None, *, zone: st
     return _of_the_session(value, parsed, known, session) if _CLOCK.fullmatch(text) else _one(value, _in_zone(parsed, known), known)
 
 
+def next_moment(value: Moment, name: str, now: datetime) -> datetime:
+    """Return the moment that someone names in advance: a time of the day is the next one by the clock of the settings' zone.
+
+    Args:
+        value: as for `moment`.
+        name: of the argument, for the message.
+        now: the wall clock, aware.
+
+    Raises:
+        ConfigError: no time, or a datetime without a zone.
+    """
+    begins = pd.Timestamp(now).ceil(_unit(value)) if isinstance(value, str) else pd.Timestamp(now)
+    found = moment(value, name, lambda: (begins, begins + pd.Timedelta(days=1) - pd.Timedelta(1)))
+    if found is None:
+        raise ConfigError(f"{name}: {EXAMPLES}")
+    return found.to_pydatetime(warn=False)
+
+
 def _aware(value: Any, name: str) -> pd.Timestamp:
     try:
         found: Any = pd.Timestamp(value)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ccwatch.errors import ConfigError
-from ccwatch.stream.moments import moment, span_of
+from ccwatch.stream.moments import moment, next_moment, span_of
 
 DAY = "2026-01-02T14:30:00Z", "2026-01-02T21:00:00Z"
 
@@ -75,3 +75,12 @@ def test_a_span_has_both_its_ends_and_its_end_does_not_lie_before_its_start():
     assert span_of(None, None) is None
     with pytest.raises(ConfigError, match="lies before the start"):
         span_of("14:33", "14:32", lambda: (start, end))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("16:00", "2026-01-02T16:00"), ("14:00", "2026-01-03T14:00"), ("14:32", "2026-01-03T14:32"), ("2026-02-01", "2026-02-01T00:00")],
+)
+def test_a_time_of_the_day_in_advance_is_the_next_one(text, expected):
+    now = pd.Timestamp("2026-01-02T14:32:10Z").to_pydatetime()
+    assert next_moment(text, "until", now) == pd.Timestamp(f"{expected}Z")

@@ -1,0 +1,193 @@
+"""How the verbs put the rooms together: a url becomes a feed, a feed gets a recorder, a name becomes a recording."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccwatch.config import Settings, recordings_folder
+from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound
+from ccwatch.feed.connection import parse_url
+from ccwatch.feed.feed import Feed
+from ccwatch.feed.live import LiveSource
+from ccwatch.stream import registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ccwatch.recording.recorder import Recorder
+    from ccwatch.recording.recording import Recording
+
+Token = str | Callable[[], str | None] | None
+_LOG = logging.getLogger(__name__)
+
+
+def recording_of(source: str | Path | Recording) -> Recording:
+    """Return the recording that is named by its path, its name or "latest"; a Recording is given back.
+
+    Raises:
+        ConfigError: none of these.
+        RecordingNotFound: nothing there.
+    """
+    from ccwatch.recording import Recording, locate  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    if isinstance(source, Recording):
+        return source
+    if not isinstance(source, str | Path):
+        raise ConfigError(f"recording={source!r}: expected a Recording, its path, its name, or 'latest'")
+    return Recording(locate(source, recordings_folder(Settings.load())))
+
+
+def expect_text(**arguments: object) -> None:
+    """Refuse what is no text, where text was expected.
+
+    Raises:
+        ConfigError: names the argument and what came.
+    """
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"{name}={value!r}: expected text")
+
+
+def expect_path(path: object) -> None:
+    """Refuse what is no path.
+
+    Raises:
+        ConfigError: says what came.
+    """
+    if not isinstance(path, str | Path):
+        raise ConfigError(f"path={path!r}: expected the path of a folder")
+
+
+def seconds_until(duration: str | timedelta | None, until: str | datetime | None) -> float | None:
+    """Return how long a recording is to go on, in seconds; None for ever.
+
+    Raises:
+        ConfigError: both, no length of time, no moment, or one that is past.
+    """
+    if duration is None and until is None:
+        return None
+    from ccwatch.stream import frames, moments  # noqa: PLC0415 - pandas is not needed to watch
+
+    if duration is not None and until is not None:
+        raise ConfigError("expected either duration or until")
+    if duration is not None:
+        seconds = frames.span_ns(duration) / 1e9
+        if seconds <= 0:
+            raise ConfigError(f"duration={duration!r}: expected a length of time above 0, for example '1h'")
+        return seconds
+    now = datetime.now(UTC)
+    seconds = (moments.next_moment(until, "until", now) - now).total_seconds()
+    if seconds <= 0:
+        raise ConfigError(f"until={until!r} is past")
+    return seconds
+
+
+def end_after(recorder: Recorder, seconds: float) -> Callable[[], None]:
+    """Stop a recorder after so long, also where nobody holds it; returns what calls that off."""
+
+    def end() -> None:
+        try:
+            recorder.stop()
+        except RecordingError:
+            _LOG.exception("%s could not be finished; its journal holds everything", recorder.path)
+
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
+    timer.name, timer.daemon = "ccwatch-record-until", True
+    timer.start()
+    return timer.cancel
+
+
+def live_feed(settings: Settings, token: Token = None, name: str | None = None, *, commands: bool = False, searches: bool = True) -> Feed:
+    """A feed of a server that has not started, for who has to listen from its first moment."""
+    address = parse_url(settings.url)
+    if token is None:
+        ask: Callable[[], str | None] = settings.ask_token
+    elif callable(token):
+        ask = token
+    else:
+        ask = lambda: token  # noqa: E731 - a function would repeat its name
+    secure = address.scheme == "wss" or (commands and (settings.engine_url or "").startswith(("wss:", "https:")))
+    tls = _tls(settings) if secure else None
+    source = LiveSource(
+        address, token=ask, server_tz=settings.server_tz, max_message_bytes=settings.max_message_bytes, tls=tls, searches=searches
+    )
+    desk = None
+    if commands:
+        from ccwatch.feed.commands import Commands  # noqa: PLC0415 - not needed to watch
+
+        desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
+    shown = address.shown
+    return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+
+
+def folder_of_recordings(path: str | Path | None) -> Path:
+    """The folder that was named, which has to be there; else the default one."""
+    if path is None:
+        return recordings_folder(Settings.load())
+    expect_path(path)
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RecordingNotFound(f"{folder} is no folder: name one that holds recordings, or none for the default one")
+    return folder
+
+
+def recorder_of(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
+    """A recorder of a feed, in a new folder."""
+    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    if path is not None:
+        expect_path(path)
+    root = Path(path) if path is not None else recordings_folder(settings)
+    recorder = Recorder(
+        new_session_path(root, name or feed.name, datetime.now(UTC)),
+        url=feed.url,
+        origin=lambda: feed.origin,
+        fsync=settings.fsync,  # type: ignore[arg-type] # checked by Settings
+        server_tz=feed.server_tz,
+        **options,
+    )
+    registry.note_recorder(feed, recorder)
+    return recorder
+
+
+def keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
+    """Write a mark into every recording that is being made of a feed, at once: a kill loses none."""
+    from ccwatch.recording import Recording  # noqa: PLC0415 - what is recorded has imported it
+
+    failed: RecordingError | None = None
+    for recorder in registry.recorders_of(feed):
+        if recorder.is_recording:
+            try:
+                Recording(recorder.path).mark(time, text)
+            except RecordingError as error:  # the others get it nevertheless
+                failed = failed or error
+    if failed is not None:
+        raise failed
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    """Whom to trust, and how to be known."""
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca)
+        if settings.tls_cert:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"tls_ca, tls_cert or tls_key cannot be used: {error}") from None
+    return context
+
+
+def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
+    """What to show, and whether it was made here, in which case it is not started yet."""
+    if isinstance(source, Path) or (isinstance(source, str) and "://" not in source):
+        return recording_of(source), False
+    if source is None or isinstance(source, str):
+        return live_feed(Settings.load(url=source)), True
+    if isinstance(source, Feed) or callable(getattr(source, "packets", None)):  # asked for what it can do: no pyarrow to watch
+        return source, False
+    raise ConfigError(f"source={source!r}: expected a url, a Feed, a Recording, its path or name, or 'latest'")

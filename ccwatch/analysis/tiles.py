@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import pandas as pd
-
 from ccwatch.alerts import Severity
 from ccwatch.analysis.alerts import Alerts
 from ccwatch.analysis.attribution import Attribution
@@ -51,11 +49,11 @@ def tiles(answers: Answers) -> tuple[Tile, Tile, Tile, Tile]:
 
 def session_line(answers: Answers) -> str:
     """Return date, symbol and duration of the session in one line; empty where no packet was seen."""
-    known = [answer for answer in answers.values() if isinstance(answer, Result) and answer.basis.start is not None]
-    if not known:
+    known = [answer for answer in answers.values() if isinstance(answer, Result)]
+    basis = max((answer.basis for answer in known), key=lambda basis: basis.duration_s, default=None)
+    if basis is None or basis.start is None or basis.end is None:
         return ""
-    basis = max(known, key=lambda answer: answer.basis.duration_s).basis
-    start, end = pd.Timestamp(basis.start), pd.Timestamp(basis.end)
+    start, end = basis.start, basis.end
     day = f"{start:%A, %Y-%m-%d}" if start.date() == end.date() else f"{start:%Y-%m-%d} to {end:%Y-%m-%d}"
     symbol = next((answer.symbol for answer in known if isinstance(answer, Attribution | Timeline) and answer.symbol), None)
     minutes, seconds = divmod(round(basis.duration_s), 60)

@@ -5,6 +5,7 @@ So frames of the same packets are equal wherever they come from. It knows neithe
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import chain, repeat
@@ -277,3 +278,12 @@ def _filled(frame: pd.DataFrame) -> pd.DataFrame:
         taken[order] = np.where(usable, source, -1)
         frame[name] = frame[name].array.take(taken, allow_fill=True)
     return frame
+
+
+def draw_with_what_is_installed() -> None:
+    """Let `frame.plot()` draw with plotly where matplotlib, which pandas would ask for, is not installed and no backend was chosen."""
+    if pd.get_option("plotting.backend") == "matplotlib" and importlib.util.find_spec("matplotlib") is None:
+        pd.set_option("plotting.backend", "plotly")
+
+
+draw_with_what_is_installed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from datetime import timedelta
 
@@ -372,3 +373,16 @@ def test_packets_that_a_session_read_make_a_frame_that_can_be_written_over_witho
     frame.loc[:, "price"] = 0.0
     assert read.price == 450.0
     assert built([read])["price"].iloc[0] == 450.0
+
+
+@pytest.mark.parametrize(("installed", "chosen", "then"), [(False, "matplotlib", "plotly"), (True, "matplotlib", "matplotlib")])
+def test_a_frame_is_plotted_with_what_is_installed(installed: bool, chosen: str, then: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: (installed or None) if name == "matplotlib" else real(name))
+    with pd.option_context("plotting.backend", chosen):
+        frames.draw_with_what_is_installed()
+        assert pd.get_option("plotting.backend") == then
+        if then == "plotly":
+            figure = pd.Series([1.0, 2.0], index=pd.date_range("2026-01-02", periods=2, tz="UTC"), name="price").plot()
+            assert type(figure).__name__ == "Figure"
+            assert list(figure.data[0].y) == [1.0, 2.0]

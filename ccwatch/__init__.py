@@ -14,6 +14,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
+    from ccwatch.alerts import Alert as Alert
+    from ccwatch.alerts.written import Rule as Rule
     from ccwatch.api import (
         analyze as analyze,
         compare as compare,
@@ -70,6 +72,8 @@ if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ccwatch.alerts": ("Alert",),
+    "ccwatch.alerts.written": ("Rule",),
     "ccwatch.api": (
         "analyze",
         "compare",

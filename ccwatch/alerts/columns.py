@@ -11,6 +11,7 @@ import pandas as pd
 from ccwatch.alerts.series import Bools, Floats, Ints
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.messages import Packet
+from ccwatch.protocol.ranges import within
 from ccwatch.stream import frames
 
 _NUMBERS: Final = {c.name for c in PACKETS if c.dtype == "float64"}
@@ -63,11 +64,13 @@ class Columns:
         return self if kept.all() else Columns(self.time[kept], {name: values[kept] for name, values in self._values.items()})
 
     def numbers(self, name: str) -> Floats:
-        """A column of numbers: NaN where it is missing or not finite."""
+        """A column of numbers: NaN where it is missing, or outside its own range."""
+        return within(name, self.sent(name))
+
+    def sent(self, name: str) -> Floats:
+        """A column as it was sent, values out of its range too: a size that is too large is a size."""
         values = self._values.get(name)
-        if values is None:
-            return np.full(len(self), np.nan)
-        return np.where(np.isfinite(values), values, np.nan)
+        return np.full(len(self), np.nan) if values is None else np.where(np.isfinite(values), values, np.nan)
 
     def whole(self, name: str) -> Ints | None:
         """A column of whole numbers; None where there is none."""
@@ -94,7 +97,7 @@ class Calls:
         found = frames.long_columns(table, packets)
         if not found["time_ns"]:
             return None
-        values: dict[str, Floats] = {name: np.array(found[name], dtype=np.float64) for name in _MEASURED if name in found}
+        values: dict[str, Floats] = {name: within(name, np.array(found[name], dtype=np.float64)) for name in _MEASURED if name in found}
         seq = np.array(found["seq"], dtype=np.int64)
         return cls(np.array(found[table[:-1]], dtype=object), seq, np.array(found["time_ns"], dtype=np.int64), values)
 
@@ -104,7 +107,7 @@ class Calls:
         column = table[:-1]
         if frame is None or not len(frame) or not {column, "latency_ms"} <= set(frame.columns):
             return None
-        values = {name: numbers(frame, name) for name in _MEASURED if name in frame.columns}
+        values = {name: within(name, numbers(frame, name)) for name in _MEASURED if name in frame.columns}
         seq = frame["seq"].to_numpy().astype(np.int64) if "seq" in frame.columns else None
         return cls(words(frame[column]), seq, ns(frame.index), values)
 

@@ -242,7 +242,7 @@ class Observer:
             return Observations(order, at, time, np.asarray(value, dtype=np.float64)).where(known)
 
         status, regime = frame.words("status"), frame.words("regime")
-        alpha, size = frame.numbers("alpha"), frame.numbers("approved_size")
+        alpha, size = frame.numbers("alpha"), frame.sent("approved_size")
         known_regime = regime != ""
         found = {
             ("critical", ""): where(known_regime, regime == Regime.CRITICAL),
@@ -255,7 +255,7 @@ class Observer:
         for name in sorted(wanted):
             column, is_word, word = name.partition("=")
             if name in NUMBERS:
-                values = _in_range(name, frame.numbers(name))
+                values = frame.numbers(name)
                 found[name, ""] = where(np.isfinite(values), values)
             elif is_word:
                 words = status if column == "status" else frame.words(column)
@@ -268,7 +268,7 @@ class Observer:
         mask = np.zeros(len(frame), dtype=np.int64)
         for bit, name in enumerate(_PRESENCE):
             if name in frame:
-                carried = frame.words(name) != "" if name in WORDS else np.isfinite(frame.numbers(name))
+                carried = frame.words(name) != "" if name in WORDS else np.isfinite(frame.sent(name))
                 mask |= carried.astype(np.int64) << bit
         kind, dialect = frame.words("kind"), frame.words("dialect")
         for word, shape in dict.fromkeys(zip(kind.tolist(), dialect.tolist(), strict=True)):
@@ -317,12 +317,3 @@ class _Absence:
 
 def _one(order: int, at: int, time: int) -> Observations:
     return Observations(np.array([order]), np.array([at]), np.array([time]), np.ones(1))
-
-
-def _in_range(name: str, values: Floats) -> Floats:
-    """Values outside their own column's range are no measurements; an engine's drawdown may have either sign."""
-    column = NUMBERS[name]
-    if (column.low is None and column.high is None) or name == "max_drawdown":
-        return values
-    low, high = (-np.inf if column.low is None else column.low), (np.inf if column.high is None else column.high)
-    return np.where((values >= low) & (values <= high), values, np.nan)

@@ -75,6 +75,7 @@ class AlertWatch:
         post: Callable[[Snapshot], None] = lambda _: None,
         *,
         settings: AlertSettings | None = None,
+        ends_with_view: bool = False,
     ) -> None:
         """Nothing is judged before start().
 
@@ -83,10 +84,12 @@ class AlertWatch:
             rules: what to judge by; None is the default rules and those of ccwatch.toml.
             post: takes what has changed, on this watch's own thread.
             settings: rules and trading hours of ccwatch.toml; None reads them.
+            ends_with_view: its thread ends once the view is over and was judged.
 
         Raises:
             ConfigError: two rules of one name.
         """
+        self._ends_with_view = ends_with_view
         self._settings = AlertSettings.load() if settings is None else settings
         self.rules = self._settings.rules if rules is None else tuple(rules)
         self._columns = Evaluator(self.rules).columns  # refuses here what it would refuse on the thread
@@ -197,7 +200,11 @@ class AlertWatch:
             if self._delivers:
                 self._remove = self._view.add_sink(self)
             self.behind = True  # last: a thread that is about to end may just be catching up
-            self._thread = _Loop(self._step)
+            self._thread = _Loop(self._step, self._is_done)
+
+    def _is_done(self) -> bool:
+        """Whether nothing will come any more, for a watch that ends with its view."""
+        return self._ends_with_view and getattr(self._view, "state", None) in OVER
 
     def _stop(self) -> None:
         if self._thread is not None:
@@ -215,6 +222,8 @@ class AlertWatch:
         try:
             self._judge()
             self._trouble = ""
+        except ReferenceError:
+            raise
         except Exception as error:  # noqa: BLE001 - told in the header; what was not judged is read again
             self._trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
             self.behind = True
@@ -398,8 +407,8 @@ def _table_of(view: Any, name: str) -> pd.DataFrame | None:
 class _Loop:
     """Calls `step` again and again, each time after at least as long as it last took; on a thread of its own."""
 
-    def __init__(self, step: Callable[[], None]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[[], None], is_done: Callable[[], bool]) -> None:
+        self._step, self._is_done = step, is_done
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ccwatch-alerts", daemon=True)
         self._thread.start()
@@ -411,6 +420,12 @@ class _Loop:
     def _run(self) -> None:
         while not self._stop.is_set():
             began = time.monotonic()
-            self._step()
+            try:
+                is_over = self._is_done()  # asked before: what came until then is judged
+                self._step()
+            except ReferenceError:  # the view was let go
+                return
+            if is_over:
+                return
             took = time.monotonic() - began
             self._stop.wait(max(PERIOD_S - took, took, 0.05))

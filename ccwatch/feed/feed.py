@@ -22,6 +22,7 @@ from ccwatch.stream.source import Sink, Source, Stop, read_clock
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ccwatch.alerts import Alert, AnyRule
     from ccwatch.feed.commands import CommandResult, Commands, OnSent
 
 STOP_TIMEOUT_S: Final = 0.9
@@ -356,6 +357,32 @@ class Feed:
         def unsubscribe() -> None:
             sink.close()
             remove()
+
+        return unsubscribe
+
+    def on_alert(self, callback: Callable[[Alert], object], rules: Sequence[AnyRule] | None = None) -> Callable[[], None]:
+        """Call `callback(alert)` when an alert begins to fire and when it is resolved, on a thread of its own; returns how to end that.
+
+        What fires already is told first. Of a stream that does not keep pace with the clock (pace "max", a replay), and of one that is
+        over, everything that the buffer holds is told, one alert after the other.
+
+        Args:
+            callback: takes a frozen `Alert`: rule, subject, severity, state ("FIRING", at the end "OK"), fired, value, worst, meaning.
+                What it raises is logged once and hurts nothing.
+            rules: what to judge by, `cw.Rule` or `ccwatch.alerts.Rule`; None is the default rules and those of ccwatch.toml.
+
+        Raises:
+            ConfigError: rules that cannot be judged.
+        """
+        from ccwatch.alerts import AlertWatch  # noqa: PLC0415 - not needed to watch packets
+
+        watch = AlertWatch(weakref.proxy(self), rules, ends_with_view=True)
+        is_past = self.virtual_clock or self.is_replay or self.state in {ConnectionState.ENDED, ConnectionState.STOPPED}
+        forget = watch.listen(callback, past=is_past)
+
+        def unsubscribe() -> None:
+            forget()
+            watch.stop()
 
         return unsubscribe
 

@@ -6,6 +6,7 @@ The contract's section 7: a JWT in `Sec-WebSocket-Protocol: token, <JWT>`, ten c
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -21,11 +22,16 @@ ALGORITHM: Final = "HS256"
 """The one algorithm, whatever a token says of itself: `none` and confusion of keys have no place to enter."""
 SHORTEST_SECRET: Final = 32
 """Bytes: a key of HS256 has to be as long as its hash (RFC 7518, section 3.2)."""
+LATEST_S: Final = 253_402_300_799
+"""The end of the year 9999, s since 1970: no token is good for longer."""
 LEEWAY_S: Final = 5.0
 """How far two machines' clocks may differ."""
 ROLES: Final = ("watch", "command")
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY: Final = "*"
+
+_ORIGIN: Final = re.compile(r"https?://[^\s/?#@\\]+", re.IGNORECASE)
+"""No user, no path, no query: what has more than an origin has is none, whatever a parser makes of it."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -177,15 +183,18 @@ class Gate:
     def _verify(self, token: str, secret: str) -> dict[str, Any] | Refusal:
         options: Any = {"require": ["exp", "aud"]}
         try:
-            return jwt.decode(token, secret, algorithms=[ALGORITHM], audience=self.rules.audience, leeway=LEEWAY_S, options=options)
+            claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=self.rules.audience, leeway=LEEWAY_S, options=options)
+            if not 0 <= float(claims["exp"]) <= LATEST_S:  # an integer of JSON may have any length
+                return Refusal(401, "the token's exp is no time")
         except jwt.ExpiredSignatureError:
             return Refusal(401, "the token has expired")
         except jwt.InvalidAudienceError:
             return Refusal(401, f"the token is for another audience than {self.rules.audience}")
         except jwt.MissingRequiredClaimError as error:
             return Refusal(401, f"the token has no {error.claim}")
-        except (jwt.PyJWTError, ValueError, TypeError):  # its message may quote the token
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):  # its message may quote the token
             return Refusal(401, "the token is not valid")
+        return claims
 
     def _address(self, peer: str, headers: Mapping[str, str]) -> tuple[str, bool]:
         """The client's address, and whether it is known to be that: not if somebody says that he forwards and nobody vouches for him."""
@@ -252,13 +261,15 @@ def _token(headers: Mapping[str, str]) -> str | None:
 
 
 def _origin(origin: str) -> tuple[str, str, int | None] | None:
-    """An origin as scheme, host and port; None where it is none."""
+    """An origin as scheme, host and port (RFC 6454, section 7: nothing else); None where it is none, or none of a web page."""
+    if _ORIGIN.fullmatch(origin) is None:
+        return None
     try:
         parts = urlsplit(origin)
         scheme, host, port = parts.scheme, parts.hostname, parts.port
     except ValueError:
         return None
-    return (scheme, host, port) if scheme and host else None
+    return (scheme, host, port) if host else None
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from ccwatch.cottage import limits
 from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
 from ccwatch.errors import DecodeError
@@ -91,6 +92,7 @@ class Endpoint:
         self._site = site
         self._welcomed = welcomed
         self._reads = reads
+        self.most_descriptors = limits.MOST_DESCRIPTORS
         self._open: dict[web.WebSocketResponse, Client] = {}
         self._expiries: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
         self._left: dict[str, list[float]] = {}  # address to when its connections ended
@@ -105,10 +107,12 @@ class Endpoint:
         if not socket.can_prepare(request):
             return web.Response(status=426, text="A WebSocket is served here.\n", headers={"Upgrade": "websocket"})
         grant = request[GRANT]
-        refusal = self.gate.enter(grant.ip)
+        refusal = self._admit(request, grant)
         if refusal is not None:
-            log.warning("%s: refused with 429: %s", self._title, refusal.reason)
-            return refused(refusal)
+            log.warning("%s: refused with %d: %s", self._title, refusal.status, refusal.reason)
+            response = refused(refusal)
+            response.force_close()
+            return response
         try:
             await socket.prepare(request)
             if request.transport is not None:
@@ -120,6 +124,13 @@ class Endpoint:
         finally:
             self.gate.leave(grant.ip)
         return socket
+
+    def _admit(self, request: web.Request, grant: Grant) -> Refusal | None:
+        """Count the connection, or say why it cannot be taken."""
+        if limits.is_nearly_out(request.transport, self.most_descriptors):
+            self.gate.refused[503] += 1
+            return Refusal(503, f"this server has as many connections as the system lets it have ({self.most_descriptors} open files)")
+        return self.gate.enter(grant.ip)
 
     def _welcome(self, socket: web.WebSocketResponse, transport: asyncio.Transport, grant: Grant) -> Client:
         log.info("%s: Client Connected", self._title)
@@ -334,7 +345,7 @@ def refused(refusal: Refusal) -> web.Response:
     response = answer({"error": refusal.reason}, status=refusal.status)
     if refusal.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    elif refusal.status == 429:
+    elif refusal.status in {429, 503}:
         response.headers["Retry-After"] = "5"
     return response
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from ccwatch.cottage import limits
 from ccwatch.cottage.access import Gate
 from ccwatch.cottage.bff import Bff, Poller
 from ccwatch.cottage.broadcaster import Message
@@ -159,6 +160,8 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(limits.complain_in_one_line)
+        self._engine.endpoint.most_descriptors = self._bff.endpoint.most_descriptors = limits.raise_descriptors()
         self._stopping = asyncio.Event()
         runners: list[web.AppRunner] = []
         poller: asyncio.Task[None] | None = None
@@ -182,7 +185,7 @@ class Server:
         shared = [metrics_route(self._metrics), web.get("/api/cottage/planted", self._planted)]
         app = application([*shared, *routes], self._headers, gate)
         # The keep-alive timer runs from the first byte: who never finishes a request is cut as well.
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S, logger=limits.requests)
         runners.append(runner)
         await runner.setup()
         host = self._options.listen.host

@@ -17,6 +17,13 @@ import pytest
 from websockets.sync.client import connect
 
 
+def handshake(host, path="/"):
+    """A client's request for a WebSocket, as bytes."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
+    return "\r\n".join([*lines, f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]).encode()
+
+
 @pytest.fixture
 def ws():
     """Opens clients of the `websockets` package, which read as fast as they can."""

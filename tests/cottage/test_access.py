@@ -66,6 +66,13 @@ def read_on(client):
     ("text", "reason"),
     [
         (token(exp=time.time() - 60), "the token has expired"),
+        (token(exp=10**400), "not valid"),
+        (token(exp=10**30), "exp is no time"),
+        (token(exp=float("inf")), "not valid"),
+        (token(exp=float("nan")), "not valid"),
+        (token(exp=-(10**400)), "has expired"),
+        (token(exp="soon"), "not valid"),
+        (token(nbf=10**400), "not valid"),
         (token(secret="another key, which is just as long as the first"), "not valid"),
         (unsigned(), "not valid"),
         (token(algorithm="HS512", secret=SECRET * 2), "not valid"),
@@ -201,6 +208,30 @@ def test_rules_do_not_show_their_secret():
 def test_a_pace_allows_a_burst_and_no_more_at_once():
     pace = Pace(AccessRules(messages_per_s=0.001, burst=5))
     assert [pace.allows() for _ in range(7)] == [True] * 5 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:8888", True),
+        ("https://LOCALHOST", True),
+        ("http://[::1]:8888", True),
+        ("http://localhost@evil.example", False),
+        ("http://evil.example@localhost", False),
+        ("http://localhost:8888/", False),
+        ("http://localhost?x", False),
+        ("http://localhost#x", False),
+        ("http://evil.example\\@localhost", False),
+        ("chrome-extension://localhost", False),
+        ("file://localhost", False),
+        ("ftp://localhost", False),
+        ("http://localhost:99999", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port_and_nothing_else(origin, allowed):
+    assert Gate(AccessRules()).allows_origin(origin) is allowed
 
 
 # ── at a Cottage ──

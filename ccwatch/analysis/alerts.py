@@ -21,6 +21,7 @@ from ccwatch.domain.liveness import PAUSE_NS
 from ccwatch.errors import AnalysisError, NotEnoughData
 from ccwatch.protocol.messages import EventKind
 
+_WEIGHTS: Final = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 _COLOURS: Final = {Severity.INFO: "muted", Severity.WARNING: "line_engine", Severity.CRITICAL: "sell"}
 
 
@@ -82,6 +83,11 @@ class Alerts(Result):
         where it did not, where the stream carries no nav or price, and for rules about the stream itself).
         """
         return self.firings.copy()
+
+    def listed(self) -> pd.DataFrame:
+        """As `to_frame`, the critical ones first, each severity by time."""
+        weight = self.firings["severity"].map({str(word): place for place, word in enumerate(_WEIGHTS)})
+        return self.firings.iloc[np.argsort(weight.to_numpy(), kind="stable")].reset_index(drop=True)
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Firings over time, one row per rule and service; triangles mark the troughs that count."""

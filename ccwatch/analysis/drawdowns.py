@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, as_numbers, sample, stamps
-from ccwatch.domain.drawdown import Episodes, episodes, under_water
+from ccwatch.domain.drawdown import Episodes, episodes, fall, starting_capital, under_water
 from ccwatch.errors import MissingColumns
 
 _BITS: Final = 63
@@ -75,6 +75,10 @@ class Drawdowns(Result):
         """
         return self.episodes.copy()
 
+    def listed(self) -> pd.DataFrame:
+        """As `to_frame`, the deepest episode first."""
+        return self.episodes.sort_values("depth", kind="stable", ignore_index=True)
+
     def to_dict(self) -> dict[str, object]:
         """As plain values, without the curve."""
         return {name: value for name, value in super().to_dict().items() if name != "curve"}
@@ -133,16 +137,23 @@ def drawdowns(
     used.need(2, name)
     values = values[known] if len(used) < len(found) else values  # a copy of a million rows costs as much as their running peak
     times = used.times
+    notes = []
+    capital = _capital_before(used, name)
+    if capital is not None:
+        notes.append(
+            f"the first nav, {values[0]:,.2f} USD, stands below the {capital:,.2f} USD that the day began with by its daily_pnl: that loss "
+            "came before the first packet, and is counted from there as a lower bound"
+        )
+        times, values = np.append(times[0], times), np.append(capital, values)
     peak, depth = under_water(values)
     runs = episodes(depth, values)
-    notes = []
     if column is None and name == "price":
         notes.append("no nav is at hand: these are drawdowns of the price")
     undefined = int(np.isnan(depth).sum())
     if undefined:
         notes.append(f"without a drawdown, since the {name} had not been above zero: {count_of(undefined, 'sample')}")
     defined = depth[~np.isnan(depth)] if undefined else depth
-    table = _table(used, values, peak, depth, runs)
+    table = _table(used, times, values, peak, depth, runs)
     if bool(table["left_censored"].any()):
         notes.append("the first peak may lie before the first packet: depths of the episodes marked left_censored are lower bounds")
     ends = np.minimum(runs.end, len(times) - 1)
@@ -153,8 +164,8 @@ def drawdowns(
         current=float(depth[-1]),
         ulcer_index=float(np.sqrt(np.dot(defined, defined) / len(defined))) if len(defined) else np.nan,
         under_water_s=float((times[ends] - times[runs.start]).sum()) / SECOND_NS,
-        curve=_curve(used, name, depth),
-        basis=found.basis(len(values)),
+        curve=_curve(used, name, depth[len(depth) - len(used) :]),
+        basis=found.basis(len(used)),
         notes=tuple(notes),
     )
 
@@ -180,8 +191,19 @@ def _curve(used: Sample, name: str, depth: Floats) -> pd.DataFrame:
     return pd.DataFrame({"value": as_numbers(used.frame[name]).copy(), "drawdown": depth, "after_gap": used.broken}, copy=False)
 
 
-def _table(used: Sample, values: Floats, peak: Floats, depth: Floats, found: Episodes) -> pd.DataFrame:
-    times, count = used.times, len(values)
+def _capital_before(used: Sample, column: str) -> float | None:
+    """What the day began with, USD, where the first packet tells that the nav has fallen from it already."""
+    if column != "nav":
+        return None
+    nav = used.numbers("nav")
+    capital = starting_capital(nav, used.numbers("daily_pnl"))
+    return capital if capital > nav[0] and fall(nav[0], capital) < 0.0 else None
+
+
+def _table(used: Sample, times: Ints, values: Floats, peak: Floats, depth: Floats, found: Episodes) -> pd.DataFrame:
+    """One row per episode; `values` may have one entry before the rows of `used`, the capital that the day began with."""
+    count = len(values)
+    rows = Episodes(*(np.maximum(place - (count - len(used)), 0) for place in found))
     is_open = found.end == count
     end = np.minimum(found.end, count - 1)
     recovery_ns = times[end]
@@ -205,8 +227,8 @@ def _table(used: Sample, values: Floats, peak: Floats, depth: Floats, found: Epi
             "n": found.end - found.start,
             "is_open": is_open,
             "left_censored": peak[found.peak] == values[0],
-            "regimes": _regimes(used, found),
-            "min_alpha": _least(used.numbers("alpha"), found) if "alpha" in used.frame.columns else np.full(len(found.start), np.nan),
+            "regimes": _regimes(used, rows),
+            "min_alpha": _least(used.numbers("alpha"), rows) if "alpha" in used.frame.columns else np.full(len(found.start), np.nan),
         },
         copy=False,
     )

@@ -18,10 +18,22 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.attribution import Attribution, attribution
 from ccwatch.analysis.quantiles import MAD_TO_SIGMA
-from ccwatch.analysis.result import Result, amount, basis_line, clock, count_of, dollars, html_table, markdown_table, markdown_text
+from ccwatch.analysis.result import (
+    ROWS_SHOWN,
+    Result,
+    amount,
+    basis_line,
+    clock,
+    count_of,
+    dollars,
+    html_table,
+    markdown_table,
+    markdown_text,
+)
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
-from ccwatch.analysis.timeline import COMMON
+from ccwatch.analysis.timeline import weights
 from ccwatch.domain.drawdown import under_water
+from ccwatch.domain.exposure import exposure
 from ccwatch.errors import AnalysisError
 
 FALSE_DISCOVERIES: Final = 0.05
@@ -98,7 +110,7 @@ class Explanation(Result):
         known = f"at most {before.max()} observations of a measure" if len(before) and before.max() else "nothing"
         return (
             f"there is nothing to compare it with: {known} in the {seconds:,.0f} s before {clock(self.start)}, and {LEAST_BASELINE} are "
-            "needed. Ask about a shorter range, or a later moment."
+            "needed; ask about a shorter range, or a later moment."
         )
 
     def differing(self, most: int) -> list[str]:
@@ -113,8 +125,8 @@ class Explanation(Result):
 
     def worth_most(self, most: int) -> pd.DataFrame:
         """The evidence that a reader wants first, by time: nearest to the moment, what is rare before warnings and changes of side."""
-        rank = {"common": self.evidence["kind"].isin(COMMON), "far": self.evidence["offset_s"].abs()}
-        return self.evidence.assign(**rank).sort_values([*rank], kind="stable").head(most).drop(columns=[*rank]).sort_index()
+        order = np.lexsort((self.evidence["offset_s"].abs().to_numpy(), weights(self.evidence)))
+        return self.evidence.iloc[np.sort(order[:most])]
 
     def to_frame(self) -> pd.DataFrame:
         """The evidence, by time.
@@ -163,7 +175,9 @@ class Explanation(Result):
         )
 
     def _tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        yield "Evidence in its order", self.evidence
+        shown = self.worth_most(ROWS_SHOWN)
+        left = len(self.evidence) - len(shown)
+        yield f"Evidence in its order{f' ({left:,} of less weight left out; to_frame() has all)' if left else ''}", shown
         if len(self.nav):
             yield "Change of nav by state", self.nav
         yield "What differs from the baseline", self.differences
@@ -247,6 +261,7 @@ def _of_packets(whole: Sample) -> Iterator[Observed]:
     yield Observed("return", "", "fraction", times, np.where(steady, returns, np.nan))
     yield Observed("step of nav", "", "USD", times, np.where(steady, np.append(np.nan, np.diff(nav)), np.nan))
     yield Observed("drawdown", "", "fraction", times, under_water(nav)[1])
+    yield Observed("implied exposure", "", "fraction", times, exposure(nav, whole.numbers("cash")))
     for name, unit in (
         ("alpha", ""),
         ("velocity", "$/period"),

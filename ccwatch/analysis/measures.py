@@ -14,10 +14,12 @@ from ccwatch.analysis.result import clock, count_of
 from ccwatch.analysis.sample import SECOND_NS, Bools, Floats, Ints, arrivals, runs, stamp, times_ns
 from ccwatch.domain.limits import COMPLETE_ENOUGH, DRIFT_PACKETS, FROZEN_PACKETS, JITTER_GAIN, SKEW_NS
 from ccwatch.domain.liveness import count_bursts, late_ns, stale_ns
+from ccwatch.protocol import words
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
 
 OK, WARN, STALLED, STOPPED = "OK", "WARN", "STALLED", "STOPPED"
 LEVELS: Final = (OK, WARN, STALLED, STOPPED)
+_MOST_WORDS, _LONGEST_WORD = 5, 40
 _POINTS: Final = 500
 """Points that the drift of the clock is estimated from: Theil and Sen's estimator compares each with each."""
 
@@ -240,6 +242,19 @@ def connections(rows: Rows, events: pd.DataFrame | None) -> list[Measure]:
     return found
 
 
+def unknown_words(frame: pd.DataFrame, rows: Rows) -> list[tuple[str, str, int]]:
+    """The server's words that were not understood: whose, the word as it came, and in how many packets; the most frequent first."""
+    odd = (rows.flags & int(Flag.UNKNOWN_WORD)) != 0
+    found: list[tuple[str, str, int]] = []
+    for name, reads in (("status", words.status), ("regime", words.regime), ("side", words.side)):
+        raw = f"{name}_raw"
+        if not odd.any() or raw not in frame.columns:
+            continue
+        counts = frame.loc[odd, raw].dropna().value_counts()
+        found += [(name, str(word)[:_LONGEST_WORD], int(n)) for word, n in counts.items() if not reads(str(word))[1]]
+    return sorted(found, key=lambda entry: -entry[2])
+
+
 def contents(frame: pd.DataFrame, rows: Rows, message_bytes_mean: float | None) -> list[Measure]:
     """What departs from the contract, and sizes."""
     odd = Flag.WRONG_TYPE | Flag.COERCED | Flag.RANGE | Flag.UNIT | Flag.UNKNOWN_WORD | Flag.NO_TIME
@@ -254,6 +269,11 @@ def contents(frame: pd.DataFrame, rows: Rows, message_bytes_mean: float | None) 
             f"{count_of(count, 'packet departs', 'packets depart')} from the contract" if count else "",
         )
     ]
+    odd_words = unknown_words(frame, rows)
+    named = ", ".join(f"{name} {word!r} ({count_of(n, 'packet')})" for name, word, n in odd_words[:_MOST_WORDS])
+    more = f" and {len(odd_words) - _MOST_WORDS} more" if len(odd_words) > _MOST_WORDS else ""
+    said = f"not understood: {named}{more}" if odd_words else ""
+    found.append(Measure("unknown_words", len(odd_words), "words", len(rows.flags), WARN if odd_words else OK, said))
     if "extra" in frame.columns:
         unknown = int(frame["extra"].notna().sum())
         found.append(Measure("unknown_fields", unknown, "packets", len(frame), OK, ""))

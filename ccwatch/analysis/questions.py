@@ -180,7 +180,7 @@ class Questions:
         tables = self._tables
 
         def ask() -> Timeline:
-            given = {"symbol": self._symbol, "marks": tables.marks, **options}
+            given = {"symbol": self._symbol, "marks": tables.marks, "trades": tables.trades, **options}
             if "symbol" not in options:
                 given["known"] = self._answered(("quality", "drawdowns", "regimes", "governance", "latency"))
             return timeline(tables.packets, tables.events, tables.agents, tables.models, tables.logs, **given)

@@ -58,7 +58,7 @@ class Result(ABC):
         return {"question": self.question, "headline": self.headline(), **values}
 
     def listed(self) -> pd.DataFrame:
-        """The rows of a page or a text, of which only the first are shown; usually `to_frame`'s."""
+        """The rows of `to_frame`, the weightiest first, for a page or a text that shows only the first of them."""
         return self.to_frame()
 
     def to_markdown(self) -> str:
@@ -171,17 +171,17 @@ def cell_text(value: Any) -> str:
 
 
 def html_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
-    """The first rows as an HTML table, everything escaped, and how many more there are."""
+    """The first rows as an HTML table, everything escaped; how many are left out, and how to see them."""
     head = "".join(f"<th scope='col'>{html.escape(str(name))}</th>" for name in frame.columns)
     shown = frame.head(limit)
     columns = [[html.escape(cell_text(cell)) for cell in shown[name].tolist()] for name in shown.columns]
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in zip(*columns, strict=True))
-    more = f"<p><small>{count_of(len(frame) - limit, 'more row')}</small></p>" if len(frame) > limit else ""
+    more = f"<p><small>{html.escape(left_out(frame, limit))}</small></p>" if len(frame) > limit else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
 def markdown_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
-    """The first rows as a Markdown table, and how many more there are."""
+    """The first rows as a Markdown table; how many are left out, and how to see them."""
     if not len(frame):
         return "No rows."
     names = [markdown_text(str(name)) for name in frame.columns]
@@ -189,7 +189,12 @@ def markdown_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
     columns = [[markdown_text(cell_text(cell)) for cell in shown[name].tolist()] for name in shown.columns]
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     lines += ["| " + " | ".join(row) + " |" for row in zip(*columns, strict=True)]
-    return "\n".join([*lines, *([f"\n{count_of(len(frame) - limit, 'more row')}"] if len(frame) > limit else [])])
+    return "\n".join([*lines, *([f"\n{markdown_text(left_out(frame, limit))}"] if len(frame) > limit else [])])
+
+
+def left_out(frame: pd.DataFrame, limit: int) -> str:
+    """What a table of the first rows does not show, and how to see it: rows are listed by weight, so the lightest are left out."""
+    return f"{count_of(len(frame) - limit, 'more row')} of less weight; to_frame() of this answer has all {len(frame):,}, by time"
 
 
 def markdown_text(text: str) -> str:

@@ -18,6 +18,7 @@ from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality
 from ccwatch.analysis.result import Result, amount, clock, count_of, count_or_none, dollars, percent
 from ccwatch.analysis.timeline import Timeline
+from ccwatch.domain.status import HALT, UNREADABLE
 from ccwatch.errors import AnalysisError
 
 Answers = Mapping[str, Result | AnalysisError]
@@ -123,24 +124,44 @@ def _actions(answers: Answers) -> tuple[str, str] | None:
             else ""
         )
         said.append(
-            f"governance vetoed {count_of(len(vetoes.vetoes), 'time')}{first}" if len(vetoes.vetoes) else "governance vetoed nothing"
+            f"governance vetoed {count_of(len(vetoes.vetoes), 'time')}{first}"
+            if len(vetoes.vetoes)
+            else f"governance vetoed nothing{_as_received(vetoes)}"
         )
         said += [f"{count_of(len(vetoes.breaks), 'stretch', 'stretches')} broke a rule"] if len(vetoes.breaks) else []
     if isinstance(order, Timeline):
-        halts = order.events[((order.events["kind"] == "status") & order.events["detail"].astype("str").str.endswith("→ HALT")).to_numpy()]
-        said.append(f"the engine halted at {clock(halts['time'].iloc[0])}" if len(halts) else "the engine did not halt")
+        said.append(_halts(order))
     if isinstance(fired, Alerts):
         serious = fired.firings[(fired.firings["severity"] == Severity.CRITICAL).to_numpy()]
         first = f", the first by the rule {serious['rule'].iloc[0]} at {clock(serious['fired_time'].iloc[0])}" if len(serious) else ""
-        critical = f"{count_or_none(len(serious))} critical{first}"
-        said.append(
-            f"{count_of(len(fired.firings), 'alert')} would have fired, {critical}" if len(fired.firings) else "no alert would have fired"
-        )
+        count = count_of(len(fired.firings), "alert")
+        critical = f"{count} would have fired, {count_or_none(len(serious))} critical{first}"
+        said.append(critical if len(fired.firings) else f"no alert would have fired{_as_received(fired)}")
     if not said:
         return None
     text = "; ".join(said)
     evidence = next(question for question in ("governance", "timeline", "alerts") if isinstance(answers.get(question), Result))
     return evidence, f"{text[0].upper()}{text[1:]}."
+
+
+def _as_received(found: Result) -> str:
+    """What limits a "nothing happened": nobody knows of the gaps."""
+    return " in what was received" if found.basis.gaps else ""
+
+
+def _halts(order: Timeline) -> str:
+    """When the engine halted; that it did not is said only where its status was read all along."""
+    seen = order.statuses
+    if not len(seen):
+        return "the stream carried no status, so it does not tell of a halt"
+    halts = seen[(seen["status"] == HALT).to_numpy(dtype=bool)]
+    if len(halts):
+        at = clock(halts["start_time"].iloc[0])
+        return f"the engine was halted when the stream began, at {at}" if halts.index[0] == 0 else f"the engine halted at {at}"
+    unread = int(seen.loc[(seen["status"] == UNREADABLE).to_numpy(dtype=bool), "n"].sum())
+    if unread:
+        return f"whether the engine halted is not known, for its status could not be read in {unread:,} of {int(seen['n'].sum()):,} bursts"
+    return f"the engine did not halt{_as_received(order)}"
 
 
 def _limits(found: Quality, answers: Answers) -> str:

@@ -15,6 +15,8 @@ from ccwatch.errors import AnalysisError
 from ccwatch.protocol.messages import EventKind
 from ccwatch.stream.frames import default_columns
 
+_RAW: Final = ("status_raw", "regime_raw", "side_raw")
+"""The server's own words, for those that were not understood."""
 LIVE: Final = frozenset({"CONNECTING", "OPEN", "LATE", "STALE", "DISCONNECTED"})
 """States of a feed that may still deliver: its silence counts up to now."""
 
@@ -64,7 +66,7 @@ class Tables:
         """Every packet in order of arrival, with what has no column; read anew each time, since text is large and one question needs it."""
         if self.is_frame:
             return self.packets
-        return self._within(self.source.frame([*default_columns("packets"), "extra"], clean=False))
+        return self._within(self.source.frame([*default_columns("packets"), *_RAW, "extra"], clean=False))
 
     @cached_property
     def agents(self) -> pd.DataFrame | None:
@@ -80,6 +82,11 @@ class Tables:
     def logs(self) -> pd.DataFrame | None:
         """The logs table."""
         return self._long("logs", "message")
+
+    @cached_property
+    def trades(self) -> pd.DataFrame | None:
+        """The trades table; a frame of the user's has none."""
+        return None if self.is_frame else self._long("trades", "id")
 
     @cached_property
     def events(self) -> pd.DataFrame | None:

@@ -17,7 +17,8 @@ from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of, percent, stacked
-from ccwatch.analysis.sample import Basis, Ints, Sample, moments_ns, on_utc, sample, stamps, times_ns
+from ccwatch.analysis.sample import Basis, Floats, Ints, Sample, moments_ns, numbers, on_utc, paces, runs, sample, stamps, times_ns
+from ccwatch.domain import status
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import EventKind
@@ -28,6 +29,7 @@ KINDS: Final = (
     "status",
     "regime",
     "signal",
+    "trade",
     "veto",
     "rule break",
     "drawdown start",
@@ -46,7 +48,7 @@ KINDS: Final = (
     "mark",
 )
 """What can stand in the column `kind`: `stream` is what happened to the stream itself, such as stale, frozen, malformed."""
-COMMON: Final = ("warning log", "signal", "slow end", "gap end")
+COMMON: Final = ("warning log", "signal", "trade", "slow end", "gap end")
 """Kinds of which a session has many, or that only end another."""
 _NAMES: Final = {
     "status": ("change of status", "changes of status"),
@@ -74,6 +76,8 @@ class Timeline(Result):
         events: one row per event; see `to_frame`.
         least_depth: drawdowns that are less deep are left out (fraction).
         symbol: the one that was asked for.
+        statuses: stretches of one status, the worst of each burst of packets: status, start_time, end_time (of its last packet), n
+            (bursts); without rows where the stream carried none.
         basis: n counts events.
         notes: what could not be told, and why.
     """
@@ -83,6 +87,7 @@ class Timeline(Result):
     events: pd.DataFrame
     least_depth: float
     symbol: str | None
+    statuses: pd.DataFrame
     basis: Basis
     notes: tuple[str, ...]
 
@@ -103,8 +108,8 @@ class Timeline(Result):
         return self.events.copy()
 
     def listed(self) -> pd.DataFrame:
-        """As `to_frame`, but kinds of which a session has many come after the others."""
-        return self.events.sort_values("kind", key=lambda kind: kind.isin(COMMON), kind="stable", ignore_index=True)
+        """As `to_frame`, the weightiest first: a halt, the deepest drawdown, what is rare, then kinds of which a session has many."""
+        return self.events.iloc[np.argsort(weights(self.events), kind="stable")].reset_index(drop=True)
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Events over time, one row per kind."""
@@ -139,8 +144,19 @@ class Timeline(Result):
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("least_depth", "symbol")}
         one, two = in_order(self, other, **asked)
         events = stacked(one.events, two.events).sort_values("time", kind="stable", ignore_index=True)
-        merged = replace(one, events=events, basis=one.basis.merge(two.basis, apart=apart))
+        merged = replace(one, events=events, statuses=stacked(one.statuses, two.statuses), basis=one.basis.merge(two.basis, apart=apart))
         return replace(merged, notes=notes_of(one, two, merged))
+
+
+def weights(events: pd.DataFrame) -> Ints:
+    """How much each event matters, the least number the most; equals stay in their order."""
+    kind, values = events["kind"].astype("str").to_numpy(dtype=object), events["value"].to_numpy()
+    found = np.where(np.isin(kind, COMMON), 3, 2)
+    of_drawdown = np.isin(kind, ("drawdown start", "drawdown trough", "recovery"))
+    if of_drawdown.any():
+        found[of_drawdown & (values <= np.nanmin(values[of_drawdown]))] = 1
+    found[(kind == "status") & (events["subject"] == status.HALT).to_numpy(dtype=bool)] = 0
+    return found
 
 
 def timeline(
@@ -150,6 +166,7 @@ def timeline(
     models: pd.DataFrame | None = None,
     logs: pd.DataFrame | None = None,
     *,
+    trades: pd.DataFrame | None = None,
     marks: Iterable[tuple[int, str]] = (),
     symbol: str | None = None,
     least_depth: float = DRAWDOWN_LEAST,
@@ -165,6 +182,7 @@ def timeline(
         agents: the agents table.
         models: the models table.
         logs: the logs table; a line stands at its own time where it has one.
+        trades: the trades table.
         marks: moments that were marked beside the data: ns since 1970, text.
         symbol: only rows of this one; needed for price and regime of a stream of several.
         least_depth: drawdowns that are less deep are left out (fraction < 0).
@@ -218,11 +236,17 @@ def timeline(
     parts.append(_reconnects(frame))
     if told is not None:
         parts.append(_events(told))
+    if trades is not None and len(trades):
+        parts.append(_trades(on_utc("timeline", trades)))
     moments = list(marks)
     parts.append(_rows("mark", np.array([ns for ns, _ in moments], dtype=np.int64), None, detail=[text for _, text in moments]))
     table = _ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
     basis = _basis(found, len(table), len(frame))
-    return Timeline(events=table, least_depth=least_depth, symbol=symbol, basis=basis, notes=tuple(notes))
+    seen = _status_table(found)
+    unread = int(seen.loc[seen["status"] == status.UNREADABLE, "n"].sum())
+    if unread:
+        notes.append(f"{count_of(unread, 'burst')} of packets had a status that could not be read: whether it was a halt is not known")
+    return Timeline(events=table, least_depth=least_depth, symbol=symbol, statuses=seen, basis=basis, notes=tuple(notes))
 
 
 def _answer(known: Mapping[str, Result | AnalysisError], question: str, ask: Callable[[], Answer]) -> Answer:
@@ -306,7 +330,52 @@ def _turns(kind: str, used: Sample, name: str, value: str = "", unit: str = "") 
 
 
 def _statuses(used: Sample) -> pd.DataFrame:
-    return _turns("status", used, "status")
+    """Changes of the status, burst by burst: within one the worst word counts, so that two writers of one engine do not flicker."""
+    rows, ranks = _of_bursts(used)
+    if not len(rows):
+        raise MissingColumns("timeline", ("status",))
+    turns = np.flatnonzero(ranks[1:] != ranks[:-1]) + 1
+    words = np.array(status.ORDER, dtype=object)[ranks]
+    passed = np.cumsum(used.broken)[rows]
+    unseen = np.where(passed[turns] != passed[turns - 1], ", somewhere in a gap", "")
+    detail = [f"{_said(a)} → {_said(b)}{gap}" for a, b, gap in zip(words[turns - 1], words[turns], unseen, strict=True)]
+    times = used.times[rows[turns]]
+    return _rows("status", times, _seq(used, times), subject=words[turns], detail=detail)
+
+
+def _said(word: str) -> str:
+    """A status as an event says it."""
+    return f"{word} (a status that could not be read)" if word == status.UNREADABLE else word
+
+
+def _of_bursts(used: Sample) -> tuple[Ints, Ints]:
+    """Of each burst that carries a status: the row that first says its worst word, and the rank of that word."""
+    words = used.words("status")
+    places = np.array([*(status.rank(str(word)) for word in words.categories), status.NOT_CARRIED], dtype=np.int64)
+    ranks = places[np.asarray(words.codes)]
+    if not (ranks != status.NOT_CARRIED).any():
+        return ranks[:0], ranks[:0]
+    begins = paces(used.frame).begins
+    worst = status.worst_of_bursts(ranks, begins)
+    rows = np.flatnonzero((ranks == worst) & (ranks != status.NOT_CARRIED))
+    burst = np.cumsum(begins)[rows]
+    rows = rows[np.append(True, burst[1:] != burst[:-1])]
+    return rows, ranks[rows]
+
+
+def _status_table(used: Sample | None) -> pd.DataFrame:
+    """Stretches of one status; a gap does not end one, for nobody knows what it was in it."""
+    rows, ranks = (np.zeros(0, dtype=np.int64),) * 2 if used is None else _of_bursts(used)
+    times = np.zeros(0, dtype=np.int64) if used is None else used.times[rows]
+    first, end = runs(ranks, np.zeros(len(ranks), dtype=bool))
+    return pd.DataFrame(
+        {
+            "status": pd.array([status.ORDER[rank] for rank in ranks[first].tolist()], dtype="str"),
+            "start_time": stamps(times[first]),
+            "end_time": stamps(times[end - 1]),
+            "n": end - first,
+        }
+    )
 
 
 def _signals(used: Sample) -> pd.DataFrame:
@@ -394,6 +463,23 @@ def _log_lines(logs: pd.DataFrame) -> pd.DataFrame:
     chosen = chosen.drop_duplicates(subset=["told", "level", "message"])
     seq = chosen["seq"].to_numpy() if "seq" in chosen.columns else None
     return _rows(chosen["kind"].tolist(), chosen["told"].to_numpy(dtype=np.int64), seq, detail=chosen["message"])
+
+
+def _trades(trades: pd.DataFrame) -> pd.DataFrame:
+    """Each trade at its own time: what it bought or sold, how many at which price, and what became of it."""
+
+    def words(name: str) -> list[str]:
+        return trades[name].astype("str").fillna("").tolist() if name in trades.columns else [""] * len(trades)
+
+    def values(name: str) -> Floats:
+        return numbers(trades[name]) if name in trades.columns else np.full(len(trades), np.nan)
+
+    price = values("price")
+    amount = [f"{count:,.6g}" if np.isfinite(count) else "" for count in values("quantity")]
+    at = [f"at {one:,.2f}" if np.isfinite(one) else "" for one in price]
+    detail = [" ".join(filter(None, parts)) for parts in zip(amount, words("symbol"), at, words("status"), strict=True)]
+    seq = trades["seq"].to_numpy() if "seq" in trades.columns else None
+    return _rows("trade", times_ns(trades), seq, subject=words("side"), detail=detail, value=price, unit="USD")
 
 
 def _gaps(found: Quality) -> pd.DataFrame:

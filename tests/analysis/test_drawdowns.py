@@ -270,3 +270,14 @@ def test_the_curve_is_a_copy_of_the_values_and_keeps_no_frame():
     block[:] = 0.0
     assert found.curve["value"].tolist() == [100.0, 90.0, 95.0]
     assert not np.shares_memory(found.curve["value"].to_numpy(), block)
+
+
+def test_a_loss_before_the_first_packet_is_a_lower_bound(rows):
+    found = drawdowns(rows(nav=[80.0, 79.0, 85.0], daily_pnl=[-20.0, -21.0, -15.0]))
+    assert found.max_drawdown == -0.21
+    assert found.worst["left_censored"]
+    assert found.worst["depth_usd"] == -21.0
+    assert any("lower bound" in note and "100.00 USD" in note for note in found.notes)
+    assert found.basis.n == 3
+    assert len(found.curve) == 3
+    assert drawdowns(rows(nav=[80.0, 81.0], daily_pnl=[20.0, 21.0])).max_drawdown == 0.0

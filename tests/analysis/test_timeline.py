@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import ccwatch as cw
 from ccwatch.analysis import Report, timeline
 from ccwatch.analysis.timeline import KINDS
 from ccwatch.errors import NotEnoughData
@@ -112,3 +113,47 @@ def test_a_page_lists_what_is_rare_before_what_is_common():
     assert set(found.listed()["kind"].head(2)) == {"status", "mark"}
     assert "why?" in found.to_markdown()
     assert found.to_frame()["time"].is_monotonic_increasing
+
+
+def bursts_of(rows, *words, every=5.0):
+    """One burst of packets, some milliseconds apart, for each tuple of status words."""
+    times = [n * every + place * 0.003 for n, burst in enumerate(words) for place in range(len(burst))]
+    return rows(status=pd.Categorical([word for burst in words for word in burst]), price=np.full(len(times), 100.0), times=times)
+
+
+def test_a_burst_has_the_worst_of_its_statuses_and_does_not_flicker(rows):
+    halted = ("HALT", "ACTIVE"), ("ACTIVE", "HALT"), ("HALT", "ACTIVE")
+    found = timeline(bursts_of(rows, ("ACTIVE", "ACTIVE"), *halted, ("ACTIVE", "ACTIVE")))
+    changes = found.events[found.events["kind"] == "status"]
+    assert changes["detail"].tolist() == ["ACTIVE → HALT", "HALT → ACTIVE"]
+    assert found.statuses["status"].tolist() == ["ACTIVE", "HALT", "ACTIVE"]
+    assert found.statuses["n"].tolist() == [1, 3, 1]
+    assert found.listed()["detail"].iloc[0] == "ACTIVE → HALT"
+
+
+def test_an_unreadable_status_is_reported_as_that(rows):
+    frame = bursts_of(rows, ("ACTIVE",), ("UNKNOWN", "ACTIVE"), ("ACTIVE",))
+    found = timeline(frame)
+    assert "could not be read" in found.events["detail"].iloc[0]
+    assert any("could not be read" in note for note in found.notes)
+    said = " ".join(sentence for _, sentence in cw.analyze(frame).what_happened())
+    assert "whether the engine halted is not known" in said
+    assert "did not halt" not in said
+
+
+def test_that_nothing_happened_is_said_only_of_what_was_received(rows):
+    frame = rows(price=np.full(30, 100.0), status=["ACTIVE"] * 30, times=[*range(15), *range(100, 115)])
+    assert "the engine did not halt in what was received" in " ".join(told for _, told in cw.analyze(frame).what_happened())
+    assert "carried no status" in " ".join(told for _, told in cw.analyze(frame.drop(columns="status")).what_happened())
+    halted = cw.analyze(frame.assign(status="HALT"))
+    assert "halted when the stream began" in " ".join(told for _, told in halted.what_happened())
+
+
+def test_trades_stand_at_their_own_time(rows):
+    frame = rows(price=np.full(5, 100.0), status=["ACTIVE"] * 5)
+    trades = pd.DataFrame(
+        {"seq": [3], "id": ["a"], "symbol": ["SPY"], "side": ["BUY"], "quantity": [12.0], "price": [450.25], "status": ["FILLED"]},
+        index=frame.index[[2]],
+    )
+    (row,) = timeline(frame, trades=trades).events.query("kind == 'trade'").to_dict("records")
+    assert (row["subject"], row["detail"], row["value"]) == ("BUY", "12 SPY at 450.25 FILLED", 450.25)

@@ -58,7 +58,8 @@ class Drawdowns(Result):
         if worst is None and np.isnan(self.max_drawdown):
             return f"The {self.column} was never above zero, so it has no drawdown."
         if worst is None:
-            return f"The {self.column} never stood below its running peak."
+            received = " in what was received" if self.basis.gaps else ""
+            return f"The {self.column} never stood below its running peak{received}."
         came_back = "had not recovered at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'])}"
         return (
             f"The {self.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from {clock(worst['peak_time'])} "

@@ -86,8 +86,9 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
         entries = groups.compact(folder, session, on_progress=on_progress)
         shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a kill left there was never published
         mended = manifest.repair(folder) + _mend_session(folder, session)
-        found = _set_aside(folder, manifest.read(folder))
-        if finish and not found.is_finished:
+        before = manifest.read(folder)
+        found = _set_aside(folder, before)
+        if (finish and not found.is_finished) or (found.is_finished and found.lost != before.lost):  # then its row is another one
             clock = read_clock()
             facts = {"entries": found.last_entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "recovered": True}
             manifest.append_finish(folder, facts | summary.of_finished(folder))

@@ -27,9 +27,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ccwatch.text import plain
+
 
 class CcwatchError(Exception):
     """Everything that ccwatch raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message, without what a terminal would obey: it may quote a path or a server."""
+        return plain(super().__str__(), keep="\n")
 
 
 class ConfigError(CcwatchError, ValueError):

@@ -15,6 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from pandas.api.types import union_categoricals
 
+from ccwatch import text as leaving
 from ccwatch.analysis.sample import Basis
 
 Answer = TypeVar("Answer", bound="Result")
@@ -199,7 +200,7 @@ def left_out(frame: pd.DataFrame, limit: int) -> str:
 
 def markdown_text(text: str) -> str:
     """Text in which nothing is markup: what the stream wrote may look like Markdown or HTML."""
-    text = html.escape(text, quote=False).replace("\n", " ")
+    text = html.escape(leaving.plain(text, keep="\n"), quote=False).replace("\n", " ")
     return "".join("\\" + sign if sign in "\\`*_[]|#" else sign for sign in text)
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 ok, and Ctrl-C or SIGTERM of a streaming command; 1 the answer is 
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ import click
 from ccwatch import __version__
 from ccwatch.cli.commands import COMMANDS, WHAT, overview
 from ccwatch.errors import CcwatchError, ConfigError
+from ccwatch.text import plain
 
 
 class Group(click.Group):
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = cli.main(args=arguments, prog_name="ccwatch", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(plain(said.getvalue(), keep="\n"), err=True, nl=False)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
@@ -80,7 +84,7 @@ def _end_by_sigterm_as_by_ctrl_c() -> Any:
 
 
 def _complain(error: CcwatchError) -> None:
-    click.echo(f"ccwatch: {error}", err=True)
+    click.echo(plain(f"ccwatch: {error}", keep="\n"), err=True)
 
 
 if __name__ == "__main__":

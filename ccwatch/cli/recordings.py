@@ -171,14 +171,14 @@ def prune(
     size = sum(candidate.bytes for candidate in found)
     if not as_json:
         for candidate in found:
-            click.echo(f"{candidate.path}  {candidate.bytes / 1e6:,.1f} MB  {candidate.why}")
+            rendering.put(f"{candidate.path}  {candidate.bytes / 1e6:,.1f} MB  {candidate.why}")
     is_meant = bool(found) and (yes or (not as_json and _confirmed(f"Delete {len(found)} recordings, {size / 1e6:,.1f} MB, for good?")))
     failed = [why for candidate in found if (why := _not_deleted(candidate)) is not None] if is_meant else []
     gone = [candidate.to_dict() for candidate in found]
     said = f"{len(found) - len(failed)} recordings deleted" if is_meant else "nothing deleted" if found else "nothing to delete"
     say({"folder": str(root), "deleted": is_meant, "recordings": gone, "bytes": size, "failed": failed}, said, as_json=as_json)
     for why in failed:
-        click.echo(f"ccwatch: {why}", err=True)
+        rendering.note(f"ccwatch: {why}")
     return 1 if failed else 0
 
 

@@ -12,12 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import ConnectionState, Event, Flag, Item, Packet, Regime, Status
+from ccwatch.text import plain, plain_json
 
 if TYPE_CHECKING:
     from ccwatch.doctor import Diagnosis, LabDiagnosis
@@ -33,11 +35,18 @@ REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.C
 _LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
 """Columns of the list of recordings; --json has all of them."""
 _SHOWN_FIELDS: Final = 12
+_LONG: Final = 300
+"""Characters of a value that a server wrote."""
 WIDE: Final = 4096
 """Characters of a line that goes to a pipe: whoever reads it wants all of it."""
 
 
 class _Console(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is printed, without what a terminal would obey beside our own colours: whoever wrote the words."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(plain(segment.text, keep="\n"), segment.style)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the command: rich would end the process with an exit code of its own."""
         raise BrokenPipeError
@@ -58,7 +67,7 @@ def say(facts: Mapping[str, Any], words: str, *, as_json: bool) -> None:
     if as_json:
         print_line(facts)
     else:
-        click.echo(words)
+        click.echo(plain(words, keep="\n"))
     sys.stdout.flush()
 
 
@@ -72,7 +81,7 @@ def show(facts: Mapping[str, Any], words: RenderableType, *, as_json: bool) -> N
 
 def print_line(facts: Mapping[str, Any]) -> None:
     """One line of JSON."""
-    click.echo(codec.text(facts))
+    click.echo(plain_json(codec.text(facts)))
 
 
 def print_item(item: Item, *, as_json: bool) -> None:
@@ -85,7 +94,7 @@ def print_item(item: Item, *, as_json: bool) -> None:
 
 def note(text: str = "") -> None:
     """A remark beside the answer, to standard error."""
-    click.echo(text, err=True)
+    click.echo(plain(text, keep="\n"), err=True)
 
 
 def show_status(feed: Feed, recorder: Any, seconds: float | None, *, quiet: bool) -> None:
@@ -109,7 +118,7 @@ def _status_line(feed: Feed, recorder: Any, passed_s: float) -> str:
     trouble = "  DEGRADED" if stats.degraded else ""
     synthetic = "  SYNTHETIC" if health.origin == "synthetic" else ""
     line = f"{passed_s:6.1f} s  {health.state:<12}  {price}  {stats.packets} packets recorded  {health.gaps} gaps{trouble}{synthetic}"
-    return line[:110].ljust(110)
+    return plain(line, 110).ljust(110)
 
 
 class Progress:
@@ -135,7 +144,7 @@ class Progress:
             return
         self._shown_at, self._is_shown = now, True
         told = f"{so_far:,}" if isinstance(so_far, int) else so_far
-        click.echo(f"\r{self._what} {told}"[:100].ljust(101), nl=False, err=True)
+        click.echo("\r" + plain(f"{self._what} {told}", 100).ljust(100), nl=False, err=True)
 
 
 # ── items of a stream ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,10 +153,10 @@ class Progress:
 def line(item: Item) -> Text:
     """A packet, event or change of state as one line; a packet's colour is its regime, which stands there by word too."""
     if isinstance(item, Event):
-        return Text(f"· {item.kind} {plain(item.detail)}", style="dim")
+        return Text(f"· {item.kind} {plain(item.detail, _LONG)}", style="dim")
     if not isinstance(item, Packet):
         retry = "" if item.retry_s is None else f", next try in {item.retry_s:g} s"
-        why = "" if item.error is None else f": {plain(str(item.error))}"
+        why = "" if item.error is None else f": {plain(str(item.error), _LONG)}"
         return Text(f"· {item.state}{retry}{why}", style="dim" if item.error is None else "red")
     regime = item.regime or "–"
     parts = (
@@ -222,7 +231,7 @@ def verification(found: Verification) -> Group:
 
 
 def _place(problem: Problem) -> str:
-    return f"{plain(problem.file)}, bytes {problem.offset} to {problem.offset + problem.length}: {plain(problem.what)}"
+    return f"{plain(problem.file)}, bytes {problem.offset} to {problem.offset + problem.length}: {plain(problem.what, _LONG)}"
 
 
 def recovery(found: Recovery) -> Group:
@@ -320,9 +329,9 @@ def _verdict(healthy: bool, what: str) -> Text:
 def _remarks(problems: Sequence[str], advice: Sequence[str]) -> list[RenderableType]:
     return [
         *([Text("\nproblems", style="bold")] if problems else []),
-        *(Text(f"  {plain(problem)}", style="red") for problem in problems),
+        *(Text(f"  {plain(problem, _LONG)}", style="red") for problem in problems),
         *([Text("\nadvice", style="bold")] if advice else []),
-        *(Text(f"  {plain(piece)}") for piece in advice),
+        *(Text(f"  {plain(piece, _LONG)}") for piece in advice),
     ]
 
 
@@ -336,7 +345,7 @@ def _settings(settings: Mapping[str, str]) -> list[RenderableType]:
 
 
 def _why(url: str, error: str | None) -> Text:
-    return Text(plain((error or "").removeprefix(url).lstrip(": ")), style="red")
+    return Text(plain((error or "").removeprefix(url).lstrip(": "), _LONG), style="red")
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -345,15 +354,10 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN_FIELDS} more: see --json" if len(names) > _SHOWN_FIELDS else ""
-    return ", ".join(plain(name) for name in names[:_SHOWN_FIELDS]) + more if names else "nothing"
+    return ", ".join(plain(name, _LONG) for name in names[:_SHOWN_FIELDS]) + more if names else "nothing"
 
 
 # ── values ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def plain(text: str, limit: int = 300) -> str:
-    """Text of a stream without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "�" for c in text[:limit])
 
 
 def number(value: float, layout: str) -> str:
@@ -380,5 +384,5 @@ def cell(value: Any) -> str:
     if found is None:
         return "–"
     if isinstance(found, list):
-        return plain(", ".join(map(str, found)))
-    return f"{found:,.4g}" if isinstance(found, float) else plain(str(found))
+        return plain(", ".join(map(str, found)), _LONG)
+    return f"{found:,.4g}" if isinstance(found, float) else plain(str(found), _LONG)

@@ -26,8 +26,11 @@ from ccwatch.protocol.columns import TABLES
 @click.option("--table", type=click.Choice(list(TABLES)), default="packets", show_default=True, help="What to export.")
 @start_option
 @click.option("--to-time", "--until", "end", metavar="TIME", help="The last time, included.")
+@click.option("--quote-formulas", is_flag=True, help="In CSV: an apostrophe before text that a spreadsheet would compute.")
 @json_option
-def export(*, path: Path, to: Any, out: Path | None, table: str, start: str | None, end: str | None, as_json: bool) -> int:
+def export(
+    *, path: Path, to: Any, out: Path | None, table: str, start: str | None, end: str | None, quote_formulas: bool, as_json: bool
+) -> int:
     """Write a table of a recording as JSON lines, CSV or Parquet."""
     if out is None and to == "parquet":
         raise click.UsageError("parquet is no text: name a file with -o")
@@ -35,7 +38,9 @@ def export(*, path: Path, to: Any, out: Path | None, table: str, start: str | No
         raise click.UsageError("--json tells what was written to the file named by -o; the rows themselves go to standard output")
     opened = api.open_recording(path)
     with Progress("exported") as progress, _readers_leave():
-        rows = recording.export(opened, out or sys.stdout.buffer, to, table=table, start=start, end=end, on_progress=progress)
+        rows = recording.export(
+            opened, out or sys.stdout.buffer, to, table=table, start=start, end=end, quote_formulas=quote_formulas, on_progress=progress
+        )
     if out is not None:
         say({"out": str(out), "format": to, "table": table, "rows": rows}, f"{out}: {rows:,} rows", as_json=as_json)
     return 0

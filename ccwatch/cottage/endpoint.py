@@ -17,6 +17,7 @@ from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
+from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -286,7 +287,7 @@ def _command(said: str | bytes) -> tuple[str | None, str | None]:
 def _one_line(data: Any) -> str:
     """What a client sent, fit for a log: short, and without the line breaks that would forge other lines."""
     text = data if isinstance(data, str) else repr(data[:200])
-    return "".join(char if char.isprintable() else "�" for char in text[:200])
+    return plain(text, 200)
 
 
 def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate: Gate) -> web.Application:

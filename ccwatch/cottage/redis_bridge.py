@@ -35,6 +35,7 @@ from ccwatch.cottage.channels import (
 )
 from ccwatch.errors import ConfigError, DecodeError
 from ccwatch.protocol.decoding import codec
+from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -217,4 +218,4 @@ def _one_line(what: object) -> str:
     text = str(what)
     with contextlib.suppress(IndexError):
         text = text.splitlines()[0]
-    return "".join(char if char.isprintable() else "�" for char in text[:200])
+    return plain(text, 200)

@@ -17,6 +17,7 @@ from ccwatch.domain.liveness import Pace, count_bursts
 from ccwatch.domain.status import HALT, BurstStatus
 from ccwatch.errors import FeedError
 from ccwatch.protocol.messages import UNCLEAN, ConnectionState, Event, EventKind, Flag, Instant, Item, Packet, StateChange, from_ns
+from ccwatch.text import plain
 
 RATE_WINDOW_NS: Final = 60 * 1_000_000_000
 RATE_PACKETS: Final = 4096
@@ -268,7 +269,7 @@ def unknown_words(packet: Packet) -> list[str]:
     """Return the statuses, regimes and sides of a packet that ccwatch does not know, bounded and fit to print."""
     words = ((packet.status, packet.status_raw), (packet.regime, packet.regime_raw), (packet.side, packet.side_raw))
     found = [raw for value, raw in words if raw is not None and value in _UNREADABLE and raw.strip().upper() not in _UNREADABLE]
-    return ["".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in word[:LONGEST_WORD]) for word in found]
+    return [plain(word, LONGEST_WORD) for word in found]
 
 
 def _pace(arrivals: list[_Arrival]) -> tuple[int, float | None, float]:

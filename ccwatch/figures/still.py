@@ -17,6 +17,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ccwatch.figures.series import Floats
+from ccwatch.text import plain
 
 WIDTH_PX: Final = 960
 _CHARACTER_PX: Final = 5.8
@@ -372,7 +373,7 @@ def _line(x0: float, y0: float, x1: float, y1: float, colour: str, *, dash: str 
 
 def _escaped(words: str) -> str:
     """Words as XML: escaped, and without the control characters that it cannot hold."""
-    return html.escape("".join(char if char.isprintable() or char in "\t\n" else "\ufffd" for char in words))
+    return html.escape(plain(words, keep="\t\n"))
 
 
 def _text(x: float, y: float, words: str, colour: str, *, size: int = 10, anchor: str = "start") -> str:

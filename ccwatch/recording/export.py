@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Literal, get_args
@@ -19,6 +20,7 @@ from ccwatch.recording.recording import Recording
 from ccwatch.recording.tables import Tables
 from ccwatch.stream import frames
 from ccwatch.stream.moments import Moment
+from ccwatch.text import no_formula, plain_json
 
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: Final = get_args(Format)
@@ -33,6 +35,7 @@ def export(
     table: str = "packets",
     start: Moment = None,
     end: Moment = None,
+    quote_formulas: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
     """Write one table of a recording, every row of it in order of arrival; how many rows.
@@ -46,6 +49,7 @@ def export(
         table: "packets", "agents", "models", "logs", "forecasts" or "events".
         start: the first time; text without a zone is in `display_tz`, "14:38" is on its date.
         end: the last time, included.
+        quote_formulas: in CSV, an apostrophe goes before text that a spreadsheet would compute; the cell is another one then.
         on_progress: told the count of rows so far.
 
     Raises:
@@ -55,7 +59,9 @@ def export(
     for name, value, known in (("format", to, FORMATS), ("table", table, tuple(TABLES))):
         if value not in known:
             raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
-    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[to]
+    csv_writer = partial(_write_csv, quote_formulas=quote_formulas)
+    writers: dict[str, Callable[..., int]] = {"jsonl": _write_jsonl, "csv": csv_writer, "parquet": _write_parquet}
+    write = writers[to]
     items = recording.items(start=start, end=end)
     tell = on_progress or (lambda _: None)
     if not isinstance(out, Path):
@@ -73,8 +79,8 @@ def export(
 def _write_jsonl(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
     count = 0
     for batch in _batches(items):
-        lines = [codec.dumps(line) + b"\n" for item in batch for line in _lines(table, item)]
-        out.write(b"".join(lines))
+        lines = [plain_json(codec.text(line)) for item in batch for line in _lines(table, item)]
+        out.write("".join(f"{line}\n" for line in lines).encode())
         count += len(lines)
         tell(count)
     return count
@@ -96,14 +102,17 @@ def packet_facts(packet: Packet) -> dict[str, Any]:
     return {"seq": packet.seq, "received_at": packet.received_at.isoformat(), "flags": flags, "message": message}
 
 
-def _write_csv(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
+def _write_csv(
+    out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None], *, quote_formulas: bool = False
+) -> int:
     columns = TABLES[table]
     lines = csv.writer(_Encoded(out))
     lines.writerow([column.name for column in columns])
     count = 0
     for batch in _batches(items):
         for row in _rows(table, batch):
-            lines.writerow([_plain(column, value) for column, value in zip(columns, row, strict=True)])
+            cells = [_plain(column, value) for column, value in zip(columns, row, strict=True)]
+            lines.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in cells] if quote_formulas else cells)
             count += 1
         tell(count)
     return count

@@ -52,6 +52,7 @@ def gaps(recording):
     return [item for item in recording.items() if isinstance(item, Event) and "reason=damaged" in item.detail]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cut", "gone", "flipped"])
 def test_of_three_segments_the_intact_ones_are_read_everywhere(copied, how, tmp_path):
     folder, items = copied
@@ -121,6 +122,7 @@ def test_a_table_that_is_damaged_takes_no_other_away(copied, table):
     assert f"tables={table}" in gaps(recording)[0].detail
 
 
+@pytest.mark.slow
 def test_the_damaged_end_of_a_journal_is_a_gap_before_and_after_recovery(usual, tmp_path, eventually):
     recorder = Recorder(tmp_path / "s", url="", origin="live")
     for n in range(0, 90, 10):
@@ -193,6 +195,7 @@ def test_the_lines_of_a_whole_group_that_are_gone_are_a_gap_too(copied):
     assert not recording.verify().ok
 
 
+@pytest.mark.slow
 def test_pruning_goes_on_after_a_recording_that_cannot_be_deleted(tmp_path, usual):
     for name in ("a", "b", "c"):
         with Recorder(tmp_path / "all" / name, url="", origin="live") as recorder:

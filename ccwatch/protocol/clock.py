@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ccwatch.domain.limits import SKEW_NS
+from ccwatch.domain.limits import SECOND, SKEW_NS
 from ccwatch.domain.liveness import slept_ns, upper_median
 from ccwatch.protocol.messages import Flag, Instant
 
 OFFSETS: Final = 32
 """So many of the last offsets tell a connection's usual one, once there are _LEAST of them."""
 _LEAST: Final = 5
+_HALF_AN_HOUR_NS: Final = 1800 * SECOND
 _OUT_OF_ORDER, _SKEW = int(Flag.OUT_OF_ORDER), int(Flag.CLOCK_SKEW)
 
 
@@ -43,6 +44,19 @@ class StreamClock:
         if not self.is_virtual and self._is_skewed(wall_ns - time_ns):
             flags |= _SKEW
         return flags
+
+    def choose(self, first: int, second: int, now: Instant) -> int:
+        """Return which of the two times that a stamp in the repeated hour may mean is meant.
+
+        The receiver's clock tells it where it is within half an hour of one of them; else the order does: the one that is nearer to
+        the last packet's time.
+        """
+        nearer = min(first, second, key=lambda time_ns: abs(now.wall_ns - time_ns))
+        if not self.is_virtual and abs(now.wall_ns - nearer) < _HALF_AN_HOUR_NS:
+            return nearer
+        if self.arrival is None:
+            return first
+        return min(first, second, key=lambda time_ns: abs(time_ns - self.time_ns))
 
     def note(self, time_ns: int, now: Instant) -> None:
         """Take a packet's time."""

@@ -81,8 +81,8 @@ PACKETS: Final[tuple[Column, ...]] = (
     _text("regime_raw", "market.regime", "regime, the server's word"),
     _text("side_raw", "signal.side", "side, the server's word"),
     _text("approved_size_raw", "governance.approved_size", "JSON of an approved size that cannot be a fraction"),
-    _text("timestamp_raw", "timestamp", "the server's timestamp, as it came"),
     _text("order_id", "order_id", "the signal's order, as the broker names it"),
+    _text("timestamp_raw", "timestamp", "the server's timestamp, as it came"),
     _text("extra", "", "JSON of what has no column"),
 )
 

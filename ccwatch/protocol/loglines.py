@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ccwatch.protocol.messages import LogLine
+from ccwatch.protocol.own_rows import overlap
 
 LOG_MEMORY: Final = 2048
 """Log lines remembered beyond those of the last packet."""
@@ -27,7 +28,7 @@ class LogLines:
         if lines == before:
             return ()
         timeless = [line for line in lines if line[2] is None]  # by place: a name costs twice as much
-        known = _overlap([line for line in before if line[2] is None], timeless) if timeless else 0
+        known = overlap([line for line in before if line[2] is None], timeless) if timeless else 0
         keys = self._keys
         fresh = []
         for line in lines:
@@ -43,27 +44,3 @@ class LogLines:
         while len(keys) > LOG_MEMORY + len(lines):
             del keys[next(iter(keys))]
         return tuple(fresh)
-
-
-def _overlap(before: list[LogLine], lines: list[LogLine]) -> int:
-    """The length of the longest head of `lines` that is a tail of those `before`.
-
-    By Knuth, Morris and Pratt, since a list that was made to hurt may have a million lines.
-    """
-    tail = before[-len(lines) :]
-    if not tail:
-        return 0
-    head = lines[: len(tail)]
-    borders = [0] * len(head)
-    size = 0
-    for i in range(1, len(head)):
-        while size and head[i] != head[size]:
-            size = borders[size - 1]
-        size += head[i] == head[size]
-        borders[i] = size
-    size = 0
-    for line in tail:
-        while size and line != head[size]:
-            size = borders[size - 1]
-        size += line == head[size]
-    return size

@@ -263,8 +263,8 @@ class _PacketFields(NamedTuple):
     regime_raw: str | None
     side_raw: str | None
     approved_size_raw: str | None
-    timestamp_raw: str | None
     order_id: str | None
+    timestamp_raw: str | None
     extra: Mapping[str, Any]
     agents: tuple[AgentMetric, ...]
     models: tuple[ModelMetric, ...]

@@ -1,8 +1,8 @@
 """One feed's conversation with its server, without socket, thread or clock: bytes and time in, items and duties out.
 
 The shell around it (`feed.connection`, or a seeded or replaying source) says what happened and when; the session says what
-that means: packets with their flags, events, the state, when to ping, when to give a silent peer up, when to try again. Its parts
-know one thing each: `liveness` silence and pings, `duplicates` what was there before, `loglines` which lines are new, `clock` stamps.
+that means: packets with their flags, events, the state, when to ping, when to give a silent peer up, when to try again.
+Its parts know one thing each: `liveness` silence and pings, `duplicates` what was there before, `loglines` and `own_rows` what is new, `clock` stamps.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from ccwatch.domain.status import HALT, BurstStatus
 from ccwatch.errors import DecodeError, FeedError
 from ccwatch.protocol.clock import StreamClock
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.fields import FLAGS, KIND, LOGS, NEW_LOGS, NO_TIME, STATUS, TIME, TIMESTAMP
+from ccwatch.protocol.decoding.fields import FLAGS, KIND, LOGS, NAIVE_TIME, NEW_LOGS, NEW_ROWS, NO_TIME, STATUS, TIME, TIMESTAMP
 from ccwatch.protocol.duplicates import ConnectBurst, Duplicates
 from ccwatch.protocol.liveness import Duty, Liveness
 from ccwatch.protocol.loglines import LogLines
-from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Flag, Instant, Item, Kind, Packet, StateChange
+from ccwatch.protocol.messages import Aside, AsideSort, ConnectionState, Event, EventKind, Flag, Instant, Item, Kind, Packet, StateChange
+from ccwatch.protocol.own_rows import OwnRows
+from ccwatch.protocol.words import second_reading
 
 __all__ = ["BACKOFF_S", "BURST_NS", "LATE_INTERVALS", "LATE_NS", "SECOND", "STALE_INTERVALS", "STALE_NS", "Duty", "Session"]
 
@@ -51,6 +53,7 @@ class Session:
         self._duplicates = Duplicates()
         self._connect_burst = ConnectBurst()
         self._logs = LogLines()
+        self._own_rows = OwnRows()
         self._status = BurstStatus()
         self._failures = 0
         self._delivered = False
@@ -120,18 +123,46 @@ class Session:
     def receive(self, raw: bytes | memoryview, now: Instant) -> list[Item]:
         """One message: its packet, or the event that says why it is none, with a gap event before it where there was one."""
         try:
-            values = codec.draft(raw, seq=self.seq + 1, connection=self.connection, now=now, server_tz=self.server_tz)
+            parts = codec.read(raw, seq=self.seq + 1, connection=self.connection, now=now, server_tz=self.server_tz)
         except DecodeError as error:
-            items: list[Item] = [self.event(EventKind.MALFORMED, now, f"bytes={len(raw)} {error.reason}", bytes(raw))]
+            items: list[Item] = [self._malformed(error.reason, bytes(raw), now)]
         else:
-            items = self._receive_packet(values, now)
+            items = self._receive_part(parts[0], now)
+            for part in parts[1:]:  # a text may hold several messages
+                items += self._receive_part(part, now)
         return self._connect_burst.take(items, now) if self._connect_burst.is_on else items
+
+    def _receive_part(self, part: list[Any] | Aside, now: Instant) -> list[Item]:
+        return self._receive_aside(part, now) if isinstance(part, Aside) else self._receive_packet(part, now)
+
+    def _receive_aside(self, aside: Aside, now: Instant) -> list[Item]:
+        """What is no packet: proof of life, and an event where somebody has to know of it."""
+        if aside.sort is AsideSort.MALFORMED:
+            return [self._malformed(aside.text, aside.raw, now)]
+        self._liveness.alive(now)
+        if aside.sort is AsideSort.PONG:
+            self._liveness.showed_reading()  # it answers the contract's PING
+        items: list[Item] = []
+        if aside.sort is AsideSort.ERROR:
+            items.append(self.event(EventKind.ERROR, now, f"server={aside.text}", aside.raw))
+        elif aside.sort is AsideSort.UNKNOWN:
+            items.append(self.event(EventKind.UNKNOWN, now, f"type={aside.type} bytes={len(aside.raw)}", aside.raw))
+        if self.state in {ConnectionState.LATE, ConnectionState.STALE}:
+            items += self._enter(ConnectionState.OPEN, now)
+        return items
+
+    def _malformed(self, reason: str, raw: bytes, now: Instant) -> Event:
+        return self.event(EventKind.MALFORMED, now, f"bytes={len(raw)} {reason}", raw)
 
     def _receive_packet(self, values: list[Any], now: Instant) -> list[Item]:
         """A packet from its fields, which get its flags and its new rows."""
         items: list[Item] = []
         flags, time_ns = values[FLAGS], values[TIME]
         clock, liveness, duplicates = self._clock, self._liveness, self._duplicates
+        if flags & NAIVE_TIME and self.server_tz != "UTC":
+            later = second_reading(values[TIMESTAMP], self.server_tz)
+            if later is not None:
+                time_ns = values[TIME] = clock.choose(time_ns, later, now)
         is_first = duplicates.is_first
         flags |= duplicates.judge(values[TIMESTAMP] if flags & NO_TIME else time_ns, values)
         if not flags & _SEEN:
@@ -139,6 +170,7 @@ class Session:
                 flags |= clock.judge(time_ns, now.wall_ns)
             if values[LOGS]:
                 values[NEW_LOGS] = self._logs.fresh(values[LOGS])
+            values[NEW_ROWS] = self._own_rows.of(values)
         values[FLAGS] = flags
         gap = self._gap(time_ns, now, is_first=is_first)
         if gap:

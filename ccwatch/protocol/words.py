@@ -88,6 +88,12 @@ _STATUS: Final = {word.value: word for word in Status}
 _SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL, "FLAT": Side.FLAT, "HOLD": Side.FLAT}
 
 
+def enum_name(word: str) -> str:
+    """The name of a printed enum's member, as it came; any other word as it is."""
+    printed = _PRINTED_ENUM.fullmatch(word)
+    return word if printed is None else printed[1].removesuffix(">").partition(":")[0].strip()
+
+
 def _plain(word: str) -> str:
     """Lower case without accents, with text that was UTF-8 read as Latin-1 (once or more) put right."""
     for codec in ("latin-1", "cp1252", "latin-1", "cp1252"):

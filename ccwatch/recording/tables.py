@@ -226,12 +226,13 @@ class _Others:
         values["entry"] = [entry for entry, _ in self.packets]
         found = {"packets": _table("packets", values)}
         fresh = [(entry, packet) for entry, packet in self.packets if not packet.flags & _SEEN]
-        is_own_timed = any(packet.calls or packet.new_rows for _, packet in fresh)
+        is_own_timed = any(packet.calls or packet.new_rows for _, packet in self.packets)
         for table in frames.LONG:
             if table in frames.LISTS and not (is_own_timed and table in _METRICS):
-                found[table] = _table(table, _long_columns(table, fresh, [getattr(packet, frames.LISTS[table]) for _, packet in fresh]))
+                packets = self.packets if table == "logs" else fresh  # what is new of a packet's lines, the session has found
+                found[table] = _table(table, _long_columns(table, packets, [getattr(packet, frames.LISTS[table]) for _, packet in packets]))
                 continue
-            rows = [(*row, entry) for entry, packet in fresh for row in frames.long_rows(table, packet)]
+            rows = [(*row, entry) for entry, packet in self.packets for row in frames.long_rows(table, packet)]
             found[table] = _table(table, {column.field: [row[i] for row in rows] for i, column in enumerate(STORED[table])})
         received = [c.field for c in RECEIVED]
         rows = [

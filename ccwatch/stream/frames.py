@@ -184,17 +184,16 @@ def packet_columns(packets: Sequence[Packet], names: Iterable[str] | None = None
 def long_rows(table: str, item: Packet | Event) -> list[tuple[Any, ...]]:
     """The rows that an item adds to a long table, in the table's order of columns.
 
-    A packet seen before (REPEAT, REPLAYED) adds none: its gauges and lines stand there already. A service whose calls are sent
+    A packet seen before (REPEAT, REPLAYED) adds no gauges: they stand there already. What is new of its lines, calls, trades and
+    bars the session has found. A service whose calls are sent
     one by one has a row for each call, at the call's time, and none for the packet.
     """
     if isinstance(item, Event):
         return [item[:4]] if table == "events" else []
-    if item.flags & _SEEN_BEFORE:
-        return []
     time_ns, seq = item.time_ns, item.seq
     if table == "logs":
         return [(time_ns, seq, line.level, line.message, line.log_time_ns) for line in item.new_logs]
-    entries: tuple[Any, ...] = getattr(item, LISTS[table]) if table in LISTS else ()
+    entries: tuple[Any, ...] = getattr(item, LISTS[table]) if table in LISTS and not item.flags & _SEEN_BEFORE else ()
     if item.calls:
         called = {(call.table, call.name) for call in item.calls}
         entries = tuple([entry for entry in entries if (table, entry[0]) not in called])
@@ -218,12 +217,13 @@ def packet_batch(packets: Sequence[Packet]) -> Batch:
 
 def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
     """The rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
-    packets = [packet for packet in packets if not packet.flags & _SEEN_BEFORE]
     if any(map(_CALLS, packets)) or any(map(_NEW_ROWS, packets)):
         rows = [(*row, packet.received_at_ns) for packet in packets for row in long_rows(table, packet)]
         return [*zip(*rows, strict=True)]
     if table not in LISTS:
         return []
+    if table != "logs":
+        packets = [packet for packet in packets if not packet.flags & _SEEN_BEFORE]
     lists = [*map(_ENTRIES[table], packets)]
     counts = [*map(len, lists)]
     if not any(counts):

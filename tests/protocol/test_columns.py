@@ -60,7 +60,7 @@ def test_the_rows_of_all_tables_are_those_of_the_design():
         "packets": (
             "time seq connection received_at received_mono_ns kind dialect flags status symbol regime side price alpha velocity "
             "acceleration nav cash daily_pnl max_drawdown confidence approved_size sentiment_score score sentiment_label strategy "
-            "execution_status reasoning status_raw regime_raw side_raw approved_size_raw timestamp_raw order_id extra"
+            "execution_status reasoning status_raw regime_raw side_raw approved_size_raw order_id timestamp_raw extra"
         ),
         "agents": "time seq agent latency_ms success_rate invocations",
         "models": "time seq model latency_ms invocations cache_hit_rate",

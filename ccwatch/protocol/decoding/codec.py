@@ -12,11 +12,12 @@ import orjson
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.columns import TABLES
-from ccwatch.protocol.decoding import dialects, fields, typed
-from ccwatch.protocol.messages import NAN, Instant, NewRows, Packet
+from ccwatch.protocol.decoding import asides, dialects, fields, several, typed
+from ccwatch.protocol.messages import NAN, Aside, AsideSort, Instant, NewRows, Packet
 
 PING: Final = b'{"type":"PING"}'
 """The contract's keepalive, which no server answers."""
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 NEVER: Final = Instant(0, 0)
 MOST_LEVELS: Final = 250
 """Nesting that a packet's `extra` may have: orjson reads 1024 levels but writes only 254, and Python compares no 1000."""
@@ -47,17 +48,77 @@ def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: I
 
 
 def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any]:
-    """The fields of a Packet, in order and not yet frozen, for a session that has flags to add."""
+    """The fields of a Packet, in order and not yet frozen, for a session that has flags to add.
+
+    Raises:
+        DecodeError: the message is no packet, or holds several.
+    """
+    parts = read(raw, seq=seq, connection=connection, now=now, server_tz=server_tz)
+    if len(parts) != 1:
+        raise DecodeError(f"expected one message, got {len(parts)}")
+    part = parts[0]
+    if isinstance(part, Aside):
+        what = part.text or (f"of type {part.type!r}" if part.type else "")
+        raise DecodeError(f"no packet but {part.sort} {what}".rstrip())
+    return part
+
+
+def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[list[Any] | Aside]:
+    """All that a message holds: the fields of packets (see `draft`), and what is no packet; one of them, or several.
+
+    A text of several lines of JSON and an array are several messages. Packets are numbered from `seq` on.
+
+    Raises:
+        DecodeError: not JSON, not an object, or of no known shape.
+    """
     values = typed.read(raw, seq=seq, connection=connection, now=now, server_tz=server_tz)
     if values is not None:
-        return values
-    message = loads(raw)
+        return [values]
+    whole = bytes(raw)
+    if whole.startswith(BYTE_ORDER_MARK):
+        whole = whole.removeprefix(BYTE_ORDER_MARK)
+    bare = asides.of_text(whole)
+    if bare is not None:
+        return [bare]
+    try:
+        message, flags = _parsed(whole)
+    except DecodeError:
+        parts = several.lines(whole)
+        if len(parts) < 2:
+            raise
+    else:
+        if type(message) is not list:
+            return [_part(message, flags, bytes(raw), seq, connection, now, server_tz)]
+        parts = several.entries(whole)
+    found: list[list[Any] | Aside] = []
+    refused: DecodeError | None = None
+    for part in parts:
+        try:
+            message, flags = _parsed(part)
+            found.append(_part(message, flags, part, seq, connection, now, server_tz))
+        except DecodeError as error:
+            found.append(Aside(AsideSort.MALFORMED, None, error.reason, part))
+            refused = refused or error
+        else:
+            seq += not isinstance(found[-1], Aside)
+    if refused is not None and all(isinstance(part, Aside) and part.sort is AsideSort.MALFORMED for part in found):
+        raise refused
+    return found
+
+
+def _part(message: Any, flags: int, raw: bytes, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any] | Aside:
     if type(message) is not dict:
         raise DecodeError(f"expected a JSON object, got {type(message).__name__}")
-    raw = bytes(raw)
-    values = dialects.read(message, now.wall_ns, server_tz)
+    try:
+        values = dialects.read(message, now.wall_ns, server_tz)
+    except DecodeError:
+        aside = asides.of_message(message, raw)
+        if aside is None:
+            raise
+        return aside
     if values[fields.EXTRA] and raw.count(b"{") + raw.count(b"[") > MOST_LEVELS:
         _refuse_depth(message)
+    values[fields.FLAGS] |= flags
     values[fields.SEQ] = seq
     values[fields.CONNECTION] = connection
     values[fields.RECEIVED_AT] = now.wall_ns
@@ -72,12 +133,19 @@ def loads(raw: bytes | memoryview) -> Any:
     Raises:
         DecodeError: not JSON, or nested deeper than can be read.
     """
+    return _parsed(raw)[0]
+
+
+def _parsed(raw: bytes | memoryview) -> tuple[Any, int]:
+    """JSON as Python values, and COERCED where half a surrogate pair had to become U+FFFD."""
     try:
-        return orjson.loads(raw)
+        return orjson.loads(raw), 0
     except orjson.JSONDecodeError as error:
         whole = bytes(raw)
-        if b"NaN" in whole or b"Infinity" in whole or "infinity" in str(error):
-            return _loads_with_constants(whole)
+        if whole.startswith(BYTE_ORDER_MARK):
+            return _parsed(whole.removeprefix(BYTE_ORDER_MARK))
+        if b"NaN" in whole or b"Infinity" in whole or "infinity" in str(error) or "surrogate" in str(error):
+            return _parsed_leniently(whole)
         raise DecodeError(f"not JSON: {str(error)[:120]}") from None
 
 
@@ -127,13 +195,24 @@ def _refuse_depth(message: dict[str, Any]) -> None:
         raise DecodeError(f"cannot be stored: {error}") from None
 
 
-def _loads_with_constants(raw: bytes) -> Any:
+def _parsed_leniently(raw: bytes) -> tuple[Any, int]:
     try:
-        value = json.loads(raw, parse_constant=str, parse_int=_integer, parse_float=_float)
-        orjson.dumps(value)  # refuses lone surrogates and what nests too deep, which nothing downstream could store
+        text = raw.decode("utf-8", "surrogatepass")
+        value = json.loads(text, parse_constant=str, parse_int=_integer, parse_float=_float)
+        whole = _without_half_pairs(value)
+        orjson.dumps(whole)  # refuses what nests too deep, which nothing downstream could store
     except (ValueError, RecursionError, TypeError) as error:
         raise DecodeError(f"not JSON: {str(error)[:120]}") from None
-    return value
+    return whole, fields.COERCED if whole != value else 0
+
+
+def _without_half_pairs(value: Any) -> Any:
+    """A value with U+FFFD in place of each half of a surrogate pair, which no UTF-8 can hold."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {_without_half_pairs(key): _without_half_pairs(entry) for key, entry in value.items()}
+    return [_without_half_pairs(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _integer(token: str) -> int | float | str:

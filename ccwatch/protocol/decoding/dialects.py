@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import columns, words
-from ccwatch.protocol.decoding import lists
+from ccwatch.protocol.decoding import forecasts, log_lines, market_lists, metrics
 from ccwatch.protocol.decoding.fields import (
     APPROVED,
     APPROVED_RAW,
@@ -38,6 +38,7 @@ from ccwatch.protocol.decoding.fields import (
     STATUS,
     STATUS_RAW,
     SYMBOL,
+    SYNTHETIC_FORECAST,
     TIME,
     TIMESTAMP,
     UNIT,
@@ -91,10 +92,14 @@ class Dialect:
         prepared: dict[str, Any] = {section: slots(keys) for section, keys in self.places.items() if section}
         prepared |= slots(self.places.get("", {}))
         prepared |= {
-            "agents": lists.read_agents,
-            "models": lists.read_models,
-            self.logs: lists.read_logs,
-            self.forecast: lists.read_forecast,
+            "agents": metrics.read_agents,
+            "models": metrics.read_models,
+            self.logs: log_lines.read_logs,
+            self.forecast: forecasts.read_forecast,
+            "trades": market_lists.read_trades,
+            "fills": market_lists.read_trades,
+            "scanner": market_lists.read_scanner,
+            "watchlist": market_lists.read_scanner,
         }
         object.__setattr__(self, "prepared", MappingProxyType(prepared))
 
@@ -134,7 +139,7 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
     prepared = dialect.prepared
     for key, value in body.items():
         target = prepared.get(key)
-        if value is None and target is not None:
+        if value is None and target is not None and target not in _KEPT_WHOLE:
             continue
         if target is None:
             if dialect.body:
@@ -154,6 +159,9 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
                 flags |= WRONG_TYPE
         else:
             flags |= target(key, value, values, residue, server_tz)
+    _read_bars(body, values, server_tz)
+    if forecasts.is_true(body.get("is_synthetic")):
+        flags |= SYNTHETIC_FORECAST
     values[TIME] = received_ns
     flags |= _judge_time(body, values, residue, dialect, server_tz)
     flags |= _judge_words(values)
@@ -178,19 +186,19 @@ def write(packet: Packet) -> dict[str, Any]:
         section, key = dialect.place_of("approved_size")
         (body[section] if section else body)[key] = float(packet.approved_size_raw)
     stamp = packet.timestamp_raw
-    if stamp is not None and words.is_epoch(stamp):
+    if stamp is not None and stamp[4:5] != "-" and words.is_epoch(stamp):
         section, key = dialect.place_of("timestamp_raw")
         (body[section] if section else body)[key] = int(stamp) if stamp.isdecimal() else float(stamp)
     body = {key: value for key, value in body.items() if value != {}}
     if packet.agents:
-        body["agents"] = lists.write_metrics(packet.agents)
+        body["agents"] = metrics.write_metrics(packet, "agents")
     if packet.models:
-        body["models"] = lists.write_metrics(packet.models)
+        body["models"] = metrics.write_metrics(packet, "models")
     if packet.logs:
-        body[dialect.logs] = [lists.write_log(line) for line in packet.logs]
-    if packet.forecasts:
-        body[dialect.forecast] = lists.write_forecast(packet)
+        body[dialect.logs] = [log_lines.write_log(line) for line in packet.logs]
     extra = dict(packet.extra)
+    if packet.forecasts and (written := forecasts.write_forecast(packet, extra.get(dialect.forecast))):
+        body[dialect.forecast] = written
     envelope = extra.pop(ENVELOPE, {}) if dialect.body else {}
     _overlay(body, extra)
     message: dict[str, Any] = {"type": str(packet.kind)} if dialect.typed else {}
@@ -214,8 +222,14 @@ def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any],
         if not is_number:
             if type(value) is str:
                 values[index] = value
-            elif index == TIMESTAMP and type(value) in NUMBERS and words.is_epoch(str(value)):
-                values[index] = str(value)
+            elif index == TIMESTAMP and type(value) in NUMBERS and (stamp := words.epoch_text(value)) is not None:
+                values[index] = stamp
+                if str(value) != stamp:
+                    keep(residue, path, key, value)
+            elif index in _NAMES and type(value) in NUMBERS:
+                values[index] = market_lists.plain_text(value)
+                keep(residue, path, key, value)
+                flags |= COERCED
             elif value is not None:
                 keep(residue, path, key, value)
                 flags |= WRONG_TYPE
@@ -234,6 +248,20 @@ def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any],
         if not low <= value <= high:
             flags |= UNIT if index == APPROVED and value > 1.0 else RANGE
     return flags
+
+
+def _read_bars(body: dict[str, Any], values: list[Any], server_tz: str) -> None:
+    """The bars of a message, wherever they are: `extra` keeps them as well."""
+    market = body.get("market")
+    for section, key in ((market, "history"), (market, "bars"), (body, "history"), (body, "bars")):
+        if type(section) is dict and type(section.get(key)) is list:
+            market_lists.read_bars(section[key], values, server_tz)
+
+
+_KEPT_WHOLE: Final = (market_lists.read_trades, market_lists.read_scanner)
+"""Readers of what `extra` keeps, whatever it is."""
+_NAMES: Final = frozenset({SYMBOL, INDEX["order_id"], INDEX["strategy"], INDEX["execution_status"]})
+"""Fields of text that a server may send as a number: a symbol of digits, an order's number."""
 
 
 def _keep_foreign(residue: dict[str, Any], dialect: Dialect, key: str, value: Any) -> None:
@@ -318,6 +346,7 @@ def _overlay(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
 # ── the dialects ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _KINDS: Final = {"WELCOME": Kind.WELCOME, "TELEMETRY": Kind.TELEMETRY}
+_LISTS: Final = frozenset({"trades", "scanner", "agents", "models"})
 _SECTIONS: Final = frozenset({"market", "portfolio", "signal", "governance", "sentiment", "forecast"})
 
 
@@ -337,12 +366,22 @@ def _is_engine_loop(message: Mapping[str, Any]) -> Kind | None:
 def _is_bridge(message: Mapping[str, Any]) -> Kind | None:
     if "type" in message or any(_carries(message, key) for key in _FLAT):
         return None
-    parts = (name for name in _SECTIONS if type(message.get(name)) is dict)
-    return Kind.PARTIAL if any(_carries(message, name) for name in parts) else None
+    parts = (name for name in _SECTIONS if type(message.get(name)) in {dict, list})
+    is_part = any(_carries(message, name) for name in parts) or any(type(message.get(name)) is list for name in _LISTS)
+    return Kind.PARTIAL if is_part or ("source" in message and _says_status(message)) else None
 
 
 def _is_pipeline(message: Mapping[str, Any]) -> Kind | None:
-    return Kind.STATE if "type" not in message and any(_carries(message, key) for key in _PIPELINE_KEYS) else None
+    if "type" in message:
+        return None
+    keys = _FLAT if message.get("error") else _PIPELINE_KEYS  # an error may be about a symbol, and is no state of it then
+    return Kind.STATE if any(_carries(message, key) for key in keys) or _says_status(message) else None
+
+
+def _says_status(message: Mapping[str, Any]) -> bool:
+    """Whether a message that may have nothing else says how the engine is: one that has no state yet says that it is offline."""
+    word = message.get("status")
+    return type(word) is str and word != "" and words.status(word[: words.LONGEST_WORD])[1]
 
 
 def _carries(message: Mapping[str, Any], key: str) -> bool:

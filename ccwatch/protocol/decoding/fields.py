@@ -23,7 +23,7 @@ CALLS, TRADES, SCANNER, BARS = INDEX["calls"], INDEX["trades"], INDEX["scanner"]
 # Plain integers: operators of an IntFlag cost a microsecond each.
 NO_TIME, NAIVE_TIME, PLACEHOLDER, UNIT = int(Flag.NO_TIME), int(Flag.NAIVE_TIME), int(Flag.PLACEHOLDER), int(Flag.UNIT)
 RANGE, COERCED, WRONG_TYPE = int(Flag.RANGE), int(Flag.COERCED), int(Flag.WRONG_TYPE)
-UNKNOWN_WORD: Final = int(Flag.UNKNOWN_WORD)
+UNKNOWN_WORD, SYNTHETIC_FORECAST = int(Flag.UNKNOWN_WORD), int(Flag.SYNTHETIC_FORECAST)
 
 NUMBERS: Final = frozenset({int, float})
 """The types of a JSON number; bool is neither."""

@@ -17,7 +17,7 @@ from ccwatch.protocol import columns, words
 from ccwatch.protocol.columns import Column
 from ccwatch.protocol.decoding.dialects import NO_SYMBOL, contract_places
 from ccwatch.protocol.decoding.fields import NAIVE_TIME, UNKNOWN_WORD, bounds
-from ccwatch.protocol.decoding.lists import usual_line
+from ccwatch.protocol.decoding.log_lines import usual_line
 from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Instant, Kind, LogLine, ModelMetric, Status
 from ccwatch.protocol.words import LONGEST_WORD
 
@@ -156,8 +156,8 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
         market.regime,
         signal.side,
         None,
-        stamp,
         data.order_id,
+        stamp,
         NOTHING,
         tuple([_agent((name, a.latency_ms, a.success_rate, a.invocations)) for name, a in data.agents.items()]),
         tuple([_model((name, m.latency_ms, m.invocations, m.cache_hit_rate)) for name, m in data.models.items()]),

@@ -20,7 +20,7 @@ import msgspec
 from ccwatch.errors import ProtocolError
 from ccwatch.protocol import words
 from ccwatch.protocol.columns import PACKETS, TABLES
-from ccwatch.protocol.decoding import codec, lists
+from ccwatch.protocol.decoding import codec, log_lines
 from ccwatch.protocol.decoding.dialects import DIALECTS, NO_SYMBOL
 from ccwatch.protocol.messages import LogLine, Packet
 
@@ -204,7 +204,7 @@ def _lines_type(key: str, value: Any) -> Any:
 def _line(entry: Any, server_tz: str) -> LogLine:
     if type(entry) is str:
         return LogLine(None, entry, None, None)
-    return lists.usual_line(entry.level, entry.message, entry.timestamp, server_tz)
+    return log_lines.usual_line(entry.level, entry.message, entry.timestamp, server_tz)
 
 
 def _attributes(value: dict[str, Any]) -> list[tuple[str, str, Any]]:

@@ -1,0 +1,52 @@
+"""Messages that are no packets: heartbeats and answers to a ping, what the server says is wrong, types that are not the contract's."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ccwatch.protocol import remarks
+from ccwatch.protocol.messages import Aside, AsideSort
+
+_HEARTBEATS: Final = frozenset({"HEARTBEAT", "KEEPALIVE", "KEEP_ALIVE", "KEEP-ALIVE", "PING", "HB"})
+_PONGS: Final = frozenset({"PONG"})
+_ERRORS: Final = frozenset({"ERROR", "ERRORS", "EXCEPTION", "FAULT", "FAILURE"})
+_TYPES: Final = ("type", "event", "op", "msg_type")
+"""Where servers name the type of a message; the first is the contract's."""
+_LONGEST_TEXT: Final = 32
+_LONGEST_TYPE: Final = 64
+
+
+def of_text(text: bytes) -> Aside | None:
+    """A bare word that is proof of life, not JSON; None for any other text."""
+    if len(text) > _LONGEST_TEXT:
+        return None
+    word = text.strip().strip(b'"').decode("ascii", "replace").upper()
+    sort = _sort_of(word)
+    return Aside(sort, word, "", text) if sort in {AsideSort.HEARTBEAT, AsideSort.PONG} else None
+
+
+def of_message(message: dict[str, Any], raw: bytes) -> Aside | None:
+    """A message of none of the known shapes, by its type or by the error that it tells; None where it has neither."""
+    named = next((message[key] for key in _TYPES if type(message.get(key)) in {str, int} and message[key] != ""), None)
+    kind = None if named is None else remarks.shown(str(named))[:_LONGEST_TYPE]
+    sort = None if kind is None else _sort_of(kind.upper())
+    if sort is AsideSort.ERROR or (sort in {None, AsideSort.UNKNOWN} and _says_error(message)):
+        return Aside(AsideSort.ERROR, kind, remarks.of_message(message) or "an error without a text", raw)
+    if sort is None and not message.keys().isdisjoint({"ping", "pong", "heartbeat"}) and len(message) <= 3:
+        return Aside(AsideSort.PONG if "pong" in message else AsideSort.HEARTBEAT, None, "", raw)
+    if sort is None or kind is None or kind.upper() in {"WELCOME", "TELEMETRY"}:
+        return None  # of the contract's types, and yet not of its shape: malformed
+    return Aside(sort, kind, "", raw)
+
+
+def _sort_of(word: str) -> AsideSort:
+    if word in _HEARTBEATS:
+        return AsideSort.HEARTBEAT
+    if word in _PONGS:
+        return AsideSort.PONG
+    return AsideSort.ERROR if word in _ERRORS or word.endswith(("_ERROR", ".ERROR", "-ERROR")) else AsideSort.UNKNOWN
+
+
+def _says_error(message: dict[str, Any]) -> bool:
+    status = message.get("status")
+    return bool(message.get("error") or message.get("errors")) or (type(status) is str and status.upper() in _ERRORS)

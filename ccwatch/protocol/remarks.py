@@ -1,0 +1,51 @@
+"""What a server says in words (an error, a reason), made fit to be shown: one line, bounded, without secrets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+LONGEST: Final = 300
+"""Characters of a remark that are shown."""
+_LOOKED_AT: Final = 4096
+_HIDDEN: Final = "…"
+_SECRETS: Final = (
+    (re.compile(r"eyJ[\w-]{4,}(?:\.[\w-]*){0,2}"), _HIDDEN),  # a JWT
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), rf"\1 {_HIDDEN}"),
+    (
+        re.compile(
+            r"(?i)\b([\w-]*(?:token|secret|passw(?:or)?d|pwd|api[_-]?key|apikey|authorization|jwt|credential)s?[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&}]+"
+        ),
+        rf"\1{_HIDDEN}",
+    ),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@"), rf"\1{_HIDDEN}@"),
+)
+_KEYS: Final = ("code", "error", "message", "msg", "reason", "detail", "details", "description")
+
+
+def shown(text: str) -> str:
+    """One printable line of a server's text, at most 300 characters, with secrets left out."""
+    line = " ".join(text[:_LOOKED_AT].split())
+    for pattern, instead in _SECRETS:
+        line = pattern.sub(instead, line)
+    line = "".join(char if char.isprintable() else "�" for char in line)
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def of_message(message: dict[str, Any]) -> str:
+    """What a message says is wrong: its code and its words, in that order, wherever it keeps them."""
+    found: list[str] = []
+    _collect(message, found, 3)
+    return shown(" ".join(dict.fromkeys(found)))
+
+
+def _collect(value: Any, found: list[str], levels: int) -> None:
+    if isinstance(value, dict) and levels:
+        for key in (*_KEYS, "data"):
+            if key in value:
+                _collect(value[key], found, levels - 1)
+    elif isinstance(value, list) and levels:
+        for entry in value[:5]:
+            _collect(entry, found, levels - 1)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        found.append(str(value)[:_LOOKED_AT])

@@ -2,7 +2,8 @@
 
 The shell around it (`feed.connection`, or a seeded or replaying source) says what happened and when; the session says what
 that means: packets with their flags, events, the state, when to ping, when to give a silent peer up, when to try again.
-Its parts know one thing each: `liveness` silence and pings, `duplicates` what was there before, `loglines` and `own_rows` what is new, `clock` stamps.
+Its parts know one thing each: `liveness` silence and pings, `duplicates` what was there before, `loglines` and `own_rows` what is new,
+`clock` stamps.
 """
 
 from __future__ import annotations

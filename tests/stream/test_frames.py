@@ -184,10 +184,14 @@ def test_a_service_whose_calls_are_sent_one_by_one_has_a_row_for_each_new_call_a
 
 
 @pytest.mark.parametrize("flag", [Flag.REPEAT, Flag.REPLAYED])
-def test_a_packet_seen_before_adds_no_rows_to_the_long_tables(flag):
+def test_a_packet_seen_before_adds_no_gauges_to_the_long_tables_and_only_what_the_session_found_new(flag):
     full = packet(0, extra={"agents": {"A": {}}, "models": {"M": {}}, "logs": ["x"], "forecast": {"median": [1.0]}}, flags=int(flag))
     full = with_own_rows(full)
+    added = {table: len(rows) for table in TABLES if table != "packets" and (rows := frames.long_rows(table, full))}
+    assert added == {"logs": 1, "trades": 1, "bars": 1}
+    full = full._replace(new_logs=(), new_rows={})
     assert [frames.long_rows(table, full) for table in TABLES if table != "packets"] == [[]] * 8
+    assert [frames.long_batch(table, [full]) for table in frames.LONG] == [[]] * len(frames.LONG)
 
 
 def test_an_event_is_a_row_of_the_events_table_only():

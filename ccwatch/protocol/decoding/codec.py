@@ -59,7 +59,7 @@ def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, s
     part = parts[0]
     if isinstance(part, Aside):
         what = part.text or (f"of type {part.type!r}" if part.type else "")
-        raise DecodeError(f"no packet but {part.sort} {what}".rstrip())
+        raise DecodeError(f"no known shape: {part.sort} {what}".rstrip())
     return part
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ccwatch.protocol.decoding.fields import FORECASTS, NUMBERS, WRONG_TYPE, number
+from ccwatch.protocol.decoding.fields import BLANK, FORECASTS, NUMBERS, WRONG_TYPE, number
 from ccwatch.protocol.messages import NAN, Flag, ForecastPoint, Packet
 
 QUANTILES: Final = ("p10", "median", "p90")
@@ -22,7 +22,7 @@ def read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, An
     if type(value) is list:  # of medians alone
         values[FORECASTS] = _points({"median": [_plain(entry) for entry in value]}, 1)
         residue[key] = value
-        return 0 if values[FORECASTS] or not value else WRONG_TYPE
+        return WRONG_TYPE
     if type(value) is not dict:
         residue[key] = value
         return WRONG_TYPE
@@ -49,8 +49,11 @@ def read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, An
 
 def write_forecast(packet: Packet, kept: Any) -> dict[str, Any]:
     """The quantiles of a packet's forecast, but for those that are missing at every step; `kept` is what `extra` has of it."""
-    if type(kept) is list or (type(kept) is dict and not _is_listed(kept)):
-        return {}
+    if kept is not None:
+        values = BLANK.copy()
+        read_forecast("", kept, values, {}, "")
+        if values[FORECASTS] == packet.forecasts:  # it is kept whole
+            return {}
     series = zip(QUANTILES, list(zip(*packet.forecasts, strict=True))[1:], strict=True)
     return {name: [None if n is NAN else n for n in numbers] for name, numbers in series if any(n is not NAN for n in numbers)}
 
@@ -64,15 +67,12 @@ def is_true(value: Any) -> bool:
 
 def _is_listed(value: dict[str, Any]) -> bool:
     """Whether an object is of the usual shape: lists by quantile, whose single point is the first step."""
-    if any(
-        name in value and type(value[name]) is not list and value[name] is not None and number(value[name])[0] is not None
-        for name in QUANTILES
-    ):
-        return False
     if any(name in value for name in _OTHER_NAMES):
         return False
     lengths = [len(value[name]) for name in QUANTILES if type(value.get(name)) is list]
-    return not (lengths and max(lengths) == 1 and _horizon(value) != 1)
+    if not lengths:
+        return all(number(value[name])[0] is None for name in QUANTILES if name in value)
+    return not (max(lengths) == 1 and _horizon(value) != 1)
 
 
 def _read_lists(key: str, value: dict[str, Any], values: list[Any], residue: dict[str, Any]) -> int:

@@ -92,7 +92,7 @@ def _metrics(
                 continue
         except (TypeError, KeyError):
             pass
-        if type(readings) is list or (type(readings) is dict and type(readings.get("invocations")) is list):
+        if _has_calls(readings):
             residue.setdefault(key, {})[name] = readings
             if name == _TABLES[metric] and isinstance(readings, list) and any(type(e) is dict and "name" in e for e in readings):
                 gauges, named, flag = _named(readings, metric, server_tz)
@@ -151,6 +151,14 @@ def _named(listed: list[Any], metric: type[Any], server_tz: str) -> tuple[tuple[
         found[name] = metric(name, *numbers)
         calls.append(ServiceCall(_TABLES[metric], name, _own_time(entry, server_tz), found[name].latency_ms, NAN, found[name]))
     return tuple(found.values()), tuple(calls), flags
+
+
+def _has_calls(readings: Any) -> bool:
+    """Whether what is sent of a name are its calls: a list of them, by itself or as `invocations`."""
+    if type(readings) is list:
+        return True
+    listed = readings.get("invocations") if type(readings) is dict else None
+    return type(listed) is list and (not listed or any(type(entry) is dict for entry in listed))
 
 
 def _latest(calls: list[ServiceCall]) -> ServiceCall:

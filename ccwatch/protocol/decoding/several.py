@@ -35,7 +35,7 @@ def entries(text: bytes) -> list[bytes]:
     found: list[bytes] = []
     _add(text, found, 0)
     if not found:
-        raise DecodeError("an array without entries")
+        raise DecodeError("expected a JSON object, got list without entries")
     return found
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ccwatch.domain.known_items import KnownItems
 from ccwatch.domain.service_calls import Call, ServiceCalls

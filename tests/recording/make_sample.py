@@ -11,11 +11,13 @@ from itertools import islice
 from pathlib import Path
 
 from ccwatch.feed.synthetic import START, emissions
-from ccwatch.protocol.messages import Event, Instant, Packet, StateChange
+from ccwatch.protocol.messages import Event, EventKind, Instant, Packet, StateChange
 from ccwatch.protocol.session import Session as Conversation
 from ccwatch.recording import groups, manifest
 from ccwatch.recording.folder import MARKS, Session, append_durably, seal
 
+FIRST_RELEASED = {b"[": "expected a JSON object, got list", b'{"error"': "no known shape: 1 keys 'error'"}
+"""What the first released ccwatch could not read, by how it begins, and why it could not."""
 WALL_NS = int(START.timestamp()) * 1_000_000_000
 NAME, SCENARIO, SEED, PACKETS = "sample-regimes", "regime-flip", 11, 900
 BAD_NAME = "sample-bad-session"
@@ -23,13 +25,21 @@ BAD_SCENARIO, BAD_SEED = "regime-flip+frozen@330+slow-agent@450+drawdown-halt@48
 """A quarter of an hour in which most goes wrong: vetoes at 200 s, a stale stretch at 330 s, and a slow agent before the drawdown."""
 
 
-def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS) -> list[Packet | Event]:
-    """The stream as a feed on the same machine would have received it, 3 to 12 ms after each stamp."""
+def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS, *, as_first_released: bool = False) -> list[Packet | Event]:
+    """The stream as a feed on the same machine would have received it, 3 to 12 ms after each stamp.
+
+    `as_first_released`: messages in an array and errors are malformed, as the first released ccwatch found them.
+    """
     talk = Conversation(virtual_clock=True)
     found = talk.opened(Instant(WALL_NS, 0), f"seed={seed} scenario={scenario} rate=1")
     for n, emission in enumerate(islice((found for found in emissions(seed, scenario, 1.0) if found.raw), packets)):
         late = round(emission.at * 1_000_000_000) + 3_000_000 + n * 7919 % 9_000_000
-        found += talk.receive(emission.raw, Instant(WALL_NS + late, late))
+        now, raw = Instant(WALL_NS + late, late), emission.raw
+        reason = next((reason for start, reason in FIRST_RELEASED.items() if raw.startswith(start)), None) if as_first_released else None
+        if reason is not None:
+            found.append(talk.event(EventKind.MALFORMED, now, f"bytes={len(raw)} {reason}", raw))
+        else:
+            found += talk.receive(raw, now)
     return [item for item in found if not isinstance(item, StateChange)]
 
 

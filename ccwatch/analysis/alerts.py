@@ -70,8 +70,8 @@ class Alerts(Result):
         )
         name = f"{first['rule']} ({first['subject']})" if first["subject"] else str(first["rule"])
         return (
-            f"{count_of(len(self.firings), 'alert')} would have fired, {count_or_none(len(serious))} critical; "
-            f"the first {'critical one' if len(serious) else 'one'} was by the rule {name} at {clock(first['fired_time'])}{lead}."
+            f"{count_of(len(self.firings), 'alert')} would have fired, {count_or_none(len(serious))} critical; the first "
+            f"{'critical one' if len(serious) else 'one'} was by the rule {name} at {clock(first['fired_time'], self.basis)}{lead}."
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -65,7 +65,7 @@ class BurnRate(Result):
             return "No service made a call whose success is known."
         worst = agents.iloc[int(agents["burn"].argmax())]
         fired = self.alerts.dropna(subset="fired_time")
-        said = f"; a burn alert would have fired first at {clock(fired['fired_time'].min())}" if len(fired) else ""
+        said = f"; a burn alert would have fired first at {clock(fired['fired_time'].min(), self.basis)}" if len(fired) else ""
         return (
             f"{worst['name']} failed {worst['misses']:,.0f} of {worst['calls']:,.0f} calls, {worst['burn']:.1f} times what an objective of "
             f"{self.objective:.2%} allows{said}."

@@ -48,7 +48,7 @@ class Changepoints(Result):
             return "No measure changed its level."
         top = found.iloc[int(found["sigmas"].abs().argmax())]
         return (
-            f"{count_of(len(found), 'change')} of level; the largest is that of {top['series']} at {clock(top['time'])}, "
+            f"{count_of(len(found), 'change')} of level; the largest is that of {top['series']} at {clock(top['time'], self.basis)}, "
             f"from {amount(top['before'], top['unit'])} to {amount(top['after'], top['unit'])}."
         )
 

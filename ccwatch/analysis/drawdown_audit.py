@@ -66,7 +66,7 @@ class DrawdownAudit(Result):
         silent = ""
         if len(missed):
             limit, since = missed["limit"].iloc[-1], missed["peak_time"].iloc[-1]
-            silent = f"; a breaker on it at {percent(float(limit))} stayed silent from {clock(since)} on"
+            silent = f"; a breaker on it at {percent(float(limit))} stayed silent from {clock(since, self.basis)} on"
         return (
             f"{follows}: engine {percent(self.engine)}, ours {percent(self.from_peak)} from the peak and "
             f"{percent(self.from_start)} from the start{silent}."

@@ -60,10 +60,11 @@ class Drawdowns(Result):
         if worst is None:
             received = " in what was received" if self.basis.gaps else ""
             return f"The {self.column} never stood below its running peak{received}."
-        came_back = "had not recovered at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'])}"
+        came_back = "had not recovered at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'], self.basis)}"
         return (
-            f"The {self.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from {clock(worst['peak_time'])} "
-            f"to {clock(worst['trough_time'])} and {came_back}; {count_of(len(self.episodes), 'episode')} in all."
+            f"The {self.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) "
+            f"from {clock(worst['peak_time'], self.basis)} to {clock(worst['trough_time'], self.basis)} "
+            f"and {came_back}; {count_of(len(self.episodes), 'episode')} in all."
         )
 
     def to_frame(self) -> pd.DataFrame:

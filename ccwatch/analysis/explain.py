@@ -89,7 +89,7 @@ class Explanation(Result):
     def headline(self) -> str:
         """Change of nav, number of events and the largest difference, in a sentence."""
         change = "the stream carries no nav" if np.isnan(self.change_usd) else f"the nav changed by {dollars(self.change_usd)}"
-        said = f"From {clock(self.start)} to {clock(self.end)} {change}; {count_of(len(self.evidence), 'event')}"
+        said = f"From {clock(self.start, dated=True)} to {clock(self.end, self.basis)} {change}; {count_of(len(self.evidence), 'event')}"
         differing = self.differences[self.differences["differs"].to_numpy(dtype=bool)]
         if not len(differing):
             return f"{said}; {self._nothing_differs()}"
@@ -109,8 +109,8 @@ class Explanation(Result):
         seconds = (self.start - self.baseline_start).total_seconds()
         known = f"at most {before.max()} observations of a measure" if len(before) and before.max() else "nothing"
         return (
-            f"there is nothing to compare it with: {known} in the {seconds:,.0f} s before {clock(self.start)}, and {LEAST_BASELINE} are "
-            "needed; ask about a shorter range, or a later moment."
+            f"there is nothing to compare it with: {known} in the {seconds:,.0f} s before {clock(self.start, dated=True)}, and "
+            f"{LEAST_BASELINE} are needed; ask about a shorter range, or a later moment."
         )
 
     def differing(self, most: int) -> list[str]:

@@ -64,7 +64,7 @@ class Governance(Result):
         where = "" if pd.isna(first["regime"]) else f" in {first['regime']}"
         return (
             f"{vetoes} over {vetoed:,} of {count_of(n, 'packet')} with a BUY or SELL, "
-            f"the first at {clock(first['start_time'])}{where}; {broken}."
+            f"the first at {clock(first['start_time'], self.basis)}{where}; {broken}."
         )
 
     def to_frame(self) -> pd.DataFrame:

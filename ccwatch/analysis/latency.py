@@ -67,10 +67,10 @@ class Latency(Result):
         """The worst slow stretch, or the slowest service, in a sentence."""
         if len(self.slow):
             worst = self.slow.iloc[int(self.slow["times_usual"].argmax())]
-            until = f"until {clock(worst['end_time'])}" if pd.notna(worst["end_time"]) else "to the end"
+            until = f"until {clock(worst['end_time'], self.basis)}" if pd.notna(worst["end_time"]) else "to the end"
             calls, stretches = count_of(int(worst["n"]), "call"), count_of(len(self.slow), "slow stretch", "slow stretches")
             return (
-                f"{worst['name']} was slow from {clock(worst['start_time'])} {until}: {worst['median_ms']:,.1f} ms, "
+                f"{worst['name']} was slow from {clock(worst['start_time'], self.basis)} {until}: {worst['median_ms']:,.1f} ms, "
                 f"{worst['times_usual']:.1f} times its usual, over {calls}; {stretches} in all."
             )
         known = self.services.dropna(subset=["p95_ms"])

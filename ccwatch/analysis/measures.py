@@ -136,10 +136,11 @@ def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) ->
     if now is not None:
         end = int(now.as_unit("ns").value)
     silent = max(0, end - int(last)) / SECOND_NS
+    since = clock(stamp(last), dated=stamp(int(rows.times.min())).date() != stamp(last).date())
     if gone and silent >= limit:
-        level, reason = STOPPED, f"disconnected, and nothing for the last {silent:,.1f} s, since {clock(stamp(last))}"
+        level, reason = STOPPED, f"disconnected, and nothing for the last {silent:,.1f} s, since {since}"
     elif silent >= limit:
-        level, reason = STALLED, f"connected, but nothing for the last {silent:,.1f} s, since {clock(stamp(last))}"
+        level, reason = STALLED, f"connected, but nothing for the last {silent:,.1f} s, since {since}"
     else:
         level, reason = OK, ""
     return [Measure("silence_at_end", silent, "s", len(rows.times), level, reason)]

@@ -66,7 +66,7 @@ class Regimes(Result):
         shown = self.dwell.dropna(subset="share")
         shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(shown["regime"], shown["share"], strict=True))
         critical = self.segments[self.segments["regime"] == Regime.CRITICAL]
-        first = f"; Critical for the first time at {clock(critical['start_time'].iloc[0])}" if len(critical) else ""
+        first = f"; Critical for the first time at {clock(critical['start_time'].iloc[0], self.basis)}" if len(critical) else ""
         changed = f"changed {count_of(changes, 'time')}" if changes else "did not change"
         return f"The regime {changed} ({shares or 'too short to give shares'}){first}."
 

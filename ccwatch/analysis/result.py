@@ -226,9 +226,13 @@ def count_or_none(n: int) -> str:
     return f"{n:,}" if n else "none"
 
 
-def clock(moment: Any) -> str:
-    """A time of day as sentences have it, UTC."""
-    return "–" if moment is None or pd.isna(moment) else f"{moment:%H:%M:%S} UTC"
+def clock(moment: Any, within: Basis | None = None, *, dated: bool = False) -> str:
+    """Return a time as sentences have it, UTC: the time of day, with its date if asked for or where `within` spans several days."""
+    if moment is None or pd.isna(moment):
+        return "–"
+    if within is not None and within.start is not None and within.end is not None:
+        dated = dated or within.start.date() != within.end.date()
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if dated else f"{moment:%H:%M:%S} UTC"
 
 
 def percent(value: float, decimals: int = 2) -> str:

@@ -17,6 +17,7 @@ from ccwatch.analysis.latency import Latency
 from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality
 from ccwatch.analysis.result import Result, amount, clock, count_of, count_or_none, dollars, percent
+from ccwatch.analysis.sample import Basis
 from ccwatch.analysis.timeline import Timeline
 from ccwatch.domain.status import HALT, UNREADABLE
 from ccwatch.errors import AnalysisError
@@ -37,7 +38,7 @@ def what_happened(answers: Answers, explanation: Explanation | None, objectives:
     """
     told = [
         _of(answers, "drawdowns", Drawdowns, _worst_drawdown),
-        ("explain", _what_changed(explanation)) if explanation is not None else None,
+        ("explain", _what_changed(explanation, answers)) if explanation is not None else None,
         _of(answers, "latency", Latency, lambda found: _slowest(found, objectives)),
         _actions(answers),
         _of(answers, "quality", Quality, lambda found: _limits(found, answers)),
@@ -55,20 +56,22 @@ def _worst_drawdown(found: Drawdowns) -> str:
     worst = found.worst
     if worst is None:
         return found.headline()
-    recovered = f"recovered at {clock(worst['recovery_time'])}"
+    recovered = f"recovered at {clock(worst['recovery_time'], found.basis)}"
     end = "had not recovered at the end" if worst["is_open"] else recovered
     passed = f", through {worst['regimes']}" if worst["regimes"] else ""
     return (
-        f"The {found.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from its peak at {clock(worst['peak_time'])} "
-        f"to its trough at {clock(worst['trough_time'])}{passed}, and {end}."
+        f"The {found.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from its peak "
+        f"at {clock(worst['peak_time'], found.basis)} to its trough at {clock(worst['trough_time'], found.basis)}{passed}, and {end}."
     )
 
 
-def _what_changed(found: Explanation) -> str:
+def _what_changed(found: Explanation, answers: Answers) -> str:
     """What differed from before around the moment at which the worst drawdown began: an order in time, no cause."""
-    about = f"Around its start ({clock(found.start)} to {clock(found.end)})"
+    worst = answers.get("drawdowns")
+    session = worst.basis if isinstance(worst, Drawdowns) else found.basis
+    about = f"Around its start ({clock(found.start, session)} to {clock(found.end, session)})"
     flips = found.evidence[(found.evidence["kind"] == "regime").to_numpy()]
-    turned = "; ".join(f"{row['detail']} at {clock(row['time'])}" for _, row in flips.head(2).iterrows())
+    turned = "; ".join(f"{row['detail']} at {clock(row['time'], session)}" for _, row in flips.head(2).iterrows())
     regime = f"; the regime turned: {turned}" if turned else ""
     differing = found.differences[found.differences["differs"].to_numpy(dtype=bool)].head(MOST_DIFFERENCES)
     if not np.isfinite(found.differences["p_value"].to_numpy(dtype=np.float64)).any():
@@ -101,16 +104,17 @@ def _slowest(found: Latency, objectives: Mapping[str, float]) -> str:
     stretches = found.slow[(found.slow["name"] == name).to_numpy()]
     said = f"Against its objective {name} was the slowest: p95 {known['p95_ms'].iloc[place]:,.1f} ms, {side} its {wanted[place]:,.0f} ms"
     if len(stretches):
-        return f"{said}; {_stretch(stretches.iloc[int(stretches['times_usual'].argmax())])}."
+        return f"{said}; {_stretch(stretches.iloc[int(stretches['times_usual'].argmax())], found.basis)}."
     if len(found.slow):
         worst = found.slow.iloc[int(found.slow["times_usual"].argmax())]
-        return f"{said}; {worst['name']} was slow for its own measure, {_stretch(worst)}."
+        return f"{said}; {worst['name']} was slow for its own measure, {_stretch(worst, found.basis)}."
     return f"{said}, and no service was slow for long."
 
 
-def _stretch(row: pd.Series) -> str:
-    until = f"until {clock(row['end_time'])}" if pd.notna(row["end_time"]) else "to the end"
-    return f"slow from {clock(row['start_time'])} {until}, {row['times_usual']:.1f} times its usual over {count_of(int(row['n']), 'call')}"
+def _stretch(row: pd.Series, within: Basis) -> str:
+    until = f"until {clock(row['end_time'], within)}" if pd.notna(row["end_time"]) else "to the end"
+    calls = count_of(int(row["n"]), "call")
+    return f"slow from {clock(row['start_time'], within)} {until}, {row['times_usual']:.1f} times its usual over {calls}"
 
 
 def _actions(answers: Answers) -> tuple[str, str] | None:
@@ -119,7 +123,7 @@ def _actions(answers: Answers) -> tuple[str, str] | None:
     said = []
     if isinstance(vetoes, Governance):
         first = (
-            f", the first at {clock(vetoes.vetoes['start_time'].iloc[0])} in {vetoes.vetoes['regime'].iloc[0]}"
+            f", the first at {clock(vetoes.vetoes['start_time'].iloc[0], vetoes.basis)} in {vetoes.vetoes['regime'].iloc[0]}"
             if len(vetoes.vetoes)
             else ""
         )
@@ -133,7 +137,9 @@ def _actions(answers: Answers) -> tuple[str, str] | None:
         said.append(_halts(order))
     if isinstance(fired, Alerts):
         serious = fired.firings[(fired.firings["severity"] == Severity.CRITICAL).to_numpy()]
-        first = f", the first by the rule {serious['rule'].iloc[0]} at {clock(serious['fired_time'].iloc[0])}" if len(serious) else ""
+        first = ""
+        if len(serious):
+            first = f", the first by the rule {serious['rule'].iloc[0]} at {clock(serious['fired_time'].iloc[0], fired.basis)}"
         count = count_of(len(fired.firings), "alert")
         critical = f"{count} would have fired, {count_or_none(len(serious))} critical{first}"
         said.append(critical if len(fired.firings) else f"no alert would have fired{_as_received(fired)}")
@@ -156,7 +162,7 @@ def _halts(order: Timeline) -> str:
         return "the stream carried no status, so it does not tell of a halt"
     halts = seen[(seen["status"] == HALT).to_numpy(dtype=bool)]
     if len(halts):
-        at = clock(halts["start_time"].iloc[0])
+        at = clock(halts["start_time"].iloc[0], order.basis)
         return f"the engine was halted when the stream began, at {at}" if halts.index[0] == 0 else f"the engine halted at {at}"
     unread = int(seen.loc[(seen["status"] == UNREADABLE).to_numpy(dtype=bool), "n"].sum())
     if unread:

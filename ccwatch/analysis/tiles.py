@@ -12,12 +12,12 @@ from ccwatch.analysis.attribution import Attribution
 from ccwatch.analysis.drawdowns import Drawdowns
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.timeline import Timeline
+from ccwatch.domain.status import HALT, UNREADABLE
 from ccwatch.errors import AnalysisError
 
 Answers = Mapping[str, Result | AnalysisError]
 
 UNKNOWN: Final = "unknown"
-_HALTED: Final = "→ HALT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _loss(answer: Result | AnalysisError | None) -> Tile:
     return Tile(
         label,
         dollars(answer.change_usd),
-        f"{share}{dollars(answer.start_usd).lstrip('+')} at {clock(answer.start_time)}",
+        f"{share}{dollars(answer.start_usd).lstrip('+')} at {clock(answer.start_time, answer.basis)}",
         answer.change_usd < 0,
     )
 
@@ -81,30 +81,33 @@ def _depth(answer: Result | AnalysisError | None) -> Tile:
     worst = answer.worst
     if worst is None:
         return Tile("deepest drawdown", "none" if answer.max_drawdown == 0 else UNKNOWN, answer.headline())
-    end = "open at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'])}"
-    return Tile("deepest drawdown", percent(worst["depth"]), f"trough at {clock(worst['trough_time'])}, {end}", is_bad=True)
+    end = "open at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'], answer.basis)}"
+    return Tile("deepest drawdown", percent(worst["depth"]), f"trough at {clock(worst['trough_time'], answer.basis)}, {end}", is_bad=True)
 
 
 def _halt(answer: Result | AnalysisError | None) -> Tile:
     if not isinstance(answer, Timeline):
         return Tile("halt", UNKNOWN, _why(answer))
-    about_status = [note for note in answer.notes if "status" in note]
-    events = answer.events
-    halts = events[((events["kind"] == "status") & events["detail"].astype("str").str.endswith(_HALTED)).to_numpy()]
+    seen = answer.statuses
+    if not len(seen):
+        return Tile("halt", UNKNOWN, "the stream carried no status")
+    halts = seen[(seen["status"] == HALT).to_numpy(dtype=bool)]
     if len(halts):
-        first = halts.iloc[0]
-        return Tile("halt", clock(first["time"]), count_of(len(halts), "halt"), is_bad=True)
-    if about_status:
-        return Tile("halt", UNKNOWN, about_status[0])
-    return Tile("halt", "none seen", "in the packets that were received")
+        return Tile("halt", clock(halts["start_time"].iloc[0], answer.basis), count_of(len(halts), "halt"), is_bad=True)
+    unread = int(seen.loc[(seen["status"] == UNREADABLE).to_numpy(dtype=bool), "n"].sum())
+    if unread:
+        return Tile("halt", UNKNOWN, f"the status could not be read in {unread:,} of {int(seen['n'].sum()):,} bursts")
+    return Tile("halt", "none seen", "in what was received")
 
 
 def _alerts(answer: Result | AnalysisError | None) -> Tile:
     if not isinstance(answer, Alerts):
         return Tile("alerts", UNKNOWN, _why(answer))
     serious = answer.firings[(answer.firings["severity"] == Severity.CRITICAL).to_numpy()]
-    first = f"{len(serious)} critical, the first at {clock(serious['fired_time'].iloc[0])}" if len(serious) else "none critical"
-    return Tile("alerts", f"{len(answer.firings)}", first, is_bad=len(serious) > 0)
+    first = (
+        f"{len(serious)} critical, the first at {clock(serious['fired_time'].iloc[0], answer.basis)}" if len(serious) else "none critical"
+    )
+    return Tile("alerts", f"{len(answer.firings)}", first, is_bad=True)
 
 
 def _why(answer: Result | AnalysisError | None) -> str:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import ccwatch as cw
@@ -79,3 +80,19 @@ def test_numbers_speak_with_their_unit():
     assert (amount(-0.0, "fraction"), amount(-2e-9, "USD"), amount(2e-9, "USD")) == ("0%", "\N{MINUS SIGN}2e-09 USD", "2e-09 USD")
     assert percent(-0.00001) == "0.00%"
     assert percent(-0.0001) == "−0.01%"
+
+
+def test_every_time_in_a_sentence_has_its_date_where_the_session_spans_several_days() -> None:
+    index = pd.date_range("2026-01-02T14:30:00Z", periods=40, freq="12h", name="time")
+    nav = 100_000.0 - 90.0 * np.arange(40.0)
+    nav[:5] = 100_000.0
+    regime = pd.Categorical(["Gaussian"] * 20 + ["Critical"] * 20)
+    frame = pd.DataFrame({"nav": nav, "price": nav / 200, "regime": regime, "side": pd.Categorical(["BUY"] * 40)}, index=index)
+    report = cw.analyze(frame)
+    texts = [answer.headline() for answer in report.answers().values() if isinstance(answer, Result)]
+    texts += [sentence for _, sentence in report.what_happened()] + [report.explain(index[20]).headline()]
+    times = [found for text in texts for found in re.finditer(r"([^\s(]+ )(\d\d:\d\d:\d\d) UTC", text)]
+    assert len(times) >= 5
+    # the end of a range that begins with its date may leave its own out
+    undated = [found[0] for found in times if not re.fullmatch(r"\d{4}-\d\d-\d\d ", found[1]) and found[1] != "to "]
+    assert not undated

@@ -136,7 +136,7 @@ def _mangled(raw: bytes, how: str) -> bytes:
     """What a broken engine or proxy would send instead. It stays UTF-8: anything else ends a WebSocket connection."""
     if how == "truncated":
         return raw[: len(raw) // 2].decode(errors="ignore").encode()
-    return {"array": b"[" + raw + b"]", "text": b"upstream connect error", "foreign": b'{"error":"internal"}'}[how]
+    return {"array": b"[" + raw, "text": b"upstream connect error", "foreign": b'{"internal":true}'}[how]
 
 
 class SyntheticSource:

@@ -16,8 +16,11 @@ from ccwatch.protocol.session import Session as Conversation
 from ccwatch.recording import groups, manifest
 from ccwatch.recording.folder import MARKS, Session, append_durably, seal
 
-FIRST_RELEASED = {b"[": "expected a JSON object, got list", b'{"error"': "no known shape: 1 keys 'error'"}
-"""What the first released ccwatch could not read, by how it begins, and why it could not."""
+FIRST_RELEASED = {
+    b"[": (b"%b]", "expected a JSON object, got list"),
+    b'{"internal"': (b'{"error":"internal"}', "no known shape: 1 keys 'error'"),
+}
+"""What the first released ccwatch planted in the place of today's malformed messages, since it could not read it, and why not."""
 WALL_NS = int(START.timestamp()) * 1_000_000_000
 NAME, SCENARIO, SEED, PACKETS = "sample-regimes", "regime-flip", 11, 900
 BAD_NAME = "sample-bad-session"
@@ -28,16 +31,17 @@ BAD_SCENARIO, BAD_SEED = "regime-flip+frozen@330+slow-agent@450+drawdown-halt@48
 def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS, *, as_first_released: bool = False) -> list[Packet | Event]:
     """The stream as a feed on the same machine would have received it, 3 to 12 ms after each stamp.
 
-    `as_first_released`: messages in an array and errors are malformed, as the first released ccwatch found them.
+    `as_first_released`: with the malformed messages of the first released ccwatch, which today would be read.
     """
     talk = Conversation(virtual_clock=True)
     found = talk.opened(Instant(WALL_NS, 0), f"seed={seed} scenario={scenario} rate=1")
     for n, emission in enumerate(islice((found for found in emissions(seed, scenario, 1.0) if found.raw), packets)):
         late = round(emission.at * 1_000_000_000) + 3_000_000 + n * 7919 % 9_000_000
         now, raw = Instant(WALL_NS + late, late), emission.raw
-        reason = next((reason for start, reason in FIRST_RELEASED.items() if raw.startswith(start)), None) if as_first_released else None
-        if reason is not None:
-            found.append(talk.event(EventKind.MALFORMED, now, f"bytes={len(raw)} {reason}", raw))
+        planted = next((then for start, then in FIRST_RELEASED.items() if raw.startswith(start)), None) if as_first_released else None
+        if planted is not None:
+            sent = planted[0].replace(b"%b", raw)
+            found.append(talk.event(EventKind.MALFORMED, now, f"bytes={len(sent)} {planted[1]}", sent))
         else:
             found += talk.receive(raw, now)
     return [item for item in found if not isinstance(item, StateChange)]

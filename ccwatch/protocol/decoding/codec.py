@@ -25,7 +25,7 @@ MOST_LEVELS: Final = 250
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _KINDS: Final[dict[str, Any]] = {"time": _Int64, "float64": float, "text": str | None, "category": str | None, "int32": _Int64}
 _ROWS: Final[dict[str, Any]] = {
-    table: list[tuple.__class_getitem__(tuple(_KINDS[column.dtype] for column in TABLES[table] if column.name != "seq"))]  # type: ignore[misc]
+    table: list[tuple.__class_getitem__(tuple(_KINDS[column.dtype] for column in TABLES[table] if column.name != "seq"))]  # type: ignore[misc] # made of the column table
     for table in ("agents", "models", "trades", "bars")
 }
 """The types of rows at times of their own, by table: each value that of its column."""
@@ -171,7 +171,7 @@ def unpack_rows(packed: bytes) -> NewRows:
         DecodeError: they are no such rows.
     """
     try:
-        tables = msgspec.msgpack.decode(packed, type=dict[Literal[*_ROWS], list[list[Any]]])  # type: ignore[valid-type]
+        tables = msgspec.msgpack.decode(packed, type=dict[Literal[*_ROWS], list[list[Any]]])  # type: ignore[valid-type] # known when it runs
         found = {table: msgspec.convert(rows, _ROWS[table], strict=True) for table, rows in tables.items()}
     except msgspec.MsgspecError as error:
         raise DecodeError(f"no rows: {error}") from None

@@ -64,3 +64,27 @@ def test_a_recordings_frames_equal_the_live_ones(items, state, raw, tmp_path):
     if raw != "never":
         assert list(recording.items()) == items
     assert recording.verify(deep=True).ok
+
+
+def test_calls_stay_known_across_reconnects_and_within_a_recording(tmp_path):
+    """A call that the server sends again, in each packet and after a reconnect, is one row."""
+    session = Session()
+    found, n = [], 0
+    for _ in range(3):
+        found += session.opened(Instant(START_NS + n * 10**9, n * 10**9))
+        for raw in messages("bff-over-database-engine"):
+            n += 1
+            found += session.receive(raw, Instant(START_NS + n * 10**9, n * 10**9))
+    with Recorder(tmp_path / "s", url="", origin="live") as recorder:
+        recorder.receive(found)
+    agents = Recording(recorder.path).agents()
+    assert len(agents) > 0
+    calls = agents.reset_index()[["time", "agent", "latency_ms"]]
+    sent = {
+        (name, call["timestamp"], call["latency_ms"])
+        for raw in messages("bff-over-database-engine")
+        for name, list_ in json.loads(raw)["data"].get("agents", {}).items()
+        for call in list_
+    }
+    assert len(calls) == len(sent)
+    assert agents.groupby("agent", observed=True)["invocations"].apply(lambda counts: list(counts) == list(range(1, len(counts) + 1))).all()

@@ -18,8 +18,10 @@ if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.alerts.written import Rule as Rule
     from ccwatch.api import (
         analyze as analyze,
+        backtest as backtest,
         compare as compare,
         connect as connect,
+        export_metrics as export_metrics,
         open_recording as open_recording,
         record as record,
         recordings as recordings,
@@ -76,8 +78,10 @@ _HOMES = {
     "ccwatch.alerts.written": ("Rule",),
     "ccwatch.api": (
         "analyze",
+        "backtest",
         "compare",
         "connect",
+        "export_metrics",
         "open_recording",
         "record",
         "recordings",

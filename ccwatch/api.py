@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ccwatch.cottage import Cottage
     from ccwatch.dashboard.dashboard import Dashboard
     from ccwatch.feed.synthetic import Pace
+    from ccwatch.guard.backtest import Backtest
+    from ccwatch.guard.metrics import Exporter
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
     from ccwatch.recording.series import RecordingSeries, Turn
@@ -321,6 +323,54 @@ def compare(
         MixedSymbols: one of them holds several symbols.
     """
     return analyze(a).compare(analyze(b))
+
+
+def backtest(
+    rules: Any,
+    recordings: Any,
+    *,
+    incidents: Any = None,
+    horizon: str = "15min",
+) -> Backtest:
+    """Try rules on recordings before they are trusted: what they caught, missed, and cried wolf about.
+
+    Args:
+        rules: a `cw.Rule` or `ccwatch.alerts.Rule`, or several.
+        recordings: a Recording, its path or name, a folder of recordings, or several of these.
+        incidents: the depth from which a drawdown is one ("-2%"; None is -1.5 %), beside halts and marks tagged `incident`; or moments.
+        horizon: how far from an incident a firing may lie to count as of it.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingNotFound: no recording at a path.
+    """
+    from ccwatch.alerts import AlertSettings  # noqa: PLC0415 - pandas is not needed to connect
+    from ccwatch.guard import backtest as room  # noqa: PLC0415 - the same
+
+    tried = list(rules) if isinstance(rules, Sequence) else [rules]
+    places = list(recordings) if isinstance(recordings, Sequence) and not isinstance(recordings, str) else [recordings]
+    found = [wiring.recording_of(p) if isinstance(p, str) and not Path(p).exists() else p for p in places]
+    return room.backtest(tried, room.opened(found), incidents=incidents, horizon=horizon, hours=AlertSettings.load().hours)
+
+
+def export_metrics(feed: Feed, port: int = 0) -> Exporter:
+    """Serve a feed's figures for Prometheus, on this machine alone, until stop(); `.url` says where.
+
+    Args:
+        feed: the stream.
+        port: 0 is a free one.
+
+    Raises:
+        ConfigError: a port in use, or prometheus-client is not installed.
+    """
+    try:
+        from ccwatch.guard.metrics import Exporter  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ConfigError(f"metrics need {error.name}, which comes with: pip install 'ccwatch[server]'") from None
+    try:
+        return registry.keep(Exporter(feed, port))
+    except OSError as error:
+        raise ConfigError(f"port {port} cannot be used ({error.strerror}); port 0 is a free one") from None
 
 
 def serve(

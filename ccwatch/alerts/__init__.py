@@ -1,9 +1,12 @@
 """Alerts: rules, and the evaluator that judges a stream by them, live, recorded or guarded: frames in, state changes out."""
 
+from ccwatch.alerts.certificates import Certificate, Certificates
+from ccwatch.alerts.columns import Calls, Columns
 from ccwatch.alerts.evaluator import Evaluator
+from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_of
 from ccwatch.alerts.log import Alert, AlertLog
 from ccwatch.alerts.machine import AnyRule, Change, Standing
-from ccwatch.alerts.measures import COLUMNS
+from ccwatch.alerts.measures import COLUMNS, Observer
 from ccwatch.alerts.rules import (
     CONTRACT_OBJECTIVES,
     DEFAULT_RULES,
@@ -31,16 +34,26 @@ __all__ = [
     "AlertState",
     "AlertWatch",
     "AnyRule",
+    "Calls",
+    "Certificate",
+    "Certificates",
     "Change",
+    "Columns",
     "Evaluator",
+    "Name",
+    "Number",
+    "Observer",
+    "Operation",
     "Rule",
     "Severity",
     "Snapshot",
     "Standing",
     "WrittenRule",
     "drawn_objectives",
+    "nearest_word",
     "objective_of",
     "read_objectives",
     "rules_file",
+    "text_of",
     "with_own",
 ]

@@ -25,7 +25,7 @@ class Account:
     def __init__(self, hours: TradingHours | None) -> None:
         self._hours = hours
         self.known_from: int | None = None
-        self._day: int | None = None
+        self.day: int | None = None
         self._peak = self._highest = drawdown.NO_PEAK
         self._capital = np.nan
         self._last = np.nan, np.nan  # nav and the engine's profit and loss of the last packet that carried a nav
@@ -43,7 +43,7 @@ class Account:
         days = days_of(time, self._hours)
         cuts = [known[0], *(known[1:][days[known[1:]] != days[known[:-1]]]), size]
         for first, end in pairwise(cuts):  # a handful: days
-            if days[first] != self._day:
+            if days[first] != self.day:
                 self._begin(int(days[first]), nav[first : first + 1], pnl[first : first + 1])
             rows = slice(first, end)
             peak, found["drawdown_peak"][rows] = drawdown.under_water(nav[rows], self._peak)
@@ -62,15 +62,15 @@ class Account:
         An engine whose profit and loss goes on from the day before has not begun its day: then the day begins with what there is.
         """
         last_nav, last_pnl = self._last
-        goes_on = self._day is not None and np.isfinite(last_pnl) and abs((pnl[0] - last_pnl) - (nav[0] - last_nav)) <= _SAME
+        goes_on = self.day is not None and np.isfinite(last_pnl) and abs((pnl[0] - last_pnl) - (nav[0] - last_nav)) <= _SAME
         self._capital = float(nav[0]) if goes_on else drawdown.starting_capital(nav, pnl)
-        self._day, self._peak = day, drawdown.NO_PEAK
+        self.day, self._peak = day, drawdown.NO_PEAK
 
     def snapshot(self) -> dict[str, Any]:
         """What has to be known to go on from here; a value that JSON can hold."""
         return {
             "known_from": self.known_from,
-            "day": self._day,
+            "day": self.day,
             "peak": _plain(self._peak),
             "highest": _plain(self._highest),
             "capital": _plain(self._capital),
@@ -79,7 +79,7 @@ class Account:
 
     def restore(self, kept: dict[str, Any]) -> None:
         """Go on from a snapshot."""
-        self.known_from, self._day = kept["known_from"], kept["day"]
+        self.known_from, self.day = kept["known_from"], kept["day"]
         self._peak, self._highest = (drawdown.NO_PEAK if kept[name] is None else float(kept[name]) for name in ("peak", "highest"))
         self._capital = np.nan if kept["capital"] is None else float(kept["capital"])
         first, second = (np.nan if value is None else float(value) for value in kept["last"])

@@ -110,13 +110,26 @@ class Evaluator:
         return self._observer.account.known_from
 
     @property
+    def trading_day(self) -> int | None:
+        """When the trading day of the last packet began, ns since 1970; None before the first nav."""
+        return self._observer.account.day
+
+    @property
     def troubles(self) -> dict[str, str]:
         """What failed in functions of the user's, by the rule's name."""
         return {machine.rule.name: judge.trouble for machine, judge in self._functions if judge.trouble}
 
     def watch_from(self, time_ns: int, mono_ns: int) -> None:
         """It is watched from this moment on, so that a stream that never begins is noticed."""
-        self._observer.watch_from(time_ns, mono_ns)
+        self._observer.watch_from(time_ns, mono_ns + self._observer.offset)
+
+    def use_clock(self, offset_ns: int) -> None:
+        """What follows was received by another clock: the receiver's monotonic time, and what makes it the wall clock's."""
+        self._observer.offset = offset_ns
+
+    def skip_to(self, mono_ns: int) -> None:
+        """Nobody watched until now: that was no silence of the stream's."""
+        self._observer.skip_to(mono_ns + self._observer.offset)
 
     def receive(self, items: Sequence[Item]) -> list[Change]:
         """Judge what a source delivers, in its order."""
@@ -165,14 +178,16 @@ class Evaluator:
         """Judge the silence until now, by the clock that packets are received by (or the stamps', where that is virtual)."""
         if self._observer.at is None:
             return []
-        return self._told(self._judge(self._observer.overdue(mono_ns)) + self._without_data(mono_ns))
+        at = mono_ns + self._observer.offset
+        return self._told(self._judge(self._observer.overdue(at)) + self._without_data(at))
 
     def gauge(self, measure: str, value: float, mono_ns: int) -> list[Change]:
         """Judge a value that no packet carries, such as `recorder_lag` in s."""
         if self._observer.at is None or not math.isfinite(value):
             return []
-        time = np.array([self._observer.time_at(mono_ns)])
-        seen = Observations(np.array([self._observer.order]), np.array([mono_ns]), time, np.array([value]))
+        at = mono_ns + self._observer.offset
+        time = np.array([self._observer.time_at(at)])
+        seen = Observations(np.array([self._observer.order]), np.array([at]), time, np.array([value]))
         return self._told(self._judge({(measure, ""): seen}))
 
     def acknowledge(self, rule: str, subject: str = "") -> None:

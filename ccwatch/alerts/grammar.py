@@ -239,3 +239,19 @@ def _text_duration(node: Node) -> float | None:
         return seconds_of(node.text)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def text_of(node: Node) -> str:
+    """A tree as text again, which parses to the same tree."""
+    if isinstance(node, Number):
+        return f"{node.value:.12g}" + ("s" if node.is_duration else "")
+    if isinstance(node, Word):
+        return f'"{node.text}"'
+    if isinstance(node, Name):
+        return node.name if node.service is None else f'{node.name}:"{node.service}"'
+    if isinstance(node, Window):
+        return f"{node.function}({text_of(node.of)}, {node.seconds:.12g}s)"
+    parts = [text_of(part) for part in node.parts]
+    if node.sign in {"abs", "min", "max"}:
+        return f"{node.sign}({', '.join(parts)})"
+    return f"(not {parts[0]})" if node.sign == "not" else f"({f' {node.sign} '.join(parts)})"

@@ -154,6 +154,21 @@ class AlertLog:
                 self._open[key] = replace(known, state=change.state, value=change.value)
         return told
 
+    def restore(self, open_ones: Iterable[Alert]) -> None:
+        """Go on with alerts that fired before, of rules that are still there."""
+        self._open = {(alert.rule, alert.subject): alert for alert in open_ones if alert.rule in self._rules}
+
+    def restore_open(self, standing: Iterable[Standing]) -> None:
+        """Go on with what an evaluator knows to fire, after a restart that left no more than its snapshot."""
+        for now in standing:
+            if now.is_open:
+                rule = self._rules[now.rule]
+                self._open[now.rule, now.subject] = Alert(
+                    *(now.rule, now.subject, now.severity, rule.meaning or rule.text, rule.unit, now.state, now.fired_ns),
+                    *(now.value, now.value, now.worst),
+                    runbook=rule.runbook or "",
+                )
+
     def follow(self, standing: Iterable[Standing]) -> None:
         """Bring the values of what is open up to where its rules stand."""
         for now in standing:

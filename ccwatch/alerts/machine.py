@@ -51,6 +51,8 @@ class Standing(NamedTuple):
     worst: float
     is_open: bool
     severity: Severity
+    fired_ns: int = 0
+    """When what is open began to fire, ns since 1970; 0 where nothing is."""
 
 
 class Machine:
@@ -62,6 +64,7 @@ class Machine:
         self._state = AlertState.NO_DATA
         self._since = 0
         self._value = self._worst = math.nan
+        self._fired = 0
         self._open = False  # fired and not resolved, whatever the state
         self._beyond_at: int | None = None  # since when the limit is passed without a break, not yet firing
         self._beyond_n = 0
@@ -72,7 +75,9 @@ class Machine:
 
     def standing(self) -> Standing:
         """Where it stands."""
-        return Standing(self.rule.name, self.subject, self._state, self._since, self._value, self._worst, self._open, self.rule.severity)
+        return Standing(
+            self.rule.name, self.subject, self._state, self._since, self._value, self._worst, self._open, self.rule.severity, self._fired
+        )
 
     def silent_until(self, at: int) -> list[tuple[int, Change]]:
         """No observation came until `at`: once that is too long, there is no data. An open firing stays open.
@@ -110,7 +115,7 @@ class Machine:
         return changes
 
     def _fire(self, at: int, time: int, value: float) -> tuple[int, Change]:
-        self._open, self._clear_at, self.is_acknowledged = True, None, False
+        self._open, self._clear_at, self.is_acknowledged, self._fired = True, None, False, time
         self._beyond_at, self._beyond_n = None, 0
         self._worst = self._worse(np.array([value]))
         return self._change(AlertState.FIRING, at, time, value)
@@ -171,6 +176,7 @@ class Machine:
         return {
             "state": str(self._state),
             "since": self._since,
+            "fired": self._fired,
             "open": self._open,
             "acknowledged": self.is_acknowledged,
             "beyond_at": self._beyond_at,
@@ -183,7 +189,7 @@ class Machine:
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
         self._state, self._since, self._open = AlertState(kept["state"]), kept["since"], kept["open"]
-        self.is_acknowledged = kept["acknowledged"]
+        self.is_acknowledged, self._fired = kept["acknowledged"], kept["fired"]
         self._beyond_at, self._beyond_n, self._clear_at = kept["beyond_at"], kept["beyond_n"], kept["clear_at"]
         self._last = None if kept["last"] is None else (kept["last"][0], kept["last"][1])
         self._value, self._worst = (math.nan if kept[name] is None else kept[name] for name in ("value", "worst"))

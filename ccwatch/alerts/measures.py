@@ -77,6 +77,8 @@ class Observer:
         self._wanted = frozenset(MEASURES) if wanted is None else wanted
         self._virtual = virtual_clock
         self.hours = hours
+        self.offset = 0
+        """What is added to the receiver's clock: recordings and processes that follow on each other stand on one clock by it, ns."""
         self.at: int | None = None
         """The clock at the last packet, or since when it is watched, ns."""
         self.time = 0
@@ -105,6 +107,14 @@ class Observer:
         if self.at is None:
             self.at, self.time = at_ns, time_ns
 
+    def skip_to(self, at: int) -> None:
+        """Nobody watched until now: that was no silence of the stream's."""
+        if self.at is not None and at > self.at:
+            self.time, self.at = self.time + at - self.at, at
+            self._overdue = dict.fromkeys(self._overdue, True)  # until the next packet nothing is known
+            for absence in self._absences.values():
+                absence.skip_to(at)
+
     def observe(self, packets: Columns, tables: Sequence[Calls | None] = (), malformed: Ints | None = None) -> dict[Key, Observations]:
         """The observations of a batch: packets in order of arrival, flagged ones too, with the rows of their agents and models.
 
@@ -115,7 +125,7 @@ class Observer:
             return {}
         time = packets.time
         received = None if self._virtual else packets.whole("received_mono_ns")
-        at = time if received is None else received
+        at = time if received is None else received + self.offset
         at = np.maximum.accumulate(at if self.at is None else np.maximum(at, self.at))
         order = 2 * np.arange(self._packets, self._packets + len(packets), dtype=np.int64)
         told = packets.whole("flags")
@@ -306,6 +316,11 @@ class _Absence:
             np.insert(time, rows, previous_time + np.maximum(due - previous_at, 0)),
             np.insert(absent.astype(np.float64), rows, 1.0),
         )
+
+    def skip_to(self, at: int) -> None:
+        """Nobody watched until then."""
+        if self._last is not None and not self._is_told:
+            self._last = max(self._last, at)
 
     def due(self, at: int) -> int | None:
         """The moment at which it had been awaited for too long, once that has passed; told once."""

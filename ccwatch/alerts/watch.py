@@ -76,6 +76,8 @@ class AlertWatch:
         *,
         settings: AlertSettings | None = None,
         ends_with_view: bool = False,
+        judged: tuple[Evaluator, AlertLog] | None = None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is judged before start().
 
@@ -84,6 +86,8 @@ class AlertWatch:
             rules: what to judge by; None is the default rules and those of ccwatch.toml.
             post: takes what has changed, on this watch's own thread.
             settings: rules and trading hours of ccwatch.toml; None reads them.
+            judged: an evaluator that has judged what went before, and its log.
+            after: called on this watch's own thread whenever it has judged.
             ends_with_view: its thread ends once the view is over and was judged.
 
         Raises:
@@ -97,8 +101,9 @@ class AlertWatch:
         self._trouble = ""
         self._view = view
         self._post = post
-        self.log = AlertLog(self.rules)
-        self._evaluator: Evaluator | None = None
+        self._after = after
+        self.evaluator: Evaluator | None = None if judged is None else judged[0]
+        self.log = AlertLog(self.rules) if judged is None else judged[1]
         self.arrived: deque[Packet] = deque()  # appended by the feed's thread, emptied by ours
         self._asked: deque[tuple[str, str]] = deque()  # acknowledgements, appended by any thread, taken by ours
         self._listeners: tuple[_Listener, ...] = ()  # replaced, never changed
@@ -140,6 +145,16 @@ class AlertWatch:
         """What could not be judged, and the newest failure of each callback, in a line; empty where all is well."""
         failed = (listener.failures for listener in self._listeners)
         return "; ".join(filter(None, (self._trouble, *(f"{f.last} ({f.count:,} in all)" for f in failed if f.count))))
+
+    @property
+    def known_from_ns(self) -> int | None:
+        """Since when the account's peak is known, ns since 1970; None before its first nav."""
+        return None if self.evaluator is None else self.evaluator.known_from_ns
+
+    def snapshot_of_evaluator(self) -> dict[str, Any] | None:
+        """What has been judged, to go on from by other rules; waits for the pass that runs."""
+        with self.judging:
+            return None if self.evaluator is None else self.evaluator.snapshot()
 
     def start(self) -> None:
         """A page looks: judge until rest()."""
@@ -228,14 +243,15 @@ class AlertWatch:
             self._trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
             self.behind = True
         for key in islice(iter(self._asked.popleft, None), len(self._asked)):
-            if self.log.acknowledge(*key) and self._evaluator is not None:
-                self._evaluator.acknowledge(*key)
+            if self.log.acknowledge(*key) and self.evaluator is not None:
+                self.evaluator.acknowledge(*key)
         found = self._snapshot()
         if found != self.shown:
             self.shown = found
             self._post(found)
         told, self._told = self._told, []  # also what a pass had found before it failed
         self._tell(told)
+        self._after()
 
     def _judge(self) -> None:
         """Judge what has come since; notes the alerts that began or ended."""
@@ -245,28 +261,28 @@ class AlertWatch:
                 self._read_grown()
         elif self.behind:
             self._catch_up()
-        if self._evaluator is None and self.arrived:
+        if self.evaluator is None and self.arrived:
             self._begin()
-        if self._evaluator is None:
+        if self.evaluator is None:
             return
         packets = [p for p in islice(iter(self.arrived.popleft, None), len(self.arrived)) if p.seq > self.seq]
         self._judge_packets(packets)
         known_ns = self._receiver_ns(self._read_ns)
         if known_ns is not None:
-            self._told += self.log.take(self._evaluator.advance(known_ns))
-            self._told += self.log.take(self._evaluator.gauge("recorder_lag", self.lag_s(), known_ns))
+            self._told += self.log.take(self.evaluator.advance(known_ns))
+            self._told += self.log.take(self.evaluator.gauge("recorder_lag", self.lag_s(), known_ns))
         if self.log.open:
-            self.log.follow(self._evaluator.standing)
+            self.log.follow(self.evaluator.standing)
 
     def _begin(self) -> Evaluator:
-        if self._evaluator is None:
-            self._evaluator = Evaluator(
+        if self.evaluator is None:
+            self.evaluator = Evaluator(
                 self.rules,
                 objectives=read_objectives(Settings.load().objectives),
                 hours=self._settings.hours,
                 virtual_clock=bool(getattr(self._view, "virtual_clock", False)),
             )
-        return self._evaluator
+        return self.evaluator
 
     def _judge_packets(self, packets: Sequence[Packet]) -> None:
         if packets:
@@ -360,15 +376,15 @@ class AlertWatch:
 
     def _tell(self, told: Sequence[Alert]) -> None:
         for listener in self._listeners:
-            news = [*self.log.open] if listener.is_new and self._evaluator is not None else [] if listener.is_new else told
-            listener.is_new &= self._evaluator is None
+            news = [*self.log.open] if listener.is_new and self.evaluator is not None else [] if listener.is_new else told
+            listener.is_new &= self.evaluator is None
             for alert in news:
                 listener.failures.guard(listener.tell, alert)
 
     def _snapshot(self) -> Snapshot:
-        if self._evaluator is None:
+        if self.evaluator is None:
             return Snapshot(rules=len(self.rules))
-        has_data = {s.rule for s in self._evaluator.standing if s.state is not AlertState.NO_DATA}
+        has_data = {s.rule for s in self.evaluator.standing if s.state is not AlertState.NO_DATA}
         now = None
         receiver_ns = self._receiver_ns(read_clock().wall_ns) if self.log.open else None
         if self._last is not None and receiver_ns is not None:

@@ -25,6 +25,9 @@ COMMANDS: Final = {
     "pack": ("sharing", "Pack a recording into one file for a colleague, whole or without what is nobody's business."),
     "prune": ("recordings", "Delete old recordings so that the rest keep a limit."),
     "report": ("sharing", "Write the post-mortem of a recording as one offline file."),
+    "guard": ("guard", "Watch a stream unattended, record it, and tell people when an alert fires."),
+    "alerts": ("alerts", "List the alerts of a recording; acknowledge or silence one."),
+    "rules": ("rules", "Check alert rules, try them on recordings, or propose limits from calm ones."),
     "doctor": ("doctor", "Say what a server's stream speaks and how it fares, and what to set; without URL, try the usual places."),
 }
 """Each command in the order of its use: the module of `ccwatch.cli` that holds it under its own name (with an underscore behind, where

@@ -1,8 +1,9 @@
 """The recorder and its files: journal while it runs, Parquet when it stops, and a reader of both. It knows no feed and no server."""
 
+from ccwatch.recording.alert_journal import ALERTS, Acknowledgement, AlertBook, AlertJournal, Silence
 from ccwatch.recording.catalog import list_recordings
 from ccwatch.recording.export import FORMATS, export, packet_facts
-from ccwatch.recording.folder import new_session_path
+from ccwatch.recording.folder import append_durably, new_session_path, seal, sealed_lines, write_durably
 from ccwatch.recording.lookup import locate
 from ccwatch.recording.pack import Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
@@ -15,7 +16,11 @@ from ccwatch.recording.stats import RecorderStats
 from ccwatch.recording.verify import Problem, Verification
 
 __all__ = [
+    "ALERTS",
     "FORMATS",
+    "Acknowledgement",
+    "AlertBook",
+    "AlertJournal",
     "Candidate",
     "Info",
     "Mark",
@@ -27,8 +32,10 @@ __all__ = [
     "RecordingSeries",
     "Recovery",
     "ReplaySource",
+    "Silence",
     "Turn",
     "Verification",
+    "append_durably",
     "candidates",
     "compact",
     "delete",
@@ -39,5 +46,8 @@ __all__ = [
     "pack",
     "packet_facts",
     "recover",
+    "seal",
+    "sealed_lines",
     "with_what_follows",
+    "write_durably",
 ]

@@ -1,0 +1,91 @@
+"""Certificates: what trying a rule on recorded sessions gave, kept under the rule's digest, so that editing the rule voids it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from ccwatch.errors import ConfigError
+
+FILE: Final = "certificates.json"
+NEVER: Final = "never tested"
+
+
+class HasDigest(Protocol):
+    """A rule, as a certificate knows it."""
+
+    @property
+    def digest(self) -> str:
+        """What tells it from any other."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a rule was worth on recorded sessions.
+
+    Attributes:
+        rule: its name.
+        digest: of the rule as it was tried.
+        incidents: that it could have caught.
+        caught: of these.
+        false_a_day: false alarms per day of stream.
+        lead_s: median seconds from a firing to its incident; None where it caught none.
+        sessions: names of the recordings.
+        days: of stream that they hold.
+        tried_at: when, ISO 8601.
+    """
+
+    rule: str
+    digest: str
+    incidents: int
+    caught: int
+    false_a_day: float
+    lead_s: float | None
+    sessions: tuple[str, ...]
+    days: float
+    tried_at: str
+
+    def __str__(self) -> str:
+        return f"{self.caught} of {self.incidents}, {self.false_a_day:.2g} false a day, {len(self.sessions)} sessions"
+
+    def holds_for(self, rule: HasDigest) -> bool:
+        """Whether the rule is still the one that was tried."""
+        return rule.digest == self.digest
+
+
+class Certificates:
+    """The certificates in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+
+    def read(self) -> dict[str, Certificate]:
+        """Those that are there, by the rule's digest; what cannot be read is none."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            return {key: Certificate(**{**value, "sessions": tuple(value["sessions"])}) for key, value in found.items()}
+        return {}
+
+    def keep(self, made: Certificate) -> None:
+        """Add one, or put it in the place of an older one.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        every = {key: asdict(value) for key, value in self.read().items()} | {made.digest: asdict(made)}
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            part = self._path.with_suffix(".part")
+            part.write_text(json.dumps(every, indent=1), encoding="utf-8")
+            part.replace(self._path)
+        except OSError as error:
+            raise ConfigError(f"{self._path} cannot be written: {error.strerror}") from None
+
+    def text_of(self, rule: HasDigest, known: Mapping[str, Certificate] | None = None) -> str:
+        """What messages say of a rule: its figures, or "never tested"."""
+        found = (self.read() if known is None else known).get(rule.digest)
+        return NEVER if found is None else str(found)

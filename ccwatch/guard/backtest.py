@@ -1,0 +1,458 @@
+"""Trying rules on recorded sessions before they are trusted: what they caught, missed and cried wolf about. It writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ccwatch.alerts import (
+    COLUMNS,
+    AlertState,
+    AnyRule,
+    Calls,
+    Certificate,
+    Columns,
+    Evaluator,
+    Name,
+    Number,
+    Observer,
+    Operation,
+    Rule,
+    WrittenRule,
+    read_objectives,
+    text_of,
+)
+from ccwatch.config import Settings
+from ccwatch.domain.durations import duration_text, seconds_of
+from ccwatch.domain.hours import TradingHours, days_of
+from ccwatch.domain.limits import DRAWDOWN_WARNS
+from ccwatch.errors import ConfigError
+from ccwatch.recording import Recording
+
+Ints = npt.NDArray[np.int64]
+FEWEST: Final = 5
+"""Incidents below which no limit is tuned: the list says more than a curve would."""
+LIMITS: Final = 12
+"""Limits of a tuning curve."""
+RESAMPLED: Final = 500
+SEED: Final = 20_260_102
+"""Of the bootstrap: the same sessions give the same intervals."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that an alert should have told of."""
+
+    session: str
+    kind: str
+    time_ns: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Session:
+    name: str
+    days: int
+    incidents: tuple[Incident, ...]
+    fired: Mapping[str, Ints]
+    """When each rule fired, ns, by its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """What rules were worth on recorded sessions.
+
+    Attributes:
+        rules: those that were tried.
+        incidents: what happened, in order.
+        definition: what counts as an incident, and as a false alarm.
+        horizon_s: how far from an incident a firing may lie to count as of it.
+        sessions: names of the recordings.
+        days: trading days that they hold.
+    """
+
+    rules: tuple[AnyRule, ...]
+    incidents: tuple[Incident, ...]
+    definition: str
+    horizon_s: float
+    sessions: tuple[str, ...]
+    days: int
+    tried: tuple[_Session, ...] = field(repr=False)
+    curves: Mapping[str, pd.DataFrame] = field(repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per rule.
+
+        Columns: rule, severity, incidents, caught, missed, lead_s (median seconds from the first firing to the incident; below 0 it came
+        after it; NaN where nothing was caught), fired (firings), false_alarms, false_a_day, sessions, certificate.
+        """
+        rows = []
+        for rule in self.rules:
+            found = _score(self.tried, rule.name, self.horizon_s)
+            rows.append(
+                {
+                    "rule": rule.name,
+                    "severity": str(rule.severity),
+                    "incidents": found.incidents,
+                    "caught": found.caught,
+                    "missed": found.incidents - found.caught,
+                    "lead_s": found.lead_s,
+                    "fired": found.fired,
+                    "false_alarms": found.false,
+                    "false_a_day": found.false / self.days if self.days else np.nan,
+                    "sessions": len(self.sessions),
+                    "certificate": str(self.certificate(rule)),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def curve(self, rule: AnyRule | str) -> pd.DataFrame:
+        """The tuning curve of a rule of one comparison.
+
+        Columns: limit, caught and false_a_day on the half of the sessions that it was chosen on; chosen (True for one limit);
+        judged_caught, judged_false_a_day on the other half, with the bounds of their 95 % bootstrap intervals over sessions:
+        caught_low, caught_high, false_low, false_high (shares of incidents, alarms a day).
+
+        Raises:
+            ConfigError: fewer than five incidents, or a rule without one limit; the message says which.
+        """
+        name = rule if isinstance(rule, str) else rule.name
+        if len(self.incidents) < FEWEST:
+            raise ConfigError(f"{len(self.incidents)} incidents are too few to tune on: expected {FEWEST}; `.incidents` lists them")
+        if name not in self.curves:
+            raise ConfigError(f"rule {name!r} has no single limit to tune, or was not tried; there are {', '.join(self.curves) or 'none'}")
+        return self.curves[name].copy()
+
+    def certificate(self, rule: AnyRule | str) -> Certificate:
+        """What this says of one rule, for as long as the rule stays as it is.
+
+        Raises:
+            ConfigError: it was not tried, or has been edited since.
+        """
+        name = rule if isinstance(rule, str) else rule.name
+        mine = next((tried for tried in self.rules if tried.name == name), None)
+        if mine is None or (not isinstance(rule, str) and rule.digest != mine.digest):
+            raise ConfigError(f"rule {name!r} {'was not tried' if mine is None else 'was edited since it was tried'}; try it again")
+        found = _score(self.tried, name, self.horizon_s)
+        lead = None if np.isnan(found.lead_s) else found.lead_s
+        rate = found.false / self.days if self.days else 0.0
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Certificate(name, mine.digest, found.incidents, found.caught, rate, lead, self.sessions, float(self.days), now)
+
+    def figure(self, *, dark: bool = False) -> Any:
+        """Caught share against false alarms a day: a point per rule, a line per tuning curve."""
+        from ccwatch.analysis import draw  # noqa: PLC0415 - plotly takes a second to import
+
+        table = self.to_frame()
+        share = np.where(table["incidents"] > 0, table["caught"] / table["incidents"].where(table["incidents"] > 0, 1), np.nan)
+        traces: list[dict[str, Any]] = [
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "name": "rules",
+                "x": table["false_a_day"].to_numpy(),
+                "y": share,
+                "text": table["rule"].tolist(),
+                "textposition": "top center",
+            }
+        ]
+        if len(self.incidents) >= FEWEST:
+            for name, curve in self.curves.items():
+                x, y = curve["judged_false_a_day"].to_numpy(), curve["judged_caught"].to_numpy()
+                traces.append({"type": "scatter", "mode": "lines", "name": f"{name}: other limits", "x": x, "y": y})
+        return draw.figure(traces, x_title="false alarms a day", y_title="share of incidents caught", dark=dark, height=420)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON can hold."""
+        table = self.to_frame().replace({np.nan: None})
+        return {
+            "definition": self.definition,
+            "sessions": list(self.sessions),
+            "days": self.days,
+            "incidents": [{"session": i.session, "kind": i.kind, "time": _iso(i.time_ns), "detail": i.detail} for i in self.incidents],
+            "rules": table.to_dict(orient="records"),
+        }
+
+    def __str__(self) -> str:
+        lines = [self.definition, "", self.to_frame().to_string(index=False)]
+        if len(self.incidents) < FEWEST:
+            lines += ["", f"{len(self.incidents)} incidents: too few for a tuning curve."]
+            lines += [f"  {_iso(i.time_ns)}  {i.kind}  {i.detail}  ({i.session})" for i in self.incidents]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Score:
+    incidents: int
+    caught: int
+    lead_s: float
+    fired: int
+    false: int
+
+
+def backtest(
+    rules: Sequence[AnyRule],
+    recordings: Sequence[Recording],
+    *,
+    incidents: float | str | Iterable[Any] | None = None,
+    horizon: str = "15min",
+    hours: TradingHours | None = None,
+) -> Backtest:
+    """Try rules on recordings.
+
+    Args:
+        rules: to try.
+        recordings: sessions, of which every one should be judged by itself.
+        incidents: the depth from which a drawdown is one ("-2%" or -0.02; None is -1.5 %), beside halts and marks tagged `incident`; or
+            the moments of your own list, and nothing else.
+        horizon: how far from an incident a firing may lie to count as of it.
+        hours: when the market trades.
+
+    Raises:
+        ConfigError: no rule, no recording, or an argument that cannot be used.
+    """
+    if not rules or not recordings:
+        raise ConfigError("expected at least one rule and one recording to try it on")
+    try:
+        horizon_s = seconds_of(horizon)
+    except ValueError as error:
+        raise ConfigError(f"horizon: {error}") from None
+    depth, given = _asked(incidents)
+    variants = {rule.name: _variants(rule) for rule in rules}
+    every = [*rules, *(variant for found in variants.values() for _, variant in found)]
+    tried = []
+    for recording in recordings:
+        frame = recording.frame(Evaluator(every).columns, clean=False)
+        if len(frame):
+            tried.append(_judge(recording, frame, every, depth, given, horizon_s, hours))
+    if not tried:
+        raise ConfigError("the recordings hold no packet")
+    what = (
+        "the moments that were given"
+        if given is not None
+        else f"a drawdown from the day's peak beyond {100 * depth:g} %, a halt, or a mark tagged incident"
+    )
+    definition = (
+        f"An incident is {what}; several within {duration_text(horizon_s)} are one. A rule catches it by firing within "
+        f"{duration_text(horizon_s)} of it, before or after; a false alarm is a firing with none within {duration_text(horizon_s)}."
+    )
+    found = tuple(sorted((i for session in tried for i in session.incidents), key=lambda i: i.time_ns))
+    days = sum(session.days for session in tried)
+    curves = {name: _curve(tried, [(limit, variant.name) for limit, variant in mine], horizon_s) for name, mine in variants.items() if mine}
+    return Backtest(tuple(rules), found, definition, horizon_s, tuple(s.name for s in tried), days, tuple(tried), curves)
+
+
+def _asked(incidents: Any) -> tuple[float, list[int] | None]:
+    """The depth of a drawdown, or the moments that were given."""
+    if incidents is None:
+        return DRAWDOWN_WARNS, None
+    if isinstance(incidents, str):
+        text = incidents.strip().replace("\N{MINUS SIGN}", "-")
+        try:
+            value = float(text.rstrip("%")) / (100.0 if text.endswith("%") else 1.0)
+        except ValueError:
+            raise ConfigError(f"incidents={incidents!r}: expected a depth such as '-2%', or a list of moments") from None
+        incidents = value
+    if isinstance(incidents, int | float):
+        if not -1.0 < incidents < 0.0:
+            raise ConfigError(f"incidents={incidents!r}: expected a depth below 0, such as -0.02")
+        return float(incidents), None
+    try:
+        moments = pd.DatetimeIndex(pd.to_datetime(list(incidents), utc=True)).as_unit("ns")
+    except (ValueError, TypeError):
+        raise ConfigError("incidents: expected a depth such as '-2%', or moments with a time zone") from None
+    return DRAWDOWN_WARNS, [int(ns) for ns in moments.asi8]
+
+
+def _judge(
+    recording: Recording,
+    frame: pd.DataFrame,
+    rules: Sequence[AnyRule],
+    depth: float,
+    given: list[int] | None,
+    horizon_s: float,
+    hours: TradingHours | None,
+) -> _Session:
+    """One session: its incidents, and when each rule fired."""
+    times = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
+    mono = frame["received_mono_ns"].to_numpy().astype(np.int64)
+    is_virtual = len(times) > 1 and 2 * int(mono[-1] - mono[0]) < int(times.max() - times.min())
+    depths = Rule("incident depth", "drawdown_peak", depth, "", below=True)
+    evaluator = Evaluator(
+        [*rules, depths, Rule("incident halt", "halt", 1.0, "")],
+        objectives=read_objectives(Settings.load().objectives),
+        hours=hours,
+        virtual_clock=is_virtual,
+    )
+    fired: dict[str, list[int]] = {rule.name: [] for rule in rules}
+    found: list[Incident] = []
+    name = recording.session.session
+    for change in evaluator.observe(frame, recording.agents(), recording.models(), recording.events()):
+        if change.state is not AlertState.FIRING or (change.before is AlertState.NO_DATA and change.worst != change.value):
+            continue
+        if change.rule == "incident depth" and given is None:
+            found.append(Incident(name, "drawdown", change.time_ns, f"{100 * change.value:.2f} % from the day's peak"))
+        elif change.rule == "incident halt" and given is None:
+            found.append(Incident(name, "halt", change.time_ns, "status HALT"))
+        elif change.rule in fired:
+            fired[change.rule].append(change.time_ns)
+    if given is None:
+        found += [Incident(name, "mark", mark.time_ns, mark.text) for mark in recording.marks if "incident" in mark.text.casefold()]
+    else:
+        found += [Incident(name, "given", ns, "") for ns in given if times.min() <= ns <= times.max()]
+    merged: list[Incident] = []
+    for incident in sorted(found, key=lambda i: i.time_ns):
+        if not merged or incident.time_ns - merged[-1].time_ns > horizon_s * 1e9:
+            merged.append(incident)
+    days = len(np.unique(days_of(times.astype(np.int64), hours)))
+    return _Session(name, days, tuple(merged), {rule: np.array(sorted(moments), dtype=np.int64) for rule, moments in fired.items()})
+
+
+def _score(sessions: Sequence[_Session], rule: str, horizon_s: float) -> _Score:
+    """What one rule did on some sessions."""
+    reach = round(horizon_s * 1e9)
+    caught, false, fired, total = 0, 0, 0, 0
+    leads: list[float] = []
+    for session in sessions:
+        moments = session.fired[rule]
+        incidents = np.array([i.time_ns for i in session.incidents], dtype=np.int64)
+        fired += len(moments)
+        total += len(incidents)
+        false += sum(not (np.abs(incidents - moment) <= reach).any() for moment in moments)
+        for at in incidents:
+            near = moments[np.abs(moments - at) <= reach]
+            if len(near):
+                caught += 1
+                leads.append(float(at - near[0]) / 1e9)
+    return _Score(total, caught, float(np.median(leads)) if leads else float("nan"), fired, false)
+
+
+def _variants(rule: AnyRule) -> list[tuple[float, AnyRule]]:
+    """The rule at other limits, around its own."""
+    if isinstance(rule, Rule):
+        if rule.limit in {0.0, 1.0} or not rule.unit:
+            return []
+        return [(v, replace(rule, name=f"{rule.name} @{v:.6g}", limit=v, clears=None)) for v in _around(rule.limit)]
+    condition = rule.condition
+    if condition is None or np.isnan(condition.limit) or not isinstance(condition.tree, Operation) or condition.lead is None:
+        return []
+    if isinstance(condition.lead, Name) and "=" in condition.lead.name:
+        return []
+    found: list[tuple[float, AnyRule]] = []
+    for value in _around(condition.limit):
+        below = condition.below
+        text = text_of(Operation("<=" if below else ">=", (condition.lead, Number(value))))
+        found.append((value, WrittenRule(f"{rule.name} @{value:.6g}"[:80], text, for_=rule.for_, hours=rule.hours)))
+    return found
+
+
+def _around(limit: float) -> list[float]:
+    return [float(f"{limit * factor:.6g}") for factor in np.geomspace(0.25, 2.5, LIMITS)] if limit else []
+
+
+def _curve(sessions: Sequence[_Session], limits: Sequence[tuple[float, str]], horizon_s: float) -> pd.DataFrame:
+    """Limits chosen on every second session, and judged on the others, with intervals over sessions."""
+    chosen_on, judged_on = list(sessions[::2]), list(sessions[1::2])
+    draw = np.random.default_rng(SEED)
+    picks = draw.integers(0, max(len(judged_on), 1), size=(RESAMPLED, max(len(judged_on), 1)))
+    rows = []
+    for limit, name in limits:
+        ours = _score(chosen_on, name, horizon_s)
+        parts = [(_score([session], name, horizon_s), session.days) for session in judged_on]
+        hits, all_of, false, days = (
+            (np.array(values, dtype=np.float64) for values in zip(*[(s.caught, s.incidents, s.false, d) for s, d in parts], strict=True))
+            if parts
+            else (np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1))
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = hits[picks].sum(axis=1) / all_of[picks].sum(axis=1)
+            rates = false[picks].sum(axis=1) / days[picks].sum(axis=1)
+        rows.append(
+            {
+                "limit": limit,
+                "caught": ours.caught / ours.incidents if ours.incidents else np.nan,
+                "false_a_day": ours.false / max(sum(s.days for s in chosen_on), 1),
+                "judged_caught": _share(hits.sum(), all_of.sum()),
+                "judged_false_a_day": _share(false.sum(), days.sum()),
+                **dict(zip(("caught_low", "caught_high"), _bounds(shares), strict=True)),
+                **dict(zip(("false_low", "false_high"), _bounds(rates), strict=True)),
+            }
+        )
+    table = pd.DataFrame(rows)
+    worth = table["caught"].fillna(0.0) - table["false_a_day"].clip(upper=1.0)
+    best = np.flatnonzero(worth.to_numpy() >= worth.max() - 1e-12)
+    table.insert(3, "chosen", np.arange(len(table)) == int(best[len(best) // 2]))  # of equally good ones the one in the middle
+    return table
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def _bounds(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    return (float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975))) if len(known) else (float("nan"), float("nan"))
+
+
+def suggest(recordings: Sequence[Recording], hours: TradingHours | None = None, *, margin: float = 1.5) -> pd.DataFrame:
+    """Limits for a desk, from sessions that were calm: the worst that was seen, times a margin.
+
+    Returns:
+        Columns: name, when (the condition), worst (seen), sessions.
+    """
+    worst: dict[tuple[str, str], float] = {}
+    for recording in recordings:
+        frame = recording.frame(list(COLUMNS), clean=False)
+        if not len(frame):
+            continue
+        times, mono = pd.DatetimeIndex(frame.index).as_unit("ns").asi8, frame["received_mono_ns"].to_numpy().astype(np.int64)
+        is_virtual = len(times) > 1 and 2 * int(mono[-1] - mono[0]) < int(times.max() - times.min())
+        observer = Observer({}, hours=hours, virtual_clock=is_virtual)
+        tables = [Calls.of_frame("agents", recording.agents()), Calls.of_frame("models", recording.models())]
+        for (measure, subject), seen in observer.observe(Columns.of_frame(frame, COLUMNS), tables).items():
+            if measure in _SUGGESTED:
+                pick: Callable[[Any], Any] = np.min if measure.startswith("drawdown") else np.max
+                value = float(pick(np.abs(seen.value) if measure == "exposure" else seen.value))
+                key = measure, subject if measure == "latency" else ""
+                worst[key] = float(pick([worst.get(key, value), value]))
+    rows = []
+    for (measure, subject), value in sorted(worst.items()):
+        limit = value * margin
+        if not limit or not np.isfinite(limit):
+            continue
+        below = measure.startswith("drawdown")
+        shown = f"{100.0 * limit:.3g}%" if measure.startswith("drawdown") or measure == "exposure" else f"{limit:.4g}"
+        of = f'{measure}:"{subject}"' if subject else f"abs({measure})" if measure == "exposure" else measure
+        name = "-".join(filter(None, (measure.replace("_", "-"), subject)))
+        rows.append({"name": name, "when": f"{of} {'<=' if below else '>='} {shown}", "worst": value, "sessions": len(recordings)})
+    return pd.DataFrame(rows, columns=["name", "when", "worst", "sessions"])
+
+
+_SUGGESTED: Final = frozenset({"drawdown_peak", "exposure", "latency_usual", "latency", "error_rate"})
+
+
+def _iso(ns: int) -> str:
+    return pd.Timestamp(ns, unit="ns", tz="UTC").isoformat(timespec="seconds")
+
+
+def opened(paths: Iterable[Any]) -> list[Recording]:
+    """The recordings of paths: each a recording, or a folder of them; Recordings are handed on."""
+    found: list[Recording] = []
+    for path in paths:
+        if isinstance(path, Recording):
+            found.append(path)
+            continue
+        place = Path(path)
+        if place.is_dir() and not (place / "session.json").exists():
+            inside = sorted(folder for folder in place.iterdir() if (folder / "session.json").exists())
+            found += [Recording(folder) for folder in inside]
+        else:
+            found.append(Recording(place))
+    return found

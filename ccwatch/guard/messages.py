@@ -1,0 +1,114 @@
+"""Messages: what people are told, in one sentence and one documented JSON body. It knows no receiver and no file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from ccwatch.domain.durations import duration_text
+from ccwatch.guard.groups import Notice
+
+VERSION: Final = 1
+"""Of the JSON body; raised when a reader of an older one would be misled."""
+_WORDS: Final = {
+    "firing": "fires",
+    "worse": "has become worse",
+    "resolved": "is over",
+    "repeat": "still fires, and nobody has acknowledged it",
+    "escalation": "fires, and nobody has acknowledged it",
+}
+
+
+def reading(value: float, unit: str) -> str:
+    """A value in words; nothing where it only says yes or no."""
+    if math.isnan(value):
+        return ""
+    if unit == "fraction":
+        return f"{100.0 * value:.2f} %".replace("-", "\N{MINUS SIGN}")
+    if not unit and value in {0.0, 1.0}:
+        return ""
+    return f"{value:,.4g} {unit}".strip().replace("-", "\N{MINUS SIGN}")
+
+
+def sentence(notice: Notice, zone: Any = UTC) -> str:
+    """What happened, in one sentence: what fires, how bad it is, since when."""
+    alert = notice.alert
+    about = f" ({alert.subject})" if alert.subject else ""
+    word = _WORDS[notice.kind]
+    value = reading(alert.worst if notice.kind == "resolved" else alert.value, alert.unit)
+    said = f", {'at worst ' if notice.kind == 'resolved' else 'now '}{value}" if value else ""
+    lasted = ""
+    if notice.kind == "resolved" and alert.resolved_ns is not None:
+        lasted = f" after {duration_text((alert.resolved_ns - alert.fired_ns) / 1e9)}"
+    also = f"; also {', '.join(other.name for other in notice.also)}" if notice.also else ""
+    since = f"{alert.fired.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    return f"{str(alert.severity).upper()}: {alert.rule}{about} {word}{lasted}: {alert.meaning}{said}, since {since}{also}."
+
+
+def body_of(
+    notice: Notice,
+    *,
+    stream: str,
+    is_synthetic: bool,
+    certificate: str,
+    explain: Sequence[str] = (),
+    page: str = "",
+    remarks: Sequence[str] = (),
+    zone: Any = UTC,
+) -> dict[str, Any]:
+    """A message as json:// receivers have it; see the guide for each field.
+
+    Args:
+        notice: what is told.
+        stream: the stream's url, without secrets.
+        is_synthetic: whether it is made up.
+        certificate: what trying its rule on recordings gave, or "never tested".
+        explain: up to five lines of evidence.
+        page: path or URL of the incident page.
+        remarks: what limits it, such as "peak known only since 09:38".
+        zone: of the times in the text.
+    """
+    alert = notice.alert
+    told = sentence(notice, zone)
+    origin = "SYNTHETIC STREAM. " if is_synthetic else ""
+    lines = [
+        f"{origin}{told}",
+        *remarks,
+        f"id {alert.id} · rule {certificate}",
+        *([f"runbook: {alert.runbook}"] if alert.runbook else []),
+        *list(explain)[:5],
+        *([f"incident: {page}"] if page else []),
+    ]
+    return {
+        "version": VERSION,
+        "kind": notice.kind,
+        "title": f"ccwatch {alert.severity}: {notice.group}",
+        "text": "\n".join(lines),
+        "sentence": told,
+        "severity": str(alert.severity),
+        "group": notice.group,
+        "id": alert.id,
+        "rule": alert.rule,
+        "subject": alert.subject,
+        "state": "resolved" if notice.kind == "resolved" else "firing",
+        "alerts": [alert.to_dict(), *(other.to_dict() for other in notice.also)],
+        "certificate": certificate,
+        "runbook": alert.runbook or None,
+        "explain": list(explain)[:5],
+        "page": page or None,
+        "remarks": list(remarks),
+        "stream": stream,
+        "synthetic": is_synthetic,
+        "happened": alert.fired.isoformat(),
+        "made": datetime.now(UTC).isoformat(),
+    }
+
+
+def plain_body(
+    kind: str, title: str, text: str, *, stream: str, severity: str = "info", more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A message that is no alert: "test", "day", "blind" or "digest"."""
+    facts = {"version": VERSION, "kind": kind, "title": title, "text": text, "sentence": text.splitlines()[0], "severity": severity}
+    return {**facts, "stream": stream, "made": datetime.now(UTC).isoformat(), **(more or {})}

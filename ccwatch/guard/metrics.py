@@ -1,0 +1,179 @@
+"""The watched engine's figures for Prometheus: read when they are asked for, on a port of their own. An optional extra (server)."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, StateSetMetricFamily
+from prometheus_client.registry import Collector
+
+from ccwatch.alerts import Alert, AlertWatch
+from ccwatch.domain.counters import read
+from ccwatch.domain.drawdown import NO_PEAK, fall, starting_capital
+from ccwatch.domain.exposure import exposure
+from ccwatch.protocol.messages import Item, Packet, Regime, Status
+
+BUCKETS_MS: Final = (5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
+
+
+class _Histogram:
+    """Counts of calls by latency, each call once."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_MS) + 1)
+        self.sum = 0.0
+        self.before: tuple[float, float] | None = None
+
+    def see(self, latency: float, count: float) -> None:
+        """A reading of a gauge and its counter."""
+        import numpy as np  # noqa: PLC0415 - one look per reading
+
+        if not math.isfinite(latency):
+            return
+        if read(np.array([latency]), np.array([count]), before=self.before).is_call[0]:
+            place = next((at for at, bound in enumerate(BUCKETS_MS) if latency <= bound), len(BUCKETS_MS))
+            self.counts[place] += 1
+            self.sum += latency
+        self.before = latency, count
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts by their bound."""
+        total, found = 0, []
+        for bound, count in zip([*map(str, BUCKETS_MS), "+Inf"], self.counts, strict=True):
+            total += count
+            found.append((bound, float(total)))
+        return found
+
+
+class EngineCollector(Collector):
+    """A feed's packets as figures. A Sink of the feed, and a Collector."""
+
+    def __init__(self, feed: Any, watch: AlertWatch) -> None:
+        self._feed, self._watch = feed, watch
+        self._lock = threading.Lock()  # between the feed's thread and those that ask
+        self._last: Packet | None = None
+        self._peak, self._capital = NO_PEAK, math.nan
+        self._latencies: dict[tuple[str, str], _Histogram] = {}
+
+    def receive(self, items: Sequence[Item], /) -> None:
+        """Take packets; on the feed's thread."""
+        with self._lock:
+            for packet in items:
+                if not isinstance(packet, Packet) or not packet.is_clean:
+                    continue
+                self._last = packet
+                if math.isfinite(packet.nav):
+                    self._peak = max(self._peak, packet.nav)
+                    if math.isnan(self._capital):
+                        self._capital = starting_capital([packet.nav], [packet.daily_pnl])
+                for kind, rows in (("agent", packet.agents), ("model", packet.models)):
+                    for row in rows:
+                        key = kind, str(row[0])
+                        self._latencies.setdefault(key, _Histogram()).see(row.latency_ms, row.invocations)
+
+    def collect(self) -> Iterable[Metric]:
+        """All figures, now; a value that the stream does not carry has no sample."""
+        with self._lock:
+            packet, peak, capital = self._last, self._peak, self._capital
+            histograms = {key: (found.buckets(), found.sum) for key, found in self._latencies.items()}
+        if packet is not None:
+            yield from self._engine(packet, peak, capital)
+        latency = HistogramMetricFamily(
+            "ccwatch_service_latency_milliseconds", "Observed calls of agents and models", labels=["kind", "service"]
+        )
+        for (kind, service), (buckets, total) in sorted(histograms.items()):
+            latency.add_metric([kind, service], buckets, total)
+        yield latency
+        yield from self._alerts(self._watch.open)
+        yield from self._quality()
+
+    def _engine(self, packet: Packet, peak: float, capital: float) -> Iterable[Metric]:
+        share = float(exposure([packet.nav], [packet.cash])[0])
+        values = {
+            "price_usd": ("Market price", packet.price),
+            "nav_usd": ("Net asset value", packet.nav),
+            "cash_usd": ("Available cash", packet.cash),
+            "daily_pnl_usd": ("The engine's profit and loss of the day", packet.daily_pnl),
+            "alpha": ("Tail index", packet.alpha),
+            "confidence_ratio": ("Confidence of the signal", packet.confidence),
+            "approved_size_ratio": ("Approved size, fraction of nav", packet.approved_size),
+            "exposure_ratio": ("Share of nav that is not cash", share),
+            "drawdown_peak_ratio": ("Nav from its peak since watching began", float(fall([packet.nav], [peak])[0])),
+            "drawdown_start_ratio": ("Nav from the starting capital", min(float(fall([packet.nav], [capital])[0]), 0.0)),
+            "drawdown_engine_ratio": ("The engine's own maximum drawdown", packet.max_drawdown),
+        }
+        symbol = packet.symbol or ""
+        for name, (meaning, value) in values.items():
+            if math.isfinite(value):
+                family = GaugeMetricFamily(f"ccwatch_engine_{name}", meaning, labels=["symbol"])
+                family.add_metric([symbol], value)
+                yield family
+        for name, word, words in (("regime", packet.regime, tuple(Regime)), ("status", packet.status, tuple(Status))):
+            if word is not None:
+                states = StateSetMetricFamily(f"ccwatch_engine_{name}", f"The engine's {name}", labels=[])
+                known = [str(one) for one in words]
+                states.add_metric([], {one: one == word for one in [*known, *([str(word)] if word not in known else [])]})
+                yield states
+
+    def _alerts(self, alerts: Sequence[Alert]) -> Iterable[Metric]:
+        family = GaugeMetricFamily("ccwatch_alert_firing", "1 while an alert fires", labels=["rule", "subject", "severity"])
+        for alert in alerts:
+            family.add_metric([alert.rule, alert.subject, str(alert.severity)], 1.0)
+        yield family
+
+    def _quality(self) -> Iterable[Metric]:
+        health = self._feed.health().to_dict()
+        for name, meaning in (("packets", "Packets received"), ("malformed", "Messages that could not be read"), ("repeats", "Repeats")):
+            yield CounterMetricFamily(f"ccwatch_stream_{name}", meaning, value=float(health.get(name) or 0))
+        for name, meaning in (("gaps", "Gaps"), ("reconnects", "Reconnects"), ("dropped", "Packets that a listener did not take")):
+            yield CounterMetricFamily(f"ccwatch_stream_{name}", meaning, value=float(health.get(name) or 0))
+        for name, unit, meaning in (
+            ("lag_s", "lag_seconds", "Server's clock to this machine's"),
+            ("rate_hz", "rate_hertz", "Packets a second"),
+        ):
+            if health.get(name) is not None and math.isfinite(float(health[name])):
+                yield GaugeMetricFamily(f"ccwatch_stream_{unit}", meaning, value=float(health[name]))
+        state = str(self._feed.state)
+        yield GaugeMetricFamily("ccwatch_stream_up", "Whether the stream is open", value=float(state in {"OPEN", "LATE"}))
+
+
+class Exporter:
+    """Figures on a port; a context manager, `stop` ends it.
+
+    Attributes:
+        url: where Prometheus reads them.
+    """
+
+    def __init__(self, feed: Any, port: int, host: str = "127.0.0.1") -> None:
+        """Serve at once.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        self._watch = AlertWatch(feed, ends_with_view=True)
+        collector = EngineCollector(feed, self._watch)
+        self._remove = feed.add_sink(collector)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(collector)
+        self._server: WSGIServer
+        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        self._watch.start()
+        self.url = f"http://{host}:{self._server.server_port}/metrics"
+
+    def __enter__(self) -> Exporter:  # noqa: PYI034 - there is nothing to inherit
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._remove()
+        self._watch.stop()
+        self._server.shutdown()
+        self._server.server_close()

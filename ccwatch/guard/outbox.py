@@ -1,0 +1,246 @@
+"""The outbox: messages on the disk until each of their receivers has them. At least once; a possible repetition says so.
+
+One thread per receiver, so that a slow one delays nobody else. It knows no alert.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from ccwatch.guard.receivers import Delivery
+from ccwatch.recording import append_durably, seal, sealed_lines, write_durably
+
+OUTBOX: Final = "outbox.jsonl"
+BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+LATE_S: Final = 30.0
+"""A message that is delivered so long after it was due says so."""
+KEEP_S: Final = 14 * 86_400.0
+"""Names of messages are remembered so long, so that none is queued twice; what was not delivered until then is given up."""
+TIDY_BYTES: Final = 4_000_000
+
+
+class Takes(Protocol):
+    """A receiver, as the outbox needs it."""
+
+    @property
+    def name(self) -> str:
+        """By which messages name it."""
+
+    def send(self, body: Mapping[str, Any], /) -> Delivery:
+        """Try once."""
+
+
+@dataclass
+class _Message:
+    name: str
+    at_ns: int
+    body: dict[str, Any]
+    waiting: dict[str, bool]
+    """Receivers that do not have it yet; whether one may have it all the same."""
+
+
+class Outbox:
+    """Messages and who still waits for them. May be used by any thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        receivers: Sequence[Takes],
+        *,
+        clock: Callable[[], float] = time.time,
+        on_result: Callable[[str, str, Delivery], None] = lambda *_: None,
+    ) -> None:
+        """Take up what waits in the folder; nothing is sent before start().
+
+        Args:
+            folder: it is made.
+            receivers: by their names; a message for one that is no longer there waits until it is there again.
+            clock: the wall clock, s.
+            on_result: told of each attempt: the message's name, the receiver's, what became of it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / OUTBOX
+        self._clock, self._on_result = clock, on_result
+        self._receivers = {receiver.name: receiver for receiver in receivers}
+        self._changed = threading.Condition()  # guards what stands here: anyone queues, the receivers' threads take
+        self._messages: dict[str, _Message] = {}
+        self._known: dict[str, int] = {}  # names that were ever queued, and when
+        self.successes: dict[str, int] = {}
+        """When each receiver last took a message, ns since 1970."""
+        self._is_stopping = False
+        self._threads: list[threading.Thread] = []
+        self._load()
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        for receiver in self._receivers.values():
+            thread = threading.Thread(target=self._deliver, args=(receiver,), name=f"ccwatch-outbox-{receiver.name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, last_s: float = 0.7) -> None:
+        """End; what waits stays on the disk. Deliveries that are under way have `last_s` to end."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+        until = time.monotonic() + last_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def queue(self, name: str, body: Mapping[str, Any], receivers: Sequence[str]) -> bool:
+        """Keep a message for its receivers, durably; False where one of this name was queued before."""
+        with self._changed:
+            if name in self._known or not receivers:
+                return False
+            at_ns = round(self._clock() * 1e9)
+            message = _Message(name, at_ns, dict(body) | {"message": name}, dict.fromkeys(receivers, False))
+            self._append({"kind": "queued", "name": name, "at_ns": at_ns, "receivers": list(receivers), "body": message.body}, durably=True)
+            self._known[name] = at_ns
+            self._messages[name] = message
+            self._changed.notify_all()
+            return True
+
+    def waiting(self) -> dict[str, tuple[str, ...]]:
+        """The names of messages that wait, by receiver."""
+        with self._changed:
+            names = {receiver for message in self._messages.values() for receiver in message.waiting}
+            return {name: tuple(m.name for m in self._messages.values() if name in m.waiting) for name in sorted(names)}
+
+    def has(self, name: str) -> bool:
+        """Whether a message of this name was ever queued."""
+        with self._changed:
+            return name in self._known
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until nothing waits for the receivers that are there; whether that came to be in time."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while any(name in self._receivers for message in self._messages.values() for name in message.waiting):
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+            return True
+
+    # ── the receivers' threads ──
+
+    def _deliver(self, receiver: Takes) -> None:
+        failures = 0
+        while (message := self._next(receiver.name)) is not None:
+            body = self._body(message, receiver.name)
+            with self._changed:
+                self._append({"kind": "attempt", "name": message.name, "receiver": receiver.name})
+            found = receiver.send(body)
+            self._settle(message, receiver.name, found)
+            if found.done:
+                failures = 0
+            else:
+                wait = max(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)], found.retry_s or 0.0)
+                failures += 1
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_stopping, wait)
+            with contextlib.suppress(Exception):  # whoever listens to results must not end the deliveries
+                self._on_result(message.name, receiver.name, found)
+
+    def _next(self, receiver: str) -> _Message | None:
+        """The oldest message that waits for a receiver, once there is one; None at the end."""
+        with self._changed:
+            while not self._is_stopping:
+                found = next((m for m in self._messages.values() if receiver in m.waiting), None)
+                if found is not None:
+                    return found
+                self._changed.wait(5.0)
+            return None
+
+    def _body(self, message: _Message, receiver: str) -> dict[str, Any]:
+        """The message as it is told now."""
+        late_s = max(0.0, self._clock() - message.at_ns / 1e9)
+        repeated = message.waiting.get(receiver, False)
+        body = message.body | {"possibly_repeated": repeated, "late_s": round(late_s, 1) if late_s >= LATE_S else 0.0, "receiver": receiver}
+        remarks = [f"late by {late_s / 60.0:.0f} min"] if late_s >= LATE_S else []
+        remarks += ["possibly a repetition"] if repeated else []
+        if remarks:
+            body["text"] = f"({', '.join(remarks)}) {body.get('text', '')}"
+        return body
+
+    def _settle(self, message: _Message, receiver: str, found: Delivery) -> None:
+        with self._changed:
+            if found.done:
+                message.waiting.pop(receiver, None)
+                self.successes[receiver] = round(self._clock() * 1e9)
+                self._append({"kind": "done", "name": message.name, "receiver": receiver, "at_ns": self.successes[receiver]})
+                if not message.waiting:
+                    self._messages.pop(message.name, None)
+            elif found.is_known:
+                self._append({"kind": "refused", "name": message.name, "receiver": receiver})
+            else:
+                message.waiting[receiver] = True
+            if round(self._clock() * 1e9) - message.at_ns > KEEP_S * 1e9:
+                self._messages.pop(message.name, None)
+            self._changed.notify_all()
+
+    # ── the disk ──
+
+    def _append(self, fact: dict[str, Any], *, durably: bool = False) -> None:
+        """Add a line; without `durably` it survives a kill of this process, not the loss of power."""
+        line = seal(fact) + b"\n"
+        if durably:
+            append_durably(self._path, line)
+            return
+        with self._path.open("ab") as file:
+            file.write(line)
+
+    def _load(self) -> None:
+        """What waits, as the lines tell it: an attempt without an end may have been one."""
+        oldest = round((self._clock() - KEEP_S) * 1e9)
+        under_way: set[tuple[str, str]] = set()
+        lines = [line for _, _, line in sealed_lines(self._path) if line is not None]
+        for line in lines:
+            name = line["name"]
+            if line["kind"] == "known":
+                self._known[name] = line["at_ns"]
+            elif line["kind"] == "queued":
+                self._known[name] = line["at_ns"]
+                if line["at_ns"] >= oldest:
+                    maybe = line.get("maybe", [])
+                    self._messages[name] = _Message(name, line["at_ns"], line["body"], {r: r in maybe for r in line["receivers"]})
+            elif name in self._messages:
+                waiting, receiver = self._messages[name].waiting, line["receiver"]
+                if line["kind"] == "done":
+                    waiting.pop(receiver, None)
+                    self.successes[receiver] = max(line["at_ns"], self.successes.get(receiver, 0))
+                    if not waiting:
+                        del self._messages[name]
+                elif receiver in waiting and line["kind"] == "attempt":
+                    waiting[receiver] = waiting[receiver] or (name, receiver) in under_way
+                    under_way.add((name, receiver))
+                else:  # refused: this attempt was none
+                    under_way.discard((name, receiver))
+        for name, receiver in under_way:  # nobody lived to see how these ended
+            if name in self._messages and receiver in self._messages[name].waiting:
+                self._messages[name].waiting[receiver] = True
+        self._known = {name: at for name, at in self._known.items() if at >= oldest}
+        if self._path.exists() and self._path.stat().st_size > TIDY_BYTES:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Write the file again, without what is over."""
+        kept = [{"kind": "known", "name": name, "at_ns": at} for name, at in self._known.items() if name not in self._messages]
+        kept += [
+            {
+                "kind": "queued",
+                "name": m.name,
+                "at_ns": m.at_ns,
+                "body": m.body,
+                "receivers": list(m.waiting),
+                "maybe": [name for name, maybe in m.waiting.items() if maybe],
+            }
+            for m in self._messages.values()
+        ]
+        write_durably(self._path, b"".join(seal(line) + b"\n" for line in kept))

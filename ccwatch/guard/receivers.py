@@ -1,0 +1,200 @@
+"""Receivers: who is told, and how one message reaches them. json:// and jsons:// are ours; apprise sends to everything else.
+
+An address is a secret: it is read from the environment or a file whenever it is used, and stands in no repr, log or error.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ccwatch.config import Tables
+from ccwatch.errors import ConfigError
+from ccwatch.protocol.decoding import codec
+
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 10.0
+MOST_WAIT_S: Final = 3600.0
+"""A receiver's Retry-After is honoured up to so long."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of an attempt.
+
+    Attributes:
+        done: whether the receiver said that it has the message.
+        is_known: whether it is known that it has it, or has it not: a lost answer leaves that open.
+        detail: a line for people, without the address.
+        retry_s: how long the receiver asks to be left alone; None where it does not say.
+    """
+
+    done: bool
+    is_known: bool
+    detail: str
+    retry_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Someone who is told, by name.
+
+    Attributes:
+        name: as ccwatch.toml has it.
+        source: "env:VAR", "file:PATH", or the address itself where it holds no secret; no part of the repr.
+    """
+
+    name: str
+    source: str = field(repr=False)
+
+    def address(self) -> str:
+        """The address as it is now.
+
+        Raises:
+            ConfigError: it cannot be had; says where it was looked for, never what it is.
+        """
+        kind, _, where = self.source.partition(":")
+        if kind == "env":
+            found = os.environ.get(where, "").strip()
+            if not found:
+                raise ConfigError(f"receiver {self.name!r}: the environment has no {where}")
+            return found
+        if kind == "file":
+            try:
+                found = Path(where).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"receiver {self.name!r}: its file cannot be read: {type(error).__name__}") from None
+            if not found:
+                raise ConfigError(f"receiver {self.name!r}: its file is empty")
+            return found.splitlines()[0].strip()
+        return self.source
+
+    def send(self, body: Mapping[str, Any]) -> Delivery:
+        """Send one message; blocks for at most some 15 s, and raises nothing."""
+        try:
+            address = self.address()
+        except ConfigError as error:
+            return Delivery(done=False, is_known=True, detail=str(error))
+        try:
+            parts = urlsplit(address)
+            is_ours = parts.scheme in {"json", "jsons"}
+            return _post(parts, body) if is_ours else _by_apprise(address, body)
+        except Exception as error:  # noqa: BLE001 - whatever a receiver does must not end the thread; the address stays out of it
+            return Delivery(done=False, is_known=False, detail=f"{type(error).__name__} while it was told")
+
+
+def read_receivers(tables: Tables) -> dict[str, Receiver]:
+    """The receivers of ccwatch.toml, by name.
+
+    Raises:
+        ConfigError: says file and line of what cannot be used; never the address.
+    """
+    found = {}
+    for name, source in tables.receivers.items():
+        place = tables.place("receivers", name)
+        if not isinstance(source, str) or not source.strip():
+            raise ConfigError(f'{place}: receiver {name!r}: expected "env:VAR", "file:PATH" or an address without secrets')
+        kind = source.partition(":")[0]
+        if kind not in {"env", "file"}:
+            parts = urlsplit(source)
+            if "://" not in source:
+                raise ConfigError(
+                    f'{place}: receiver {name!r}: expected "env:VAR", "file:PATH" or an address such as json://HOST:PORT/PATH'
+                )
+            if parts.username or parts.password or parts.query or parts.fragment or kind not in {"json", "jsons"}:
+                raise ConfigError(
+                    f"{place}: receiver {name!r}: an address with a user, a password, a token or a query is a secret: "
+                    f'put it into the environment or a file, and write "env:VAR" or "file:PATH"'
+                )
+        elif not source.partition(":")[2].strip():
+            raise ConfigError(f"{place}: receiver {name!r}: expected a name after {kind}:")
+        found[str(name)] = Receiver(str(name), source.strip())
+    return found
+
+
+# ── json:// ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _post(parts: SplitResult, body: Mapping[str, Any]) -> Delivery:
+    """POST a message to a web server; 2xx is a delivery."""
+    host = parts.hostname or ""
+    is_secure = parts.scheme == "jsons"
+    connection: http.client.HTTPConnection
+    if is_secure:
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=CONNECT_S, context=ssl.create_default_context())
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=CONNECT_S)
+    headers = {"Content-Type": "application/json", "User-Agent": "ccwatch-guard", "X-Ccwatch-Message": str(body.get("message", ""))}
+    if parts.username is not None:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        try:
+            connection.connect()
+        except OSError as error:
+            return Delivery(done=False, is_known=True, detail=f"it cannot be reached: {_why(error)}")
+        connection.sock.settimeout(ANSWER_S)
+        try:
+            connection.request("POST", path, body=codec.dumps(dict(body)), headers=headers)
+            answer = connection.getresponse()
+            status, wait = answer.status, answer.getheader("Retry-After")
+        except (OSError, http.client.HTTPException) as error:
+            return Delivery(done=False, is_known=False, detail=f"its answer was lost: {_why(error)}")
+        if 200 <= status < 300:
+            return Delivery(done=True, is_known=True, detail=f"HTTP {status}")
+        return Delivery(done=False, is_known=True, detail=f"HTTP {status}", retry_s=retry_after(wait))
+    finally:
+        connection.close()
+
+
+def retry_after(header: str | None, now: float | None = None) -> float | None:
+    """Seconds that a Retry-After asks for: a number of them, or a date; None where it says nothing that can be read."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            import time  # noqa: PLC0415 - the one moment that needs a clock
+
+            seconds = parsedate_to_datetime(header).timestamp() - (time.time() if now is None else now)
+        except (ValueError, TypeError):
+            return None
+    return min(max(seconds, 0.0), MOST_WAIT_S) if seconds == seconds else None  # noqa: PLR0124 - NaN
+
+
+def _why(error: BaseException) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+
+
+# ── everything else ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _by_apprise(address: str, body: Mapping[str, Any]) -> Delivery:
+    """Send by apprise, which says whether it was taken, and no more."""
+    try:
+        import apprise  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return Delivery(done=False, is_known=True, detail="it needs apprise, which comes with: pip install 'ccwatch[notify]'")
+    told = apprise.Apprise()
+    if not told.add(address):
+        return Delivery(done=False, is_known=True, detail="apprise does not know such an address")
+    is_bad = body.get("severity") == "critical"
+    kind = (
+        apprise.NotifyType.FAILURE
+        if is_bad
+        else apprise.NotifyType.WARNING
+        if body.get("severity") == "warning"
+        else apprise.NotifyType.INFO
+    )
+    done = bool(told.notify(title=str(body.get("title", "ccwatch")), body=str(body.get("text", "")), notify_type=kind))
+    return Delivery(done=done, is_known=done, detail="taken" if done else "apprise could not deliver it, or cannot tell")

@@ -1,0 +1,47 @@
+"""What a guard has to know after a restart: when it was last alive, which recordings hold its day, and what went before them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+FILE: Final = "state.json"
+
+
+@dataclass
+class GuardState:
+    """The state, as it is kept in one file.
+
+    Attributes:
+        alive_ns: when the guard was last alive, wall clock; 0 where there was none.
+        sessions: the recordings that hold the trading day, in order.
+        carry: what the evaluator knew before the first of them; None where nothing went before.
+        carry_seq: the packet of the first of them up to which `carry` goes.
+        journal: the folder of the newest journal of alerts.
+        told: days and other things that are told once, by name.
+    """
+
+    alive_ns: int = 0
+    sessions: list[str] = field(default_factory=list)
+    carry: dict[str, Any] | None = None
+    carry_seq: int = 0
+    journal: str = ""
+    told: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path) -> GuardState:
+        """The state that is kept in a folder; an empty one where there is none, or none that can be read."""
+        try:
+            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            return cls(**{name: found[name] for name in cls.__dataclass_fields__ if name in found})
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def write(self, folder: Path) -> None:
+        """Keep it; a kill leaves the one before."""
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{FILE}.part"
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        part.replace(folder / FILE)

@@ -1,0 +1,184 @@
+"""The journal of alerts beside a recording: what fired, who acknowledged it, what is silenced. Dashboard, guard and commands share it.
+
+One sealed line per fact, appended by whichever process knows it; the newest line about an alert counts. It knows no rule.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ccwatch.errors import ConfigError, RecordingError
+from ccwatch.recording.folder import append_durably, seal, sealed_lines
+
+ALERTS: Final = "alerts.jsonl"
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """Someone has seen an alert."""
+
+    id: str
+    by: str
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Nobody is told of an alert, or of every alert of a rule and subject, until it ends.
+
+    Attributes:
+        name: its own short name.
+        id: of an alert; empty for a rule's.
+        rule: the rule's name.
+        subject: what it is about; empty for anything.
+        until_ns: its end, wall clock, ns since 1970.
+        by: who asked for it.
+        reason: why.
+        at_ns: since when.
+    """
+
+    name: str
+    id: str
+    rule: str
+    subject: str
+    until_ns: int
+    by: str
+    reason: str
+    at_ns: int
+
+    def covers(self, alert: Mapping[str, Any], now_ns: int) -> bool:
+        """Whether it silences an alert at a moment: the one that it names, and those of the same rule and subject."""
+        if not self.at_ns <= now_ns < self.until_ns:
+            return False
+        same = alert["rule"] == self.rule and (not self.subject or alert["subject"] == self.subject)
+        return alert["id"] == self.id or (bool(self.rule) and same)
+
+
+@dataclass(frozen=True)
+class AlertBook:
+    """What a journal says.
+
+    Attributes:
+        alerts: the newest fact of each alert, by its id, in order of firing; see `Alert.to_dict`.
+        acknowledged: by the alert's id.
+        silences: those that were ever asked for, in order.
+    """
+
+    alerts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    acknowledged: Mapping[str, Acknowledgement] = field(default_factory=dict)
+    silences: tuple[Silence, ...] = ()
+
+    @property
+    def open(self) -> tuple[Mapping[str, Any], ...]:
+        """The alerts that nothing has resolved yet."""
+        return tuple(alert for alert in self.alerts.values() if alert.get("resolved") is None)
+
+    def silence_of(self, alert: Mapping[str, Any], now_ns: int | None = None) -> Silence | None:
+        """The silence that covers an alert at a moment; None where there is none."""
+        moment = time.time_ns() if now_ns is None else now_ns
+        return next((silence for silence in reversed(self.silences) if silence.covers(alert, moment)), None)
+
+    def find(self, word: str) -> Mapping[str, Any]:
+        """The alert of an id, or of the beginning of one.
+
+        Raises:
+            ConfigError: none, or several.
+        """
+        found = [alert for name, alert in self.alerts.items() if name.startswith(word.strip().casefold())] if word.strip() else []
+        if len(found) != 1:
+            known = ", ".join(alert["id"] for alert in self.open) or "none is open"
+            raise ConfigError(f"{'no' if not found else 'more than one'} alert {word!r}; open alerts: {known}")
+        return found[0]
+
+
+class AlertJournal:
+    """The journal in a recording's folder. May be used by any thread, and by several processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / ALERTS
+        self._lock = threading.Lock()  # serialises this process's lines, and reading with its memory
+        self._read: tuple[tuple[int, int], AlertBook] | None = None
+
+    def book(self) -> AlertBook:
+        """What it says now; read again only where the file has changed."""
+        with self._lock:
+            try:
+                state = self.path.stat()
+            except OSError:
+                return AlertBook()
+            stamp = state.st_size, state.st_mtime_ns
+            if self._read is None or self._read[0] != stamp:
+                self._read = stamp, _book(self.path)
+            return self._read[1]
+
+    def note(self, alert: Mapping[str, Any]) -> None:
+        """Keep the newest fact of an alert: `Alert.to_dict()`."""
+        self._append({"kind": "alert", "at_ns": time.time_ns(), "alert": dict(alert)})
+
+    def carry(self, book: AlertBook) -> None:
+        """Take over what an earlier journal says of alerts that are open, and the silences that have not ended."""
+        now = time.time_ns()
+        for alert in book.open:
+            self._append({"kind": "alert", "at_ns": now, "alert": dict(alert)})
+            known = book.acknowledged.get(str(alert["id"]))
+            if known is not None:
+                self._append({"kind": "acknowledged", "id": known.id, "by": known.by, "at_ns": known.at_ns})
+        for silence in book.silences:
+            if silence.until_ns > now:
+                self._append({"kind": "silence", **silence.__dict__})
+
+    def acknowledge(self, word: str, by: str) -> Mapping[str, Any]:
+        """Someone has seen an alert; returns it.
+
+        Raises:
+            ConfigError: no such alert, or nobody's name.
+        """
+        if not by.strip():
+            raise ConfigError("an acknowledgement needs a name: who has seen it?")
+        alert = self.book().find(word)
+        self._append({"kind": "acknowledged", "id": alert["id"], "by": by, "at_ns": time.time_ns()})
+        return alert
+
+    def silence(self, word: str, seconds: float, by: str, reason: str) -> Silence:
+        """Tell nobody of an alert, and of others of its rule and subject, for so long.
+
+        Raises:
+            ConfigError: no such alert, no reason, or no time.
+        """
+        if seconds <= 0.0 or not reason.strip():
+            raise ConfigError("a silence needs an end and a reason: ccwatch alerts --silence ID 30min --reason TEXT")
+        alert, now = self.book().find(word), time.time_ns()
+        until = now + round(seconds * 1e9)
+        made = Silence(secrets.token_hex(3), str(alert["id"]), str(alert["rule"]), str(alert["subject"]), until, by, reason, now)
+        self._append({"kind": "silence", **made.__dict__})
+        return made
+
+    def _append(self, fact: Mapping[str, Any]) -> None:
+        with self._lock:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                append_durably(self.path, seal(fact) + b"\n")
+            except OSError as error:
+                raise RecordingError(f"{self.path} cannot be written: {error}") from error
+
+
+def _book(path: Path) -> AlertBook:
+    alerts: dict[str, Mapping[str, Any]] = {}
+    acknowledged: dict[str, Acknowledgement] = {}
+    silences: list[Silence] = []
+    for _, _, line in sealed_lines(path):
+        if line is None:
+            continue
+        if line["kind"] == "alert":
+            alerts[line["alert"]["id"]] = line["alert"]
+        elif line["kind"] == "acknowledged":
+            acknowledged.setdefault(line["id"], Acknowledgement(line["id"], line["by"], line["at_ns"]))
+        elif line["kind"] == "silence":
+            silences.append(Silence(**{name: line[name] for name in Silence.__dataclass_fields__}))
+    return AlertBook(alerts, acknowledged, tuple(silences))

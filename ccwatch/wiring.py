@@ -105,6 +105,8 @@ def end_after(recorder: Recorder, seconds: float) -> Callable[[], None]:
 
 def live_feed(settings: Settings, token: Token = None, name: str | None = None, *, commands: bool = False, searches: bool = True) -> Feed:
     """A feed of a server that has not started, for who has to listen from its first moment."""
+    if settings.url.startswith(("redis://", "rediss://")):
+        return _stream_feed(settings, name, commands=commands)
     address = parse_url(settings.url)
     if token is None:
         ask: Callable[[], str | None] = settings.ask_token
@@ -124,6 +126,20 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown
     return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+
+
+def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Feed:
+    """A feed of a stream of Redis, without a Cottage between."""
+    try:
+        from ccwatch.cottage.redis_stream import RedisStreamSource, StreamAddress  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ConfigError(f"a stream of Redis needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
+    if commands:
+        raise ConfigError("commands=True: a stream of Redis takes none; connect to the engine or its BFF")
+    address = StreamAddress.parse(settings.url)
+    source = RedisStreamSource(address, server_tz=settings.server_tz)
+    shown = address.shown
+    return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows))
 
 
 def folder_of_recordings(path: str | Path | None) -> Path:
@@ -153,6 +169,7 @@ def recorder_of(feed: Feed, settings: Settings, path: str | Path | None, name: s
         **options,
     )
     registry.note_recorder(feed, recorder)
+    feed.safe_up_to(lambda: recorder.stats.durable_seq)
     return recorder
 
 

@@ -74,16 +74,51 @@ def announce(cottage: Any, what: str, *, as_json: bool) -> None:
 @click.option("--engine", help="URL of another engine, which the BFF polls; then nothing is seeded.")
 @click.option("--redis", help="redis://HOST:PORT/DB, whose channels are streamed; then nothing is seeded but with --seeded.")
 @click.option("--seeded", is_flag=True, help="With --redis: a seeded stream as well.")
+@click.option("--workers", type=click.IntRange(min=1), help="With --redis: so many processes serve one stream of Redis on the same port.")
+@click.option("--stream", default="ccwatch", show_default=True, help="With --workers: the stream's name.")
 @serves
 @json_option
 @streaming
-def serve(*, as_json: bool, secret_file: Path | None, per_ip: int, seeded: bool, prices: Path | None, **options: Any) -> int:
+def serve(
+    *,
+    as_json: bool,
+    secret_file: Path | None,
+    per_ip: int,
+    seeded: bool,
+    prices: Path | None,
+    workers: int | None,
+    stream: str,
+    **options: Any,
+) -> int:
     """Serve a seeded stream as an engine and a BFF do, until Ctrl-C."""
+    if workers is not None:
+        if prices is not None or options["engine"]:
+            raise click.UsageError("--workers serve a stream of Redis: --prices and --engine do not go with it")
+        return _serve_workers(workers, stream, seeded, as_json=as_json, **serving_options(secret_file, per_ip, **options))
     with api.serve(prices=prices, seeded=seeded or None, **serving_options(secret_file, per_ip, **options)) as cottage:
         if options["engine"] or (options["redis"] and not seeded):
             what = f"streams {'an engine' if options['engine'] else 'Redis'}"
         else:
             what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}"
         announce(cottage, what, as_json=as_json)
+        while True:
+            time.sleep(3600)
+
+
+def _serve_workers(workers: int, stream: str, seeded: bool, *, as_json: bool, **options: Any) -> int:
+    """Serve one stream of Redis by several processes, until Ctrl-C."""
+    if not options["redis"]:
+        raise click.UsageError("--workers need --redis URL: the stream of Redis is what they share")
+    try:
+        from ccwatch.cottage import AccessRules, Listen  # noqa: PLC0415 - an optional extra
+        from ccwatch.workers import Plan, Workers  # noqa: PLC0415 - only with --workers
+    except ImportError as error:
+        raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
+    listen = Listen(options["host"], options["port"], options["engine_port"], options["tls_cert"], options["tls_key"])
+    access = AccessRules(options["secret"], "ccwatch", tuple(options["origins"]), options["per_ip"], tuple(options["proxies"]))
+    source = {name: options[name] for name in ("seed", "scenario", "rate", "packets", "symbol")} if seeded else None
+    with Workers(Plan(options["redis"], stream, workers, listen, access, source)) as running:
+        what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}" if seeded else "streams Redis"
+        announce(running, f"{what}, by {workers} workers", as_json=as_json)
         while True:
             time.sleep(3600)

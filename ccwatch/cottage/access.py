@@ -9,7 +9,7 @@ import ipaddress
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -103,8 +103,15 @@ class Refusal:
 class Gate:
     """Judges requests by the rules, and counts the connections of each address. Used on the loop's thread only."""
 
-    def __init__(self, rules: AccessRules) -> None:
+    def __init__(self, rules: AccessRules, elsewhere: Callable[[str], int] = lambda _ip: 0) -> None:
+        """A gate without connections.
+
+        Args:
+            rules: what it judges by.
+            elsewhere: how many connections of an address other processes have that serve the same.
+        """
         self.rules = rules
+        self._elsewhere = elsewhere
         self.refused: Counter[int] = Counter()
         self._origins = {_origin(origin) for origin in rules.origins if origin != ANY}
         self._proxies = _networks(rules.proxies)
@@ -119,7 +126,7 @@ class Gate:
 
     def enter(self, ip: str) -> Refusal | None:
         """Count a connection of this address, or refuse it."""
-        if self.rules.per_ip is not None and self._connections[ip] >= self.rules.per_ip:
+        if self.rules.per_ip is not None and self._connections[ip] + self._elsewhere(ip) >= self.rules.per_ip:
             self.refused[429] += 1
             return Refusal(429, f"{self.rules.per_ip} connections from one address are open already")
         self._connections[ip] += 1
@@ -130,6 +137,11 @@ class Gate:
         self._connections[ip] -= 1
         if self._connections[ip] <= 0:
             del self._connections[ip]
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """The open connections by address."""
+        return dict(self._connections)
 
     def allows_origin(self, origin: str | None) -> bool:
         """Whether a page of this origin may connect."""

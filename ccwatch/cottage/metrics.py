@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from ccwatch.cottage.broadcaster import StateBroadcaster
 from ccwatch.cottage.endpoint import Endpoint
 from ccwatch.cottage.redis_bridge import BridgeTally
+
+if TYPE_CHECKING:
+    from ccwatch.cottage.shared import Shared
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -85,12 +89,40 @@ class CottageCollector(Collector):
             yield CounterMetricFamily("ccwatch_redis_gap_seconds", "How long it was gone, in total", value=bridge.gap_s)
 
 
-def metrics_route(collector: Collector) -> web.RouteDef:
-    """`GET /metrics`."""
+def figures(collector: Collector) -> bytes:
+    """Return all figures in Prometheus' text."""
     registry = CollectorRegistry(auto_describe=False)  # its own: several Cottages may run in one process
     registry.register(collector)
+    return generate_latest(registry)
+
+
+def of_all_workers(by_worker: Mapping[str, str]) -> bytes:
+    """Return the figures of several workers as one text, each with the label `worker`."""
+    families: dict[str, Metric] = {}
+    for worker, text in by_worker.items():
+        for family in text_string_to_metric_families(text):
+            merged = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            merged.samples += [sample._replace(labels={"worker": worker, **sample.labels}) for sample in family.samples]
+    return figures(_Merged(families.values()))
+
+
+class _Merged(Collector):
+    """Families that were read already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        """The families."""
+        return self._families
+
+
+def metrics_route(collector: Collector, shared: Shared | None = None) -> web.RouteDef:
+    """`GET /metrics`: of this process, or of all workers of the port, whichever of them is asked."""
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE})
+        own = figures(collector)
+        body = own if shared is None else of_all_workers({shared.worker: own.decode(), **shared.metrics()})
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     return web.get("/metrics", metrics)

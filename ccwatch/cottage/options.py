@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ccwatch.cottage.access import AccessRules, is_loopback_host
 from ccwatch.cottage.broadcaster import SlowPolicy
 from ccwatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ccwatch.cottage.shared import Shared
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Listen:
     """File of a certificate chain: both sites then speak wss and https."""
     tls_key: str | None = None
     """File of its key, where that is another one."""
+    shared: bool = False
+    """Whether other processes listen on the same ports (SO_REUSEPORT): the system gives each client to one of them."""
 
     def __post_init__(self) -> None:
         """Refuse what is no port.
@@ -70,6 +76,8 @@ class Options:
     """Whether the BFF is pushed each message by its engine, byte for byte; False polls the engine over HTTP once a second."""
     virtual_clock: bool = False
     """The source does not keep pace with the wall clock: clients are told, and it waits for the slowest, so that none skips a message."""
+    shared: Shared | None = None
+    """What the workers of the same port tell each other."""
     start_on_first_client: bool = False
     """The source starts when the first client was welcomed, on either site, and none skips a message."""
 

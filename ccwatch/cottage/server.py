@@ -8,7 +8,7 @@ import errno
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -16,16 +16,17 @@ from ccwatch.cottage import limits
 from ccwatch.cottage.access import Gate
 from ccwatch.cottage.bff import Bff, Poller
 from ccwatch.cottage.broadcaster import Message
+from ccwatch.cottage.channels import log_message
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import answer, application
 from ccwatch.cottage.engine import TITLE, Engine
-from ccwatch.cottage.metrics import CottageCollector, metrics_route
+from ccwatch.cottage.metrics import CottageCollector, figures, metrics_route
 from ccwatch.cottage.options import Options
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.places import ORIGIN_HEADER, STREAM_PATHS, rest_base
-from ccwatch.protocol.messages import Event, EventKind, Item, Packet
+from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.stream.source import Source, Steerable, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
@@ -49,10 +50,10 @@ class Server:
         speaker = Speaker(options.dialect)
         self._push = options.push and self._base is None and not speaker.is_deployed  # deployed BFFs poll
         self._stream_path = STREAM_PATHS[speaker.is_deployed]
-        self._engine = Engine(self._welcomed, Gate(options.access), policy=options.slow, speaker=speaker, steering=self._steerable)
+        self._engine = Engine(self._welcomed, self._gate("engine"), policy=options.slow, speaker=speaker, steering=self._steerable)
         self._bff = Bff(
             self._welcomed,
-            Gate(options.access),
+            self._gate("bff"),
             policy=options.slow,
             engine=self._engine if self._base is None else None,
             base=self._base,
@@ -66,6 +67,9 @@ class Server:
         self._bridge_task: asyncio.Task[None] | None = None
         sites = {"engine": (self._engine.broadcaster, self._engine.endpoint), "bff": (self._bff.broadcaster, self._bff.endpoint)}
         self._metrics = CottageCollector(sites, lambda: None if self._bridge is None else self._bridge.tally)
+        self._is_draining = False
+        if options.shared is not None:
+            options.shared.tell(self._part)
         # A source that can be asked for other symbols has one of its own, which is the main stream.
         self._own_symbol: str | None = getattr(source, "symbol", None)
         self._listening: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -77,6 +81,22 @@ class Server:
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
         self.url = self.engine_url = ""
+
+    def _gate(self, site: str) -> Gate:
+        shared = self._options.shared
+        return Gate(self._options.access) if shared is None else Gate(self._options.access, lambda ip: shared.connections(site, ip))
+
+    def _part(self) -> dict[str, Any]:
+        """What the other workers are told of this one; asked for by another thread."""
+        if not self._listening.done() or self._stop_source.is_set():
+            return {}
+        asked: concurrent.futures.Future[dict[str, Any]] = concurrent.futures.Future()
+        self._loop.call_soon_threadsafe(lambda: asked.set_result(self._told()))
+        return asked.result(1.0)
+
+    def _told(self) -> dict[str, Any]:
+        sites = {"engine": self._engine.endpoint.gate, "bff": self._bff.endpoint.gate}
+        return {"connections": {site: gate.connections for site, gate in sites.items()}, "metrics": figures(self._metrics).decode()}
 
     # ── on the caller's thread ──
 
@@ -132,6 +152,8 @@ class Server:
                 messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main))
             elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
                 messages.append(Message.of(item.raw, is_state=False))
+            elif isinstance(item, Event) and item.kind == EventKind.GAP and "messages=" in item.detail:
+                messages.append(log_message("WARNING", f"gap: {item.detail}", from_ns(item.received_at_ns).isoformat()))
             elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and getattr(self._source, "cuts_connections", False):
                 messages.append(None)  # the moment at which all connections are cut
         if not messages or self._stop_source.is_set():
@@ -182,14 +204,18 @@ class Server:
 
     async def _open(self, runners: list[web.AppRunner], routes: list[web.RouteDef], gate: Gate, port: int) -> str:
         """Listen on a port; returns the site's http url."""
-        shared = [metrics_route(self._metrics), web.get("/api/cottage/planted", self._planted)]
+        shared = [
+            metrics_route(self._metrics, self._options.shared),
+            web.get("/ready", self._ready),
+            web.get("/api/cottage/planted", self._planted),
+        ]
         app = application([*shared, *routes], self._headers, gate)
         # The keep-alive timer runs from the first byte: who never finishes a request is cut as well.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S, logger=limits.requests)
         runners.append(runner)
         await runner.setup()
         host = self._options.listen.host
-        site = web.TCPSite(runner, host, port, ssl_context=self._tls)
+        site = web.TCPSite(runner, host, port, ssl_context=self._tls, reuse_port=self._options.listen.shared or None)
         try:
             await site.start()
         except OSError as error:
@@ -197,6 +223,11 @@ class Server:
                 raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
             raise ConfigError(f"port {port} is in use on {host}; --port 0 and --engine-port 0 take free ones") from error
         return site.name
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        """Whether a balancer should send clients here."""
+        trouble = self._engine.trouble or getattr(self._source, "trouble", None) or ("it ends" if self._is_draining else None)
+        return answer({"ready": trouble is None, "reason": trouble}, status=200 if trouble is None else 503)
 
     async def _planted(self, _request: web.Request) -> web.Response:
         """The truth of what the stream has planted, in seconds since its first packet; an `end_s` of null is never."""
@@ -273,6 +304,7 @@ class Server:
             tally.lag_s, tally.lag_max_s = lag_s, max(tally.lag_max_s, lag_s)
 
     async def _shut_down(self, runners: list[web.AppRunner], poller: asyncio.Task[None] | None) -> None:
+        self._is_draining = True
         self._stop_source.set()
         for task in (poller, self._bridge_task):
             if task is not None:

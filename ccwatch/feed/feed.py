@@ -17,7 +17,7 @@ from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
 from ccwatch.stream import frames
-from ccwatch.stream.source import Sink, Source, Stop, read_clock
+from ccwatch.stream.source import Handing, Sink, Source, Stop, read_clock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -344,6 +344,12 @@ class Feed:
         return self._intake.buffer.long(table, last)
 
     # ── who listens ──
+
+    def safe_up_to(self, durable: Callable[[], int]) -> None:
+        """Tell a source that hands over to others what is not safe which packets are: the last one's `seq`."""
+        source = self._intake.source
+        if isinstance(source, Handing):
+            source.durable = durable
 
     def on_packet(self, callback: Callable[[Packet], object]) -> Callable[[], None]:
         """Call `callback(packet)` for each packet from now on, on a thread of its own; returns how to end that.

@@ -76,3 +76,11 @@ class Steerable(Protocol):
 
     def follow(self, symbols: frozenset[str], /) -> None:
         """From now on deliver packets of these symbols beside its own."""
+
+
+@runtime_checkable
+class Handing(Protocol):
+    """A source that hands over, to another reader of its group, what was not made safe."""
+
+    durable: Callable[[], int] | None
+    """The last packet's `seq` that is safe; None takes each packet as safe once it was delivered."""

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import time
 
 import pytest
 import redis
@@ -15,55 +11,8 @@ import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.options import Options
 from ccwatch.feed.synthetic import SyntheticSource
-from tests.feed.servers import free_port
 
 STATE = {"timestamp": "2026-01-02T10:00:00Z", "status": "ACTIVE", "market": {"symbol": "SPY", "price": 450.25, "regime": "Gaussian"}}
-
-
-class Redis:
-    """A redis-server on a port of its own."""
-
-    def __init__(self, folder):
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.folder = folder
-        self.process = None
-
-    def start(self):
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
-        self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                with redis.Redis(port=self.port) as client:
-                    client.ping()
-            except redis.ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            else:
-                return self
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def publish(self, channel, message):
-        """Publish; how many heard it."""
-        with redis.Redis(port=self.port) as client:
-            return client.publish(channel, message if isinstance(message, bytes) else json.dumps(message))
-
-
-@pytest.fixture
-def server(tmp_path):
-    if shutil.which("redis-server") is None:
-        if "redis" in os.environ.get("CCWATCH_REQUIRE", ""):
-            pytest.fail("no redis-server on the PATH")
-        pytest.skip("no redis-server on the PATH (Debian: apt-get install redis-server)")
-    running = Redis(tmp_path)
-    yield running
-    running.kill()
 
 
 # ── with a server ──

@@ -1,0 +1,290 @@
+"""Several processes that serve one stream of Redis on one port, and one that writes it; supervised: what dies is started again.
+
+    bridge ──▶ stream of Redis ──▶ worker 0, worker 1, … (SO_REUSEPORT: the system gives each client to one of them)
+
+Each child is `python -m ccwatch.workers`, gets its task as JSON on its standard input (so that no secret is in a command line), says where
+it listens on its standard output, and ends when either end of it is closed. It prints nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ccwatch.cottage import AccessRules, Cottage, Listen, Options
+from ccwatch.cottage.redis_bridge import RedisBridge
+from ccwatch.cottage.redis_stream import RedisStreamSource, StreamAddress, StreamWriter
+from ccwatch.cottage.shared import Shared
+from ccwatch.errors import CcwatchError, ConfigError
+from ccwatch.feed.synthetic import SyntheticSource
+from ccwatch.stream.source import Stop
+
+log = logging.getLogger("ccwatch.cottage")
+
+STREAM: Final = "ccwatch"
+"""The stream's name, where none is given."""
+HISTORY: Final = 10
+"""States of the stream that a worker begins with: what its clients are welcomed with."""
+START_S: Final = 30.0
+RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""Wait before a child that died is started again; a child that lived for a minute begins anew."""
+END_S: Final = 5.0
+"""How long a child may take to end."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the processes are asked to do."""
+
+    redis: str = field(repr=False)
+    stream: str
+    workers: int
+    listen: Listen
+    access: AccessRules
+    seeded: dict[str, Any] | None
+    """What a seeded stream is made of; None writes what engines publish on Redis."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: fewer than one worker.
+        """
+        if self.workers < 1:
+            raise ConfigError(f"workers: expected a number from 1, got {self.workers}")
+
+    @property
+    def address(self) -> StreamAddress:
+        """The stream."""
+        return StreamAddress(self.redis, self.stream, group=None)
+
+    def task(self, role: str) -> bytes:
+        """Return the task of a child: "bridge", or the number of a worker."""
+        access = asdict(self.access)
+        return json.dumps({"role": role, "plan": {**self.__dict__, "listen": asdict(self.listen), "access": access}}).encode()
+
+    @classmethod
+    def read(cls, plan: dict[str, Any]) -> Plan:
+        """Read the plan of a task."""
+        access = plan["access"] | {name: tuple(plan["access"][name]) for name in ("origins", "proxies")}
+        return cls(**plan | {"listen": Listen(**plan["listen"]), "access": AccessRules(**access)})
+
+
+class Workers:
+    """The supervisor: keeps one bridge and the workers running. A context manager."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Start all, and return once every worker listens.
+
+        Raises:
+            ConfigError: a port is in use, or a child cannot start.
+        """
+        StreamAddress.parse(f"{plan.redis}{'&' if '?' in plan.redis else '?'}stream={plan.stream}")
+        self._held = [_reserved(plan.listen.host, port) for port in (plan.listen.port, plan.listen.engine_port)]
+        port, engine_port = (held.getsockname()[1] for held in self._held)
+        listen = Listen(plan.listen.host, port, engine_port, plan.listen.tls_cert, plan.listen.tls_key, shared=True)
+        self._plan = Plan(plan.redis, plan.stream, plan.workers, listen, plan.access, plan.seeded)
+        scheme, host = "wss" if listen.tls_cert else "ws", f"[{listen.host}]" if ":" in listen.host else listen.host
+        self.url, self.engine_url = f"{scheme}://{host}:{port}", f"{scheme}://{host}:{engine_port}/ws/stream"
+        self._stop = Stop()
+        self._children = [_Child(self._plan, role, self._stop) for role in ("bridge", *map(str, range(plan.workers)))]
+        try:
+            for child in self._children:
+                child.wait_until_up()
+        except CcwatchError:
+            self.stop()
+            raise
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The running processes by their role."""
+        return {child.role: child.pid for child in self._children if child.pid}
+
+    def stop(self) -> None:
+        """Let every worker say goodbye to its clients, end all. Stopping again is nothing."""
+        self._stop.set()
+        for child in self._children:
+            child.end()
+        for held in self._held:
+            held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+class _Child:
+    """One process, and the thread that starts it again."""
+
+    def __init__(self, plan: Plan, role: str, stop: Stop) -> None:
+        self.role = role
+        self.pid = 0
+        self._plan, self._stop = plan, stop
+        self._process: subprocess.Popen[bytes] | None = None
+        self._up = threading.Event()
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, name=f"ccwatch-worker-{role}", daemon=True)
+        self._thread.start()
+
+    def wait_until_up(self) -> None:
+        """Return when it listens.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        if not self._up.wait(START_S) or self._trouble:
+            raise ConfigError(f"{_named(self.role)} did not start: {self._trouble or f'no word within {START_S:g} s'}")
+
+    def end(self) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(OSError):
+                process.terminate()
+        self._thread.join(END_S + 1.0)
+
+    def _run(self) -> None:
+        deaths = 0
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            code = self._live()
+            self.pid = 0
+            if self._stop.is_set() or not self._up.is_set() or self._trouble:
+                self._up.set()
+                return
+            deaths = 0 if time.monotonic() - begun > 60.0 else deaths + 1
+            log.warning("%s has ended with %s and is started again", _named(self.role), code)
+            self._stop.wait(RESTART_S[min(deaths - 1, len(RESTART_S) - 1)] if deaths else 0.0)
+
+    def _live(self) -> int:
+        process = subprocess.Popen([sys.executable, "-m", "ccwatch.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process, self.pid = process, process.pid
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a child without pipes")
+        with process.stdin, process.stdout:
+            with contextlib.suppress(OSError):
+                process.stdin.write(self._plan.task(self.role) + b"\n")
+                process.stdin.flush()
+            said = process.stdout.readline()
+            if said:
+                self._trouble = "" if self._up.is_set() else json.loads(said).get("error", "")
+                self._up.set()
+            if self._stop.is_set():
+                process.terminate()
+            while process.poll() is None:
+                if self._stop.wait(0.05):
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(END_S)
+                    process.kill()
+            return process.wait()
+
+
+def _named(role: str) -> str:
+    return "the bridge" if role == "bridge" else f"worker {role}"
+
+
+def _reserved(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port for the workers, whoever of them is alive: it does not listen.
+
+    Raises:
+        ConfigError: the port is in use, or the system cannot share one.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ConfigError("workers: this system cannot share a port among processes (SO_REUSEPORT)")
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        with socket.socket(held.family) as probe:  # without SO_REUSEPORT: another Cottage's workers must not be joined
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise ConfigError(f"port {port} cannot be used on {host} ({error.strerror}); --port 0 and --engine-port 0 take free ones") from None
+    return held
+
+
+# ── in a child ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def main() -> None:
+    """Run the task on the standard input until that is closed, or SIGTERM."""
+    task = json.loads(sys.stdin.readline())
+    plan, role = Plan.read(task["plan"]), task["role"]
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    ended = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: ended.set())
+    threading.Thread(target=_watch_the_parent, args=(ended,), name="ccwatch-worker-parent", daemon=True).start()
+    try:
+        with _bridge(plan) if role == "bridge" else _worker(plan, role):
+            _say({})
+            ended.wait()
+    except CcwatchError as error:
+        _say({"error": str(error)})
+        sys.exit(1)
+
+
+def _say(facts: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(facts) + "\n")
+        sys.stdout.flush()
+
+
+def _watch_the_parent(ended: threading.Event) -> None:
+    sys.stdin.read()  # until it is closed: the parent has ended, however
+    ended.set()
+
+
+@contextlib.contextmanager
+def _bridge(plan: Plan) -> Any:
+    """Write what a seeded engine makes, or what engines publish, to the stream."""
+    stop = Stop()
+
+    def run() -> None:
+        if plan.seeded is None:
+            asyncio.run(_listen(plan, writer, stop))
+        else:
+            SyntheticSource(**plan.seeded).stream(writer, stop)
+
+    with StreamWriter(plan.address) as writer:
+        thread = threading.Thread(target=run, name="ccwatch-bridge", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(2.0)
+
+
+async def _listen(plan: Plan, writer: StreamWriter, stop: Stop) -> None:
+    bridge = asyncio.create_task(RedisBridge(plan.redis, lambda message, _: writer.add(message.payload)).run())
+    while not stop.is_set() and not bridge.done():  # noqa: ASYNC110 - the request comes from another thread
+        await asyncio.sleep(0.05)
+    bridge.cancel()
+
+
+@contextlib.contextmanager
+def _worker(plan: Plan, role: str) -> Any:
+    """Serve the stream."""
+    source = RedisStreamSource(plan.address, history=HISTORY)
+    if plan.seeded:
+        source.origin = "synthetic"
+    with Shared(plan.address, role) as shared, Cottage(source, Options(listen=plan.listen, access=plan.access, shared=shared)):
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -71,7 +71,7 @@ if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.recording import Recorder as Recorder, Recording as Recording
     from ccwatch.stream.registry import feeds as feeds, stop_all as stop_all
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "ccwatch.alerts": ("Alert",),

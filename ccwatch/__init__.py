@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.alerts.written import Rule as Rule
     from ccwatch.api import (
         analyze as analyze,
+        archive as archive,
         backtest as backtest,
         compare as compare,
         connect as connect,
@@ -78,6 +79,7 @@ _HOMES = {
     "ccwatch.alerts.written": ("Rule",),
     "ccwatch.api": (
         "analyze",
+        "archive",
         "backtest",
         "compare",
         "connect",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ccwatch.alerts import Rule
     from ccwatch.analysis.compare import Comparison
     from ccwatch.analysis.report import Report
+    from ccwatch.archive import Archive
     from ccwatch.cottage import Cottage
     from ccwatch.dashboard.dashboard import Dashboard
     from ccwatch.feed.synthetic import Pace
@@ -239,7 +240,8 @@ def open_recording(path: str | Path) -> Recording:
     """Return a recording: finished, killed, or still being written. Opening never writes.
 
     Args:
-        path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was begun last.
+        path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was begun last; or
+            its address in an object store, such as s3://BUCKET/FOLDER/NAME, of which only what is asked for is read.
 
     Raises:
         RecordingNotFound: nothing there; the message says where was looked and what is there.
@@ -261,6 +263,25 @@ def recordings(path: str | Path | None = None) -> pd.DataFrame:
     from ccwatch.recording import list_recordings  # noqa: PLC0415 - pyarrow is not needed to watch
 
     return list_recordings(wiring.folder_of_recordings(path))
+
+
+def archive(path_or_url: str | Path | None = None) -> Archive:
+    """Many recordings, to be asked as one: `.sessions`, `.ask(question, by=…)`, `.performance()`, `.sql(…)`, `.similar(…)`.
+
+    Args:
+        path_or_url: a folder of recordings, or one in an object store, such as s3://BUCKET/FOLDER; None is where `record` puts them,
+            which need not exist yet.
+
+    Raises:
+        RecordingNotFound: there is no folder at the path.
+        RecordingError: the object store does not answer.
+        ConfigError: what an object store needs is not installed.
+    """
+    from ccwatch.archive import Archive  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    if path_or_url is None:
+        return Archive(wiring.folder_of_recordings(None), must_exist=False)
+    return Archive(path_or_url)
 
 
 def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any = None, end: Any = None, name: str | None = None) -> Feed:

@@ -40,6 +40,11 @@ def recording_of(source: str | Path | Recording) -> Recording:
         return source
     if not isinstance(source, str | Path):
         raise ConfigError(f"recording={source!r}: expected a Recording, its path, its name, or 'latest'")
+    if isinstance(source, str) and "://" in source:
+        from ccwatch.archive import open_place  # noqa: PLC0415 - an optional extra
+
+        remote: Recording = open_place(source)
+        return remote
     return Recording(locate(source, recordings_folder(Settings.load())))
 
 

@@ -20,8 +20,9 @@ from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.quantiles import Quantile, quantile
 from ccwatch.analysis.regimes import Regimes, regimes
-from ccwatch.analysis.report import Report
-from ccwatch.analysis.result import Result
+from ccwatch.analysis.report import QUESTIONS, Report
+from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
+from ccwatch.analysis.returns import wilson
 from ccwatch.analysis.sample import Basis
 from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.sketch import Sketch
@@ -30,6 +31,7 @@ from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.analysis.timeline import Timeline, timeline
 
 __all__ = [
+    "QUESTIONS",
     "Alerts",
     "Alpha",
     "Attribution",
@@ -59,7 +61,10 @@ __all__ = [
     "burn_rate",
     "calibrate",
     "changepoints",
+    "clock",
     "compare",
+    "count_of",
+    "dollars",
     "drawdown_audit",
     "drawdowns",
     "explain",
@@ -70,9 +75,11 @@ __all__ = [
     "latency",
     "page_hinkley",
     "pelt",
+    "percent",
     "quality",
     "quantile",
     "regimes",
     "signals",
     "timeline",
+    "wilson",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
@@ -50,6 +51,7 @@ class Latency(Result):
         level: probability of the intervals.
         basis: n counts observed calls of all services.
         notes: what limits it.
+        kept: by kind and name, the sketch of a service's calls, in place of `observations`; None where all calls are there.
     """
 
     question: ClassVar[str] = "latency"
@@ -62,6 +64,7 @@ class Latency(Result):
     level: float
     basis: Basis
     notes: tuple[str, ...]
+    kept: Mapping[tuple[str, str], Sketch] | None = None
 
     def headline(self) -> str:
         """The worst slow stretch, or the slowest service, in a sentence."""
@@ -93,6 +96,8 @@ class Latency(Result):
         Args:
             error: a quantile of the sketch is off by at most this fraction.
         """
+        if self.kept is not None:
+            return {name: sketch for (_, name), sketch in self.kept.items()}
         names: Any = self.observations["name"].array
         calls = self.observations["latency_ms"].to_numpy()
         return {str(name): Sketch.of(calls[names.codes == code], error=error) for code, name in enumerate(names.categories)}
@@ -106,6 +111,8 @@ class Latency(Result):
             ValueError: asked with another `slow_factor`, `slow_calls` or `level`.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
+        if self.kept is not None or other.kept is not None:
+            return merged_sketches(self.reduced(), other.reduced(), apart=apart)
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("slow_factor", "slow_calls", "level")}
         one, two = in_order(self, other, **asked)
         basis = one.basis.merge(two.basis, apart=apart)
@@ -116,9 +123,18 @@ class Latency(Result):
         merged = replace(one, services=services, slow=slow, observations=observed, basis=basis)
         return replace(merged, notes=notes_of(one, two, merged, _limits))
 
+    def reduced(self, *, error: float = ERROR) -> Latency:
+        """The same with a sketch of each service's calls in place of the calls, a tenth of their size: what sessions are merged by.
+
+        Quantiles of what is merged are within `error` of an order statistic; slow stretches stay judged by their own session.
+        """
+        if self.kept is not None:
+            return self
+        return replace(self, observations=self.observations.iloc[:0], kept=sketches_of(self.observations, self.services, error))
+
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the observations."""
-        return {name: value for name, value in super().to_dict().items() if name != "observations"}
+        """As plain values, without the observations and sketches."""
+        return {name: value for name, value in super().to_dict().items() if name not in {"observations", "kept"}}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """The quantiles of each service with their intervals, on a logarithmic axis."""
@@ -149,6 +165,48 @@ class Latency(Result):
         made.update_xaxes(type="log")
         made.update_yaxes(autorange="reversed", automargin=True)
         return made
+
+
+def sketches_of(observed: pd.DataFrame, services: pd.DataFrame, error: float) -> dict[tuple[str, str], Sketch]:
+    """By kind and name, the sketch of each service's observed calls; an empty one of a service without calls."""
+    places = observed.groupby(["kind", "name"], observed=True).indices
+    calls = observed["latency_ms"].to_numpy()
+    keys = list(zip(services["kind"].astype(str), services["name"].astype(str), strict=True))
+    return {key: Sketch.of(calls[places[key]] if key in places else [], error=error) for key in keys}
+
+
+def merged_sketches(first: Latency, second: Latency, *, apart: bool) -> Latency:
+    """Both sessions' calls by their sketches."""
+    asked = {name: (getattr(first, name), getattr(second, name)) for name in ("slow_factor", "slow_calls", "level")}
+    one, two = in_order(first, second, **asked)
+    mine, theirs = dict(one.kept or {}), dict(two.kept or {})
+    kept = {key: mine[key].merge(theirs[key]) if key in mine and key in theirs else (mine.get(key) or theirs[key]) for key in mine | theirs}
+    both = pd.concat([one.services, two.services]).groupby(["kind", "name"], sort=False)
+    counted = pd.DataFrame({"calls": both["calls"].sum(min_count=1), "resets": both["resets"].sum(), "max_ms": both["max_ms"].max()})
+    services = pd.DataFrame(
+        [_sketched(kept[str(row["kind"]), str(row["name"])], row, one.level) for row in counted.reset_index().to_dict("records")]
+    )
+    slow = pd.concat([one.slow, two.slow], ignore_index=True).sort_values("start_time", kind="stable", ignore_index=True)
+    merged = replace(one, services=services, slow=slow, kept=kept, basis=one.basis.merge(two.basis, apart=apart))
+    return replace(merged, notes=notes_of(one, two, merged, _limits))
+
+
+def _sketched(sketch: Sketch, row: dict[Any, Any], level: float) -> dict[str, Any]:
+    """A line of `Latency.services` from a sketch."""
+    n = sketch.n
+    line = {
+        "kind": row["kind"],
+        "name": row["name"],
+        "n": n,
+        "calls": row["calls"],
+        "coverage": n / row["calls"] if row["calls"] > 0 else np.nan,
+    }
+    reasons = []
+    for label, p in QUANTILES.items():
+        found = quantiles.by_rank(n, p, sketch.at_rank, sketch.quantile(p), level=level)
+        line |= {f"{label}_ms": found.value, f"{label}_low_ms": found.low, f"{label}_high_ms": found.high}
+        reasons += [f"{label}: {found.reason}"] if found.reason else []
+    return line | {"max_ms": row["max_ms"], "resets": row["resets"], "reason": "; ".join(reasons)}
 
 
 def latency(
@@ -207,6 +265,11 @@ def _limits(answer: Latency) -> tuple[str, ...]:
     """The notes that follow from the answer's own table."""
     services = answer.services
     notes = [f"{row['name']}: {row['reason']}" for row in services.to_dict("records") if not row["n"]]
+    if answer.kept is not None:
+        error = next((sketch.error for sketch in answer.kept.values()), ERROR)
+        notes.append(
+            f"quantiles are from sketches: each is within {error:.0%} of an order statistic; a slow stretch is slow for its session"
+        )
     missed = services["calls"].sum() - services.loc[services["calls"].notna(), "n"].sum()
     if missed > 0:
         notes.append(f"not in the quantiles: {count_of(int(missed), 'call')}, overwritten by a later one between two packets")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -39,10 +40,23 @@ def quantile(ordered: npt.NDArray[np.float64], p: float, *, level: float = 0.95)
         level: probability of the interval.
     """
     n = len(ordered)
+    value = float(np.quantile(ordered, p, method="linear")) if n else math.nan
+    return by_rank(n, p, lambda rank: float(ordered[rank]), value, level=level)
+
+
+def by_rank(n: int, p: float, at_rank: Callable[[int], float], value: float, *, level: float = 0.95) -> Quantile:
+    """The p-quantile of what is known by its order statistics alone, such as a sketch; see `quantile`.
+
+    Args:
+        n: observations.
+        p: in (0, 1).
+        at_rank: the order statistic of a rank, from 0.
+        value: the quantile.
+        level: probability of the interval.
+    """
     if n < least_n(p):
         return Quantile(math.nan, math.nan, math.nan, f"n too small: {n} of {least_n(p)}")
-    value = float(np.quantile(ordered, p, method="linear"))
     lower, upper = stats.binom.ppf([(1.0 - level) / 2, (1.0 + level) / 2], n, p)
-    low = float(ordered[int(lower) - 1]) if lower >= 1 else math.nan
-    high = float(ordered[int(upper)]) if upper + 1 <= n else math.nan
+    low = at_rank(int(lower) - 1) if lower >= 1 else math.nan
+    high = at_rank(int(upper)) if upper + 1 <= n else math.nan
     return Quantile(value, low, high, "" if math.isfinite(low) and math.isfinite(high) else f"n too small for the whole interval: {n}")

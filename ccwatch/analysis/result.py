@@ -17,6 +17,7 @@ from pandas.api.types import union_categoricals
 
 from ccwatch import text as leaving
 from ccwatch.analysis.sample import Basis
+from ccwatch.stream import arrow
 
 Answer = TypeVar("Answer", bound="Result")
 
@@ -29,10 +30,11 @@ _OF: Final = "of the session"
 class Result(ABC):
     """An answer: frozen, with its units in its names, the basis it stands on and the notes that limit it.
 
-    Answers that are made of counts and stretches have `merge(other)`: the answer for both of two sessions that do not overlap in time,
-    in either order, with nothing counted from one to the other. Drawdowns and their audit have none, since an episode may hang from a
-    peak of the session before; nor have alpha, Kalman, changepoints and quality, which fit or rank the packets of one session, nor
-    explanation and comparison, which are about one moment and about two sessions. Ask those of one frame that holds both.
+    Answers that are made of counts and stretches have `merge(other)`: the answer for both of two sessions that do not overlap in time
+    (or are `apart`: of different streams), in either order, with nothing counted from one to the other; `Result.merge_all` is for many.
+    Drawdowns and their audit have none, since an episode may hang from a peak of the session before; nor have alpha, Kalman,
+    changepoints and quality, which fit or rank the packets of one session, nor explanation and comparison, which are about one moment
+    and about two sessions. Ask those of one frame that holds both.
     """
 
     question: ClassVar[str]
@@ -40,6 +42,28 @@ class Result(ABC):
     title: ClassVar[str]
     basis: Basis
     notes: tuple[str, ...]
+
+    @staticmethod
+    def merge_all(results: Sequence[Answer], *, apart: bool | None = None) -> Answer:
+        """The answer for all sessions of the answers, in any order; see `ccwatch.analysis.merging`."""
+        from ccwatch.analysis.merging import merge_all  # noqa: PLC0415 - which knows this class
+
+        return merge_all(results, apart=apart)
+
+    def to_arrow(self) -> Any:
+        """The answer's table as a pyarrow.Table; an index of times comes as its first column."""
+        return arrow.table_of(self.to_frame())
+
+    def to_polars(self) -> Any:
+        """The answer's table as a polars.DataFrame, see `to_arrow`.
+
+        Raises:
+            ConfigError: polars is not installed.
+        """
+        return arrow.polars_of(self.to_arrow())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     @abstractmethod
     def headline(self) -> str:

@@ -81,7 +81,10 @@ class Sketch:
             raise ValueError(f"p={p!r}: expected a fraction from 0 to 1")
         if not self.n:
             return math.nan
-        rank = math.floor(p * (self.n - 1))
+        return self.at_rank(math.floor(p * (self.n - 1)))
+
+    def at_rank(self, rank: int) -> float:
+        """The order statistic of a rank (from 0), within `error` of itself."""
         if rank < self.zeros:
             return 0.0
         place = int(np.searchsorted(np.cumsum(self.counts), rank - self.zeros, side="right"))

@@ -28,6 +28,10 @@ COMMANDS: Final = {
     "guard": ("guard", "Watch a stream unattended, record it, and tell people when an alert fires."),
     "alerts": ("alerts", "List the alerts of a recording; acknowledge or silence one."),
     "rules": ("rules", "Check alert rules, try them on recordings, or propose limits from calm ones."),
+    "sql": ("archive", "Answer a SELECT over all recordings."),
+    "push": ("archive", "Upload a recording, or all of a folder, to an object store."),
+    "pull": ("archive", "Bring a recording, or all of an address, from an object store."),
+    "publish": ("archive", "Publish recordings as Delta tables for other engines."),
     "doctor": ("doctor", "Say what a server's stream speaks and how it fares, and what to set; without URL, try the usual places."),
 }
 """Each command in the order of its use: the module of `ccwatch.cli` that holds it under its own name (with an underscore behind, where

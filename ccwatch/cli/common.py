@@ -30,6 +30,8 @@ class RecordingPath(click.ParamType[Path]):
         """Return the recording's path; one that is not there raises RecordingNotFound, which says where was looked."""
         from ccwatch.recording import locate  # noqa: PLC0415 - pyarrow is not needed for most commands
 
+        if isinstance(value, str) and "://" in value:
+            return value  # type: ignore[return-value] # an address, which only `open_recording` reads
         return locate(value, recordings_folder(Settings.load()))
 
 

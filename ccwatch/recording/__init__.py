@@ -1,29 +1,36 @@
 """The recorder and its files: journal while it runs, Parquet when it stops, and a reader of both. It knows no feed and no server."""
 
 from ccwatch.recording.alert_journal import ALERTS, Acknowledgement, AlertBook, AlertJournal, Silence
-from ccwatch.recording.catalog import list_recordings
+from ccwatch.recording.catalog import FINISHED, list_recordings
 from ccwatch.recording.export import FORMATS, export, packet_facts
-from ccwatch.recording.folder import append_durably, new_session_path, seal, sealed_lines, write_durably
+from ccwatch.recording.folder import append_durably, is_recording, new_session_path, seal, sealed_lines, write_durably
 from ccwatch.recording.lookup import locate
-from ccwatch.recording.pack import Packed, pack, with_what_follows
+from ccwatch.recording.pack import MONEY, Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
 from ccwatch.recording.recorder import Recorder
 from ccwatch.recording.recording import Info, Mark, Recording
 from ccwatch.recording.recover import Recovery, compact, recover
 from ccwatch.recording.replay import ReplaySource
+from ccwatch.recording.schemas import SCHEMAS
+from ccwatch.recording.segment_file import Mirrored
+from ccwatch.recording.segments import footer_crc
 from ccwatch.recording.series import RecordingSeries, Turn
 from ccwatch.recording.stats import RecorderStats
 from ccwatch.recording.verify import Problem, Verification
 
 __all__ = [
     "ALERTS",
+    "FINISHED",
     "FORMATS",
+    "MONEY",
+    "SCHEMAS",
     "Acknowledgement",
     "AlertBook",
     "AlertJournal",
     "Candidate",
     "Info",
     "Mark",
+    "Mirrored",
     "Packed",
     "Problem",
     "Recorder",
@@ -40,6 +47,8 @@ __all__ = [
     "compact",
     "delete",
     "export",
+    "footer_crc",
+    "is_recording",
     "list_recordings",
     "locate",
     "new_session_path",

@@ -166,6 +166,11 @@ def _signature(folder: Path, *, is_finished: bool) -> list[int]:
     return found
 
 
+def signature(folder: Path) -> list[int]:
+    """What changes when what a recording holds does, without opening it; empty where there is none."""
+    return _signature(folder, is_finished=False)
+
+
 def _with_status(table: Any, root: Path) -> Any:
     """The rows with the status of this moment: whether a recording is written shows in its lock alone."""
     status = table["status"].to_pylist()
@@ -180,9 +185,7 @@ def _with_status(table: Any, root: Path) -> Any:
 
 def _row(folder: Path) -> dict[str, Any] | None:
     """The row of one folder; None where it holds no recording."""
-    row: dict[str, Any] = {name: [] if pa.types.is_list(kind) else 0 for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)}
-    row |= dict.fromkeys(("start_ns", "end_ns", "nav_first", "nav_last", "max_drawdown", "ended_ns"))
-    row |= {"session": folder.name, "status": "", "origin": "", "url": ""}
+    row = _empty_row(folder.name)
     if not (folder / SESSION).exists() and not (folder / COPIES / SESSION).exists():
         return None
     signature = _signature(folder, is_finished=False)
@@ -202,6 +205,12 @@ def _row(folder: Path) -> dict[str, Any] | None:
     except (RecordingError, OSError) as error:
         return row | {"status": f"unreadable: {error}", "damaged": max(1, row["damaged"]), "signature": []}
     return row | {"signature": signature}
+
+
+def _empty_row(name: str) -> dict[str, Any]:
+    row: dict[str, Any] = {column: [] if pa.types.is_list(kind) else 0 for column, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)}
+    row |= dict.fromkeys(("start_ns", "end_ns", "nav_first", "nav_last", "max_drawdown", "ended_ns"))
+    return row | {"session": name, "status": "", "origin": "", "url": ""}
 
 
 def _looked_into(folder: Path, *, was_whole: bool) -> dict[str, Any]:
@@ -246,9 +255,43 @@ def _segment_bytes(folder: Path) -> int:
 # ── the cache ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _cache_path(root: Path) -> Path:
-    name = hashlib.sha256(str(root.absolute()).encode("utf-8", "surrogateescape") + _VERSION).hexdigest()[:24]
+def _cache_path(root: Path | str) -> Path:
+    name = hashlib.sha256(
+        str(root.absolute() if isinstance(root, Path) else root).encode("utf-8", "surrogateescape") + _VERSION
+    ).hexdigest()[:24]
     return cache_folder() / f"catalog-{name}.arrow"
+
+
+def kept_of(place: str) -> tuple[Any, Path]:
+    """What was kept of the catalog of a place elsewhere, and the file in which it is."""
+    path = _cache_path(place)
+    return _read_cache(path), path
+
+
+def keep(path: Path, table: Any) -> None:
+    """Keep a catalog in the user's cache."""
+    _write_cache(path, table)
+
+
+def row_of(name: str, session: bytes, end: bytes) -> dict[str, Any]:
+    """The row of a recording elsewhere, of its session.json and the end of its manifest."""
+    row = _empty_row(name)
+    try:
+        found = Session.of(session, Path(name))
+    except RecordingError as error:
+        return row | {"status": f"unreadable: {error}", "damaged": 1}
+    row |= {"origin": found.origin, "url": found.url, "tags": list(found.tags), "wall_ns": found.wall_ns, "status": "open"}
+    line = manifest.finish_of(end)
+    told = None if line is None else Summary.read(line.get("row"))
+    if line is not None and isinstance(line.get("wall_ns"), int):
+        row["ended_ns"] = line["wall_ns"]
+    if told is not None:
+        row |= _facts(told) | {"status": FINISHED}
+        return row
+    spans = [segment for segment in manifest.segments_of(end, Path(name)) if segment.table == "packets"]
+    times = [segment.time_ns for segment in spans if segment.time_ns is not None]
+    row |= {"packets": sum(segment.rows for segment in spans), "status": "open" if line is None else FINISHED}
+    return row | {"start_ns": min((low for low, _ in times), default=None), "end_ns": max((high for _, high in times), default=None)}
 
 
 def _read_cache(path: Path) -> Any:

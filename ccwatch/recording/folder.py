@@ -116,6 +116,15 @@ class Session:
         raise wrong or RecordingNotFound(f"{folder} holds no recording: there is no {SESSION} in it")
 
     @classmethod
+    def of(cls, line: bytes, path: Path) -> Self:
+        """Read the bytes of a session.json that is elsewhere; see `read`."""
+        try:
+            found = unseal(line)
+        except ValueError as error:
+            raise CorruptRecording(f"{path}: {error}") from None
+        return cls._of(found, path)
+
+    @classmethod
     def _of(cls, found: dict[str, Any], path: Path) -> Self:
         if found.get("format") != FORMAT:
             raise UnsupportedFormat(f"{path} is not ccwatch's: expected format {FORMAT!r}, got {str(found.get('format'))[:40]!r}")

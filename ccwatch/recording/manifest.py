@@ -200,14 +200,35 @@ def finish_line(folder: Path) -> dict[str, Any] | None:
         with (folder / MANIFEST).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - LAST_LINE))
-            end = file.read()
+            return finish_of(file.read())
     except OSError:
         return None
+
+
+def finish_of(end: bytes) -> dict[str, Any] | None:
+    """The last line of a manifest's end, where it says that the recording was finished."""
     try:
         found = unseal(end.rstrip(b"\n").rpartition(b"\n")[2])
     except ValueError:
         return None
     return found if found.get("line") == "finish" else None
+
+
+def segments_of(end: bytes, path: Path) -> list[Segment]:
+    """The segments of the whole lines of a manifest's end.
+
+    Raises:
+        CorruptRecording: a line whose checksum is right says what cannot be.
+    """
+    found = []
+    for line in end.split(b"\n"):
+        try:
+            value = unseal(line)
+        except ValueError:
+            continue  # the first line of an end is cut
+        if value.get("line") == "segment":
+            found.append(_segment(value, path))
+    return found
 
 
 def append_lost(folder: Path, found: Sequence[Lost]) -> None:

@@ -108,6 +108,15 @@ class Overlay:
             joined.append(rows)
         return joined
 
+    def parts(self, table: str) -> tuple[list[Path], Any]:
+        """The segment files of a table that can be read, and the rows that only the journal holds, as of the same instant."""
+        with self._lock:
+            found = self._look()
+            tail = list(self._tail[table])
+        mine = [group.files[table] for group in found.groups if table in group.files]  # an earlier ccwatch had fewer tables
+        files = [self._folder / segment.path for segment in mine if not holes.lost_of(self._folder, segment, deep=False)]
+        return files, pa.concat_tables(tail) if tail else SCHEMAS[table].empty_table()
+
     def _join(
         self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any], span: Span, gaps: Sequence[Hole]
     ) -> tuple[Any, CorruptRecording | None]:

@@ -391,6 +391,10 @@ class Recording:
         """
         return self._overlay.tables(dict(wanted))
 
+    def parts(self, table: str) -> tuple[list[Path], Any]:
+        """The Parquet files of a table that can be read, and as an Arrow table the rows that only the journal holds, as of one instant."""
+        return self._overlay.parts(table)
+
     @property
     def status(self) -> str:
         """Open while a recorder writes it, finished, or killed: its recorder ended without finishing it."""

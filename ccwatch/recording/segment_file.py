@@ -6,9 +6,10 @@ A checksum does not say who wrote a file, so what the footer tells is held again
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,20 @@ MOST_GROUP_ROWS: Final = {"packets": 1 << 16, "events": 1 << 16, "frames": 1 << 
 """Rows of one row group; of these tables each row comes from an entry, of which a batch has 25,000."""
 
 
+Bring = Callable[[Segment, int | None, Sequence[str] | None], None]
+"""Sees to it that bytes of a segment are in its file before they are read: its footer, or columns (None is all) of a row group."""
+_BRINGS: Final[WeakValueDictionary[Path, Mirrored]] = WeakValueDictionary()
+
+
+class Mirrored:
+    """A folder that is a copy of a recording elsewhere, of which only what is read is brought; as long as this is held."""
+
+    def __init__(self, folder: Path, bring: Bring) -> None:
+        """Let `bring` see to the files of a folder."""
+        self.bring = bring
+        _BRINGS[folder] = self
+
+
 class SegmentFile:
     """A segment whose footer was read and checked."""
 
@@ -34,6 +49,8 @@ class SegmentFile:
         """
         self.path = folder / segment.path
         self.segment = segment
+        self._mirrored = _BRINGS.get(folder)
+        self._bring(None, None)
         segments.check_footer(self.path, segment.footer_crc)
         try:
             with pq.ParquetFile(self.path) as file:
@@ -43,6 +60,10 @@ class SegmentFile:
             raise CorruptRecording(f"{self.path}: {error}") from None
         self._check_columns(schema)
         self._check_rows()
+
+    def _bring(self, group: int | None, columns: Sequence[str] | None) -> None:
+        if self._mirrored is not None:
+            self._mirrored.bring(self.segment, group, columns)
 
     def _check_columns(self, schema: Any) -> None:
         known = {field.name: field for field in SCHEMAS.get(self.segment.table, ())}
@@ -79,6 +100,7 @@ class SegmentFile:
 
     def bad_chunks(self, group: int, columns: Sequence[str] | None = None) -> list[tuple[int, int]]:
         """Offset and length of each column chunk of a row group whose bytes fail their checksum."""
+        self._bring(group, columns)
         names = self.metadata.schema.names
         found = []
         with segments.opened(self.path) as file:

@@ -1,0 +1,325 @@
+"""Archive: the sessions of a folder or of an object store, and what can be asked of all of them. It wires the room's parts together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.archive import sessions as chosen
+from ccwatch.archive.card import card
+from ccwatch.archive.places import is_remote
+from ccwatch.archive.sessions import Session
+from ccwatch.archive.workers import Progress
+from ccwatch.errors import ConfigError, RecordingNotFound
+from ccwatch.recording import catalog, notes
+
+if TYPE_CHECKING:
+    from ccwatch.archive.performance import Performance
+    from ccwatch.archive.publish import Published
+    from ccwatch.archive.similar import Similar
+    from ccwatch.archive.worst import WorstDrawdowns
+
+
+class Archive:
+    """Many recordings, asked as one. Frozen: it holds the sessions that were there when it was made."""
+
+    def __init__(self, place: str | Path, *, must_exist: bool = True, kept: tuple[Any, pd.DataFrame] | None = None) -> None:
+        """List the sessions.
+
+        Args:
+            place: a folder of recordings, or the url of one in an object store, such as s3://BUCKET/FOLDER.
+            must_exist: whether an absent folder is an error; else it is an empty archive.
+            kept: for `filter`.
+
+        Raises:
+            RecordingNotFound: no such folder.
+            RecordingError: the object store does not answer.
+        """
+        self.place: str | Path = place if is_remote(place) else Path(place)
+        if isinstance(self.place, Path) and must_exist and not self.place.is_dir():
+            raise RecordingNotFound(f"{self.place} is no folder: name one that holds recordings, or none for the default one")
+        self._table, self._frame = kept if kept is not None else _listed(self.place)
+
+    def __repr__(self) -> str:
+        return f"<Archive {self.place} {len(self)} sessions>"
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def _repr_html_(self) -> str:
+        return card(self._frame, self._table["curve"].to_pylist(), title=str(self.place))
+
+    @property
+    def sessions(self) -> pd.DataFrame:
+        """One row per session, by name; yours to edit.
+
+        Index `session`; start, end (datetime64[ns, UTC]), status (open, finished, killed, "unreadable: why"), origin, symbols, packets,
+        nav_change (USD), max_drawdown (fraction ≤ 0), halts, gaps, damaged, tags, note, bytes, url, path.
+        """
+        return self._frame.copy()
+
+    def filter(
+        self,
+        *,
+        start: Any = None,
+        end: Any = None,
+        symbol: str | None = None,
+        origin: str | None = None,
+        tag: str | None = None,
+        status: str | None = None,
+        where: Any = None,
+    ) -> Archive:
+        """The archive of the sessions that hold all that is named.
+
+        Args:
+            start: only those that reach to this time or later; text without a zone is UTC.
+            end: only those that begin at this time or before; a date alone is its whole day.
+            symbol: only those that hold this one.
+            origin: "live", "synthetic" or "replay".
+            tag: only those with this tag.
+            status: only those whose status begins so.
+            where: names of sessions, a bool per session, or a function of `sessions` that gives one of these.
+
+        Raises:
+            ConfigError: no time, or a `where` that is none of these.
+        """
+        kept = chosen.matching(self._frame, start=start, end=end, symbol=symbol, origin=origin, tag=tag, status=status, where=where)
+        return Archive(self.place, must_exist=False, kept=(self._table.take(np.flatnonzero(kept)), self._frame[kept]))
+
+    def refresh(self) -> Archive:
+        """The archive as it is now, unfiltered."""
+        return Archive(self.place)
+
+    # ── notes ──
+
+    def tag(self, session: str, *tags: str, author: str | None = None) -> Archive:
+        """Add tags to a session; they are kept beside the recordings, in the author's own file. The archive with them.
+
+        Args:
+            session: its name.
+            tags: words.
+            author: who; None is the login name.
+
+        Raises:
+            ConfigError: no such session, or no tag.
+            RecordingError: the folder cannot be written.
+        """
+        return self._noted(session, [("tag", word) for word in tags], author)
+
+    def untag(self, session: str, *tags: str, author: str | None = None) -> Archive:
+        """Take tags from a session, see `tag`; the recording's own are hidden, not deleted."""
+        return self._noted(session, [("untag", word) for word in tags], author)
+
+    def note(self, session: str, text: str, *, author: str | None = None) -> Archive:
+        """Write a note about a session, see `tag`; the newest is shown, all are in `notes`."""
+        return self._noted(session, [("note", text)], author)
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """Every tag and note that was added, oldest first: time (datetime64[ns, UTC]), session, author, kind (tag, untag, note), text."""
+        found = notes.read(self.place) if isinstance(self.place, Path) else []
+        frame = pd.DataFrame(
+            [(pd.Timestamp(note.time_ns, unit="ns", tz="UTC"), note.session, note.author, note.kind, note.text) for note in found],
+            columns=["time", "session", "author", "kind", "text"],
+        )
+        return frame.astype({"time": "datetime64[ns, UTC]", **dict.fromkeys(("session", "author", "kind", "text"), "str")})
+
+    def _noted(self, session: str, words: Sequence[tuple[Literal["tag", "untag", "note"], str]], author: str | None) -> Archive:
+        if not isinstance(self.place, Path):
+            raise ConfigError("notes are kept in a folder: pull the sessions first")
+        if session not in self._frame.index:
+            raise ConfigError(f"session={session!r}: the archive holds no such session")
+        if not words:
+            raise ConfigError("expected at least one tag")
+        who = author if author is not None else notes.this_author()
+        notes.append(self.place, [notes.Note(session, time.time_ns(), who, kind, text) for kind, text in words])
+        return Archive(self.place, must_exist=False, kept=(self._table, catalog.frame_of(self._table, self.place)))
+
+    # ── questions ──
+
+    def ask(
+        self,
+        question: str,
+        by: str | None = None,
+        executor: Any = None,
+        *,
+        on_progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+        **options: Any,
+    ) -> Any:
+        """Ask a question of `cw.analyze` of all sessions.
+
+        Args:
+            question: "governance", "latency", …: a method of the Report.
+            by: None, "session", "day", "week", "month" (UTC), "symbol", "regime" or "tag".
+            executor: None or "threads", "processes", any `concurrent.futures.Executor`, or a Dask `Client`: the answer is the same.
+            on_progress: told how many tasks are done, of how many.
+            cancel: set by another thread, it ends the question.
+            options: of the question, as for the Report's method.
+
+        Returns:
+            Without `by` that question's Result; with `by` a frame of the rows of each group's answer, indexed by group: text, or the
+            first day of the period. What could not be read is left out, and said in the notes or in `.attrs["left_out"]`.
+
+        Raises:
+            ConfigError: no such question, group or executor.
+            AnalysisError: no session answers, or the question's answers do not merge over several streams.
+            Cancelled: `cancel` was set.
+        """
+        from ccwatch.archive.ask import ask  # noqa: PLC0415 - scipy and plotly take a second to import
+
+        asked, left = self._asked()
+        return ask(asked, question, by, executor, left_out=left, on_progress=on_progress, cancel=cancel, **options)
+
+    def worst_drawdowns(
+        self, n: int = 20, executor: Any = None, *, on_progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> WorstDrawdowns:
+        """The n deepest drawdowns of all sessions, each below the peak of its own session.
+
+        Raises:
+            ConfigError: `n` is no whole number above 0.
+            NotEnoughData: no session carries nav or price.
+        """
+        from ccwatch.archive.worst import worst_drawdowns  # noqa: PLC0415 - as above
+
+        asked, left = self._asked()
+        return worst_drawdowns(asked, n, executor, left_out=left, on_progress=on_progress, cancel=cancel)
+
+    def performance(
+        self,
+        by: str = "day",
+        executor: Any = None,
+        *,
+        on_progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Performance:
+        """Equity, returns, Sharpe, Sortino, drawdown and hit rate over the sessions; see `ccwatch.archive.performance`.
+
+        Args:
+            by: "day", "week", "month" or "session": what one return is of.
+            executor: as for `ask`.
+            on_progress: as for `ask`.
+            cancel: as for `ask`.
+
+        Raises:
+            ConfigError: another `by`.
+            NotEnoughData: no session carries a nav.
+        """
+        from ccwatch.archive.performance import performance  # noqa: PLC0415 - as above
+
+        asked, left = self._asked()
+        return performance(asked, by, executor, left_out=left, on_progress=on_progress, cancel=cancel)
+
+    def sql(self, query: str, *, memory: str = "1GB") -> Any:
+        """Answer SQL over all sessions, by DuckDB; see `ccwatch.archive.sql`.
+
+        Views packets, agents, models, logs, forecasts, trades, scanner, bars and events, each with `session`, `origin` and `date` (of
+        `time`, UTC); sessions is the catalog. Rows are clean, NaN is NULL, flags are a list of names.
+
+        Args:
+            query: one SELECT (or WITH, DESCRIBE, EXPLAIN …).
+            memory: what DuckDB may use; beyond it, it spills to its temporary folder.
+
+        Returns:
+            DuckDB's relation: `.df()`, `.arrow()`, `.pl()`, `.fetchone()`.
+
+        Raises:
+            ConfigError: no query, one that would write, or one that DuckDB refuses; DuckDB is not installed.
+        """
+        from ccwatch.archive.sql import Views  # noqa: PLC0415 - an optional extra
+
+        return Views(self._frame, memory=memory).ask(query)
+
+    def similar(
+        self,
+        source: Any,
+        start: Any,
+        end: Any,
+        on: Sequence[str] = ("price",),
+        top: int = 20,
+        *,
+        horizon: str = "15min",
+        step: str = "1s",
+    ) -> Similar:
+        """The stretches that look most like one; see `ccwatch.archive.similar`.
+
+        Args:
+            source: the Recording, Feed, session's name, path or frame that holds the stretch.
+            start: its first time; text without a zone is UTC.
+            end: its last one.
+            on: channels: columns of the packets, and "latency:NAME" of an agent or model.
+            top: how many.
+            horizon: how long each match is followed.
+            step: the grid that all channels are brought onto.
+
+        Raises:
+            ConfigError: no such channel or range.
+            NotEnoughData: the stretch has a gap, or a channel does not move in it.
+        """
+        from ccwatch.archive.similar import similar  # noqa: PLC0415 - as above
+
+        asked, left = self._asked(keep_doubled=True)
+        return similar(self.place, asked, source, start, end, on=on, top=top, horizon=horizon, step=step, left_out=left)
+
+    def to_html(self, path: str | Path, *, drop: Sequence[str] = (), executor: Any = None, on_progress: Progress | None = None) -> Path:
+        """Write the archive as one offline page: equity, a calendar of days, the worst five, alerts and quality per day.
+
+        Args:
+            path: the file.
+            drop: columns and lists that are as if they had never been carried, as for `Report`; nav leaves the money out.
+            executor: as for `ask`.
+            on_progress: as for `ask`.
+
+        Raises:
+            ConfigError: `drop` names no column, or the file cannot be written.
+        """
+        from ccwatch.archive.page import write_page  # noqa: PLC0415 - as above
+
+        return write_page(self, Path(path), drop=drop, executor=executor, on_progress=on_progress)
+
+    def publish(self, url: str | Path, *, format: str = "delta", on_progress: Progress | None = None) -> Published:  # noqa: A002 - a fixed name
+        """Publish the sessions as one table per kind for other engines; see `ccwatch.archive.publish`.
+
+        Args:
+            url: a folder, or an address such as s3://BUCKET/FOLDER.
+            format: "delta".
+            on_progress: as for `ask`, of sessions.
+
+        Raises:
+            ConfigError: another format; deltalake is not installed.
+            RecordingError: it cannot be written.
+        """
+        from ccwatch.archive.publish import publish  # noqa: PLC0415 - an optional extra
+
+        asked, left = self._asked()
+        return publish(asked, str(url), kind=format, left_out=left, on_progress=on_progress)
+
+    def asked(self) -> tuple[Session, ...]:
+        """The sessions that questions are asked of, by desk and time."""
+        return self._asked()[0]
+
+    def _asked(self, *, keep_doubled: bool = False) -> tuple[tuple[Session, ...], dict[str, str]]:
+        """The sessions that can be read, and why the others are left out."""
+        every = chosen.of_catalog(self._table, self._frame)
+        status = self._frame["status"]
+        left = {str(name): str(word) for name, word in status.items() if str(word).startswith(chosen.UNREADABLE)}
+        readable = tuple(session for session in every if session.name not in left)
+        if not keep_doubled:
+            left |= chosen.doubled(readable)
+        return tuple(session for session in readable if session.name not in left), left
+
+
+def _listed(place: str | Path) -> tuple[Any, pd.DataFrame]:
+    if isinstance(place, Path):
+        table = catalog.table_of(place)
+        return table, catalog.frame_of(table, place)
+    from ccwatch.archive.remote import table_of_remote  # noqa: PLC0415 - an optional extra
+
+    table = table_of_remote(place)
+    return table, catalog.frame_of(table, place.rstrip("/"))

@@ -1,0 +1,193 @@
+"""Ask: one question to all sessions. A kernel reads each session, the answers are merged by a tree, and groups become a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, Final
+
+import pandas as pd
+
+from ccwatch.analysis import QUESTIONS, Latency, Report, Result
+from ccwatch.archive import kernels, stacking
+from ccwatch.archive.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
+from ccwatch.archive.places import open_place
+from ccwatch.archive.sessions import Session
+from ccwatch.archive.views import concatenated
+from ccwatch.archive.workers import TASK_SESSIONS, run_all
+from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
+
+BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")
+TOLD: Final = 5
+"""Sessions that a note names one by one."""
+
+
+class Groups(pd.DataFrame):
+    """A frame of one answer per group: the rows of each answer's own table, under the group's name.
+
+    `.attrs["left_out"]` says which sessions are not in it, and why. Of latencies, `quantile` gives those of any fraction.
+    """
+
+    _metadata: ClassVar[list[str]] = ["answers"]
+    answers: dict[Group, Result]
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame  # what is cut out of it is a plain frame
+
+    def quantile(self, q: Any = 0.5, *arguments: Any, **options: Any) -> Any:
+        """Of latencies: a frame with a row per group and a column per agent and model, in ms, within 1 % of an order statistic.
+
+        Of other answers it is `DataFrame.quantile`.
+        """
+        answers = getattr(self, "answers", None)
+        if not answers or not all(isinstance(answer, Latency) for answer in answers.values()):
+            return super().quantile(q, *arguments, **options)
+        rows = {group: {name: sketch.quantile(q) for name, sketch in answer.sketches().items()} for group, answer in answers.items()}
+        found = pd.DataFrame.from_dict(rows, orient="index").reindex(list(rows))
+        found.index.name, found.columns.name = self.index.name, "service"
+        return found
+
+
+def ask(
+    sessions: Sequence[Session],
+    question: str,
+    by: str | None,
+    executor: Any,
+    *,
+    left_out: dict[str, str],
+    on_progress: Any = None,
+    cancel: Any = None,
+    **options: Any,
+) -> Any:
+    """Ask all sessions; see `Archive.ask`."""
+    check(question, by)
+    if question in NEEDS_ALL and by != "session":
+        answers, left = _of_all_packets(sessions, question, by, executor, on_progress=on_progress, cancel=cancel, options=options)
+    else:
+        kernel = Asked(question, by, tuple(sorted(options.items())))
+        found, left = collect(sessions, kernel, kernels.merged_in_turn, executor, on_progress=on_progress, cancel=cancel)
+        answers = {group: kernels.merged_apart([answer for _, answer in each]) for group, each in found.items()}
+    left = left_out | left
+    if not answers:
+        raise _nothing(question, left, len(sessions))
+    if by is None:
+        answer = answers[WHOLE]
+        return replace(answer, notes=(*answer.notes, *left_out_note(left)))
+    return _frame(answers, by, left)
+
+
+def check(question: str, by: str | None) -> None:
+    """Refuse what is no question or no group.
+
+    Raises:
+        ConfigError: names what there is.
+    """
+    if question not in QUESTIONS:
+        raise ConfigError(f"question={question!r}: expected one of {', '.join(QUESTIONS)}")
+    if by is not None and by not in BY:
+        raise ConfigError(f"by={by!r}: expected None or one of {', '.join(BY)}")
+
+
+def collect(
+    sessions: Sequence[Session], kernel: Any, merge: Any, executor: Any, *, on_progress: Any = None, cancel: Any = None
+) -> tuple[dict[Group, list[tuple[str, Any]]], dict[str, str]]:
+    """Ask a kernel of each session: by group, the desks with their merged answers, in order; and by session, why it is left out."""
+    tasks = list(tasks_of(sessions))
+    work = partial(_run, kernel, merge)
+    done: list[Answered] = run_all(work, tasks, executor, on_progress=on_progress, cancel=cancel)
+    by_desk: dict[Group, dict[str, list[Any]]] = {}
+    left: dict[str, str] = {}
+    for answered in done:
+        left |= answered.left_out
+        for found in answered.found:
+            by_desk.setdefault(found.group, {}).setdefault(found.desk, []).append(found.answer)
+    groups = sorted(by_desk, key=lambda group: (isinstance(group, str), group))
+    return {group: [(desk, merge(parts)) for desk, parts in by_desk[group].items()] for group in groups}, left
+
+
+def tasks_of(sessions: Sequence[Session]) -> Iterable[tuple[Session, ...]]:
+    """The sessions, by desk and time, in tasks of a few of one desk: cut the same way whoever works."""
+    some: list[Session] = []
+    for session in sessions:
+        if some and (session.desk != some[0].desk or len(some) == TASK_SESSIONS):
+            yield tuple(some)
+            some = []
+        some.append(session)
+    if some:
+        yield tuple(some)
+
+
+def _run(kernel: Any, merge: Any, sessions: tuple[Session, ...]) -> Answered:
+    return kernels.run(kernel, sessions, merge)
+
+
+def _of_all_packets(
+    sessions: Sequence[Session], question: str, by: str | None, executor: Any, *, on_progress: Any, cancel: Any, options: dict[str, Any]
+) -> tuple[dict[Group, Any], dict[str, str]]:
+    """The answers of a question that is asked of all packets at once: by group, of each desk's sessions one after the other."""
+    grouped: dict[tuple[Group, str], list[tuple[Session, Any, Any, Any]]] = {}
+    left: dict[str, str] = {}
+    for session in sessions:
+        try:
+            for group, part, start, end in kernels.parts(session, open_place(session.place), by):
+                grouped.setdefault((group, session.desk), []).append((session, part, start, end))
+        except Exception as error:  # noqa: BLE001 - one session that cannot be read ends no question
+            left[session.name] = str(error)
+    tasks = [(question, tuple(sorted(options.items())), part) for part in grouped.values()]
+    done = run_all(_asked_together, tasks, executor if executor in {None, "threads"} else "threads", on_progress=on_progress, cancel=cancel)
+    by_group: dict[Group, list[Any]] = {}
+    for (group, _), (answer, why) in zip(grouped, done, strict=True):
+        left |= why
+        if answer is not None:
+            by_group.setdefault(group, []).append(answer)
+    answers = {group: by_group[group] for group in sorted(by_group, key=lambda group: (isinstance(group, str), group))}
+    return {group: stacking.stack(each) if len(each) > 1 else each[0] for group, each in answers.items()}, left
+
+
+def _asked_together(task: tuple[str, tuple[tuple[str, Any], ...], list[Any]]) -> tuple[Any, dict[str, str]]:
+    question, options, asked = task
+    readable, left = [], {}
+    for session, part, start, end in asked:
+        try:
+            readable.append(stacking.ranged(part, start, end))
+        except Exception as error:  # noqa: BLE001 - as above
+            left[session.name] = str(error)
+    if not readable:
+        return None, left
+    source: Any = readable[0] if len(readable) == 1 else concatenated(readable)
+    try:
+        return getattr(Report(source), question)(**dict(options)), left
+    except AnalysisError as error:
+        return None, left | {session.name: str(error) for session, *_ in asked}
+
+
+def _frame(answers: dict[Group, Result], by: str, left: dict[str, str]) -> Groups:
+    """The rows of each group's answer, under its group."""
+    tables = []
+    for group, answer in answers.items():
+        table = answer.to_frame()
+        table = table.reset_index() if table.index.name is not None else table.reset_index(drop=True)
+        tables.append(table.set_axis(pd.Index([group] * len(table)), axis=0))
+    whole = Groups(pd.concat(tables))
+    whole.index = pd.DatetimeIndex(whole.index) if by in kernels.PERIODS else whole.index.astype("str")
+    whole.index.name = by
+    whole.answers = answers
+    whole.attrs["left_out"] = dict(left)
+    return whole
+
+
+def left_out_note(left: dict[str, str]) -> tuple[str, ...]:
+    """The note that says which sessions are not in an answer, and why; none where all are."""
+    if not left:
+        return ()
+    told = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:TOLD])
+    more = f"; and {len(left) - TOLD:,} more" if len(left) > TOLD else ""
+    return (f"left out {len(left):,} session{'s' if len(left) > 1 else ''}: {told}{more}",)
+
+
+def _nothing(question: str, left: dict[str, str], sessions: int) -> AnalysisError:
+    if not sessions and not left:
+        return NotEnoughData(f"{question}: the archive holds no session")
+    return NotEnoughData(f"{question}: no session of {max(sessions, len(left))} answers. {' '.join(left_out_note(left))}")

@@ -1,0 +1,309 @@
+"""Performance over sessions: equity, returns and their measures by day, week, month or session. Days without a recording are holes.
+
+A return is that of a period's last nav against the period before it that was recorded (of the first one, against its first nav), so
+returns multiply up to the whole change; `spans` says how many calendar periods lie in one. Of several desks, a period's return is the sum
+of their profits over the sum of what they began it with. Sharpe and Sortino are per period and not annualised, as empyrical's with
+`annualization=1`; `*_annual` are times the root of the periods in a year. Intervals: Lo (2002) for Sharpe, Wilson for the hit rate, a
+seeded bootstrap for Sortino, Student's t for the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import plotly.graph_objects as go
+from scipy import stats
+
+from ccwatch.analysis import Basis, Report, Result, count_of, dollars, draw, percent, wilson
+from ccwatch.archive import kernels
+from ccwatch.archive.ask import collect, left_out_note
+from ccwatch.archive.places import open_place
+from ccwatch.archive.sessions import Session
+from ccwatch.domain import drawdown
+from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
+
+BY: Final = ("day", "week", "month", "session")
+IN_A_YEAR: Final = {"day": 252, "week": 52, "month": 12}
+LEAST: Final = 10
+"""Returns below which a ratio has no interval."""
+RESAMPLES: Final = 2000
+_LEVEL: Final = 0.95
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Performance(Result):
+    """What was earned, period by period.
+
+    Attributes:
+        by: "day", "week", "month" or "session".
+        periods: one row per period, holes included; see `to_frame`.
+        metrics: one row per measure: metric, value, low, high (95 %), n, reason (why a number is missing).
+        by_regime: regime, change_usd, n (changes), time_s: what was earned in which regime of the market.
+        desks: streams that the sessions are of.
+        basis: n counts periods that were recorded.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "performance"
+    title: ClassVar[str] = "Performance"
+    by: str
+    periods: pd.DataFrame
+    metrics: pd.DataFrame
+    by_regime: pd.DataFrame
+    desks: int
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def __getattr__(self, name: str) -> float:
+        """A measure by its name: sharpe, sortino, hit_rate, max_drawdown, total_return, mean_return, volatility, …."""
+        metrics = self.__dict__.get("metrics")
+        if metrics is None or name.startswith("_") or name not in set(metrics["metric"]):
+            raise AttributeError(f"Performance has no attribute {name!r}")
+        return float(metrics.set_index("metric").loc[name, "value"])
+
+    @property
+    def returns(self) -> pd.Series:
+        """The returns of the periods that were recorded, by their start."""
+        return self.periods["return"].dropna()
+
+    def headline(self) -> str:
+        """The whole return, and how it was earned."""
+        known = int(self.periods["return"].notna().sum())
+        holes = int(self.periods["is_hole"].sum())
+        sharpe = float(self.sharpe)
+        ratio = f", Sharpe {sharpe:.2f} per {self.by}" if np.isfinite(sharpe) else ""
+        deepest = percent(self.max_drawdown)
+        return (
+            f"{dollars(float(self.periods['pnl'].sum()))} ({percent(self.total_return)}) over {count_of(known, self.by)}{ratio}, deepest "
+            f"{deepest}{f'; {count_of(holes, self.by)} without a recording' if holes else ''}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per period, by its first day (UTC) or its session.
+
+        Columns: equity (USD: the last nav; of several desks, what they began with times the returns), return (fraction), drawdown (of the
+        equity, fraction ≤ 0), pnl (USD), worst (the deepest drawdown within a session of the period), sessions, packets, halts, spans
+        (calendar periods since the one before), is_hole. A hole has no number at all.
+        """
+        return self.periods.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Equity over time; holes break the line."""
+        colours = draw.colours(dark)
+        x = self.periods.index if self.by == "session" else draw.ms(pd.Series(self.periods.index))
+        trace = {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "equity",
+            "x": x,
+            "y": self.periods["equity"].to_numpy(),
+            "connectgaps": False,
+            "line": {"color": colours.line},
+            "hovertemplate": "%{y:,.2f} USD<extra></extra>",
+        }
+        return draw.figure([trace], x_title=self.by, y_title="equity (USD)", dark=dark, dates=self.by != "session")
+
+
+@dataclass(frozen=True)
+class _Closes:
+    """The kernel: of each period of a session, its first and last nav, its halts, and what each regime earned."""
+
+    by: str
+
+    def __call__(self, session: Session) -> Iterator[tuple[str, Any]]:
+        source = open_place(session.place)
+        frame = source.frame(["nav", "status"], clean=True)
+        nav = frame["nav"].dropna()
+        if not len(nav):
+            raise NotEnoughData("it carries no nav")
+        labels = pd.Index([session.name] * len(nav)) if self.by == "session" else _starts(nav.index, self.by)
+        rows = []
+        for label, mine in nav.groupby(labels, sort=False):
+            status = frame["status"][(frame.index >= mine.index[0]) & (frame.index <= mine.index[-1])].dropna() == "HALT"
+            rows.append(
+                {
+                    "period": label,
+                    "desk": session.desk,
+                    "begin": mine.index[0],
+                    "first": float(mine.iloc[0]),
+                    "last": float(mine.iloc[-1]),
+                    "worst": drawdown.worst_drawdown(mine.to_numpy()),
+                    "packets": len(mine),
+                    "halts": int((status & ~status.shift(fill_value=False)).sum()),
+                }
+            )
+        report = Report(source)
+        try:
+            regimes: Any = report.attribution()
+        except AnalysisError:
+            regimes = None
+        yield kernels.WHOLE, (rows, regimes, report.drawdowns(column="nav").basis)
+
+
+def merge(parts: list[Any]) -> Any:
+    """The closes of several sessions of one desk, or of several desks."""
+    rows = [row for part in parts for row in part[0]]
+    regimes = [part[1] for part in parts if part[1] is not None]
+    basis = parts[0][2]
+    for part in parts[1:]:
+        basis = basis.merge(part[2], apart=True)
+    return rows, Result.merge_all(regimes, apart=True) if regimes else None, basis
+
+
+def performance(
+    sessions: Sequence[Session], by: str, executor: Any, *, left_out: dict[str, str], on_progress: Any = None, cancel: Any = None
+) -> Performance:
+    """The performance over sessions; see `Archive.performance`."""
+    if by not in BY:
+        raise ConfigError(f"by={by!r}: expected one of {', '.join(BY)}")
+    found, left = collect(sessions, _Closes(by), merge, executor, on_progress=on_progress, cancel=cancel)
+    left = left_out | left
+    if not found:
+        raise NotEnoughData(f"performance: no session of {max(len(sessions), len(left))} carries a nav")
+    rows, regimes, basis = merge([part for _, part in found[kernels.WHOLE]])
+    closes = pd.DataFrame(rows).sort_values(["desk", "begin"], kind="stable")
+    periods = of_closes(closes, by)
+    known = int(periods["return"].notna().sum())
+    notes = ["the nav of packets is used; what happened while nothing was recorded is in the next recorded period's return"]
+    notes += left_out_note(left)
+    return Performance(
+        by=by,
+        periods=periods,
+        metrics=measures(periods["return"].dropna().to_numpy(), IN_A_YEAR.get(by)),
+        by_regime=_by_regime(regimes),
+        desks=int(closes["desk"].nunique()),
+        basis=_with_n(basis, known),
+        notes=tuple(notes),
+    )
+
+
+def of_closes(closes: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The periods of `Performance.to_frame`, of what each session's part of each period began and ended with."""
+    each = []
+    for _, mine in closes.groupby("desk", sort=False):
+        whole = mine.groupby("period", sort=False).agg(first=("first", "first"), last=("last", "last"))
+        base = whole["last"].shift(1)
+        base.iloc[0] = whole["first"].iloc[0]
+        each.append(pd.DataFrame({"base": base, "pnl": whole["last"] - base, "last": whole["last"]}))
+    summed = pd.concat(each).groupby(level=0, sort=False).agg(base=("base", "sum"), pnl=("pnl", "sum"), last=("last", "sum"))
+    counted = closes.groupby("period", sort=False).agg(
+        worst=("worst", "min"), sessions=("first", "size"), packets=("packets", "sum"), halts=("halts", "sum"), begin=("begin", "min")
+    )
+    found = summed.join(counted).sort_values("begin", kind="stable")
+    returns = np.where(found["base"] > 0.0, found["pnl"] / found["base"].where(found["base"] > 0.0), np.nan)
+    if len(each) == 1:
+        equity = found["last"].to_numpy()
+    else:
+        equity = float(sum(desk["base"].iloc[0] for desk in each)) * np.cumprod(1.0 + np.nan_to_num(returns))
+    start = float(found["base"].iloc[0]) if len(each) == 1 else float(sum(desk["base"].iloc[0] for desk in each))
+    rows = pd.DataFrame(
+        {
+            "equity": equity,
+            "return": returns,
+            "drawdown": drawdown.under_water(equity, start)[1],
+            "pnl": found["pnl"],
+            "worst": found["worst"],
+            "sessions": found["sessions"],
+            "packets": found["packets"],
+            "halts": found["halts"],
+        },
+        index=found.index,
+    )
+    return _with_holes(rows, by)
+
+
+def measures(returns: Floats, in_a_year: int | None) -> pd.DataFrame:
+    """The measures of a series of simple returns, with 95 % intervals; of too few there is none, and the reason.
+
+    Equal to empyrical's: sharpe_ratio, sortino_ratio and annual_volatility with annualization=1, max_drawdown, cum_returns_final.
+    """
+    n = len(returns)
+    few = f"n too small: {n} of {LEAST}" if n < LEAST else ""
+    mean = float(returns.mean()) if n else np.nan
+    spread = float(returns.std(ddof=1)) if n > 1 else np.nan
+    rows: list[tuple[Any, ...]] = [("total_return", float(np.prod(1.0 + returns) - 1.0) if n else np.nan, np.nan, np.nan, "" if n else few)]
+    half = float(stats.t.ppf(0.5 + _LEVEL / 2, n - 1)) * spread / np.sqrt(n) if n > 1 else np.nan
+    rows.append(("mean_return", mean, mean - half, mean + half, few))
+    rows.append(("volatility", spread, np.nan, np.nan, few))
+    sharpe = mean / spread if n > 1 and spread > 0.0 else np.nan
+    error = float(stats.norm.ppf(0.5 + _LEVEL / 2)) * np.sqrt((1.0 + 0.5 * sharpe**2) / n) if n else np.nan
+    ratios = [("sharpe", sharpe, sharpe - error, sharpe + error)]
+    low, high = _bootstrapped(returns)
+    ratios.append(("sortino", sortino(returns), low, high))
+    for name, value, lower, upper in ratios:
+        reason = few or ("" if np.isfinite(value) else "the returns do not vary" if name == "sharpe" else "no return is below zero")
+        kept = [value, np.nan, np.nan] if few else [value, lower, upper]
+        rows.append((name, *kept, reason))
+        if in_a_year is not None:
+            rows.append((f"{name}_annual", *(number * np.sqrt(in_a_year) for number in kept), reason))
+    curve = np.append(1.0, np.cumprod(1.0 + returns))
+    rows.append(
+        ("max_drawdown", float((curve / np.maximum.accumulate(curve) - 1.0).min()) if n else np.nan, np.nan, np.nan, "" if n else few)
+    )
+    wins = int((returns > 0.0).sum())
+    lower, upper = wilson(wins, n) if n else (np.nan, np.nan)
+    rows.append(("hit_rate", wins / n if n else np.nan, lower, upper, few))
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "reason"]).assign(n=n)[
+        ["metric", "value", "low", "high", "n", "reason"]
+    ]
+
+
+def sortino(returns: Floats) -> float:
+    """Mean return over the root of the mean square of what is below zero; NaN where nothing is."""
+    downside = float(np.sqrt(np.mean(np.square(np.minimum(returns, 0.0))))) if len(returns) else 0.0
+    return float(returns.mean()) / downside if downside > 0.0 else np.nan
+
+
+def _bootstrapped(returns: Floats) -> tuple[float, float]:
+    """The 95 % percentile interval of Sortino's ratio, of a seeded bootstrap."""
+    if len(returns) < LEAST:
+        return np.nan, np.nan
+    drawn = returns[np.random.default_rng(0).integers(0, len(returns), (RESAMPLES, len(returns)))]
+    downside = np.sqrt(np.mean(np.square(np.minimum(drawn, 0.0)), axis=1))
+    ratios = drawn.mean(axis=1)[downside > 0.0] / downside[downside > 0.0]
+    if len(ratios) < RESAMPLES // 2:
+        return np.nan, np.nan
+    low, high = np.quantile(ratios, [(1.0 - _LEVEL) / 2, (1.0 + _LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _with_holes(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The rows with one for each calendar period without a recording, which holds no number."""
+    if by == "session":
+        rows.index = pd.Index(rows.index.astype("str"), name="session")
+        return rows.assign(spans=1, is_hole=False)
+    starts = pd.DatetimeIndex(rows.index)
+    every = pd.period_range(starts[0].tz_localize(None), starts[-1].tz_localize(None), freq=kernels.PERIODS[by])
+    whole = rows.reindex(pd.DatetimeIndex(every.start_time).tz_localize("UTC").as_unit("ns"))
+    is_hole = whole["sessions"].isna().to_numpy()
+    places = np.flatnonzero(~is_hole)
+    spans = np.full(len(whole), np.nan)
+    spans[places] = np.diff(places, prepend=places[0] - 1)
+    for name in ("sessions", "packets", "halts"):
+        whole[name] = whole[name].astype("Int64")
+    whole.index.name = by
+    return whole.assign(spans=pd.array(np.where(is_hole, 0, spans), dtype="int64"), is_hole=is_hole)
+
+
+def _starts(times: Any, by: str) -> pd.DatetimeIndex:
+    """The first day, UTC, of the period of each time."""
+    periods = pd.DatetimeIndex(times).tz_localize(None).to_period(kernels.PERIODS[by])
+    return pd.DatetimeIndex(periods.start_time).tz_localize("UTC").as_unit("ns")
+
+
+def _by_regime(attributed: Any) -> pd.DataFrame:
+    if attributed is None:
+        return pd.DataFrame({"regime": pd.array([], "str"), "change_usd": [], "n": pd.array([], "int64"), "time_s": []})
+    rows: pd.DataFrame = attributed.to_frame()
+    rows = rows[rows["split"] == "regime"]
+    return rows.loc[:, ["regime", "change_usd", "n", "time_s"]].reset_index(drop=True)
+
+
+def _with_n(basis: Basis, n: int) -> Basis:
+    return replace(basis, n=n)

@@ -1,0 +1,27 @@
+"""Places of recordings: a folder of this machine, or an address in an object store. The one module that tells them apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ccwatch.recording import Recording
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether it is an address, not a path."""
+    return isinstance(place, str) and "://" in place
+
+
+def open_place(place: str) -> Any:
+    """The recording there.
+
+    Raises:
+        RecordingNotFound: nothing there.
+        RecordingError: it cannot be read, or its store does not answer.
+    """
+    if is_remote(place):
+        from ccwatch.archive.remote import open_remote  # noqa: PLC0415 - an optional extra
+
+        return open_remote(place)
+    return Recording(Path(place))

@@ -1,0 +1,133 @@
+"""Which sessions a question is asked of: where each one is, from which desk it came, and its place in time. It opens no table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.errors import ConfigError
+
+UNREADABLE: Final = "unreadable"
+
+
+class Session(NamedTuple):
+    """One session, as a kernel on any machine needs it: small, frozen, and it can be pickled.
+
+    Attributes:
+        name: its folder's name.
+        place: its folder's path, or its url.
+        desk: whose stream it is: origin and url. Sessions of one desk follow on each other.
+        start_ns: its first packet's time, ns since 1970 UTC; None without packets.
+        end_ns: its last one's.
+        wall: receiver's clock at its beginning and end, ns since 1970 UTC; the end is 0 where it is not known.
+        symbols: that it holds.
+        tags: the recorded ones and those added later.
+    """
+
+    name: str
+    place: str
+    desk: str
+    start_ns: int | None
+    end_ns: int | None
+    wall: tuple[int, int]
+    symbols: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def of_catalog(table: Any, frame: pd.DataFrame) -> tuple[Session, ...]:
+    """The sessions of a catalog, by desk and time.
+
+    Args:
+        table: the catalog's Arrow table.
+        frame: the frame made of it, with the same rows.
+    """
+    columns = [table[name].to_pylist() for name in ("session", "origin", "url", "start_ns", "end_ns", "wall_ns", "ended_ns", "symbols")]
+    found = [
+        Session(name, place, f"{origin} {url}", start, end, (wall or 0, ended or 0), tuple(symbols), tuple(tags))
+        for (name, origin, url, start, end, wall, ended, symbols), place, tags in zip(
+            zip(*columns, strict=True), frame["path"], frame["tags"], strict=True
+        )
+    ]
+    return tuple(sorted(found, key=lambda session: (session.desk, session.start_ns or 0, session.name)))
+
+
+def doubled(sessions: Sequence[Session]) -> dict[str, str]:
+    """By name, the sessions that recorded what another one recorded too, and a sentence that says so: packets must not count twice.
+
+    Two recordings are of the same packets where they are of one url, and both the stream's time and the receiver's clock overlap.
+    """
+    found: dict[str, str] = {}
+    last: dict[str, Session] = {}
+    for session in sessions:  # by desk and time
+        if session.start_ns is None or session.end_ns is None:
+            continue
+        before = last.get(session.desk)
+        if before is not None and before.end_ns is not None and session.start_ns <= before.end_ns and _met(before, session):
+            found[session.name] = f"it recorded the stream that {before.name} recorded at the same time"
+            continue
+        if before is None or before.end_ns is None or session.end_ns >= before.end_ns:
+            last[session.desk] = session
+    return found
+
+
+def _met(one: Session, two: Session) -> bool:
+    begun, ended = max(one.wall[0], two.wall[0]), min(one.wall[1] or 2**63, two.wall[1] or 2**63)
+    return begun < ended
+
+
+def matching(
+    frame: pd.DataFrame,
+    *,
+    start: Any = None,
+    end: Any = None,
+    symbol: str | None = None,
+    origin: str | None = None,
+    tag: str | None = None,
+    status: str | None = None,
+    where: Any = None,
+) -> Any:
+    """Which rows of `Archive.sessions` hold what was asked for, as an array of bools; see `Archive.filter`."""
+    kept = np.ones(len(frame), dtype=bool)
+    if start is not None:
+        kept &= (frame["end"] >= moment(start, "start")).to_numpy()
+    if end is not None:
+        kept &= (frame["start"] <= moment(end, "end", whole_day=True)).to_numpy()
+    if symbol is not None:
+        kept &= np.array([symbol in words for words in frame["symbols"]], dtype=bool)
+    if tag is not None:
+        kept &= np.array([tag in words for words in frame["tags"]], dtype=bool)
+    if origin is not None:
+        kept &= (frame["origin"] == origin).to_numpy()
+    if status is not None:
+        kept &= frame["status"].str.startswith(status).to_numpy(dtype=bool)
+    if where is not None:
+        chosen = where(frame) if callable(where) else where
+        values = np.asarray(chosen)
+        if values.dtype == bool and values.shape == kept.shape:
+            kept &= values
+        elif values.ndim == 1 and values.dtype != bool:
+            kept &= frame.index.isin([str(name) for name in values])
+        else:
+            raise ConfigError("where: expected names of sessions, a bool per session, or a function of the frame that gives one of these")
+    return kept
+
+
+def moment(value: Any, name: str, *, whole_day: bool = False) -> pd.Timestamp:
+    """A time in UTC; text without a zone is UTC, and a date alone is its whole day where it is an end.
+
+    Raises:
+        ConfigError: no time.
+    """
+    try:
+        found = pd.Timestamp(value)
+    except (ValueError, TypeError):
+        raise ConfigError(f"{name}={value!r} is no time; expected for example '2026-01-02' or '2026-01-02T14:30:00Z'") from None
+    if pd.isna(found):
+        raise ConfigError(f"{name}={value!r} is no time; expected for example '2026-01-02'")
+    is_date = isinstance(value, str) and len(value) <= len("2026-01-02")
+    found = found.tz_localize("UTC") if found.tzinfo is None else found.tz_convert("UTC")
+    found = found.as_unit("ns")
+    return found + pd.Timedelta(days=1) - pd.Timedelta(1, "ns") if whole_day and is_date and found == found.normalize() else found

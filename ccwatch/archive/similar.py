@@ -1,0 +1,286 @@
+"""Has this happened before? The stretches of all sessions that look most like one, and what followed on them.
+
+Likeness is the z-normalised Euclidean distance of each channel, so level and scale do not count, only the shape; see `distance`. What
+followed is told as a distribution over the matches, with an interval, and not at all where there are too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import Basis, Result, count_of, draw, percent, quantile, wilson
+from ccwatch.archive import index as channels
+from ccwatch.archive.ask import left_out_note
+from ccwatch.archive.distance import Match, nearest, z_normalised
+from ccwatch.archive.places import is_remote, open_place
+from ccwatch.archive.sessions import Session, moment
+from ccwatch.domain import drawdown
+from ccwatch.errors import ConfigError, NotEnoughData
+
+LEAST: Final = 10
+"""Matches below which what followed is not told."""
+LEAST_POINTS: Final = 8
+"""Points of a stretch that has a shape."""
+MOST_TOP: Final = 1000
+_SECOND_NS: Final = 1_000_000_000
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Similar(Result):
+    """The stretches most like one, and what followed.
+
+    Attributes:
+        matches: one row per match, the nearest first; see `to_frame`.
+        followed: one row per measure: measure (return, drawdown, halted), value (median, of halted the share), low, high (95 %), n, reason
+            (why it is not told).
+        on: the channels.
+        points: of the stretch, on the grid.
+        step_s: of the grid, seconds.
+        horizon_s: how long each match was followed, seconds.
+        curves: per match the first channel's values, z-normalised, the stretch that was asked about in row 0.
+        basis: n counts matches.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "similar"
+    title: ClassVar[str] = "Has this happened before?"
+    matches: pd.DataFrame
+    followed: pd.DataFrame
+    on: tuple[str, ...]
+    points: int
+    step_s: float
+    horizon_s: float
+    curves: Floats
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """The nearest match, and what followed on all of them."""
+        if not len(self.matches):
+            return "No stretch of another session has a shape to compare."
+        nearest_one = self.matches.iloc[0]
+        told: dict[Any, Any] = self.followed.set_index("measure").loc["return"].to_dict()
+        what = (
+            f"what followed within {self.horizon_s / 60:g} min is not told: {told['reason']}"
+            if not np.isfinite(told["value"])
+            else f"the price then moved by {percent(told['value'])} "
+            f"(median of {int(told['n'])}, {percent(told['low'])} to {percent(told['high'])})"
+        )
+        where = f"{nearest_one['session']} at {nearest_one['start']:%Y-%m-%d %H:%M:%S} UTC"
+        matches = count_of(len(self.matches), "match", "matches")
+        return f"The nearest of {matches} is {where}, at distance {nearest_one['distance']:.3g}; {what}."
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per match, the nearest first.
+
+        Columns: session, start, end (times of its first and last point), distance (root of the mean square over the channels, 0 to
+        2√points), correlation (1 less the mean squared distance over 2·points), distance of each channel where there are several
+        ("distance:price"), then what followed within the horizon: return (of the price), drawdown (the deepest of the nav, fraction ≤ 0),
+        halted (whether the engine was halted); NaN or NA where the session had ended or had a gap by then.
+        """
+        return self.matches.copy()
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """The stretch that was asked about, over its nearest matches; the first channel, z-normalised."""
+        colours = draw.colours(dark)
+        x = np.arange(self.points) * self.step_s
+        traces = [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "asked" if place == 0 else f"{place}. {self.matches['session'].iloc[place - 1]}",
+                "x": x,
+                "y": curve,
+                "opacity": 1.0 if place == 0 else 0.5,
+                "line": {"color": colours.line if place == 0 else colours.line_engine, "width": 3 if place == 0 else 1},
+            }
+            for place, curve in enumerate(self.curves[:11])
+        ]
+        return draw.figure(traces, x_title="seconds", y_title=f"{self.on[0]} (z)", dark=dark)
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the curves."""
+        return {name: value for name, value in super().to_dict().items() if name != "curves"}
+
+
+def similar(
+    root: str | Path,
+    sessions: Sequence[Session],
+    source: Any,
+    start: Any,
+    end: Any,
+    *,
+    on: Sequence[str],
+    top: int,
+    horizon: str,
+    step: str,
+    left_out: dict[str, str],
+) -> Similar:
+    """The stretches most like one; see `Archive.similar`."""
+    wanted = (on,) if isinstance(on, str) else tuple(on)
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise ConfigError(f"on={on!r}: expected one or more different channels")
+    for name in wanted:
+        channels.check_channel(name)
+    if not 1 <= top <= MOST_TOP:
+        raise ConfigError(f"top={top!r}: expected a whole number from 1 to {MOST_TOP:,}")
+    step_ns, horizon_ns = _length(step, "step"), _length(horizon, "horizon")
+    first, last = moment(start, "start"), moment(end, "end", whole_day=True)
+    opened, name = _opened(root, source, sessions)
+    points = (last.value - first.value) // step_ns + 1
+    if points < LEAST_POINTS:
+        raise NotEnoughData(f"similar: the stretch has {max(0, points)} points of {step}; it needs {LEAST_POINTS}")
+    queries = _stretch(opened, wanted, step_ns, first.value, points)
+    found = channels.build(root, sessions, wanted, step_ns)
+    asked = {session.name for session in sessions}
+    own = found.names.index(name) if name in found.names else -1
+    allowed = np.array([each in asked for each in found.names], dtype=bool)
+
+    def is_allowed(place: int) -> bool:
+        session = found.locate(place)
+        begins = int(found.start_ns[session]) + (place - int(found.first[session])) * step_ns
+        return bool(allowed[session]) and not (session == own and abs(begins - first.value) < points * step_ns)
+
+    series = [found.channels[each] for each in wanted]
+    matches = nearest(queries, series, top, is_allowed=is_allowed) if len(found.names) else []
+    rows = [_row(match, found, wanted, points, horizon_ns) for match in matches]
+    table = pd.DataFrame(rows, columns=_columns(wanted)).astype(
+        {"session": "str", "start": "datetime64[ns, UTC]", "end": "datetime64[ns, UTC]", "halted": "boolean"}
+    )
+    curves = [z_normalised(queries[0]), *(z_normalised(np.asarray(series[0][match.place : match.place + points])) for match in matches)]
+    left = {each: why for each, why in (left_out | found.left_out).items() if each in asked or each in left_out}
+    basis = Basis(
+        n=len(matches),
+        packets=int(found.count[allowed].sum()) if len(allowed) else 0,
+        left_out=0,
+        coverage=float("nan"),
+        start=first,
+        end=last,
+        duration_s=(last - first).total_seconds(),
+        gaps=0,
+        gap_s=0.0,
+    )
+    notes = (
+        f"of {count_of(len(asked), 'session')} on a grid of {step}; the basis counts its points",
+        "a likeness of shape is no cause: matches of one day hang together, and intervals are too narrow then",
+        *left_out_note(left),
+    )
+    return Similar(
+        matches=table,
+        followed=_followed(table),
+        on=wanted,
+        points=int(points),
+        step_s=step_ns / _SECOND_NS,
+        horizon_s=horizon_ns / _SECOND_NS,
+        curves=np.array([curve for curve in curves if curve is not None]),
+        basis=basis,
+        notes=notes,
+    )
+
+
+def _columns(on: Sequence[str]) -> list[str]:
+    each = [f"distance:{name}" for name in on] if len(on) > 1 else []
+    return ["session", "start", "end", "distance", "correlation", *each, "return", "drawdown", "halted"]
+
+
+def _row(match: Match, found: channels.Index, on: Sequence[str], points: int, horizon_ns: int) -> dict[str, Any]:
+    session = found.locate(match.place)
+    offset = match.place - int(found.first[session])
+    begin = int(found.start_ns[session]) + offset * found.step_ns
+    row: dict[str, Any] = {
+        "session": found.names[session],
+        "start": pd.Timestamp(begin, unit="ns", tz="UTC"),
+        "end": pd.Timestamp(begin + (points - 1) * found.step_ns, unit="ns", tz="UTC"),
+        "distance": match.distance,
+        "correlation": 1.0 - match.distance**2 / (2.0 * points),
+    }
+    row |= {f"distance:{name}": value for name, value in zip(on, match.by_channel, strict=True)} if len(on) > 1 else {}
+    last = match.place + points - 1
+    until = last + int(horizon_ns // found.step_ns)
+    is_whole = until < int(found.first[session] + found.count[session])
+    price, nav, halted = (np.asarray(found.channels[name][last : until + 1]) for name in channels.FOLLOWED)
+    no_gap = is_whole and len(price) > 0
+    gone = float(price[-1] / price[0] - 1.0) if no_gap and np.isfinite(price).all() and price[0] > 0.0 else np.nan
+    fell = drawdown.worst_drawdown(nav) if no_gap and np.isfinite(nav).all() else np.nan
+    known = is_whole and np.isfinite(halted).all()
+    return row | {"return": gone, "drawdown": fell, "halted": bool(halted[1:].any()) if known else pd.NA}
+
+
+def _followed(table: pd.DataFrame) -> pd.DataFrame:
+    """What followed, over the matches that could be followed to the end of the horizon."""
+    rows = []
+    for measure in ("return", "drawdown"):
+        values = np.sort(table[measure].dropna().to_numpy(dtype=np.float64))
+        told = quantile(values, 0.5) if len(values) >= LEAST else None
+        kept = (told.value, told.low, told.high, told.reason) if told is not None else (np.nan, np.nan, np.nan, _few(len(values)))
+        rows.append((measure, *kept[:3], len(values), kept[3]))
+    halted = table["halted"].dropna()
+    n, count = len(halted), int(halted.sum())
+    low, high = wilson(count, n) if n >= LEAST else (np.nan, np.nan)
+    rows.append(("halted", count / n if n >= LEAST else np.nan, low, high, n, "" if n >= LEAST else _few(n)))
+    return pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "reason"])
+
+
+def _few(n: int) -> str:
+    return f"n too small: {n} of {LEAST} matches could be followed"
+
+
+def _stretch(source: Any, on: Sequence[str], step_ns: int, start_ns: int, points: int) -> list[Floats]:
+    """The channels of the stretch that is asked about.
+
+    Raises:
+        NotEnoughData: one has a gap in it, or does not move.
+    """
+    _, values = channels.on_grid(source, on, step_ns, start_ns, points)
+    for name, column in zip(on, values, strict=True):
+        missing = int((~np.isfinite(column)).sum())
+        if missing:
+            raise NotEnoughData(f"similar: {name} is not known at {missing} of {points} points of the stretch")
+        if z_normalised(column) is None:
+            raise NotEnoughData(f"similar: {name} does not move in the stretch, so it has no shape")
+    return values
+
+
+def _opened(root: str | Path, source: Any, sessions: Sequence[Session]) -> tuple[Any, str]:
+    """The source, and the name of the session of the archive that it is; empty where it is none."""
+    if isinstance(source, str | Path):
+        if source == "latest" and sessions:
+            source = max(sessions, key=lambda session: session.wall).name
+        mine = next((session for session in sessions if str(source) in {session.name, session.place}), None)
+        if mine is not None:
+            return open_place(mine.place), mine.name
+        beside = str(source) if is_remote(root) or is_remote(source) else str(Path(root) / source)  # one that the filter left out
+        found = open_place(beside if not is_remote(source) and not Path(source).exists() and Path(beside).exists() else str(source))
+        return found, _name_of(found, sessions)
+    if isinstance(source, pd.DataFrame):
+        return source, ""
+    if not callable(getattr(source, "frame", None)):
+        raise ConfigError(f"source={source!r}: expected a Recording, a Feed, the name of a session, a path or a frame")
+    return source, _name_of(source, sessions)
+
+
+def _name_of(source: Any, sessions: Sequence[Session]) -> str:
+    path = getattr(source, "path", None)
+    if path is None:
+        return ""
+    places = {str(path), str(Path(path).absolute())}
+    return next((session.name for session in sessions if session.place in places or str(Path(session.place).absolute()) in places), "")
+
+
+def _length(text: Any, name: str) -> int:
+    try:
+        found = int(pd.Timedelta(text).as_unit("ns").value)
+    except (ValueError, TypeError):
+        found = 0
+    if found <= 0:
+        raise ConfigError(f"{name}={text!r}: expected a length of time such as '1s' or '15min'")
+    return found

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from ccwatch import api
-from ccwatch.archive.push import pull as pull_one, push as push_one, sessions_of
+from ccwatch.archive import pull as pull_one, push as push_one, sessions_of
 from ccwatch.cli import rendering
 from ccwatch.cli.common import interruptible, json_option
 from ccwatch.cli.rendering import Progress, print_line, put, say

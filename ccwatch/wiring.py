@@ -136,7 +136,7 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
 def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Feed:
     """A feed of a stream of Redis, without a Cottage between."""
     try:
-        from ccwatch.cottage.redis_stream import RedisStreamSource, StreamAddress  # noqa: PLC0415 - an optional extra
+        from ccwatch.cottage import RedisStreamSource, StreamAddress  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise ConfigError(f"a stream of Redis needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     if commands:

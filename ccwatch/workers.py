@@ -22,10 +22,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
-from ccwatch.cottage import AccessRules, Cottage, Listen, Options
-from ccwatch.cottage.redis_bridge import RedisBridge
-from ccwatch.cottage.redis_stream import RedisStreamSource, StreamAddress, StreamWriter
-from ccwatch.cottage.shared import Shared
+from ccwatch.cottage import AccessRules, Cottage, Listen, Options, RedisBridge, RedisStreamSource, Shared, StreamAddress, StreamWriter
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.stream.source import Stop

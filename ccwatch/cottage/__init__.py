@@ -1,7 +1,20 @@
-"""The embedded server: an engine and a BFF that speak the contract to any client. It needs the extra `server`."""
+"""The embedded server: an engine and a BFF that speak the contract to any client; and Redis as a carrier. It needs the extra `server`."""
 
 from ccwatch.cottage.access import AccessRules
 from ccwatch.cottage.cottage import Cottage
 from ccwatch.cottage.options import Listen, Options
+from ccwatch.cottage.redis_bridge import RedisBridge
+from ccwatch.cottage.redis_stream import RedisStreamSource, StreamAddress, StreamWriter
+from ccwatch.cottage.shared import Shared
 
-__all__ = ["AccessRules", "Cottage", "Listen", "Options"]
+__all__ = [
+    "AccessRules",
+    "Cottage",
+    "Listen",
+    "Options",
+    "RedisBridge",
+    "RedisStreamSource",
+    "Shared",
+    "StreamAddress",
+    "StreamWriter",
+]

@@ -144,7 +144,7 @@ def journal_items(
     last = max(after, found.last_entry)
     item: Packet | Event | Stored | None = None
     seen = 0
-    for last, item in mended((entry for path in paths for entry in journal_entries(path, session, holes)), last):  # noqa: B020
+    for last, item in mended((entry for path in paths for entry in journal_entries(path, session, holes)), last):  # noqa: B020 - a reader that begins again goes on behind the last entry
         yield last, item
         seen = len(holes)
     size = sum(hole.end - hole.offset for hole in holes[seen:] if not hole.is_torn)

@@ -12,6 +12,7 @@ WIDEST: Final = 110
 
 COMMANDS: Final = {
     "demo": ("start", "Serve a seeded stream, record it, and show it in JupyterLab."),
+    "init": ("start", "Look at your engine's stream, and make what you need to watch it: ccwatch.toml and a notebook with its address."),
     "serve": ("serving", "Serve a seeded stream as an engine and a BFF do, until Ctrl-C."),
     "tail": ("streams", "Print packets and events as they arrive, from a URL or from a recording (PATH) while it is being written."),
     "record": ("streams", "Record a stream into a new folder, whose path is printed at the end."),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from ccwatch.cli.common import json_option, scenario_option, seed_option, streaming
-from ccwatch.cli.rendering import note, say, show_status
+from ccwatch import setup
+from ccwatch.cli.common import interruptible, json_option, scenario_option, seed_option, streaming
+from ccwatch.cli.rendering import diagnosis, note, put, say, show_status
 from ccwatch.demo import FOLDER, Demo
 
 
@@ -44,3 +45,18 @@ def _show_lab(running: Demo, *, browser: bool, as_json: bool) -> None:
         lab.wait()
     finally:
         lab.stop()
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Where the files go; the working folder if not given.")
+@json_option
+@interruptible
+def init(*, url: str | None, folder: Path | None, as_json: bool) -> int:
+    """Look at your engine's stream, and make what you need to watch it: ccwatch.toml and a notebook with its address."""
+    made = setup.init(url, folder)
+    if not as_json:
+        put(diagnosis(made.found))
+    lines = [*(f"made {path}" for path in made.made), *(f"left {path} as it is" for path in made.kept), "", "next:"]
+    say(made.to_dict(), "\n".join(["", *lines, *(f"  {command}" for command in made.next)]), as_json=as_json)
+    return 0 if made.found.healthy else 1

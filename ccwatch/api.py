@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ccwatch.alerts import Rule
     from ccwatch.analysis.compare import Comparison
     from ccwatch.analysis.report import Report
-    from ccwatch.archive import Archive
+    from ccwatch.archives import Archive
     from ccwatch.cottage import Cottage
     from ccwatch.dashboard.dashboard import Dashboard
     from ccwatch.feed.synthetic import Pace
@@ -277,7 +277,7 @@ def archive(path_or_url: str | Path | None = None) -> Archive:
         RecordingError: the object store does not answer.
         ConfigError: what an object store needs is not installed.
     """
-    from ccwatch.archive import Archive  # noqa: PLC0415 - pyarrow is not needed to watch
+    from ccwatch.archives import Archive  # noqa: PLC0415 - pyarrow is not needed to watch
 
     if path_or_url is None:
         return Archive(wiring.folder_of_recordings(None), must_exist=False)

@@ -41,7 +41,7 @@ def recording_of(source: str | Path | Recording) -> Recording:
     if not isinstance(source, str | Path):
         raise ConfigError(f"recording={source!r}: expected a Recording, its path, its name, or 'latest'")
     if isinstance(source, str) and "://" in source:
-        from ccwatch.archive import open_place  # noqa: PLC0415 - an optional extra
+        from ccwatch.archives import open_place  # noqa: PLC0415 - an optional extra
 
         remote: Recording = open_place(source)
         return remote

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from ccwatch import api
-from ccwatch.archive import pull as pull_one, push as push_one, sessions_of
+from ccwatch.archives import pull as pull_one, push as push_one, sessions_of
 from ccwatch.cli import rendering
 from ccwatch.cli.common import interruptible, json_option
 from ccwatch.cli.rendering import Progress, print_line, put, say
@@ -32,14 +32,14 @@ _archive_option = click.option(
 def sql(*, query: str, place: str | None, memory: str, as_json: bool) -> int:
     """Answer a SELECT over all recordings: views packets, agents, models, logs, forecasts, trades, scanner, bars, events, sessions."""
     relation = api.archive(place).sql(query, memory=memory)
-    found = relation.arrow() if as_json else relation.limit(ROWS + 1).to_arrow_table()
+    found = relation.arrow()
     names = list(found.schema.names)
     rows = zip(*(column.to_pylist() for column in found.columns), strict=True)
     if as_json:
         for row in rows:
             print_line({name: rendering.plain_value(value) for name, value in zip(names, row, strict=True)})
         return 0
-    put(rendering.recordings_table(names, list(rows)[:ROWS]))
+    put(rendering.rows_table(names, list(rows)[:ROWS]))
     if found.num_rows > ROWS:
         rendering.note(f"only the first {ROWS:,} rows; --json prints all")
     return 0

@@ -198,12 +198,16 @@ def flags(packet: Packet) -> str:
 def recordings_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """The list of recordings."""
     shown = [i for i, name in enumerate(columns) if name in _LISTED]
-    cells = [[row[i] for i in shown] for row in rows]
+    return rows_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
+
+
+def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """Rows of any columns, numbers to the right."""
     table = Table(box=None, header_style="bold")
-    for at, i in enumerate(shown):
-        numeric = all(isinstance(plain_value(row[at]), int | float | None) for row in cells)
-        table.add_column(columns[i], justify="right" if numeric else "left")
-    for row in cells:
+    for at, name in enumerate(columns):
+        numeric = all(isinstance(plain_value(row[at]), int | float | None) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left")
+    for row in rows:
         table.add_row(*map(cell, row))
     return table
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.archive.places import is_remote, open_place
-from ccwatch.archive.sessions import Session
+from ccwatch.archives.places import is_remote, open_place
+from ccwatch.archives.sessions import Session
 from ccwatch.config import cache_folder
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.protocol.columns import TABLES

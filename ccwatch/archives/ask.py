@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Final
 import pandas as pd
 
 from ccwatch.analysis import QUESTIONS, Latency, Report, Result
-from ccwatch.archive import kernels, stacking
-from ccwatch.archive.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
-from ccwatch.archive.places import open_place
-from ccwatch.archive.sessions import Session
-from ccwatch.archive.views import concatenated
-from ccwatch.archive.workers import TASK_SESSIONS, run_all
+from ccwatch.archives import kernels, stacking
+from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
+from ccwatch.archives.places import open_place
+from ccwatch.archives.sessions import Session
+from ccwatch.archives.views import concatenated
+from ccwatch.archives.workers import TASK_SESSIONS, run_all
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 
 BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")

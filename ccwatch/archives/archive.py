@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from ccwatch.archive import sessions as chosen
-from ccwatch.archive.card import card
-from ccwatch.archive.places import is_remote
-from ccwatch.archive.sessions import Session
-from ccwatch.archive.workers import Progress
+from ccwatch.archives import sessions as chosen
+from ccwatch.archives.card import card
+from ccwatch.archives.places import is_remote
+from ccwatch.archives.sessions import Session
+from ccwatch.archives.workers import Progress
 from ccwatch.errors import ConfigError, RecordingNotFound
 from ccwatch.recording import catalog, notes
 
 if TYPE_CHECKING:
-    from ccwatch.archive.performance import Performance
-    from ccwatch.archive.publish import Published
-    from ccwatch.archive.similar import Similar
-    from ccwatch.archive.worst import WorstDrawdowns
+    from ccwatch.archives.performance import Performance
+    from ccwatch.archives.publish import Published
+    from ccwatch.archives.similar import Similar
+    from ccwatch.archives.worst import WorstDrawdowns
 
 
 class Archive:
@@ -172,7 +172,7 @@ class Archive:
             AnalysisError: no session answers, or the question's answers do not merge over several streams.
             Cancelled: `cancel` was set.
         """
-        from ccwatch.archive.ask import ask  # noqa: PLC0415 - scipy and plotly take a second to import
+        from ccwatch.archives.ask import ask  # noqa: PLC0415 - scipy and plotly take a second to import
 
         asked, left = self._asked()
         return ask(asked, question, by, executor, left_out=left, on_progress=on_progress, cancel=cancel, **options)
@@ -186,7 +186,7 @@ class Archive:
             ConfigError: `n` is no whole number above 0.
             NotEnoughData: no session carries nav or price.
         """
-        from ccwatch.archive.worst import worst_drawdowns  # noqa: PLC0415 - as above
+        from ccwatch.archives.worst import worst_drawdowns  # noqa: PLC0415 - as above
 
         asked, left = self._asked()
         return worst_drawdowns(asked, n, executor, left_out=left, on_progress=on_progress, cancel=cancel)
@@ -199,7 +199,7 @@ class Archive:
         on_progress: Progress | None = None,
         cancel: threading.Event | None = None,
     ) -> Performance:
-        """Equity, returns, Sharpe, Sortino, drawdown and hit rate over the sessions; see `ccwatch.archive.performance`.
+        """Equity, returns, Sharpe, Sortino, drawdown and hit rate over the sessions; see `ccwatch.archives.performance`.
 
         Args:
             by: "day", "week", "month" or "session": what one return is of.
@@ -211,13 +211,13 @@ class Archive:
             ConfigError: another `by`.
             NotEnoughData: no session carries a nav.
         """
-        from ccwatch.archive.performance import performance  # noqa: PLC0415 - as above
+        from ccwatch.archives.performance import performance  # noqa: PLC0415 - as above
 
         asked, left = self._asked()
         return performance(asked, by, executor, left_out=left, on_progress=on_progress, cancel=cancel)
 
     def sql(self, query: str, *, memory: str = "1GB") -> Any:
-        """Answer SQL over all sessions, by DuckDB; see `ccwatch.archive.sql`.
+        """Answer SQL over all sessions, by DuckDB; see `ccwatch.archives.sql`.
 
         Views packets, agents, models, logs, forecasts, trades, scanner, bars and events, each with `session`, `origin` and `date` (of
         `time`, UTC); sessions is the catalog. Rows are clean, NaN is NULL, flags are a list of names.
@@ -232,7 +232,7 @@ class Archive:
         Raises:
             ConfigError: no query, one that would write, or one that DuckDB refuses; DuckDB is not installed.
         """
-        from ccwatch.archive.sql import Views  # noqa: PLC0415 - an optional extra
+        from ccwatch.archives.sql import Views  # noqa: PLC0415 - an optional extra
 
         return Views(self._frame, memory=memory).ask(query)
 
@@ -247,7 +247,7 @@ class Archive:
         horizon: str = "15min",
         step: str = "1s",
     ) -> Similar:
-        """The stretches that look most like one; see `ccwatch.archive.similar`.
+        """The stretches that look most like one; see `ccwatch.archives.similar`.
 
         Args:
             source: the Recording, Feed, session's name, path or frame that holds the stretch.
@@ -262,7 +262,7 @@ class Archive:
             ConfigError: no such channel or range.
             NotEnoughData: the stretch has a gap, or a channel does not move in it.
         """
-        from ccwatch.archive.similar import similar  # noqa: PLC0415 - as above
+        from ccwatch.archives.similar import similar  # noqa: PLC0415 - as above
 
         asked, left = self._asked(keep_doubled=True)
         return similar(self.place, asked, source, start, end, on=on, top=top, horizon=horizon, step=step, left_out=left)
@@ -279,12 +279,12 @@ class Archive:
         Raises:
             ConfigError: `drop` names no column, or the file cannot be written.
         """
-        from ccwatch.archive.page import write_page  # noqa: PLC0415 - as above
+        from ccwatch.archives.page import write_page  # noqa: PLC0415 - as above
 
         return write_page(self, Path(path), drop=drop, executor=executor, on_progress=on_progress)
 
     def publish(self, url: str | Path, *, format: str = "delta", on_progress: Progress | None = None) -> Published:  # noqa: A002 - a fixed name
-        """Publish the sessions as one table per kind for other engines; see `ccwatch.archive.publish`.
+        """Publish the sessions as one table per kind for other engines; see `ccwatch.archives.publish`.
 
         Args:
             url: a folder, or an address such as s3://BUCKET/FOLDER.
@@ -295,7 +295,7 @@ class Archive:
             ConfigError: another format; deltalake is not installed.
             RecordingError: it cannot be written.
         """
-        from ccwatch.archive.publish import publish  # noqa: PLC0415 - an optional extra
+        from ccwatch.archives.publish import publish  # noqa: PLC0415 - an optional extra
 
         asked, left = self._asked()
         return publish(asked, str(url), kind=format, left_out=left, on_progress=on_progress)
@@ -319,7 +319,7 @@ def _listed(place: str | Path) -> tuple[Any, pd.DataFrame]:
     if isinstance(place, Path):
         table = catalog.table_of(place)
         return table, catalog.frame_of(table, place)
-    from ccwatch.archive.remote import table_of_remote  # noqa: PLC0415 - an optional extra
+    from ccwatch.archives.remote import table_of_remote  # noqa: PLC0415 - an optional extra
 
     table = table_of_remote(place)
     return table, catalog.frame_of(table, place.rstrip("/"))

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from ccwatch.analysis import Latency, Report, Result
-from ccwatch.archive.places import open_place
-from ccwatch.archive.sessions import Session
-from ccwatch.archive.views import Part
+from ccwatch.archives.places import open_place
+from ccwatch.archives.sessions import Session
+from ccwatch.archives.views import Part
 from ccwatch.errors import AnalysisError, CcwatchError, MixedSymbols
 
 WHOLE: Final = ""

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccwatch.archive.objects import storage_options
-from ccwatch.archive.places import open_place
-from ccwatch.archive.sessions import Session
+from ccwatch.archives.objects import storage_options
+from ccwatch.archives.places import open_place
+from ccwatch.archives.sessions import Session
 from ccwatch.errors import CcwatchError, ConfigError, RecordingError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import UNCLEAN, Flag

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccwatch.archive.objects import Store
+from ccwatch.archives.objects import Store
 from ccwatch.config import cache_folder
 from ccwatch.errors import CorruptRecording, RecordingError, RecordingNotFound
 from ccwatch.recording import Mirrored, Recording, catalog, folder as files, manifest

@@ -17,11 +17,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import Basis, Result, count_of, draw, percent, quantile, wilson
-from ccwatch.archive import index as channels
-from ccwatch.archive.ask import left_out_note
-from ccwatch.archive.distance import Match, nearest, z_normalised
-from ccwatch.archive.places import is_remote, open_place
-from ccwatch.archive.sessions import Session, moment
+from ccwatch.archives import index as channels
+from ccwatch.archives.ask import left_out_note
+from ccwatch.archives.distance import Match, nearest, z_normalised
+from ccwatch.archives.places import is_remote, open_place
+from ccwatch.archives.sessions import Session, moment
 from ccwatch.domain import drawdown
 from ccwatch.errors import ConfigError, NotEnoughData
 

@@ -1,6 +1,6 @@
 """An archive of seeded recordings, made fast: no server, no waiting; all scenarios, two symbols, three desks, damaged and running ones.
 
-python -m tests.archive.seeded FOLDER --sessions 1000 --packets 2000
+python -m tests.archives.seeded FOLDER --sessions 1000 --packets 2000
 """
 
 from __future__ import annotations

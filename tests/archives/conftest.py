@@ -10,7 +10,7 @@ import urllib.request
 import boto3
 import pytest
 
-from tests.archive.seeded import make
+from tests.archives.seeded import make
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import Basis, Report, Result, clock, count_of, draw, percent
-from ccwatch.archive.ask import collect
-from ccwatch.archive.kernels import WHOLE
-from ccwatch.archive.places import open_place
-from ccwatch.archive.sessions import Session
+from ccwatch.archives.ask import collect
+from ccwatch.archives.kernels import WHOLE
+from ccwatch.archives.places import open_place
+from ccwatch.archives.sessions import Session
 from ccwatch.errors import ConfigError, NotEnoughData
 
 

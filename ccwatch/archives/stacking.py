@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.analysis import Drawdowns
-from ccwatch.archive.kernels import refused
-from ccwatch.archive.views import LONG, View
+from ccwatch.archives.kernels import refused
+from ccwatch.archives.views import LONG, View
 from ccwatch.stream.frames import default_columns
 
 

@@ -20,10 +20,10 @@ import plotly.graph_objects as go
 from scipy import stats
 
 from ccwatch.analysis import Basis, Report, Result, count_of, dollars, draw, percent, wilson
-from ccwatch.archive import kernels
-from ccwatch.archive.ask import collect, left_out_note
-from ccwatch.archive.places import open_place
-from ccwatch.archive.sessions import Session
+from ccwatch.archives import kernels
+from ccwatch.archives.ask import collect, left_out_note
+from ccwatch.archives.places import open_place
+from ccwatch.archives.sessions import Session
 from ccwatch.domain import drawdown
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 import pyarrow as pa
 
-from ccwatch.archive.places import is_remote, open_place
+from ccwatch.archives.places import is_remote, open_place
 from ccwatch.errors import AnalysisError, ConfigError, RecordingError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import UNCLEAN, Flag

@@ -1,7 +1,7 @@
 """The archive: many recordings, asked as one. Each session is read by itself, and what is told of it is merged."""
 
-from ccwatch.archive.archive import Archive
-from ccwatch.archive.places import open_place
-from ccwatch.archive.push import pull, push, sessions_of
+from ccwatch.archives.archive import Archive
+from ccwatch.archives.places import open_place
+from ccwatch.archives.push import pull, push, sessions_of
 
 __all__ = ["Archive", "open_place", "pull", "push", "sessions_of"]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.analysis import Report
-from ccwatch.archive.places import open_place
+from ccwatch.archives.places import open_place
 from ccwatch.errors import AnalysisError, ConfigError
 from ccwatch.recording import MONEY, with_what_follows
 

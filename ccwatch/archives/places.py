@@ -21,7 +21,7 @@ def open_place(place: str) -> Any:
         RecordingError: it cannot be read, or its store does not answer.
     """
     if is_remote(place):
-        from ccwatch.archive.remote import open_remote  # noqa: PLC0415 - an optional extra
+        from ccwatch.archives.remote import open_remote  # noqa: PLC0415 - an optional extra
 
         return open_remote(place)
     return Recording(Path(place))

@@ -1,0 +1,292 @@
+"""Ask: merged answers are those of the concatenated session, groups are indexed, whoever works, and no session ends a question."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ccwatch as cw
+from ccwatch.analysis import Report, Result
+from ccwatch.archives import Archive
+from ccwatch.archives.places import open_place
+from ccwatch.archives.views import concatenated
+from ccwatch.archives.workers import Cancelled
+from ccwatch.errors import AnalysisError, ConfigError, RecordingNotFound
+from tests.archives.seeded import FIRST, items_of, make, write
+
+
+@pytest.fixture(scope="module")
+def archive(made):
+    return Archive(made.root)
+
+
+@pytest.fixture(scope="module")
+def one_desk(tmp_path_factory):
+    """Six days of one desk and one symbol."""
+    root = tmp_path_factory.mktemp("one-desk")
+    make(root, sessions=6, packets=150, desks=("paris",), symbols=("SPY",), damaged=0, killed=0, running=0, seed=40)
+    return Archive(root)
+
+
+def same(one, two, *, apart=()):
+    for field in fields(one):
+        mine, theirs = getattr(one, field.name), getattr(two, field.name)
+        if field.name in apart:
+            continue
+        if isinstance(mine, pd.DataFrame):
+            mine, theirs = (t.astype({c: "str" for c in t if isinstance(t[c].dtype, pd.CategoricalDtype)}) for t in (mine, theirs))
+            keys = [name for name in mine.columns if not pd.api.types.is_float_dtype(mine[name])]
+            if isinstance(mine.index, pd.RangeIndex) and keys:
+                mine, theirs = (t.sort_values(keys, ignore_index=True) for t in (mine, theirs))
+            pd.testing.assert_frame_equal(mine, theirs, rtol=1e-9, atol=1e-9, check_dtype=False, obj=field.name)
+        elif is_dataclass(mine):
+            same(mine, theirs)
+        elif isinstance(mine, float):
+            assert mine == pytest.approx(theirs, rel=1e-9, nan_ok=True), field.name
+        else:
+            assert mine == theirs, field.name
+
+
+@pytest.mark.parametrize(
+    ("question", "apart"),
+    [
+        ("attribution", {"notes"}),
+        ("signals", {"notes"}),
+        ("drawdowns", {"notes"}),
+        ("quality", {"notes"}),
+    ],
+)
+def test_an_answer_is_that_of_the_concatenated_session(one_desk, question, apart):
+    whole = Report(concatenated([open_place(session.place) for session in one_desk.asked()]))
+    same(one_desk.ask(question), getattr(whole, question)(), apart=apart)
+
+
+def test_counts_of_governance_and_regimes_are_those_of_the_concatenated_session(one_desk):
+    whole = Report(concatenated([open_place(session.place) for session in one_desk.asked()]))
+    mine, theirs = one_desk.ask("governance"), whole.governance()
+    pd.testing.assert_frame_equal(mine.vetoes.astype("str"), theirs.vetoes.astype("str"))
+    names = ["regime", "n", "n_vetoed", "veto_rate"]
+    pd.testing.assert_frame_equal(
+        mine.by_regime[names].sort_values("regime", ignore_index=True), theirs.by_regime[names].sort_values("regime", ignore_index=True)
+    )
+    assert one_desk.ask("regimes").transitions["n"].sum() == whole.regimes().transitions["n"].sum()
+
+
+def test_latencies_merge_by_sketches_within_their_stated_error(one_desk):
+    answer = one_desk.ask("latency")
+    assert any("within 1%" in note for note in answer.notes)
+    calls = pd.concat([Report(open_place(session.place)).latency().observations for session in one_desk.asked()])
+    by_week = one_desk.ask("latency", by="week").quantile(0.95)
+    assert by_week.index.name == "week"
+    for name, mine in calls.groupby("name", observed=True):
+        exact = np.quantile(mine["latency_ms"], 0.95, method="lower")
+        assert answer.sketches()[name].quantile(0.95) == pytest.approx(exact, rel=0.0101)
+        weekly = (
+            mine["latency_ms"].groupby(mine.index.tz_localize(None).to_period("W-SUN").start_time).quantile(0.95, interpolation="lower")
+        )
+        np.testing.assert_allclose(by_week[name].to_numpy(), weekly.to_numpy(), rtol=0.0101)
+    row = answer.to_frame().set_index("name").loc["RiskAgent"]
+    assert row["p95_low_ms"] <= row["p95_ms"] * 1.02
+    assert row["p95_ms"] <= row["p95_high_ms"] * 1.02
+
+
+def test_each_group_has_the_rows_of_its_own_answer(archive):
+    by_session = archive.ask("governance", by="session")
+    assert isinstance(by_session, pd.DataFrame)
+    assert by_session.index.name == "session"
+    for session in archive.asked():
+        mine = by_session.loc[[session.name]].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            mine, Report(open_place(session.place)).governance().to_frame(), check_dtype=False, check_frame_type=False
+        )
+    days = archive.ask("governance", by="day")
+    assert {str(day.date()) for day in days.index} == {
+        f"{session.name[:4]}-{session.name[4:6]}-{session.name[6:8]}" for session in archive.asked()
+    }
+    assert str(days.index.dtype) == "datetime64[ns, UTC]"
+    assert set(archive.ask("governance", by="symbol").index) == {"SPY", "QQQ"}
+    assert set(archive.ask("governance", by="tag").index) <= {"paris", "london", "tokyo", "untagged"}
+    regimes = archive.ask("governance", by="regime")
+    assert (regimes.index == regimes["regime"]).all()
+    assert regimes["n"].sum() == by_session["n"].sum()
+
+
+def test_a_session_over_midnight_is_in_both_days_once(tmp_path):
+    items = [item._replace(time_ns=item.time_ns + 9 * 3600 * 10**9 + 28 * 60 * 10**9) for item in items_of(3, 200)]  # 23:58 on
+    write(tmp_path / "a", items, url="ws://x")
+    archive = Archive(tmp_path)
+    days = archive.ask("attribution", by="day")
+    assert list(dict.fromkeys(days.index.strftime("%m-%d"))) == ["01-05", "01-06"]
+    n = days[days["split"] == "regime"]["n"].sum()
+    assert n == Report(open_place(str(tmp_path / "a"))).attribution().basis.n - 1  # the change over midnight is of neither day
+
+
+def test_desks_that_overlap_are_merged_and_two_recordings_of_one_stream_count_once(tmp_path):
+    for name, seed in (("paris", 1), ("london", 2)):
+        write(tmp_path / name, items_of(seed, 120), url=f"ws://{name}")
+    archive = Archive(tmp_path)
+    parts = [Report(open_place(session.place)).governance() for session in archive.asked()]
+    whole = archive.ask("governance")
+    assert whole.basis.n == sum(part.basis.n for part in parts)
+    assert whole.basis.duration_s == pytest.approx(sum(part.basis.duration_s for part in parts))
+    same(Result.merge_all(parts), whole, apart={"notes"})
+    changes = [Report(open_place(session.place)).attribution().change_usd for session in archive.asked()]
+    assert archive.ask("attribution").change_usd == pytest.approx(sum(changes))
+    with pytest.raises(AnalysisError, match="quality: its answers of several streams do not merge, and there are 2"):
+        archive.ask("quality")
+    assert len(archive.ask("drawdowns").episodes) == sum(len(Report(open_place(s.place)).drawdowns().episodes) for s in archive.asked())
+
+
+def test_the_same_stream_recorded_twice_at_once_is_asked_once(tmp_path):
+    feed = cw.synthetic(seed=5, packets=80, rate=400, pace="wall")
+    with cw.record(feed, tmp_path, name="one"), cw.record(feed, tmp_path, name="two"):
+        feed.join(20)
+    feed.stop()
+    archive = Archive(tmp_path)
+    assert len(archive) == 2
+    answer = archive.ask("attribution")
+    assert answer.basis.packets <= 80
+    assert any("recorded at the same time" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes", ThreadPoolExecutor])
+def test_every_executor_gives_the_same_bytes(archive, pool):
+    alone = archive.ask("attribution")
+    done = []
+    if isinstance(pool, str):
+        other = archive.ask("attribution", executor=pool, on_progress=lambda now, of: done.append((now, of)))
+    else:
+        with pool(2) as executor:
+            other = archive.ask("attribution", executor=executor, on_progress=lambda now, of: done.append((now, of)))
+    assert other.to_dict() == alone.to_dict()
+    assert done[0][0] == 0
+    assert done[-1][0] == done[-1][1] > 1
+
+
+def test_a_question_ends_when_it_is_cancelled_and_refuses_what_it_does_not_know(archive):
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        archive.ask("timeline", cancel=cancel)
+    for arguments, said in (
+        ({"question": "weather"}, "expected one of quality"),
+        ({"question": "latency", "by": "year"}, "expected None or one of session"),
+        ({"question": "latency", "executor": 5}, "expected None, 'threads'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            archive.ask(**arguments)
+
+
+def test_one_damaged_session_is_left_out_and_named(archive, made):
+    for answer in (archive.ask("governance"), archive.worst_drawdowns(3), archive.performance()):
+        assert any(made.damaged[0] in note for note in answer.notes)
+    assert made.damaged[0] in archive.ask("governance", by="session").attrs["left_out"]
+
+
+def test_the_worst_drawdowns_are_the_deepest_of_all_sessions(archive):
+    every = pd.concat([Report(open_place(session.place)).drawdowns().episodes["depth"] for session in archive.asked()]).nsmallest(5)
+    worst = archive.worst_drawdowns(5)
+    np.testing.assert_allclose(worst.to_frame()["depth"], every.to_numpy())
+    assert worst.to_frame()["session"].isin(archive.sessions.index).all()
+    assert worst.headline().endswith(".")
+    worst.figure()
+    with pytest.raises(ConfigError):
+        archive.worst_drawdowns(0)
+
+
+def test_an_absent_default_folder_is_empty_and_a_named_one_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    empty = cw.archive()
+    assert len(empty) == 0
+    assert empty.sessions.empty
+    assert "0 sessions" in empty._repr_html_()
+    with pytest.raises(AnalysisError, match="holds no session"):
+        empty.ask("governance")
+    for ask in (cw.archive, cw.recordings):
+        with pytest.raises(RecordingNotFound):
+            ask(tmp_path / "nowhere")
+
+
+def test_filters_take_what_they_name(archive, made):
+    first = archive.filter(end=FIRST.isoformat())
+    assert all(name.startswith(f"{FIRST:%Y%m%d}") for name in first.sessions.index)
+    later = archive.filter(start=(FIRST + timedelta(days=1)).isoformat())
+    assert set(first.sessions.index) | set(later.sessions.index) == {s.name for s in archive.asked()}
+    assert archive.filter(symbol="QQQ").sessions["symbols"].apply(lambda words: "QQQ" in words).all()
+    assert archive.filter(status="killed").sessions.index.tolist() == made.killed
+    assert len(archive.filter(where=lambda frame: frame["max_drawdown"] < -0.01)) < len(archive)
+    assert archive.filter(where=[made.killed[0]]).sessions.index.tolist() == made.killed
+    with pytest.raises(ConfigError):
+        archive.filter(start="soon")
+
+
+def test_tags_and_notes_are_added_later_with_author_and_time(tmp_path):
+    write(tmp_path / "a", items_of(1, 20), url="ws://x", tags=["x"])
+    archive = cw.archive(tmp_path).tag("a", "open", author="Ann").note("a", "<script>alert(1)</script>", author="Bo")
+    assert archive.sessions.loc["a", "tags"] == ("x", "open")
+    assert archive.notes[["author", "kind"]].to_numpy().tolist() == [["Ann", "tag"], ["Bo", "note"]]
+    assert len(archive.filter(tag="open")) == 1
+    shown = archive._repr_html_()
+    assert "&lt;script&gt;alert(1)" in shown
+    assert "<script>alert(1)" not in shown
+    assert "<polyline" in shown
+    with pytest.raises(ConfigError):
+        archive.tag("b", "x")
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_bytes_also_when_a_worker_is_killed(archive, tmp_path):
+    import subprocess  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    from distributed import Client  # noqa: PLC0415
+
+    alone = archive.ask("alerts")
+    file = tmp_path / "scheduler.json"
+    command = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--no-jupyter",
+    ]
+    started = [subprocess.Popen([*command, "--scheduler-file", str(file)], stderr=subprocess.DEVNULL)]
+    worker = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_worker",
+        "--scheduler-file",
+        str(file),
+        "--nthreads",
+        "1",
+        "--no-dashboard",
+        "--no-nanny",
+    ]
+    try:
+        started += [subprocess.Popen([*worker, "--local-directory", str(tmp_path / str(n))], stderr=subprocess.DEVNULL) for n in range(2)]
+        with Client(scheduler_file=str(file), timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+            killed = []
+
+            def kill_one(done, every):
+                if 0 < done < every and not killed:
+                    killed.append(done)
+                    started[1].kill()
+
+            answer = archive.ask("alerts", executor=client, on_progress=kill_one)
+        assert killed
+        assert answer.to_dict() == alone.to_dict()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait(10)

@@ -46,6 +46,7 @@ def connect(
     engine_url: str | None = None,
     server_tz: str | None = None,
     max_message_bytes: int | None = None,
+    memory: str | int | None = None,
 ) -> Feed:
     """Connect to an engine's or a BFF's stream and keep connected; returns at once with a started Feed.
 
@@ -60,12 +61,20 @@ def connect(
             server of `url` itself.
         server_tz: IANA zone of timestamps that carry no offset; None is UTC.
         max_message_bytes: the most that one message may have; None is 4 MiB.
+        memory: how many bytes the feed's buffer takes at most, "512MB" or a number; None is "1GB". `health().evicted` tells which of
+            window, rows and bytes has let rows go.
 
     Raises:
         ConfigError: a setting that cannot be used.
     """
     settings = Settings.load(
-        url=url, window=window, max_rows=max_rows, engine_url=engine_url, server_tz=server_tz, max_message_bytes=max_message_bytes
+        url=url,
+        window=window,
+        max_rows=max_rows,
+        engine_url=engine_url,
+        server_tz=server_tz,
+        max_message_bytes=max_message_bytes,
+        memory=None if memory is None else str(memory),
     )
     return wiring.live_feed(settings, token, name, commands=commands).start()
 

@@ -35,6 +35,8 @@ class Settings:
     """Where what was found in recordings is kept, so that it need not be found again; never in a recording."""
     window: str = "8h"
     max_rows: int = 1_000_000
+    memory: str = "1GB"
+    """How many bytes a feed's buffer takes at most."""
     max_message_bytes: int = 4 * 1024 * 1024
     server_tz: str = "UTC"
     """Zone of timestamps that carry no offset."""

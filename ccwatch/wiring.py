@@ -130,7 +130,11 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown
-    return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, commands=desk))
+    return registry.named(
+        Feed(
+            source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, memory=settings.memory, commands=desk
+        )
+    )
 
 
 def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Feed:

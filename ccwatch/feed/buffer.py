@@ -6,13 +6,17 @@ Each batch of packets is turned into columns once and appended to slabs. It know
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from sys import getsizeof
 from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ccwatch.feed.slab import Slab, Vocabularies
+from ccwatch.errors import ConfigError
+from ccwatch.feed.slab import Slab, Stale, Vocabularies
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
 from ccwatch.stream import frames
@@ -25,23 +29,36 @@ MOVED_PER_ROW: Final = 8
 LONG_ROWS_PER_PACKET: Final = 8
 """A long table holds at most this many rows for each packet that the buffer may hold."""
 
+CHECKED: Final = 64
+"""How often, in the time of so many bytes as may be held, these are counted."""
+ROW_BYTES: Final = 1024
+"""What a packet may take beside its text, roughly: for that count."""
+SLACK: Final = 2.4
+"""Rows of a slab and of the one that follows it for each row that is kept, at most."""
 _UNCLEAN: Final = int(UNCLEAN)
+_SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(|[kKmMgGtT]?i?[bB])")
+_UNITS: Final = {"": 1, "B": 1, "IB": 1} | {
+    letter + suffix: base**power for power, letter in enumerate("KMGT", 1) for suffix, base in (("B", 1000), ("IB", 1024))
+}
 
 
 class RollingBuffer:
     """Frames of the last `window` of received time, at most `max_rows` packets. `receive` belongs to one thread."""
 
-    def __init__(self, *, window: str = "8h", max_rows: int = 1_000_000) -> None:
+    def __init__(self, *, window: str = "8h", max_rows: int = 1_000_000, memory: str | int = "1GB") -> None:
         """An empty buffer.
 
         Args:
             window: how much received time to keep.
             max_rows: how many packets to keep at most; each long table keeps at most 8 times as many rows.
+            memory: how many bytes its rows and their text may take, such as "1GB"; the largest table gives its oldest rows.
 
         Raises:
-            ConfigError: not a length of time.
+            ConfigError: not a length of time, or not a size.
         """
         self._window_ns = frames.span_ns(window)
+        self._memory = parse_size(memory)
+        self._evicted_bytes = self._unchecked = 0
         self._max_rows = max_rows
         self._clean = _Table("packets", max_rows)
         self._unclean = _Table("packets", max_rows)
@@ -54,12 +71,28 @@ class RollingBuffer:
         """Rows that were not kept because their words flooded a vocabulary."""
         return sum(table.dropped for table in (self._clean, self._unclean, *self._long.values()))
 
+    @property
+    def evicted(self) -> dict[str, int]:
+        """Rows that were let go, by what limit: window, rows, bytes."""
+        tables = self._tables()
+        rows = sum(table.evicted_by_rows for table in tables)
+        return {"window": sum(table.evicted_by_window for table in tables), "rows": rows, "bytes": self._evicted_bytes}
+
+    @property
+    def bytes(self) -> int:
+        """What its rows and their text take, with the room that they need while they move."""
+        return sum(table.bytes for table in self._tables())
+
+    def _tables(self) -> tuple[_Table, ...]:
+        return (self._clean, self._unclean, *self._long.values())
+
     def receive(self, items: Sequence[Item]) -> None:
         """Append packets and events, then publish them."""
         kept = [item for item in items if isinstance(item, (Packet, Event))]
         if not kept:
             return
         packets = [item for item in kept if isinstance(item, Packet)]
+        self._unchecked += sum([len(item.raw) for item in kept]) + ROW_BYTES * len(kept)
         unclean = [packet for packet in packets if packet.flags & _UNCLEAN]
         clean = packets if not unclean else [packet for packet in packets if not packet.flags & _UNCLEAN]
         if clean:
@@ -77,13 +110,32 @@ class RollingBuffer:
     def _publish(self, oldest_ns: int) -> None:
         """Let readers see what was taken, and let go of what has left the window."""
         clean, unclean = self._clean, self._unclean
-        if clean.settle(oldest_ns) | unclean.settle(oldest_ns):
-            while len(clean) + len(unclean) > self._max_rows:
-                (clean if clean.first_seq() < unclean.first_seq() else unclean).start += 1
+        changed = [table for table in self._tables() if table.settle(oldest_ns)]
+        while len(clean) + len(unclean) > self._max_rows:
+            (clean if clean.first_seq() < unclean.first_seq() else unclean).evict_one()
+        if self._unchecked * CHECKED >= self._memory:
+            self._unchecked = 0
+            changed += self._shrink()
+        if clean in changed or unclean in changed:
             self._packets = (clean.view(), unclean.view())
         for name, table in self._long.items():
-            if table.settle(oldest_ns):
+            if table in changed:
                 self._views[name] = table.view()
+        for table in changed:
+            table.release()
+
+    def _shrink(self) -> list[_Table]:
+        """Let the largest table give its oldest rows until the bytes fit; which tables have given some."""
+        tables = self._tables()
+        given = []
+        while sum(table.bytes for table in tables) > self._memory:
+            largest = max(tables, key=lambda table: table.bytes)
+            count = largest.evict_oldest()
+            if not count:
+                break  # one message alone is larger
+            self._evicted_bytes += count
+            given.append(largest)
+        return given
 
     def frame(
         self,
@@ -95,6 +147,9 @@ class RollingBuffer:
         symbol: str | None = None,
     ) -> pd.DataFrame:
         """The packets table; see `Feed.frame`."""
+        return _until_current(lambda: self._frame(columns, last, clean=clean, fill=fill, symbol=symbol))
+
+    def _frame(self, columns: Sequence[str] | None, last: frames.Last, *, clean: bool, fill: bool, symbol: str | None) -> pd.DataFrame:
         if clean and not fill and symbol is None:
             return self._packets[0].frame(None if columns is None else frames.resolve("packets", columns), last)
         names = frames.resolve("packets", columns)
@@ -109,7 +164,30 @@ class RollingBuffer:
 
     def long(self, table: str, last: frames.Last = None) -> pd.DataFrame:
         """A long table, in order of arrival."""
-        return self._views[table].frame(frames.default_columns(table), last, sort=False)
+        return _until_current(lambda: self._views[table].frame(frames.default_columns(table), last, sort=False))
+
+
+def _until_current(read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What a reader gets; it reads again where rows have left the window under its eyes."""
+    while True:
+        try:
+            return read()
+        except Stale:
+            continue
+
+
+def parse_size(size: str | int) -> int:
+    """Return a size in bytes: a number, or text such as "1GB", "512 MB", "64MiB".
+
+    Raises:
+        ConfigError: not a size above zero.
+    """
+    found = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+        return size
+    if found is None or not float(found[1]):
+        raise ConfigError(f"memory={size!r} is no size; expected for example '1GB', '512MB' or a number of bytes")
+    return max(1, int(float(found[1]) * _UNITS[found[2].upper()]))
 
 
 def _in_arrival_order(clean: _View, unclean: _View, names: list[str], last: frames.Last) -> pd.DataFrame:
@@ -151,13 +229,19 @@ class _Table:
 
     def __init__(self, name: str, max_packets: int, rows_per_packet: int = 1) -> None:
         columns = TABLES[name]
-        self.dropped = 0
+        self.dropped = self.evicted_by_window = self.evicted_by_rows = 0
+        self._row_bytes = round(SLACK * sum(8 if column.dtype != "category" else 2 for column in columns) + 8 * SLACK)
+        self._texts = [place for place, column in enumerate(columns) if column.dtype == "text"]
+        self._text_bytes = 0
+        self._sizes: deque[tuple[int, int]] = deque()
+        """Of the text of each batch that is kept: the row behind its last one, counted from the first of all, and its bytes."""
+        self._gone = 0  # rows that stood before the slab's first one
         self.start = 0
         """The first row of the slab that is still kept."""
         self._max_rows = max_packets * rows_per_packet
         self._rows_at_first = ROWS_AT_FIRST * rows_per_packet
-        self._vocabularies = Vocabularies(columns)
-        self._slab = Slab(columns, self._rows_at_first, self._vocabularies)
+        self._slab = Slab(columns, self._rows_at_first, Vocabularies(columns))
+        self._tried_at = 0  # how many rows had been let go when a full vocabulary was last begun anew
         self._next: Slab | None = None
         self._next_from = 0  # the row of `_slab` that is the first one of `_next`
         self._has_new = False
@@ -166,6 +250,40 @@ class _Table:
 
     def __len__(self) -> int:
         return self._slab.end - self.start
+
+    @property
+    def bytes(self) -> int:
+        """What the rows that are kept and their text take, with the room that they need while they move."""
+        return len(self) * self._row_bytes + self._text_bytes
+
+    def evict_one(self) -> None:
+        """Let the oldest row go, since there are too many."""
+        self.start += 1
+        self.evicted_by_rows += 1
+
+    def evict_oldest(self) -> int:
+        """Let the oldest rows go, since they take too much; how many: a batch with text, or a sixteenth of them."""
+        if len(self) <= 1:
+            return 0
+        before = self.start
+        self.start = min(self._slab.end - 1, before + max(1, len(self) // 16))
+        if self._sizes and self._text_bytes > len(self) * self._row_bytes:
+            self.start = min(self.start, max(before + 1, self._sizes[0][0] - self._gone))
+        self._forget_sizes()
+        return self.start - before
+
+    def release(self) -> None:
+        """Let go of the text of rows that are no longer kept."""
+        if self._texts:
+            self._forget_sizes()
+            self._slab.release(self.start)
+            if self._next is not None:
+                self._next.release(min(self._next.end, self.start - self._next_from))
+
+    def _forget_sizes(self) -> None:
+        sizes, first = self._sizes, self._gone + self.start
+        while sizes and sizes[0][0] <= first:
+            self._text_bytes -= sizes.popleft()[1]
 
     def first_seq(self) -> float:
         """Of the oldest row that is kept; endless where there is none."""
@@ -176,20 +294,19 @@ class _Table:
         count = len(batch[0])
         for begin in range(0, count, ROWS_AT_ONCE):
             part = batch if count <= ROWS_AT_ONCE else [values[begin : begin + ROWS_AT_ONCE] for values in batch]
-            coded = self._vocabularies.encode(part)
-            self.dropped += len(part[0]) - len(coded[0])
-            if coded[0]:
-                self._append(coded)
+            self._append(part)
 
     def settle(self, oldest_ns: int) -> bool:
         """Let go of rows beyond the limit or received before; whether anything changed since the last time."""
         is_new, self._has_new = self._has_new, False
         slab, before = self._slab, self.start
-        if slab.end - before > self._max_rows:
-            self.start = slab.end - self._max_rows
-        received, start, end = slab.received_view, self.start, slab.end
+        received, start, end = slab.received_view, before, slab.end
         while start < end and received[start] < oldest_ns:
             start += 1
+        self.evicted_by_window += start - before
+        if end - start > self._max_rows:
+            self.evicted_by_rows += end - self._max_rows - start
+            start = end - self._max_rows
         self.start = start
         return is_new or start != before
 
@@ -197,20 +314,38 @@ class _Table:
         """What readers may see now."""
         return _View(self._slab, self.start, self._slab.end, self._last_unsorted <= self.start)
 
-    def _append(self, coded: frames.Batch) -> None:
-        """Carry rows into the slab, and some older ones to the slab that follows when this one is nearly full."""
-        times = coded[0]
+    def _append(self, part: frames.Batch) -> None:
+        """Take rows into the slab, and carry some older ones to the slab that follows when this one is nearly full."""
+        if self._slab.end + len(part[0]) > self._slab.capacity:
+            self._switch()
+        coded = self._slab.vocabularies.encode(part)
         if self._slab.is_outgrown():
             self._next = None  # begun with codes as narrow as this slab's
+            self._begin_next(forget=False)
             self._switch()
-        elif self._slab.end + len(times) > self._slab.capacity:
+            coded = self._slab.vocabularies.encode(part)  # the words may have other codes there
+        left = self._gone + self.start
+        if len(coded[0]) < len(part[0]) and left > self._tried_at and (left >= self._tried_at + ROWS_AT_ONCE or not len(self)):
+            self._tried_at = left  # a vocabulary is full: words that left the window make room
+            self._next = None
             self._switch()
-        slab = self._slab
-        self._note_order(times, slab.end)
+            coded = self._slab.vocabularies.encode(part)
+        self.dropped += len(part[0]) - len(coded[0])
+        if coded[0]:
+            self._put(coded)
+
+    def _put(self, coded: frames.Batch) -> None:
+        slab, count = self._slab, len(coded[0])
+        self._note_order(coded[0], slab.end)
         slab.append(coded)
+        if self._texts:
+            size = sum([sum(map(getsizeof, filter(None, coded[place]))) for place in self._texts])
+            if size:
+                self._text_bytes += size
+                self._sizes.append((self._gone + slab.end, size))
         self._has_new = True
         if slab.capacity - slab.end <= slab.capacity // 4:
-            self._move_some(MOVED_PER_ROW * len(times))
+            self._move_some(MOVED_PER_ROW * count)
 
     def _note_order(self, times: Sequence[int], first: int) -> None:
         """Note which of the rows from `first` on have a time before that of an older row."""
@@ -223,15 +358,21 @@ class _Table:
             else:
                 self._highest_ns = time_ns
 
-    def _move_some(self, rows: int) -> None:
+    def _begin_next(self, *, forget: bool) -> None:
+        """Begin the slab that follows, without the words that left the window where it may `forget` them."""
         slab = self._slab
+        self._next_from = self.start
+        # Half as much again as must fit: a young buffer grows, one at its limit stays at 2.4 times the limit.
+        kept = slab.end - self.start + slab.capacity // 4 + ROWS_AT_ONCE
+        self._next = slab.successor(max(kept + kept // 2, self._rows_at_first), self.start, forget=forget)
+
+    def _move_some(self, rows: int) -> None:
         if self._next is None:
-            self._next_from = self.start
-            # Half as much again as must fit: a young buffer grows, one at its limit stays at 2.4 times the limit.
-            kept = slab.end - self.start + slab.capacity // 4 + ROWS_AT_ONCE
-            self._next = slab.successor(max(kept + kept // 2, self._rows_at_first))
+            self._begin_next(forget=True)
+        assert self._next is not None  # noqa: S101 - it has just begun
         begin = self._next_from + self._next.end
-        self._next.copy_rows(slab, begin, min(slab.end, begin + rows))
+        if not self._next.copy_rows(self._slab, begin, min(self._slab.end, begin + rows)):
+            self._next = None
 
     def _switch(self) -> None:
         """Go on in the next slab."""
@@ -239,5 +380,6 @@ class _Table:
         while self._next is None or self._next_from + self._next.end < old.end:
             self._move_some(old.capacity)
         self._slab, self._next = self._next, None
+        self._gone += self._next_from
         self.start -= self._next_from
         self._last_unsorted = max(0, self._last_unsorted - self._next_from)

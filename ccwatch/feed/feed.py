@@ -117,6 +117,7 @@ class Feed:
         url: str,
         window: str = "8h",
         max_rows: int = 1_000_000,
+        memory: str | int = "1GB",
         commands: Commands | None = None,
         on_demand: bool = False,
     ) -> None:
@@ -128,6 +129,7 @@ class Feed:
             url: shown to people; holds no secret.
             window: how much received time its buffer keeps.
             max_rows: how many packets its buffer keeps at most.
+            memory: how many bytes its buffer takes at most, such as "1GB".
             commands: how its engine is commanded; None is a feed for watching only.
             on_demand: `start` lets the stream begin only once somebody listens, waits, joins or reads, so that whoever comes first
                 gets the first packet: for streams that keep no pace and would be over before.
@@ -140,7 +142,7 @@ class Feed:
         self._commands = commands
         self._on_demand = on_demand
         self._begun = threading.Lock()  # serialises the first who listens with the others: a thread starts once
-        self._intake = _Intake(source, RollingBuffer(window=window, max_rows=max_rows))
+        self._intake = _Intake(source, RollingBuffer(window=window, max_rows=max_rows, memory=memory))
         self._thread = threading.Thread(target=self._intake.run, name=f"ccwatch-feed-{name}", daemon=True)
         self._finalizer = weakref.finalize(self, _left_open, self._intake, self._thread, name)
         self._finalizer.atexit = False
@@ -244,7 +246,14 @@ class Feed:
             compacting = any(getattr(sink, "compacting", False) for sink in intake.sinks)
         dropped += intake.buffer.dropped + intake.lost_sinks
         return intake.counter.report(
-            read_clock(), url=self.url, origin=self.origin, dropped=dropped, callback_errors=errors, compacting=compacting
+            read_clock(),
+            url=self.url,
+            origin=self.origin,
+            dropped=dropped,
+            callback_errors=errors,
+            compacting=compacting,
+            evicted=intake.buffer.evicted,
+            buffer_bytes=intake.buffer.bytes,
         )
 
     def wait(self, packets: int = 1, timeout: float = 10) -> Self:

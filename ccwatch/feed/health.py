@@ -65,6 +65,10 @@ class Health:
     """Packets with any flag."""
     dropped: int
     """Items that a slow callback or recorder, or a flooded vocabulary, did not take."""
+    evicted: dict[str, int]
+    """Rows that the buffer let go, by the limit that made it: window, rows, bytes."""
+    buffer_bytes: int
+    """What the rows that the buffer holds take, with the room in which they move."""
     gaps: int
     gap_s: float
     reconnects: int
@@ -216,7 +220,18 @@ class HealthCounter:
             self.gaps += 1
             self.gap_s += float(event.detail.partition("seconds=")[2].partition(" ")[0] or 0.0)
 
-    def report(self, now: Instant, *, url: str, origin: str, dropped: int, callback_errors: int, compacting: bool = False) -> Health:
+    def report(
+        self,
+        now: Instant,
+        *,
+        url: str,
+        origin: str,
+        dropped: int,
+        callback_errors: int,
+        compacting: bool = False,
+        evicted: dict[str, int] | None = None,
+        buffer_bytes: int = 0,
+    ) -> Health:
         """The counters and rates at `now`."""
         last, change = self.last, self.state
         kept = list(self._recent)
@@ -244,6 +259,8 @@ class HealthCounter:
             skewed=self.skewed,
             flagged=self.flagged,
             dropped=dropped,
+            evicted=evicted or {"window": 0, "rows": 0, "bytes": 0},
+            buffer_bytes=buffer_bytes,
             gaps=self.gaps,
             gap_s=self.gap_s,
             reconnects=max(0, self.connects - 1),

@@ -18,6 +18,8 @@ from ccwatch.stream import frames
 
 MOST_WORDS: Final = 30_000
 """Words of one open vocabulary; a row with a further one is dropped and counted: it is a flood, not a market."""
+MANY_WORDS: Final = 1_000
+"""From so many words on, the next slab begins with those only that are still in the window."""
 _CODE: Final = {"time": "q", "uint64": "Q", "int64": "q", "int32": "i", "uint32": "I", "float64": "d"}
 """The `array` type code of each dtype: an array of it is what a slab's column takes in one copy."""
 
@@ -31,9 +33,12 @@ class Vocabularies:
         """By place: a word's code; -1 is a missing one's."""
         self.grown = 0
         """How often a base frame's categories have become too few; see `_Slab._base_frame`."""
+        self._indexes: dict[int, pd.Index[Any]] = {}
         self._closed = {place: len(columns[place].words) for place in self.places}
         for place in self.places:
             self.codes[place] = {None: -1} | {word: code for code, word in enumerate(columns[place].words)}
+        self._words: dict[int, list[str]] = {place: [*columns[place].words] for place in self.places}
+        """By place: the words in order of their codes."""
 
     def encode(self, batch: frames.Batch) -> frames.Batch:
         """Rows with codes for their words; those whose words would flood a vocabulary are left out."""
@@ -62,8 +67,13 @@ class Vocabularies:
         if len(codes) > MOST_WORDS:
             return False
         codes[word] = len(codes) - 1
+        self._words[place].append(word)
         self.grown += self.beyond(place) <= 2
         return True
+
+    def is_full_of_the_past(self) -> bool:
+        """Whether it has so many words that those which left the window are worth forgetting."""
+        return any(len(codes) > MANY_WORDS for codes in self.codes.values())
 
     def beyond(self, place: int) -> int:
         """How many words a column has beyond its closed vocabulary."""
@@ -74,8 +84,28 @@ class Vocabularies:
         return np.int8 if len(self.codes[place]) < 128 else np.int16
 
     def words(self, place: int) -> pd.Index[Any]:
-        """The words of a category column, in order of their codes."""
-        return pd.Index(list(self.codes[place])[1:], dtype="str")
+        """The words of a category column, in order of their codes. Made when the vocabulary has grown: a flood has 30,000."""
+        words, found = self._words[place], self._indexes.get(place)
+        if found is None or len(found) != len(words):
+            found = self._indexes[place] = pd.Index(words.copy(), dtype="str")
+        return found
+
+    def recode(self, place: int, other: Vocabularies, codes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the codes of another vocabulary as codes of this one, which learns the words that it lacks."""
+        words, mine = other._words[place], self.codes[place]
+        used, where = np.unique(codes, return_inverse=True)
+        known = []
+        for code in used.tolist():
+            word = words[code] if code >= 0 else None
+            if word is not None and word not in mine:
+                self._add(place, word)
+            known.append(mine[word])
+        recoded: np.ndarray[Any, Any] = np.array(known, dtype=np.int64)[where]
+        return recoded
+
+
+class Stale(Exception):
+    """The text of some of these rows was let go, since they have left the window meanwhile: read again."""
 
 
 class Slab:
@@ -88,7 +118,11 @@ class Slab:
         self.received = np.zeros(capacity, dtype=np.int64)
         self.received_view = _view(self.received, "q")
         self.seq_view: memoryview[int]
-        self._vocabularies = vocabularies
+        self.vocabularies = vocabularies
+        self.released = 0
+        """The first row whose text is still held."""
+        self._texts = [place for place, column in enumerate(columns) if column.dtype == "text"]
+        self._categoricals: dict[int, tuple[int, int, Any]] = {}  # by place: the last one that was made, and of which rows
         self._code_dtypes = {place: vocabularies.code_dtype(place) for place in vocabularies.places}
         floats = [column.name for column in columns if column.dtype == "float64"]
         self._floats = np.empty((len(floats), capacity))  # one block: slicing the base frame costs by the block
@@ -117,7 +151,7 @@ class Slab:
 
     def is_outgrown(self) -> bool:
         """Whether a vocabulary has more words than this slab's codes can tell apart."""
-        return any(self._vocabularies.code_dtype(place) is not dtype for place, dtype in self._code_dtypes.items())
+        return any(self.vocabularies.code_dtype(place) is not dtype for place, dtype in self._code_dtypes.items())
 
     def append(self, batch: frames.Batch) -> None:
         """Take rows, with codes for words, for which there is room."""
@@ -126,17 +160,37 @@ class Slab:
             target[start:end] = _packed(code, values) if code else values
         self.end = end
 
-    def successor(self, capacity: int) -> Slab:
-        """An empty slab that shares the vocabularies."""
-        return Slab(self.columns, capacity, self._vocabularies)
+    def successor(self, capacity: int, start: int, *, forget: bool) -> Slab:
+        """An empty slab for the rows from `start` on; where the vocabularies are full of the past, with the words of these rows only."""
+        vocabularies = self.vocabularies
+        if forget and vocabularies.is_full_of_the_past():
+            vocabularies = Vocabularies(self.columns)
+            for place in vocabularies.places:
+                vocabularies.recode(place, self.vocabularies, self._arrays[place][start : self.end])
+        return Slab(self.columns, capacity, vocabularies)
 
-    def copy_rows(self, other: Slab, start: int, end: int) -> None:
-        """Append rows of the slab before."""
+    def release(self, upto: int) -> None:
+        """Let go of the text of the rows before this one."""
+        if upto > self.released:
+            for place in self._texts:
+                self._arrays[place][self.released : upto] = [None] * (upto - self.released)
+            self.released = upto
+
+    def copy_rows(self, other: Slab, start: int, end: int) -> bool:
+        """Append rows of the slab before; whether this could be done: not where their words outgrow this slab's codes."""
+        codes = {}
+        if self.vocabularies is not other.vocabularies:
+            codes = {
+                place: self.vocabularies.recode(place, other.vocabularies, other._arrays[place][start:end]) for place in self._code_dtypes
+            }
+            if self.is_outgrown():
+                return False
         at, upto = self.end, self.end + end - start
-        for mine, theirs in zip(self._arrays, other._arrays, strict=True):
-            mine[at:upto] = theirs[start:end]
+        for place, (mine, theirs) in enumerate(zip(self._arrays, other._arrays, strict=True)):
+            mine[at:upto] = codes[place] if place in codes else theirs[start:end]
         self.received[at:upto] = other.received[start:end]
         self.end = upto
+        return True
 
     def frame(self, names: list[str] | None, start: int, end: int) -> pd.DataFrame:
         """Rows as a frame: a slice of the base frame; text, and categories that do not fit these rows, are made for them.
@@ -148,20 +202,26 @@ class Slab:
         for place in open_places:
             column = self.columns[place]
             if not self._is_settled(place, start, end) and (names is None or column.name in names):
-                codes = pd.Categorical.from_codes(self._arrays[place][start:end], self._vocabularies.words(place), validate=False)
-                found = found.assign(**{column.name: frames.categorical(column, codes)})
+                found = found.assign(**{column.name: self._categorical(place, start, end)})
         if names is None or names == self._base_names:
             return found
-        texts = {
-            column.name: pd.array(self._arrays[place][start:end], dtype="str")
-            for place, column in enumerate(self.columns)
-            if column.dtype == "text" and column.name in names
-        }
+        held = {self.columns[place].name: self._arrays[place][start:end] for place in self._texts if self.columns[place].name in names}
+        if held and start < self.released:
+            raise Stale
+        texts = {name: pd.array(values, dtype="str") for name, values in held.items()}
         return found.assign(**texts)[names]
+
+    def _categorical(self, place: int, start: int, end: int) -> Any:
+        """A category column of these rows with just their words; made once for the same rows, since a flood has 30,000 words."""
+        made = self._categoricals.get(place)
+        if made is None or made[:2] != (start, end):
+            codes = pd.Categorical.from_codes(self._arrays[place][start:end], self.vocabularies.words(place), validate=False)
+            made = self._categoricals[place] = (start, end, frames.categorical(self.columns[place], codes))
+        return made[2].copy()
 
     def _is_settled(self, place: int, start: int, end: int) -> bool:
         """Whether an open vocabulary's only word occurs in these rows, so that the base frame's categories fit them."""
-        if self.columns[place].words or self._vocabularies.beyond(place) > 1 or end <= start:
+        if self.columns[place].words or self.vocabularies.beyond(place) > 1 or end <= start:
             return False
         codes, _ = self._targets[place]  # one number through a memoryview costs half of one through numpy
         return codes[start] == 0 or codes[end - 1] == 0 or bool((self._arrays[place][start:end] == 0).any())
@@ -174,9 +234,9 @@ class Slab:
         base is gone would be made in the slab. They are few, since a second word of an open vocabulary, or one beyond a closed
         one, is the last that counts. Two readers may both make one: harmless.
         """
-        grown = self._vocabularies.grown
+        grown = self.vocabularies.grown
         if not self._bases or self._bases[-1][1] < grown:
-            open_places = tuple(place for place in self._vocabularies.places if self._vocabularies.beyond(place))
+            open_places = tuple(place for place in self.vocabularies.places if self.vocabularies.beyond(place))
             self._bases.append((self._make_base(), grown, open_places))
         base, _, open_places = self._bases[-1]
         return base, open_places
@@ -202,7 +262,7 @@ class Slab:
         if column.dtype == "time":
             return _shared_times(values)
         if column.dtype == "category":
-            return pd.Categorical.from_codes(values, categories=self._vocabularies.words(place), validate=False)
+            return pd.Categorical.from_codes(values, categories=self.vocabularies.words(place), validate=False)
         return values
 
 

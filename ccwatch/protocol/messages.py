@@ -89,6 +89,8 @@ class Flag(IntFlag):
     """A status, regime or side that ccwatch does not know; the server's word is in the `_raw` column."""
     SYNTHETIC_FORECAST = 1 << 13
     """The server says that its forecast is a mock one (`is_synthetic`): shown wherever the forecast is."""
+    CUT = 1 << 14
+    """A symbol, name or other word of more than 256 characters was cut there; the raw bytes keep it."""
 
 
 UNCLEAN: Final = Flag.REPEAT | Flag.REPLAYED | Flag.PLACEHOLDER

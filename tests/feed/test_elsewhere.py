@@ -95,3 +95,31 @@ def test_the_known_places_are_of_the_same_host_and_port():
         "ws://host:9/api/ws/brain",
         "ws://host:9/",
     ]
+
+
+@pytest.mark.parametrize(
+    "message", [b'{"type":"ERROR","data":{"code":406,"msg":"connection limit exceeded"}}', b'{"error":"connection limit exceeded"}']
+)
+def test_what_the_server_says_is_wrong_is_in_the_event_the_error_and_the_health(raw, live, message):
+    def script(peer):
+        peer.shake().send(frame(telemetry(0)) + frame(message))
+        peer.frame()
+
+    feed = live(raw(script).url).wait()
+    wait_until(lambda: feed.error is not None)
+    assert "connection limit exceeded" in str(feed.error)
+    assert "connection limit exceeded" in feed.health().server_error
+    assert "connection limit exceeded" in feed.events().query("kind == 'error'")["detail"].iloc[0]
+    assert feed.health().malformed == 0
+
+
+def test_a_disconnect_after_it_tells_it_too_and_says_no_secret_back(raw, live):
+    def script(peer):
+        peer.shake().send(frame(b'{"type":"ERROR","message":"bad token aaa.SECRET.zzz"}'))
+        peer.send(frame(b"\x03\xf0" + b"go away aaa.SECRET.zzz", 8))
+
+    feed = live(raw(script).url, token=lambda: "aaa.SECRET.zzz")
+    wait_until(lambda: feed.health().reconnects or feed.state == "DISCONNECTED")
+    told = str(feed.error) + feed.events().to_string() + str(feed.health())
+    assert "bad token …" in str(feed.error)
+    assert "SECRET" not in told

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import settings, strategies as st
 
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import NAN, Instant, Kind, Packet
+from ccwatch.protocol.messages import NAN, Instant, Kind, Packet, from_ns
 
 FULL = os.environ.get("CCWATCH_FULL") == "1"
 NOON = 1_766_318_400 * 1_000_000_000  # 2025-12-21T12:00:00Z
@@ -138,6 +138,14 @@ def contract(*, envelope: dict[str, Any] | None = None, **changes: Any) -> dict[
     message.update(envelope or {})
     _change(message["data"], changes)
     return message
+
+
+def dumps_n(n: int, **changes: Any) -> bytes:
+    """The contract's message number n, as bytes: one millisecond after the one before, its price above 400."""
+    market = CONTRACT["data"]["market"] | {"price": 400.0 + n / 7} | changes.pop("market", {})
+    stamp = from_ns(NOON + n * 1_000_000).isoformat()
+    message = codec.dumps({"type": "TELEMETRY", "data": CONTRACT["data"] | {"timestamp": stamp, "market": market} | changes})
+    return bytes(memoryview(message))  # orjson's own bytes hold ten times their length
 
 
 def changed(message: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""What the README prints runs as it is printed: its six lines, on a stream at the address that they name, and its two commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ccwatch as cw
+from ccwatch.feed.synthetic import SyntheticSource
+from ccwatch.recording import Recorder
+from ccwatch.stream.source import Stop
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINES = dict(re.findall(r"^\| ([a-z -]+) \| `(cw\..*)` \|$", README, flags=re.MULTILINE))
+ADDRESS = "ws://localhost:3000"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A BFF, and a folder with two recordings; the address of the one, since port 3000 may be another's here."""
+    folder = tmp_path_factory.mktemp("desk")
+    for seed, name in ((5, "20260102T100000Z-back-test-0000"), (6, "20260103T100000Z-desk-0000")):
+        with Recorder(folder / name, url="synthetic:calm", origin="synthetic") as recorder:
+            SyntheticSource(seed=seed, packets=900, pace="max", scenario="drawdown-halt").stream(recorder, Stop())
+    with cw.serve(seed=7, rate=20) as cottage, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CCWATCH_RECORDINGS", str(folder))
+        yield cottage.url
+    cw.stop_all()
+
+
+def test_there_are_six_lines() -> None:
+    assert list(LINES) == ["watch live", "record", "be told", "ask why", "compare with the back-test", "look over months"]
+
+
+@pytest.mark.parametrize("what", LINES)
+def test_a_line_runs_as_it_is_printed(what: str, desk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if what == "record":  # elsewhere, so that "latest" is what it was
+        monkeypatch.setenv("CCWATCH_RECORDINGS", str(tmp_path))
+    found = eval(LINES[what].replace(ADDRESS, desk), {"cw": cw})  # noqa: S307 - our own README
+    assert found is not None
+    if isinstance(found, cw.Dashboard | cw.Recorder):
+        found.stop()
+    for feed in cw.feeds():
+        feed.stop()
+
+
+@pytest.mark.slow
+def test_the_two_commands_run_as_they_are_printed(desk: str, tmp_path: Path) -> None:
+    demo, init = re.findall(r"^\.venv/bin/ccwatch (.*)$", README, flags=re.MULTILINE)
+    ccwatch = [sys.executable, "-m", "ccwatch"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*ccwatch, *init.replace(ADDRESS, desk).split()],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "jupyter lab your-engine.ipynb" in done.stdout
+    environment |= {"BROWSER": "true", "JUPYTER_CONFIG_DIR": str(tmp_path)}
+    process = subprocess.Popen([*ccwatch, *demo.split()], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("JupyterLab: http://127.0.0.1:")
+    assert (tmp_path / "ccwatch-demo" / "01-live.ipynb").is_file()
+    time.sleep(0.5)
+    process.terminate()
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert (tmp_path / said.strip().splitlines()[-1]).is_dir()

@@ -170,6 +170,7 @@ HOMES = {
         "wiring.py",
     },
     "plotly": {"analysis", "archives", "dashboard", "figures"},  # analysis and dashboard hand plotly's JavaScript to a page
+    "mcap": {"recording"},
     "prometheus_client": {"cottage", "guard"},
     "polars": {"stream"},
     "pyarrow": {"archives", "recording", "stream"},

@@ -31,9 +31,9 @@ from ccwatch.protocol.columns import TABLES
 def export(
     *, path: Path, to: Any, out: Path | None, table: str, start: str | None, end: str | None, quote_formulas: bool, as_json: bool
 ) -> int:
-    """Write a table of a recording as JSON lines, CSV or Parquet."""
-    if out is None and to == "parquet":
-        raise click.UsageError("parquet is no text: name a file with -o")
+    """Write a table of a recording as JSON lines, CSV, Parquet or MCAP."""
+    if out is None and to in {"parquet", "mcap"}:
+        raise click.UsageError(f"{to} is no text: name a file with -o")
     if out is None and as_json:
         raise click.UsageError("--json tells what was written to the file named by -o; the rows themselves go to standard output")
     opened = api.open_recording(path)

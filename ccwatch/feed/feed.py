@@ -16,7 +16,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
-from ccwatch.stream import frames
+from ccwatch.stream import arrow, frames
 from ccwatch.stream.source import Handing, Sink, Source, Stop, read_clock
 
 if TYPE_CHECKING:
@@ -315,6 +315,22 @@ class Feed:
         """
         self._demand()
         return self._intake.buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
+        """The rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
+        return arrow.table_of(self.frame(columns))
+
+    def to_polars(self, columns: Sequence[str] | None = None) -> Any:
+        """The same as a polars.DataFrame.
+
+        Raises:
+            ConfigError: polars is not installed.
+        """
+        return arrow.polars_of(self.to_arrow(columns))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The same for any library that reads Arrow's C stream."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def agents(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""

@@ -1,4 +1,4 @@
-"""Export: a recording for other programs, as JSON lines, CSV or Parquet. It reads in bounded memory and changes nothing."""
+"""Export: a recording for other programs, as JSON lines, CSV, Parquet or MCAP. It reads in bounded memory and changes nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ccwatch.errors import ConfigError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, Flag, Packet, from_ns
-from ccwatch.recording import schemas
+from ccwatch.recording import mcap_file, schemas
 from ccwatch.recording.recording import Recording
 from ccwatch.recording.tables import Tables
 from ccwatch.stream import frames
 from ccwatch.stream.moments import Moment
 from ccwatch.text import no_formula, plain_json
 
-Format = Literal["jsonl", "csv", "parquet"]
+Format = Literal["jsonl", "csv", "parquet", "mcap"]
 FORMATS: Final = get_args(Format)
 BATCH: Final = 4096
 
@@ -45,8 +45,8 @@ def export(
         out: a binary stream, or the path of a file, which is written whole or not at all.
         to: "jsonl": of packets a line each with seq, received_at, flags and the whole message, of other tables a line per row;
             "csv": a line per row, text columns included; times are ISO 8601 in UTC with nanoseconds, what is missing is empty;
-            "parquet": one file with the columns and types of `Recording.frame`.
-        table: "packets", "agents", "models", "logs", "forecasts" or "events".
+            "parquet": one file with the columns and types of `Recording.frame`; "mcap": each message as it arrived (see `mcap_file`).
+        table: "packets", "agents", "models", "logs", "forecasts", "trades", "scanner", "bars" or "events".
         start: the first time; text without a zone is in `display_tz`, "14:38" is on its date.
         end: the last time, included.
         quote_formulas: in CSV, an apostrophe goes before text that a spreadsheet would compute; the cell is another one then.
@@ -60,7 +60,12 @@ def export(
         if value not in known:
             raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
     csv_writer = partial(_write_csv, quote_formulas=quote_formulas)
-    writers: dict[str, Callable[..., int]] = {"jsonl": _write_jsonl, "csv": csv_writer, "parquet": _write_parquet}
+    writers: dict[str, Callable[..., int]] = {
+        "jsonl": _write_jsonl,
+        "csv": csv_writer,
+        "parquet": _write_parquet,
+        "mcap": lambda out, table, items, tell: mcap_file.write(out, recording.session, table, items, _lines, tell),
+    }
     write = writers[to]
     items = recording.items(start=start, end=end)
     tell = on_progress or (lambda _: None)

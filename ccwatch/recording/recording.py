@@ -34,7 +34,7 @@ from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.schemas import LAST_ENTRY
 from ccwatch.recording.tables import Numbered
 from ccwatch.recording.verify import Verification, verify
-from ccwatch.stream import frames
+from ccwatch.stream import arrow, frames
 from ccwatch.stream.moments import Moment, span_of
 
 
@@ -217,6 +217,22 @@ class Recording:
         values = segments.values_of(table, [c for c in TABLES["packets"] if c.name in stored])
         found = frames.tidy(frames.build("packets", values, wanted), clean=clean, fill=fill, symbol=symbol)
         return found if list(found.columns) == names else found[names]
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
+        """The rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
+        return arrow.table_of(self.frame(columns))
+
+    def to_polars(self, columns: Sequence[str] | None = None) -> Any:
+        """The same as a polars.DataFrame.
+
+        Raises:
+            ConfigError: polars is not installed.
+        """
+        return arrow.polars_of(self.to_arrow(columns))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The same for any library that reads Arrow's C stream."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def agents(self, last: frames.Last = None) -> pd.DataFrame:
         """One row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""

@@ -4,6 +4,7 @@ from ccwatch.alerts.certificates import Certificate, Certificates
 from ccwatch.alerts.columns import Calls, Columns
 from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_of
+from ccwatch.alerts.groups import RANK, group_of
 from ccwatch.alerts.log import Alert, AlertLog
 from ccwatch.alerts.machine import AnyRule, Change, Standing
 from ccwatch.alerts.measures import COLUMNS, Observer
@@ -27,6 +28,7 @@ __all__ = [
     "CONTRACT_OBJECTIVES",
     "DEFAULT_RULES",
     "PERIOD_S",
+    "RANK",
     "SENTINELS",
     "Alert",
     "AlertLog",
@@ -50,6 +52,7 @@ __all__ = [
     "Standing",
     "WrittenRule",
     "drawn_objectives",
+    "group_of",
     "nearest_word",
     "objective_of",
     "read_objectives",

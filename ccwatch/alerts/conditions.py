@@ -117,7 +117,9 @@ def clearing(condition: Condition, text: str) -> Condition:
 class Judge:
     """A condition on one stream and one service; remembers what it needs of the batches before."""
 
-    def __init__(self, condition: Condition, service: str = "") -> None:
+    def __init__(self, condition: Condition, service: str = "", since: int = 0) -> None:
+        """`since` is the first packet that carried the service: what came before is not looked at, however it was cut into batches."""
+        self._since = since
         self.condition = condition
         self._bound: dict[str | None, str] = {None: service}  # which service a slot is of
         self._is_own = bool(service)
@@ -127,6 +129,8 @@ class Judge:
 
     def judge(self, found: Mapping[Key, Observations]) -> Judged:
         """What the condition says wherever this batch has something new."""
+        if self._since:
+            found = {key: seen.where(seen.order >= self._since) for key, seen in found.items() if seen.order[-1] >= self._since}
         keys = [self.key(name, found) for name in _series_of(self.condition.tree)]
         series = {key: found[key] for key in keys if key in found}
         if not series:
@@ -139,6 +143,7 @@ class Judge:
             self.last[key] = Observations(seen.order[-1:], seen.moment[-1:], seen.time[-1:], seen.value[-1:])
         for window, past in scope.tails.items():
             self.tails[window] = past
+        self._since = 0  # what follows is later
         told = np.isfinite(truth)
         value = np.where(np.isfinite(lead), lead, truth)
         return Judged(Observations(grid.order[told], grid.moment[told], grid.time[told], value[told]), truth[told])

@@ -230,14 +230,14 @@ class Evaluator:
         changes: list[tuple[int, Change]] = []
         for key, observations in seen.items():
             if key[1] and (key not in self._limits or key[1] not in self._services):
-                self._serve(key[1])
+                self._serve(key[1], since=min(int(one.order[0]) for of, one in seen.items() if of[1] == key[1]))
             for machine in self._limits.get(key, ()):
                 changes += machine.take(*self._in_hours(machine.rule, observations, _codes(machine.rule, observations.value)))
         for machine, judge, ends in self._conditions:
             changes += machine.take(*self._in_hours(machine.rule, *_judged(judge, ends, seen)))
         return changes
 
-    def _serve(self, service: str, only: str | None = None) -> None:
+    def _serve(self, service: str, only: str | None = None, since: int = 0) -> None:
         """Make the machines of a service that is seen for the first time; `only` those of one rule."""
         for rule in self.rules:
             if only is not None and rule.name != only:
@@ -249,7 +249,7 @@ class Evaluator:
             elif rule in self._per_service and (rule.name, service) not in self._machines:
                 slot = rule.condition.slots[0] if rule.condition is not None else None
                 if is_of(service, slot):
-                    self._conditions.append((self._machine(rule, service), *_judges(rule, service)))
+                    self._conditions.append((self._machine(rule, service), *_judges(rule, service, since)))
         if only is None:
             self._services.add(service)
 
@@ -305,10 +305,10 @@ def _needs(rules: Sequence[AnyRule]) -> tuple[frozenset[str], dict[str, tuple[st
     return frozenset(wanted), awaited
 
 
-def _judges(rule: written.Rule, service: str) -> tuple[Judge, Judge | None]:
+def _judges(rule: written.Rule, service: str, since: int = 0) -> tuple[Judge, Judge | None]:
     if rule.condition is None:
         raise TypeError("a function is judged otherwise")
-    return Judge(rule.condition, service), None if rule.clearing is None else Judge(rule.clearing, service)
+    return Judge(rule.condition, service, since), None if rule.clearing is None else Judge(rule.clearing, service, since)
 
 
 def _judged(judge: Judge, ends: Judge | None, seen: Mapping[Key, Observations]) -> tuple[Observations, Codes]:

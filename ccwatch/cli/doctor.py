@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ccwatch.cli import rendering
@@ -13,10 +15,13 @@ from ccwatch.doctor import LISTEN_S, examine, examine_lab
 @click.command()
 @click.argument("url", required=False)
 @click.option("--lab", "lab", is_flag=True, help="Examine the JupyterLab in use instead: can it show the dashboard?")
+@click.option(
+    "--ready", "is_ready", is_flag=True, help="Say whether a day can begin, a line for each thing it needs."
+)
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=LISTEN_S, show_default=True, help="How long to listen.")
 @json_option
 @streaming
-def doctor(*, url: str | None, lab: bool, seconds: float, as_json: bool) -> int:
+def doctor(*, url: str | None, lab: bool, is_ready: bool, seconds: float, as_json: bool) -> int:
     """Say what a server's stream speaks and how it fares, and what to set; without URL, try the usual places."""
     if lab:
         if url is not None:
@@ -25,5 +30,30 @@ def doctor(*, url: str | None, lab: bool, seconds: float, as_json: bool) -> int:
         show(looked.to_dict(), rendering.lab_diagnosis(looked), as_json=as_json)
         return 0 if looked.healthy else 1
     found = examine(url, seconds=seconds)
+    if is_ready:
+        return _ready(found, as_json=as_json)
     show(found.to_dict(), rendering.diagnosis(found), as_json=as_json)
     return 0 if found.healthy else 1
+
+
+def _ready(found: Any, *, as_json: bool) -> int:
+    """What a day needs, a line each."""
+    from ccwatch.config import Settings, Tables, recordings_folder  # noqa: PLC0415 - only this looks at the guard's side
+    from ccwatch.guard import ready, setup  # noqa: PLC0415 - the same
+    from ccwatch.guard.receivers import read_receivers  # noqa: PLC0415 - the same
+
+    tables, settings = Tables.load(), Settings.load()
+    options = setup.read_options(tables, {})
+    checks = ready.examine_readiness(
+        found,
+        recordings=recordings_folder(settings),
+        guard_folder=setup.guard_folder(settings, found.url or settings.url),
+        settings=setup.read_alert_settings(tables),
+        receivers=list(read_receivers(tables).values()),
+        heartbeat=options.heartbeat,
+        heartbeat_s=options.heartbeat_s,
+    )
+    for check in checks:
+        facts = {"check": check.name, "ok": check.ok, "detail": check.detail}
+        rendering.say(facts, f"{'ok     ' if check.ok else 'missing'}  {check.name}: {check.detail}", as_json=as_json)
+    return 0 if all(check.ok for check in checks) else 1

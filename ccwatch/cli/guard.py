@@ -63,7 +63,7 @@ def guard(
     told = setup.chosen(receivers, names, tables)
     say = _log(as_json=log == "json")
     if is_test:
-        return _test(told or list(receivers.values()), say)
+        return _test(source, record, told or list(receivers.values()), say)
     again = threading.Event()
     before = signal.signal(signal.SIGHUP, lambda *_: again.set())
     try:
@@ -138,17 +138,23 @@ def _wait(running: Any, until: float | None, again: threading.Event, rules: Path
     return 0
 
 
-def _test(receivers: list[Any], say: Callable[[str, dict[str, Any]], None]) -> int:
+def _test(source: str | None, record: str | None, receivers: list[Any], say: Callable[[str, dict[str, Any]], None]) -> int:
     """One marked message to each receiver."""
-    from ccwatch.guard.messages import plain_body  # noqa: PLC0415 - see guard
+    from ccwatch.guard import setup  # noqa: PLC0415 - the same
+    from ccwatch.guard.messages import plain_body  # noqa: PLC0415 - the same
+    from ccwatch.guard.outbox import Outbox  # noqa: PLC0415 - the same
 
     if not receivers:
         raise ConfigError('no receiver to test; expected for example [receivers] desk = "env:DESK_WEBHOOK" in ccwatch.toml')
+    url = source if source is not None and "://" in source else Settings.load().url
+    outbox = Outbox(setup.guard_folder(Settings.load(), url, Path(record) if record else None), [])
     failed = 0
     for receiver in receivers:
         body = plain_body("test", "TEST of ccwatch guard", "TEST: ccwatch guard can reach you. Nothing has happened.", stream="")
         found = receiver.send(body | {"message": f"test-{time.time_ns()}", "test": True})
         failed += not found.done
+        if found.done:
+            outbox.note_success(receiver.name)
         say("test", {"receiver": receiver.name, "ok": found.done, "detail": found.detail})
     return 1 if failed else 0
 

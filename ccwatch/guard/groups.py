@@ -9,18 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ccwatch.alerts import Alert, Severity
+from ccwatch.alerts import RANK, Alert, Severity, group_of
 
-RANK: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
-_SUBJECTS: Final = (
-    ("halt", "halt"),
-    ("drawdown", "drawdown"),
-    ("late", "silence"),
-    ("stale", "silence"),
-    ("not-started", "silence"),
-    ("frozen", "silence"),
-)
-"""Beginnings of rules' names, and what they are about."""
 _MUTES: Final = {"halt": ("drawdown", "silence", "latency"), "silence": ("latency",)}
 """What fires mutes what follows from it."""
 
@@ -51,18 +41,6 @@ class _Group:
     told_at: int = 0
     repeats: int = 0
     is_escalated: bool = False
-
-
-def group_of(alert: Alert) -> str:
-    """What an alert is about, in a word: one drawdown is one group, whichever rules see it."""
-    about = next((subject for beginning, subject in _SUBJECTS if alert.rule.startswith(beginning)), "")
-    if about:
-        return about
-    if alert.unit == "fraction" and "drawdown" in alert.meaning:
-        return "drawdown"
-    if alert.rule.startswith("latency") or alert.unit in {"times usual", "objectives"}:
-        return f"latency {alert.subject}".strip()
-    return f"{alert.rule} {alert.subject}".strip()
 
 
 class Notifier:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as Late
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, TimeoutError as Late
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -315,11 +315,13 @@ class Guard:
         if found is None:
             found = _Incident(alert, self.folder / "incidents" / f"{alert.fired:%Y%m%dT%H%M%S}-{alert.id}.html")
             self._incidents[alert.id] = found
-            asked: Future[list[str]] = self._pool.submit(self._explain, alert)
             try:
+                asked: Future[list[str]] = self._pool.submit(self._explain, alert)
                 found.explain = asked.result(EXPLAIN_S)
             except Late:
                 asked.add_done_callback(lambda done: self._explained(found, done))
+            except (CancelledError, RuntimeError):  # it is being stopped: the message goes without evidence
+                pass
         return found
 
     def _explained(self, incident: _Incident, done: Future[list[str]]) -> None:

@@ -128,6 +128,12 @@ class Outbox:
                 self._changed.wait(left)
             return True
 
+    def note_success(self, receiver: str) -> None:
+        """A receiver took a message that was not queued: a test."""
+        with self._changed:
+            self.successes[receiver] = round(self._clock() * 1e9)
+            self._append({"kind": "tested", "name": "", "receiver": receiver, "at_ns": self.successes[receiver]})
+
     # ── the receivers' threads ──
 
     def _deliver(self, receiver: Takes) -> None:
@@ -210,6 +216,8 @@ class Outbox:
                 if line["at_ns"] >= oldest:
                     maybe = line.get("maybe", [])
                     self._messages[name] = _Message(name, line["at_ns"], line["body"], {r: r in maybe for r in line["receivers"]})
+            elif line["kind"] == "tested":
+                self.successes[line["receiver"]] = line["at_ns"]
             elif name in self._messages:
                 waiting, receiver = self._messages[name].waiting, line["receiver"]
                 if line["kind"] == "done":

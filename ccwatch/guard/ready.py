@@ -1,0 +1,132 @@
+"""Whether a day can begin: stream, clock, disk, recorder, heartbeat, receivers, certificates; one line each."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ccwatch.alerts import AlertSettings, Certificates
+from ccwatch.errors import CcwatchError
+from ccwatch.guard.heartbeat import Heartbeat
+from ccwatch.guard.outbox import Outbox
+from ccwatch.guard.receivers import Receiver
+
+MOST_OFFSET_S: Final = 2.0
+DAY_BYTES: Final = 24 * 3600 * 1_500
+"""A day of packets at one per second, as they are recorded, with room to spare."""
+RECENT_S: Final = 7 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a day needs."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine_readiness(
+    diagnosis: Any,
+    *,
+    recordings: Path,
+    guard_folder: Path,
+    settings: AlertSettings,
+    receivers: Sequence[Receiver],
+    heartbeat: str = "",
+    heartbeat_s: float = 30.0,
+) -> tuple[Check, ...]:
+    """Look at everything that a day needs.
+
+    Args:
+        diagnosis: what `ccwatch doctor` found out about the stream.
+        recordings: where recordings go.
+        guard_folder: of the guard's state; see `setup.guard_folder`.
+        settings: rules and trading hours.
+        receivers: of ccwatch.toml.
+        heartbeat: where the guard's sign of life goes; empty is nowhere.
+        heartbeat_s: how often.
+    """
+    return (
+        _stream(diagnosis),
+        _clock(diagnosis),
+        _disk(recordings),
+        _recorder(recordings),
+        _heartbeat(heartbeat, heartbeat_s),
+        *_receivers(guard_folder, receivers),
+        _rules(settings, recordings),
+    )
+
+
+def _stream(found: Any) -> Check:
+    if found.url is None or not found.packets:
+        return Check("stream", ok=False, detail=f"{'; '.join(found.problems) or 'no packet came'}")
+    return Check("stream", ok=found.healthy, detail=f"{found.url}: {found.packets} packets; {'; '.join(found.problems) or 'healthy'}")
+
+
+def _clock(found: Any) -> Check:
+    offset = found.clock_offset_s
+    if offset is None or found.origin == "synthetic":
+        return Check("clock", ok=found.origin == "synthetic", detail="cannot be told from these stamps")
+    return Check("clock", ok=abs(offset) <= MOST_OFFSET_S, detail=f"the server's is {offset:+.3f} s from this machine's")
+
+
+def _disk(folder: Path) -> Check:
+    place = next((path for path in (folder, *folder.parents) if path.exists()), Path())
+    free = shutil.disk_usage(place).free
+    return Check("disk", ok=free >= DAY_BYTES, detail=f"{free / 1e9:,.1f} GB free, a day takes up to {DAY_BYTES / 1e9:,.1f} GB")
+
+
+def _recorder(folder: Path) -> Check:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".ready-{time.time_ns()}"
+        probe.write_bytes(b"ready")
+        probe.unlink()
+    except OSError as error:
+        return Check("recorder", ok=False, detail=f"{folder} cannot be written: {error.strerror}")
+    return Check("recorder", ok=True, detail=f"{folder} can be written")
+
+
+def _heartbeat(where: str, every_s: float) -> Check:
+    beat = Heartbeat(where, every_s)
+    if not beat.is_set:
+        return Check("heartbeat", ok=False, detail='none: set heartbeat = "PATH" in [guard] of ccwatch.toml')
+    try:
+        is_told = beat.tell()
+    except CcwatchError as error:
+        return Check("heartbeat", ok=False, detail=str(error))
+    return Check("heartbeat", ok=is_told, detail="told" if is_told else "it was not taken")
+
+
+def _receivers(folder: Path, receivers: Sequence[Receiver]) -> list[Check]:
+    if not receivers:
+        return [Check("receivers", ok=False, detail='none: set [receivers] NAME = "env:VAR" in ccwatch.toml')]
+    successes = Outbox(folder, []).successes
+    found = []
+    for receiver in receivers:
+        try:
+            receiver.address()
+        except CcwatchError as error:
+            found.append(Check(f"receiver {receiver.name}", ok=False, detail=str(error)))
+            continue
+        last = successes.get(receiver.name)
+        if last is None:
+            found.append(Check(f"receiver {receiver.name}", ok=False, detail="never took a message: try ccwatch guard --test"))
+        else:
+            at = datetime.fromtimestamp(last / 1e9, UTC).isoformat(timespec="seconds")
+            found.append(Check(f"receiver {receiver.name}", ok=time.time() - last / 1e9 < RECENT_S, detail=f"last took a message at {at}"))
+    return found
+
+
+def _rules(settings: AlertSettings, recordings: Path) -> Check:
+    known = Certificates(recordings).read()
+    untested = [rule.name for rule in settings.own if rule.digest not in known]
+    if untested:
+        return Check("rules", ok=False, detail=f"without a certificate: {', '.join(untested)}; try ccwatch rules test")
+    return Check("rules", ok=True, detail=f"{len(settings.own)} of the desk's own, all with a certificate; {len(settings.rules)} in all")

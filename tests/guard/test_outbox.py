@@ -1,0 +1,242 @@
+"""The outbox and its receivers, against a real server that refuses, is slow, answers 500 and 429, and is cut in mid-answer."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ccwatch.config import Tables
+from ccwatch.errors import ConfigError
+from ccwatch.guard import outbox as module
+from ccwatch.guard.outbox import Outbox
+from ccwatch.guard.receivers import Receiver, read_receivers, retry_after
+from tests.guard.servers import desk, free_port
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(module, "BACKOFF_S", (0.05,))
+
+
+def wait_until(condition, seconds=8.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
+def body(text="something"):
+    return {"kind": "firing", "text": text, "severity": "critical", "title": "t"}
+
+
+def test_a_message_is_delivered_once_and_not_queued_again_under_its_name(tmp_path):
+    with desk() as server:
+        box = Outbox(tmp_path, [Receiver("desk", server.address)])
+        box.start()
+        assert box.queue("a", body(), ["desk"])
+        assert not box.queue("a", body(), ["desk"])
+        assert box.drain(5)
+        box.stop()
+        again = Outbox(tmp_path, [Receiver("desk", server.address)])
+        assert not again.queue("a", body(), ["desk"])
+        assert server.names == ["a"]
+        assert server.taken[0]["possibly_repeated"] is False
+
+
+@pytest.mark.parametrize(("answers", "repeated"), [([500, 503], False), ([404], False), (["cut"], True), (["slow"], False)])
+def test_whatever_a_receiver_answers_it_has_the_message_in_the_end(tmp_path, answers, repeated):
+    with desk() as server:
+        server.answers = list(answers)
+        box = Outbox(tmp_path, [Receiver("desk", server.address)])
+        box.start()
+        box.queue("a", body(), ["desk"])
+        assert box.drain(8)
+        box.stop()
+        assert server.names == ["a"] * (1 + repeated)
+        assert server.taken[-1]["possibly_repeated"] is repeated
+        assert ("possibly a repetition" in server.taken[-1]["text"]) is repeated
+
+
+def test_retry_after_is_honoured(tmp_path):
+    with desk() as server:
+        server.answers = [429]
+        box = Outbox(tmp_path, [Receiver("desk", server.address)])
+        box.start()
+        began = time.time()
+        box.queue("a", body(), ["desk"])
+        assert box.drain(8)
+        box.stop()
+        assert server.times[0] - began >= 1.0
+    assert retry_after("120") == 120.0
+    assert retry_after("Fri, 02 Jan 2026 14:31:00 GMT", now=1767364200.0) == pytest.approx(60.0)
+    assert retry_after("soon") is None
+
+
+def test_a_receiver_that_is_down_loses_nothing_and_late_messages_say_so(tmp_path):
+    port, clock = free_port(), [1_000_000.0]
+    receiver = Receiver("desk", f"json://127.0.0.1:{port}/hook")
+    box = Outbox(tmp_path, [receiver], clock=lambda: clock[0])
+    box.start()
+    for name in "abc":
+        box.queue(name, body(), ["desk"])
+    time.sleep(0.3)
+    clock[0] += 600.0
+    with desk(port) as server:
+        assert box.drain(8)
+        box.stop()
+        assert server.names == ["a", "b", "c"]
+        assert {m["late_s"] for m in server.taken} == {600.0}
+        assert server.taken[0]["text"].startswith("(late by 10 min)")
+        assert not any(m["possibly_repeated"] for m in server.taken), "a refused connection delivered nothing"
+
+
+def test_a_slow_receiver_delays_no_other(tmp_path):
+    with desk() as slow, desk() as quick_one:
+        slow.answers = ["slow"] * 3
+        box = Outbox(tmp_path, [Receiver("slow", slow.address), Receiver("quick", quick_one.address)])
+        box.start()
+        began = time.time()
+        for name in "abc":
+            box.queue(name, body(), ["slow", "quick"])
+        wait_until(lambda: len(quick_one.taken) == 3)
+        assert time.time() - began < 1.0
+        assert box.drain(8)
+        box.stop()
+        assert slow.names == ["a", "b", "c"]
+
+
+class _Mail(socketserver.StreamRequestHandler):
+    """As much of SMTP as a sender needs."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        in_data, lines = False, []
+        for line in self.rfile:
+            word = line.strip().upper()
+            if in_data:
+                if line == b".\r\n":
+                    in_data = False
+                    self.server.mails.append(b"".join(lines).decode(errors="replace"))
+                    self.wfile.write(b"250 taken\r\n")
+                else:
+                    lines.append(line)
+            elif word == b"DATA":
+                in_data = True
+                self.wfile.write(b"354 go on\r\n")
+            elif word == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            else:
+                self.wfile.write(b"250 fine\r\n")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of apprise itself
+def test_mail_goes_out_by_apprise():
+    pytest.importorskip("apprise")
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Mail)
+    server.daemon_threads, server.mails = True, []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        port = server.server_address[1]
+        receiver = Receiver("mail", f"mailto://127.0.0.1:{port}?from=guard@example.com&to=desk@example.com&mode=insecure")
+        found = receiver.send(body("the drawdown is 2 %"))
+        assert found.done, found
+        wait_until(lambda: server.mails)
+        assert "desk@example.com" in server.mails[0]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# ── secrets ──
+
+
+def test_an_address_stands_in_no_repr_and_no_error(tmp_path, monkeypatch):
+    secret = "json://user:hunter2@127.0.0.1:1/hook?token=hunter2"
+    monkeypatch.setenv("DESK", secret)
+    receiver = Receiver("desk", "env:DESK")
+    found = receiver.send(body())
+    assert not found.done
+    for text in (repr(receiver), str(receiver), found.detail, repr(found)):
+        assert "hunter2" not in text
+    box = Outbox(tmp_path, [receiver])
+    box.queue("a", body(), ["desk"])
+    assert "hunter2" not in (tmp_path / module.OUTBOX).read_text()
+    assert "hunter2" not in repr(Receiver("desk", secret))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "json://user:pass@host/x",
+        "json://host/x?token=1",
+        "slack://tokenA/tokenB/tokenC",
+        "mailto://me:pw@example.com",
+        "just text",
+        "env:",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_with_file_and_line_and_is_not_shown(tmp_path, address):
+    file = tmp_path / "ccwatch.toml"
+    file.write_text(f'url = "ws://x"\n\n[receivers]\ndesk = "{address}"\n')
+    with pytest.raises(ConfigError, match=r"ccwatch\.toml:4: receiver 'desk'") as raised:
+        read_receivers(Tables.load(file=file))
+    assert address not in str(raised.value) or address in {"env:", "just text"}
+
+
+def test_addresses_come_from_the_environment_or_a_file_when_they_are_used(tmp_path, monkeypatch):
+    with desk() as server:
+        monkeypatch.setenv("DESK", server.address.replace("://", "://me:secret@"))
+        (tmp_path / "address").write_text(f"{server.address}\n")
+        for source in ("env:DESK", f"file:{tmp_path / 'address'}", server.address):
+            assert Receiver("r", source).send(body() | {"message": "m"}).done
+        assert server.headers[0]["Authorization"].startswith("Basic ")
+        assert server.headers[0]["X-Ccwatch-Message"] == "m"
+    assert "no NOTHING" in Receiver("r", "env:NOTHING").send(body()).detail
+
+
+# ── kills ──
+
+SENDER = """
+import sys
+from pathlib import Path
+from ccwatch.guard.outbox import Outbox
+from ccwatch.guard.receivers import Receiver
+box = Outbox(Path(sys.argv[1]), [Receiver("desk", sys.argv[2])])
+box.start()
+for n in range(int(sys.argv[3])):
+    box.queue(f"m{n}", {"kind": "firing", "text": "x"}, ["desk"])
+box.drain(60)
+box.stop()
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_each_message_arrives_once_or_says_that_it_may_be_a_repetition(tmp_path):
+    kills = 1000 if os.environ.get("CCWATCH_FULL") else 12
+    rng, wanted = random.Random(7), 30 if kills < 100 else 300
+    with desk() as server:
+        done = 0
+        while done < kills:
+            child = subprocess.Popen([sys.executable, "-c", SENDER, str(tmp_path), server.address, str(wanted)])
+            try:
+                child.wait(rng.uniform(0.5, 1.6))
+                wanted += 10  # it was through with them: more are to be told
+            except subprocess.TimeoutExpired:
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+                done += 1
+        subprocess.run([sys.executable, "-c", SENDER, str(tmp_path), server.address, str(wanted)], check=True)
+        assert set(server.names) == {f"m{n}" for n in range(wanted)}
+        first = set()
+        for message in server.taken:
+            assert message["message"] not in first or message["possibly_repeated"], message
+            first.add(message["message"])

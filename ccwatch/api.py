@@ -47,6 +47,7 @@ def connect(
     server_tz: str | None = None,
     max_message_bytes: int | None = None,
     memory: str | int | None = None,
+    compress: bool = True,
 ) -> Feed:
     """Connect to an engine's or a BFF's stream and keep connected; returns at once with a started Feed.
 
@@ -63,6 +64,8 @@ def connect(
         max_message_bytes: the most that one message may have; None is 4 MiB.
         memory: how many bytes the feed's buffer takes at most, "512MB" or a number; None is "1GB". `health().evicted` tells which of
             window, rows and bytes has let rows go.
+        compress: whether to offer the server the compression of RFC 7692, which takes a twentieth of the bytes; see
+            `feed.health().compression`.
 
     Raises:
         ConfigError: a setting that cannot be used.
@@ -76,7 +79,7 @@ def connect(
         max_message_bytes=max_message_bytes,
         memory=None if memory is None else str(memory),
     )
-    return wiring.live_feed(settings, token, name, commands=commands).start()
+    return wiring.live_feed(settings, token, name, commands=commands, compress=compress).start()
 
 
 def synthetic(

@@ -108,7 +108,15 @@ def end_after(recorder: Recorder, seconds: float) -> Callable[[], None]:
     return timer.cancel
 
 
-def live_feed(settings: Settings, token: Token = None, name: str | None = None, *, commands: bool = False, searches: bool = True) -> Feed:
+def live_feed(
+    settings: Settings,
+    token: Token = None,
+    name: str | None = None,
+    *,
+    commands: bool = False,
+    searches: bool = True,
+    compress: bool = True,
+) -> Feed:
     """A feed of a server that has not started, for who has to listen from its first moment."""
     if settings.url.startswith(("redis://", "rediss://")):
         return _stream_feed(settings, name, commands=commands)
@@ -122,7 +130,13 @@ def live_feed(settings: Settings, token: Token = None, name: str | None = None, 
     secure = address.scheme == "wss" or (commands and (settings.engine_url or "").startswith(("wss:", "https:")))
     tls = _tls(settings) if secure else None
     source = LiveSource(
-        address, token=ask, server_tz=settings.server_tz, max_message_bytes=settings.max_message_bytes, tls=tls, searches=searches
+        address,
+        token=ask,
+        server_tz=settings.server_tz,
+        max_message_bytes=settings.max_message_bytes,
+        tls=tls,
+        searches=searches,
+        compress=compress,
     )
     desk = None
     if commands:

@@ -9,11 +9,17 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from ccwatch.protocol.wire import deflate
+
 log = logging.getLogger("ccwatch.cottage")
 
 HISTORY: Final = 10
 """States that a deployed engine replays to each new client."""
 TEXT, BINARY = 0x1, 0x2
+COMPRESSED: Final = 0x40
+"""RSV1, which says that a message is compressed."""
+NO_STEP: Final = -2
+"""Of a client that can only join where the shared stream begins."""
 LOOK_S: Final = 0.05
 """How often a client that does not take what it is sent is looked at."""
 
@@ -31,6 +37,10 @@ class Message:
     """The symbol that it is about; None where it names none."""
     is_main: bool = True
     """Whether it is for clients that have subscribed to nothing, too."""
+
+    def compressed(self, payload: bytes) -> bytes:
+        """A frame that carries the message deflated (RFC 7692, section 6)."""
+        return _frame(COMPRESSED | self.frame[0] & 0x0F, payload)
 
     @classmethod
     def of(cls, payload: bytes, *, is_state: bool = True, symbol: str | None = None, is_main: bool = True) -> Message:
@@ -94,13 +104,17 @@ class Client:
         "_newest",
         "_policy",
         "_tally",
+        "agreement",
         "stalled_at",
+        "step",
         "symbol",
         "transport"
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.Transport, policy: SlowPolicy, tally: Tally) -> None:
+    def __init__(self, transport: asyncio.Transport, policy: SlowPolicy, tally: Tally, agreement: deflate.Agreement | None = None) -> None:
         self.transport = transport
+        self.agreement = agreement  # how it takes compressed messages; None where it does not
+        self.step = NO_STEP  # the number of the last message that it had of the shared stream, if it can go on from there
         self._most = policy.skip_above_bytes
         self._policy = policy
         self._tally = tally
@@ -121,7 +135,7 @@ class Client:
         return self.transport.get_write_buffer_size() > self._most
 
     def send(self, message: Message) -> None:
-        """Write the message, or keep it as the newest for when the client has read."""
+        """Write the message, or keep it as the newest for when the client has read; either way it goes uncompressed."""
         transport = self.transport
         if transport.is_closing():
             self._tally.failed += 1
@@ -174,6 +188,31 @@ class Client:
         self.transport.write(message.frame)
 
 
+class _Forms:
+    """One message in the forms in which clients take it, each made when the first of them has it."""
+
+    def __init__(self, message: Message, shared: deflate.SharedStream) -> None:
+        self._message = message
+        self._alone: bytes | None = None
+        self._shared: bytes | None = None
+        self._begins = False
+        self._number = NO_STEP
+        if message.is_main:  # the shared stream is of what every client of the main stream is sent, and of nothing else
+            made, self._begins, self._number = shared.next(message.payload)
+            self._shared = message.compressed(made)
+
+    def frame_for(self, client: Client) -> bytes:
+        """The frame for a client that takes compressed messages and has taken all that it was sent."""
+        keeps_window = client.agreement is not None and client.agreement.keeps_window
+        if self._shared is not None and keeps_window and client.symbol is None and (self._begins or client.step == self._number - 1):
+            client.step = self._number
+            return self._shared
+        client.step = NO_STEP  # what is compressed alone moves the window that the shared stream refers to
+        if self._alone is None:
+            self._alone = self._message.compressed(deflate.alone(self._message.payload))
+        return self._alone
+
+
 class StateBroadcaster:
     """Sends each message to all its clients, and remembers the last states for those who come later."""
 
@@ -182,6 +221,8 @@ class StateBroadcaster:
         self.tally = Tally()
         self._policy = policy or SlowPolicy()
         self._clients: set[Client] = set()
+        self._shared = deflate.SharedStream()
+        self._compressing = 0  # clients that take compressed messages
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -201,17 +242,22 @@ class StateBroadcaster:
         """What all clients were sent and the system has not taken."""
         return sum(client.waiting_bytes for client in self._clients)
 
-    def client(self, transport: asyncio.Transport) -> Client:
-        """A client behind this transport, which is sent nothing yet."""
-        return Client(transport, self._policy, self.tally)
+    def client(self, transport: asyncio.Transport, agreement: deflate.Agreement | None = None) -> Client:
+        """A client behind this transport, which is sent nothing yet; `agreement` is how it takes compressed messages."""
+        is_usable = agreement is not None and agreement.window_bits >= self._shared.bits
+        return Client(transport, self._policy, self.tally, agreement if is_usable else None)
 
     def subscribe(self, client: Client) -> None:
         """From now on the client is sent every message."""
         self._clients.add(client)
+        self._compressing = sum(one.agreement is not None for one in self._clients)
 
     def unsubscribe(self, client: Client) -> None:
         """The client is sent nothing more."""
         self._clients.discard(client)
+        self._compressing = sum(one.agreement is not None for one in self._clients)
+        if not self._compressing:
+            self._shared.reset()
 
     def publish(self, message: Message) -> None:
         """Send to all clients whom it concerns; never waits for one."""
@@ -220,6 +266,7 @@ class StateBroadcaster:
         if message.is_state and message.is_main:
             self.history.append(message)
         frame, sent = message.frame, 0
+        forms = _Forms(message, self._shared) if self._compressing else None
         for client in tuple(self._clients):
             wanted = client.symbol
             if not (message.is_main if wanted is None else message.symbol in {None, wanted}):
@@ -227,7 +274,7 @@ class StateBroadcaster:
             transport = client.transport
             # Most have taken what they were sent: theirs is the short way, for they are hundreds.
             if client.stalled_at is None and not transport.get_write_buffer_size() and not transport.is_closing():
-                transport.write(frame)
+                transport.write(frame if forms is None or client.agreement is None else forms.frame_for(client))
                 sent += 1
             else:
                 client.send(message)

@@ -17,6 +17,7 @@ from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.wire import deflate
 from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.cottage")
@@ -104,7 +105,7 @@ class Endpoint:
         offered = request.headers.get("Sec-WebSocket-Protocol")
         if offered is not None and "token" not in [word.strip() for word in offered.split(",")]:
             return refused(Refusal(400, "expected Sec-WebSocket-Protocol: token, <JWT>"))
-        socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_INCOMING_BYTES, timeout=CLOSE_S, protocols=("token",))
+        socket = web.WebSocketResponse(compress=True, max_msg_size=MAX_INCOMING_BYTES, timeout=CLOSE_S, protocols=("token",))
         if not socket.can_prepare(request):
             return web.Response(status=426, text="A WebSocket is served here.\n", headers={"Upgrade": "websocket"})
         grant = request[GRANT]
@@ -136,7 +137,7 @@ class Endpoint:
     def _welcome(self, socket: web.WebSocketResponse, transport: asyncio.Transport, grant: Grant) -> Client:
         log.info("%s: Client Connected", self._title)
         self._count(grant.ip)
-        client = self._broadcaster.client(transport)
+        client = self._broadcaster.client(transport, _agreement(socket))
         self._open[socket] = client
         # Nothing is awaited between greeting and subscribing, so a client misses nothing and gets nothing twice.
         for message in self._site.greeting():
@@ -268,6 +269,14 @@ class Endpoint:
             self._left.pop(ip, None)
         for other in [other for other, moments in self._left.items() if moments[-1] <= horizon]:
             del self._left[other]
+
+
+def _agreement(socket: web.WebSocketResponse) -> deflate.Agreement | None:
+    """How the client takes compressed messages, by what our own answer to its handshake says."""
+    try:
+        return deflate.agreed(socket.headers.get("Sec-WebSocket-Extensions"), offered=True)
+    except deflate.ExtensionError:  # aiohttp answered in words that have no meaning to us: then nothing is compressed
+        return None
 
 
 def _command(said: str | bytes) -> tuple[str | None, str | None]:

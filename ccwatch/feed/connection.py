@@ -21,6 +21,7 @@ from ccwatch.errors import ConnectFailed, FeedError, Unauthorized
 from ccwatch.feed import framing
 from ccwatch.feed.address import Address, parse_url, redact
 from ccwatch.feed.dialling import Dialler, GivenUp, NameLost
+from ccwatch.protocol.wire import deflate
 
 __all__ = ["Address", "Connection", "ConnectionLost", "Waker", "connect", "parse_url", "redact"]
 
@@ -72,15 +73,24 @@ class Waker:
 class Connection:
     """An open WebSocket, read and written by one thread. A context manager; closing says goodbye but never waits."""
 
-    def __init__(self, ws: websocket.WebSocket, sock: socket.socket, waker: Waker, max_message_bytes: int) -> None:
-        """Take over a WebSocket and its non-blocking socket after the handshake; see `connect`."""
+    def __init__(
+        self, ws: websocket.WebSocket, sock: socket.socket, waker: Waker, max_message_bytes: int, *, compress: bool = False
+    ) -> None:
+        """Take over a WebSocket and its non-blocking socket after the handshake; see `connect`.
+
+        Raises:
+            ExtensionError: the handshake agrees to an extension that was not offered.
+        """
         self.headers: Mapping[str, str] = ws.getheaders() or {}
         """Of the server's handshake, lower case."""
+        self.agreement = deflate.agreed(self.headers.get("sec-websocket-extensions"), offered=compress)
+        """How the server compresses; None where it does not."""
         ws.sock = sock
         self._ws = ws
         self._sock = sock
         self._waker = waker
-        self._parser = framing.FrameParser(max_message_bytes)
+        inflater = None if self.agreement is None else deflate.Inflater(self.agreement, max_message_bytes)
+        self._parser = framing.FrameParser(max_message_bytes, inflater)
         self._unsent = ""  # why nothing can be sent any more
         self._selector: selectors.BaseSelector = _Selector()
         self._selector.register(sock, _READ)
@@ -91,6 +101,16 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def wire_bytes(self) -> int:
+        """What its messages had on the wire so far."""
+        return self._parser.wire_bytes
+
+    @property
+    def message_bytes(self) -> int:
+        """What they have once inflated."""
+        return self._parser.message_bytes
 
     def receive(self, timeout_s: float) -> list[framing.Message]:
         """What has arrived whole; empty after `timeout_s` or when woken. Valid until the next call.
@@ -154,6 +174,7 @@ def connect(
     tls: ssl.SSLContext | None = None,
     dialler: Dialler | None = None,
     timeout_s: float = CONNECT_TIMEOUT_S,
+    compress: bool = True,
 ) -> Connection:
     """Connect and shake hands, without proxy and without an Origin header.
 
@@ -165,6 +186,7 @@ def connect(
         tls: for wss; None is the system's trust.
         dialler: remembers which of the host's addresses answered; None is a new one.
         timeout_s: for dialling, and then for all of the handshake.
+        compress: whether to offer permessage-deflate (RFC 7692).
 
     Raises:
         Unauthorized: 401 or 403.
@@ -173,6 +195,8 @@ def connect(
     headers = ["User-Agent: ccwatch"]
     if token:
         headers.append(f"Sec-WebSocket-Protocol: token, {_checked(token)}")
+    if compress:
+        headers.append(f"Sec-WebSocket-Extensions: {deflate.OFFER}")
     if address.basic_auth:
         headers.append(f"Authorization: Basic {address.basic_auth}")
     host = f"[{address.host}]" if ":" in address.host else address.host
@@ -184,7 +208,7 @@ def connect(
         if address.scheme == "wss":
             link.encrypt(tls or ssl.create_default_context(), address.host)
         ws.connect(url, socket=link, header=headers, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call] # its
-        return Connection(ws, link.sock, waker, max_message_bytes)
+        return Connection(ws, link.sock, waker, max_message_bytes, compress=compress)
     except Exception as error:  # noqa: BLE001 - the library raises what its sockets and parsers raise
         head = bytes(link.head) if link is not None else b""
         failure = _failure(address.shown, error, head, has_token=bool(token or address.basic_auth))
@@ -284,6 +308,8 @@ def _reason(error: BaseException) -> str:
 
 def _failure(shown: str, error: Exception, head: bytes, *, has_token: bool) -> FeedError:
     """What went wrong in connecting, in ccwatch's own words: by the head of the answer where there is one, else by the error."""
+    if isinstance(error, deflate.ExtensionError):
+        return ConnectFailed(f"{shown}: {error}; is it a WebSocket server of today?", permanent=True)
     status, headers = _parsed(head)
     if status == 101 and isinstance(error, websocket.WebSocketException):
         return ConnectFailed(f"{shown} answers, but its handshake is no WebSocket's; check port and path", status=status, permanent=True)

@@ -9,6 +9,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
@@ -245,7 +246,7 @@ class Feed:
             errors = intake.past_errors + sum(sink.errors for sink in intake.sinks if isinstance(sink, CallbackSink))
             compacting = any(getattr(sink, "compacting", False) for sink in intake.sinks)
         dropped += intake.buffer.dropped + intake.lost_sinks
-        return intake.counter.report(
+        found = intake.counter.report(
             read_clock(),
             url=self.url,
             origin=self.origin,
@@ -255,6 +256,10 @@ class Feed:
             evicted=intake.buffer.evicted,
             buffer_bytes=intake.buffer.bytes,
         )
+        wire = getattr(intake.source, "wire", None)  # of a source that has one
+        if wire is None:
+            return found
+        return replace(found, compression=wire.compression, wire_bytes=wire.wire_bytes, inflated_bytes=wire.message_bytes)
 
     def wait(self, packets: int = 1, timeout: float = 10) -> Self:
         """Wait until so many packets have arrived since the start.

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from ccwatch.protocol.wire.deflate import InflatedTooLarge, InflateError, Inflater
+
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTINUATION: Final = 0x0
 _KNOWN: Final = frozenset({_CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
+_COMPRESSED: Final = 0x40
+"""RSV1: set on the first frame of a message that is compressed (RFC 7692, section 6)."""
 _WHOLE: Final = frozenset({0x80 | TEXT, 0x80 | BINARY})
 """The first byte of nearly every frame: a message that is not fragmented."""
 _BUFFER_BYTES: Final = 128 * 1024
@@ -37,7 +41,8 @@ class MessageTooLarge(FramingError):
     code = 1009
 
     def __init__(self, announced: int, limit: int) -> None:
-        super().__init__(f"a message of {announced} bytes is above the limit of {limit}")
+        """A message of `announced` bytes, or of more than the limit once inflated, where that is not told."""
+        super().__init__(f"a message of {announced if announced > limit else f'more than {limit}'} bytes is above the limit of {limit}")
         self.announced = announced
         self.limit = limit
 
@@ -45,8 +50,20 @@ class MessageTooLarge(FramingError):
 class FrameParser:
     """Holds the bytes of unfinished frames; at most `limit` bytes of one message, whatever a header announces."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, inflater: Inflater | None = None) -> None:
+        """A parser at the beginning of a stream.
+
+        Args:
+            limit: the most that one message may have, also once it is inflated.
+            inflater: where compression was agreed; without it a compressed frame ends the stream.
+        """
         self.limit = limit
+        self.wire_bytes = 0
+        """What messages had on the wire, without the headers of their frames."""
+        self.message_bytes = 0
+        """What they have once inflated."""
+        self._inflater = inflater
+        self._is_compressed = False  # of the fragments
         self.error: FramingError | None = None
         """What ended the stream: set once, after the messages before it were handed out."""
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
@@ -90,7 +107,7 @@ class FrameParser:
         opcode, last = first & 0x0F, bool(first & 0x80)
         is_usual = first in _WHOLE and length < 0x80 and self._fragments is None
         if not is_usual:
-            self._judge(opcode, length, reserved=bool(first & 0x70), last=last)
+            self._judge(opcode, length, reserved=first & 0x70, last=last)
         header = 2
         if length == 126:
             header = 4
@@ -110,15 +127,17 @@ class FrameParser:
         payload = buffer[at + header : at + header + length]
         self._start, self._wanted = at + header + length, 0
         if is_usual:
+            self.wire_bytes += length
+            self.message_bytes += length
             messages.append(Message(opcode, payload))
         else:
-            self._take(opcode, payload, messages, last=last)
+            self._take(opcode, payload, messages, last=last, is_compressed=bool(first & _COMPRESSED))
         return True
 
-    def _judge(self, opcode: int, length: int, *, reserved: bool, last: bool) -> None:
+    def _judge(self, opcode: int, length: int, *, reserved: int, last: bool) -> None:
         """Refuse a frame by its first two bytes, before anything is kept for it."""
-        if reserved:
-            raise FramingError("reserved bits are set, and no extension was agreed")
+        if reserved and not (reserved == _COMPRESSED and self._inflater is not None and opcode in (TEXT, BINARY)):
+            raise FramingError("reserved bits are set, and no extension was agreed that gives them a meaning")
         if opcode not in _KNOWN:
             raise FramingError(f"unknown opcode {opcode}")
         if length & 0x80:
@@ -130,13 +149,30 @@ class FrameParser:
         if opcode in (TEXT, BINARY) and self._fragments is not None:
             raise FramingError("a new message began inside a fragmented one")
 
-    def _take(self, opcode: int, payload: memoryview, messages: list[Message], *, last: bool) -> None:
+    def _take(self, opcode: int, payload: memoryview, messages: list[Message], *, last: bool, is_compressed: bool) -> None:
         if opcode >= CLOSE:
             messages.append(Message(opcode, bytes(payload)))
-        elif self._fragments is None:
-            self._fragments, self._fragments_opcode = bytearray(payload), opcode
-        else:
-            self._fragments += payload
-            if last:
-                messages.append(Message(self._fragments_opcode, bytes(self._fragments)))
-                self._fragments = None
+            return
+        if self._fragments is None:
+            if last:  # not the usual, so it is compressed
+                messages.append(self._whole(opcode, payload, is_compressed=is_compressed))
+                return
+            self._fragments, self._fragments_opcode, self._is_compressed = bytearray(payload), opcode, is_compressed
+            return
+        self._fragments += payload
+        if last:
+            messages.append(self._whole(self._fragments_opcode, bytes(self._fragments), is_compressed=self._is_compressed))
+            self._fragments = None
+
+    def _whole(self, opcode: int, payload: bytes | memoryview, *, is_compressed: bool) -> Message:
+        """A message of all its fragments, inflated where it is compressed."""
+        self.wire_bytes += len(payload)
+        if is_compressed and self._inflater is not None:
+            try:
+                payload = self._inflater.inflate(payload)
+            except InflatedTooLarge:
+                raise MessageTooLarge(self.limit, self.limit) from None
+            except InflateError as error:
+                raise FramingError(str(error)) from None
+        self.message_bytes += len(payload)
+        return Message(opcode, payload)

@@ -97,6 +97,11 @@ class Health:
     callback_errors: int
     compacting: bool = False
     """A recorder of this feed is making Parquet of what it has recorded."""
+    compression: str | None = None
+    """What was agreed of the open connection's compression, "none" where it has none; None where there is no wire."""
+    wire_bytes: int | None = None
+    """What all messages so far had on the wire, and below, what they had once inflated."""
+    inflated_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

@@ -39,6 +39,15 @@ class _Errand(NamedTuple):
     """The engine's, as another witness than the stream tells it."""
 
 
+class Wire(NamedTuple):
+    """How messages come on the wire: what this connection has agreed, and bytes over all connections."""
+
+    compression: str = "none"
+    wire_bytes: int = 0
+    message_bytes: int = 0
+    """What came, once inflated."""
+
+
 class LiveSource:
     """A server's stream, for as long as it is wanted. A Source."""
 
@@ -51,6 +60,7 @@ class LiveSource:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         tls: ssl.SSLContext | None = None,
         searches: bool = True,
+        compress: bool = True,
         clock: Callable[[], Instant] = read_clock,
         pause: Callable[[Stop, float], bool] = Stop.wait,
     ) -> None:
@@ -62,6 +72,7 @@ class LiveSource:
             server_tz: zone of timestamps that carry no offset.
             max_message_bytes: the most that one message may have.
             tls: for wss; None is the system's trust.
+            compress: whether to offer the compression of RFC 7692.
             searches: whether a refusal without a token is followed by a look at the known paths of the same host and port.
             clock: reads both clocks.
             pause: waits between two attempts; True when asked to stop.
@@ -74,6 +85,9 @@ class LiveSource:
         self._max_message_bytes = max_message_bytes
         self._tls = tls
         self._searches = searches
+        self._compress = compress
+        self._wire = Wire()  # of the connections before
+        self._connection: Connection | None = None  # the open one
         self._said = ""  # what the server said is wrong on this connection
         self._clock = clock
         self._pause = pause
@@ -90,6 +104,15 @@ class LiveSource:
     def interval_s(self) -> float:
         """The stream's usual interval; 0 while it is not known."""
         return self._session.interval_s
+
+    @property
+    def wire(self) -> Wire:
+        """How messages come on the wire. May be read from any thread."""
+        before, connection = self._wire, self._connection
+        if connection is None:
+            return before
+        compression = str(connection.agreement or "none")
+        return Wire(compression, before.wire_bytes + connection.wire_bytes, before.message_bytes + connection.message_bytes)
 
     def send(self, payload: bytes) -> str | None:
         """Send a message on the open connection; why that cannot be, or None. It is sent now or never: not after a reconnect.
@@ -164,9 +187,11 @@ class LiveSource:
         with connection:
             with self._gate:
                 self._waker = waker
+            self._connection = connection
             try:
                 return self._converse(connection, sink, stop)
             finally:
+                self._wire, self._connection = self.wire, None
                 with self._gate:
                     self._waker = None
                 sink.receive(self._run_errands(None))
@@ -209,6 +234,7 @@ class LiveSource:
             max_message_bytes=self._max_message_bytes,
             tls=self._tls,
             dialler=self._dialler,
+            compress=self._compress,
         )
 
     def _ask_token(self) -> str | None:

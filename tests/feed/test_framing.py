@@ -9,6 +9,7 @@ from websockets.frames import Frame, Opcode
 
 from ccwatch.feed import framing
 from ccwatch.feed.framing import FrameParser, FramingError, MessageTooLarge
+from ccwatch.protocol.wire import deflate
 from tests.feed.servers import frame
 
 LIMIT = 1024 * 1024
@@ -178,3 +179,57 @@ def test_empty_fragments_without_end_take_no_memory():
     assert feed(parser, frame(b"", opcode=0, fin=False) * 50_000) == []
     assert len(parser._fragments) == 0
     assert feed(parser, frame(b"end", opcode=0)) == [(framing.TEXT, b"end")]
+
+
+# ── compression ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+KEPT = deflate.Agreement(keeps_window=True, window_bits=15)
+
+
+def compressed(opcode, payload, fin=True):
+    """A frame with RSV1, also where there must be none."""
+    plain = bytearray(Frame(Opcode.TEXT, payload, fin).serialize(mask=False))
+    plain[0] = (0x80 if fin else 0) | 0x40 | opcode
+    return bytes(plain)
+
+
+@pytest.mark.parametrize("sizes", [[2**62], [1], [7, 50]])
+def test_compressed_plain_and_fragmented_messages_stand_side_by_side(sizes):
+    shared, texts = deflate.SharedStream(bits=15), [b"the first " * 30, b"the second " * 3000, b"third"]
+    first, second, third = (shared.next(text).payload for text in texts)
+    data = (
+        compressed(Opcode.TEXT, first)
+        + served(Opcode.TEXT, b"plain")
+        + compressed(Opcode.TEXT, second[:10], fin=False)
+        + served(Opcode.PING, b"?")
+        + served(Opcode.CONT, second[10:])
+        + compressed(Opcode.BINARY, third)
+    )
+    parser = FrameParser(LIMIT, deflate.Inflater(KEPT, LIMIT))
+    assert feed(parser, data, sizes) == [(1, texts[0]), (1, b"plain"), (9, b"?"), (1, texts[1]), (2, texts[2])]
+    assert parser.error is None
+    assert parser.message_bytes == sum(map(len, texts)) + 5
+    assert parser.wire_bytes == len(first) + len(second) + len(third) + 5
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (compressed(Opcode.TEXT, b"x", fin=False) + compressed(Opcode.CONT, b"y"), "reserved"),
+        (compressed(Opcode.PING, b"x"), "reserved"),
+        (frame(b"a", rsv=2), "reserved"),
+        (frame(b"a", rsv=6), "reserved"),
+        (compressed(Opcode.TEXT, b"\xff\xff\xff"), "inflated"),
+    ],
+)
+def test_a_compressed_frame_where_none_may_be_ends_the_stream(data, what):
+    parser = FrameParser(LIMIT, deflate.Inflater(KEPT, LIMIT))
+    feed(parser, data)
+    assert what in str(parser.error)
+
+
+def test_a_bomb_ends_the_stream_with_1009():
+    parser = FrameParser(LIMIT, deflate.Inflater(KEPT, LIMIT))
+    assert feed(parser, compressed(Opcode.TEXT, deflate.alone(bytes(50 << 20)))) == []
+    assert isinstance(parser.error, MessageTooLarge)
+    assert "more than" in str(parser.error)

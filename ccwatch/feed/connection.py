@@ -174,7 +174,7 @@ def connect(
     tls: ssl.SSLContext | None = None,
     dialler: Dialler | None = None,
     timeout_s: float = CONNECT_TIMEOUT_S,
-    compress: bool = True,
+    compress: bool = False,
 ) -> Connection:
     """Connect and shake hands, without proxy and without an Origin header.
 

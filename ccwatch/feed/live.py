@@ -60,7 +60,7 @@ class LiveSource:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         tls: ssl.SSLContext | None = None,
         searches: bool = True,
-        compress: bool = True,
+        compress: bool = False,
         clock: Callable[[], Instant] = read_clock,
         pause: Callable[[Stop, float], bool] = Stop.wait,
     ) -> None:

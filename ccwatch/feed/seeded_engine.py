@@ -65,11 +65,12 @@ class Book:
         self.peak = max(self.peak, self.nav)
         self.max_drawdown = min(self.max_drawdown, self.drawdown)
 
-    def hold(self, fraction: float) -> None:
-        """Trade to a position worth this fraction of nav, negative for short, at the price and without costs."""
-        shares = int(fraction * self.nav / self.cents)
-        self.cash -= (shares - self.shares) * self.cents
-        self.shares = shares
+    def hold(self, fraction: float) -> int:
+        """Trade to a position worth this fraction of nav, negative for short, at the price and without costs; the shares bought."""
+        bought = int(fraction * self.nav / self.cents) - self.shares
+        self.cash -= bought * self.cents
+        self.shares += bought
+        return bought
 
     def cents_for(self, drawdown: float) -> int:
         """The price at which a long position would have this drawdown."""
@@ -130,6 +131,8 @@ class SeededEngine:
         self._decide_in = 5
         self._slide_from = 0.0
         self._status = Status.ACTIVE
+        self._orders = 0
+        self._fills: list[dict[str, Any]] = []  # of this packet
 
     def step(
         self, n: int, stamp: str, acting: Mapping[str, Plant], *, halted: bool | None = None, price: float | None = None
@@ -150,7 +153,7 @@ class SeededEngine:
         regime, slide, slow = acting.get("regime"), acting.get("drawdown"), acting.get("slow-agent")
         tick = self._market.step(
             regime=None if regime is None else Regime(regime.what),
-            cents=self._slide(n, slide) if slide is not None else None if price is None else round(100 * price),
+            cents=self._slide(n, stamp, slide) if slide is not None else None if price is None else round(100 * price),
         )
         self._book.mark(tick.cents)
         if tick.regime is not self._regime:
@@ -177,7 +180,9 @@ class SeededEngine:
         return state
 
     def _state(self, stamp: str, tick: Tick) -> dict[str, Any]:
-        book = self._book
+        book, fills = self._book, self._fills
+        self._fills = []
+        traded = {"execution_status": "FILLED", "order_id": fills[-1]["order_id"], "trades": fills} if fills else {}
         return {
             "timestamp": stamp,
             "status": self._status,
@@ -204,6 +209,7 @@ class SeededEngine:
             "models": {
                 m.name: {"latency_ms": m.latency_ms, "invocations": m.invocations, "cache_hit_rate": m.good_rate} for m in self._models
             },
+            **traded,
         }
 
     def _log(self, stamp: str, level: str, message: str) -> None:
@@ -246,7 +252,25 @@ class SeededEngine:
         held = (self._book.shares > 0) - (self._book.shares < 0)
         if wanted != self._size or (wanted and held != DIRECTION[self._side]):
             self._size = wanted
-            self._book.hold(DIRECTION[self._side] * wanted)
+            self._trade(stamp, DIRECTION[self._side] * wanted)
+
+    def _trade(self, stamp: str, fraction: float) -> None:
+        """Trade to a position worth this fraction of nav, by one order that is filled at once at the price."""
+        bought = self._book.hold(fraction)
+        if bought:
+            self._orders += 1
+            self._fills.append(
+                {
+                    "id": f"T{self._orders:06d}",
+                    "symbol": self.symbol,
+                    "side": Side.BUY if bought > 0 else Side.SELL,
+                    "quantity": abs(bought),
+                    "price": self._book.cents / 100,
+                    "order_id": f"O{self._orders:06d}",
+                    "status": "FILLED",
+                    "timestamp": stamp,
+                }
+            )
 
     def _work(self, stamp: str, slow: str) -> None:
         for agent in self._agents:
@@ -261,12 +285,12 @@ class SeededEngine:
 
     # ── what only a planted incident does ──
 
-    def _slide(self, n: int, slide: Plant) -> int:
+    def _slide(self, n: int, stamp: str, slide: Plant) -> int:
         """The price of a slide with the book long: evenly down to just above the halt's limit, and past it with the last packet."""
         if n == slide.first:
             self._side, self._confidence, self._size = Side.BUY, 0.9, MAX_SIZE
             self._reasoning = "Mean reversion: the agents hold on to the largest position while the price slides away under it"
-            self._book.hold(MAX_SIZE)
+            self._trade(stamp, MAX_SIZE)
             self._slide_from = self._book.drawdown
         if n == slide.last:
             return self._book.cents_for(scenarios.DRAWDOWN_AT_HALT)
@@ -289,4 +313,4 @@ class SeededEngine:
         self._log(stamp, "ERROR", line)
         self._side, self._confidence, self._size = Side.FLAT, 0.0, 0.0
         self._reasoning = reasoning
-        self._book.hold(0.0)
+        self._trade(stamp, 0.0)

@@ -19,7 +19,7 @@ from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Flag, Packet, StateChange
 from ccwatch.stream.source import Stop
 
-GOLDEN = "4ab3d107a3f7e30e7201d101dc54acdd9783fc03c971c269f99f70b7cbea35d5"
+GOLDEN = "c9676924df3f34c5161352efd8b3b35dffb39a099f609fc158836acfeddae35f"
 SEEDS = (0, 1, 7, 12345)
 
 
@@ -450,3 +450,20 @@ def test_arguments_that_cannot_be_used_are_refused_by_name(arguments):
     (name,) = arguments
     with pytest.raises(ConfigError, match=f"^{name}: expected"):
         SyntheticSource(**arguments)
+
+
+@pytest.mark.parametrize("scenario", ["calm", "drawdown-halt@100"])
+def test_the_fills_fit_cash_and_nav_to_the_cent(scenario):
+    shares, cash = 0, 10_000_000
+    seen = 0
+    for raw in itertools.islice(messages(seed=7, scenario=scenario), 600):
+        state = json.loads(raw)["data"]
+        for fill in state.get("trades", ()):
+            seen += 1
+            bought = fill["quantity"] if fill["side"] == "BUY" else -fill["quantity"]
+            shares += bought
+            cash -= round(bought * fill["price"] * 100)
+            assert (fill["status"], fill["order_id"]) == (state["execution_status"], state["order_id"])
+        assert round(state["portfolio"]["cash"] * 100) == cash
+        assert round(state["portfolio"]["nav"] * 100) == cash + shares * round(state["market"]["price"] * 100)
+    assert seen >= 5

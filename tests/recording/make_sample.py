@@ -31,13 +31,14 @@ BAD_SCENARIO, BAD_SEED = "regime-flip+frozen@330+slow-agent@450+drawdown-halt@48
 def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS, *, as_first_released: bool = False) -> list[Packet | Event]:
     """The stream as a feed on the same machine would have received it, 3 to 12 ms after each stamp.
 
-    `as_first_released`: with the malformed messages of the first released ccwatch, which today would be read.
+    `as_first_released`: with the malformed messages of the first released ccwatch, which today would be read, and without the trades
+    that its engine did not tell.
     """
     talk = Conversation(virtual_clock=True)
     found = talk.opened(Instant(WALL_NS, 0), f"seed={seed} scenario={scenario} rate=1")
     for n, emission in enumerate(islice((found for found in emissions(seed, scenario, 1.0) if found.raw), packets)):
         late = round(emission.at * 1_000_000_000) + 3_000_000 + n * 7919 % 9_000_000
-        now, raw = Instant(WALL_NS + late, late), emission.raw
+        now, raw = Instant(WALL_NS + late, late), _without_trades(emission.raw) if as_first_released else emission.raw
         planted = next((then for start, then in FIRST_RELEASED.items() if raw.startswith(start)), None) if as_first_released else None
         if planted is not None:
             sent = planted[0].replace(b"%b", raw)
@@ -45,6 +46,12 @@ def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS, *,
         else:
             found += talk.receive(raw, now)
     return [item for item in found if not isinstance(item, StateChange)]
+
+
+def _without_trades(raw: bytes) -> bytes:
+    """A message of the seeded engine as the first released ccwatch made it; what is malformed is cut off before its trades."""
+    head, told, tail = raw.partition(b',"execution_status":')
+    return head + b"}}" + tail[tail.index(b"]}}") + 3 :] if told else raw
 
 
 def make(

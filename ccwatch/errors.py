@@ -1,25 +1,25 @@
 """The errors of ccwatch, by whose fault they are; each says what was expected, what came and what to do.
 
 CcwatchError
-├── ConfigError            a setting that cannot be used
-├── ProtocolError          the stream does not speak what ccwatch reads
-│   └── DecodeError        one message could not be placed
-├── FeedError              the stream cannot be had
-│   ├── ConnectFailed      nobody answered, or what answered is no WebSocket
-│   ├── Unauthorized       401 or 403: the server wants another token
-│   ├── FeedTimeout        not enough packets within the time allowed
-│   ├── FeedClosed         the feed was stopped
-│   ├── CommandsDisabled   a command on a feed that was opened for watching only
-│   └── NoCommandRoute     nobody knows where an emergency stop would have to go
-├── RecordingError         a recording cannot be used
-│   ├── RecordingNotFound
-│   ├── RecordingBusy      another process writes it
-│   ├── CorruptRecording
-│   └── UnsupportedFormat  written by a newer ccwatch, or not by ccwatch
-└── AnalysisError          the data cannot answer the question
-├── MissingColumns
-├── NotEnoughData
-└── MixedSymbols
+├── ConfigError                a setting that cannot be used
+├── ProtocolError              the stream does not speak what ccwatch reads
+│   └── DecodeError            one message could not be placed
+├── FeedError                  the stream cannot be had
+│   ├── ConnectFailed          no answer, or an answer that is no WebSocket's
+│   │   └── Unauthorized       401 or 403: the server wants another token
+│   ├── FeedTimeout            not enough packets within the time allowed
+│   ├── FeedClosed             the feed was stopped
+│   ├── CommandsDisabled       a command on a feed that was opened for watching only
+│   └── NoCommandRoute         where an emergency stop would have to go is not known
+├── RecordingError             a recording cannot be used
+│   ├── RecordingNotFound      there is none at this path
+│   ├── RecordingBusy          another process writes it
+│   ├── CorruptRecording       bytes of it fail their checksum
+│   └── UnsupportedFormat      written by a newer ccwatch, or not by ccwatch
+└── AnalysisError              the data cannot answer the question
+    ├── MissingColumns         the stream never carried what is needed
+    ├── NotEnoughData          too few packets
+    └── MixedSymbols           one price was asked of several symbols
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 import ccwatch as cw
-from ccwatch import errors
 from ccwatch.cli.commands import COMMANDS
 from ccwatch.config import Settings
 from ccwatch.protocol.columns import PACKETS, TABLES
@@ -115,18 +114,6 @@ def test_importing_ccwatch_imports_nothing_heavy() -> None:
     code = f"import sys, ccwatch; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_every_error_of_the_drawn_tree_exists_and_stands_where_it_is_drawn() -> None:
-    tree = (errors.__doc__ or "").partition("\n\n")[2]
-    drawn = re.findall(r"^ *?([│ ]*[├└]── )?(\w+)", tree, flags=re.MULTILINE)
-    path: list[str] = []
-    for branch, name in drawn:
-        depth = len(branch) // 4
-        path = [*path[:depth], name]
-        assert issubclass(getattr(errors, name), getattr(errors, path[depth - 1] if depth else "CcwatchError"))
-    defined = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
-    assert defined == {name for _, name in drawn}
 
 
 def test_a_packet_has_the_columns_of_the_packets_table_in_their_order() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -118,7 +118,7 @@ def synthetic(
 
 
 def watch(
-    source: str | Path | Feed | Recording | None = None,
+    source: str | Path | Feed | Recording | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     panels: Any = None,
     window: str | None = None,
@@ -129,10 +129,11 @@ def watch(
     """The dashboard of a stream; as the last line of a cell it shows itself.
 
     Args:
-        source: a url, a Feed, a Recording or the path of one; None is the url of the settings.
+        source: a url, a Feed, a Recording or the path of one; None is the url of the settings. A list of these, or a dict by name, is shown
+            on one time axis, each with a colour and a status line of its own.
         panels: names of panels and functions of your own, in order (see `ccwatch.dashboard.panels.choose_panels`), or "all"; None is price,
-            drawdown, alpha and latency.
-        window: how much time the charts show at first.
+            the day's P&L, alpha and services.
+        window: how much time the charts show at first, or "all"; None is 30 minutes.
         rate: pictures per second, at most 10.
         display_tz: IANA zone of the time axis; None is CCWATCH_DISPLAY_TZ, else UTC.
         rules: what alerts are judged by; None is `ccwatch.alerts.DEFAULT_RULES`.
@@ -144,22 +145,24 @@ def watch(
     from ccwatch.dashboard import Dashboard  # noqa: PLC0415 - plotly and ipywidgets take a second to import
 
     zone = Settings.load(display_tz=display_tz).display_tz
-    view, owned = wiring.view_of(source)
+    views = wiring.views_of(source)
+    view = next(iter(views.values()))[0]
     recorder = (lambda: record(view)) if isinstance(view, Feed) else None
     keep_mark = (lambda time, text: wiring.keep_mark(view, time, text)) if isinstance(view, Feed) else None
     dashboard = Dashboard(
-        view,
+        {name: shown for name, (shown, _) in views.items()},
         panels=panels,
         window=window,
         rate=rate,
         display_tz=zone,
         record=recorder,
-        owns_feed=owned,
+        owns_feed=frozenset(name for name, (_, owned) in views.items() if owned),
         keep_mark=keep_mark,
         rules=rules,
     )
-    if owned and isinstance(view, Feed):
-        view.start()
+    for shown, owned in views.values():
+        if owned and isinstance(shown, Feed):
+            shown.start()
     return registry.keep(dashboard)
 
 

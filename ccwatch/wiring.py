@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,3 +231,24 @@ def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
     if isinstance(source, Feed) or callable(getattr(source, "packets", None)):  # asked for what it can do: no pyarrow to watch
         return source, False
     raise ConfigError(f"source={source!r}: expected a url, a Feed, a Recording, its path or name, or 'latest'")
+
+
+def views_of(source: Any) -> dict[str, tuple[Any, bool]]:
+    """What to show, by name: of one source, of a list of them, or of a dict; and whether each was made here (see `view_of`).
+
+    Raises:
+        ConfigError: nothing to watch, or what cannot be watched.
+    """
+    if isinstance(source, Mapping):
+        found = {str(name): view_of(one) for name, one in source.items()}
+    elif isinstance(source, list | tuple):
+        found = {}
+        for one in source:
+            shown = view_of(one)
+            name = str(getattr(shown[0], "name", None) or Path(str(getattr(shown[0], "path", "stream"))).name)
+            found[name if name not in found else f"{name} ({len(found) + 1})"] = shown
+    else:
+        return {"": view_of(source)}
+    if not found:
+        raise ConfigError(f"source={source!r}: expected at least one stream to watch")
+    return found

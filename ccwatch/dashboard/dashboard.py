@@ -1,10 +1,11 @@
-"""Dashboard: the live view of a feed or a recording, a picture with a header and three controls. It must not know a socket.
+"""Dashboard: the live view of a feed or a recording, one widget: status, alerts, charts, tables and controls. It must not know a socket.
 
 One publisher thread sends: a task on the kernel's loop would freeze while a cell runs. The page's requests may come on any
-thread. Both hold the dashboard's lock, so no widget is touched by two threads at once.
+thread. Both hold the dashboard's lock, so the widget is never touched by two threads at once.
 
 The thread lives from the moment the dashboard is displayed until the last page that shows it lets it go, so a cell that is run
-again leaves none behind. ipywidgets keeps every widget for ever: what the widgets call, they hold weakly.
+again leaves none behind. ipywidgets keeps every widget that was shown for ever; the view of a feed that a cell has replaced by
+another of its name is let go with its last page.
 """
 
 from __future__ import annotations
@@ -14,68 +15,52 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Self
 
-import ipywidgets
 import pandas as pd
 
 from ccwatch.alerts import Alert, AnyRule
 from ccwatch.dashboard import marks, still
-from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content
+from ccwatch.dashboard.alerts import AlertWatch
 from ccwatch.dashboard.ask import explain
-from ccwatch.dashboard.background import Background, Job
+from ccwatch.dashboard.channel import ASIDE_S, Channel, Showing
 from ccwatch.dashboard.commands import Commander
-from ccwatch.dashboard.computed import COMPUTED
-from ccwatch.dashboard.header import Observation, observe, render
-from ccwatch.dashboard.live_figure import LiveFigure, Serialised, plotly_source
-from ccwatch.dashboard.panels import WINDOWS, Recorder, View, choose_panels, choose_window
+from ccwatch.dashboard.gone import Gone
+from ccwatch.dashboard.panels import DEFAULT_WINDOW_S, Recorder, View, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.record import RecordControl
-from ccwatch.dashboard.side import health, services
-from ccwatch.dashboard.wire import Encoder
+from ccwatch.dashboard.selection import Selection, select
+from ccwatch.dashboard.status import OVER, Status, observe
+from ccwatch.dashboard.weak import weakly
+from ccwatch.dashboard.widget import PageWidget, plotly_source
 from ccwatch.errors import ConfigError
-from ccwatch.figures.panels import Panel
 from ccwatch.figures.still import svg
+from ccwatch.stream import registry
+from ccwatch.stream.callbacks import Failures
 
 MAX_RATE_HZ: Final = 10.0
-HEADER_S: Final = 0.5
-"""The header changes at most this often."""
-COMPUTED_S: Final = 5.0
-OWN_S: Final = 1.0
-"""Lines of the registry's panels, and those of your own functions, are computed at most this often."""
-ASIDE_S: Final = 2.0
-"""What stands beside the charts changes at most this often."""
+STATUS_S: Final = 0.5
+"""The status line changes at most this often."""
 MARK_CHARACTERS: Final = 300
 
 
-class _Button(Serialised, ipywidgets.Button):  # type: ignore[misc] # ipywidgets has no types
-    pass
-
-
-class _ToggleButton(Serialised, ipywidgets.ToggleButton):  # type: ignore[misc] # ipywidgets has no types
-    pass
-
-
-class _Dropdown(Serialised, ipywidgets.Dropdown):  # type: ignore[misc] # ipywidgets has no types
-    pass
-
-
-class Dashboard:
-    """A live view; the value of a cell shows it. `stop()` ends it, and the feed too where the dashboard owns it.
+class Dashboard(PageWidget):
+    """A live view; the value of a cell shows it, and so does any widget that holds it. `stop()` ends it, and a feed that it owns.
 
     Args:
-        view: a Feed or a Recording.
+        view: a Feed or a Recording, or a dict of several by name, which share the time axis.
         panels: names out of `ccwatch.figures.panels.PANELS`, functions of your own (see `choose_panels`), or "all"; four by default.
-        window: the time shown at first: seconds, a timedelta or text such as "15min"; everything by default.
+        window: the time shown at first: seconds, a timedelta, text such as "15min", or "all"; 30 minutes by default.
         rate: frames per second, above 0 and at most 10.
-        display_tz: IANA name of the zone that the time axis shows; UTC by default.
+        display_tz: IANA name of the zone that is shown; UTC by default.
         record: starts a recording of the view and returns it; without it there is no record button.
-        owns_feed: whether stop() stops the view's feed.
+        owns_feed: whether stop() stops the feeds: all of them, or those of these names.
         keep_mark: writes a mark, its time and text, into every recording that is being made of the view.
         rules: what alerts are judged by; None is `ccwatch.alerts.DEFAULT_RULES`.
 
@@ -85,49 +70,72 @@ class Dashboard:
 
     def __init__(
         self,
-        view: View,
+        view: View | Mapping[str, View],
         *,
         panels: Any = None,
         window: Any = None,
         rate: float = 5.0,
         display_tz: str | None = None,
         record: Callable[[], Recorder] | None = None,
-        owns_feed: bool = False,
+        owns_feed: bool | frozenset[str] = False,
         keep_mark: Callable[[pd.Timestamp, str], None] | None = None,
         rules: Sequence[AnyRule] | None = None,
     ) -> None:
         if not 0 < rate <= MAX_RATE_HZ:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
-        seconds = choose_window(window)
-        self.view = view
-        self._rests = not callable(getattr(view, "add_sink", None)) and getattr(view, "status", None) != "open"  # has ended, and is whole
+        seconds = DEFAULT_WINDOW_S if window is None else choose_window(window)
+        views = dict(view) if isinstance(view, Mapping) else {"": view}
+        if not views:
+            raise ConfigError("expected at least one stream to watch")
         self._tz = display_tz or "UTC"
         self._panels = choose_panels(panels)
-        self._owns_feed = owns_feed
+        self._owned = owns_feed if isinstance(owns_feed, frozenset) else frozenset(views if owns_feed else ())
         self._keep_mark = keep_mark
-        self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch widgets and encoder
+        self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch the widget and the encoders
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._remove_sink: Callable[[], None] = lambda: None
+        self._thread: Thread | None = None
+        self._pages: set[str] = set()
         self._was_seen = False  # a page has asked for it
-        self._header_at = -1e9
-        self._header_cost_s = 0.0
+        self._status_at = -inf
+        self._status_cost_s = 0.0
+        self._symbols_at = -inf
         self._record_control = RecordControl(record)
+        self._is_switching = False  # a recording is being begun or ended
         self._chart_trouble = ""
-        self._build(seconds)
-        send = self.figure.send
-        encoder = Encoder(view, tz=self._tz, panels=self._panels)
-        self._publisher = Publisher(view, encoder, lambda message: send(message.content, message.buffers), 1.0 / rate, self._wake.set)
-        self._alerts = AlertWatch(view, rules, _weakly(self._post_alerts))
-        weakref.finalize(self, _weakly(self._alerts.stop)).atexit = False  # its thread must not outlive the dashboard
-        self._commander = Commander(view, _weakly(self._post_said), _weakly(self._publisher.tell))
-        self._background = Background(self._jobs(), _weakly(self._post))
+        self._chosen: tuple[pd.Timestamp | None, pd.Timestamp | None, pd.Timestamp | None] = (None, None, None)
+        self._selected: tuple[Callable[[Selection], object], ...] = ()
+        self._selected_failures = Failures("a callback on selections")
+        send = weakly(self._send_all)
+        self._showing = Showing(self._panels, self._tz, 1.0 / rate, rules, send, self._wake.set, self._lock)
+        self._bind(views)
+        super().__init__(lock=self._lock, window_s=seconds)
+        self._refresh_status()
+
+    def _bind(self, views: Mapping[str, View]) -> None:
+        """Show these streams."""
+        self.view = next(iter(views.values()))
+        self._channels = [Channel(one, self._showing, place, name) for place, (name, one) in enumerate(views.items())]
+        for channel in self._channels:
+            weakref.finalize(self, weakly(channel.alerts.stop)).atexit = False  # its thread must not outlive the dashboard
+        self._commander = Commander(self.view, weakly(self._post_said), weakly(self._publisher.tell))
         if self._commander.offers:
             self._publisher.aside("commands", {"said": []})
-        self._refresh_header()
+
+    @property
+    def _publisher(self) -> Publisher:
+        return self._channels[0].publisher
+
+    @property
+    def _alerts(self) -> AlertWatch:
+        return self._channels[0].alerts
 
     # ── what a user calls ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def widget(self) -> Self:
+        """The widget that the dashboard is."""
+        return self
 
     @property
     def hidden_packets(self) -> int:
@@ -139,21 +147,36 @@ class Dashboard:
         """Whether the charts stand still."""
         return self._publisher.held is not None
 
+    @property
+    def selection(self) -> Selection:
+        """What is chosen in the page: the zoomed range, and the pinned moment with its packet."""
+        return select(self.view, *self._chosen)
+
+    def on_select(self, callback: Callable[[Selection], object]) -> Callable[[], None]:
+        """Call `callback(selection)` whenever another range or moment is chosen; returns how to end that.
+
+        It runs on a thread of its own for each choice. What it raises is counted and told in the status line.
+        """
+        self._selected = (*self._selected, callback)
+
+        def unsubscribe() -> None:
+            self._selected = tuple(other for other in self._selected if other is not callback)
+
+        return unsubscribe
+
     def pause(self) -> None:
-        """Freeze the charts. The feed, its recording and the header go on."""
+        """Freeze the charts. The feed, its recording and the status line go on."""
         with self._lock:
-            self._publisher.pause()
-            self._toggle.value = True
-            self._refresh_controls()
-            self._refresh_header()
+            for channel in self._channels:
+                channel.publisher.pause()
+            self._refresh_status()
 
     def resume(self) -> None:
         """Show what is new, and go on."""
         with self._lock:
-            self._publisher.resume()
-            self._toggle.value = False
-            self._refresh_controls()
-            self._refresh_header()
+            for channel in self._channels:
+                channel.publisher.resume()
+            self._refresh_status()
         self._wake.set()
 
     def mark(self, text: str, time: datetime | pd.Timestamp | None = None) -> None:
@@ -177,7 +200,7 @@ class Dashboard:
         if moment is None or moment.tzinfo is None:
             raise ConfigError(f"a mark at {time!r}: expected a time with a zone, or a stream that has begun")
         marks.add(self.view, moment, text)
-        self._show_marks()
+        self._channels[0].show_marks()
         if self._keep_mark is not None:
             self._keep_mark(moment, text)
 
@@ -212,25 +235,30 @@ class Dashboard:
         self._alerts.acknowledge(rule, subject)
 
     def stop(self) -> None:
-        """End the view within a second; then the recording that its button started, and the feed where it is the dashboard's."""
+        """End the view within a second; then the recording that its button started, and the feeds where they are the dashboard's."""
         if self._stopping.is_set():
             return
         self._stopping.set()
         self._wake.set()
         thread = self._thread
-        self._background.stop()
-        self._alerts.stop()
+        for channel in self._channels:
+            channel.background.stop()
+            channel.alerts.stop()
         if thread is not None and threading.current_thread() is not thread:
             thread.join(1.0)
         self._record_control.end()
-        if self._owns_feed:
-            self.view.stop()  # type: ignore[attr-defined] # only a feed is owned
+        for channel in self._channels:
+            if channel.name in self._owned:
+                channel.view.stop()  # type: ignore[attr-defined] # only feeds are owned
         with self._lock:
-            for control in (self._toggle, self._window, self._recording):
-                control.disabled = True
-            self._refresh_controls()
-            self._refresh_header()
+            self._refresh_status()
             self._publisher.aside("commands", None)
+
+    def close(self) -> None:
+        """End the view and take it from its pages, as ipywidgets does with any widget; it has none before it was shown."""
+        if self.comm is not None:
+            self.stop()
+        super().close()
 
     def still(self, *, dark: bool = False) -> still.Still:
         """A picture of the charts as they are now, nav and all: the value of a cell, which is saved with the notebook."""
@@ -240,11 +268,14 @@ class Dashboard:
         """Write the charts as one offline file; returns its path."""
         return still.write_html(still.charts(self.view, self._panels, tz=self._tz, dark=dark), Path(path), self._title(), dark=dark)
 
+    def _wanted(self) -> None:
+        self._start()  # it holds the dashboard until a page has asked, whether or not the user does
+
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:
-            self._start()  # it holds the dashboard until a page has asked, whether or not the user does
-        bundle = self.widget._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
+            self._start()
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data: Any = bundle[0] if isinstance(bundle, tuple) else bundle
         data["text/plain"] = repr(self)
         data["text/html"] = self._card()
         return bundle
@@ -283,8 +314,9 @@ class Dashboard:
     def _start(self) -> None:
         """Begin to listen and to publish, unless that is so already; with the lock held."""
         if self._thread is None and not self._stopping.is_set():
-            self._remove_sink = self._publisher.listen()
-            self._thread = threading.Thread(target=self._publish, name="ccwatch-dashboard", daemon=True)
+            for channel in self._channels:
+                channel.listen()
+            self._thread = Thread(target=self._publish, name="ccwatch-dashboard", daemon=True)
             self._thread.start()
 
     def _publish(self) -> None:
@@ -292,64 +324,92 @@ class Dashboard:
             plotly_source()  # compressed before a page asks for it
         with self._lock, contextlib.suppress(Exception):
             if not self._was_seen:
-                self._publisher.warm()
+                for channel in self._channels:
+                    channel.publisher.warm()
         while True:
             with self._lock:
-                if self._stopping.is_set() or (self._was_seen and not self._publisher.pages):
-                    self._remove_sink()
-                    self._background.stop()
-                    self._alerts.rest()
+                if self._stopping.is_set() or (self._was_seen and not self._pages):
+                    for channel in self._channels:
+                        channel.rest()
                     self._thread = None
+                    self._let_go()
                     return
                 pause_s = self._tick()
             self._wake.wait(pause_s)
             self._wake.clear()
 
     def _tick(self) -> float | None:
-        pause_s: float | None = HEADER_S
-        try:
-            pause_s = self._publisher.step()
-            if not self._publisher.is_waiting:
-                self._chart_trouble = ""
-        except Exception as error:  # noqa: BLE001 - told in the header; the view goes on
-            self._chart_trouble = f"the charts could not be updated: {error}"
+        pauses: list[float | None] = []
+        for channel in self._channels:
+            try:
+                pauses.append(channel.publisher.step())
+                if not channel.publisher.is_waiting:
+                    self._chart_trouble = ""
+            except Exception as error:  # noqa: BLE001 - told in the status line; the view goes on
+                self._chart_trouble = f"the charts could not be updated: {error}"
+                pauses.append(STATUS_S)
+        known = [pause for pause in pauses if pause is not None]
         began = time.monotonic()
-        if pause_s is None or began - self._header_at >= max(HEADER_S, 10 * self._header_cost_s):  # a recording's costs most
-            self._refresh_controls()
-            self._refresh_header()
-            self._header_cost_s = time.monotonic() - began
-        return None if pause_s is None else min(pause_s, HEADER_S)
+        if not known or began - self._status_at >= max(STATUS_S, 10 * self._status_cost_s):  # a recording's costs most
+            self._refresh_status()
+            self._refresh_symbols()
+            self._status_cost_s = time.monotonic() - began
+        return min(*known, STATUS_S) if known else None
+
+    def _let_go(self) -> None:
+        """Hold a feed no longer that another one of its name has replaced, once no page shows it: its memory is its user's."""
+        feeds = [channel.view for channel in self._channels]
+        if not self._stopping.is_set() and all(registry.is_replaced(feed) for feed in feeds):
+            names = [channel.name for channel in self._channels]
+            self._record_control, self._keep_mark = RecordControl(None), None
+            self._bind({name: Gone(feed) for name, feed in zip(names, feeds, strict=True)})
 
     # ── the page's requests, with the lock held ───────────────────────────────────────────────────────────────────────
 
     def _answer(self, content: dict[str, Any]) -> None:
         page, kind = str(content.get("page", ""))[:64], content.get("type")
         if kind == "asleep":
-            self._publisher.leave(page)
+            self._leave(page)
         elif kind == "painted":
-            self._publisher.painted()
             if not self._stopping.is_set():
-                self._background.start()
-                self._alerts.start()
+                for channel in self._channels:
+                    channel.painted()
         elif kind == "acknowledge":
             self._alerts.acknowledge(str(content.get("rule")), str(content.get("subject", "")))
         elif kind == "command" and not self._stopping.is_set():
             self._commander.ask(page, content)
         elif kind == "pause":
             (self.resume if self.is_paused else self.pause)()
+        elif kind == "record":
+            self._switch_recording()
+        elif kind == "select":
+            self._choose(content)
         elif kind in {"ask", "mark"}:
-            Thread(target=_weakly(self._answer_slowly), args=(kind, content), name=f"ccwatch-{kind}", daemon=True).start()
+            Thread(target=weakly(self._answer_slowly), args=(kind, content), name=f"ccwatch-{kind}", daemon=True).start()
         elif kind == "ready":
-            self._was_seen = True
-            self._start()  # before everything is read: what arrives meanwhile waits for the first frame
-            try:
-                if content.get("source"):
-                    self.figure.send({"kind": "source"}, [plotly_source()])
-                self._publisher.enter(page)
-            except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
-                self._chart_trouble = f"the charts could not be sent: {error}"
-            self._refresh_header()
+            self._enter(page, with_source=bool(content.get("source")))
         self._wake.set()
+
+    def _enter(self, page: str, *, with_source: bool) -> None:
+        self._was_seen = True
+        self._pages.add(page)
+        self._start()  # before everything is read: what arrives meanwhile waits for the first frame
+        try:
+            if with_source:
+                self.send({"kind": "source"}, [plotly_source()])
+            for channel in self._channels:
+                channel.publisher.enter(page)
+        except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
+            self._chart_trouble = f"the charts could not be sent: {error}"
+        self._refresh_status()
+
+    def _leave(self, page: str) -> None:
+        self._pages.discard(page)
+        for channel in self._channels:
+            channel.publisher.leave(page)
+
+    def _send_all(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        self.send(content, buffers)
 
     def _answer_slowly(self, kind: str, content: dict[str, Any]) -> None:
         """What takes its time, or writes to a disk: on a thread of its own, without the lock."""
@@ -363,26 +423,27 @@ class Dashboard:
         with self._lock:
             self._publisher.tell({"kind": "answer", **said})
 
+    def _choose(self, content: dict[str, Any]) -> None:
+        found = tuple(None if content.get(name) is None else self._moment(content[name]) for name in ("from", "to", "cursor"))
+        if found != self._chosen:
+            self._chosen = found  # type: ignore[assignment] # of three
+            if self._selected:
+                Thread(target=weakly(self._tell_selection), name="ccwatch-select", daemon=True).start()
+
+    def _tell_selection(self) -> None:
+        found = self.selection
+        for callback in self._selected:
+            self._selected_failures.guard(callback, found)
+
     def _moment(self, shown_ms: Any) -> pd.Timestamp:
         """A time of the page, which is the display zone's wall clock, in UTC."""
         return pd.Timestamp(round(float(shown_ms) - self._publisher.shift_ms), unit="ms", tz="UTC")
 
-    def _show_marks(self) -> None:
-        found = marks.of(self.view)
-        with self._lock:
-            self._publisher.aside("marks", [[time_ns / 1e6 + self._publisher.shift_ms, text] for time_ns, text in found])
-
-    def _toggled(self, change: Any) -> None:
-        if change["new"] != self.is_paused:
-            (self.pause if change["new"] else self.resume)()
-
-    def _windowed(self, change: Any) -> None:
-        self.figure.window_s = float(change["new"])
-
-    def _clicked_record(self, _: Any) -> None:
-        """Starting and finishing a recording take their time: a thread of its own does it, and the button waits."""
-        self._recording.disabled = True
-        threading.Thread(target=self._toggle_recording, name="ccwatch-record-button", daemon=True).start()
+    def _switch_recording(self) -> None:
+        """Starting and finishing a recording take their time: a thread of its own does it."""
+        if not self._is_switching and self._record_control.can_begin:
+            self._is_switching = True
+            Thread(target=self._toggle_recording, name="ccwatch-record-button", daemon=True).start()
 
     def _toggle_recording(self) -> None:
         if self._record_control.recorder is not None:
@@ -391,105 +452,45 @@ class Dashboard:
         elif not self._stopping.is_set():
             self._alerts.recorder = self._record_control.begin()
         with self._lock:
-            self._recording.disabled = self._stopping.is_set()
-            self._refresh_controls()
-            self._refresh_header()
+            self._is_switching = False
+            self._refresh_status()
 
-    # ── what is worked out while the charts go on ─────────────────────────────────────────────────────────────────────
-
-    def _jobs(self) -> list[Job]:
-        view = self.view  # a job must not hold the dashboard
-
-        def lines(panel: Panel) -> Callable[[], Any]:
-            return lambda: panel.compute(view) if panel.compute is not None else []
-
-        own = [
-            Job(panel.name, lines(panel), COMPUTED_S if panel.name in COMPUTED else OWN_S, once=self._rests)
-            for panel in self._panels
-            if panel.compute
-        ]
-        return [
-            *own,
-            Job("services", lambda: services(view), ASIDE_S, once=self._rests),
-            Job("marks", lambda: marks.of(view), ASIDE_S),
-            Job("health", lambda: health(view), ASIDE_S, once=self._rests),
-            *([Job("symbols", self._commander.symbols, ASIDE_S)] if self._commander.offers else []),
-        ]
-
-    def _post_alerts(self, found: Snapshot) -> None:
-        with self._lock:
-            strip, history = content(found, self._publisher.shift_ms)
-            self._publisher.aside("fired", history)
-            self._publisher.aside("alerts", strip)
+    # ── what is said beside the charts, with the lock held ────────────────────────────────────────────────────────────
 
     def _post_said(self, _said: object) -> None:
         with self._lock:
-            if not self._stopping.is_set():  # asked for anew: of two commands that speak at once, the older list may come last
+            if not self._stopping.is_set():  # asked for again: of two commands that speak at once, the older list may come last
                 self._publisher.aside("commands", {"said": self._commander.said})
 
-    def _post(self, name: str, made: Any) -> None:
-        with self._lock:
-            panel = next((panel for panel in self._panels if panel.name == name and panel.compute is not None), None)
-            if panel is not None:
-                self._publisher.computed(panel, made)
-            elif name == "marks":
-                self._publisher.aside(name, [[time_ns / 1e6 + self._publisher.shift_ms, text] for time_ns, text in made])
-            else:
-                self._publisher.aside(name, made)
+    def _refresh_symbols(self) -> None:
+        if self._commander.offers and time.monotonic() - self._symbols_at >= ASIDE_S:
+            self._symbols_at = time.monotonic()
+            self._publisher.aside("symbols", self._commander.symbols())
 
-    # ── widgets, with the lock held ───────────────────────────────────────────────────────────────────────────────────
+    def _refresh_status(self) -> None:
+        self._status_at = time.monotonic()
+        for channel in self._channels:
+            channel.publisher.aside("status", self._status_of(channel), volatile=("age_s", "packets"))
 
-    def _build(self, seconds: float) -> None:
-        lock = self._lock
-        self.header = ipywidgets.HTML()
-        self._toggle = _ToggleButton(lock=lock, description="Pause", tooltip="Freeze the charts; the stream goes on")
-        self._recording = _Button(lock=lock, description="Record", tooltip="Record the stream to files")
-        options = dict(WINDOWS)
-        if seconds not in options.values():
-            options = {f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s": seconds} | options
-        self._window = _Dropdown(
-            lock=lock, options=list(options.items()), value=seconds, description="Window", layout=ipywidgets.Layout(width="170px")
-        )
-        self.figure = LiveFigure(lock=lock, window_s=seconds)
-        pause = [] if self._rests else [self._toggle]  # a recording that has ended is played instead
-        controls = [*pause, *([self._recording] if self._record_control.can_begin else []), self._window]
-        row = ipywidgets.HBox(controls)
-        row.add_class("ccw-controls")
-        self.widget = ipywidgets.VBox([self.header, row, self.figure])
-        self.widget.add_class("ccw-dashboard")
-        self._toggle.observe(_weakly(self._toggled), "value")
-        self._window.observe(_weakly(self._windowed), "value")
-        self._recording.on_click(_weakly(self._clicked_record))
-        self.figure.on_request(_weakly(self._answer))
-
-    def _refresh_controls(self) -> None:
-        self._toggle.description = f"Resume ({self.hidden_packets} new)" if self.is_paused else "Pause"
-        self._recording.description = "Stop recording" if self._record_control.recorder is not None else "Record"
-
-    def _refresh_header(self) -> None:
-        self._header_at = time.monotonic()
-        note = "view stopped" if self._stopping.is_set() else "charts paused" if self.is_paused else "as it ended" if self._rests else ""
-        trouble = "; ".join(
-            filter(None, (self._chart_trouble, self._record_control.trouble, self._background.trouble, self._alerts.trouble))
-        )
+    def _status_of(self, channel: Channel) -> dict[str, Any]:
+        failed = self._selected_failures
+        troubles = [self._chart_trouble, self._record_control.trouble, channel.background.trouble, channel.alerts.trouble]
+        troubles += [f"{failed.last} ({failed.count:,} in all)"] if failed.count else []
+        is_stopped = self._stopping.is_set()
         try:
-            seen = observe(self.view)
-        except Exception as error:  # noqa: BLE001 - a header that cannot be had must not end the view
-            seen, trouble = Observation(state=getattr(self.view, "state", None)), f"the header could not be updated: {error}"
-        if self._stopping.is_set():
-            seen = replace(seen, is_past=True)
-        value = render(seen, recording=self._record_control.words, trouble=trouble, note=note)
-        if value != self.header.value:
-            self.header.value = value
-
-
-def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """The method of an object that the caller does not keep alive; nothing once the object is gone."""
-    held = weakref.WeakMethod(method)
-
-    def call(*arguments: Any) -> None:
-        target = held()
-        if target is not None:
-            target(*arguments)
-
-    return call
+            seen = observe(channel.view, self._tz)
+        except Exception as error:  # noqa: BLE001 - a status that cannot be had must not end the view
+            seen = Status(state=str(getattr(channel.view, "state", "")))
+            troubles.append(f"the status could not be updated: {error}")
+        if is_stopped and seen.state and seen.state not in OVER:
+            seen = replace(seen, words=f"{seen.words}, when the view was stopped", mood="idle")
+        note = "view stopped" if is_stopped else "charts paused" if self.is_paused else "as it ended" if channel.rests else ""
+        return seen.to_json(
+            recording=self._record_control.words,
+            trouble="; ".join(filter(None, troubles)),
+            note=note,
+            paused=self.is_paused,
+            hidden=self.hidden_packets,
+            stopped=is_stopped,
+            records=self._record_control.recorder is not None if self._record_control.can_begin else None,
+        )

@@ -14,8 +14,8 @@ from ccwatch.errors import ConfigError, no_such
 from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Panel, own_panel
 from ccwatch.stream.source import Sink
 
-WINDOWS: Final[dict[str, float]] = {"5 min": 300.0, "15 min": 900.0, "1 h": 3600.0, "all": 0.0}
-"""The windows of the chooser, in seconds; 0 is everything."""
+DEFAULT_WINDOW_S: Final = 1800.0
+"""The time that is shown where nobody says how much; 0 is everything."""
 
 
 class View(Protocol):

@@ -13,8 +13,8 @@ from time import monotonic
 from typing import Any, Final
 
 from ccwatch.dashboard import side
-from ccwatch.dashboard.header import OVER
 from ccwatch.dashboard.panels import View
+from ccwatch.dashboard.status import OVER
 from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.protocol.messages import Item
@@ -115,12 +115,14 @@ class Publisher:
         if self.pages and self.held is None:
             self._send(self._encoder.computed(panel, lines))
 
-    def aside(self, name: str, content: Any) -> None:
-        """Show what stands beside the charts: `content` replaces what was there under that name."""
-        if self._asides.get(name) != content:
-            self._asides[name] = content
-            if self.pages:
-                self._send(Message({"kind": "side", "replace": {name: content}}, []))
+    def aside(self, name: str, content: Any, volatile: Sequence[str] = ()) -> None:
+        """Show what is beside the charts: `content` replaces what was there under that name.
+
+        Keys of `volatile` go with the others when one of those has changed: the page goes on with them by itself.
+        """
+        known, self._asides[name] = self._asides.get(name), content
+        if self.pages and _steady(known, volatile) != _steady(content, volatile):
+            self._send(Message({"kind": "side", "replace": {name: content}}, []))
 
     def tell(self, content: dict[str, Any]) -> None:
         """Say something to the pages that are there; one that comes later does not hear of it."""
@@ -290,3 +292,7 @@ class Publisher:
     def _last_seq(self) -> int:
         seq = self._view.frame(["seq"])["seq"].to_numpy()
         return int(seq.max()) if len(seq) else 0
+
+
+def _steady(content: Any, volatile: Sequence[str]) -> Any:
+    return {name: value for name, value in content.items() if name not in volatile} if volatile and isinstance(content, dict) else content

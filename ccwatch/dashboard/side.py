@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from ccwatch.alerts import objective_of, read_objectives
+from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError
 from ccwatch.protocol.messages import Event, Item, Packet
 
@@ -108,7 +110,7 @@ def newest_within(rows: Sequence[Row], limit: int) -> list[Row]:
 
 
 def services(view: Any) -> list[dict[str, Any]]:
-    """One entry per agent and model: kind, name, n (calls seen), p50 p95 p99 in ms, good (share), invocations, spark (ms), why.
+    """One entry per agent and model: kind, name, n (calls seen), p50 p95 p99 objective in ms, good (share), invocations, spark (ms), why.
 
     p99 of few calls is missing, with the reason in `why`. Empty where no service made a call.
     """
@@ -130,6 +132,7 @@ def services(view: Any) -> list[dict[str, Any]]:
         for (kind, name), calls in found.observations.groupby(["kind", "name"], observed=True)["latency_ms"]
     }
     rows = []
+    objectives = read_objectives(Settings.load().objectives)
     for row in found.services.to_dict("records"):
         key = (str(row["kind"]), str(row["name"]))
         share, invocations = newest.get(key, (math.nan, math.nan))
@@ -141,6 +144,7 @@ def services(view: Any) -> list[dict[str, Any]]:
                 "p50": _number(row["p50_ms"]),
                 "p95": _number(row["p95_ms"]),
                 "p99": _number(row["p99_ms"]),
+                "objective": _number(objective_of(key[1], objectives)),
                 "good": _number(share),
                 "invocations": _number(invocations),
                 "spark": [round(float(value), 2) for value in sparks.get(key, np.empty(0))],

@@ -20,9 +20,21 @@ import pandas as pd
 from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.side import newest_within
 from ccwatch.figures.figures import agent_names, compose, resolve, service_names, shifted
-from ccwatch.figures.panels import Line, Panel, computed_traces, hover_text, kinds_of, mark_px, mark_symbol, service_kinds
+from ccwatch.figures.panels import TEXT_LIMIT, Line, Panel, computed_traces, live_kinds, mark_px, mark_symbol, service_kinds
 from ccwatch.figures.prepare import gap_seqs, prepare, prepare_packets
-from ccwatch.figures.series import GAP_KINDS, PACKET_COLUMNS, Carry, Mark, Names, Series, zone_label, zone_shift
+from ccwatch.figures.series import (
+    GAP_KINDS,
+    PACKET_COLUMNS,
+    REGIME_WORDS,
+    SIDE_WORDS,
+    STATUS_WORDS,
+    Carry,
+    Mark,
+    Names,
+    Series,
+    zone_label,
+    zone_shift,
+)
 from ccwatch.figures.theme import theme
 from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
 from ccwatch.stream import frames
@@ -33,8 +45,8 @@ FIRST_ROWS: Final = 2_000
 """The newest rows, which a full message carries as they are."""
 SKETCH_ROWS: Final = 2_000
 """About so many of the older rows come with them, those with minima and maxima, until the older ones arrive."""
-CHUNK_ROWS: Final = 5_000
-"""Older rows per message: about 275 KB with six agents."""
+CHUNK_ROWS: Final = 3_000
+"""Older rows per message: about 275 KB with six agents and three models."""
 EXACT_ROWS: Final = 200
 """Up to so many new rows go as they are; of more, about so many, those that hold a minimum or a maximum of their stretch."""
 ROWS_BYTES: Final = 36_000
@@ -79,7 +91,7 @@ class Encoder:
         self._view = view
         self._tz = tz
         self._panels = resolve(panels)
-        self._wanted = kinds_of(self._panels)
+        self._wanted = live_kinds(self._panels)
         self._services = service_kinds(self._panels)
         self._lines: dict[str, list[list[Any]]] = {}  # traces of computed lines that the page has, by panel
         self._names = Names()
@@ -147,6 +159,7 @@ class Encoder:
                 "limit": PAGE_ROWS,
                 "columns": _columns(series),
                 "symbols": self._names.symbols,
+                "words": {"regime": REGIME_WORDS, "status": STATUS_WORDS, "side": SIDE_WORDS},
                 "marks": self._marks_since(series, first),
                 "figure": self._skeleton(),
             },
@@ -186,7 +199,8 @@ class Encoder:
             self._gaps = gaps
             return None
         agents = {metric.agent for packet in packets for metric in packet.agents} if "agent" in self._services else set()
-        models = {metric.model for packet in packets for metric in packet.models} if "model" in self._services else set()
+        asks = "model" in self._services and hasattr(self._view, "models")
+        models = {metric.model for packet in packets for metric in packet.models} if asks else set()
         self._check(packets[-1].time, agents, models)
         symbols = len(self._names.symbols)
         series = prepare_packets(
@@ -309,7 +323,7 @@ def _columns(series: Series) -> list[list[str]]:
     return [
         *(["f8", name] for name in ("time", *wide)),
         *(["f4", name] for name in narrow),
-        *(["u1", name] for name in ("regime", "symbol", "broken")),
+        *(["u1", name] for name in ("regime", "status", "symbol", "broken")),
     ]
 
 
@@ -317,6 +331,7 @@ def _pack(series: Series) -> bytes:
     held: dict[str, npt.NDArray[Any]] = {
         "time": series.time_ms,
         "regime": series.regime,
+        "status": series.status,
         "symbol": series.symbol,
         "broken": series.broken,
         **series.columns,
@@ -338,9 +353,10 @@ def _turning_points(series: Series, low: int, high: int, about: int, most: int |
             stretch = values[start:end]
             if not np.isnan(stretch).all():
                 kept |= {int(start + np.nanargmin(stretch)), int(start + np.nanargmax(stretch))}
-    regime, symbol, broken = series.regime[low:high], series.symbol[low:high], series.broken[low:high]
+    codes = (series.regime[low:high], series.status[low:high], series.symbol[low:high])
+    broken = series.broken[low:high]
     gaps = low + 1 + np.flatnonzero(broken[1:])
-    turns = low + 1 + np.flatnonzero((regime[1:] != regime[:-1]) | (symbol[1:] != symbol[:-1]))
+    turns = low + 1 + np.flatnonzero(np.logical_or.reduce([code[1:] != code[:-1] for code in codes]))
     changes = np.concatenate((gaps, turns))[: about // 4]
     kept |= set(changes.tolist()) | set((changes - 1).tolist())
     rows = np.array(sorted(kept), dtype=np.intp)
@@ -352,8 +368,9 @@ def _turning_points(series: Series, low: int, high: int, about: int, most: int |
 
 
 def _mark(mark: Mark) -> list[Any]:
-    price = None if np.isnan(mark.price) else mark.price
-    return [mark.time_ms, price, mark.side, mark.symbol, hover_text(mark), mark_px(mark), mark_symbol(mark)]
+    price, confidence, size = (None if np.isnan(value) else round(value, 6) for value in (mark.price, mark.confidence, mark.size))
+    text = mark.text if len(mark.text) <= TEXT_LIMIT else mark.text[:TEXT_LIMIT] + "…"
+    return [mark.time_ms, price, mark.side, mark.symbol, confidence, size, text, mark_px(mark), mark_symbol(mark)]
 
 
 def _traced(trace: dict[str, Any], panel: Panel, place: dict[str, str]) -> dict[str, Any]:

@@ -423,7 +423,7 @@ PANELS: Final[dict[str, Panel]] = {
     )
 }
 """The panels by name, in the order in which they are stacked."""
-DEFAULT_PANELS: Final = ("price", "drawdown", "alpha", "latency")
+DEFAULT_PANELS: Final = ("price", "pnl", "alpha", "services")
 """Those that are shown where nobody says which."""
 
 
@@ -444,3 +444,13 @@ def service_kinds(panels: Sequence[Panel]) -> set[str]:
 
 def _number(value: float, spec: str) -> str:
     return "not given" if np.isnan(value) else format(value, spec)
+
+
+def words_of(value: float | None, *, unit: str, digits: int, scale: float) -> str:
+    """A value as its panel reads it, with the minus sign of print; the page's `reading` says the same."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = f"{abs(value * scale):,.{digits}f}"
+    is_zero = not size.strip("0,.")
+    sign = "\N{MINUS SIGN}" if value < 0.0 and not is_zero else ""
+    return f"{sign}{size} {unit}".strip()

@@ -63,6 +63,13 @@ def named(feed: _Feed) -> _Feed:
     return feed
 
 
+def is_replaced(feed: Any) -> bool:
+    """Whether another feed has taken the name of this one."""
+    with _REGISTRY:
+        found = _FEEDS.get(getattr(feed, "name", None) or "")
+    return found is not None and found is not feed
+
+
 def keep(thing: _Thing) -> _Thing:
     """Remember a thing that can be stopped."""
     with _REGISTRY:

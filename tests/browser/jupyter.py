@@ -54,7 +54,7 @@ class Received(NamedTuple):
 
     size: int
     kind: str
-    """What LiveFigure's kernel half calls it (source, full, older, rows); "update" of a widget's state; empty for all else."""
+    """What the kernel calls it (source, full, older, rows, side); "update" of a widget's state; empty for all else."""
 
 
 def read_message(payload: Any) -> Received:
@@ -220,10 +220,10 @@ class Tab:
         return self.page.evaluate(f"() => document.querySelector('.ccwatch-live-figure')?.ccwatch?.{what} ?? null")
 
     def drawn(self) -> dict[str, int]:
-        """How many points plotly holds of each line."""
+        """How many points the canvas shows of each line of the first panels."""
         found: dict[str, int] = self.page.evaluate(
-            """() => Object.fromEntries(document.querySelector('.ccwatch-live-figure .js-plotly-plot').data
-                .filter(t => t.meta.role === 'line').map(t => [t.meta.column, t.x.length]))"""
+            """() => { const at = document.querySelector('.ccwatch-live-figure').ccwatch;
+                return Object.fromEntries(['price', 'pnl', 'alpha'].map(column => [column, at.line(column)])) }"""
         )
         return found
 
@@ -253,8 +253,13 @@ class Tab:
         self.wait_for(lambda: self.look("lastSeq") >= seq + packets and self.look("draws") > draws, 20, "the dashboard to go on")
 
     def header(self, key: str) -> str:
-        found = self.page.locator(f'.ccw-header [data-ccw="{key}"]').all_inner_texts()  # all at once: it may go at any moment
-        return found[0] if found else ""
+        """What the status line says under a name; `recording` says its path in its title."""
+        words: str = self.page.evaluate(
+            """key => { const el = document.querySelector(`.ccw-header [data-ccw="${key}"]`);
+                return !el || el.hidden ? '' : key === 'recording' ? el.title : el.textContent }""",
+            key,
+        )
+        return words
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0, what: str = "the page") -> Any:
         """Poll while the browser's events are handled."""

@@ -227,8 +227,8 @@ def test_feeds_of_two_notebooks_on_one_kernel_are_listed_and_stopped_together(ta
 
 def test_a_page_whose_question_the_kernel_never_answers_says_so(tab: Tab) -> None:
     """As where ipykernel loses what a page asks first; here nobody was told to answer."""
-    silent = "import threading\\nfrom ccwatch.dashboard.live_figure import LiveFigure\\nprint('ready')"
-    tab.open(tab.lab.notebook("silent.ipynb", silent, "LiveFigure(lock=threading.RLock())"))
+    silent = "import threading\nfrom ccwatch.dashboard.widget import PageWidget\nprint('ready')"
+    tab.open(tab.lab.notebook("silent.ipynb", silent, "PageWidget(lock=threading.RLock())"))
     run(tab, 0, "ready")
     tab.run_cell(1)
     words = tab.page.locator(".ccw-note")

@@ -60,7 +60,7 @@ def test_every_value_in_the_page_is_the_frames_own(tab: Tab) -> None:
 
 def test_pause_by_mouse_and_by_keyboard(tab: Tab) -> None:
     page, plot = tab.page, tab.page.locator(".ccw-plot").first
-    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Pause").first.click()
     page.get_by_role("button", name="Resume (").click()
     tab.wait_for(lambda: not notes(tab), 10, "the end of the pause")
     plot.focus()
@@ -69,7 +69,7 @@ def test_pause_by_mouse_and_by_keyboard(tab: Tab) -> None:
     frozen = tab.look("lastSeq")
     page.keyboard.press(" ")
     tab.wait_for(lambda: tab.look("lastSeq") > frozen, 10, "the hidden packets")
-    page.get_by_role("button", name="Pause").focus()
+    page.get_by_role("button", name="Pause").first.focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Resume (").wait_for()
     page.keyboard.press("Enter")
@@ -77,19 +77,19 @@ def test_pause_by_mouse_and_by_keyboard(tab: Tab) -> None:
 
 
 def test_a_window_is_chosen_by_mouse_and_by_keyboard(tab: Tab) -> None:
-    chooser = tab.page.locator(".ccw-controls select")
-    chooser.select_option("5 min")
+    assert tab.look("windowMs") == 1_800_000
+    tab.page.get_by_role("button", name="5 minutes (1)").click()
     tab.wait_for(lambda: tab.look("windowMs") == 300_000, 10, "the choice")
-    chooser.focus()
-    for _ in range(3):
-        tab.page.keyboard.press("ArrowDown")
-    tab.wait_for(lambda: tab.look("windowMs") == 0, 10, "the choice of all by key")
+    tab.page.locator(".ccw-plot").first.focus()
+    for key, expected in (("2", 1_800_000), ("1", 300_000), ("3", 0)):
+        tab.page.keyboard.press(key)
+        tab.wait_for(lambda expected=expected: tab.look("windowMs") == expected, 10, "the choice by key")
     tab.moves()
 
 
 def test_a_zoom_survives_new_packets_by_mouse_and_by_keyboard(tab: Tab) -> None:
     page, plot = tab.page, tab.page.locator(".ccw-plot").first
-    box = page.locator(".ccwatch-live-figure .nsewdrag").first.bounding_box()
+    box = page.locator(".ccw-canvas").first.bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.3, y)
@@ -132,12 +132,12 @@ def test_a_zoom_survives_new_packets_by_mouse_and_by_keyboard(tab: Tab) -> None:
 
 def test_a_recording_by_keyboard_and_a_line_of_the_legend_by_both(tab: Tab) -> None:
     page = tab.page
-    entry = page.locator(".ccw-legend button").filter(has_text="price")
+    entry = page.locator(".ccw-values button").filter(has_text="price")
     entry.click()
-    tab.wait_for(lambda: entry.get_attribute("aria-pressed") == "false" and "price" not in tab.drawn(), 10, "the line to go")
+    tab.wait_for(lambda: entry.get_attribute("aria-pressed") == "false", 10, "the line to go")
     entry.focus()
     page.keyboard.press("Enter")
-    tab.wait_for(lambda: "price" in tab.drawn(), 10, "the line to come back")
+    tab.wait_for(lambda: entry.get_attribute("aria-pressed") == "true", 10, "the line to come back")
     page.get_by_role("button", name="Record", exact=True).focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Stop recording").wait_for()
@@ -151,14 +151,14 @@ def test_a_recording_by_keyboard_and_a_line_of_the_legend_by_both(tab: Tab) -> N
 
 
 def test_the_picture_is_light_or_dark_as_the_lab_is(tab: Tab) -> None:
-    colour = "() => document.querySelector('.ccwatch-live-figure .xtitle').style.fill"
+    colour = "() => getComputedStyle(document.querySelector('.ccw-dashboard')).color"
     light = tab.page.evaluate(colour)
     tab.picture("dashboard.png")
     tab.choose_theme("JupyterLab Dark")
     try:
         tab.wait_for(lambda: tab.page.evaluate(colour) != light, 20, "dark text colours")
-        title = "() => getComputedStyle(document.querySelector('.ccw-title')).color"
-        tab.wait_for(lambda: min(map(int, re.findall(r"\d+", tab.page.evaluate(title))[:3])) > 200, 10, "light words on dark")
+        tick = "() => document.querySelector('.xtick text').style.fill"
+        tab.wait_for(lambda: min(map(int, re.findall(r"\d+", tab.page.evaluate(tick))[:3])) > 150, 10, "light ticks on dark")
         tab.picture("dashboard-dark.png")
     finally:
         tab.choose_theme("JupyterLab Light")

@@ -126,7 +126,7 @@ def test_attempts_follow_the_contracts_backoff():
 def test_an_unavailable_backend_is_shown_as_disconnected_and_found_once_it_is_there():
     def shown(feed):
         with cw.watch(feed) as dashboard:
-            return dashboard.header.value
+            return str(dashboard._publisher._asides["status"])
 
     port = free_port()
     with cw.connect(f"ws://127.0.0.1:{port}") as feed:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
+import json
+import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import comm
@@ -17,6 +23,7 @@ from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Instant, Packet
 from ccwatch.protocol.session import Session
 
+ROOT = Path(__file__).parents[2]
 TYPES = {"f8": "<f8", "f4": "<f4", "u1": "u1"}
 SECOND = 1_000_000_000
 START = Instant(1_767_364_200 * SECOND, 0)
@@ -89,6 +96,9 @@ class SteppedView:
     def agents(self, last: Any = None) -> Any:
         return self._buffer.long("agents", last)
 
+    def models(self, last: Any = None) -> Any:
+        return self._buffer.long("models", last)
+
     def events(self, last: Any = None) -> Any:
         return self._buffer.long("events", last)
 
@@ -119,50 +129,80 @@ class Tap:
         return taken
 
 
-class Mirror:
-    """The page's half of the protocol: rebuilds the columns from the messages, as live_figure.js does."""
+class Node:
+    """The page's own modules in a Node.js of their own, asked by lines of JSON: what a page holds is never guessed in Python."""
 
     def __init__(self) -> None:
-        self.columns: list[list[str]] = []
-        self.rows: dict[str, Any] = {}
-        self.sketch: dict[str, Any] = {}
-        self.missing = 0  # exact rows that did not come yet
-        self.marks: list[Any] = []
-        self.seq = 0
+        command = ["node", str(ROOT / "tests" / "page" / "held.js")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        self._pages = itertools.count()
+
+    def page(self) -> str:
+        return f"page-{next(self._pages)}"
+
+    def say(self, **line: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(line) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._process.stdout.close()
+
+
+class Mirror:
+    """A page as `ccwatch/dashboard/page` itself makes it of the messages."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._page = node.page()
+        self._held: dict[str, Any] | None = None
         self.missed = 0
 
     def take(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        if content["kind"] == "full":
-            self.columns = content["columns"]
-            rows = self.decode(buffers[0], content["rows"])
-            self.sketch = {name: values[: content["sketched"]] for name, values in rows.items()}
-            self.rows = {name: values[content["sketched"] :] for name, values in rows.items()}
-            self.missing = content["total"] - len(self)
-            self.marks = list(content["marks"])
-            self.seq = content["seq"]
-        elif content["kind"] == "older":
-            assert content["at"] + content["rows"] == self.missing, "older rows come from the newest to the oldest, without a hole"
-            more = self.decode(buffers[0], content["rows"])
-            self.sketch = {name: values[: content["sketched"]] for name, values in self.sketch.items()}
-            self.rows = {name: np.concatenate((more[name], self.rows[name])) for name in more}
-            self.missing = content["at"]
-            self.marks = content.get("marks", []) + self.marks
-        elif content["kind"] == "rows":
-            if content["after"] != self.seq:
-                self.missed += 1
-                return
-            more = self.decode(buffers[0], content["rows"])
-            self.rows = {name: np.concatenate((self.rows[name], more[name])) for name in more}
-            self.marks += content.get("marks", [])
-            self.seq = content["seq"]
+        self._held = None
+        words = [base64.b64encode(buffer).decode() for buffer in buffers]
+        self.missed += self._node.say(page=self._page, content=content, buffers=words) == "ask"
 
-    def decode(self, buffer: bytes, count: int) -> dict[str, Any]:
-        found, at = {}, 0
-        for kind, name in self.columns:
-            column = np.frombuffer(buffer, dtype=TYPES[kind], count=count, offset=at)
-            found[name], at = column, at + column.nbytes
-        assert at == len(buffer), "the buffer holds exactly its columns"
-        return found
+    @property
+    def held(self) -> dict[str, Any]:
+        if self._held is None:
+            found = self._node.say(page=self._page, ask=True)
+            found["rows"] = {
+                name: np.frombuffer(base64.b64decode(data), dtype=TYPES[kind]) for name, (kind, data) in found["columns"].items()
+            }
+            self._held = found
+        return self._held
+
+    @property
+    def seq(self) -> int:
+        return int(self.held["seq"])
+
+    @property
+    def marks(self) -> list[Any]:
+        return list(self.held["marks"])
+
+    @property
+    def missing(self) -> int:
+        """Exact rows that did not come yet."""
+        return int(self.held["exact"])
+
+    @property
+    def _sketched(self) -> int:
+        return int(self.held["exact"] - self.held["first"])
+
+    @property
+    def sketch(self) -> dict[str, Any]:
+        return {name: values[: self._sketched] for name, values in self.held["rows"].items()}
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        return {name: values[self._sketched :] for name, values in self.held["rows"].items()}
 
     def __len__(self) -> int:
         return len(self.rows.get("time", ()))
@@ -171,8 +211,9 @@ class Mirror:
 class Sent:
     """What all widgets sent over their comms."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: Callable[[], Node]) -> None:
         self.messages: list[tuple[str, dict[str, Any], list[bytes]]] = []
+        self._node = node
 
     def custom(self, kind: str | None = None) -> list[tuple[dict[str, Any], list[bytes]]]:
         found = []
@@ -182,16 +223,33 @@ class Sent:
         return found
 
     def mirror(self) -> Mirror:
-        mirror = Mirror()
+        mirror = Mirror(self._node())
         for content, buffers in self.custom():
             mirror.take(content, buffers)
         return mirror
 
 
+@pytest.fixture(scope="session")
+def node() -> Iterator[Callable[[], Node]]:
+    """The page's modules, started when a test first asks what a page holds."""
+    running: list[Node] = []
+
+    def start() -> Node:
+        if shutil.which("node") is None:
+            pytest.skip("no node on the PATH")
+        if not running:
+            running.append(Node())
+        return running[0]
+
+    yield start
+    for each in running:
+        each.stop()
+
+
 @pytest.fixture(autouse=True)
-def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+def sent(monkeypatch: pytest.MonkeyPatch, node: Callable[[], Node]) -> Sent:
     """Comms as a kernel makes them, whose messages stay here."""
-    found = Sent()
+    found = Sent(node)
 
     class KeptComm(comm.base_comm.BaseComm):
         def publish_msg(self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **keys: Any) -> None:

@@ -40,7 +40,7 @@ def halted():
 
 def paint(dashboard, page="p1") -> None:
     ready(dashboard, page)
-    say(dashboard.figure, {"type": "painted", "page": page})
+    say(dashboard, {"type": "painted", "page": page})
 
 
 def side(sent, name):
@@ -74,14 +74,14 @@ def test_an_alert_is_acknowledged_from_the_page_and_by_hand(halted, sent):
     with Dashboard(halted) as dashboard:
         paint(dashboard)
         wait_until(lambda: dashboard.alerts and side(sent, "alerts"))  # posted after it is known
-        say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "halt", "subject": ""})
-        say(dashboard.figure, {"type": "acknowledge", "page": "p1", "rule": "no such", "subject": ["odd"]})
+        say(dashboard, {"type": "acknowledge", "page": "p1", "rule": "halt", "subject": ""})
+        say(dashboard, {"type": "acknowledge", "page": "p1", "rule": "no such", "subject": ["odd"]})
         wait_until(lambda: [row["rule"] for row in side(sent, "alerts")["open"] if row["acknowledged"]] == ["halt"])
         with pytest.raises(ConfigError, match=r"rule='drawdown': expected one of .*drawdown-peak-2"):
             dashboard.acknowledge("drawdown")
         dashboard.acknowledge("drawdown-peak-2")
         wait_until(lambda: {a.rule for a in dashboard.alerts if a.is_acknowledged} == {"halt", "drawdown-peak-2"})
-        assert "ccw-trouble" not in dashboard.header.value
+        assert not dashboard._publisher._asides["status"]["trouble"]
 
 
 def test_a_callback_hears_of_what_fires_and_of_what_is_new_without_a_page():
@@ -105,7 +105,7 @@ def test_a_callback_hears_of_what_fires_and_of_what_is_new_without_a_page():
         assert threads() == ["ccwatch-alerts"]
         forget_late()
         wait_until(lambda: threads() == [])
-        assert dashboard.figure.comm is not None
+        assert dashboard.view is feed
         assert feed.health().dropped == 0
 
 
@@ -123,8 +123,8 @@ def test_a_callback_that_fails_is_counted_logged_once_and_told_and_the_others_go
         assert len([r for r in caplog.records if r.name == "ccwatch.stream.callbacks"]) == 1
         time.sleep(3 * module.PERIOD_S)  # judged anew, without a failure: what a callback raised is told all the same
         dashboard.pause()  # which has the header written
-        assert "a callback on alerts failed: ValueError: &lt;img" in dashboard.header.value
-        assert f"({len(heard)} in all)" in dashboard.header.value
+        assert "a callback on alerts failed: ValueError: <img" in dashboard._publisher._asides["status"]["trouble"]
+        assert f"({len(heard)} in all)" in dashboard._publisher._asides["status"]["trouble"]
     wait_until(lambda: threads() == [])
 
 
@@ -236,7 +236,7 @@ def test_alerts_are_judged_off_the_publishers_thread_and_rest_without_a_page(vie
         paint(dashboard)
         wait_until(lambda: dashboard._alerts.seq == view.latest.seq)
         assert threads() == ["ccwatch-alerts"]
-        say(dashboard.figure, {"type": "asleep", "page": "p1"})
+        say(dashboard, {"type": "asleep", "page": "p1"})
         wait_until(lambda: threads() == [])
         assert view._sinks == []
 

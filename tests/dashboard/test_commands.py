@@ -152,17 +152,17 @@ def test_the_dashboard_passes_commands_on_without_waiting_and_shows_what_became_
     with cw.watch(feed) as dashboard:
         ready(dashboard)
         assert said() == {"said": []}
-        say(dashboard.figure, {"type": "command", "page": "p1", "do": "arm", "what": "HALT"})
+        say(dashboard, {"type": "command", "page": "p1", "do": "arm", "what": "HALT"})
         (armed, _), *_ = sent.custom("armed")
         assert (armed["page"], armed["what"]) == ("p1", "HALT")
         time.sleep(1.0)
         began = time.monotonic()
-        say(dashboard.figure, {"type": "command", "page": "p1", "do": "give", "what": "HALT", "token": armed["token"]})
+        say(dashboard, {"type": "command", "page": "p1", "do": "give", "what": "HALT", "token": armed["token"]})
         assert time.monotonic() - began < 0.1
         wait_until(lambda: said()["said"] and said()["said"][0]["state"] == "CONFIRMED", 8)
         dashboard.stop()
         assert said() is None, "a view that was stopped commands nothing"
-        say(dashboard.figure, {"type": "command", "page": "p1", "do": "arm", "what": "HALT"})
+        say(dashboard, {"type": "command", "page": "p1", "do": "arm", "what": "HALT"})
         assert len(sent.custom("armed")) == 1
 
 

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import gc
+import json
 import socket
 import threading
 import time
 import weakref
 from pathlib import Path
 
+import ipywidgets
 import numpy as np
 import pytest
 
 import ccwatch as cw
 from ccwatch.dashboard.dashboard import Dashboard
-from ccwatch.dashboard.live_figure import plotly_source
+from ccwatch.dashboard.widget import plotly_source
 from ccwatch.dashboard.wire import CHUNK_ROWS, EXACT_ROWS, FIRST_ROWS, SKETCH_ROWS
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import AgentMetric, ConnectionState, Flag
-from tests.dashboard.conftest import wait_until
+from tests.dashboard.conftest import SteppedView, wait_until
 
 
 def say(widget, content) -> None:
@@ -29,7 +31,17 @@ def set_value(widget, **state) -> None:
 
 
 def ready(dashboard, page="p1", **more) -> None:
-    say(dashboard.figure, {"type": "ready", "page": page, "seq": 0, **more})
+    assert dashboard.model_id  # it was shown
+    say(dashboard, {"type": "ready", "page": page, "seq": 0, **more})
+
+
+def told(dashboard) -> str:
+    """All that the status line says."""
+    return " | ".join(f"{name}={value}" for name, value in dashboard._publisher._asides["status"].items())
+
+
+def kinds(sent) -> list[str]:
+    return [content["kind"] for content, _ in sent.custom() if content["kind"] != "side"]
 
 
 @pytest.fixture
@@ -66,9 +78,9 @@ def test_nothing_is_sent_before_a_page_asks(dashboard, view, sent):
 
 def test_a_page_that_asks_gets_the_rows_and_plotly_only_when_it_wants_it(dashboard, sent):
     ready(dashboard)
-    assert [content["kind"] for content, _ in sent.custom()] == ["full"]
+    assert kinds(sent) == ["full"]
     ready(dashboard, "p2", source=True)
-    assert [content["kind"] for content, _ in sent.custom()] == ["full", "source", "full"]
+    assert kinds(sent) == ["full", "source", "full"]
     assert len(sent.custom("source")[0][1][0]) < 2_000_000
 
 
@@ -87,17 +99,17 @@ def test_new_packets_reach_the_page_in_one_message_per_frame(dashboard, view, se
 
 def test_pause_freezes_the_page_and_counts_what_it_hides(dashboard, view, sent):
     ready(dashboard)
-    set_value(dashboard._toggle, value=True)
+    say(dashboard, {"type": "pause"})
     frozen = sent.mirror().seq
     view.step(37)
-    wait_until(lambda: dashboard._toggle.description == "Resume (37 new)")
+    wait_until(lambda: "hidden=37" in told(dashboard))
     assert dashboard.hidden_packets == 37
     assert sent.mirror().seq == frozen
-    assert "charts paused" in dashboard.header.value
-    set_value(dashboard._toggle, value=False)
+    assert "charts paused" in told(dashboard)
+    say(dashboard, {"type": "pause"})
     wait_until(lambda: sent.mirror().seq == view.latest.seq)
     assert dashboard.hidden_packets == 0
-    assert dashboard._toggle.description == "Pause"
+    assert "paused=False" in told(dashboard)
     assert len(sent.mirror()) == len(view.frame())
 
 
@@ -152,7 +164,7 @@ def test_a_flood_beyond_what_waits_for_a_frame_still_reaches_the_page(dashboard,
 
 def test_a_page_without_a_view_gets_nothing_until_it_asks_again(dashboard, view, sent):
     ready(dashboard)
-    say(dashboard.figure, {"type": "asleep", "page": "p1"})
+    say(dashboard, {"type": "asleep", "page": "p1"})
     wait_until(lambda: threads() == [])
     assert view._sinks == []
     count = len(sent.custom())
@@ -173,37 +185,37 @@ def test_rows_out_of_order_are_put_in_order_by_a_full_message(dashboard, view, s
     assert len(times) == len(view.frame())
 
 
-def test_the_window_chooser_reaches_the_page(dashboard):
-    set_value(dashboard._window, index=1)
-    assert dashboard.figure.window_s == 900.0
+def test_the_window_that_a_page_chooses_is_the_dashboards(dashboard):
+    set_value(dashboard, window_s=300.0)
+    assert dashboard.window_s == 300.0
 
 
-def test_a_window_of_ones_own_stands_first_in_the_chooser(view):
-    with Dashboard(view, window="2min") as shown:
-        assert shown._window.options[0] == ("2 min", 120.0)
-        assert shown.figure.window_s == 120.0
+def test_thirty_minutes_are_shown_where_nobody_says_how_much(view):
+    with Dashboard(view) as shown, Dashboard(view, window="2min") as shorter, Dashboard(view, window="all") as whole:
+        assert (shown.window_s, shorter.window_s, whole.window_s) == (1800.0, 120.0, 0.0)
 
 
-def test_the_header_is_sent_only_when_it_changes(dashboard, sent):
-    def headers():
-        return [data for _, data, _ in list(sent.messages) if "<div" in str(data.get("state", {}).get("value", ""))]
+def test_the_status_is_sent_only_when_it_changes(dashboard, sent):
+    def statuses():
+        return [content for content, _ in sent.custom("side") if "status" in content.get("replace", {})]
 
     ready(dashboard)
-    wait_until(lambda: time.monotonic() - dashboard._header_at < 0.3)
-    count, looked = len(headers()), dashboard._header_at
-    wait_until(lambda: dashboard._header_at > looked)
-    assert len(headers()) == count
+    wait_until(lambda: time.monotonic() - dashboard._status_at < 0.3)
+    count, looked = len(statuses()), dashboard._status_at
+    dashboard.view.facts["age_s"] = 7.0  # the page counts by itself
+    wait_until(lambda: dashboard._status_at > looked)
+    assert len(statuses()) == count
     dashboard.view.facts["gaps"] = 3
-    wait_until(lambda: len(headers()) == count + 1)
+    wait_until(lambda: len(statuses()) == count + 1)
 
 
 def test_a_disconnect_is_read_in_the_header(dashboard, view):
     ready(dashboard)
     view.state = ConnectionState.DISCONNECTED
     view.facts["retry_in_s"] = 3.4
-    wait_until(lambda: "Disconnected, next try in 4 s" in dashboard.header.value)
+    wait_until(lambda: "Disconnected, next try in 4 s" in told(dashboard))
     view.facts["retry_in_s"] = 2.4
-    wait_until(lambda: "next try in 3 s" in dashboard.header.value)
+    wait_until(lambda: "next try in 3 s" in told(dashboard))
 
 
 def test_stop_ends_the_publisher_at_once_and_leaves_a_feed_that_is_not_its_own(view):
@@ -216,7 +228,7 @@ def test_stop_ends_the_publisher_at_once_and_leaves_a_feed_that_is_not_its_own(v
     assert time.monotonic() - began < 1.0
     assert threads() == []
     assert view.stopped == 0
-    assert "view stopped" in dashboard.header.value
+    assert "view stopped" in told(dashboard)
     assert view._sinks == []
 
 
@@ -225,7 +237,7 @@ def test_stop_ends_the_feed_that_it_owns_once(view):
     dashboard.stop()
     dashboard.stop()
     assert view.stopped == 1
-    assert "Stopped" in dashboard.header.value
+    assert "Stopped" in told(dashboard)
 
 
 def test_a_page_loaded_after_stop_still_shows_the_data(view, sent):
@@ -238,10 +250,10 @@ def test_a_page_loaded_after_stop_still_shows_the_data(view, sent):
 def test_the_publisher_rests_when_the_stream_has_ended_and_wakes_for_a_page(dashboard, view, sent):
     ready(dashboard)
     view.state = ConnectionState.ENDED
-    wait_until(lambda: "The stream has ended" in dashboard.header.value)
-    looked = wait_until(lambda: dashboard._header_at)
+    wait_until(lambda: "The stream has ended" in told(dashboard))
+    looked = wait_until(lambda: dashboard._status_at)
     wait_until(lambda: dashboard._wake._cond._waiters)
-    assert dashboard._header_at >= looked
+    assert dashboard._status_at >= looked
     ready(dashboard, "another")
     assert len(sent.mirror()) == len(view.frame())
 
@@ -251,12 +263,12 @@ def test_a_view_that_fails_is_told_in_the_header_and_does_not_end_the_thread(das
     with monkeypatch.context() as broken:
         broken.setattr(view, "events", lambda: 1 / 0)
         view.change(agents=(AgentMetric("NewcomerAgent", 1.0, 1.0, 1.0),))  # so that everything must be read again
-        wait_until(lambda: "charts could not be updated: division" in dashboard.header.value, 60)  # at its share of the time
+        wait_until(lambda: "charts could not be updated: division" in told(dashboard), 60)  # at its share of the time
         broken.setattr(view, "health", lambda: 1 / 0)
-        wait_until(lambda: "header could not be updated: division" in dashboard.header.value)
+        wait_until(lambda: "status could not be updated: division" in told(dashboard))
     assert threads() == ["ccwatch-dashboard"]
     wait_until(lambda: sent.mirror().seq == view.latest.seq)
-    wait_until(lambda: "could not" not in dashboard.header.value)
+    wait_until(lambda: "could not" not in told(dashboard))
 
 
 class FileRecorder:
@@ -272,20 +284,20 @@ class FileRecorder:
 
 def test_the_record_button_starts_and_finishes_a_recording(view, tmp_path):
     with Dashboard(view, record=lambda: FileRecorder(tmp_path / "r")) as shown:
-        say(shown._recording, {"event": "click"})
-        wait_until(lambda: shown._recording.description == "Stop recording")
+        say(shown, {"type": "record"})
+        wait_until(lambda: "records=True" in told(shown))
         assert (tmp_path / "r").exists()
-        assert f"recording to {tmp_path / 'r'}" in shown.header.value
-        say(shown._recording, {"event": "click"})
-        wait_until(lambda: shown._recording.description == "Record")
+        assert f"recording to {tmp_path / 'r'}" in told(shown)
+        say(shown, {"type": "record"})
+        wait_until(lambda: "records=False" in told(shown))
         assert (tmp_path / "r.done").exists()
-        assert "recorded to" in shown.header.value
+        assert "recorded to" in told(shown)
 
 
 def test_stop_finishes_the_recording_that_the_button_started(view, tmp_path):
     shown = Dashboard(view, record=lambda: FileRecorder(tmp_path / "r"))
-    say(shown._recording, {"event": "click"})
-    wait_until(lambda: shown._recording.description == "Stop recording")
+    say(shown, {"type": "record"})
+    wait_until(lambda: "records=True" in told(shown))
     shown.stop()
     assert (tmp_path / "r.done").exists()
 
@@ -295,17 +307,16 @@ def test_a_recording_that_cannot_start_is_told_in_the_header(view):
         raise PermissionError("no room for <b>recordings</b>")
 
     with Dashboard(view, record=fail) as shown:
-        say(shown._recording, {"event": "click"})
-        wait_until(lambda: "could not record: no room for &lt;b&gt;" in shown.header.value)
-        wait_until(lambda: not shown._recording.disabled)
-        assert shown._recording.description == "Record"
+        say(shown, {"type": "record"})
+        wait_until(lambda: "could not record: no room for <b>" in told(shown))
+        assert "records=False" in told(shown)
 
 
 def test_what_the_page_sends_waits_for_the_publisher(dashboard):
     done = threading.Event()
 
     def click() -> None:
-        set_value(dashboard._toggle, value=True)
+        say(dashboard, {"type": "pause"})
         done.set()
 
     with dashboard._lock:
@@ -326,7 +337,7 @@ def test_to_html_is_one_file_with_plotly_in_it(dashboard, tmp_path):
     path = dashboard.to_html(tmp_path / "view.html")
     text = path.read_text(encoding="utf-8")
     assert "plotly.js v" in text
-    assert "agent latency (ms)" in text
+    assert "services (× usual)" in text
     assert [p.name for p in tmp_path.iterdir()] == ["view.html"]
     assert "color-scheme: light" in text
     assert "color-scheme: dark" in dashboard.to_html(path, dark=True).read_text(encoding="utf-8")
@@ -344,7 +355,7 @@ def test_a_cell_that_is_run_again_leaves_no_thread_and_no_sink_behind(view):
         shown = Dashboard(view)
         shown._repr_mimebundle_()
         if kept:
-            say(kept[-1].figure, {"type": "asleep", "page": kept[-1].page})
+            say(kept[-1], {"type": "asleep", "page": kept[-1].page})
         shown.page = page
         ready(shown, page)
         kept.append(shown)  # as the notebook's Out does
@@ -353,29 +364,82 @@ def test_a_cell_that_is_run_again_leaves_no_thread_and_no_sink_behind(view):
     kept[-1].stop()
 
 
-def test_a_dashboard_that_was_shown_and_forgotten_is_let_go(view):
+def test_a_dashboard_that_was_never_shown_is_let_go(view):
     shown = Dashboard(view)
-    shown._repr_mimebundle_()
-    figure, gone = shown.figure, weakref.ref(shown)
+    gone = weakref.ref(shown)
     del shown
-    gc.collect()
-    assert gone() is not None, "its page has yet to ask"
-    say(figure, {"type": "ready", "page": "p1", "seq": 0})
-    gc.collect()
-    assert gone() is not None, "a page shows it"
-    say(figure, {"type": "asleep", "page": "p1"})
-    wait_until(lambda: threads() == [])
     gc.collect()
     assert gone() is None
     assert view._sinks == []
 
 
+def test_a_cell_that_is_run_again_lets_the_old_feeds_memory_go():
+    kept = []
+    for _ in range(2):
+        feed = cw.synthetic(seed=1, packets=50, pace="max", name="again")
+        assert feed.join(30)
+        kept.append(cw.watch(feed))  # as the notebook's Out does
+        ready(kept[-1])
+        if len(kept) == 1:
+            gone = weakref.ref(feed)
+        del feed
+    assert gone() is not None, "its page shows it"
+    say(kept[0], {"type": "asleep", "page": "p1"})
+    wait_until(lambda: gc.collect() >= 0 and gone() is None)
+    assert kept[0].selection.start is None
+    assert "again" in repr(kept[0])
+    kept[1].stop()
+
+
+def test_any_widget_may_hold_a_dashboard(dashboard):
+    box = ipywidgets.VBox([dashboard])
+    assert box.children == (dashboard,)
+    assert dashboard.widget is dashboard
+    assert f"IPY_MODEL_{dashboard.model_id}" in str(ipywidgets.widget_serialization["to_json"](box.children, box))
+
+
+def test_what_is_chosen_in_the_page_is_a_value_in_python(dashboard, view):
+    ready(dashboard)
+    frame = view.frame()
+    whole = dashboard.selection
+    assert (whole.start, whole.end, whole.cursor, whole.row) == (frame.index[0], frame.index[-1], None, None)
+    heard = []
+    forget = dashboard.on_select(heard.append)
+    ms = frame.index.asi8 / 1e6
+    say(dashboard, {"type": "select", "page": "p1", "from": ms[10], "to": ms[20], "cursor": ms[15]})
+    wait_until(lambda: len(heard) == 1)
+    chosen = dashboard.selection
+    assert (chosen.start, chosen.end, chosen.cursor) == (frame.index[10], frame.index[20], frame.index[15])
+    assert chosen.row["seq"] == frame["seq"].iloc[15]
+    assert len(frame.loc[chosen.slice]) == 11, "closed at both ends"
+    assert heard[0].start == chosen.start
+    forget()
+    say(dashboard, {"type": "select", "page": "p1", "from": None, "to": None, "cursor": None})
+    assert dashboard.selection.end == frame.index[-1]
+    assert len(heard) == 1
+
+
+def test_two_streams_share_one_page_each_with_its_own_rows(sent):
+    first, second = SteppedView(seed=3), SteppedView(seed=5)
+    for each in (first, second):
+        each.step(60)
+    with Dashboard({"paper": first, "live": second}, rate=10) as shown:
+        ready(shown)
+        fulls = sent.custom("full")
+        assert [(content.get("stream", 0), content["name"]) for content, _ in fulls] == [(0, "paper"), (1, "live")]
+        for each in (first, second):
+            each.step(10)
+        wait_until(lambda: {content.get("stream", 0) for content, _ in sent.custom("rows")} == {0, 1})
+        size = sum(len(json.dumps(content)) + sum(map(len, buffers)) for content, buffers in sent.custom("rows"))
+        assert size <= 4096, "a frame of ten packets of both"
+
+
 def test_a_feed_of_a_dashboard_that_was_left_open_is_noticed():
     url = f"ws://127.0.0.1:{closed_port()}"
     left_open = [cw.watch(url)]
-    with pytest.warns(ResourceWarning, match="was left open"):
+    with pytest.warns(ResourceWarning, match="was left open"):  # noqa: PT031 - it warns when it is collected
         left_open.clear()
-    gc.collect()
+        gc.collect()
     wait_until(lambda: not any(thread.name.startswith("ccwatch-feed") for thread in threading.enumerate()))
 
 
@@ -396,7 +460,7 @@ def test_stop_ends_a_live_feed_with_its_view_within_a_second_though_the_server_i
         peer.close()
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith(("ccwatch-feed", "ccwatch-dashboard"))])
     assert shown.view.state == ConnectionState.STOPPED
-    assert "Stopped" in shown.header.value
+    assert "Stopped" in told(shown)
 
 
 def test_stop_ends_a_live_feed_that_delivers_within_a_second(sent):
@@ -420,7 +484,7 @@ def test_older_rows_follow_the_first_picture_in_bounded_messages_until_the_page_
         assert first[0]["rows"] - first[0]["sketched"] == FIRST_ROWS
         assert first[0]["sketched"] < 2 * SKETCH_ROWS
         assert sent.custom("older") == [], "they wait until the page has painted"
-        say(shown.figure, {"type": "painted", "page": "p1"})
+        say(shown, {"type": "painted", "page": "p1"})
         view.step(20)
         wait_until(lambda: sent.mirror().missing == 0)
         wait_until(lambda: sent.mirror().seq == view.latest.seq)
@@ -434,7 +498,7 @@ def test_frames_go_on_between_the_older_rows(view, sent):
     view.step(FIRST_ROWS + 4 * CHUNK_ROWS)
     with Dashboard(view, rate=10) as shown:
         ready(shown)
-        say(shown.figure, {"type": "painted", "page": "p1"})
+        say(shown, {"type": "painted", "page": "p1"})
         while len(sent.custom("older")) < 5:
             view.step()
             time.sleep(0.02)
@@ -447,7 +511,7 @@ def test_older_rows_are_not_sent_for_a_page_that_has_gone(view, sent):
     view.step(FIRST_ROWS + 100)
     with Dashboard(view) as shown:
         ready(shown)
-        say(shown.figure, {"type": "asleep", "page": "p1"})
+        say(shown, {"type": "asleep", "page": "p1"})
         wait_until(lambda: threads() == [])
         assert shown._publisher._encoder.chunks_left == 0
     assert sent.custom("older") == []
@@ -461,7 +525,7 @@ def test_a_recording_in_progress_is_followed_until_it_is_finished(sent, tmp_path
         wait_until(lambda: len(cw.open_recording(recorder.path).frame()) > 5)
         with cw.watch(recorder.path) as shown:
             ready(shown)
-            assert "Recording in progress" in shown.header.value
+            assert "Recording in progress" in told(shown)
             known = len(sent.mirror())
             wait_until(lambda: len(sent.mirror()) > known + 40, 10)
             shown.pause()
@@ -474,7 +538,7 @@ def test_a_recording_in_progress_is_followed_until_it_is_finished(sent, tmp_path
             frame = cw.open_recording(recorder.path).frame()
             wait_until(lambda: len(sent.mirror()) == len(frame), 10)
             assert np.array_equal(sent.mirror().rows["price"], frame["price"])
-            wait_until(lambda: "Recording in progress" not in shown.header.value)
+            wait_until(lambda: "Recording in progress" not in told(shown))
             assert len(sent.custom("full")) == 1, "what it grew by was sent, not all of it again"
             wait_until(lambda: rests(shown))  # the header may learn of the end a poll earlier than the publisher
     finally:
@@ -486,7 +550,7 @@ def test_two_pages_hold_the_same_rows_and_one_that_leaves_does_not_end_the_other
     ready(dashboard, "one")
     view.step(30)
     ready(dashboard, "two")
-    say(dashboard.figure, {"type": "asleep", "page": "one"})
+    say(dashboard, {"type": "asleep", "page": "one"})
     view.step(30)
     wait_until(lambda: sent.mirror().seq == view.latest.seq)
     assert len(sent.mirror()) == len(view.frame())

@@ -15,7 +15,7 @@ def test_every_dashboard_of_a_feed_shows_its_marks(view, sent):
     with Dashboard(view) as one, Dashboard(view) as other:
         ready(other)
         one.mark("first", pd.Timestamp("2026-01-02T14:30:01Z"))
-        say(other.figure, {"type": "mark", "page": "p1", "time": view.frame().index[3].value / 1e6, "text": "<b>second</b>"})
+        say(other, {"type": "mark", "page": "p1", "time": view.frame().index[3].value / 1e6, "text": "<b>second</b>"})
         wait_until(lambda: len(marks.of(view)) == 2)
         shown = wait_until(lambda: [content for content, _ in sent.custom("side") if len(content["replace"].get("marks", ())) == 2])
         assert [text for _, text in shown[-1]["replace"]["marks"]] == ["<b>second</b>", "first"]
@@ -35,7 +35,7 @@ def test_a_mark_of_a_feed_goes_at_once_into_every_recording_that_is_being_made_o
     with cw.synthetic(seed=1, rate=50) as feed, cw.watch(feed) as shown, cw.record(feed, tmp_path / "own") as own:
         with cw.record(feed, tmp_path / "before") as before:
             feed.wait(5)
-        say(shown._recording, {"event": "click"})
+        say(shown, {"type": "record"})
         wait_until(lambda: shown._record_control.recorder)
         wait_until(lambda: shown._record_control.recorder.stats.written_seq > 0 and own.stats.written_seq > 0, 20)
         shown.mark("seen live")

@@ -27,7 +27,7 @@ def names(panels) -> list[str]:
 
 
 def test_panels_are_chosen_by_name():
-    assert names(None) == ["price", "drawdown", "alpha", "latency"]
+    assert names(None) == ["price", "pnl", "alpha", "services"]
     assert names("alpha") == ["alpha"]
     assert names(["latency", "price"]) == ["latency", "price"]
     assert names("all") == list(PANELS)

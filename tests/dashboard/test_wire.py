@@ -152,7 +152,7 @@ def test_a_first_message_stays_small_and_older_rows_come_in_chunks_that_rebuild_
     view.step(FIRST_ROWS + 3 * CHUNK_ROWS)
     messages = everything(Encoder(view))
     assert size(messages[0]) < 400_000
-    assert max(size(message) for message in messages[1:]) < 60 * CHUNK_ROWS
+    assert max(size(message) for message in messages[1:]) < 300_000
     mirror = mirrored(sent.mirror(), *messages)
     frame = view.frame()
     assert mirror.missing == 0
@@ -277,15 +277,14 @@ def test_a_paused_page_gets_the_rows_up_to_the_pause(view, mirror):
     assert len(mirror) == len(view.frame()) - 20
 
 
-def test_reasoning_reaches_the_page_escaped(view, mirror, tap):
+def test_reasoning_reaches_the_page_as_it_came_since_the_page_writes_text(view, mirror, tap):
     encoder = Encoder(view)
     mirrored(mirror, encoder.full())
     view.change(side="SELL", reasoning="plain")
     view.change(side="BUY", reasoning="<img src=x onerror=alert(1)>")
     message = encoder.new(tap.take())
     mirrored(mirror, message)
-    assert "&lt;img src=x onerror=alert(1)&gt;" in mirror.marks[-1][4]
-    assert "<img" not in json.dumps(message.content)
+    assert mirror.marks[-1][6] == "<img src=x onerror=alert(1)>"
 
 
 def test_a_symbol_that_was_not_seen_before_is_named(view, mirror, tap):

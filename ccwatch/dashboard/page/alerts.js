@@ -1,168 +1,260 @@
-// The strip of alerts above the charts, and their history for the tab beside them. All words are written as text.
-// Severity is told by shape, by word and by colour. It must not know plotly.
+// What fires, in one line: grouped by subject, the most serious first, of fixed places; it opens into the list of all.
 
-const SHAPES = {
-  info: "M7 1.2 a5.8 5.8 0 1 0 0.01 0 Z M6.2 3.6 h1.6 v1.6 h-1.6 Z M6.2 6.2 h1.6 v4.4 h-1.6 Z",
-  warning: "M7 0.8 L13.6 13 H0.4 Z M6.2 5 h1.6 v4 h-1.6 Z M6.2 10 h1.6 v1.6 h-1.6 Z",
-  critical: "M4.3 0.6 h5.4 l3.7 3.7 v5.4 l-3.7 3.7 h-5.4 l-3.7 -3.7 v-5.4 Z M6.2 3 h1.6 v5 h-1.6 Z M6.2 9.2 h1.6 v1.6 h-1.6 Z",
-};
+/** @import { Alert, AlertStrip } from "./types.js" */
+/** @import { View } from "./view.js" */
 
-const nameOf = (alert) => (alert.subject ? `${alert.rule} · ${alert.subject}` : alert.rule);
+import { button, picture, shape, tell, write } from "./dom.js";
+import { clock, lasting } from "./words.js";
 
-function lasting(ms) {
-  const seconds = Math.max(0, Math.floor(ms / 1000));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+const RANK = /** @type {Record<string, number>} */ ({ critical: 0, warning: 1, info: 2 });
+const SHAPES = /** @type {Record<string, string>} */ ({
+  critical: "M4.1 0 H9.9 L14 4.1 V9.9 L9.9 14 H4.1 L0 9.9 V4.1 Z M6 3 V8 H8 V3 Z M6 9.5 V11.5 H8 V9.5 Z",
+  warning: "M7 0 L14 13 H0 Z M6.2 4.5 V9 H7.8 V4.5 Z M6.2 10 V11.6 H7.8 V10 Z",
+  info: "M7 0 A7 7 0 1 0 7.01 0 Z M6 6 V11 H8 V6 Z M6 3 V5 H8 V3 Z",
+});
+
+/** @param {Alert} alert */
+export function nameOf(alert) {
+  return alert.subject ? `${alert.rule}: ${alert.subject}` : alert.rule;
 }
 
-/** Rows of the tab: when, how serious, and what became of it as far as that was known at a time. */
-function told(tables, until) {
-  const all = [...tables.fired, ...(tables.alerts?.open ?? [])].sort((one, other) => one.fired - other.fired);
-  return all.map((alert) => {
-    const over = alert.resolved !== null && alert.resolved <= until;
-    const end = over ? `resolved ${clock(alert.resolved)} after ${lasting(alert.resolved - alert.fired)}` : "still fires";
-    const values = alert.at ? `: ${alert.at}${over || alert.resolved === null ? `, worst ${alert.worst}` : ""}` : "";
-    return [alert.fired, alert.severity, `${nameOf(alert)}${values}; ${end}${alert.acknowledged ? ", acknowledged" : ""} (${alert.meaning})`];
-  });
+/** @param {Alert} alert */
+function keyOf(alert) {
+  return `${alert.rule}\n${alert.subject}\n${alert.fired}`;
 }
 
-class AlertStrip {
+/**
+ * Alerts of one subject each, the most serious and then the oldest first.
+ * @param {Alert[]} firing
+ * @returns {Alert[][]}
+ */
+export function grouped(firing) {
+  /** @type {Map<string, Alert[]>} */
+  const groups = new Map();
+  for (const alert of firing) {
+    const key = alert.group ?? alert.subject;
+    groups.set(key, [...(groups.get(key) ?? []), alert]);
+  }
+  const rank = (/** @type {Alert} */ alert) => (RANK[alert.severity] ?? 1) + (alert.acknowledged ? 10 : 0);
+  const order = (/** @type {Alert} */ one, /** @type {Alert} */ other) => rank(one) - rank(other) || one.fired - other.fired;
+  const first = (/** @type {Alert[]} */ group) => /** @type {Alert} */ (group[0]);
+  return [...groups.values()].map((group) => group.sort(order)).sort((one, other) => order(first(one), first(other)));
+}
+
+/** One alert of the list. */
+class Badge {
+  /** @param {AlertLine} line @param {Alert} alert */
+  constructor(line, alert) {
+    this.line = line;
+    this.alert = alert;
+    this.el = tell("span", "ccw-alert");
+    this.el.setAttribute("role", "group");
+    const icon = picture("0 0 14 14");
+    this.path = shape(icon, "path", { fill: "currentColor", "fill-rule": "evenodd", d: SHAPES[alert.severity] ?? SHAPES.warning ?? "" });
+    this.severity = tell("b", "ccw-severity", alert.severity.toUpperCase());
+    this.name = tell("button", "ccw-alert-name");
+    this.name.type = "button";
+    this.value = tell("span", "ccw-alert-value");
+    this.since = tell("span", "ccw-alert-since");
+    this.seen = button("Ack", "Acknowledge", () => this.acknowledge());
+    this.seen.classList.add("ccw-seen");
+    this.why = button("Why", `Ask why ${nameOf(alert)} fired`, () => line.view.ask([alert.fired, alert.fired]));
+    this.el.append(icon, this.severity, this.name, this.value, this.since, this.why, this.seen);
+    this.name.addEventListener("click", (event) => {
+      line.view.centre(this.alert.fired, true);
+      if (event.shiftKey) line.view.ask([this.alert.fired, this.alert.fired]);
+    });
+  }
+
+  acknowledge() {
+    if (this.alert.acknowledged) return;
+    this.seen.textContent = "…";
+    this.line.view.store.send({ type: "acknowledge", rule: this.alert.rule, subject: this.alert.subject });
+  }
+
+  /** @param {Alert} alert @param {number} now @param {boolean} still */
+  write(alert, now, still) {
+    this.alert = alert;
+    const { acknowledged } = alert;
+    const name = nameOf(alert);
+    this.el.dataset.severity = alert.severity;
+    this.el.setAttribute("aria-label", `${alert.severity} alert ${name}`);
+    write(this.name, name);
+    this.name.title = `${alert.meaning}; show the moment at which it fired; with Shift, ask why too`;
+    write(this.seen, acknowledged ? "✓ seen" : "Ack");
+    this.seen.setAttribute("aria-label", acknowledged ? `${name} was acknowledged` : `Acknowledge ${name}`);
+    this.seen.title = acknowledged ? "acknowledged" : "Acknowledge";
+    this.seen.setAttribute("aria-disabled", String(acknowledged));
+    this.seen.hidden = !still;
+    this.el.classList.toggle("ccw-muted", still && acknowledged);
+    write(this.value, still ? (alert.state === "NO_DATA" ? "no data" : alert.value) : alert.at);
+    this.value.title = alert.at ? `${alert.at} when it fired${still ? `, worst ${alert.worst}` : ""}` : "";
+    write(this.since, `${lasting(now - alert.fired)}, since ${clock(alert.fired)}`);
+  }
+}
+
+export class AlertLine {
+  /** @param {View} view */
   constructor(view) {
     this.view = view;
+    /** @type {Map<string, Badge>} */
     this.badges = new Map(); // by key: an element that stays while its alert does, and with it the focus
+    /** @type {Set<string> | null} */
     this.known = null; // keys that were said already
+    /** @type {[number | null, number]} */
     this.clockAt = [null, 0];
+    this.isOpen = false;
     this.el = tell("div", "ccw-alerts");
     this.el.setAttribute("role", "group");
     this.el.setAttribute("aria-label", "Alerts");
-    this.quiet = tell("span", "ccw-quiet", "Alerts: waiting for packets");
+    this.line = tell("div", "ccw-alert-line");
+    this.icon = picture("0 0 14 14");
+    this.path = shape(this.icon, "path", { fill: "currentColor", "fill-rule": "evenodd" });
+    this.head = tell("span", "ccw-quiet", "Alerts: waiting for packets");
+    this.why = button("Why", "Ask why the first alert fired", () => this.first && this.view.ask([this.first.fired, this.first.fired]));
+    this.ack = button("Ack", "Acknowledge the first group", () => this.acknowledge());
+    this.toggle = button("", "All alerts", () => this.open(!this.isOpen));
+    this.toggle.classList.add("ccw-more-alerts");
+    this.list = tell("div", "ccw-alert-list");
+    this.list.id = `ccw-alerts-${Math.random().toString(36).slice(2)}`;
+    this.toggle.setAttribute("aria-controls", this.list.id);
     this.polite = tell("div", "ccw-spoken");
     this.polite.setAttribute("aria-live", "polite");
     this.assertive = tell("div", "ccw-spoken");
     this.assertive.setAttribute("role", "alert");
-    this.el.append(this.quiet, this.polite, this.assertive);
-    this.timer = setInterval(() => document.hidden || this.el.closest(".jupyter-widgets-disconnected") || this.tick(), 1000);
+    this.line.append(this.icon, this.head, this.why, this.ack, this.toggle);
+    this.el.append(this.line, this.list, this.polite, this.assertive);
+    /** @type {Alert[][]} */
+    this.groups = [];
+    this.open(false);
+    this.away = (/** @type {PointerEvent} */ event) => {
+      if (this.isOpen && !this.el.contains(/** @type {Node} */ (event.target))) this.open(false);
+    };
+    document.addEventListener("pointerdown", this.away, true);
+    this.el.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.isOpen) return;
+      this.open(false);
+      this.toggle.focus();
+      event.stopPropagation();
+    });
   }
 
   close() {
-    clearInterval(this.timer);
+    document.removeEventListener("pointerdown", this.away, true);
   }
 
-  /** The time that the strip speaks of: the stream's now; in a recording that of the player, or of a crosshair that stands. */
+  get first() {
+    return this.groups[0]?.[0] ?? null;
+  }
+
+  acknowledge() {
+    for (const alert of this.groups[0] ?? []) {
+      if (!alert.acknowledged) this.view.store.send({ type: "acknowledge", rule: alert.rule, subject: alert.subject });
+    }
+  }
+
+  /** @param {boolean} open */
+  open(open) {
+    this.isOpen = open;
+    this.list.hidden = !open;
+    this.toggle.setAttribute("aria-expanded", String(open));
+    if (this.groups.length) this.tick();
+  }
+
+  /** The time that the line speaks of: the stream's now; in a recording that of the player, or of a crosshair that stands. */
   get now() {
     const { view } = this;
-    const { rows, moves } = view.store;
-    const newest = rows?.count ? rows.held.time[rows.end - 1] : 0;
+    const { rows, moves } = view.store.main;
+    const newest = rows?.count ? rows.last : 0;
     if (!moves) return (view.cursor.pinned ? view.cursor.time : null) ?? view.head ?? Math.max(newest, ...this.all.map((alert) => alert.fired));
     const [told, since] = this.clockAt;
     return Math.max(newest, told === null ? 0 : told + performance.now() - since);
   }
 
   get all() {
-    const { alerts, fired } = this.view.store.tables;
-    return [...(alerts?.open ?? []), ...(this.view.store.moves ? [] : fired)];
+    const { moves, tables } = this.view.store.main;
+    return [...(tables.alerts?.open ?? []), ...(moves ? [] : tables.fired)];
   }
 
   show() {
-    const { alerts } = this.view.store.tables;
+    const { alerts } = this.view.store.main.tables;
     if (alerts && alerts.now !== this.clockAt[0]) this.clockAt = [alerts.now, performance.now()];
     this.tick();
   }
 
   tick() {
-    const { alerts } = this.view.store.tables;
+    const { main } = this.view.store;
+    const { alerts } = main.tables;
     if (!alerts || this.view.closed) return;
     const { now } = this;
-    const still = this.view.store.moves || (this.view.head === null && !this.view.cursor.pinned);
-    const firing = this.all.filter((alert) => still ? alert.resolved === null : alert.fired <= now && (alert.resolved === null || alert.resolved > now));
+    const still = main.moves || (this.view.head === null && !this.view.cursor.pinned);
+    const firing = this.all.filter((alert) => (still ? alert.resolved === null : alert.fired <= now && (alert.resolved === null || alert.resolved > now)));
+    this.groups = grouped(firing);
+    this.summary(alerts, firing, still, now);
     const keys = new Set();
-    let last = this.quiet;
-    for (const alert of firing) {
-      const key = `${alert.rule}\n${alert.subject}\n${alert.fired}`;
+    /** @type {Element | null} */
+    let last = null;
+    for (const alert of this.groups.flat()) {
+      const key = keyOf(alert);
       keys.add(key);
-      if (!this.badges.has(key)) this.badges.set(key, this.badge());
-      const badge = this.badges.get(key);
+      const badge = this.badges.get(key) ?? new Badge(this, alert);
+      this.badges.set(key, badge);
       badge.write(alert, now, still);
-      if (last.nextSibling !== badge.el) last.after(badge.el);
+      /** @type {Node | null} */
+      const after = last ? last.nextSibling : this.list.firstChild;
+      if (after !== badge.el) this.list.insertBefore(badge.el, after);
       last = badge.el;
     }
     for (const [key, badge] of this.badges) {
       if (keys.has(key)) continue;
-      if (badge.el.contains(document.activeElement)) this.view.plot.focus({ preventScroll: true });
+      if (badge.el.contains(document.activeElement)) this.view.charts.plot.focus({ preventScroll: true });
       badge.el.remove();
       this.badges.delete(key);
     }
-    this.quiet.textContent = this.words(alerts, firing);
     this.speak(firing, still);
   }
 
-  words({ begun, rules, silent, more }, firing) {
-    if (!begun) return "Alerts: waiting for packets";
-    const missing = silent.length ? `; no data for ${silent.length > 3 ? `${silent.length} of them` : silent.join(", ")}` : "";
-    this.quiet.title = silent.length ? `No data for: ${silent.join(", ")}` : "";
-    if (!firing.length) return `No alert · ${rules} rules${missing}`;
-    const seen = firing.filter((alert) => alert.acknowledged).length;
-    return `${firing.length + more} alert${firing.length + more > 1 ? "s" : ""}${seen ? `, ${seen} acknowledged` : ""}${more ? `; ${more} are not shown` : ""}`;
+  /** @param {AlertStrip} alerts @param {Alert[]} firing @param {boolean} still @param {number} now */
+  summary(alerts, firing, still, now) {
+    const [group] = this.groups;
+    const { first } = this;
+    this.el.dataset.severity = first && !first.acknowledged ? first.severity : "";
+    this.path.setAttribute("d", first ? (SHAPES[first.severity] ?? "") : "");
+    this.icon.toggleAttribute("hidden", !first);
+    this.why.hidden = !first;
+    this.ack.hidden = !first || !still || (group ?? []).every((alert) => alert.acknowledged);
+    if (!first || !group) {
+      write(this.head, this.words(alerts));
+      this.head.title = alerts.silent.length ? `No data for: ${alerts.silent.join(", ")}` : "";
+    } else {
+      const names = group.slice(0, 3).map((alert) => `${alert.rule}${alert.value && still ? ` ${alert.value}` : alert.at ? ` ${alert.at}` : ""}`).join(", ");
+      const more = group.length > 3 ? ` and ${group.length - 3} more` : "";
+      write(this.head, `${first.severity.toUpperCase()} ${first.subject ? `${first.subject}: ` : ""}${names}${more}, since ${clock(first.fired)} (${lasting(now - first.fired)})`);
+      this.head.title = group.map((alert) => `${nameOf(alert)}: ${alert.meaning}`).join("\n");
+    }
+    const others = firing.length + alerts.more - (group?.length ?? 0);
+    const next = this.groups[1]?.[0];
+    this.toggle.hidden = !firing.length;
+    write(this.toggle, `${this.isOpen ? "▾" : "▸"} ${others && next ? `${others} more: ${nameOf(next)}` : `all ${firing.length}`}`);
   }
 
-  /** Say what is new; at first only how many there are. */
+  /** @param {AlertStrip} alerts */
+  words({ begun, rules, silent }) {
+    if (!begun) return "Alerts: waiting for packets";
+    const missing = silent.length ? `; no data for ${silent.length > 3 ? `${silent.length} of them` : silent.join(", ")}` : "";
+    return `No alert · ${rules} rules${missing}`;
+  }
+
+  /** Say what is new; at first only how many there are. @param {Alert[]} firing @param {boolean} still */
   speak(firing, still) {
     const keys = firing.map((alert) => `${nameOf(alert)} ${alert.fired}`);
-    const news = still && this.known ? firing.filter((alert, place) => !this.known.has(keys[place])) : [];
-    if (!this.known && firing.length) this.polite.textContent = `${firing.length} alerts fire`;
+    const before = this.known;
+    const news = still && before ? firing.filter((_, place) => !before.has(keys[place] ?? "")) : [];
+    if (!before && firing.length) this.polite.textContent = `${firing.length} alerts fire`;
     if (still) this.known = new Set(keys);
-    const say = (serious) => news.filter((alert) => (alert.severity === "critical") === serious).map((alert) => `${alert.severity}: ${nameOf(alert)} ${alert.at}, ${alert.meaning}`).join(". ");
+    const say = (/** @type {boolean} */ serious) =>
+      news.filter((alert) => (alert.severity === "critical") === serious).map((alert) => `${alert.severity}: ${nameOf(alert)} ${alert.at}, ${alert.meaning}`).join(". ");
     if (say(true)) this.assertive.textContent = say(true);
     if (say(false)) this.polite.textContent = say(false);
   }
-
-  badge() {
-    const el = tell("span", "ccw-alert");
-    el.setAttribute("role", "group");
-    const shape = document.createElementNS(SVG, "svg");
-    shape.setAttribute("viewBox", "0 0 14 14");
-    shape.setAttribute("aria-hidden", "true");
-    const path = element(shape, "path", { fill: "currentColor", "fill-rule": "evenodd" });
-    const severity = tell("b", "ccw-severity");
-    const name = tell("button", "ccw-alert-name");
-    name.type = "button";
-    const value = tell("span", "ccw-alert-value");
-    const since = tell("span", "ccw-alert-since");
-    const seen = tell("button", "ccw-key ccw-seen", "Acknowledge");
-    seen.type = "button";
-    el.append(shape, severity, name, value, since, seen);
-    let shown = null;
-    name.addEventListener("click", (event) => {
-      this.view.centre(shown.fired, true);
-      if (event.shiftKey) this.view.ask([shown.fired, shown.fired]);
-    });
-    seen.addEventListener("click", () => {
-      if (shown.acknowledged) return;
-      seen.textContent = "…";
-      this.view.store.model.send({ type: "acknowledge", page: this.view.store.page, rule: shown.rule, subject: shown.subject });
-    });
-    const write = (alert, now, still) => {
-      const muted = still && alert.acknowledged;
-      if (shown !== alert) {
-        el.dataset.severity = alert.severity;
-        path.setAttribute("d", SHAPES[alert.severity] ?? SHAPES.warning);
-        severity.textContent = alert.severity.toUpperCase();
-        name.textContent = nameOf(alert);
-        name.title = `${alert.meaning}; show the moment at which it fired; with Shift, ask why too`;
-        el.setAttribute("aria-label", `${alert.severity} alert ${nameOf(alert)}`);
-        seen.textContent = alert.acknowledged ? "✓ seen" : "Acknowledge";
-        seen.setAttribute("aria-label", alert.acknowledged ? `${nameOf(alert)} was acknowledged` : `Acknowledge ${nameOf(alert)}`);
-        seen.setAttribute("aria-disabled", String(alert.acknowledged));
-      }
-      shown = alert;
-      el.classList.toggle("ccw-muted", muted);
-      seen.hidden = !still;
-      value.textContent = still ? (alert.state === "NO_DATA" ? "no data" : alert.value) : alert.at;
-      value.title = alert.at ? `${alert.at} when it fired${still ? `, worst ${alert.worst}` : ""}` : "";
-      since.textContent = `${lasting(now - alert.fired)}, since ${clock(alert.fired)}`;
-    };
-    return { el, write };
-  }
 }
-

@@ -1,6 +1,11 @@
-// The answer to a question, below the charts: why, in lines, and the code that says it again. All is written as text. It must not know plotly.
+// The answer to a question, in the side panel: why, in lines, and the code that says it again. All is written as text.
 
-class Answer {
+/** @import { View } from "./view.js" */
+
+import { button, tell } from "./dom.js";
+
+export class Answer {
+  /** @param {View} view */
   constructor(view) {
     this.view = view;
     this.el = tell("div", "ccw-answer");
@@ -15,46 +20,44 @@ class Answer {
     });
   }
 
+  /** @param {{ title: string, lines: string[], code: string }} said */
   show({ title, lines, code }) {
+    /** @type {HTMLElement[]} */
     const parts = [tell("h4", "", title), ...lines.map((words) => tell("p", "", words))];
     if (code) {
       const shown = tell("pre", "ccw-code", code);
-      const copy = this.button("Copy as code", () => this.copy(shown, copy));
+      const copy = button("Copy as code", "Copy as code", () => this.copy(shown, copy));
+      copy.removeAttribute("aria-label");
       parts.push(shown, copy);
     }
-    const close = this.button("Close", () => this.close());
-    close.title = "Close (Escape)";
+    const close = button("Close", "Close (Escape)", () => this.close());
+    close.removeAttribute("aria-label");
     const held = this.el.contains(document.activeElement);
     this.el.replaceChildren(...parts, close);
     this.el.hidden = false;
+    this.view.side.openPanel();
     if (this.awaited) this.el.scrollIntoView({ block: "nearest" }); // not in a view whose reader did not ask
     this.awaited = false;
     if (held) close.focus({ preventScroll: true }); // the button that had the focus is gone
     this.view.say(title);
   }
 
-  button(words, action) {
-    const made = tell("button", "ccw-key", words);
-    made.type = "button";
-    made.addEventListener("click", action);
-    return made;
-  }
-
   /** Close, and let the keyboard go on in the charts. */
   close() {
-    if (this.el.contains(document.activeElement)) this.view.plot.focus({ preventScroll: true });
+    if (this.el.contains(document.activeElement)) this.view.charts.plot.focus({ preventScroll: true });
     this.el.hidden = true;
   }
 
-  async copy(shown, button) {
+  /** @param {HTMLElement} shown @param {HTMLElement} made */
+  async copy(shown, made) {
     try {
-      await navigator.clipboard.writeText(shown.textContent);
-      button.textContent = "Copied";
+      await navigator.clipboard.writeText(shown.textContent ?? "");
+      made.textContent = "Copied";
     } catch {
       // A page that came without TLS from another machine has no clipboard.
-      window.getSelection().selectAllChildren(shown);
-      button.textContent = "Selected: press Ctrl+C";
+      window.getSelection()?.selectAllChildren(shown);
+      made.textContent = "Selected: press Ctrl+C";
     }
-    this.view.say(button.textContent);
+    this.view.say(made.textContent ?? "");
   }
 }

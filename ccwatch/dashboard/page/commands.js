@@ -1,24 +1,39 @@
 // Commands to the engine: armed by one gesture, given by holding for a second. It must not know plotly, nor what an engine is.
 // Only what a person does counts: an event that a script made is not trusted. The kernel gives nothing that it has not armed itself.
 
+/** @import { View } from "./view.js" */
+
+import { tell } from "./dom.js";
+
 const KERNEL_PATIENCE_MS = 1500;
 
 /** A button that is armed, and then held. */
 class HoldButton {
+  /** @param {CommandBar} bar @param {string} what */
   constructor(bar, what) {
     this.bar = bar;
     this.what = what;
-    this.state = "idle"; // arming, armed, holding
+    /** @type {"idle" | "arming" | "armed" | "holding"} */
+    this.state = "idle";
+    this.token = "";
+    this.holdMs = 1000;
+    this.until = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
     this.el = tell("button", `ccw-key ccw-hold ccw-hold-${what.toLowerCase()}`);
     this.el.type = "button";
     this.held = false; // the press that will end as a click began while it was armed: it arms nothing anew
-    this.el.addEventListener("click", (event) => event.detail && event.isTrusted && !this.held && this.state === "idle" && this.arm()); // detail 0: a key's
+    this.el.addEventListener("click", (event) => {
+      if (event.detail && event.isTrusted && !this.held && this.state === "idle") this.arm(); // detail 0: a key's
+    });
     this.el.addEventListener("pointerdown", (event) => {
       this.held = this.state !== "idle";
       if (event.isTrusted && event.button === 0) this.hold();
     });
     for (const name of ["pointerup", "pointerleave", "pointercancel", "blur"]) this.el.addEventListener(name, () => this.release());
-    this.el.addEventListener("contextmenu", (event) => this.state !== "idle" && event.preventDefault()); // a long touch
+    this.el.addEventListener("contextmenu", (event) => {
+      if (this.state !== "idle") event.preventDefault(); // a long touch
+    });
     this.el.addEventListener("keydown", (event) => this.key(event));
     this.el.addEventListener("keyup", (event) => {
       if (event.key === "Enter" || event.key === " ") {
@@ -29,18 +44,23 @@ class HoldButton {
     this.write();
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     if (event.key === "Escape" && this.state !== "idle") this.disarm("disarmed");
     else if (event.key === "Enter" || event.key === " ") {
-      if (!event.repeat && event.isTrusted) this.state === "idle" ? this.arm() : this.hold(); // a key that is held repeats itself
+      if (!event.repeat && event.isTrusted) {
+        // a key that is held repeats itself
+        if (this.state === "idle") this.arm();
+        else this.hold();
+      }
     } else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
+  /** @param {object} content */
   send(content) {
-    const { store } = this.bar.view;
-    store.model.send({ type: "command", page: store.page, what: this.what, ...content });
+    this.bar.view.store.send({ type: "command", what: this.what, ...content });
   }
 
   arm() {
@@ -51,7 +71,7 @@ class HoldButton {
     this.write();
   }
 
-  /** The kernel has armed it. */
+  /** @param {{ what: string, token: string, for_s: number, hold_s: number }} content */
   armed({ token, for_s: seconds, hold_s: hold }) {
     if (this.state !== "arming") return;
     clearTimeout(this.timer);
@@ -112,13 +132,18 @@ class HoldButton {
   }
 }
 
-class CommandBar {
+export class CommandBar {
+  /** @param {View} view */
   constructor(view) {
     this.view = view;
     this.el = tell("div", "ccw-commands");
     this.el.setAttribute("role", "group");
     this.el.setAttribute("aria-label", "Commands to the engine");
     this.el.hidden = true;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.patience = undefined;
+    this.listed = "";
+    this.shown = "";
     this.buttons = ["HALT", "RESUME"].map((what) => new HoldButton(this, what));
     this.symbols = document.createElement("datalist");
     this.symbols.id = `ccw-symbols-${Math.random().toString(36).slice(2)}`;
@@ -152,10 +177,12 @@ class CommandBar {
     document.removeEventListener("visibilitychange", this.blurred);
   }
 
+  /** @param {{ what: string, token: string, for_s: number, hold_s: number }} content */
   armed(content) {
     this.buttons.find((button) => button.what === content.what)?.armed(content);
   }
 
+  /** @param {HoldButton} one */
   disarmOthers(one) {
     for (const button of this.buttons) if (button !== one) button.disarm();
   }
@@ -163,23 +190,24 @@ class CommandBar {
   subscribe() {
     const symbol = this.symbol.value.trim();
     if (!symbol) return;
-    this.view.store.model.send({ type: "command", page: this.view.store.page, do: "subscribe", symbol });
+    this.view.store.send({ type: "command", do: "subscribe", symbol });
     this.expect(`SUBSCRIBE ${symbol}`);
   }
 
-  /** A request was handed to the kernel, which may be busy. */
+  /** A request was handed to the kernel, which may be busy. @param {string} what */
   expect(what) {
     this.say(`${what}: handed to the kernel`);
     clearTimeout(this.patience);
     this.patience = setTimeout(() => this.say(`${what}: the kernel does not answer; it may be busy, and refuses what comes late. Call the operator of the engine`), KERNEL_PATIENCE_MS);
   }
 
+  /** @param {string} words */
   say(words) {
     this.words.textContent = words;
   }
 
   show() {
-    const { commands, symbols } = this.view.store.tables;
+    const { commands, symbols } = this.view.store.main.tables;
     this.el.hidden = !commands;
     if (!commands) {
       for (const button of this.buttons) button.disarm();

@@ -1,54 +1,47 @@
-// One crosshair over all panels, whose readout stands in the legends; dragging a range; the keys. It must not know the kernel.
+// One crosshair over all panels; dragging a range; the keys. It must not know the kernel.
 
-const LOOK_BACK = 200; // rows: a partial packet does not carry every value
+/** @import { Mark, Range } from "./types.js" */
+/** @import { View } from "./view.js" */
+
+import { shape, target, tell } from "./dom.js";
+import { clock, known, number, ordered, percent, reading } from "./words.js";
+
 const DRAG_PX = 6; // what moves less is a click
-const KEYS =
-  "Keys: Space pause or play, arrows move the view, Shift with arrows the crosshair, + and − zoom, Home all, End live, comma and full stop step, M mark, " +
-  "A ask why, R begin a range at the crosshair: Enter zooms to it, A asks about it, Escape lets go.";
+export const KEYS =
+  "Keys: Space pause or play, arrows move the view, Shift with arrows the crosshair, + and − zoom, 1 five minutes, 2 thirty minutes, 3 the day, " +
+  "Home all, End live, comma and full stop step, M mark, A ask why, R begin a range at the crosshair: Enter zooms to it, A asks about it, Escape lets go.";
+const KEY_WINDOWS = /** @type {Record<string, number>} */ ({ 1: 300, 2: 1800, 3: 0 });
 
-function tell(name, className, text = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text; // text, never markup: much of it is the stream's
-  return made;
-}
-
-/** A time of the display zone's wall clock, which the axis takes for UTC. */
-function clock(ms, digits = 0) {
-  return Number.isFinite(ms) ? new Date(ms).toISOString().slice(11, digits ? 23 : 19) : "–";
-}
-
-function ordered(one, other) {
-  return one < other ? [one, other] : [other, one];
-}
-
-function reading(value, { unit, digits, scale }) {
-  if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  const number = (value * scale).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  return unit ? `${number} ${unit}` : number;
-}
-
-class Cursor {
+export class Cursor {
+  /** @param {View} view */
   constructor(view) {
     this.view = view;
+    /** @type {number | null} */
     this.time = null; // ms, where the crosshair stands; null: at the newest row
     this.pinned = false;
+    /** @type {number | null} */
     this.anchor = null; // ms, where a range was begun by key
+    /** @type {{ from: number, to: number } | null} */
+    this.drag = null;
     this.line = tell("div", "ccw-cursor");
     this.label = tell("span", "ccw-cursor-time");
     this.line.append(this.label);
     this.band = tell("div", "ccw-band");
-    this.line.hidden = this.band.hidden = true;
-    const { plot } = view;
-    plot.append(this.line, this.band);
+    this.tip = tell("div", "ccw-tip");
+    this.line.hidden = this.band.hidden = this.tip.hidden = true;
+    const { plot } = view.charts;
+    plot.append(this.line, this.band, this.tip);
     plot.tabIndex = 0;
     plot.setAttribute("role", "application");
     plot.setAttribute("aria-label", `Live charts over one time axis. ${KEYS}`);
     plot.addEventListener("pointermove", (event) => this.moved(event));
-    plot.addEventListener("pointerleave", () => this.pinned || this.drag || this.put(null));
+    plot.addEventListener("pointerleave", () => {
+      this.tip.hidden = true;
+      if (!this.pinned && !this.drag) this.put(null);
+    });
     plot.addEventListener("pointerdown", (event) => {
       // Whatever the modifier: JupyterLab takes a Shift for its own, and would have the keys that follow.
-      if (!event.target.closest("button, input, select")) plot.focus({ preventScroll: true });
+      if (!target(event).closest("button, input, select")) plot.focus({ preventScroll: true });
       this.down(event);
     });
     plot.addEventListener("pointerup", (event) => this.up(event));
@@ -60,24 +53,21 @@ class Cursor {
     plot.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** The time under a place of the page; null outside the panels. */
+  /** @param {PointerEvent} event */
+  place(event) {
+    const box = this.view.charts.plot.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  }
+
+  /** The time under a place of the page; null outside the panels. @param {PointerEvent} event @returns {number | null} */
   at(event) {
-    const box = this.view.plot.getBoundingClientRect();
-    const range = this.view.shown;
-    if (!range) return null;
-    const share = (event.clientX - box.left - this.left) / (box.width - this.left - this.view.right);
-    return share < 0 || share > 1 ? null : range[0] + share * (range[1] - range[0]);
+    const { scale } = this.view.charts;
+    if (!scale) return null;
+    const { x } = this.place(event);
+    return x < scale.left || x > scale.left + scale.width ? null : scale.time(x);
   }
 
-  get left() {
-    return this.view.left;
-  }
-
-  x(time) {
-    const [from, to] = this.view.shown;
-    return this.left + ((time - from) / (to - from)) * (this.view.plot.clientWidth - this.left - this.view.right);
-  }
-
+  /** @param {PointerEvent} event */
   moved(event) {
     const time = this.at(event);
     if (this.drag && time !== null) {
@@ -85,40 +75,70 @@ class Cursor {
       this.shade(this.drag.from, time, DRAG_PX);
     }
     if (!this.pinned && time !== null) this.put(time);
+    const { x, y } = this.place(event);
+    const item = this.view.charts.laneAt(x, y);
+    const mark = item ? null : this.view.charts.markAt(x, y);
+    this.view.charts.plot.style.cursor = item || mark ? "pointer" : "crosshair";
+    this.tip.hidden = !item && !mark;
+    if (item) this.tip.replaceChildren(tell("b", "", `${item.glyph} ${clock(item.time)}`), tell("div", "", item.words));
+    else if (mark) this.tip.replaceChildren(...this.signal(mark));
+    if (!this.tip.hidden) {
+      const width = this.view.charts.plot.clientWidth;
+      Object.assign(this.tip.style, { left: `${Math.min(x + 12, width - 260)}px`, top: `${y + 12}px` });
+    }
   }
 
-  /** Shade a range; one that is too narrow is a click. */
+  /** What a signal says. @param {Mark} mark */
+  signal([, price, side, , confidence, size, text]) {
+    const word = this.view.store.main.words.side[side] ?? "?";
+    const vetoed = word !== "FLAT" && size === 0;
+    const facts = [`confidence ${number(confidence)}`, vetoed ? "vetoed" : `approved size ${percent(size, 1)}`, known(price) ? `at ${number(price)}` : ""];
+    return [tell("b", "", word), tell("span", "", ` · ${facts.filter(Boolean).join(" · ")}`), tell("div", "", text || "no reasoning given")];
+  }
+
+  /** Shade a range; one that is too narrow is a click. @param {number} from @param {number} to @param {number} least px */
   shade(from, to, least) {
-    const [a, b] = [this.x(from), this.x(to)].sort((one, other) => one - other);
+    const { scale } = this.view.charts;
+    if (!scale) return;
+    const [a, b] = ordered(scale.x(from), scale.x(to));
     this.band.hidden = b - a < least;
     Object.assign(this.band.style, { left: `${a}px`, width: `${b - a}px` });
   }
 
+  /** @param {PointerEvent} event */
   down(event) {
-    if (event.button !== 0 || event.target.closest("button")) return;
+    if (event.button !== 0 || target(event).closest("button")) return;
     const time = this.at(event);
     if (time === null) return;
-    this.view.plot.setPointerCapture(event.pointerId); // else plotly lays a cover over the page, which gets the rest of the drag
+    this.view.charts.plot.setPointerCapture(event.pointerId);
     this.anchor = null;
     this.drag = { from: time, to: time };
   }
 
+  /** @param {PointerEvent} event */
   up(event) {
-    const { drag } = this;
+    const { drag, view } = this;
     this.drag = null;
     const wide = drag && !this.band.hidden;
     this.band.hidden = true;
     if (!drag) return;
     const range = ordered(drag.from, drag.to);
-    if (event.shiftKey) this.view.ask(wide ? range : [drag.to, drag.to]);
-    else if (wide) this.view.zoomTo(range);
-    else {
+    const { x, y } = this.place(event);
+    const item = wide ? null : view.charts.laneAt(x, y);
+    if (event.shiftKey) view.ask(wide ? range : [drag.to, drag.to]);
+    else if (wide) view.zoomTo(range);
+    else if (item) {
+      this.pinned = true;
+      this.put(item.time);
+      view.side.choose(item.time);
+    } else {
       this.pinned = !this.pinned;
       this.put(drag.to);
     }
+    view.select();
   }
 
-  /** Let the crosshair stand at a time; null takes it away. */
+  /** Let the crosshair stand at a time; null takes it away. @param {number | null} time */
   put(time, spoken = false) {
     this.time = time;
     if (time === null) {
@@ -132,101 +152,132 @@ class Cursor {
 
   show() {
     const range = this.view.shown;
-    const inside = this.time !== null && range && this.time >= range[0] && this.time <= range[1];
+    const { scale } = this.view.charts;
+    const inside = this.time !== null && range && scale && this.time >= range[0] && this.time <= range[1];
     this.line.hidden = !inside;
-    if (inside) {
-      this.line.style.transform = `translateX(${this.x(this.time)}px)`;
+    if (inside && this.time !== null) {
+      this.line.style.transform = `translateX(${scale.x(this.time)}px)`;
       this.label.textContent = clock(this.time, 3);
+      this.label.classList.toggle("ccw-cursor-left", scale.x(this.time) > scale.left + scale.width - 90);
     }
     if (!this.drag) {
-      if (range && this.range) this.shade(...this.range.map((end) => Math.min(range[1], Math.max(range[0], end))), 0);
+      if (range && this.range) this.shade(...this.shaded(range, this.range), 0);
       else this.band.hidden = true;
     }
-    this.view.legends.read((trace) => reading(this.value(trace), trace.meta));
+    this.view.values.read();
   }
 
-  /** The value of a trace at the crosshair, else the newest: that of the last row at or before it which carries one. */
-  value(trace) {
-    const { rows, computed } = this.view.store;
+  /** @param {Range} range @param {Range} chosen @returns {Range} */
+  shaded(range, chosen) {
+    const inside = (/** @type {number} */ end) => Math.min(range[1], Math.max(range[0], end));
+    return [inside(chosen[0]), inside(chosen[1])];
+  }
+
+  /** The time that values are read at: the crosshair's while it is in sight, else the newest that is shown. */
+  get reads() {
     const range = this.view.shown; // a crosshair that is out of sight does not go on speaking
-    const time = this.time !== null && range && this.time >= range[0] && this.time <= range[1] ? this.time : null;
-    const until = time ?? this.view.head ?? Infinity;
-    if (trace.meta.role === "computed") {
-      const line = computed.get(trace.meta.column);
-      if (!line) return null;
-      let place = line.x.length - 1;
-      while (place >= 0 && line.x[place] > until) place -= 1;
-      return line.y[place] ?? null;
-    }
-    const held = rows?.held[trace.meta.column];
-    if (!held) return null;
-    let row = until === Infinity ? rows.end - 1 : rows.find(until + 0.001) - 1;
-    for (const least = Math.max(rows.first, row - LOOK_BACK); row >= least; row -= 1) if (!Number.isNaN(held[row])) return held[row];
-    return null;
+    const inside = this.time !== null && range && this.time >= range[0] && this.time <= range[1];
+    return inside ? this.time : null;
   }
 
   words() {
-    const lines = this.view.traces.filter((trace) => trace.meta.role === "line").slice(0, 6);
-    return lines.map((trace) => `${trace.meta.label} ${reading(this.value(trace), trace.meta)}`).join(", ");
+    const lines = this.view.charts.traces.filter((trace) => trace.meta.role === "line" && !trace.meta.column?.includes(":")).slice(0, 6);
+    return lines.map((trace) => `${trace.meta.label} ${reading(this.view.values.value(trace), trace.meta)}`).join(", ");
   }
 
-  /** The range that was begun by key, up to the crosshair; null where none was. */
+  /** The range that was begun by key, up to the crosshair; null where none was. @returns {Range | null} */
   get range() {
     return this.anchor === null || this.time === null ? null : ordered(this.anchor, this.time);
   }
 
-  /** What a question is about: the range that was begun, else the crosshair's moment, else all that is shown. */
+  /** What a question is about: the range that was begun, else the crosshair's moment, else all that is shown. @returns {Range | null} */
   get subject() {
     return this.range ?? (this.time === null ? this.view.shown : [this.time, this.time]);
   }
 
   /** Begin a range at the crosshair, or at the newest row. */
   begin() {
-    const { rows } = this.view.store;
+    const { rows } = this.view.store.main;
     if (!rows || !rows.count) return;
-    const here = this.time ?? this.view.head ?? rows.held.time[rows.end - 1];
+    const here = this.time ?? this.view.head ?? rows.last;
     this.pinned = true; // else the mouse takes it along
     this.anchor = here;
     this.put(here);
     this.view.say(`range begins at ${clock(here, 3)}`);
   }
 
-  /** One row on, or back. */
+  /** One row on, or back. @param {number} by */
   step(by) {
-    const { rows } = this.view.store;
+    const { rows } = this.view.store.main;
     if (!rows || !rows.count) return;
-    const { time } = rows.held;
-    const here = this.time ?? this.view.head ?? time[rows.end - 1];
+    const here = this.time ?? this.view.head ?? rows.last;
     const row = by > 0 ? rows.find(here + 0.001) : rows.find(here) - 1;
     this.pinned = true;
-    this.put(time[Math.min(rows.end - 1, Math.max(rows.first, row))], true);
+    this.put(rows.time(Math.min(rows.end - 1, Math.max(rows.first, row))), true);
+    this.view.select();
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button, input, select")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || target(event).closest("button, input, select")) return;
+    if (!this.act(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** @param {KeyboardEvent} event @returns {boolean} whether the key is one of ours */
+  act(event) {
     const { view } = this;
-    const side = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const side = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
+    const seconds = KEY_WINDOWS[event.key];
     if (side && event.shiftKey) this.step(side);
     else if (side) view.pan(side * 0.2);
-    else if (event.key === " ") view.timeline.toggle();
+    else if (seconds !== undefined) view.chooseWindow(seconds);
+    else if (event.key === " ") view.controls.toggle();
     else if (event.key === "+" || event.key === "=") view.zoomBy(0.5);
     else if (event.key === "-") view.zoomBy(2);
     else if (event.key === "End" || event.key === "l") view.live();
     else if (event.key === "Home") view.all();
-    else if (event.key === "." || event.key === ",") view.timeline.step(event.key === "." ? 1 : -1);
-    else if (event.key === "m") view.timeline.mark();
+    else if (event.key === "." || event.key === ",") view.controls.step(event.key === "." ? 1 : -1);
+    else if (event.key === "m") view.controls.mark();
     else if (event.key === "a") view.ask(this.subject);
     else if (event.key === "r") this.begin();
     else if (event.key === "Enter" && this.range) {
       view.zoomTo(this.range);
       this.anchor = null;
       this.show();
-    }
-    else if (event.key === "Escape" && !this.view.answers.el.hidden) this.view.answers.close();
-    else if (event.key === "Escape") this.put(null);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
+    } else if (event.key === "Escape" && !view.answers.el.hidden) view.answers.close();
+    else if (event.key === "Escape") {
+      this.put(null);
+      view.select();
+    } else return false;
+    return true;
   }
 }
 
+/** A swatch that shows what its trace shows: dash, pattern or mark, never colour alone. @param {import("./types.js").Trace} trace */
+export function swatch(trace) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  made.setAttribute("viewBox", "0 0 20 12");
+  made.setAttribute("aria-hidden", "true");
+  const { line, marker } = trace;
+  if (trace.type === "bar") {
+    shape(made, "rect", { width: 20, height: 12, fill: marker.color });
+    const path = SWATCH_HATCHES[marker.pattern?.shape];
+    if (path) shape(made, "path", { d: path, stroke: marker.pattern.fgcolor, "stroke-width": 1.6, fill: "none" });
+  } else if (trace.mode === "markers") {
+    const symbol = Array.isArray(marker.symbol) ? marker.symbol[0] : marker.symbol;
+    shape(made, "path", { d: SWATCH_MARKS[symbol] ?? SWATCH_MARKS.circle ?? "", fill: marker.color });
+  } else {
+    shape(made, "path", { d: "M0 6 H20", stroke: line.color, "stroke-width": 2, fill: "none", "stroke-dasharray": SWATCH_DASHES[line.dash] ?? "none" });
+  }
+  return made;
+}
+
+const SWATCH_DASHES = /** @type {Record<string, string>} */ ({ dash: "6 3", dot: "1.5 2.5", dashdot: "6 2.5 1.5 2.5", longdash: "9 3", longdashdot: "9 2.5 1.5 2.5" });
+const SWATCH_MARKS = /** @type {Record<string, string>} */ ({ "triangle-up": "M10 1 L15 10 H5 Z", "triangle-down": "M10 11 L15 2 H5 Z", circle: "M10 2.5 a3.5 3.5 0 1 0 0.01 0 Z" });
+const SWATCH_HATCHES = /** @type {Record<string, string>} */ ({
+  "/": "M0 12 L12 0 M8 12 L20 0",
+  x: "M0 12 L12 0 M8 12 L20 0 M0 0 L12 12 M8 0 L20 12",
+  ".": "M4 6 h1.6 M11 6 h1.6",
+});

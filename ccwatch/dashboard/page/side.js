@@ -1,94 +1,174 @@
-// The tabs beside the charts: events, logs, services, health. All that the stream wrote is written as text. It must not know plotly.
+// The side panel: timeline, services, logs, stream; below them the decision under the cursor, and the answer of a question.
+// All that the stream wrote is written as text. It must not know plotly.
 
-const TABS = { events: "Events", logs: "Logs", alerts: "Alerts", services: "Agents and Models", health: "Stream" };
+/** @import { Service } from "./types.js" */
+/** @import { View } from "./view.js" */
+
+import { button, picture, shape, tell } from "./dom.js";
+import { clock, known, number, percent } from "./words.js";
+
+const TABS = /** @type {Record<string, string>} */ ({ timeline: "Timeline", services: "Services", logs: "Logs", stream: "Stream" });
 const MOST_SHOWN = 300;
-const MOST_HELD = 2000;
 const LEVELS = ["all levels", "INFO", "WARNING", "ERROR"];
+const LEAST_PX = 220;
 
-/** The tables beside the charts, as the kernel sent them, for all views of a page. */
-class Tables {
-  constructor() {
-    this.events = [];
-    this.logs = [];
-    this.services = [];
-    this.health = [];
-    this.marks = [];
-    this.alerts = null; // what fires, see alerts.js
-    this.fired = []; // and what did
-    this.commands = null; // what became of commands; null where none can be given
-    this.symbols = [];
-  }
-
-  replace(parts) {
-    Object.assign(this, parts);
-  }
-
-  append(parts) {
-    for (const [name, rows] of Object.entries(parts)) {
-      const known = new Set(this[name].slice(-50).map((row) => JSON.stringify(row))); // what a full message carried already
-      this[name] = this[name].concat(rows.filter((row) => !known.has(JSON.stringify(row)))).slice(-MOST_HELD);
-    }
-  }
-}
-
+/** @param {number[]} values */
 function spark(values) {
-  const picture = document.createElementNS(SVG, "svg");
-  picture.setAttribute("viewBox", "0 0 60 14");
-  picture.setAttribute("class", "ccw-spark");
+  const made = picture("0 0 60 14", "ccw-spark");
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const points = values.map((value, place) => `${(place / Math.max(1, values.length - 1)) * 60},${13 - ((value - least) / Math.max(1e-9, most - least)) * 12}`);
-  element(picture, "polyline", { points: points.join(" "), fill: "none", stroke: "currentColor", "stroke-width": 1 });
-  return picture;
+  shape(made, "polyline", { points: points.join(" "), fill: "none", stroke: "currentColor", "stroke-width": 1 });
+  return made;
 }
 
-class Side {
+/** How the last calls stand to the ones before. @param {Service} of */
+function trend(of) {
+  const half = Math.floor(of.spark.length / 2);
+  if (half < 3) return "";
+  const middle = (/** @type {number[]} */ part) => part.slice().sort((one, other) => one - other)[Math.floor(part.length / 2)] ?? 0;
+  const ratio = middle(of.spark.slice(half)) / Math.max(1e-9, middle(of.spark.slice(0, half)));
+  return ratio > 1.25 ? "rising" : ratio < 0.8 ? "falling" : "steady";
+}
+
+export class Side {
+  /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.tab = "events";
+    this.tab = "timeline";
+    /** @type {number | null} */
     this.cursor = null;
-    this.level = LEVELS[0];
+    /** @type {number | null} */
+    this.chosen = null; // time of the moment that was chosen, here or in the lane
+    this.level = LEVELS[0] ?? "";
     this.text = "";
+    this.important = true;
+    /** @type {ReturnType<typeof setTimeout> | null} */
+    this.waiting = null;
     this.el = tell("div", "ccw-side");
-    const list = tell("div", "ccw-tabs");
+    this.handle = tell("div", "ccw-handle");
+    const bar = tell("div", "ccw-tabs");
+    const list = tell("div", "ccw-tablist");
     list.setAttribute("role", "tablist");
     list.setAttribute("aria-label", "Beside the charts");
+    this.body = tell("div", "ccw-body");
+    this.body.id = `ccw-side-${Math.random().toString(36).slice(2)}`;
+    this.body.setAttribute("role", "tabpanel");
+    this.body.tabIndex = 0;
     this.tabs = Object.entries(TABS).map(([name, words]) => {
       const tab = tell("button", "ccw-tab", words);
       tab.type = "button";
       tab.setAttribute("role", "tab");
+      tab.setAttribute("aria-controls", this.body.id);
       tab.dataset.tab = name;
       tab.addEventListener("click", () => this.open(name));
       tab.addEventListener("keydown", (event) => this.arrow(event));
       list.append(tab);
       return tab;
     });
-    this.filter = tell("div", "ccw-filter");
-    const level = document.createElement("select");
-    level.setAttribute("aria-label", "Level");
-    for (const word of LEVELS) level.append(new Option(word, word));
-    level.addEventListener("change", () => this.set("level", level.value));
-    const text = document.createElement("input");
-    text.type = "search";
-    text.placeholder = "filter";
-    text.setAttribute("aria-label", "Filter the log");
-    text.addEventListener("input", () => this.set("text", text.value.toLowerCase()));
-    this.filter.append(level, text);
-    this.body = tell("div", "ccw-body");
-    this.body.setAttribute("role", "tabpanel");
-    this.body.tabIndex = 0;
-    this.el.append(list, this.filter, this.body);
+    this.fold = button("×", "Fold the side panel away", () => this.collapse(true));
+    this.unfold = button("‹ Timeline", "Open the side panel", () => this.collapse(false));
+    this.unfold.classList.add("ccw-unfold");
+    this.unfold.hidden = true;
+    bar.append(list, this.fold);
+    this.filter = this.makeFilter();
+    this.decision = tell("div", "ccw-decision");
+    this.decision.setAttribute("role", "region");
+    this.decision.setAttribute("aria-label", "The decision under the cursor");
+    this.el.append(bar, this.filter, this.body, this.decision);
+    this.resizable();
     this.open(this.tab);
   }
 
+  makeFilter() {
+    const filter = tell("div", "ccw-filter");
+    this.kinds = document.createElement("select");
+    this.kinds.setAttribute("aria-label", "Moments");
+    this.kinds.append(new Option("important", "important"), new Option("all", "all"));
+    this.kinds.addEventListener("change", () => {
+      this.important = this.kinds?.value === "important";
+      this.show();
+    });
+    this.levels = document.createElement("select");
+    this.levels.setAttribute("aria-label", "Level");
+    for (const word of LEVELS) this.levels.append(new Option(word, word));
+    this.levels.addEventListener("change", () => {
+      this.level = this.levels?.value ?? "";
+      this.show();
+    });
+    const text = document.createElement("input");
+    text.type = "search";
+    text.placeholder = "filter text…";
+    text.setAttribute("aria-label", "Filter the log");
+    text.addEventListener("input", () => {
+      this.text = text.value.toLowerCase();
+      this.show();
+    });
+    filter.append(this.kinds, this.levels, text);
+    return filter;
+  }
+
+  /** Drag the panel's left edge, or move it by key. */
+  resizable() {
+    const { handle } = this;
+    handle.tabIndex = 0;
+    handle.setAttribute("role", "separator");
+    handle.setAttribute("aria-orientation", "vertical");
+    handle.setAttribute("aria-label", "Width of the side panel");
+    const least = () => Math.max(LEAST_PX, Math.min(700, Math.round(this.width)));
+    const set = (/** @type {number} */ width) => {
+      this.width = width;
+      this.width = least();
+      this.el.style.flexBasis = `${this.width}px`;
+      this.el.style.width = `${this.width}px`;
+      handle.setAttribute("aria-valuenow", String(this.width));
+    };
+    handle.setAttribute("aria-valuemin", String(LEAST_PX));
+    handle.setAttribute("aria-valuemax", "700");
+    handle.setAttribute("aria-valuenow", "310");
+    handle.addEventListener("pointerdown", (event) => {
+      const from = this.el.getBoundingClientRect().width;
+      const move = (/** @type {PointerEvent} */ moved) => set(from + event.clientX - moved.clientX);
+      handle.setPointerCapture(event.pointerId);
+      handle.addEventListener("pointermove", move);
+      handle.addEventListener("pointerup", () => handle.removeEventListener("pointermove", move), { once: true });
+    });
+    handle.addEventListener("keydown", (event) => {
+      const by = event.key === "ArrowLeft" ? 20 : event.key === "ArrowRight" ? -20 : 0;
+      if (!by) return;
+      set(this.el.getBoundingClientRect().width + by);
+      event.preventDefault();
+      event.stopPropagation();
+    });
+  }
+
+  width = 310;
+
+  /** @param {boolean} away */
+  collapse(away) {
+    this.el.hidden = this.handle.hidden = away;
+    this.unfold.hidden = !away;
+    (away ? this.unfold : this.fold).focus({ preventScroll: true });
+  }
+
+  openPanel() {
+    if (this.el.hidden) {
+      this.el.hidden = this.handle.hidden = false;
+      this.unfold.hidden = true;
+    }
+  }
+
+  /** @param {KeyboardEvent} event */
   arrow(event) {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const by = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
     if (!by) return;
-    const place = (this.tabs.indexOf(event.currentTarget) + by + this.tabs.length) % this.tabs.length;
-    this.open(this.tabs[place].dataset.tab);
-    this.tabs[place].focus();
+    const at = this.tabs.indexOf(/** @type {HTMLButtonElement} */ (event.currentTarget));
+    const tab = /** @type {HTMLButtonElement} */ (this.tabs[(at + by + this.tabs.length) % this.tabs.length]);
+    this.open(tab.dataset.tab ?? "timeline");
+    tab.focus();
     event.stopPropagation();
   }
 
+  /** @param {string} name */
   open(name) {
     this.tab = name;
     for (const tab of this.tabs) {
@@ -96,26 +176,31 @@ class Side {
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
     }
-    this.filter.hidden = name !== "logs";
-    this.body.setAttribute("aria-label", TABS[name]);
+    this.filter.hidden = name !== "logs" && name !== "timeline";
+    if (this.kinds) this.kinds.hidden = name !== "timeline";
+    if (this.levels) this.levels.hidden = name !== "logs";
+    this.body.setAttribute("aria-label", TABS[name] ?? "");
     this.show();
   }
 
-  set(name, value) {
-    this[name] = value;
-    this.show();
-  }
-
-  /** Follow the cursor: what came later is left out. */
+  /** Follow the cursor: what came later is left out, and the decision is that of its moment. @param {number | null} time */
   follow(time) {
     if (time === this.cursor) return;
     this.cursor = time;
-    if (this.tab === "logs" || this.tab === "events" || this.tab === "alerts") this.show();
+    this.show();
+  }
+
+  /** A moment was chosen in the lane. @param {number} time */
+  choose(time) {
+    this.chosen = time;
+    this.openPanel();
+    this.open("timeline");
+    this.view.schedule(true);
   }
 
   /** Draw soon: many messages in one frame are one drawing. */
   show() {
-    if (this.waiting) return;
+    if (this.waiting !== null) return;
     this.waiting = setTimeout(() => {
       this.waiting = null;
       if (!this.view.closed) this.draw();
@@ -123,89 +208,134 @@ class Side {
   }
 
   draw() {
-    const { tables } = this.view.store;
-    const until = this.cursor ?? this.view.head ?? Infinity;
-    if (this.tab === "events") {
-      const marks = tables.marks.map(([time, text]) => [time, "mark", text]);
-      const rows = tables.events.filter(([, kind]) => kind !== "mark").concat(marks).sort((one, other) => one[0] - other[0]);
-      this.rows(rows, until);
+    const { tables } = this.view.store.main;
+    const until = this.view.head ?? Infinity;
+    this.decide();
+    if (this.el.hidden) return;
+    const { level, text } = this;
+    const fits = (/** @type {string | null} */ words) => !text || (words ?? "").toLowerCase().includes(text);
+    if (this.tab === "timeline") {
+      const seen = this.view.items.filter((item) => item.time < until + 1 && (!this.important || item.important) && (fits(item.words) || fits(item.kind)));
+      this.rows(seen.map((item) => ({ time: item.time, kind: item.kind, glyph: item.glyph, words: item.words, own: item.own })));
     } else if (this.tab === "logs") {
-      const { level, text } = this;
-      this.rows(
-        tables.logs.filter(([, of, words]) => (level === LEVELS[0] || of === level) && (!text || words.toLowerCase().includes(text))),
-        until,
-      );
-    } else if (this.tab === "alerts") this.rows(told(tables, until), until);
-    else if (this.tab === "services") this.services(tables.services);
-    else this.body.replaceChildren(this.table(["", ""], tables.health));
+      const seen = tables.logs.filter(([time, of, words]) => time < Math.min(until, this.cursor ?? Infinity) + 1 && (level === LEVELS[0] || of === level) && fits(words));
+      this.rows(seen.map(([time, kind, words]) => ({ time, kind: kind ?? "", glyph: "", words, own: undefined })));
+    } else if (this.tab === "services") this.services(tables.services);
+    else this.body.replaceChildren(this.table(["what", "value"], tables.health));
   }
 
-  rows(rows, until) {
-    const seen = rows.filter(([time]) => time < until + 1) // ms: a mark at the crosshair is kept by whole ones
-      .slice(-MOST_SHOWN)
-      .reverse();
+  /** The newest signal at the cursor: what was decided, how sure, and why. */
+  decide() {
+    const { main } = this.view.store;
+    const at = this.cursor ?? this.view.now;
+    const mark = main.marks.filter(([time]) => time <= at).pop();
+    const title = tell("h4", "", "This decision");
+    if (!mark) {
+      this.decision.replaceChildren(title, tell("p", "ccw-empty", "no change of the signal up to here"));
+      return;
+    }
+    const [time, price, side, , confidence, size, text] = mark;
+    const word = main.words.side[side] ?? "?";
+    const vetoed = word !== "FLAT" && size === 0;
+    const head = tell("p", "");
+    head.append(tell("b", "", word), ` since ${clock(time)}${known(price) ? ` @ ${number(price)}` : ""}`);
+    const facts = `conf ${number(confidence)} · size ${percent(size, 0)} · vetoed: ${vetoed ? "yes" : known(size) ? "no" : "not known"}`;
+    this.decision.replaceChildren(title, head, tell("p", "", facts), tell("p", "ccw-reason", text ? `“${text}”` : "no reasoning given"));
+  }
+
+  /** @param {{ time: number, kind: string, glyph: string, words: string, own: number | undefined }[]} all */
+  rows(all) {
+    const seen = all.slice(-MOST_SHOWN).reverse();
     // A row that stays is the same element: it keeps the focus, and a click that began on it, while new ones come above it.
-    const held = new Map([...this.body.children].filter((el) => el.key).map((el) => [el.key, el]));
+    const held = new Map([...this.body.children].filter((el) => /** @type {any} */ (el).key).map((el) => [/** @type {any} */ (el).key, el]));
     const times = new Map();
-    const items = seen.map((row) => {
+    const found = seen.map((row) => {
       const words = JSON.stringify(row);
       times.set(words, (times.get(words) ?? 0) + 1);
       const key = `${words}${times.get(words)}`;
-      return held.get(key) ?? this.row(key, row);
+      const made = /** @type {HTMLElement} */ (held.get(key) ?? this.row(key, row));
+      made.classList.toggle("ccw-chosen", row.time === this.chosen);
+      made.classList.toggle("ccw-later", this.cursor !== null && row.time > this.cursor);
+      return made;
     });
-    const wanted = new Set(items);
-    for (const el of [...this.body.children]) if (!wanted.has(el)) el.remove();
+    const wanted = new Set(found);
+    for (const el of [...this.body.children]) if (!wanted.has(/** @type {HTMLElement} */ (el))) el.remove();
     let at = this.body.firstChild;
-    for (const item of items) {
+    for (const item of found) {
       if (item === at) at = at.nextSibling;
       else this.body.insertBefore(item, at);
     }
-    if (!items.length) this.body.replaceChildren(tell("p", "ccw-empty", "nothing yet"));
+    if (!found.length) this.body.replaceChildren(tell("p", "ccw-empty", "nothing yet"));
+    const chosen = this.body.querySelector(".ccw-chosen");
+    if (chosen && this.scrolledTo !== this.chosen) chosen.scrollIntoView({ block: "nearest" });
+    this.scrolledTo = this.chosen;
   }
 
-  row(key, [time, kind, words, own]) {
+  /** @type {number | null} */
+  scrolledTo = null;
+
+  /** @param {string} key @param {{ time: number, kind: string, glyph: string, words: string, own: number | undefined }} row */
+  row(key, { time, kind, glyph, words, own }) {
     const item = tell("button", "ccw-row");
     item.type = "button";
-    item.key = key;
+    /** @type {any} */ (item).key = key;
     item.title = "show this moment; with Shift, ask why too";
     // Before the first packet only the receiver's clock was known: what is shown is where that was by the stream's.
     if (own !== undefined) item.title += `; before the stream's first packet, at ${new Date(own).toISOString().slice(0, 19).replace("T", " ")} by the receiver's clock`;
-    item.append(tell("time", "", `${own === undefined ? "" : "≈"}${clock(time, 3)}`), tell("b", `ccw-kind ccw-kind-${/^[a-zA-Z]+$/.test(kind ?? "") ? kind.toLowerCase() : "none"}`, kind ?? ""), tell("span", "", words));
+    const name = `ccw-kind ccw-kind-${/^[a-zA-Z]+$/.test(kind) ? kind.toLowerCase() : "none"}`;
+    item.append(tell("time", "", `${own === undefined ? "" : "≈"}${clock(time)}`), tell("b", name, `${glyph ? `${glyph} ` : ""}${kind}`), tell("span", "", words));
     item.addEventListener("click", (event) => {
+      this.chosen = time;
+      this.scrolledTo = time;
       this.view.centre(time, true);
+      this.show();
       if (event.shiftKey) this.view.ask([time, time]);
     });
     return item;
   }
 
+  /** @param {Service[]} services */
   services(services) {
-    const number = (value, digits = 1) => (value === null ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: digits }));
     const rows = services.map((of) => [
       `${of.name}${of.kind === "model" ? " (model)" : ""}`,
-      number(of.p50),
-      number(of.p95),
-      number(of.p99),
-      number(of.n),
-      of.good === null ? "–" : `${(100 * of.good).toFixed(1)} %`,
-      number(of.invocations, 0),
-      of.spark.length > 1 ? spark(of.spark) : "",
+      number(of.objective, 0),
+      number(of.p50, 0),
+      number(of.p95, 0),
+      number(of.p99, 0),
+      number(of.n, 0),
+      of.good === null ? "–" : percent(of.good, 1),
+      of.spark.length > 1 ? this.trend(of) : "",
     ]);
-    const table = this.table(["name", "p50 ms", "p95 ms", "p99 ms", "n", "success or hits", "invocations", "last calls"], rows);
+    const table = this.table(["name", "objective ms", "usual ms", "p95 ms", "p99 ms", "n", "success or hits", "trend"], rows);
     table.classList.add("ccw-services");
     this.body.replaceChildren(table);
   }
 
+  /** @param {Service} of */
+  trend(of) {
+    const made = tell("span", "ccw-trend");
+    made.append(spark(of.spark), ` ${trend(of)}`);
+    return made;
+  }
+
+  /** @param {string[]} heads @param {(string | Node)[][]} rows */
   table(heads, rows) {
     const table = tell("table", "ccw-table");
     const head = document.createElement("tr");
-    head.append(...heads.map((words) => tell("th", "", words)));
-    if (heads.some(Boolean)) table.append(head);
+    head.append(
+      ...heads.map((words) => {
+        const cell = tell("th", "", words);
+        cell.scope = "col";
+        return cell;
+      }),
+    );
+    table.append(head);
     for (const row of rows) {
       const line = document.createElement("tr");
       line.append(
         ...row.map((cell) => {
-          const made = tell("td", "", cell instanceof Node ? "" : String(cell));
-          if (cell instanceof Node) made.append(cell);
+          const made = tell("td", "");
+          made.append(cell);
           return made;
         }),
       );

@@ -1,0 +1,136 @@
+"""Channel: one stream of a dashboard: what its pages are sent of it, its alerts, and what is worked out beside. It knows no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any, Final
+
+from ccwatch.alerts import AnyRule
+from ccwatch.dashboard import marks
+from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content
+from ccwatch.dashboard.background import Background, Job
+from ccwatch.dashboard.computed import COMPUTED
+from ccwatch.dashboard.panels import View
+from ccwatch.dashboard.publisher import Publisher
+from ccwatch.dashboard.side import health, services
+from ccwatch.dashboard.weak import weakly
+from ccwatch.dashboard.wire import Encoder, Message
+from ccwatch.figures.panels import Panel
+
+COMPUTED_S: Final = 5.0
+OWN_S: Final = 1.0
+"""Lines of the registry's panels, and those of your own functions, are computed at most this often."""
+ASIDE_S: Final = 2.0
+"""What is beside the charts changes at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """How a dashboard shows its streams: the same for all of them."""
+
+    panels: tuple[Panel, ...]
+    tz: str
+    period_s: float
+    rules: Sequence[AnyRule] | None
+    send: Callable[[dict[str, Any], list[bytes]], None]
+    """Hands a message to all pages."""
+    wake: Callable[[], None]
+    """A frame is due soon."""
+    lock: RLock
+    """The dashboard's: held while anything is sent."""
+
+
+class Channel:
+    """One stream; everything but the watching of alerts is done with the dashboard's lock held."""
+
+    def __init__(self, view: View, showing: Showing, place: int = 0, name: str = "") -> None:
+        """Nothing runs and nothing is sent before a page asks.
+
+        Args:
+            view: a Feed or a Recording.
+            showing: how it is shown.
+            place: of the stream among the dashboard's.
+            name: what it is called where there are several.
+        """
+        self.view = view
+        self.place = place
+        self.name = name
+        self._showing = showing
+        self._rests = not callable(getattr(view, "add_sink", None)) and getattr(view, "status", None) != "open"  # has ended, and is whole
+        encoder = Encoder(view, tz=showing.tz, panels=showing.panels)
+        self.publisher = Publisher(view, encoder, self._send, showing.period_s, showing.wake)
+        self.alerts = AlertWatch(view, showing.rules, weakly(self._post_alerts))
+        self.background = Background(self._jobs(), weakly(self._post))
+        self._remove_sink: Callable[[], None] = lambda: None
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is a recording that has ended."""
+        return self._rests
+
+    def listen(self) -> None:
+        """Have the view deliver from now on."""
+        self._remove_sink = self.publisher.listen()
+
+    def rest(self) -> None:
+        """No page looks any more."""
+        self._remove_sink()
+        self.background.stop()
+        self.alerts.rest()
+
+    def painted(self) -> None:
+        """A page has drawn what it got first: work out the rest."""
+        self.publisher.painted()
+        self.background.start()
+        self.alerts.start()
+
+    def show_marks(self) -> None:
+        """Send the marks as they are now."""
+        found = marks.of(self.view)
+        with self._showing.lock:
+            self.publisher.aside("marks", self._placed(found))
+
+    def _send(self, message: Message) -> None:
+        head: dict[str, Any] = {"stream": self.place} if self.place else {}
+        if message.content["kind"] == "full":
+            head["name"] = self.name
+        self._showing.send(message.content | head, message.buffers)
+
+    def _placed(self, found: Sequence[marks.Mark]) -> list[list[Any]]:
+        return [[time_ns / 1e6 + self.publisher.shift_ms, text] for time_ns, text in found]
+
+    def _jobs(self) -> list[Job]:
+        view = self.view  # a job must not hold the channel
+
+        def lines(panel: Panel) -> Callable[[], Any]:
+            return lambda: panel.compute(view) if panel.compute is not None else []
+
+        own = [
+            Job(panel.name, lines(panel), COMPUTED_S if panel.name in COMPUTED else OWN_S, once=self._rests)
+            for panel in self._showing.panels
+            if panel.compute and not self.place
+        ]
+        return [
+            *own,
+            Job("services", lambda: services(view), ASIDE_S, once=self._rests),
+            Job("marks", lambda: marks.of(view), ASIDE_S),
+            Job("health", lambda: health(view), ASIDE_S, once=self._rests),
+        ]
+
+    def _post_alerts(self, found: Snapshot) -> None:
+        with self._showing.lock:
+            strip, history = content(found, self.publisher.shift_ms)
+            self.publisher.aside("fired", history)
+            self.publisher.aside("alerts", strip)
+
+    def _post(self, name: str, made: Any) -> None:
+        with self._showing.lock:
+            panel = next((panel for panel in self._showing.panels if panel.name == name and panel.compute is not None), None)
+            if panel is not None:
+                self.publisher.computed(panel, made)
+            elif name == "marks":
+                self.publisher.aside(name, self._placed(made))
+            else:
+                self.publisher.aside(name, made)

@@ -1,0 +1,44 @@
+"""Gone: what a dashboard shows of a feed that was replaced and let go: its name, and that nothing is held. No data, no thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ccwatch.protocol.messages import ConnectionState
+from ccwatch.stream import frames
+
+
+class Gone:
+    """The names of a feed, without its memory."""
+
+    state = ConnectionState.STOPPED
+    latest = None
+
+    def __init__(self, feed: Any) -> None:
+        """Keep what can be said of the feed, and let it go."""
+        self.name = str(getattr(feed, "name", ""))
+        self.url = str(getattr(feed, "url", ""))
+        self.origin = str(getattr(feed, "origin", "") or "")
+        self.error = "the cell that made this view was run again; its newer output shows the stream"
+
+    def frame(self, columns: list[str] | None = None, last: Any = None) -> pd.DataFrame:
+        """Packets: none."""
+        del last
+        return frames.build("packets", frames.packet_columns([]), columns)
+
+    def agents(self, last: Any = None) -> pd.DataFrame:
+        """Calls: none."""
+        return self._none("agents", last)
+
+    def events(self, last: Any = None) -> pd.DataFrame:
+        """Events: none."""
+        return self._none("events", last)
+
+    def stop(self) -> None:
+        """Do nothing: the feed has stopped."""
+
+    def _none(self, table: str, last: Any) -> pd.DataFrame:
+        del last
+        return frames.build(table, frames.long_columns(table, []))

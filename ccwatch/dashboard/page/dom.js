@@ -1,0 +1,69 @@
+// Small helpers that make elements. Text is always text, never markup: much of it is the stream's.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} name
+ * @param {string} className
+ * @param {string} text
+ */
+export function tell(name, className, text = "") {
+  const made = document.createElement(name);
+  made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+/**
+ * @param {Element} parent
+ * @param {string} name
+ * @param {Record<string, string | number>} attributes
+ */
+export function shape(parent, name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  parent.append(made);
+  return made;
+}
+
+/** @param {string} viewBox @param {string} className */
+export function picture(viewBox, className = "") {
+  const made = document.createElementNS(SVG, "svg");
+  made.setAttribute("viewBox", viewBox);
+  made.setAttribute("aria-hidden", "true");
+  if (className) made.setAttribute("class", className);
+  return made;
+}
+
+/**
+ * @param {string} words
+ * @param {string} title
+ * @param {(event: MouseEvent) => void} action
+ */
+export function button(words, title, action) {
+  const made = tell("button", "ccw-key", words);
+  made.type = "button";
+  made.title = title;
+  made.setAttribute("aria-label", title);
+  made.addEventListener("click", action);
+  return made;
+}
+
+/**
+ * Write text where it differs: to write what is there costs a layout.
+ * @param {Element} el
+ * @param {string} words
+ */
+export function write(el, words) {
+  if (el.textContent !== words) el.textContent = words;
+}
+
+/**
+ * The element that an event is about.
+ * @param {Event} event
+ * @returns {Element}
+ */
+export function target(event) {
+  return /** @type {Element} */ (event.target);
+}

@@ -1,0 +1,107 @@
+// The moments of a stream that a reader wants to find: changes of regime and status, signals, vetoes, gaps, alerts, marks. Pure.
+
+/** @import { Item } from "./types.js" */
+/** @import { Stream } from "./stream.js" */
+
+import { UNKNOWN } from "./rows.js";
+import { known, lasting, number, percent } from "./words.js";
+
+const GAP_KINDS = new Set(["gap", "disconnect", "stale"]);
+const SIDE_GLYPHS = /** @type {Record<string, string>} */ ({ BUY: "▲", SELL: "▼", FLAT: "●" });
+export const MOST_ITEMS = 2000;
+
+/** Changes of codes, found row by row as they come. */
+export class Changes {
+  /** @param {Stream} stream */
+  constructor(stream) {
+    this.stream = stream;
+    this.version = -1;
+    this.row = 0;
+    this.regime = UNKNOWN;
+    this.status = UNKNOWN;
+    /** @type {Item[]} */
+    this.found = [];
+  }
+
+  /** @returns {Item[]} */
+  scan() {
+    const { rows } = this.stream;
+    if (!rows) return [];
+    if (rows.version !== this.version) {
+      this.version = rows.version;
+      this.row = rows.first;
+      this.regime = UNKNOWN;
+      this.status = UNKNOWN;
+      this.found = [];
+    }
+    for (; this.row < rows.end; this.row += 1) {
+      this.regime = this.turn("regime", this.regime);
+      this.status = this.turn("status", this.status);
+    }
+    if (this.found.length > MOST_ITEMS) this.found = this.found.slice(-MOST_ITEMS);
+    return this.found;
+  }
+
+  /** @param {"regime" | "status"} name @param {number} before */
+  turn(name, before) {
+    const rows = /** @type {import("./rows.js").Rows} */ (this.stream.rows);
+    const code = rows.held[name]?.[this.row] ?? UNKNOWN;
+    if (code === UNKNOWN || code === before) return before;
+    if (before !== UNKNOWN) {
+      const words = this.stream.words[name];
+      const [from, to] = [words[before] ?? "?", words[code] ?? "?"];
+      const halts = name === "status" && (to === "HALT" || from === "HALT");
+      this.found.push({
+        time: rows.time(this.row),
+        kind: name === "status" ? (to === "HALT" ? "halt" : "status") : "regime",
+        glyph: name === "status" ? "■" : "◆",
+        words: to === "HALT" ? "HALT" : `${from} → ${to}`,
+        important: halts || to === "Critical" || from === "Critical" || name === "status",
+      });
+    }
+    return code;
+  }
+}
+
+/**
+ * All moments, by time.
+ * @param {Stream} stream
+ * @param {Item[]} changes
+ * @returns {Item[]}
+ */
+export function items(stream, changes) {
+  const { tables, marks, words } = stream;
+  /** @type {Item[]} */
+  const found = [...changes];
+  for (const [time, price, side, , confidence, size] of marks) {
+    const word = words.side[side] ?? "?";
+    const vetoed = word !== "FLAT" && size === 0;
+    const facts = `${word}${price === null ? "" : ` @ ${number(price)}`}${known(confidence) ? `, confidence ${number(confidence)}` : ""}`;
+    found.push({
+      time,
+      kind: vetoed ? "veto" : "signal",
+      glyph: vetoed ? "⊘" : (SIDE_GLYPHS[word] ?? "●"),
+      words: `${facts}${vetoed ? ", vetoed" : known(size) ? `, size ${percent(size, 0)}` : ""}`,
+      important: vetoed || word !== "FLAT",
+    });
+  }
+  for (const [time, kind, text, own] of tables.events) {
+    if (kind === "mark") continue;
+    const isGap = GAP_KINDS.has(kind ?? "");
+    found.push({ time, kind: kind ?? "", glyph: isGap ? "░" : "·", words: text || (kind ?? ""), important: isGap, ...(own === undefined ? {} : { own }) });
+  }
+  for (const [time, kind, text] of tables.trades) found.push({ time, kind: kind ?? "trade", glyph: "◈", words: text, important: true });
+  for (const [time, text] of tables.marks) found.push({ time, kind: "mark", glyph: "✎", words: text, important: true });
+  for (const alert of [...tables.fired, ...(tables.alerts?.open ?? [])]) {
+    const end = alert.resolved === null ? "" : `, for ${lasting(alert.resolved - alert.fired)}`;
+    const subject = alert.subject ? ` of ${alert.subject}` : "";
+    found.push({
+      time: alert.fired,
+      kind: "alert",
+      glyph: "⚠",
+      words: `${alert.rule}${subject}${alert.at ? `: ${alert.at}` : ""}${end}${alert.acknowledged ? ", acknowledged" : ""} (${alert.meaning})`,
+      important: true,
+    });
+  }
+  return found.sort((one, other) => one.time - other.time).slice(-MOST_ITEMS);
+}

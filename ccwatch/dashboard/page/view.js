@@ -1,0 +1,465 @@
+// One view of a widget: puts the parts together, says what time is shown, and draws once per animation frame.
+
+/** @import { Content, Item, Model, Range } from "./types.js" */
+/** @import { Store } from "./store.js" */
+
+import { AlertLine } from "./alerts.js";
+import { Answer } from "./answer.js";
+import { Charts } from "./charts.js";
+import { CommandBar } from "./commands.js";
+import { Controls } from "./controls.js";
+import { Cursor } from "./cursor.js";
+import { tell } from "./dom.js";
+import { Changes, items } from "./items.js";
+import { Side } from "./side.js";
+import { follow, widened } from "./span.js";
+import { StatusBar } from "./status.js";
+import { Thinning } from "./thin.js";
+import { Values } from "./values.js";
+import { Waiting } from "./waiting.js";
+import { clock } from "./words.js";
+
+const HEIGHT = 500; // px of the charts; all of the dashboard is seen in a page of 1050 × 680
+const ITEMS_MS = 400; // the moments are put in order at most this often
+
+export class View {
+  /** @param {Store} store @param {Model} model @param {HTMLElement} el */
+  constructor(store, model, el) {
+    this.store = store;
+    this.model = model;
+    this.el = el;
+    /** @type {Range | null} */
+    this.zoom = model.get("zoom")?.length === 2 ? [model.get("zoom")[0], model.get("zoom")[1]] : null; // in ms, chosen by hand
+    /** @type {number | null} */
+    this.head = null; // ms up to which a recording is shown; null: all of it
+    /** @type {Range | null} */
+    this.shown = null; // that was drawn last
+    this.still = false; // plotly draws all of it, for a picture or a comparison
+    this.lastDraw = 0;
+    this.drawnAt = -Infinity;
+    this.onScreen = true;
+    this.closed = false;
+    this.isOurs = false; // the last press was in the charts
+    this.dirty = false;
+    this.isWaiting = false;
+    this.height = HEIGHT;
+    /** @type {Item[]} */
+    this.items = [];
+    /** @type {Item[]} */
+    this.changes = [];
+    this.scan = new Changes(store.main);
+    this.itemsAt = -Infinity;
+    this.statusAt = performance.now();
+    /** @type {Thinning | null} */
+    this.all_ = null;
+    /** @type {(() => void)[]} */
+    this.undo = [];
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.saving = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.selecting = undefined;
+    this.frame = 0;
+    this.selected = "";
+    el.classList.add("ccw-dashboard", "ccwatch-live-figure");
+    this.charts = new Charts(this);
+    this.values = new Values(this);
+    this.side = new Side(this);
+    this.answers = new Answer(this);
+    this.cursor = new Cursor(this);
+    this.controls = new Controls(this);
+    this.alerts = new AlertLine(this);
+    this.commands = new CommandBar(this);
+    this.status = new StatusBar(this);
+    this.waiting = new Waiting(this);
+    this.spoken = tell("div", "ccw-spoken");
+    this.words = tell("div", "ccw-note", "Waiting for the kernel …");
+    this.main = tell("div", "ccw-main");
+    this.build();
+    this.listen();
+    this.expose();
+    void store.shared.ready.then((plotly) => {
+      this.charts.Plotly = plotly;
+      this.schedule();
+    });
+    store.enter(this);
+  }
+
+  build() {
+    const { el } = this;
+    this.spoken.setAttribute("aria-live", "polite");
+    this.side.el.append(this.answers.el);
+    const picture = tell("div", "ccw-picture");
+    picture.append(this.charts.el, this.values.el);
+    this.main.append(picture, this.side.handle, this.side.el, this.side.unfold);
+    this.main.style.minHeight = `${HEIGHT}px`; // seen or not: no jump later
+    el.append(this.words, this.status.el, this.alerts.el, this.commands.el, this.waiting.el, this.main, this.controls.el, this.spoken);
+  }
+
+  /** @param {string} words */
+  note(words) {
+    this.words.textContent = words;
+    this.words.hidden = !words;
+  }
+
+  listen() {
+    const wake = () => this.schedule();
+    const themes = new MutationObserver(wake);
+    themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
+    const screen = new IntersectionObserver((entries) => {
+      this.onScreen = entries[entries.length - 1]?.isIntersecting ?? true;
+      wake();
+    });
+    screen.observe(this.el);
+    const size = new ResizeObserver(wake);
+    size.observe(this.charts.el);
+    document.addEventListener("visibilitychange", wake);
+    // Else the notebook would take M and the arrows for its own; Ctrl+S and the like stay the notebook's. Asked before it looks.
+    const guard = (/** @type {KeyboardEvent} */ event) => {
+      const home = this.el;
+      const at = /** @type {Element} */ (event.target);
+      const ours = !(event.ctrlKey || event.metaKey || event.altKey);
+      // On the focused element too: the notebook's own selectors match that one before they come to its parents.
+      for (const el of home.contains(at) ? [home, at] : [home]) el.toggleAttribute("data-lm-suppress-shortcuts", ours);
+    };
+    window.addEventListener("keydown", guard, true);
+    const keep = (/** @type {Event} */ event) => event.stopPropagation(); // the notebook would select cells by it, and take the focus back
+    this.el.addEventListener("mousedown", keep);
+    // Who pressed last in the charts goes on there: the notebook gives the focus back to a cell's editor at times of its own.
+    const pressed = (/** @type {PointerEvent} */ event) => {
+      this.isOurs = this.charts.plot.contains(/** @type {Node} */ (event.target));
+    };
+    const left = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Tab" || event.ctrlKey || event.metaKey || event.altKey) this.isOurs = false;
+    };
+    const strayed = (/** @type {FocusEvent} */ event) => {
+      if (!this.isOurs || this.el.contains(/** @type {Node} */ (event.target))) return;
+      setTimeout(() => this.isOurs && !this.el.contains(document.activeElement) && this.charts.plot.focus({ preventScroll: true }));
+    };
+    document.addEventListener("pointerdown", pressed, true);
+    document.addEventListener("keydown", left, true);
+    document.addEventListener("focusin", strayed, true);
+    const windowed = () => this.live();
+    const zoomed = () => {
+      const zoom = this.model.get("zoom");
+      if (JSON.stringify(zoom) === JSON.stringify(this.zoom ?? [])) return;
+      this.zoom = zoom.length === 2 ? [zoom[0], zoom[1]] : null;
+      this.schedule();
+    };
+    this.model.on("change:window_s", windowed);
+    this.model.on("change:zoom", zoomed);
+    const second = setInterval(() => {
+      if (!document.hidden && this.onScreen && !this.el.closest(".jupyter-widgets-disconnected")) this.tick();
+    }, 1000);
+    this.undo.push(
+      () => themes.disconnect(),
+      () => screen.disconnect(),
+      () => size.disconnect(),
+      () => document.removeEventListener("visibilitychange", wake),
+      () => window.removeEventListener("keydown", guard, true),
+      () => this.el.removeEventListener("mousedown", keep),
+      () => document.removeEventListener("pointerdown", pressed, true),
+      () => document.removeEventListener("keydown", left, true),
+      () => document.removeEventListener("focusin", strayed, true),
+      () => this.model.off("change:window_s", windowed),
+      () => this.model.off("change:zoom", zoomed),
+      () => clearInterval(second),
+    );
+  }
+
+  close() {
+    this.closed = true;
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.timer);
+    for (const undo of this.undo) undo();
+    this.controls.close();
+    this.commands.close();
+    this.alerts.close();
+    this.charts.close();
+    this.store.leave(this);
+    delete (/** @type {any} */ (this.el).ccwatch);
+  }
+
+  /** Something came from the kernel. @param {"changed" | "beside"} what @param {Partial<Content> | object | null} replaced */
+  heard(what, replaced) {
+    const parts = /** @type {Record<string, unknown>} */ (replaced ?? {});
+    if (parts.status) this.statusAt = performance.now();
+    if (what === "changed" || parts.marks || parts.fired || parts.alerts) this.itemsAt = Math.min(this.itemsAt, performance.now() - ITEMS_MS);
+    this.side.show();
+    if (parts.alerts) this.alerts.show();
+    if (parts.commands !== undefined || parts.symbols) this.commands.show();
+    if (what === "changed" || parts.alerts || parts.fired || parts.services) this.schedule();
+    else if (parts.status) this.tick();
+  }
+
+  /** What changes with the clock alone. */
+  tick() {
+    this.status.show();
+    this.alerts.tick();
+    this.controls.show();
+    this.waiting.show();
+  }
+
+  /** Draw soon: once per animation frame at most, after a pause as long as the last draw took, and only if seen. */
+  schedule(whole = false) {
+    this.dirty = true;
+    if (whole) this.charts.key = "";
+    if (this.isWaiting || this.closed || document.hidden || !this.onScreen) return;
+    this.isWaiting = true;
+    const pause = Math.max(0, this.drawnAt + this.lastDraw - performance.now());
+    this.timer = setTimeout(() => {
+      this.frame = requestAnimationFrame(() => {
+        this.isWaiting = false;
+        if (this.dirty && !this.closed && !document.hidden && this.onScreen) this.draw();
+      });
+    }, pause);
+  }
+
+  draw() {
+    const began = performance.now();
+    this.dirty = false;
+    this.shown = this.range();
+    this.order();
+    if (!this.charts.draw()) {
+      if (this.store.main.figure) this.tick();
+      return;
+    }
+    this.cursor.show();
+    this.tick();
+    if (!this.words.hidden) this.note("");
+    this.drawnAt = performance.now();
+    this.lastDraw = this.drawnAt - began;
+    this.store.drawn();
+  }
+
+  /** Put the moments in order, once in a while. */
+  order() {
+    const now = performance.now();
+    if (now - this.itemsAt < ITEMS_MS) return;
+    this.itemsAt = now;
+    this.changes = this.scan.scan();
+    this.items = items(this.store.main, this.changes);
+  }
+
+  /** Follow the stream again. */
+  live() {
+    this.head = null;
+    this.controls.playing = false;
+    this.zoomTo(null);
+  }
+
+  all() {
+    if (this.whole) this.zoomTo(this.whole);
+  }
+
+  /** @param {number} seconds */
+  chooseWindow(seconds) {
+    this.model.set("window_s", seconds);
+    this.model.save_changes();
+    this.live();
+  }
+
+  /** Show a range of time and keep it while the stream goes on; null follows the stream. A reload finds it again. @param {Range | null} range */
+  zoomTo(range) {
+    this.zoom = range && widened(range);
+    this.shown = null; // a new window begins
+    this.schedule();
+    clearTimeout(this.saving);
+    this.saving = setTimeout(() => {
+      if (this.closed || JSON.stringify(this.model.get("zoom")) === JSON.stringify(this.zoom ?? [])) return;
+      this.model.set("zoom", this.zoom ?? []);
+      this.model.save_changes();
+    }, 250);
+    this.select();
+  }
+
+  /** @param {number} share */
+  pan(share) {
+    const range = this.shown ?? this.range();
+    if (range) this.zoomTo([range[0] + share * (range[1] - range[0]), range[1] + share * (range[1] - range[0])]);
+  }
+
+  /** @param {number} factor */
+  zoomBy(factor) {
+    const range = this.shown ?? this.range();
+    if (!range) return;
+    const middle = this.cursor.time ?? (range[0] + range[1]) / 2;
+    this.zoomTo([middle + (range[0] - middle) * factor, middle + (range[1] - middle) * factor]);
+  }
+
+  /** Show what surrounds a time; a wide view becomes a narrower one where that is asked for. @param {number} time */
+  centre(time, narrow = false) {
+    const range = this.shown ?? this.range();
+    if (!range) return;
+    const isIn = narrow && time >= range[0] && time <= range[1] && this.zoom;
+    const half = (narrow && !this.zoom ? Math.min(range[1] - range[0], 240_000) : range[1] - range[0]) / 2;
+    if (!isIn) this.zoomTo([time - half, time + half]);
+    this.cursor.pinned = true;
+    this.cursor.put(time, true);
+    this.select();
+    this.schedule(true);
+  }
+
+  /** @param {string} words */
+  say(words) {
+    this.spoken.textContent = words;
+  }
+
+  /** Ask the kernel why; its answer opens beside the charts. @param {Range | null} range */
+  ask(range) {
+    if (!range) return;
+    this.answers.awaited = true;
+    this.answers.show({ title: `Asking about ${clock(range[0], 3)}${range[1] > range[0] ? ` to ${clock(range[1], 3)}` : ""} …`, lines: [], code: "" });
+    this.answers.awaited = true;
+    const whole = this.whole;
+    const [from, to] = whole && range[1] > range[0] ? [Math.max(range[0], whole[0]), Math.min(range[1], whole[1])] : range;
+    this.store.send({ type: "ask", from, to });
+  }
+
+  /** Tell the kernel what is chosen, for `dashboard.selection`. */
+  select() {
+    clearTimeout(this.selecting);
+    this.selecting = setTimeout(() => {
+      const range = this.range();
+      if (this.closed || !range) return;
+      const cursor = this.cursor.pinned ? this.cursor.time : this.head;
+      const chosen = [this.zoom ? range[0] : null, this.zoom ? range[1] : null, cursor];
+      const words = JSON.stringify(chosen);
+      if (words === this.selected) return;
+      this.selected = words;
+      this.store.send({ type: "select", from: chosen[0], to: chosen[1], cursor });
+    }, 200);
+  }
+
+  get dark() {
+    const light = document.body.dataset.jpThemeLight;
+    return light === undefined ? window.matchMedia("(prefers-color-scheme: dark)").matches : light === "false";
+  }
+
+  get windowMs() {
+    return this.model.get("window_s") * 1000;
+  }
+
+  /** All that is held of all streams. @returns {Range | null} */
+  get whole() {
+    const held = this.store.streams.flatMap(({ rows }) => (rows && rows.count ? [[rows.time(rows.first), rows.last]] : []));
+    if (!held.length) return null;
+    const first = Math.min(...held.map(([from = 0]) => from));
+    return [first, Math.max(first + 1000, ...held.map(([, to = 0]) => to))];
+  }
+
+  /** The time of the newest row that is shown. */
+  get now() {
+    const { rows } = this.store.main;
+    return this.head ?? (rows && rows.count ? rows.last : 0);
+  }
+
+  /** Seconds since a stream's newest packet: the kernel told it once, and rows that come since are newer. @param {import("./stream.js").Stream} stream @param {import("./types.js").Status} status */
+  age(stream, status) {
+    const heard = this.store.heardAt[this.store.streams.indexOf(stream)];
+    const told = (status.age_s ?? 0) + this.sinceStatus;
+    return heard === undefined || heard <= this.statusAt ? told : Math.min(told, (performance.now() - heard) / 1000);
+  }
+
+  /** Seconds since the kernel last told the age of the newest packet. */
+  get sinceStatus() {
+    return (performance.now() - this.statusAt) / 1000;
+  }
+
+  /** The stream's clock now, as far as it keeps pace with ours. */
+  get clockNow() {
+    const status = this.store.main.tables.status;
+    return this.head !== null || !this.store.main.moves || !status ? this.now : this.alerts.now;
+  }
+
+  /** What is to be shown. @returns {Range | null} */
+  range() {
+    if (this.zoom) return this.zoom;
+    const { whole } = this;
+    const moves = this.store.streams.some((stream) => stream.moves);
+    return whole && follow(this.shown, whole[0], whole[1], this.windowMs, moves);
+  }
+
+  /** The price of all that is held, thinned to a width. @param {Range} whole @param {number} width */
+  overview(whole, width) {
+    const rows = /** @type {import("./rows.js").Rows} */ (this.store.main.rows);
+    const held = this.all_;
+    const end = whole[1] + 0.1 * (whole[1] - whole[0]);
+    const isFresh = held && held.rows === rows && held.most === width && rows.last < held.start + width / 2 / held.scale;
+    if (!isFresh || !held.extend(rows.end)) this.all_ = new Thinning(rows, rows.first, rows.end, whole[0], end, width);
+    return /** @type {Thinning} */ (this.all_).line("price", null);
+  }
+
+  /** What tests and the curious may read. */
+  expose() {
+    const view = this;
+    const { store, charts } = this;
+    /** @type {any} */ (this.el).ccwatch = {
+      get lastSeq() {
+        return store.main.seq;
+      },
+      get draws() {
+        return charts.draws;
+      },
+      get bases() {
+        return charts.bases;
+      },
+      get lastDrawMs() {
+        return view.lastDraw;
+      },
+      get lastThinMs() {
+        return charts.lastThin;
+      },
+      get rows() {
+        return store.main.rows ? store.main.rows.count : 0;
+      },
+      get missing() {
+        return store.main.rows ? store.main.rows.exact : 0;
+      },
+      get older() {
+        return store.main.older;
+      },
+      get frames() {
+        return store.main.received;
+      },
+      get streams() {
+        return store.streams.length;
+      },
+      get pointsDrawn() {
+        return charts.points;
+      },
+      get dark() {
+        return view.dark;
+      },
+      get windowMs() {
+        return view.windowMs;
+      },
+      get zoom() {
+        return view.zoom;
+      },
+      get head() {
+        return view.head;
+      },
+      get cursor() {
+        return view.cursor.time;
+      },
+      get items() {
+        return view.items;
+      },
+      put: (/** @type {number} */ time) => view.cursor.put(time),
+      x: (/** @type {number} */ time) => charts.scale?.x(time),
+      range: () => view.range(),
+      facts: () => store.main.facts(view.now),
+      line: (/** @type {string} */ column) => charts.thinned[0]?.line(column, null).x.length ?? 0,
+      points: (/** @type {string} */ name) => (store.main.rows ? Array.from(store.main.rows.column(name).subarray(store.main.rows.first, store.main.rows.end)) : []),
+      drawNow: () => view.draw(),
+      /** Have plotly draw all of it, or the canvas again. */
+      still: (/** @type {boolean} */ on) => {
+        view.still = on;
+        charts.key = "";
+        view.draw();
+      },
+    };
+  }
+}

@@ -1,0 +1,121 @@
+"""What the status line says of a connection: its state in words, ages and troubles. Market and account come with the rows. No widget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from ccwatch.dashboard.panels import View
+from ccwatch.domain.status import HALT
+from ccwatch.protocol.messages import ConnectionState
+
+TEXT_LIMIT: Final = 300
+OVER: Final = frozenset({ConnectionState.ENDED, ConnectionState.STOPPED})
+"""States in which nothing more will come."""
+_MOODS: Final = {
+    ConnectionState.OPEN: "good",
+    ConnectionState.LATE: "warn",
+    ConnectionState.STALE: "bad",
+    ConnectionState.DISCONNECTED: "bad",
+    ConnectionState.CONNECTING: "warn",
+}
+_WORDS: Final = {
+    ConnectionState.OPEN: "Connected",
+    ConnectionState.LATE: "Connected, but the next packet is late",
+    ConnectionState.STALE: "Stale: connected, but nothing comes",
+    ConnectionState.DISCONNECTED: "Disconnected",
+    ConnectionState.CONNECTING: "Connecting",
+    ConnectionState.ENDED: "The stream has ended",
+    ConnectionState.STOPPED: "Stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A view's connection at a moment; times in seconds, None where not known."""
+
+    state: str = ""
+    """Empty: a recording."""
+    mood: str = "idle"
+    """good, warn, bad or idle."""
+    words: str = "Recording"
+    age_s: float | None = None
+    """Since the newest packet."""
+    retry_s: float | None = None
+    error: str = ""
+    origin: str = ""
+    name: str = ""
+    gaps: int = 0
+    reconnects: int = 0
+    packets: int = 0
+    zone: str = "UTC"
+
+    def to_json(self, **more: Any) -> dict[str, Any]:
+        """As the page takes it, with what the dashboard knows: recording, trouble, note, paused, hidden, stopped, records."""
+        return asdict(self) | more
+
+
+def observe(view: View, tz: str = "UTC") -> Status:
+    """Look at a view's connection."""
+    health = _health(view)
+    state = getattr(view, "state", None)
+    error = _text(getattr(view, "error", None) or health.get("error"))
+    words, mood = _said(view, state, health, tz)
+    latest = getattr(view, "latest", None)
+    return Status(
+        state="" if state is None else str(state),
+        mood=mood,
+        words=words,
+        age_s=_seconds(health.get("age_s")),
+        retry_s=_seconds(health.get("retry_in_s")),
+        error=error if state not in {ConnectionState.OPEN, *OVER} else "",
+        origin=str(getattr(view, "origin", "") or ""),
+        name=_text(getattr(view, "url", None) or getattr(view, "name", None) or getattr(view, "path", None)),
+        gaps=int(health.get("gaps") or 0),
+        reconnects=int(health.get("reconnects") or 0),
+        packets=int(health.get("packets") or 0),
+        zone=zone_name(tz, getattr(latest, "time", None)),
+    )
+
+
+def zone_name(tz: str, at: datetime | None) -> str:
+    """The short name of a zone at a time (EST, CET), its full one where it has none of letters."""
+    moment = at if isinstance(at, datetime) and at.tzinfo is not None else datetime.now(UTC)
+    name = moment.astimezone(ZoneInfo(tz)).tzname() or tz
+    return name if name.isalpha() else tz
+
+
+def _said(view: View, state: Any, health: Mapping[str, Any], tz: str) -> tuple[str, str]:
+    """A state in words, and its mood."""
+    if state is None:
+        return ("Recording in progress", "good") if getattr(view, "status", None) == "open" else ("Recording", "idle")
+    latest: Any = getattr(view, "latest", None)
+    if state in {ConnectionState.LATE, ConnectionState.STALE} and str(getattr(latest, "status", "")) == HALT:
+        return f"halted, silent since {latest.time.astimezone(ZoneInfo(tz)):%H:%M:%S}", "warn"
+    words = _WORDS.get(state, str(state))
+    retry = _seconds(health.get("retry_in_s"))
+    if state == ConnectionState.DISCONNECTED:
+        words += f", next try in {math.ceil(retry)} s" if retry is not None else ""
+        error = _text(getattr(view, "error", None) or health.get("error"))
+        words += f" ({error})" if error else ""
+    return words, _MOODS.get(state, "idle")
+
+
+def _health(view: View) -> dict[str, Any]:
+    ask = getattr(view, "health", None) or getattr(view, "info", None)  # a recording tells its gaps, too
+    return dict(ask().to_dict()) if callable(ask) else {}
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else max(0.0, float(value))
+
+
+def _text(value: Any) -> str:
+    words = "" if value is None else str(value)
+    return words if len(words) <= TEXT_LIMIT else words[: TEXT_LIMIT - 1] + "…"

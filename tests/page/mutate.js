@@ -1,0 +1,75 @@
+// Changes the modules that thin and store, a line at a time, and says which changes no test of node --test notices.
+// `node tests/page/mutate.js [module …]`: prints each survivor and the score; ends with 1 where a line survives all that is done to it.
+
+import { execFile } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const PAGE = join(HERE, "../../ccwatch/dashboard/page");
+const MODULES = process.argv.length > 2 ? process.argv.slice(2) : ["rows.js", "thin.js", "stream.js"];
+const AT_ONCE = 2;
+const TIMEOUT_MS = 20_000;
+
+/** @type {[RegExp, string][]} */
+const CHANGES = [
+  [/ === /, " !== "], [/ !== /, " === "], [/ < /, " <= "], [/ <= /, " < "], [/ > /, " >= "], [/ >= /, " > "], [/ \+ /, " - "], [/ - /, " + "],
+  [/ \* /, " / "], [/ \/ /, " * "], [/ && /, " || "], [/ \|\| /, " && "], [/ \+= /, " -= "], [/ \|= /, " = "], [/ >> /, " << "],
+  [/\btrue\b/, "false"], [/\bfalse\b/, "true"], [/\breturn [^;]+;/, "return undefined;"], [/\b0\b/, "1"], [/\b([1-9]\d*)\b/, "($1 + 1)"],
+  [/Math\.min\(/, "Math.max("], [/Math\.max\(/, "Math.min("], [/Infinity/, "0"], [/"[a-z]+"/, '"changed word"'],
+];
+
+/** The ways in which a line of code is changed. @param {string} line */
+function changed(line) {
+  const code = line.trim();
+  if (!code || /^(\/\/|\/\*|\*|import|export (class|function)|class|\}|\{|\]|\)|constructor|case|default|switch|else$|get |[a-zA-Z]+\([^)]*\) \{$)/.test(code)) return [];
+  const found = CHANGES.filter(([from]) => from.test(line.replace(/\/\*\*.*?\*\//g, "").replace(/\/\/.*/, ""))).map(([from, to]) => line.replace(from, to));
+  return /;$/.test(code.replace(/ *\/\/.*/, "")) && !/^(const|let|return|break)/.test(code) ? ["", ...found] : found;
+}
+
+const folder = mkdtempSync(join(tmpdir(), "mutate-"));
+const slots = Array.from({ length: AT_ONCE }, (_, slot) => {
+  const root = join(folder, String(slot));
+  cpSync(PAGE, join(root, "ccwatch/dashboard/page"), { recursive: true });
+  for (const name of ["rows.test.js", "thin.test.js", "stream.test.js", "vectors.json", "package.json"]) cpSync(join(HERE, name), join(root, "tests/page", name), { recursive: true });
+  return root;
+});
+
+/** Whether the tests fail in a slot. @param {string} root */
+function fails(root) {
+  const files = ["rows", "thin", "stream"].map((name) => join(root, `tests/page/${name}.test.js`));
+  return new Promise((resolve) => execFile("node", ["--test", ...files], { timeout: TIMEOUT_MS }, (error) => resolve(Boolean(error))));
+}
+
+/** @type {{ module: string, number: number, line: string, lines: string[], to: string }[]} */
+const work = MODULES.flatMap((module) => {
+  const lines = readFileSync(join(PAGE, module), "utf8").split("\n");
+  return lines.flatMap((line, at) => changed(line).map((to) => ({ module, number: at + 1, line, lines, to })));
+});
+const total = work.length;
+/** @type {Map<string, { caught: number, survived: string[] }>} */
+const seen = new Map();
+
+async function run(/** @type {string} */ root) {
+  for (let next = work.shift(); next; next = work.shift()) {
+    const { module, number, line, lines, to } = next;
+    const path = join(root, "ccwatch/dashboard/page", module);
+    writeFileSync(path, lines.with(number - 1, to).join("\n"));
+    const key = `${module}:${number}`;
+    const of = seen.get(key) ?? { caught: 0, survived: [] };
+    seen.set(key, of);
+    if (await fails(root)) of.caught += 1;
+    else of.survived.push(`${line.trim()}  →  ${to.trim() || "(removed)"}`);
+    writeFileSync(path, lines.join("\n"));
+  }
+}
+
+await Promise.all(slots.map(run));
+rmSync(folder, { recursive: true });
+const survivors = [...seen].flatMap(([key, { survived }]) => survived.map((words) => `${key}: ${words}`));
+const lost = [...seen].filter(([, { caught }]) => !caught).map(([key]) => key);
+console.log(survivors.join("\n"));
+console.log(`${total - survivors.length} of ${total} changes are noticed; ${seen.size - lost.length} of ${seen.size} lines; none of ${lost.join(", ") || "no line"} is`);
+process.exitCode = lost.length ? 1 : 0;

@@ -38,6 +38,7 @@ class Notice:
 class _Group:
     open: dict[str, Alert] = field(default_factory=dict)
     told: int = 0  # the worst severity that was told
+    told_for: list[Alert] = field(default_factory=list)
     told_at: int = 0
     repeats: int = 0
     is_escalated: bool = False
@@ -82,7 +83,7 @@ class Notifier:
         if alert.is_open:
             group.open[alert.id] = alert
             return self._judged(name, group, alert, now_ns)
-        was_seen = self._is_seen(alert)
+        was_seen = self._is_seen(alert) or any(self._is_seen(other) for other in group.told_for)
         group.open.pop(alert.id, None)
         if group.open or not group.told:
             return []
@@ -113,10 +114,14 @@ class Notifier:
 
     def _judged(self, name: str, group: _Group, alert: Alert, now_ns: int) -> list[Notice]:
         rank = RANK[alert.severity]
-        if rank <= group.told or self._is_muted(name) or self._is_quiet(alert) or self._is_seen(alert):
+        if self._is_seen(alert):  # as after a restart: who has seen it was told, of its group too
+            group.told = max(group.told, rank)
+            group.told_for.append(alert)
+        if rank <= group.told or self._is_muted(name) or self._is_quiet(alert):
             return []
         kind = "worse" if group.told else "firing"
         group.told, group.told_at, group.repeats, group.is_escalated = rank, now_ns, 0, False
+        group.told_for.append(alert)
         return [self._notice(f"{alert.id}-firing", kind, name, group, alert)]
 
     def _notice(self, message: str, kind: str, name: str, group: _Group, alert: Alert) -> Notice:

@@ -139,11 +139,7 @@ class Outbox:
     def _deliver(self, receiver: Takes) -> None:
         failures = 0
         while (message := self._next(receiver.name)) is not None:
-            body = self._body(message, receiver.name)
-            with self._changed:
-                self._append({"kind": "attempt", "name": message.name, "receiver": receiver.name})
-            found = receiver.send(body)
-            self._settle(message, receiver.name, found)
+            found = self._try(message, receiver)
             if found.done:
                 failures = 0
             else:
@@ -153,6 +149,21 @@ class Outbox:
                     self._changed.wait_for(lambda: self._is_stopping, wait)
             with contextlib.suppress(Exception):  # whoever listens to results must not end the deliveries
                 self._on_result(message.name, receiver.name, found)
+
+    def deliver_next(self, receiver: str) -> bool:
+        """Try to deliver the oldest message that waits for a receiver, now and on this thread; whether it has it."""
+        with self._changed:
+            found = next((m for m in self._messages.values() if receiver in m.waiting), None)
+        return found is not None and self._try(found, self._receivers[receiver]).done
+
+    def _try(self, message: _Message, receiver: Takes) -> Delivery:
+        """One attempt, written down before and after."""
+        body = self._body(message, receiver.name)
+        with self._changed:
+            self._append({"kind": "attempt", "name": message.name, "receiver": receiver.name})
+        found = receiver.send(body)
+        self._settle(message, receiver.name, found)
+        return found
 
     def _next(self, receiver: str) -> _Message | None:
         """The oldest message that waits for a receiver, once there is one; None at the end."""

@@ -50,6 +50,14 @@ def test_what_is_silenced_or_was_seen_is_told_to_nobody():
         assert notifier.due(100 * HOUR) == []
 
 
+def test_after_a_restart_what_was_seen_counts_as_told_for_its_whole_group():
+    seen = alert("drawdown-peak-1.5")
+    notifier = Notifier(is_seen=lambda a: a.id == seen.id)
+    assert notifier.take(seen, 0) == []
+    assert notifier.take(alert("drawdown-start-1.5"), 0) == []
+    assert told(notifier.take(alert("drawdown-peak-2", Severity.CRITICAL), 0)) == [("worse", "drawdown", "drawdown-peak-2")]
+
+
 def test_what_nobody_acknowledges_is_escalated_once_and_repeated():
     acknowledged = set()
     notifier = Notifier(repeat_s=3600, escalate_s=600, is_seen=lambda a: a.id in acknowledged)

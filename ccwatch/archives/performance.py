@@ -146,14 +146,14 @@ class _Closes:
         yield kernels.WHOLE, (rows, regimes, report.drawdowns(column="nav").basis)
 
 
-def merge(parts: list[Any]) -> Any:
-    """The closes of several sessions of one desk, or of several desks."""
+def merge(parts: list[Any], *, apart: bool | None = None) -> Any:
+    """The closes of several sessions of one desk; of several desks, which are `apart`."""
     rows = [row for part in parts for row in part[0]]
     regimes = [part[1] for part in parts if part[1] is not None]
     basis = parts[0][2]
     for part in parts[1:]:
         basis = basis.merge(part[2], apart=True)
-    return rows, Result.merge_all(regimes, apart=True) if regimes else None, basis
+    return rows, Result.merge_all(regimes, apart=apart) if regimes else None, basis
 
 
 def performance(
@@ -166,7 +166,7 @@ def performance(
     left = left_out | left
     if not found:
         raise NotEnoughData(f"performance: no session of {max(len(sessions), len(left))} carries a nav")
-    rows, regimes, basis = merge([part for _, part in found[kernels.WHOLE]])
+    rows, regimes, basis = merge([part for _, part in found[kernels.WHOLE]], apart=True)
     closes = pd.DataFrame(rows).sort_values(["desk", "begin"], kind="stable")
     periods = of_closes(closes, by)
     known = int(periods["return"].notna().sum())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from ccwatch.archives.objects import Store
 from ccwatch.config import cache_folder
 from ccwatch.errors import CorruptRecording, RecordingError, RecordingNotFound
-from ccwatch.recording import Mirrored, Recording, catalog, folder as files, manifest
+from ccwatch.recording import Mirrored, Recording, Verification, catalog, folder as files, manifest
 
 WORKERS: Final = 16
 """Sessions that are asked of a store at a time."""
@@ -138,6 +138,15 @@ class RemoteRecording(Recording):
 
     def __repr__(self) -> str:
         return f"<RemoteRecording {self.url}>"
+
+    def verify(self, deep: bool = False, *, on_progress: Callable[[str], None] | None = None) -> Verification:
+        """Compare checksums, see `Recording.verify`; what is compared is brought first."""
+        for group in manifest.read(self.folder).groups:
+            for segment in group.files.values():
+                self._mirrored.bring(segment, None, None)
+                for number in range(pq.read_metadata(self.folder / segment.path).num_row_groups if deep else 0):
+                    self._mirrored.bring(segment, number, None)
+        return super().verify(deep, on_progress=on_progress)
 
     @property
     def status(self) -> str:

@@ -46,7 +46,12 @@ class Relation:
     def __init__(self, views: Views, make: Callable[[], Any]) -> None:
         self._views = views
         self._make = make
-        self._relation = views.run(make)
+        try:
+            self._relation = views.run(make)
+        except AnalysisError:
+            if not views.leave_out_damaged():
+                raise
+            self._relation = views.run(make)
         self._reader: Iterator[tuple[Any, ...]] | None = None
 
     def __getattr__(self, name: str) -> Any:

@@ -39,16 +39,16 @@ class Made:
             recorder.stop(finish=False)
 
 
-def items_of(seed, packets, *, scenario="calm", symbol="SPY", day=FIRST):
+def items_of(seed, packets, *, scenario="calm", symbol="SPY", day=FIRST, prices=None, edit=lambda raw: raw):
     """Packets and events of one session on a day, as a feed would deliver them."""
     session = Session(server_tz="UTC", virtual_clock=True)
     shift = (day - date(2026, 1, 2)).days * 86_400 * 10**9
     items = list(session.opened(Instant(WALL_NS + shift, 0), "url=ws://x"))
     stamp = day.isoformat().encode() + b"T"
-    raws = (emission.raw for emission in emissions(seed, scenario, 1.0, symbol=symbol) if emission.raw)
+    raws = (emission.raw for emission in emissions(seed, scenario, 1.0, symbol=symbol, prices=prices) if emission.raw)
     for n, raw in enumerate(islice(raws, packets)):
         now = Instant(WALL_NS + shift + n * 10**9, n * 10**9)
-        items += session.receive(raw.replace(b"2026-01-02T", stamp), now)
+        items += session.receive(edit(raw.replace(b"2026-01-02T", stamp)), now)
     items += session.closed(Instant(WALL_NS + shift + packets * 10**9, packets * 10**9), "code=1000")
     return [item for item in items if not isinstance(item, StateChange)]
 

@@ -38,10 +38,12 @@ def test_the_formatter_would_change_nothing(root: Path) -> None:
     run(sys.executable, "-m", "ruff", "format", "--check", ".", root=root)
 
 
+@pytest.mark.slow
 def test_types_are_strict_and_hold(root: Path) -> None:
     run(sys.executable, "-m", "mypy", root=root)
 
 
+@pytest.mark.slow
 def test_imports_go_down_only(root: Path) -> None:
     run(tool("lint-imports"), "--no-cache", root=root)
 

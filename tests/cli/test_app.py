@@ -21,6 +21,8 @@ from tests.contract.conftest import wait_until
 from tests.feed.servers import foreign, free_port
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+"""Each starts processes: what can be tested in this one is in the other modules."""
 
 
 def ccwatch(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -69,6 +69,7 @@ def foreign_engine() -> Iterator[tuple[str, list[tuple[float, str]]]]:
 # ── section 4 ──
 
 
+@pytest.mark.slow
 def test_the_bff_asks_its_engine_for_exactly_the_contracts_three_parts_once_a_second(foreign_engine):
     url, asked = foreign_engine
     gets = [what for who, whom, what in ARROWS if (who, whom) == ("BFF", "Engine")]
@@ -82,6 +83,7 @@ def test_the_bff_asks_its_engine_for_exactly_the_contracts_three_parts_once_a_se
         assert times[2] - times[0] == pytest.approx(2 * seconds, rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_feed_gets_welcome_first_and_then_what_the_bff_made_of_state_and_metrics(foreign_engine):
     url, _ = foreign_engine
     said = [what for who, whom, what in ARROWS if (who, whom) == ("BFF", "Client")]
@@ -123,6 +125,7 @@ def test_attempts_follow_the_contracts_backoff():
     assert asked[-1] == most
 
 
+@pytest.mark.slow
 def test_an_unavailable_backend_is_shown_as_disconnected_and_found_once_it_is_there():
     def shown(feed):
         with cw.watch(feed) as dashboard:

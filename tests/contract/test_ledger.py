@@ -57,6 +57,7 @@ def test_every_line_that_binds_somebody_states_a_behaviour():
     assert [line.text for number, line in enumerate(LEDGER) if not line.is_context and number not in numbers] == []
 
 
+@pytest.mark.slow
 def test_every_test_that_the_ledger_names_exists(root: Path, request: pytest.FixtureRequest):
     missing = NAMED - {item.nodeid.partition("[")[0] for item in request.session.items}
     files = sorted({test.partition("::")[0] for test in missing})

@@ -275,6 +275,7 @@ def test_every_message_of_the_cottage_has_the_contracts_size(sent):
     assert max(sizes) <= high * KIB
 
 
+@pytest.mark.slow
 def test_left_to_itself_the_cottage_sends_once_a_second_and_keeps_within_the_contracts_bandwidth():
     hertz = float(re.search(r"\*\*Frequency\*\*: (\d+) Hz", TEXT)[1])
     most = float(re.search(r"\*\*Bandwidth\*\*: ~(\d+) KB/s", TEXT)[1]) * KIB

@@ -91,6 +91,7 @@ def test_a_bff_polls_the_engine_of_another_cottage(ws):
         assert cottage.engine_url == engine.engine_url
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_down_is_said_once_nothing_is_sent_and_its_return_is_noticed(ws, caplog):
     caplog.set_level(logging.INFO, "ccwatch.cottage")
     engine = Cottage(SyntheticSource(seed=4)).start()

@@ -92,6 +92,7 @@ def test_a_slow_client_skips_to_the_newest_and_the_skipped_are_counted(lazy_ws, 
         assert received[:-1] == raws[: len(received) - 1], "up to where it stalled it missed nothing"
 
 
+@pytest.mark.slow
 def test_a_client_that_never_reads_is_dropped_and_the_others_miss_nothing(ws, lazy_ws, rest, until, caplog):
     count = 6000
     source = SyntheticSource(seed=9, packets=count, pace="max")

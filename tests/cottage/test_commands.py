@@ -135,6 +135,7 @@ def test_a_halt_over_the_socket_is_obeyed_and_what_is_malformed_is_counted(ws, u
         assert metric(cottage, 'ccwatch_commands_total{command="HALT",outcome="obeyed",site="engine"}') == 1
 
 
+@pytest.mark.slow
 def test_a_halt_in_the_midst_of_a_planted_slide_halts_and_can_be_resumed():
     with cw.serve(seed=5, rate=20, scenario="drawdown-halt@1") as cottage, cw.connect(cottage.url, commands=True) as feed:
         start, *_ = (plant.start_s for plant in feed.planted if plant.kind == "drawdown") if feed.planted else (1.0,)

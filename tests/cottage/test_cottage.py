@@ -87,6 +87,7 @@ def test_nothing_is_streamed_before_the_first_client_came_on_either_site(ws, res
             until(lambda cottage=cottage: "error" not in rest(cottage.engine_url, "/api/system/state/current")[1])
 
 
+@pytest.mark.slow
 def test_on_a_virtual_clock_a_client_that_rests_misses_nothing_because_the_source_waits(lazy_ws, rest):
     count = 6000
     with hurried(count, seed=2) as cottage:

@@ -129,6 +129,7 @@ def test_the_engine_serves_under_api_alone_replays_ten_messages_and_the_bff_repe
         assert [message.get("type") for message in first] == [None, "TELEMETRY"] * 5
 
 
+@pytest.mark.slow
 def test_a_text_ends_the_answers_to_pings_and_in_the_end_the_connection_with_1011(ws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "UNREAD_S", 1.0)
     with Cottage(SyntheticSource(rate=20.0), Options(dialect="deployed")) as cottage:

@@ -44,6 +44,7 @@ def test_a_client_that_comes_back_is_a_reconnection_and_a_second_one_beside_it_i
         until(lambda: metric(cottage, 'ccwatch_client_reconnections_total{site="engine"}') == 1)
 
 
+@pytest.mark.slow
 def test_a_planted_reconnect_storm_cuts_feeds_that_come_back_and_both_sides_count_it(metric, until):
     with cw.serve(rate=50, scenario="reconnect-storm@2") as cottage, cw.connect(cottage.engine_url) as feed:
         until(lambda: feed.health().reconnects >= 1, 20)

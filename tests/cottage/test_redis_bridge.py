@@ -155,6 +155,7 @@ def test_a_halt_of_what_redis_streams_is_confirmed_by_whoever_trades_there(serve
 # ── halts ──
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_a_halt_that_stood_before_anyone_listened_is_told_and_so_is_its_end(server, until):
     server.start()

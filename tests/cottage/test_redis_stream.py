@@ -57,6 +57,7 @@ def test_what_is_written_is_read_byte_for_byte_from_the_newest_on_and_from_the_b
             assert late.url == address(server)
 
 
+@pytest.mark.slow
 def test_messages_wait_while_redis_is_gone_and_readers_go_on_by_id(server, until):
     server.start()
     with StreamWriter(StreamAddress.parse(address(server))) as writer, cw.connect(address(server)) as feed:

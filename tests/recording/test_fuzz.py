@@ -1,3 +1,5 @@
+"""The readers under files that lie with a right checksum: whatever is changed, no error but ours, and no more memory than was checked."""
+
 from __future__ import annotations
 
 import os

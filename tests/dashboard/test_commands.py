@@ -59,7 +59,7 @@ def test_a_command_that_was_armed_and_held_is_sent_then_confirmed(feed):
     assert "HALT" in page.said[0]["words"]
     assert feed.latest.status == Status.HALT
     details = feed.events()
-    assert "command=HALT sent=True accepted=True confirmed=True" in set(details[details["kind"] == "command"]["detail"])
+    assert "command=HALT sent=True accepted=True confirmed=True evidence=stream" in set(details[details["kind"] == "command"]["detail"])
     page.hold("RESUME")
     wait_until(lambda: page.states[-1] == ("RESUME", "CONFIRMED"))
     assert [line["what"] for line in page.said] == ["RESUME"], "the halt is history"

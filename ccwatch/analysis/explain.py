@@ -223,7 +223,7 @@ def explain(
     ties = int(evidence["same_packet"].sum())
     notes += [f"of these events {ties:,} stand in a packet with another one: those have no order"] if ties else []
     parts, change = _nav(inside, events, symbol, notes)
-    measured = [*_of_packets(whole), *_of_calls(calls)]
+    measured = observed(whole, calls)
     return Explanation(
         time=stamp(middle),
         start=stamp(first),
@@ -248,6 +248,11 @@ def _nav(inside: Sample, events: pd.DataFrame | None, symbol: str | None, notes:
         known = known[np.isfinite(known)]
         return pd.DataFrame(columns=columns), float(known[-1] - known[0]) if len(known) else np.nan
     return found.parts[found.parts["split"] == "both"][columns].reset_index(drop=True), found.change_usd
+
+
+def observed(whole: Sample, calls: pd.DataFrame | None) -> list[Observed]:
+    """Every measure of a session: those of its packets, and the latency of each service."""
+    return [*_of_packets(whole), *_of_calls(calls)]
 
 
 def _of_packets(whole: Sample) -> Iterator[Observed]:

@@ -29,6 +29,7 @@ from ccwatch.analysis.tables import Tables
 from ccwatch.analysis.timeline import Timeline, timeline
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 from ccwatch.recording import with_what_follows
+from ccwatch.stream import given
 from ccwatch.stream.frames import span_ns
 from ccwatch.stream.moments import EXAMPLES, moment
 
@@ -89,6 +90,8 @@ class Questions:
                 raise AnalysisError(
                     f"analyze needs a frame whose columns have different names; more than once: {', '.join(map(str, doubled))}"
                 )
+            if given.needs_reading(source):
+                source = given.read_given(source, symbol=symbol).frame
         elif not callable(getattr(source, "frame", None)):
             raise ConfigError(f"source={source!r}: expected a Feed, a Recording or a DataFrame with the columns of a Feed's frame()")
         self._symbol = symbol

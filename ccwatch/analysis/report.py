@@ -13,14 +13,15 @@ import pandas as pd
 
 from ccwatch.alerts import drawn_objectives
 from ccwatch.analysis import markdown, page, story
+from ccwatch.analysis.deeper import Deeper
 from ccwatch.analysis.explain import Explanation
-from ccwatch.analysis.questions import QUESTIONS, Questions
+from ccwatch.analysis.questions import QUESTIONS
 from ccwatch.analysis.result import Result
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, ConfigError
 
 
-class Report(Questions):
+class Report(Deeper):
     """Asks a stream why. One method per question; each reads what it needs when it is first called."""
 
     def between(self, start: str | datetime | pd.Timestamp | None = None, end: str | datetime | pd.Timestamp | None = None) -> Report:

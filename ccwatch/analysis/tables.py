@@ -68,6 +68,13 @@ class Tables:
             return self.packets
         return self._within(self.source.frame([*default_columns("packets"), *_RAW, "extra"], clean=False))
 
+    @property
+    def packets_with_words(self) -> pd.DataFrame:
+        """Every packet in order of arrival, with the agents' reasoning; read anew each time, since text is large."""
+        if self.is_frame:
+            return self.packets
+        return self._within(self.source.frame([*default_columns("packets"), "reasoning"], clean=False))
+
     @cached_property
     def agents(self) -> pd.DataFrame | None:
         """The agents table."""

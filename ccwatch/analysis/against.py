@@ -1,0 +1,320 @@
+"""Plan and fact: a session held against what was expected of it, packet by packet. `ccwatch.compare` is for two equals.
+
+The expectation is anything that has a nav, a price, a side or returns over time: another recording, a back-test's frame, a CSV file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.analysis import draw
+from ccwatch.analysis.result import Result, cell_text, clock, count_of, dollars
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, paces, sample, stamp
+from ccwatch.domain.liveness import late_ns
+from ccwatch.errors import ConfigError, MissingColumns, NotEnoughData
+from ccwatch.protocol.messages import Side
+
+Align = Literal["clock", "open", "event"]
+ALIGNMENTS: Final = ("clock", "open", "event")
+HALF_A_CENT: Final = 0.005
+_RELATIVE: Final = 1e-9
+COMPARED: Final = ("price", "side", "approved_size", "status", "nav", "cash")
+"""Columns in which a packet may depart from the plan, in the order in which they are named."""
+PARTS: Final = ("timing", "size", "price", "missing signals")
+
+
+@dataclass(frozen=True, eq=False)
+class Against(Result):
+    """A session against its expectation. Amounts in USD, of an account that began with as much as the recorded one.
+
+    Attributes:
+        difference_usd: what the account made less what it was expected to make, at the last matched packet; NaN without either's nav.
+        tracking_error: standard deviation of the difference of returns, packet by packet, a fraction.
+        split_usd: that difference by cause: part (timing, size, price, missing signals), change_usd; to the cent, or without rows where
+            `split` raises.
+        first: the first packet that departs from the plan: time, seq, columns; None where none does.
+        divergences: one row per packet that departs; see `to_frame`.
+        curve: index time; actual, expected (USD of profit and loss), divergence (a fraction of the first nav).
+        align: how the two were laid upon each other.
+        shift_s: by how much the expectation was moved to meet the session, s.
+        expected: what the expectation is called.
+        basis: n counts packets that met an expected one.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "against"
+    title: ClassVar[str] = "Against what was expected"
+    difference_usd: float
+    tracking_error: float
+    split_usd: pd.DataFrame
+    first: dict[str, Any] | None
+    divergences: pd.DataFrame
+    curve: pd.DataFrame
+    align: str
+    shift_s: float
+    expected: str
+    why_no_split: str
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """The tracking difference, its largest part, and where the two first part."""
+        told = "neither nav can be compared" if np.isnan(self.difference_usd) else f"P&L {dollars(self.difference_usd)} against the plan"
+        if len(self.split_usd) and self.split_usd["change_usd"].any():
+            most = self.split_usd.iloc[int(self.split_usd["change_usd"].abs().argmax())]
+            told += f", most of it from {most['part']} ({dollars(most['change_usd'])})"
+        if self.first is None:
+            return f"No packet of {self.basis.n:,} departs from the plan; {told}."
+        return (
+            f"{count_of(len(self.divergences), 'packet departs', 'packets depart')} from the plan, the first at "
+            f"{clock(self.first['time'])} in {self.first['columns']}; {told}."
+        )
+
+    def split(self) -> pd.DataFrame:
+        """The tracking difference by cause: part, change_usd; adds up to the cent.
+
+        Raises:
+            MissingColumns: the positions of one of the two are not known: it needs trades, or price, nav and cash.
+        """
+        if not len(self.split_usd):
+            raise MissingColumns("against", (self.why_no_split or "trades",))
+        return self.split_usd.copy()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per packet that departs from the plan, by time.
+
+        Columns: time, seq, columns (those that differ, in words), actual, expected (their values as text), difference_usd (so far).
+        """
+        return self.divergences.copy()
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the curve."""
+        return {name: value for name, value in super().to_dict().items() if name != "curve"}
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """What the account made and what it was expected to make, over time."""
+        colours = draw.colours(dark)
+        times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
+        looks = (("actual", colours.line, "solid"), ("expected", colours.line_engine, "dash"))
+        traces = [
+            draw.line(name, times, self.curve[name].to_numpy(), colour) | {"line": {"color": colour, "dash": dash, "width": 1.5}}
+            for name, colour, dash in looks
+        ]
+        return draw.figure(traces, x_title="time (UTC)", y_title="profit and loss (USD)", dark=dark, y_format=",.0f", dates=True)
+
+
+def against(
+    frame: pd.DataFrame,
+    expected: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    align: Align = "clock",
+    symbol: str | None = None,
+    name: str = "the expectation",
+    said: tuple[str, ...] = (),
+) -> Against:
+    """Hold a session against a plan, packet by packet.
+
+    Args:
+        frame: packets of the session.
+        expected: packets, or a frame with nav, price, returns or side, and a DatetimeIndex with a zone.
+        events: the session's events table, for gaps.
+        align: "clock" lays the two upon each other by time, "open" by their first packets, "event" by their first BUY or SELL.
+        symbol: only rows of this one.
+        name: what the expectation is called.
+        said: what was done to read it.
+
+    Raises:
+        ConfigError: another `align`.
+        MissingColumns: the two have no column in common, or no side where they are laid by events.
+        NotEnoughData: fewer than two packets meet.
+        MixedSymbols: several symbols and none was chosen.
+    """
+    if align not in ALIGNMENTS:
+        raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
+    actual = sample("against", frame, events, symbol=symbol, one_symbol=True)
+    planned = sample("against", _with_nav(expected), symbol=symbol if "symbol" in expected.columns else None, one_symbol=True)
+    common = [column for column in COMPARED if _has(actual, column) and _has(planned, column)]
+    if not common:
+        raise MissingColumns("against", COMPARED)
+    shift = _shift(actual, planned, align)
+    rows, met = _meet(actual, planned, shift)
+    if int(met.sum()) < 2:
+        raise NotEnoughData(
+            f"against: {int(met.sum())} packets meet an expected one; the session goes from {stamp(actual.times[0])} to "
+            f"{stamp(actual.times[-1])}, the expectation from {stamp(planned.times[0] + shift)} to {stamp(planned.times[-1] + shift)}; "
+            "align='open' lays the two by their first packets"
+        )
+    used = actual.where(met)
+    pair = _Pair(used, planned, rows[met])
+    made, meant = pair.profit()
+    departs = {column: pair.departs(column) for column in common}
+    any_departs = np.logical_or.reduce(list(departs.values()))
+    table = _table(pair, departs, any_departs, made - meant)
+    parts, why = pair.split(made - meant)
+    start = pair.start
+    returns = np.diff(made - meant) / start if start > 0.0 else np.full(len(made) - 1, np.nan)
+    notes = [*said, f"compared: {', '.join(common)}"]
+    unmet = len(actual) - len(used)
+    notes += [f"without an expected packet: {count_of(unmet, 'packet')}"] if unmet else []
+    return Against(
+        difference_usd=round(float(made[-1] - meant[-1]), 2),
+        tracking_error=float(np.std(returns, ddof=1)) if len(returns) > 1 and np.isfinite(returns).all() else np.nan,
+        split_usd=parts,
+        first={str(key): value for key, value in table.iloc[0].to_dict().items()} if len(table) else None,
+        divergences=table,
+        curve=pd.DataFrame({"actual": made, "expected": meant, "divergence": (made - meant) / start}, index=used.frame.index),
+        align=align,
+        shift_s=shift / SECOND_NS,
+        expected=name,
+        why_no_split=why,
+        basis=actual.basis(len(used)),
+        notes=tuple(notes),
+    )
+
+
+def _with_nav(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns made into a nav, where the plan has no other."""
+    if "returns" not in frame.columns or "nav" in frame.columns:
+        return frame
+    steps = frame["returns"].fillna(0.0).to_numpy(dtype=np.float64)
+    return frame.assign(nav=100_000.0 * np.cumprod(1.0 + steps))
+
+
+def _has(found: Sample, name: str) -> bool:
+    if name not in found.frame.columns:
+        return False
+    if name in {"side", "status"}:
+        return bool((found.words(name).codes >= 0).any())
+    return bool(np.isfinite(found.numbers(name)).any())
+
+
+def _shift(actual: Sample, planned: Sample, align: Align) -> int:
+    """By how many ns the plan is moved."""
+    if align == "clock":
+        return 0
+    if align == "open":
+        return int(actual.times[0] - planned.times[0])
+    firsts = []
+    for found in (actual, planned):
+        acts = np.flatnonzero(np.isin(np.asarray(found.words("side").astype(object)), [Side.BUY, Side.SELL]))
+        if not len(acts):
+            raise MissingColumns("against", ("side: no BUY or SELL to lay the two by",))
+        firsts.append(int(found.times[acts[0]]))
+    return firsts[0] - firsts[1]
+
+
+def _meet(actual: Sample, planned: Sample, shift: int) -> tuple[Ints, Bools]:
+    """Of each packet the row of the plan that stands at its time, the newest, unless that is older than a silence of the plan's own."""
+    times = planned.times + shift
+    rows = np.searchsorted(times, actual.times, side="right") - 1
+    intervals = paces(planned.frame).interval_ns
+    usual = int(np.median(intervals[intervals >= 0])) if (intervals >= 0).any() else 0
+    near = actual.times - times[np.maximum(rows, 0)] <= late_ns(usual)
+    return rows, (rows >= 0) & near
+
+
+class _Pair:
+    """Packets of a session, each with the row of the plan that it meets."""
+
+    def __init__(self, used: Sample, planned: Sample, rows: Ints) -> None:
+        self.used, self.planned, self.rows = used, planned, rows
+        nav = used.numbers("nav")
+        known = nav[np.isfinite(nav)]
+        plan = planned.numbers("nav")[rows]
+        meant = plan[np.isfinite(plan)]
+        self.start = float(known[0]) if len(known) else float(meant[0]) if len(meant) else np.nan
+        self._scale = self.start / float(meant[0]) if len(meant) and meant[0] > 0.0 else np.nan
+
+    def both(self, name: str) -> tuple[Floats, Floats]:
+        """A column of numbers of both; the plan's account is scaled to begin with as much as the recorded one."""
+        theirs = self.planned.numbers(name)[self.rows]
+        return self.used.numbers(name), theirs * self._scale if name in {"nav", "cash"} else theirs
+
+    def words(self, name: str) -> tuple[Any, Any]:
+        """A column of words of both, as objects."""
+        return (
+            np.asarray(self.used.words(name).astype(object)),
+            np.asarray(self.planned.words(name).astype(object))[self.rows],
+        )
+
+    def departs(self, name: str) -> Bools:
+        """Packets whose value is known of both and differs: words, numbers beyond their last bits, amounts by half a cent."""
+        if name in {"side", "status"}:
+            ours, theirs = self.words(name)
+            known = ~(pd.isna(ours) | pd.isna(theirs))
+            return np.asarray(known & (ours != theirs), dtype=bool)
+        mine, meant = self.both(name)
+        least = HALF_A_CENT if name in {"nav", "cash"} else 0.0
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.abs(mine - meant) > np.maximum(least, _RELATIVE * np.maximum(np.abs(mine), np.abs(meant))), dtype=bool)
+
+    def profit(self) -> tuple[Floats, Floats]:
+        """Profit and loss of both since the first packet that meets, USD; what is not carried stands as it was."""
+        mine, meant = (pd.Series(values).ffill().to_numpy() for values in self.both("nav"))
+        first = [values[np.isfinite(values)][:1] for values in (mine, meant)]
+        return tuple(values - (start[0] if len(start) else np.nan) for values, start in zip((mine, meant), first, strict=True))  # type: ignore[return-value] # two in, two out
+
+    def split(self, gap: Floats) -> tuple[pd.DataFrame, str]:
+        """The tracking difference by cause, in whole cents; without rows where a position is not known, and why.
+
+        Positions are those that nav, cash and price imply. At one position the two differ by price. Where both hold the same side, the
+        rest is size. Where only one holds it: timing, if the other holds that side at some time of the same holding; else a signal that
+        is missing, or was not expected.
+        """
+        empty = pd.DataFrame({"part": pd.array([], dtype="str"), "change_usd": np.zeros(0)})
+        held = []
+        for place, who in enumerate(("the session", "the expectation")):
+            nav, cash, price = (self.both(name)[place] for name in ("nav", "cash", "price"))
+            if not all(np.isfinite(values).all() for values in (nav, cash, price)):
+                return empty, f"trades: the positions of {who} are not known without price, nav and cash in every packet"
+            held.append((nav - cash) / np.where(price != 0.0, price, np.nan))
+        mine, meant = held
+        moves = np.diff(self.used.numbers("price"))
+        apart = (mine - meant)[:-1] * moves
+        ours, theirs = np.sign(np.round(mine[:-1], 9)), np.sign(np.round(meant[:-1], 9))
+        same = ours == theirs
+        late = ~same & (_met_in(theirs, ours) | _met_in(ours, theirs))
+        total = round(100.0 * float(gap[-1]))
+        cents = {
+            "timing": round(100.0 * float(apart[late].sum())),
+            "size": round(100.0 * float(apart[same].sum())),
+            "missing signals": round(100.0 * float(apart[~same & ~late].sum())),
+        }
+        cents["price"] = total - sum(cents.values())
+        return pd.DataFrame({"part": pd.array(PARTS, dtype="str"), "change_usd": [cents[part] / 100.0 for part in PARTS]}), ""
+
+
+def _met_in(side: Floats, other: Floats) -> Bools:
+    """Rows of each holding of `side` in which `other` holds that side as well at some time."""
+    starts = np.flatnonzero(np.append(True, side[1:] != side[:-1]))
+    meets = np.logical_or.reduceat((side == other) & (side != 0.0), starts)
+    return np.asarray(np.repeat(meets, np.diff(starts, append=len(side))) & (side != 0.0), dtype=bool)
+
+
+def _table(pair: _Pair, departs: dict[str, Bools], any_departs: Bools, gap: Floats) -> pd.DataFrame:
+    """One row per packet that departs, with what differs as text."""
+    rows = np.flatnonzero(any_departs)
+    seq = pair.used.frame["seq"].to_numpy()[rows] if "seq" in pair.used.frame.columns else np.full(len(rows), np.nan)
+    values = {name: pair.words(name) if name in {"side", "status"} else pair.both(name) for name in departs}
+    columns, ours, theirs = [], [], []
+    for row in rows.tolist():  # those that depart; a table has a row for each
+        names = [name for name, found in departs.items() if found[row]]
+        columns.append(", ".join(names))
+        ours.append(", ".join(f"{name} {cell_text(values[name][0][row])}" for name in names))
+        theirs.append(", ".join(f"{name} {cell_text(values[name][1][row])}" for name in names))
+    return pd.DataFrame(
+        {
+            "time": pair.used.frame.index[rows],
+            "seq": seq,
+            "columns": pd.array(columns, dtype="str"),
+            "actual": pd.array(ours, dtype="str"),
+            "expected": pd.array(theirs, dtype="str"),
+            "difference_usd": gap[rows],
+        }
+    )

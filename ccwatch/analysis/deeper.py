@@ -1,0 +1,155 @@
+"""Questions that need another one's answer, or something to hold the session against. It knows kernels and tables, not their callers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from ccwatch.analysis import against as against_kernel, first_sign as first_sign_kernel, what_if as what_if_kernel
+from ccwatch.analysis.against import Against, Align
+from ccwatch.analysis.drawdowns import Drawdowns
+from ccwatch.analysis.expected import read_expected
+from ccwatch.analysis.explain import Observed, observed
+from ccwatch.analysis.first_sign import FirstSign
+from ccwatch.analysis.questions import Questions
+from ccwatch.analysis.reasoning import Reasoning, reasoning
+from ccwatch.analysis.sample import sample
+from ccwatch.analysis.what_if import WhatIf
+from ccwatch.domain.limits import DRAWDOWN_LEAST
+from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.stream.moments import moment
+
+SHALLOW: Final = 0.1
+"""A fall has begun below this share of its depth."""
+
+
+class Deeper(Questions):
+    """What was expected, what would have been, what came first, and what the agents said."""
+
+    def against(self, expected: Any, align: Align = "clock") -> Against:
+        """Hold this session against a plan, packet by packet; `ccwatch.compare` is for two equals. See `ccwatch.analysis.against`.
+
+        Args:
+            expected: a Recording, its path or name, "latest", a CSV file, or a frame or series of nav, price, returns or side.
+            align: "clock" lays the two upon each other by time, "open" by their first packets, "event" by their first BUY or SELL.
+
+        Raises:
+            ConfigError: something else.
+            RecordingNotFound: no recording of that name.
+            MissingColumns: the two have no column in common.
+            NotEnoughData: fewer than two packets meet.
+        """
+        found = read_expected(expected, symbol=self._symbol)
+        tables = self._tables
+        return against_kernel.against(
+            tables.packets, found.frame, tables.events, align=align, symbol=self._symbol, name=found.name, said=found.said
+        )
+
+    def what_if(
+        self,
+        *,
+        veto: str | None = None,
+        size_cap: float | None = None,
+        breaker: float | None = None,
+        rearm: str = "next day",
+        delay: str | int = "1 packet",
+        cost_bps: float = 0.0,
+    ) -> WhatIf:
+        """What another veto, size or breaker would have made of the recorded prices. See `ccwatch.analysis.what_if`.
+
+        Raises:
+            ConfigError: no rule at all, or one that cannot be.
+            MissingColumns: the stream never carried price, nav or cash.
+            NotEnoughData: fewer than two packets carry all three.
+        """
+        tables = self._tables
+        return what_if_kernel.what_if(
+            tables.packets,
+            tables.events,
+            veto=veto,
+            size_cap=size_cap,
+            breaker=breaker,
+            rearm=rearm,
+            delay=delay,
+            cost_bps=cost_bps,
+            symbol=self._symbol,
+        )
+
+    def first_sign(
+        self, episode: int | str | datetime | pd.Timestamp | None = None, *, lead_s: float = 300.0, calm: Iterable[Deeper] = ()
+    ) -> FirstSign:
+        """Which measure had left its usual range before a drawdown began. See `ccwatch.analysis.first_sign`.
+
+        Args:
+            episode: a row of `drawdowns().to_frame()`, or a time in one; None is the deepest.
+            lead_s: how long before the start signs are looked for, s.
+            calm: reports of calm sessions, whose range counts as usual, too.
+
+        Raises:
+            ConfigError: no such episode.
+            NotEnoughData: no drawdown, or nothing before it.
+        """
+        found = self.drawdowns()
+        table = found.episodes
+        if not len(table):
+            raise NotEnoughData(f"first_sign: the {found.column} has no drawdown")
+        row = self._episode(episode, table)
+        tables = self._tables
+        whole = sample("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
+        deep = table[(table["depth"] <= min(DRAWDOWN_LEAST, 0.5 * float(table["depth"].iloc[row]))) & (np.arange(len(table)) != row)]
+        sessions = [other.measured() for other in calm]
+        return first_sign_kernel.first_sign(
+            self.measured(),
+            _fall_begins(found, table.iloc[row]),
+            whole.basis(len(whole)),
+            lead_s=lead_s,
+            busy=deep,
+            calm=sessions,
+        )
+
+    def measured(self) -> list[Observed]:
+        """Every measure of the session, as observations over time."""
+        tables = self._tables
+        whole = sample("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
+        return observed(whole, self._calls())
+
+    def reasoning(self) -> Reasoning:
+        """What the agents say, and whether it agrees with what they do. See `ccwatch.analysis.reasoning`.
+
+        Raises:
+            MissingColumns: the stream never carried a reasoning.
+        """
+        return self._kept("reasoning", lambda: reasoning(self._tables.packets_with_words, self._tables.events, symbol=self._symbol))
+
+    def _episode(self, episode: Any, table: pd.DataFrame) -> int:
+        """The row of an episode."""
+        if episode is None:
+            return int(table["depth"].argmin())
+        if isinstance(episode, int | np.integer) and not isinstance(episode, bool):
+            if not -len(table) <= episode < len(table):
+                raise ConfigError(f"episode={episode}: there are {len(table)}, numbered from 0; drawdowns().to_frame() lists them")
+            return int(episode) % len(table)
+        at = moment(episode, "episode", self._tables.ends)
+        if at is None:
+            raise ConfigError(f"episode={episode!r}: expected a row number, or a time")
+        end = table["recovery_time"].fillna(at)
+        inside = np.flatnonzero(((table["peak_time"] <= at) & (at <= end)).to_numpy())
+        if not len(inside):
+            raise ConfigError(f"episode={episode!r}: no drawdown at {at}; drawdowns().to_frame() lists them")
+        return int(inside[-1])
+
+
+def _fall_begins(found: Drawdowns, episode: pd.Series) -> pd.Timestamp:
+    """When the fall to the trough began: the last packet before it that stood less than a tenth of the way down.
+
+    A nav that trembles is under water for most of the time, so the first packet below the peak tells little.
+    """
+    depth = found.curve["drawdown"]
+    way = depth[(depth.index >= episode["peak_time"]) & (depth.index <= episode["trough_time"])]
+    above = np.flatnonzero(way.to_numpy() > SHALLOW * float(episode["depth"]))
+    begins: pd.Timestamp = way.index[int(above[-1])] if len(above) else episode["start_time"]
+    return begins

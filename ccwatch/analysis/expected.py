@@ -1,0 +1,51 @@
+"""What a session is held against: a recording, a path, a name, "latest", a frame or a CSV file, read to one frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ccwatch.analysis.tables import Tables
+from ccwatch.config import Settings, recordings_folder
+from ccwatch.errors import ConfigError
+from ccwatch.recording import Recording, locate
+from ccwatch.stream.given import read_given
+
+
+class Expected(NamedTuple):
+    """An expectation: its frame, what it is called, and what was done to read it."""
+
+    frame: pd.DataFrame
+    name: str
+    said: tuple[str, ...]
+
+
+def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
+    """Read an expectation, whatever it comes as.
+
+    Args:
+        expected: a Recording or a Feed; the path or the name of a recording, or "latest"; the path of a CSV file; a frame or a series of
+            nav, price, returns or side over time.
+        symbol: the one to take where a file or a frame has several.
+
+    Raises:
+        RecordingNotFound: no recording of that name.
+        ConfigError: something else, or a frame without times.
+        MixedSymbols: several symbols, and none was chosen.
+    """
+    if isinstance(expected, str | Path) and Path(expected).suffix.lower() not in {".csv", ".tsv", ".txt"}:
+        expected = Recording(locate(expected, recordings_folder(Settings.load())))
+    if not isinstance(expected, str | Path | pd.DataFrame | pd.Series):
+        if not callable(getattr(expected, "frame", None)):
+            raise ConfigError(
+                f"expected={expected!r}: a Recording, its path or name, 'latest', a CSV file, or a frame of nav, price, returns or side"
+            )
+        tables = Tables(expected)
+        return Expected(tables.packets, tables.name, ())
+    found = read_given(expected, symbol=symbol, what="expected")
+    if not isinstance(found.frame.index, pd.DatetimeIndex):
+        raise ConfigError("expected: there are no times: an index or a column time, date or timestamp is needed")
+    name = Path(expected).name if isinstance(expected, str | Path) else "the frame handed in"
+    return Expected(found.frame, name, found.said)

@@ -1,0 +1,310 @@
+"""Counterfactual governance: what another veto, size or breaker would have made of the recorded prices. It must not know a source."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ccwatch.alerts import AlertState, Evaluator
+from ccwatch.alerts.written import Rule
+from ccwatch.analysis import draw
+from ccwatch.analysis.book import Book, Replay
+from ccwatch.analysis.result import Result, count_of
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Sample, sample, stamps
+from ccwatch.domain.durations import seconds_of
+from ccwatch.domain.hours import TradingHours, days_of
+from ccwatch.errors import ConfigError, MissingColumns
+
+LEAST_CHANGED: Final = 20
+"""Decisions that must differ before an interval is given."""
+LARGEST_SHARE: Final = 0.5
+"""Where one decision carries more of the difference than this, there is no interval either."""
+LEVEL: Final = 0.95
+REPLICATES: Final = 2000
+MORE_PACKETS, MORE_BPS = 1, 5.0
+"""How much later, and how much dearer, the answer is repeated."""
+_IN_SAMPLE: Final = "in sample: a rule that was chosen by looking at this session is judged by it, too"
+_MINUS: Final = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf(Result):
+    """What would have been, and how sure that is. Amounts in USD.
+
+    Attributes:
+        difference: the replayed account less the recorded one, at the last packet.
+        interval: of the difference, by a block bootstrap over decisions; None where too few differ, or one carries most of it.
+        level: probability of the interval.
+        changed: one row per decision that differs; see `to_frame`.
+        decisions: decisions with a position, changed or not.
+        runs: runs of changed decisions next to each other.
+        repeated: the difference with more delay and more cost: delay (packets), cost_bps, difference.
+        curve: index time; recorded and replayed nav.
+        assumptions: what the number takes for granted, and what it cannot know.
+        basis: n counts packets that carry price, nav and cash.
+        notes: what limits it.
+    """
+
+    question: ClassVar[str] = "what_if"
+    title: ClassVar[str] = "What another rule would have made"
+    difference: float
+    interval: tuple[float, float] | None
+    level: float
+    changed: pd.DataFrame
+    decisions: int
+    runs: int
+    repeated: pd.DataFrame
+    curve: pd.DataFrame
+    assumptions: tuple[str, ...]
+    basis: Basis
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """What changed, what it was worth, and whether the sign holds."""
+        differ = f"{len(self.changed):,} of {count_of(self.decisions, 'decision')} differ, in {count_of(self.runs, 'run')}"
+        if not len(self.changed):
+            return f"0 of {count_of(self.decisions, 'decision')} differ; P&L +$0."
+        spread = "" if self.interval is None else f" ({_signed(self.interval[0])} … {_signed(self.interval[1])})"
+        turned = self.repeated[np.sign(self.repeated["difference"].to_numpy()) == -np.sign(self.difference)]
+        turns = [
+            f"one packet more of delay makes it {_money(row['difference'])}"
+            if row["cost_bps"] == self.repeated["cost_bps"].iloc[0]
+            else f"{MORE_BPS:g} bp more of cost make it {_money(row['difference'])}"
+            for row in turned.to_dict("records")
+        ]
+        return f"{differ}; P&L {_money(self.difference)}{spread}{''.join(f'; the sign turns: {text}' for text in turns)}."
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per decision that differs, by time.
+
+        Columns: start_time, end_time, side, target (signed fraction of nav, as recorded), target_after (the least of it in what would
+        have been), n (packets), why (veto, size cap, breaker), difference_usd (of the account over the decision).
+        """
+        return self.changed.copy()
+
+    def listed(self) -> pd.DataFrame:
+        """As `to_frame`, the decision that made most of a difference first."""
+        return self.changed.iloc[np.argsort(-self.changed["difference_usd"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, without the curve."""
+        return {name: value for name, value in super().to_dict().items() if name != "curve"}
+
+    def figure(self, *, dark: bool = False) -> go.Figure:
+        """Recorded and replayed nav over time."""
+        colours = draw.colours(dark)
+        times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
+        looks = (("recorded", colours.line, "solid"), ("replayed", colours.line_engine, "dash"))
+        traces = [
+            draw.line(name, times, self.curve[name].to_numpy(), colour) | {"line": {"color": colour, "dash": dash, "width": 1.5}}
+            for name, colour, dash in looks
+        ]
+        return draw.figure(traces, x_title="time (UTC)", y_title="nav (USD)", dark=dark, y_format=",.0f", dates=True)
+
+
+def what_if(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    veto: str | None = None,
+    size_cap: float | None = None,
+    breaker: float | None = None,
+    rearm: str = "next day",
+    delay: str | int = "1 packet",
+    cost_bps: float = 0.0,
+    symbol: str | None = None,
+    hours: TradingHours | None = None,
+) -> WhatIf:
+    """Replay the account under other rules of governance, at the recorded prices.
+
+    Args:
+        frame: packets with price, nav and cash; side and approved_size where the engine's targets are to be known exactly.
+        events: the events table, for gaps.
+        veto: a rule in words, such as "alpha < 1.7": while it is so, every target is 0.
+        size_cap: the largest target, a fraction of nav.
+        breaker: a drawdown from the account's peak, a fraction below 0, at which everything is sold.
+        rearm: when a breaker closes again: "next day", "never", or a duration such as "30min".
+        delay: packets from a decision that differs to its trade: "1 packet", "0 packets", or a number.
+        cost_bps: cost of what is traded beyond the recorded trades, in hundredths of a percent of the amount.
+        symbol: only rows of this one.
+        hours: the trading hours, which say when the next day begins; None is UTC.
+
+    Raises:
+        ConfigError: no rule at all, or one that cannot be.
+        MissingColumns: the stream never carried price, nav or cash.
+        NotEnoughData: fewer than two packets carry all three.
+        MixedSymbols: several symbols and none was chosen.
+    """
+    late = _packets(delay)
+    if veto is None and size_cap is None and breaker is None:
+        raise ConfigError("what_if: expected another rule: veto='alpha < 1.7', size_cap=0.10 or breaker=-0.015")
+    if size_cap is not None and not 0.0 <= size_cap < math.inf:
+        raise ConfigError(f"size_cap={size_cap!r}: expected a fraction of nav from 0, for example 0.10")
+    if breaker is not None and not -1.0 < breaker < 0.0:
+        raise ConfigError(f"breaker={breaker!r}: expected a drawdown between -1 and 0, for example -0.015")
+    if not 0.0 <= cost_bps < math.inf:
+        raise ConfigError(f"cost_bps={cost_bps!r}: expected a number from 0")
+    found = sample("what_if", frame, events, needs=("price", "nav", "cash"), symbol=symbol, one_symbol=True)
+    used = found.where(np.isfinite(found.prices()) & (found.numbers("nav") > 0.0) & np.isfinite(found.numbers("cash")))
+    used.need(2, "price, nav and cash")
+    book = Book.of(used)
+    if not book.trades and not (book.shares != 0.0).any():
+        raise MissingColumns("what_if", ("a position: nav and cash never differ",))
+    vetoed = _vetoed(used, veto)
+    scale, capped = np.where(vetoed, 0.0, 1.0), np.zeros(len(used), dtype=bool)
+    if size_cap is not None:
+        size = np.abs(book.target)
+        capped = size > size_cap
+        scale = np.where(capped, scale * size_cap / np.where(size > 0.0, size, 1.0), scale)
+    day, rearm_ns = days_of(used.times, hours), _rearm_ns(rearm)
+
+    def replayed(packets: int, bps: float) -> Replay:
+        return book.replay(scale, breaker=breaker, day=day, rearm_ns=rearm_ns, delay=packets, cost_bps=bps)
+
+    main = replayed(late, cost_bps)
+    gap = main.nav - book.nav
+    changed, share = _changed(book, main, gap, used, vetoed, capped)
+    difference = float(round(gap[-1], 6))
+    repeated = [(late, cost_bps), (late + MORE_PACKETS, cost_bps), (late, cost_bps + MORE_BPS)]
+    values = [difference, *(float(round((replayed(*how).nav - book.nav)[-1], 6)) for how in repeated[1:])]
+    interval, why = _interval(share, len(changed), difference)
+    held = np.unique(book.decision[book.target != 0.0])
+    places = changed["decision"].to_numpy(dtype=np.int64)
+    order = np.searchsorted(np.union1d(held, places), places)
+    return WhatIf(
+        difference=difference,
+        interval=interval,
+        level=LEVEL,
+        changed=changed.drop(columns="decision"),
+        decisions=len(np.union1d(held, places)),
+        runs=int((np.diff(order, prepend=-2) > 1).sum()) if len(order) else 0,
+        repeated=pd.DataFrame({"delay": [h[0] for h in repeated], "cost_bps": [h[1] for h in repeated], "difference": values}),
+        curve=pd.DataFrame({"recorded": book.nav, "replayed": main.nav}, index=used.frame.index),
+        assumptions=_assumptions(book, late, cost_bps),
+        basis=found.basis(len(used)),
+        notes=(
+            *([f"no interval: {why}"] if why else []),
+            "in sample: a rule that was chosen by looking at this session is judged by it, too",
+        ),
+    )
+
+
+def _packets(delay: str | int) -> int:
+    """Packets of a delay such as "1 packet"."""
+    word = str(delay).strip().lower().removesuffix("s").removesuffix("packet").strip()
+    if isinstance(delay, bool) or not word.isdecimal():
+        raise ConfigError(f"delay={delay!r}: expected packets, for example '1 packet' or 0")
+    return int(word)
+
+
+def _rearm_ns(rearm: str) -> int | None:
+    """How long a breaker stays open, ns; None until the next day."""
+    word = " ".join(str(rearm).lower().split())
+    if word == "next day":
+        return None
+    if word == "never":
+        return 2**62
+    try:
+        return round(seconds_of(word) * SECOND_NS)
+    except ValueError as error:
+        raise ConfigError(f"rearm={rearm!r}: expected 'next day', 'never' or a duration such as '30min'; {error}") from None
+
+
+def _vetoed(used: Sample, veto: str | None) -> Bools:
+    """Packets at which a rule in words holds, judged as alerts judge it."""
+    held = np.zeros(len(used), dtype=bool)
+    if veto is None:
+        return held
+    evaluator = Evaluator([Rule("veto", veto, hours="always")], objectives={}, virtual_clock=True)
+    since: int | None = None
+    times = used.times
+    for change in evaluator.observe(used.frame):
+        if change.state is AlertState.FIRING and since is None:
+            since = int(np.searchsorted(times, change.time_ns))
+        elif change.state is not AlertState.FIRING and since is not None:
+            held[since : int(np.searchsorted(times, change.time_ns))] = True
+            since = None
+    if since is not None:
+        held[since:] = True
+    return held
+
+
+def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools, capped: Bools) -> tuple[pd.DataFrame, Floats]:
+    """The decisions that differ, and what each decision, changed or not, made of the difference."""
+    starts = np.flatnonzero(np.diff(book.decision, prepend=-1))
+    ends = np.append(starts[1:], len(gap) - 1)
+    share = gap[ends] - np.where(starts > 0, gap[starts], 0.0)
+    differs = np.logical_or.reduceat(main.changed, starts)
+    rows = np.flatnonzero(differs)
+    first = starts[rows]
+    last = np.maximum(ends[rows] - (rows < len(starts) - 1), first)
+    side = np.asarray(used.words("side").astype(object))[first] if "side" in used.frame.columns else np.sign(book.target[first])
+    after = np.where(main.changed, np.where(vetoed, 0.0, book.target), book.target)
+    reasons = [
+        ", ".join(
+            word
+            for word, hit in (
+                ("veto", vetoed[a : b + 1].any()),
+                ("size cap", capped[a : b + 1].any()),
+                ("breaker", bool(len(main.stops)) and (main.changed & ~vetoed & ~capped)[a : b + 1].any()),
+            )
+            if hit
+        )
+        for a, b in zip(first.tolist(), last.tolist(), strict=True)  # one per decision that differs
+    ]
+    least = np.array([after[a : b + 1][np.argmin(np.abs(after[a : b + 1]))] for a, b in zip(first, last, strict=True)], dtype=np.float64)
+    table = pd.DataFrame(
+        {
+            "decision": book.decision[first],
+            "start_time": stamps(used.times[first]),
+            "end_time": stamps(used.times[last]),
+            "side": pd.array([None if word is None else str(word) for word in side], dtype="str"),
+            "target": book.target[first],
+            "target_after": least,
+            "n": last - first + 1,
+            "why": pd.array(reasons, dtype="str"),
+            "difference_usd": share[rows],
+        }
+    )
+    return table, share
+
+
+def _interval(share: Floats, changed: int, difference: float) -> tuple[tuple[float, float] | None, str]:
+    """A circular block bootstrap of the sum over decisions (Politis & Romano 1992), or why there is none."""
+    if changed < LEAST_CHANGED:
+        return None, f"{count_of(changed, 'decision')} differ, and {LEAST_CHANGED} are needed"
+    if np.abs(share).max() > LARGEST_SHARE * abs(difference):
+        return None, "one decision carries more than half of the difference"
+    n = len(share)
+    block = max(1, math.ceil(n ** (1.0 / 3.0)))
+    begins = np.random.default_rng(0).integers(0, n, size=(REPLICATES, -(-n // block)))
+    rows = ((begins[:, :, None] + np.arange(block)) % n).reshape(REPLICATES, -1)[:, :n]
+    low, high = np.quantile(share[rows].sum(axis=1), [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
+    return (float(low), float(high)), ""
+
+
+def _assumptions(book: Book, delay: int, cost_bps: float) -> tuple[str, ...]:
+    """What the number takes for granted, and what it cannot know."""
+    sized = (
+        f"whole shares worth the target at the packet's price reproduce all {book.trades:,} recorded trades, so sizes are the engine's own"
+        if book.is_exact
+        else "targets are the recorded positions as shares of nav: side and approved size do not reproduce every recorded trade"
+    )
+    return (
+        sized,
+        f"what differs trades {count_of(delay, 'packet')} after its decision, at that packet's price, for {cost_bps:g} bp",
+        "not known: fills at other prices, the market's answer to other trades, and what the engine would have decided afterwards",
+    )
+
+
+def _money(value: float) -> str:
+    return f"{_MINUS if value < 0 else '+'}${abs(value):,.0f}"
+
+
+def _signed(value: float) -> str:
+    return f"{_MINUS if value < 0 else '+'}{abs(value):,.0f}"

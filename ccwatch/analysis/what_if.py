@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.alerts import AlertState, Evaluator
-from ccwatch.alerts.written import Rule
+from ccwatch.alerts import AlertState, Evaluator, WrittenRule
 from ccwatch.analysis import draw
 from ccwatch.analysis.book import Book, Replay
 from ccwatch.analysis.result import Result, count_of
@@ -220,7 +219,7 @@ def _vetoed(used: Sample, veto: str | None) -> Bools:
     held = np.zeros(len(used), dtype=bool)
     if veto is None:
         return held
-    evaluator = Evaluator([Rule("veto", veto, hours="always")], objectives={}, virtual_clock=True)
+    evaluator = Evaluator([WrittenRule("veto", veto, hours="always")], objectives={}, virtual_clock=True)
     since: int | None = None
     times = used.times
     for change in evaluator.observe(used.frame):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ccwatch.feed import scenarios
 from ccwatch.feed.market import Market, Noise, Tick
@@ -106,6 +106,11 @@ class Service:
 class SeededEngine:
     """What an engine knows, advanced one packet at a time."""
 
+    size_cap: ClassVar[float] = MAX_SIZE
+    """The largest size that governance approves, a fraction of nav."""
+    breaker: ClassVar[float | None] = None
+    """A drawdown from the peak, a fraction, at which every position is sold for good; None is none."""
+
     def __init__(self, seed: int, boot_stamp: str, symbol: str = SYMBOL, price: float | None = None) -> None:
         """An engine that has just started.
 
@@ -129,6 +134,7 @@ class SeededEngine:
         self._side, self._confidence, self._size = Side.FLAT, 0.0, 0.0
         self._reasoning = WARMING_UP
         self._decide_in = 5
+        self._is_stopped = False
         self._slide_from = 0.0
         self._status = Status.ACTIVE
         self._orders = 0
@@ -245,6 +251,11 @@ class SeededEngine:
     def _govern(self, stamp: str, tick: Tick) -> None:
         """Approve a size for the signal, none in Critical, and trade to it where it is another than before."""
         wanted = 0.0 if self._side is Side.FLAT else round(MAX_SIZE * self._confidence * (0.5 if tick.regime is Regime.LEVY else 1.0), 4)
+        wanted = min(wanted, self.size_cap)
+        if self.breaker is not None and self._book.drawdown <= self.breaker:
+            self._is_stopped = True
+        if self._is_stopped:
+            wanted = 0.0
         if tick.regime is Regime.CRITICAL:
             if self._size > 0.0:
                 self._log(stamp, "WARNING", f"Governance: Physics Veto, {self._side} cut to zero in Critical, alpha {tick.alpha:.4f}")

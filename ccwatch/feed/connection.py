@@ -41,6 +41,10 @@ class ConnectionLost(Exception):
         self.code = code
 
 
+class _NotOffered(Exception):
+    """The handshake selects a subprotocol that was not offered (RFC 6455, section 4.1: the connection is failed)."""
+
+
 class Waker:
     """Wakes a thread that waits on a socket, from any other thread."""
 
@@ -208,6 +212,7 @@ def connect(
         if address.scheme == "wss":
             link.encrypt(tls or ssl.create_default_context(), address.host)
         ws.connect(url, socket=link, header=headers, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call] # its
+        _refuse_what_was_not_offered(ws.getheaders() or {}, token)
         return Connection(ws, link.sock, waker, max_message_bytes, compress=compress)
     except Exception as error:  # noqa: BLE001 - the library raises what its sockets and parsers raise
         head = bytes(link.head) if link is not None else b""
@@ -215,6 +220,14 @@ def connect(
     if link is not None:
         link.close()
     raise failure  # here, so that it does not carry the library's own error, which quotes headers and body
+
+
+def _refuse_what_was_not_offered(headers: Mapping[str, str], token: str | None) -> None:
+    """Raise _NotOffered where a handshake selects another subprotocol than those offered; some servers say the whole offer back."""
+    offered = {"token", token.strip()} if token else set()
+    selected = {word.strip() for word in headers.get("sec-websocket-protocol", "").split(",") if word.strip()}
+    if selected - offered:
+        raise _NotOffered(", ".join(sorted(selected - offered)))
 
 
 class _Link:
@@ -311,6 +324,9 @@ def _failure(shown: str, error: Exception, head: bytes, *, has_token: bool) -> F
     if isinstance(error, deflate.ExtensionError):
         return ConnectFailed(f"{shown}: {error}; is it a WebSocket server of today?", permanent=True)
     status, headers = _parsed(head)
+    if isinstance(error, _NotOffered):
+        told = f"{shown} selects the subprotocol {str(error)[:40]!r}, which was not offered: what it will speak is not known"
+        return ConnectFailed(told, status=status, permanent=True)
     if status == 101 and isinstance(error, websocket.WebSocketException):
         return ConnectFailed(f"{shown} answers, but its handshake is no WebSocket's; check port and path", status=status, permanent=True)
     if status is not None:

@@ -560,3 +560,28 @@ def test_a_server_gets_a_goodbye_when_the_feed_stops(raw):
     feed.stop()
     wait_until(lambda: said)
     assert said == [(CLOSE, (1000).to_bytes(2, "big"))]
+
+
+@pytest.mark.parametrize(
+    ("token", "selected", "is_offered"),
+    [
+        (None, "token", False),
+        (None, "graphql-ws", False),
+        ("aaa.SECRET.zzz", "token", True),
+        ("aaa.SECRET.zzz", "aaa.SECRET.zzz", True),
+        ("aaa.SECRET.zzz", "token, aaa.SECRET.zzz", True),
+        ("aaa.SECRET.zzz", "graphql-ws", False),
+        ("aaa.SECRET.zzz", "token, other", False),
+    ],
+)
+def test_a_handshake_that_selects_a_subprotocol_that_was_not_offered_fails_the_connection(raw, token, selected, is_offered):
+    server = raw(lambda peer: peer.shake(f"Sec-WebSocket-Protocol: {selected}").until_gone())
+    address, waker = parse_url(server.url), Waker()
+    with contextlib.closing(waker):
+        if is_offered:
+            connect(address, token=token, waker=waker, max_message_bytes=1000).close()
+            return
+        with pytest.raises(ConnectFailed, match="was not offered") as failed:
+            connect(address, token=token, waker=waker, max_message_bytes=1000)
+    assert failed.value.permanent
+    assert "SECRET" not in str(failed.value)

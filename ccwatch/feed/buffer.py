@@ -1,12 +1,14 @@
-"""The rolling buffer: the last hours of a stream as pandas frames, written by one thread and read by any without a lock.
+"""The rolling buffer: the last hours of a stream as pandas frames, read by any thread.
 
-Each batch of packets is turned into columns once and appended to slabs. It knows packets and events, but not where they come from.
+Items wait until somebody reads or there are enough of them; then they are turned into columns at once and appended to slabs, since
+columns of one packet cost as much as columns of thirty. It knows packets and events, but not where they come from.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from sys import getsizeof
@@ -29,6 +31,8 @@ MOVED_PER_ROW: Final = 8
 LONG_ROWS_PER_PACKET: Final = 8
 """A long table holds at most this many rows for each packet that the buffer may hold."""
 
+WAITING_BYTES: Final = 1 << 20
+"""Messages of so many bytes are taken in although nobody reads."""
 CHECKED: Final = 64
 """How often, in the time of so many bytes as may be held, these are counted."""
 ROW_BYTES: Final = 1024
@@ -43,7 +47,7 @@ _UNITS: Final = {"": 1, "B": 1, "IB": 1} | {
 
 
 class RollingBuffer:
-    """Frames of the last `window` of received time, at most `max_rows` packets. `receive` belongs to one thread."""
+    """Frames of the last `window` of received time, at most `max_rows` packets."""
 
     def __init__(self, *, window: str = "8h", max_rows: int = 1_000_000, memory: str | int = "1GB") -> None:
         """An empty buffer.
@@ -59,6 +63,9 @@ class RollingBuffer:
         self._window_ns = frames.span_ns(window)
         self._memory = parse_size(memory)
         self._evicted_bytes = self._unchecked = 0
+        self._waiting: list[Packet | Event] = []
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()  # serialises what waits with its way into the slabs: the feed's thread puts, readers fetch
         self._max_rows = max_rows
         self._clean = _Table("packets", max_rows)
         self._unclean = _Table("packets", max_rows)
@@ -69,11 +76,13 @@ class RollingBuffer:
     @property
     def dropped(self) -> int:
         """Rows that were not kept because their words flooded a vocabulary."""
+        self._fetch()
         return sum(table.dropped for table in (self._clean, self._unclean, *self._long.values()))
 
     @property
     def evicted(self) -> dict[str, int]:
         """Rows that were let go, by what limit: window, rows, bytes."""
+        self._fetch()
         tables = self._tables()
         rows = sum(table.evicted_by_rows for table in tables)
         return {"window": sum(table.evicted_by_window for table in tables), "rows": rows, "bytes": self._evicted_bytes}
@@ -81,18 +90,37 @@ class RollingBuffer:
     @property
     def bytes(self) -> int:
         """What its rows and their text take, with the room that they need while they move."""
+        self._fetch()
         return sum(table.bytes for table in self._tables())
 
     def _tables(self) -> tuple[_Table, ...]:
         return (self._clean, self._unclean, *self._long.values())
 
     def receive(self, items: Sequence[Item]) -> None:
-        """Append packets and events, then publish them."""
+        """Take packets and events; whoever reads from now on sees them."""
         kept = [item for item in items if isinstance(item, (Packet, Event))]
-        if not kept:
-            return
+        with self._lock:
+            self._waiting += kept
+            self._waiting_bytes += sum([len(item.raw) for item in kept])
+            if len(self._waiting) >= ROWS_AT_ONCE or self._waiting_bytes >= WAITING_BYTES:
+                self._take_in()
+
+    def _fetch(self) -> None:
+        """Take in what waits, for one who reads."""
+        with self._lock:
+            if self._waiting:
+                self._take_in()
+
+    def orphan(self) -> None:
+        """Go on in a forked child, where the thread that may have held the lock does not exist."""
+        self._lock = threading.Lock()
+
+    def _take_in(self) -> None:
+        """Append what waits, then publish it."""
+        kept, self._waiting = self._waiting, []
+        self._unchecked += self._waiting_bytes + ROW_BYTES * len(kept)
+        self._waiting_bytes = 0
         packets = [item for item in kept if isinstance(item, Packet)]
-        self._unchecked += sum([len(item.raw) for item in kept]) + ROW_BYTES * len(kept)
         unclean = [packet for packet in packets if packet.flags & _UNCLEAN]
         clean = packets if not unclean else [packet for packet in packets if not packet.flags & _UNCLEAN]
         if clean:
@@ -147,6 +175,7 @@ class RollingBuffer:
         symbol: str | None = None,
     ) -> pd.DataFrame:
         """The packets table; see `Feed.frame`."""
+        self._fetch()
         return _until_current(lambda: self._frame(columns, last, clean=clean, fill=fill, symbol=symbol))
 
     def _frame(self, columns: Sequence[str] | None, last: frames.Last, *, clean: bool, fill: bool, symbol: str | None) -> pd.DataFrame:
@@ -164,6 +193,7 @@ class RollingBuffer:
 
     def long(self, table: str, last: frames.Last = None) -> pd.DataFrame:
         """A long table, in order of arrival."""
+        self._fetch()
         return _until_current(lambda: self._views[table].frame(frames.default_columns(table), last, sort=False))
 
 

@@ -96,6 +96,7 @@ class _Intake:
         """Stop being a feed in a forked child, which has neither the thread nor, for itself, the connection."""
         self.orphaned = "this process was forked from the one that runs the feed; connect again here"
         self.changed = threading.Condition()  # the thread may have held it at the fork
+        self.buffer.orphan()
         self.sinks = ()
         self.stop = Stop()  # without its waker, which would wake the parent's thread
         self.stop.set()

@@ -58,7 +58,7 @@ def refused(live, url, **options):
     ("answer", "kind", "permanent", "said", "status"),
     [
         ("401 Unauthorized", Unauthorized, True, "wants a token (401)", 401),
-        ("403 Forbidden", Unauthorized, True, "refuses this token (403)", 403),
+        ("403 Forbidden", Unauthorized, True, "no token was sent", 403),
         ("404 Not Found", ConnectFailed, True, "answered 404; check port and path", 404),
         ("200 OK", ConnectFailed, True, "is no WebSocket: it answered 200", 200),
         ("426 Upgrade Required", ConnectFailed, True, "answered 426", 426),

@@ -189,9 +189,11 @@ def test_a_reader_of_text_never_sees_it_let_go():
     filled = Filled(window="1s")
     for n in range(50):
         filled.send(n, after=0.05, signal={"reasoning": f"text {n}"})
+    filled.buffer.frame()
     view = filled.buffer._packets[0]
     for n in range(50, 100):
         filled.send(n, after=0.05, signal={"reasoning": f"text {n}"})
+    filled.buffer.frame()
     with pytest.raises(Stale):
         view.frame(["reasoning"], None)
     assert filled.buffer.frame(["reasoning"])["reasoning"].notna().all()

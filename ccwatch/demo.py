@@ -54,9 +54,9 @@ class Demo:
     def copy_notebooks(self) -> Path:
         """Copy all notebooks into the working folder and return the path of the first one; what is there already is left as it is."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for notebook in sorted(shipped("notebooks").glob("*.ipynb")):
-            if not (self.folder / notebook.name).exists():
-                shutil.copy(notebook, self.folder)
+        for file in sorted(shipped("notebooks").iterdir()):
+            if file.suffix in {".ipynb", ".py"} and not (self.folder / file.name).exists():
+                shutil.copy(file, self.folder)
         shutil.copytree(shipped("notebooks") / "images", self.folder / "images", dirs_exist_ok=True)
         return self.folder / NOTEBOOK
 

@@ -196,7 +196,7 @@ def test_a_second_halt_is_sent_while_the_first_waits(feed):
 
 def confirmed_halts(feed) -> int:
     events = feed.events()
-    return int((events["detail"] == "command=HALT sent=True accepted=True confirmed=True").sum())
+    return int((events["detail"] == "command=HALT sent=True accepted=True confirmed=True evidence=stream").sum())
 
 
 def test_an_earlier_halts_late_outcome_does_not_take_the_place_of_a_later_one(feed):

@@ -24,20 +24,22 @@ MODULE: Final = "ccwatch.recording.compactor"
 class CompactorProcess:
     """One run of the compactor."""
 
-    def __init__(self, folder: Path, keep: Path, lock_handle: int) -> None:
+    def __init__(self, folder: Path, keep: Path | None, lock_handle: int, *, nice: bool = True) -> None:
         """Start it.
 
         Args:
             folder: the recording's.
-            keep: the journal file that is being written; it and later ones stay.
+            keep: the journal file that is being written; it and later ones stay. None: none is written any more.
             lock_handle: the recorder's lock, which the process holds on to until it ends.
+            nice: it stands back for others; False where someone waits for it.
         """
+        what = ["--all"] if keep is None else ["--keep", str(keep)]
         root = str(Path(__file__).parents[2])
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
         # Not as `-m`: the package is imported before, and Python would complain that the module was there already.
         code = f"from {MODULE} import main; main()"
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-            [sys.executable, "-P", "-c", code, str(folder), "--keep", str(keep)],
+            [sys.executable, "-P", "-c", code, str(folder), *what, *([] if nice else ["--at-once"])],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

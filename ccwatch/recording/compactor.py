@@ -19,14 +19,17 @@ NICE: Final = 10
 
 
 def main() -> None:
-    """Compact the recording that the arguments name. A recorder adds --keep, and its lock by inheritance."""
+    """Compact the recording that the arguments name. A recorder adds --keep or --all, and its lock by inheritance."""
     arguments = argparse.ArgumentParser(description="Make Parquet of a recording's journal.")
     arguments.add_argument("path", type=Path)
     arguments.add_argument("--keep", type=Path, help="for a recorder: the journal file that it writes")
+    arguments.add_argument("--all", action="store_true", help="for a recorder that writes no more")
+    arguments.add_argument("--at-once", action="store_true", help="for whoever waits: at ordinary priority")
     asked = arguments.parse_args()
-    os.nice(NICE)
+    if not asked.at_once:
+        os.nice(NICE)
     gc.disable()  # a sixth of the time would go into looking for cycles, of which it makes none, and a batch bounds its memory
-    if asked.keep is None:
+    if asked.keep is None and not asked.all:
         compact(asked.path)
         return
     threading.Thread(target=_end_with_parent, daemon=True).start()

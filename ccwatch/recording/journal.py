@@ -118,8 +118,9 @@ class Stored(NamedTuple):
 
     def new_of(self, logs: Sequence[LogLine]) -> tuple[LogLine, ...] | None:
         """The new ones of the message's lines; None where they are not among them."""
-        count = len(logs)
-        if any(place >= count for place in self.places):
+        if not self.places:
+            return ()
+        if max(self.places) >= len(logs):
             return None
         return tuple([logs[place] for place in self.places])
 

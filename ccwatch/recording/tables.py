@@ -188,13 +188,12 @@ class _Usual:
         entries, items, found_in, logs_kept, raw_from, new = zip(*self.rows, strict=True)
         count = len(entries)
         missing = np.full(count, np.nan)
-        values: dict[str, Any] = {c.field: missing if c.dtype == "float64" else [None] * count for c in TABLES["packets"]}
+        values: dict[str, Any] = {c.field: missing if c.dtype == "float64" else pa.nulls(count, ARROW[c.dtype]) for c in TABLES["packets"]}
         values |= self._reader.packets(found_in)
         head = zip(*items, strict=True)
         values |= {name: np.array(next(head), dtype) for name, dtype in _HEAD.items()} | {"entry": np.array(entries, np.uint64)}
-        layouts = [self._reader.layout if source == "fields" else None for source in raw_from]
-        values |= {"dialect": [self._reader.dialect] * count, "logs_kept": logs_kept, "raw_from": raw_from}
-        values["layout"] = layouts
+        values |= {"dialect": _constant(self._reader.dialect, np.ones(count, bool)), "logs_kept": logs_kept, "raw_from": raw_from}
+        values["layout"] = _constant(self._reader.layout, np.array([source == "fields" for source in raw_from], bool))
         heads = {name: values[name] for name in ("time_ns", "seq", "entry")}
         found = {"packets": _table("packets", values)}
         for table, gauges in _METRICS.items():
@@ -273,9 +272,16 @@ def _arrays(column: Column, found: Any) -> list[Any]:
         ns = pa.array(found, pa.int64())
         us = found // 1000 if isinstance(found, np.ndarray) else [None if value is None else value // 1000 for value in found]
         return [ns.cast(ARROW["time"]), pa.array(us, pa.int64())]
+    if isinstance(found, pa.Array):
+        return [found]
     if column.dtype == "category":
-        return [found if isinstance(found, pa.DictionaryArray) else pa.array(found, pa.string()).dictionary_encode()]
+        return [pa.array(found, pa.string()).dictionary_encode()]
     return [pa.array(found, ARROW[column.dtype])]
+
+
+def _constant(word: str, where: Any) -> Any:
+    """One word in the rows where it is, and nothing in the others: a layout is long, and written once."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(where), np.int32), mask=~where), pa.array([word], pa.string()))
 
 
 def _merged(parts: Sequence[Any]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import shutil
 import threading
 import warnings
@@ -24,7 +25,7 @@ import pyarrow as pa
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import Item
 from ccwatch.recording import groups, journal, manifest, summary
-from ccwatch.recording.background import Compacting, Compactor
+from ccwatch.recording.background import Compacting, Compactor, CompactorProcess
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
 from ccwatch.recording.intake import Intake, Waiting
 from ccwatch.recording.stats import RecorderStats
@@ -42,6 +43,9 @@ FINISH_S: Final = 10.0
 """How long `stop` may make Parquet; what is left then stays in the journal, for `recover`."""
 COMPACTOR_PATIENCE_S: Final = 4.0
 """How much of that a compaction that is under way gets, whose work would be lost."""
+
+IN_PROCESS_BYTES: Final = 1 << 20
+"""So much of a journal, some 3,000 packets, is compacted faster than a process starts."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -253,7 +257,7 @@ class Writer:
             self._raise_trouble()
             keep = self._journal.path
             try:
-                groups.compact(self.folder, self._file.session, keep=keep)
+                self._compact(keep)
             except (OSError, pa.ArrowException) as error:
                 raise self._not_parquet(error) from error
             self._compactor.compacted(keep)
@@ -299,7 +303,7 @@ class Writer:
         folder = self.folder
         try:
             with self._compactor.working:
-                groups.compact(folder, self._file.session, deadline=deadline)
+                self._compact(None, deadline)
                 clock = read_clock()
                 facts = {"wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "dropped": self.stats().dropped}
                 manifest.append_finish(folder, {"entries": self._entry, **facts, **summary.of_finished(folder)})
@@ -317,6 +321,27 @@ class Writer:
         else:  # every entry was read back and is on the disk now, whatever became of the journal's own pages
             self._troubles.update(sync=None, compaction=None)
             self._publish(durable_seq=self._status.written_seq)
+
+    def _compact(self, keep: Path | None, deadline: float = math.inf) -> None:
+        """Make Parquet of the journal's files before `keep`: of much in a process of its own, which holds up no feed of this one.
+
+        Raises:
+            OutOfTime: the deadline, by the monotonic clock, has passed.
+        """
+        folder = self.folder
+        waiting = [path for path in journal.journal_files(folder / JOURNAL) if keep is None or int(path.stem) < int(keep.stem)]
+        if sum(path.stat().st_size for path in waiting) > IN_PROCESS_BYTES:
+            try:
+                process = CompactorProcess(folder, keep, self._lock.handle, nice=False)
+                timer = threading.Timer(max(0.0, min(deadline, monotonic() + 86_400.0) - monotonic()), process.kill)
+                timer.start()
+                try:
+                    process.wait()
+                finally:
+                    timer.cancel()
+            except (OSError, RecordingError) as error:
+                _LOG.warning("%s: %s; it is done in this process", folder, error)
+        groups.compact(folder, self._file.session, keep=keep, deadline=deadline)  # what is left, which may be nothing
 
     def _not_parquet(self, error: Exception) -> RecordingError:
         self._troubles["parquet"] = f"the Parquet files cannot be written: {error}"

@@ -8,11 +8,16 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from itertools import islice
 
 import pytest
 
 from ccwatch.errors import RecordingError
+from ccwatch.feed.synthetic import messages
+from ccwatch.protocol.messages import Instant
+from ccwatch.protocol.session import Session
 from ccwatch.recording import Recorder, Recording, journal, writer
 
 
@@ -32,10 +37,7 @@ def test_a_folder_that_is_deleted_under_a_recorder_is_told_and_nothing_is_writte
 
 
 class ReadOnly:
-    """The system's calls of a disk that refuses every change, as one does that remounts itself after an error.
-
-    No test can bring a real one about: the kernel remounts nothing that a file is open in for writing.
-    """
+    """The system's calls of a disk that refuses every change, as one does that remounts itself after an error."""
 
     def __init__(self):
         self.refuses = False
@@ -133,3 +135,92 @@ def test_a_full_disk_degrades_a_recorder_and_what_waited_is_written_once_there_i
     assert full == "28"
     assert degraded.startswith("True the journal cannot be written: [Errno 28] No space left on device")
     assert (kept, resumed, whole) == ("True True", "False 0", "True True")
+
+
+READ_ONLY = """
+    import subprocess, sys, time
+    from itertools import islice
+    from pathlib import Path
+    from ccwatch.errors import RecordingError
+    from ccwatch.feed.synthetic import messages
+    from ccwatch.protocol.messages import Packet
+    from ccwatch.protocol.session import Session
+    from ccwatch.recording import Recorder, Recording, recover
+    from ccwatch.stream.source import read_clock
+    root = Path(sys.argv[1])
+    session = Session(virtual_clock=True)
+    items = [item for raw in islice(messages(), 300) for item in session.receive(raw, read_clock()) if isinstance(item, Packet)]
+    recorder = Recorder(root / "s", url="", origin="live")
+    recorder.receive(items[:100])
+    while recorder.stats.durable_seq < 100:
+        time.sleep(0.005)
+    subprocess.run(["mount", "-o", "remount,abort", str(root)], check=True)
+    recorder.receive(items[100:])
+    deadline = time.monotonic() + 20
+    while recorder.stats.error is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    print(recorder.stats.degraded, recorder.stats.error)
+    print([packet.seq for packet in Recording(recorder.path).packets()] == list(range(1, 101)))
+    begun = time.monotonic()
+    try:
+        recorder.stop()
+    except RecordingError as error:
+        print(time.monotonic() - begun < 11, recorder.dropped, str(error))
+    try:
+        recover(recorder.path)
+    except RecordingError as error:
+        print(str(error))
+    print(len(list(Recording(recorder.path).packets())))
+"""
+
+
+@pytest.mark.slow
+def test_a_file_system_that_turns_itself_read_only_is_told_and_what_was_durable_is_kept(tmp_path):
+    """A real one: ext4 on a loop device, which aborts as it does after an error of its disk."""
+    image, root = tmp_path / "image", tmp_path / "mount"
+    root.mkdir()
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    made = shutil.which("mkfs.ext4") and subprocess.run(["mkfs.ext4", "-q", image], capture_output=True, check=False).returncode == 0
+    mount = ["unshare", "-m", "sh", "-c", f'mount -o loop {image} {root} && exec "$@"', "sh"]
+    if not made or shutil.which("unshare") is None or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets us mount no file system of our own; a simulated one stands above")
+    command = [*mount, sys.executable, "-c", textwrap.dedent(READ_ONLY), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    degraded, read, stopped, recovered, left = done.stdout.splitlines()
+    assert degraded.startswith("True the journal "), degraded
+    assert (read, left) == ("True", "100")
+    assert stopped.startswith("True 200 "), stopped
+    assert "cannot be written" in recovered
+
+
+@pytest.mark.slow
+def test_making_parquet_never_holds_the_source_up_for_a_second(tmp_path):
+    """A feed at 200 packets a second, while 12,000 packets are compacted in this process and at the end of it."""
+    session = Session(virtual_clock=True)
+    clock = [Instant(1_767_364_200 * 10**9 + n * 10**6, n * 10**6) for n in range(13_000)]
+    items = [item for raw, now in zip(islice(messages(), 13_000), clock, strict=True) for item in session.receive(raw, now)]
+    late, over = [], threading.Event()
+    with Recorder(tmp_path / "s", url="", origin="live") as one:
+        for n in range(0, 12_000, 500):
+            one.receive(items[n : n + 500])
+
+        def feed():
+            due = time.monotonic()
+            for item in items[12_000:]:
+                if over.is_set():
+                    return
+                due += 0.005
+                time.sleep(max(0.0, due - time.monotonic()))
+                one.receive([item])
+                late.append(time.monotonic() - due)
+                due = max(due, time.monotonic() - 0.05)
+
+        thread = threading.Thread(target=feed, name="ccwatch-test-feed")
+        thread.start()
+        one.rotate()
+        over.set()
+        thread.join()
+    assert len(late) > 5
+    assert max(late) < 1.0
+    assert one.dropped == 0

@@ -95,7 +95,7 @@ def test_stop_brings_everything_to_the_disk_within_a_second_and_makes_parquet_of
     assert Recording(finished.path).status == "finished"
     assert journal_files(finished.path / "_journal") == []
     assert sorted(path.name for path in finished.path.iterdir() if path.is_dir() and any(path.iterdir())) == sorted(
-        ["_copies", "packets", "agents", "models", "logs", "forecasts", "events", "frames"]
+        ["_copies", "packets", "agents", "models", "logs", "forecasts", "events", "frames", "trades"]
     )
 
 

@@ -296,6 +296,7 @@ def _facts(found: Diagnosis) -> dict[str, Any]:
         "handshake": "–" if found.handshake_ms is None else f"{found.handshake_ms:.1f} ms{first}",
         "packets": f"{found.packets} in {found.seconds:g} s{rate}{size}",
         "dialect": _counts(found.dialects),
+        "wire": _compression(found),
         "kind": _counts(found.kinds),
         "symbols": _some(found.symbols),
         "clock": _clock(found),
@@ -350,6 +351,13 @@ def _settings(settings: Mapping[str, str]) -> list[RenderableType]:
 
 def _why(url: str, error: str | None) -> Text:
     return Text(plain((error or "").removeprefix(url).lstrip(": "), _LONG), style="red")
+
+
+def _compression(found: Diagnosis) -> str:
+    """How the stream came on the wire, where that is known."""
+    if found.compression is None or not found.inflated_bytes:
+        return ""
+    return f"compression {found.compression}; {found.wire_bytes:,} bytes for {found.inflated_bytes:,} of messages"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ccwatch.protocol.columns import AGENTS, MODELS, PACKETS
-from ccwatch.protocol.decoding.dialects import DIALECTS, ENVELOPE
+from ccwatch.protocol.decoding.dialects import DIALECTS, ENVELOPE, LISTED
 from ccwatch.protocol.messages import Packet
 
 MOST_FIELDS: Final = 100
@@ -58,7 +58,8 @@ def foreign(packets: Sequence[Packet]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for packet in packets:
         for path in _leaves(packet.extra):
-            name = _foreign_name(path, packet.dialect)
+            table = LISTED.get(path[0]) or LISTED.get(".".join(path[:2]))
+            name = "" if table is not None and getattr(packet, table) else _foreign_name(path, packet.dialect)
             if name and len(found) < MOST_FIELDS:
                 found[name] = None
     return tuple(found)
@@ -85,9 +86,11 @@ def _foreign_name(path: tuple[str, ...], dialect_name: str) -> str:
     section, key = (path[0], path[1]) if len(path) > 1 else ("", path[0])
     if key in dialect.places.get(section, ()) or section == dialect.logs:
         return ""
+    if path == ("is_synthetic",):
+        return ""
     if section in _GAUGES:
         return "" if path[-1] in _GAUGES[section] or len(path) == 2 else ".".join((section, "*", *path[2:]))
     if path[0] == dialect.forecast:
-        return "" if key in {"p10", "median", "p90"} else ".".join(("forecast", *path[1:]))
+        return "" if key in {"p10", "median", "p90", "p50", "low", "high", "horizon", "is_synthetic"} else ".".join(("forecast", *path[1:]))
     known = {*dialect.places, "agents", "models", dialect.logs} - {""}
     return "" if path[0] in known and len(path) == 1 else ".".join(path)

@@ -127,6 +127,10 @@ class Diagnosis:
     server_tz: str
     flags: tuple[Noticed, ...]
     events: dict[str, int]
+    compression: str | None = None
+    """What was agreed of the connection's compression, and below, its bytes on the wire and inflated."""
+    wire_bytes: int | None = None
+    inflated_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON can hold."""
@@ -168,7 +172,7 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: wiring.
         if found is not None:
             found.until(found.is_heard, seconds)
             found.feed.stop()
-    return diagnose(
+    diagnosis = diagnose(
         () if found is None else found.items,
         attempts=[visit.attempt() for visit in visits],
         url=None if found is None else found.feed.url,
@@ -177,6 +181,10 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: wiring.
         seconds=seconds,
         settings=settings,
     )
+    if found is None:
+        return diagnosis
+    health = found.feed.health()
+    return changed(diagnosis, compression=health.compression, wire_bytes=health.wire_bytes, inflated_bytes=health.inflated_bytes)
 
 
 def usual_places(url: str) -> list[str]:

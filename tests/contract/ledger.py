@@ -362,7 +362,7 @@ LEDGER: Final = (
     Line("## 10. Future Enhancements"),
     Line("- [ ] **Binary Protocol** (MessagePack/Protobuf) for 50% size reduction", client=by.CODECS, server=by.CODECS),
     Line("- [ ] **Delta Encoding** (only send changed fields)", client=by.CODECS, server=by.CODECS),
-    Line("- [ ] **Compression** (zlib for large payloads)", client=by.CODECS, server=by.CODECS),
+    Line("- [ ] **Compression** (zlib for large payloads)", client=by.COMPRESSED, server=by.COMPRESSED_FOR_OTHERS),
     Line("- [ ] **Multi-Channel** (separate streams for logs, trades, market data)", client=by.CODECS, server=by.CODECS),
     Line(
         "- [ ] **Bidirectional Commands** (client → server actions)",

@@ -20,7 +20,13 @@ Proof = str | Owed
 
 _LATER: Final = "later than The Cottage, which leaves section 10's codecs and channels out"
 
-CODECS: Final = Owed("binary and delta encoding, compression, channels", _LATER)
+CODECS: Final = Owed("binary and delta encoding, channels", _LATER)
+
+# ── proven elsewhere ──
+
+_COMPRESSION: Final = "tests/cottage/test_compression.py::"
+COMPRESSED: Final = _COMPRESSION + "test_a_compressed_feed_gets_the_bytes_of_a_plain_one_and_says_what_was_agreed"
+COMPRESSED_FOR_OTHERS: Final = _COMPRESSION + "test_another_client_reads_every_message_whatever_it_asks_for"
 
 # ── proven here ──
 

@@ -209,7 +209,7 @@ def test_a_flood_is_listened_to_no_longer_than_it_teaches(monkeypatch: pytest.Mo
 def test_fields_that_never_came_and_fields_without_a_column_are_named_by_their_path() -> None:
     agents = {"RiskAgent": {"latency_ms": 3.0, "success_rate": 1.0, "p99_ms": 9.0}}
     found = heard(telemetry(0, agents=agents, scanner=[1], market={"symbol": "SPY", "price": 1.0, "history": [1, 2], "book": {"bid": 1}}))
-    assert found.foreign == ("market.history", "market.book.bid", "agents.*.p99_ms", "scanner")
+    assert found.foreign == ("market.book.bid", "agents.*.p99_ms", "scanner")
     assert {"portfolio.nav", "signal.side", "governance.approved_size", "models", "logs", "agents.*.invocations"} <= set(found.missing)
     assert not {"agents", "agents.*.latency_ms", "market.price", "status", "timestamp"} & set(found.missing)
 
@@ -225,7 +225,7 @@ def test_what_has_a_column_but_came_oddly_is_flagged_not_foreign() -> None:
 def test_sentiment_and_forecast_are_beyond_the_contract_and_not_missed() -> None:
     with_them = heard(telemetry(0, sentiment={"label": "Bullish", "score": 0.4}, forecast={"p10": [1.0], "median": [2.0], "horizon": 5}))
     assert with_them.beyond == ("sentiment", "forecast")
-    assert with_them.foreign == ("forecast.horizon",)
+    assert with_them.foreign == ()
     without = heard(telemetry(0))
     assert without.beyond == ()
     assert not [path for path in without.missing if path.startswith(("sentiment", "forecast"))]

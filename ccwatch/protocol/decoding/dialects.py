@@ -260,6 +260,10 @@ def _read_bars(body: dict[str, Any], values: list[Any], server_tz: str) -> None:
 
 _KEPT_WHOLE: Final = (market_lists.read_trades, market_lists.read_scanner)
 """Readers of what `extra` keeps, whatever it is."""
+LISTED: Final = {"trades": "trades", "fills": "trades", "scanner": "scanner", "watchlist": "scanner"} | dict.fromkeys(
+    ("history", "bars", "market.history", "market.bars"), "bars"
+)
+"""Paths below the body of what is read into a table of its own, and the table; `extra` keeps it as well."""
 _NAMES: Final = frozenset({SYMBOL, INDEX["order_id"], INDEX["strategy"], INDEX["execution_status"]})
 """Fields of text that a server may send as a number: a symbol of digits, an order's number."""
 

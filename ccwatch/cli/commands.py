@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "push": ("archive", "Upload a recording, or all of a folder, to an object store."),
     "pull": ("archive", "Bring a recording, or all of an address, from an object store."),
     "publish": ("archive", "Publish recordings as Delta tables for other engines."),
+    "mcp": ("mcp", "Serve recordings and answers to an assistant; it cannot command an engine."),
     "doctor": ("doctor", "Say what a server's stream speaks and how it fares, and what to set; without URL, try the usual places."),
 }
 """Each command in the order of its use: the module of `ccwatch.cli` that holds it under its own name (with an underscore behind, where

@@ -15,9 +15,7 @@ from ccwatch.doctor import LISTEN_S, examine, examine_lab
 @click.command()
 @click.argument("url", required=False)
 @click.option("--lab", "lab", is_flag=True, help="Examine the JupyterLab in use instead: can it show the dashboard?")
-@click.option(
-    "--ready", "is_ready", is_flag=True, help="Say whether a day can begin, a line for each thing it needs."
-)
+@click.option("--ready", "is_ready", is_flag=True, help="Say whether a day can begin, a line for each thing it needs.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=LISTEN_S, show_default=True, help="How long to listen.")
 @json_option
 @streaming

@@ -1,0 +1,21 @@
+"""The command that serves tools to assistants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ccwatch.cli.common import interruptible
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--port", type=click.IntRange(1, 65535), help="Serve over HTTP on 127.0.0.1 instead of standard input and output.")
+@interruptible
+def mcp(*, folder: Path | None, port: int | None) -> int:
+    """Serve recordings and answers to an assistant (Model Context Protocol); it cannot command an engine. Needs the extra mcp."""
+    from ccwatch.assistant.server import serve  # noqa: PLC0415 - pandas: only this command needs it
+
+    serve(folder, port=port)
+    return 0

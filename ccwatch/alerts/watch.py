@@ -102,6 +102,8 @@ class AlertWatch:
         self._view = view
         self._post = post
         self._after = after
+        self.is_caught_up = False
+        """Whether everything that the view held has been judged, and its alerts told."""
         self.evaluator: Evaluator | None = None if judged is None else judged[0]
         self.log = AlertLog(self.rules) if judged is None else judged[1]
         self.arrived: deque[Packet] = deque()  # appended by the feed's thread, emptied by ours
@@ -252,6 +254,7 @@ class AlertWatch:
         told, self._told = self._told, []  # also what a pass had found before it failed
         self._tell(told)
         self._after()
+        self.is_caught_up = self.evaluator is not None and not self.behind
 
     def _judge(self) -> None:
         """Judge what has come since; notes the alerts that began or ended."""

@@ -95,7 +95,7 @@ def _guard(
         folder = setup.guard_folder(Settings.load(), str(recording.session.session), root)
         with Guard(recording, folder, settings=settings, receivers=told, options=options, on_event=say) as running:
             say("watching", {"source": str(recording.path), "rules": len(settings.rules)})
-            return _wait(running, until, again, rules, is_over=lambda: recording.status != "open" and running.watch.shown.has_begun)
+            return _wait(running, until, again, rules, is_over=lambda: recording.status != "open" and running.watch.is_caught_up)
     made = Settings.load(url=source)
     feed = wiring.live_feed(made)
     root_of = Path(record) if record else None

@@ -6,10 +6,10 @@ heartbeat, repetition, escalation, acknowledgements from other processes, the da
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, TimeoutError as Late
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ from ccwatch.recording import AlertJournal, Recording
 from ccwatch.stream.source import read_clock
 
 TICK_S: Final = 0.5
-EXPLAIN_S: Final = 0.3
+EXPLAIN_S: Final = 0.6
 """How long a message waits for its evidence; the incident page gets it in any case."""
 PAGE_S: Final = 30.0
 """An incident's page is written again so often until it is over."""
@@ -121,7 +121,6 @@ class Guard:
         self.certificates = Certificates(folder.parent)
         self._known = self.certificates.read()
         self._incidents: dict[str, _Incident] = {}
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ccwatch-evidence")
         self._zone: Any = ZoneInfo(settings.hours.timezone) if settings.hours is not None else UTC
         self._lock = threading.Lock()  # serialises the notifier between the watch's thread and the guard's own
         self.notifier = self._new_notifier()
@@ -140,6 +139,7 @@ class Guard:
     def start(self) -> Self:
         """Judge and deliver; returns at once."""
         self.outbox.start()
+        threading.Thread(target=importlib.import_module, args=("ccwatch.analysis",), name="ccwatch-evidence", daemon=True).start()
         self.watch.listen(self._take, past=True)
         self._thread.start()
         if self.settings.hours is None and "round the clock" not in self.state.told:
@@ -155,7 +155,6 @@ class Guard:
             self._thread.join(0.5)
         self._save()
         self.outbox.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def reload(self, settings: AlertSettings) -> None:
         """Judge by other rules from now on; what fires goes on firing by those that are left."""
@@ -315,27 +314,28 @@ class Guard:
         if found is None:
             found = _Incident(alert, self.folder / "incidents" / f"{alert.fired:%Y%m%dT%H%M%S}-{alert.id}.html")
             self._incidents[alert.id] = found
-            try:
-                asked: Future[list[str]] = self._pool.submit(self._explain, alert)
-                found.explain = asked.result(EXPLAIN_S)
-            except Late:
-                asked.add_done_callback(lambda done: self._explained(found, done))
-            except (CancelledError, RuntimeError):  # it is being stopped: the message goes without evidence
-                pass
-        return found
+            done = threading.Event()
 
-    def _explained(self, incident: _Incident, done: Future[list[str]]) -> None:
-        if not done.cancelled() and done.exception() is None:
-            incident.explain, incident.written_at = done.result(), 0.0
+            def explain() -> None:
+                found.explain = self._explain(alert)
+                found.written_at = 0.0  # the page is written again
+                done.set()
+
+            # A daemon: evidence of a long session takes a while, and must not keep the guard from ending.
+            threading.Thread(target=explain, name="ccwatch-evidence", daemon=True).start()
+            done.wait(EXPLAIN_S)
+        return found
 
     def _explain(self, alert: Alert) -> list[str]:
         """The first lines of the evidence around a firing; nothing where there is none."""
         from ccwatch.analysis import Report  # noqa: PLC0415 - scipy takes a second, and this runs beside the watch
 
         try:
-            told = Report(self.view).explain(alert.fired).to_frame()
-            column = next(name for name in ("statement", "what", "text", "sentence") if name in told.columns)
-            return [str(line) for line in told[column].head(5)]
+            found = Report(self.view).explain(alert.fired)
+            nearest = found.to_frame()
+            nearest = nearest.iloc[nearest["offset_s"].abs().argsort(kind="stable")[:4]].sort_values("offset_s", kind="stable")
+            lines = [f"{row.offset_s:+.0f} s {row.kind} {row.subject}: {row.detail}" for row in nearest.itertuples()]
+            return [found.headline(), *lines]
         except Exception as error:  # noqa: BLE001 - evidence is a help, not a duty: a message goes without
             self.on_event("explain", {"trouble": f"{type(error).__name__}: {error}"[:200]})
             return []

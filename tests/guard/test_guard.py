@@ -56,8 +56,7 @@ def test_a_recording_is_judged_and_people_are_told_with_evidence_and_a_page(tmp_
         copied = tmp_path / "bad"
         subprocess.run(["cp", "-r", str(BAD), str(copied)], check=True)
         with guard_of(Recording(copied), tmp_path / "_guard", server, on_event=lambda *e: events.append(e)) as guard:
-            wait_until(lambda: guard.watch.shown.has_begun and ids(copied))
-            wait_until(lambda: server.kinds("firing", "worse"))
+            wait_until(lambda: guard.watch.is_caught_up and ids(copied))
             assert guard.outbox.drain(5)
             page = Path(server.kinds("firing")[0]["page"])
             wait_until(page.exists)
@@ -94,8 +93,7 @@ recording = Recording(Path(sys.argv[1]))
 guard = Guard(recording, Path(sys.argv[2]), settings=AlertSettings(), receivers=[Receiver("desk", sys.argv[3])],
               options=GuardOptions(notify=("desk",)))
 with guard:
-    while not guard.watch.shown.has_begun: time.sleep(0.02)
-    time.sleep(0.3)
+    while not guard.watch.is_caught_up: time.sleep(0.02)
     guard.outbox.drain(20)
 """
 

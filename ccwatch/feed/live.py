@@ -302,6 +302,7 @@ class LiveSource:
                 return items
             if errand.status is not None:
                 self._session.learn_status(errand.status)
+                items += self._session.tick(self._clock())
             elif errand.payload is None:
                 items.append(self._session.event(EventKind.COMMAND, errand.asked_at, errand.note))
             elif errand.done.set_running_or_notify_cancel():

@@ -137,7 +137,6 @@ HOMES = {
     "deltalake": {"archives"},
     "duckdb": {"archives"},
     "google_crc32c": {"recording"},
-    "ipywidgets": {"dashboard"},
     "jwt": {"cottage"},
     "lark": {"alerts"},
     "msgspec": {"protocol", "recording"},

@@ -264,7 +264,7 @@ export class Charts {
       if (spec.ribbon) layout[key(spec.ribbon)] = { ...layout[key(spec.ribbon)], domain: domain(ribbon, RIBBON), range: [0, 1] };
       for (const [level, words] of spec.levels) {
         if (!(low <= high) || !isNear(level, low, high)) continue;
-        layout.shapes.push({ ...made.meta.level, yref: spec.axis, y0: level, y1: level, label: { ...made.meta.level.label, text: ` ${words}` } });
+        layout.shapes.push({ ...made.meta.level, layer: "above", yref: spec.axis, y0: level, y1: level, label: { ...made.meta.level.label, text: ` ${words}` } });
       }
     }
     if (!this.view.still) for (const { spec } of this.places) for (const name of [spec.gaps, spec.ribbon]) if (name) delete layout[`yaxis${name.slice(1)}`];

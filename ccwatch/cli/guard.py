@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import threading
@@ -88,6 +89,8 @@ def _guard(
     from ccwatch.guard.guard import Guard  # noqa: PLC0415 - the same
     from ccwatch.recording import Turn  # noqa: PLC0415 - the same
 
+    # what evidence needs takes a second to import: not with the first alert
+    threading.Thread(target=importlib.import_module, args=("ccwatch.analysis",), daemon=True).start()
     until = None if seconds is None else time.monotonic() + seconds
     if source is not None and "://" not in source:
         recording = api.open_recording(source)

@@ -6,7 +6,6 @@ heartbeat, repetition, escalation, acknowledgements from other processes, the da
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -139,7 +138,6 @@ class Guard:
     def start(self) -> Self:
         """Judge and deliver; returns at once."""
         self.outbox.start()
-        threading.Thread(target=importlib.import_module, args=("ccwatch.analysis",), name="ccwatch-evidence", daemon=True).start()
         self.watch.listen(self._take, past=True)
         self._thread.start()
         if self.settings.hours is None and "round the clock" not in self.state.told:

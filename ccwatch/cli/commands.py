@@ -36,7 +36,7 @@ COMMANDS: Final = {
         "archive",
         "Publish the recordings of a folder or address as tables for other engines; what is there already is not written again.",
     ),
-    "mcp": ("mcp", "Serve recordings and answers to an assistant (Model Context Protocol); it cannot command an engine."),
+    "mcp": ("mcp", "Serve recordings and answers to an assistant; it cannot command an engine."),
     "doctor": ("doctor", "Say what a server's stream speaks and how it fares, and what to set; without URL, try the usual places."),
 }
 """Each command in the order of its use: the module of `ccwatch.cli` that holds it under its own name (with an underscore behind, where

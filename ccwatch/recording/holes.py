@@ -6,6 +6,7 @@ What is intact is read everywhere; a hole is never silent. It reads footers and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -81,6 +82,19 @@ def lost_of(folder: Path, segment: Segment, *, deep: bool) -> list[Lost]:
 def lost_of_group(folder: Path, group: Group, *, deep: bool = True) -> list[Lost]:
     """What cannot be read of a group."""
     return [one for segment in group.files.values() for one in lost_of(folder, segment, deep=deep)]
+
+
+def by_batch(folder: Path, group: Group, lost: Sequence[Lost]) -> list[Lost]:
+    """The same, each as wide as the batches of packets that it touches: packets are made again batch by batch, from its first on."""
+    try:
+        spans = SegmentFile(folder, group.files["packets"]).spans("entry") if lost and group.files["packets"].rows else []
+    except CorruptRecording:  # then all of the group is lost already
+        return list(lost)
+    found = []
+    for one in lost:
+        touched = [one.entries, *(span for span in spans if span[0] <= one.entries[1] and span[1] >= one.entries[0])]
+        found.append(replace(one, entries=(min(low for low, _ in touched), max(high for _, high in touched))))
+    return found
 
 
 def missing(manifest: Manifest, *, journal_holds: bool = False) -> list[Hole]:

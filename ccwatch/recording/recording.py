@@ -28,7 +28,7 @@ from ccwatch.recording import checked, groups, holes, manifest, rebuild, segment
 from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, boot_id, is_being_written, seal, sealed_lines
 from ccwatch.recording.holes import Hole
 from ccwatch.recording.journal import Stored, journal_files
-from ccwatch.recording.manifest import Manifest
+from ccwatch.recording.manifest import Lost, Manifest
 from ccwatch.recording.overlay import ATTEMPTS, Overlay
 from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.schemas import LAST_ENTRY
@@ -322,9 +322,12 @@ class Recording:
     def _stretches(self, found: Manifest, after: int, until: int, journal_holds: bool) -> Iterator[tuple[int, int, Hole | None]]:
         """What the groups hold beyond `after` and up to `until`: runs of intact entries (beyond the first, up to the second), holes."""
         wanted = [group for group in found.groups if group.entries[1] > after and group.entries[0] <= until]
-        lost = [one for group in wanted for one in holes.lost_of_group(self._folder, group)]
-        for one in lost:
-            self._overlay.note(one)
+        lost: list[Lost] = []
+        for group in wanted:
+            here = holes.lost_of_group(self._folder, group)
+            for one in here:
+                self._overlay.note(one)
+            lost += holes.by_batch(self._folder, group, here)
         for gap in holes.merged([*found.lost, *lost], holes.missing(found, journal_holds=journal_holds)):
             if gap.entries[1] <= after or gap.entries[0] > until:
                 continue

@@ -21,7 +21,7 @@ from ccwatch.recording.folder import JOURNAL
 from ccwatch.recording.schemas import FRAMES
 
 FULL = bool(os.environ.get("CCWATCH_FULL"))
-LONG = ("agents", "models", "logs", "forecasts", "events")
+LONG = ("agents", "models", "logs", "forecasts", "trades", "events")
 
 
 # ── kill -9 ──
@@ -239,7 +239,7 @@ def test_no_damage_makes_a_silently_wrong_row_and_all_outside_it_is_read(wholes,
     dice = random.Random(how)
     places = [(whole, file) for whole in wholes for file in sorted(whole[0].rglob("*")) if file.is_file() and file.name != ".lock"]
     kinds = {file.parent.name if file.suffix in {".parquet", ".ccj"} else f"{file.parent.name}/{file.name}" for _, file in places}
-    assert len([kind for kind in kinds if "/" not in kind]) == 8, "seven tables and the journal"
+    assert len([kind for kind in kinds if "/" not in kind]) == 9, "eight tables and the journal"
     per_file = max(1, (2_000 if FULL else 60) // len(places))
     for whole, file in places:
         good = file.read_bytes()

@@ -28,7 +28,7 @@ from ccwatch.analysis.sample import (
     without_doubles,
 )
 from ccwatch.domain import counters
-from ccwatch.domain.limits import BURN_WINDOWS, SUCCESS_OBJECTIVE
+from ccwatch.domain.limits import BURN_LEAST_N, BURN_WINDOWS, SUCCESS_OBJECTIVE
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 _MOST_DECIMALS: Final = 9
@@ -285,9 +285,18 @@ def _row(
     row = {"kind": kind, "name": name, "gauge": gauge, "n": n, "calls": calls, "misses": misses, "misses_bound": misses_bound, "rate": rate}
     row |= {"rate_low": max(0.0, 1.0 - (misses + misses_bound) / calls) if known else np.nan}
     row |= {"rate_high": min(1.0, 1.0 - (misses - misses_bound) / calls) if known else np.nan}
-    row["burn"] = (1.0 - rate) / _budget(objective) if known and gauge == "success_rate" else np.nan
+    enough = calls >= BURN_LEAST_N
+    row["burn"] = (1.0 - rate) / _budget(objective) if known and enough and gauge == "success_rate" else np.nan
     row["resets"] = resets
-    row["reason"] = "read fewer than two times" if np.isnan(calls) else "" if known else "made no call while it was watched"
+    row["reason"] = (
+        "read fewer than two times"
+        if np.isnan(calls)
+        else "made no call while it was watched"
+        if not known
+        else ""
+        if enough
+        else f"n too small: {calls:,.0f} of {BURN_LEAST_N} calls"
+    )
     return row
 
 

@@ -148,6 +148,7 @@ HOMES = {
         "analysis",
         "api.py",
         "archives",
+        "assistant",
         "cli",
         "dashboard",
         "feed",

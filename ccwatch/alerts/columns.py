@@ -130,6 +130,6 @@ def numbers(frame: pd.DataFrame, name: str) -> Floats:
 
 def words(column: pd.Series) -> Any:
     """A column of words as objects, empty where it is missing."""
-    values = column.array if isinstance(column.array, pd.Categorical) else pd.Categorical(column.astype("str"))
+    values = column.array if isinstance(column.array, pd.Categorical) else pd.Categorical(column.astype(frames.TEXT))
     known = np.array([*(str(word) for word in values.categories), ""], dtype=object)
     return known[np.asarray(values.codes)]

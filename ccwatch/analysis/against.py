@@ -18,6 +18,7 @@ from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sampl
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import ConfigError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import Side
+from ccwatch.stream.frames import TEXT
 
 Align = Literal["clock", "open", "event"]
 ALIGNMENTS: Final = ("clock", "open", "event")
@@ -267,7 +268,7 @@ class _Pair:
         rest is size. Where only one holds it: timing, if the other holds that side at some time of the same holding; else a signal that
         is missing, or was not expected.
         """
-        empty = pd.DataFrame({"part": pd.array([], dtype="str"), "change_usd": np.zeros(0)})
+        empty = pd.DataFrame({"part": pd.array([], dtype=TEXT), "change_usd": np.zeros(0)})
         held = []
         for place, who in enumerate(("the session", "the expectation")):
             nav, cash, price = (self.both(name)[place] for name in ("nav", "cash", "price"))
@@ -287,7 +288,7 @@ class _Pair:
             "missing signals": round(100.0 * float(apart[~same & ~late].sum())),
         }
         cents["price"] = total - sum(cents.values())
-        return pd.DataFrame({"part": pd.array(PARTS, dtype="str"), "change_usd": [cents[part] / 100.0 for part in PARTS]}), ""
+        return pd.DataFrame({"part": pd.array(PARTS, dtype=TEXT), "change_usd": [cents[part] / 100.0 for part in PARTS]}), ""
 
 
 def _met_in(side: Floats, other: Floats) -> Bools:
@@ -312,9 +313,9 @@ def _table(pair: _Pair, departs: dict[str, Bools], any_departs: Bools, gap: Floa
         {
             "time": pair.used.frame.index[rows],
             "seq": seq,
-            "columns": pd.array(columns, dtype="str"),
-            "actual": pd.array(ours, dtype="str"),
-            "expected": pd.array(theirs, dtype="str"),
+            "columns": pd.array(columns, dtype=TEXT),
+            "actual": pd.array(ours, dtype=TEXT),
+            "expected": pd.array(theirs, dtype=TEXT),
             "difference_usd": gap[rows],
         }
     )

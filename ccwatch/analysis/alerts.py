@@ -20,6 +20,7 @@ from ccwatch.domain.limits import DRAWDOWN_WARNS, WARNED_WITHIN_S
 from ccwatch.domain.liveness import PAUSE_NS
 from ccwatch.errors import AnalysisError, NotEnoughData
 from ccwatch.protocol.messages import EventKind
+from ccwatch.stream.frames import TEXT
 
 _WEIGHTS: Final = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 _COLOURS: Final = {Severity.INFO: "muted", Severity.WARNING: "line_engine", Severity.CRITICAL: "sell"}
@@ -294,12 +295,12 @@ def _firings(
     lead, false = _judged(fired, of_market, end, np.sort(moments_ns(troughs["trough_time"])), within_s, known=known)
     return pd.DataFrame(
         {
-            **{name: pd.array([row[name] for row in rows], dtype="str") for name in ("rule", "subject", "severity")},
+            **{name: pd.array([row[name] for row in rows], dtype=TEXT) for name in ("rule", "subject", "severity")},
             "fired_time": stamps(fired),
             "resolved_time": stamps(resolved, is_over),
             "duration_s": (resolved - fired) / SECOND_NS,
             **{name: np.array([row[name] for row in rows], dtype=np.float64) for name in ("value", "worst")},
-            "unit": pd.array([row["unit"] for row in rows], dtype="str"),
+            "unit": pd.array([row["unit"] for row in rows], dtype=TEXT),
             "lead_s": lead,
             "false_alarm": pd.array(false, dtype="boolean"),
         }

@@ -17,6 +17,7 @@ from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, runs
 from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_SENTINELS
 from ccwatch.errors import NotEnoughData
+from ccwatch.stream.frames import TEXT
 
 WINDOW: Final = 200
 """Returns in each window."""
@@ -154,16 +155,16 @@ def alpha(
             "hill": estimate,
             "low": low,
             "high": high,
-            "regime": pd.array(ours.tolist(), dtype="str"),
+            "regime": pd.array(ours.tolist(), dtype=TEXT),
             "engine_alpha": engine,
-            "engine_regime": pd.array(theirs.tolist(), dtype="str"),
+            "engine_regime": pd.array(theirs.tolist(), dtype=TEXT),
             "sentinel": np.isin(engine, ALPHA_SENTINELS),
             "agrees": pd.array(
                 [bool(lo <= e <= hi) if is_both else None for lo, e, hi, is_both in zip(low, engine, high, both, strict=True)],
                 dtype="boolean",
             ),
             "reason": pd.array(
-                np.where(np.isfinite(estimate), "", f"fewer than k + 1 = {k + 1} returns other than 0, or all equal").tolist(), dtype="str"
+                np.where(np.isfinite(estimate), "", f"fewer than k + 1 = {k + 1} returns other than 0, or all equal").tolist(), dtype=TEXT
             ),
         }
     )

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample, stamp
+from ccwatch.stream.frames import TEXT
 
 GAP: Final = "(gap)"
 NOT_CARRIED: Final = "(not carried)"
@@ -114,9 +115,9 @@ class Attribution(Result):
             start_usd, end_usd = float(_exact(one.start_usd) + _exact(two.start_usd)), float(_exact(one.end_usd) + _exact(two.end_usd))
             end_time = max(one.end_time, two.end_time)
         between = {
-            "split": pd.array(SPLITS, dtype="str"),
-            "regime": pd.array([GAP] * len(SPLITS), dtype="str"),
-            "side": pd.array([GAP] * len(SPLITS), dtype="str"),
+            "split": pd.array(SPLITS, dtype=TEXT),
+            "regime": pd.array([GAP] * len(SPLITS), dtype=TEXT),
+            "side": pd.array([GAP] * len(SPLITS), dtype=TEXT),
             "change_usd": float(step),
             "gain_usd": float(max(step, Decimal(0))),
             "loss_usd": float(min(step, Decimal(0))),
@@ -227,10 +228,10 @@ def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame
     for name in ("regime", "side"):
         words, codes = states[name][1], kinds // wide if name == "regime" else kinds % wide
         labels = [GAP if kind < 0 else words[code] if name in chosen else "" for kind, code in zip(kinds, codes, strict=True)]
-        names[name] = pd.array(labels, dtype="str")
+        names[name] = pd.array(labels, dtype=TEXT)
     scale = 10**decimals
     values = {"change_usd": units / scale, "gain_usd": gains / scale, "loss_usd": (units - gains) / scale}
-    return pd.DataFrame({"split": pd.array([split] * size, dtype="str"), **names, **values, "n": n, "time_s": seconds, "units": units})
+    return pd.DataFrame({"split": pd.array([split] * size, dtype=TEXT), **names, **values, "n": n, "time_s": seconds, "units": units})
 
 
 def _state(used: Sample, name: str) -> tuple[Ints, list[str]]:

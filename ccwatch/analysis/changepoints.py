@@ -14,6 +14,7 @@ from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, amount, clock, count_of
 from ccwatch.analysis.sample import Basis, Floats, Ints, numbers, sample, stamps, times_ns
 from ccwatch.errors import NotEnoughData
+from ccwatch.stream.frames import TEXT
 
 MOST_POINTS: Final = 2000
 """Points of a series that PELT compares; a longer one is averaged into so many buckets."""
@@ -165,11 +166,11 @@ def _changes(name: str, unit: str, times: Ints, values: Floats, penalty: float) 
                 table[key].append(item)
     return pd.DataFrame(
         {
-            "series": pd.array([name] * len(table["time"]), dtype="str"),
-            "method": pd.array(table["method"], dtype="str"),
+            "series": pd.array([name] * len(table["time"]), dtype=TEXT),
+            "method": pd.array(table["method"], dtype=TEXT),
             "time": stamps(np.array(table["time"], dtype=np.int64)),
             **{key: np.array(table[key], dtype=np.float64) for key in ("before", "after")},
-            "unit": pd.array([unit] * len(table["time"]), dtype="str"),
+            "unit": pd.array([unit] * len(table["time"]), dtype=TEXT),
             "sigmas": np.array(table["sigmas"], dtype=np.float64),
             **{key: np.array(table[key], dtype=np.int64) for key in ("n_before", "n_after")},
         }

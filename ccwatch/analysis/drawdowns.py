@@ -14,6 +14,7 @@ from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, as_numbers, sample, stamps
 from ccwatch.domain.drawdown import Episodes, episodes, fall, starting_capital, under_water
 from ccwatch.errors import MissingColumns
+from ccwatch.stream.frames import TEXT
 
 _BITS: Final = 63
 """Of a 64-bit number, the sign left out."""
@@ -239,7 +240,7 @@ def _table(used: Sample, times: Ints, values: Floats, peak: Floats, depth: Float
 def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
     """The regimes seen in each episode, in the vocabulary's order."""
     if "regime" not in used.frame.columns:
-        return pd.array([""], dtype="str").take(np.zeros(len(found.start), dtype=np.int64))
+        return pd.array([""], dtype=TEXT).take(np.zeros(len(found.start), dtype=np.int64))
     words = used.words("regime")
     codes = np.asarray(words.codes)
     begins = np.append(0, np.flatnonzero(codes[1:] != codes[:-1]) + 1)  # stretches of one word are far fewer than packets
@@ -256,7 +257,7 @@ def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
         _, at, which = np.unique(np.packbits(seen, axis=1), axis=0, return_index=True, return_inverse=True)
     names = np.array([str(words.categories[code]) for code in present], dtype=object)
     texts = [", ".join(names[row]) for row in seen[at]]
-    return pd.array(texts, dtype="str").take(which)
+    return pd.array(texts, dtype=TEXT).take(which)
 
 
 def _least(values: Floats, found: Episodes) -> Floats:

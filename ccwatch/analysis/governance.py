@@ -16,6 +16,7 @@ from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, as_numbers, on_utc, runs, sample, stamps, times_ns
 from ccwatch.domain.limits import LARGEST_SIZE
 from ccwatch.protocol.messages import Flag, Regime, Side, Status
+from ccwatch.stream.frames import TEXT
 
 HORIZON_S: Final = 60.0
 REASON_WITHIN_S: Final = 5.0
@@ -232,8 +233,8 @@ def _vetoes(used: Sample, side: Any, vetoed: Bools, logs: pd.DataFrame | None, h
             "start_time": stamps(times[first]),
             "end_time": stamps(times[end - 1]),
             "n": end - first,
-            "side": pd.array(side[first].tolist(), dtype="str"),
-            "regime": pd.array(_text(used, "regime")[first].tolist(), dtype="str"),
+            "side": pd.array(side[first].tolist(), dtype=TEXT),
+            "regime": pd.array(_text(used, "regime")[first].tolist(), dtype=TEXT),
             "confidence": used.numbers("confidence")[first],
             "reason": _reasons(times[first], logs),
             f"return_{horizon_s:g}s": followed,
@@ -243,11 +244,11 @@ def _vetoes(used: Sample, side: Any, vetoed: Bools, logs: pd.DataFrame | None, h
 
 def _reasons(starts: Ints, logs: pd.DataFrame | None) -> Any:
     """The newest log line that speaks of governance at the start of each veto, at most REASON_WITHIN_S old."""
-    missing = pd.array([None] * len(starts), dtype="str")
+    missing = pd.array([None] * len(starts), dtype=TEXT)
     if logs is None or not len(logs) or not len(starts):
         return missing
     logs = on_utc("governance", logs)
-    speaks = logs["message"].astype("str").str.contains(_REASONS, case=False, regex=True).to_numpy(dtype=bool, na_value=False)
+    speaks = logs["message"].astype(TEXT).str.contains(_REASONS, case=False, regex=True).to_numpy(dtype=bool, na_value=False)
     if not speaks.any():
         return missing
     order = np.argsort(times_ns(logs)[speaks], kind="stable")
@@ -255,7 +256,7 @@ def _reasons(starts: Ints, logs: pd.DataFrame | None) -> Any:
     newest = np.searchsorted(times, starts, side="right") - 1
     near = (newest >= 0) & (starts - times[np.maximum(newest, 0)] <= REASON_WITHIN_S * SECOND_NS)
     words = logs["message"].to_numpy(dtype=object)[speaks][order][np.maximum(newest, 0)]
-    return pd.array([word if is_near else None for word, is_near in zip(words, near, strict=True)], dtype="str")
+    return pd.array([word if is_near else None for word, is_near in zip(words, near, strict=True)], dtype=TEXT)
 
 
 def _breaks(used: Sample, size: Any, largest: float) -> pd.DataFrame:
@@ -271,6 +272,6 @@ def _breaks(used: Sample, size: Any, largest: float) -> pd.DataFrame:
         worst = np.where(-least > most, least, most)
         kept = np.asarray(against, dtype=bool)[first]
         table = {"start_time": stamps(used.times[first[kept]]), "end_time": stamps(used.times[end[kept] - 1]), "n": (end - first)[kept]}
-        tables.append(pd.DataFrame(table | {"worst": worst[kept]}).assign(rule=pd.array([rule] * int(kept.sum()), dtype="str")))
+        tables.append(pd.DataFrame(table | {"worst": worst[kept]}).assign(rule=pd.array([rule] * int(kept.sum()), dtype=TEXT)))
     found = pd.concat(tables, ignore_index=True)[["rule", "start_time", "end_time", "n", "worst"]]
     return found.sort_values("start_time", kind="stable", ignore_index=True)

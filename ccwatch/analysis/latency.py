@@ -32,6 +32,7 @@ from ccwatch.analysis.sketch import ERROR, Sketch
 from ccwatch.domain import counters
 from ccwatch.domain.limits import SLOW_CALLS, SLOW_FACTOR
 from ccwatch.errors import MissingColumns, NotEnoughData
+from ccwatch.stream.frames import TEXT
 
 QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _KINDS: Final = ("agent", "model")
@@ -171,7 +172,7 @@ def sketches_of(observed: pd.DataFrame, services: pd.DataFrame, error: float) ->
     """By kind and name, the sketch of each service's observed calls; an empty one of a service without calls."""
     places = observed.groupby(["kind", "name"], observed=True).indices
     calls = observed["latency_ms"].to_numpy()
-    keys = list(zip(services["kind"].astype(str), services["name"].astype(str), strict=True))
+    keys = list(zip(services["kind"].astype(TEXT), services["name"].astype(TEXT), strict=True))
     return {key: Sketch.of(calls[places[key]] if key in places else [], error=error) for key in keys}
 
 
@@ -320,10 +321,10 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] 
     if not counted:
         return None
     size = sum(map(len, names))
-    labels = pd.Index([row["name"] for row in counted], dtype="str")
+    labels = pd.Index([row["name"] for row in counted], dtype=TEXT)
     seen = pd.DataFrame(
         {
-            "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), categories=pd.Index(_KINDS, dtype="str")),
+            "kind": pd.Categorical.from_codes(np.full(size, _KINDS.index(kind), dtype=np.int8), categories=pd.Index(_KINDS, dtype=TEXT)),
             "name": pd.Categorical.from_codes(np.concatenate(names), categories=labels),
             "latency_ms": np.concatenate(gauges),
         },
@@ -368,7 +369,7 @@ def _slow(kind: str, name: str, times: Ints, values: Floats, factor: float, leas
     return pd.DataFrame(
         {
             "kind": pd.Categorical([kind] * len(first), categories=list(_KINDS)),
-            "name": pd.array([name] * len(first), dtype="str"),
+            "name": pd.array([name] * len(first), dtype=TEXT),
             "start_time": stamps(times[first]),
             "end_time": stamps(times[np.minimum(end, len(times) - 1)], end < len(times)),
             "n": end - first,

@@ -16,6 +16,7 @@ from ccwatch.domain.limits import COMPLETE_ENOUGH, DRIFT_PACKETS, FROZEN_PACKETS
 from ccwatch.domain.liveness import count_bursts, late_ns, stale_ns
 from ccwatch.protocol import words
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
+from ccwatch.stream.frames import TEXT
 
 OK, WARN, STALLED, STOPPED = "OK", "WARN", "STALLED", "STOPPED"
 LEVELS: Final = (OK, WARN, STALLED, STOPPED)
@@ -128,7 +129,7 @@ def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) ->
     limit = stale_ns(0 if math.isnan(usual) else round(usual * SECOND_NS)) / SECOND_NS
     end, gone = int(last), False
     if events is not None:
-        kinds = events["kind"].astype("str").to_numpy()
+        kinds = events["kind"].astype(TEXT).to_numpy()
         # only these stand on the stream's own clock: what comes before a connection's first packet has no such time
         end = max([end, *times_ns(events)[(kinds == EventKind.DISCONNECT) | (kinds == EventKind.STALE)].tolist()])
         turns = np.flatnonzero((kinds == EventKind.CONNECT) | (kinds == EventKind.DISCONNECT))

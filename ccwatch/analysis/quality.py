@@ -19,6 +19,7 @@ from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, as_arrived, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
 from ccwatch.protocol.messages import EventKind, Flag
+from ccwatch.stream.frames import TEXT
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +158,12 @@ def _gaps(rows: Rows, broken: Bools, events: pd.DataFrame | None) -> pd.DataFram
     """When the stream was not received, and what its events say about why."""
     after = np.flatnonzero(broken)
     before = np.maximum(after - 1, 0)
-    why = pd.Series(np.where(rows.connection[after] != rows.connection[before], "reconnect", "silence"), dtype="str")
+    why = pd.Series(np.where(rows.connection[after] != rows.connection[before], "reconnect", "silence"), dtype=TEXT)
     if events is not None and rows.seq is not None and len(after):
         ended = events[(events["kind"] == EventKind.GAP).to_numpy()]
-        said = pd.Series(ended["detail"].astype("str").str.extract(r"reason=(\w+)", expand=False).to_numpy(), index=ended["seq"].to_numpy())
+        said = pd.Series(ended["detail"].astype(TEXT).str.extract(r"reason=(\w+)", expand=False).to_numpy(), index=ended["seq"].to_numpy())
         told = said[~said.index.duplicated()].reindex(rows.seq[before])
-        why = pd.Series(told.to_numpy(dtype=object)).fillna(why).astype("str")
+        why = pd.Series(told.to_numpy(dtype=object)).fillna(why).astype(TEXT)
     return pd.DataFrame(
         {
             "start_time": stamps(rows.times[before]),

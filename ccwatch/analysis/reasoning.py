@@ -19,6 +19,7 @@ from ccwatch.analysis.returns import forward_returns
 from ccwatch.analysis.sample import Basis, Bools, Sample, runs, sample, stamps
 from ccwatch.errors import MissingColumns
 from ccwatch.protocol.messages import Side
+from ccwatch.stream.frames import TEXT
 
 HORIZON_S: Final = 60.0
 LEAST_N: Final = 20
@@ -114,7 +115,7 @@ def reasoning(
     if "reasoning" not in found.frame.columns or not found.frame["reasoning"].notna().any():
         raise MissingColumns("reasoning", ("reasoning",))
     used = found.where(found.frame["reasoning"].notna().to_numpy() & (found.frame["reasoning"] != "").to_numpy(dtype=bool, na_value=False))
-    texts = used.frame["reasoning"].astype("str")
+    texts = used.frame["reasoning"].astype(TEXT)
     codes, words = pd.factorize(texts)
     side = np.asarray(used.words("side").astype(object))
     first, end = runs(codes * 8 + pd.factorize(side)[0], used.broken)
@@ -145,7 +146,7 @@ def template(text: str) -> str:
 
 
 def _templates(said: list[str], kinds: list[str]) -> pd.DataFrame:
-    table = pd.DataFrame({"template": pd.array(kinds, dtype="str"), "example": pd.array(said, dtype="str")})
+    table = pd.DataFrame({"template": pd.array(kinds, dtype=TEXT), "example": pd.array(said, dtype=TEXT)})
     found = table.groupby("template", sort=False).agg(n=("example", "size"), example=("example", "first")).reset_index()
     found = found.assign(share=found["n"] / len(said)).sort_values("n", ascending=False, kind="stable", ignore_index=True)
     return found[["template", "n", "share", "example"]]
@@ -173,11 +174,11 @@ def _findings(used: Sample, first: Any, end: Any, side: Any, said: list[str], fo
             "time": stamps(used.times[first[rows]]),
             "end_time": stamps(used.times[end[rows] - 1]),
             "seq": seq,
-            "side": pd.array([str(side[first[row]]) for row in rows], dtype="str"),
-            "points": pd.array(["up" if sign[row] > 0 else "down" for row in rows], dtype="str"),
+            "side": pd.array([str(side[first[row]]) for row in rows], dtype=TEXT),
+            "points": pd.array(["up" if sign[row] > 0 else "down" for row in rows], dtype=TEXT),
             "weight": [points[row].weight for row in rows],
-            "words": pd.array([", ".join(dict.fromkeys(points[row].words)) for row in rows], dtype="str"),
-            "quote": pd.array([said[row][:LONGEST_QUOTE] for row in rows], dtype="str"),
+            "words": pd.array([", ".join(dict.fromkeys(points[row].words)) for row in rows], dtype=TEXT),
+            "quote": pd.array([said[row][:LONGEST_QUOTE] for row in rows], dtype=TEXT),
             "return": followed[rows],
         }
     )
@@ -191,8 +192,8 @@ def _turns(used: Sample, first: Any, said: list[str], kinds: list[str], followed
     return pd.DataFrame(
         {
             "time": stamps(used.times[first[rows]]),
-            "before": pd.array([said[row - 1][:LONGEST_QUOTE] for row in rows], dtype="str"),
-            "after": pd.array([said[row][:LONGEST_QUOTE] for row in rows], dtype="str"),
+            "before": pd.array([said[row - 1][:LONGEST_QUOTE] for row in rows], dtype=TEXT),
+            "after": pd.array([said[row][:LONGEST_QUOTE] for row in rows], dtype=TEXT),
             "return": followed[rows],
         }
     )

@@ -15,6 +15,7 @@ from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sampl
 from ccwatch.domain.limits import ALPHA_CUTS
 from ccwatch.figures.theme import REGIMES
 from ccwatch.protocol.messages import Regime
+from ccwatch.stream.frames import TEXT
 
 HOLD: Final = 3
 """Packets in a row that a new regime needs before hysteresis believes it."""
@@ -212,12 +213,12 @@ def _segments(used: Sample, codes: Ints, names: list[str], first: Ints, end: Int
     starts_cut[0] = True
     return pd.DataFrame(
         {
-            "regime": pd.Categorical.from_codes(codes[first], categories=pd.Index(names, dtype="str")),
+            "regime": pd.Categorical.from_codes(codes[first], categories=pd.Index(names, dtype=TEXT)),
             "start_time": stamps(times[first]),
             "end_time": stamps(times[stops]),
             "duration_s": (times[stops] - times[first]) / SECOND_NS,
             "n": end - first,
-            "ended_by": pd.Categorical.from_codes(np.where(is_last, 2, np.where(cut, 1, 0)), categories=pd.Index(_ENDS, dtype="str")),
+            "ended_by": pd.Categorical.from_codes(np.where(is_last, 2, np.where(cut, 1, 0)), categories=pd.Index(_ENDS, dtype=TEXT)),
             "is_censored": is_last | cut,
             "left_censored": starts_cut,
             "min_alpha": np.where(carried > 0, least, np.nan),
@@ -258,7 +259,7 @@ def _transition_table(counts: Ints, names: list[str]) -> pd.DataFrame:
     with np.errstate(invalid="ignore"):
         probability = counts / counts.sum(axis=1, keepdims=True)
         change_probability = changes / changes.sum(axis=1, keepdims=True)
-    labels = pd.Index(names, dtype="str")
+    labels = pd.Index(names, dtype=TEXT)
     return pd.DataFrame(
         {
             "from": pd.Categorical.from_codes(np.repeat(np.arange(size), size), categories=labels),
@@ -307,7 +308,7 @@ def _alpha_of_both(one: pd.DataFrame, two: pd.DataFrame, names: list[str]) -> pd
     alone = (a["n"].fillna(0) == 0) | (b["n"].fillna(0) == 0)
     judged = (n > 0) & np.isin(names, EXPECTED)
     table = {
-        "regime": pd.array(names, dtype="str"),
+        "regime": pd.array(names, dtype=TEXT),
         "n": n.to_numpy(dtype=np.int64),
         "alpha_min": np.fmin(a["alpha_min"].to_numpy(), b["alpha_min"].to_numpy()),
         "alpha_median": a["alpha_median"].fillna(b["alpha_median"]).where(alone).to_numpy(),
@@ -335,7 +336,7 @@ def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float
         row = {"regime": name, "n": count, "alpha_min": values.min(), "alpha_median": float(np.median(values)), "alpha_max": values.max()}
         judged = count and labels[code]
         rows.append(row | {"n_contradicts": against, "contradicts": against / count if judged else np.nan})
-    words = pd.Index([*(str(word) for word in EXPECTED)], dtype="str")
+    words = pd.Index([*(str(word) for word in EXPECTED)], dtype=TEXT)
     expected = np.searchsorted(cuts, np.where(known, alpha, 0.0), side="right")
     first, end = runs(np.where(wrong, codes * len(words) + expected, -1), used.broken)
     at = wrong[first] if len(first) else np.zeros(0, dtype=bool)
@@ -346,7 +347,7 @@ def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float
             "start_time": stamps(times[first[at]]),
             "end_time": stamps(times[end[at] - 1]),
             "n": (end - first)[at],
-            "regime": pd.Categorical.from_codes(codes[first[at]], categories=pd.Index(names, dtype="str")),
+            "regime": pd.Categorical.from_codes(codes[first[at]], categories=pd.Index(names, dtype=TEXT)),
             "expected": pd.Categorical.from_codes(expected[first[at]], categories=words),
             "alpha_min": np.minimum.reduceat(filled, first)[at],
             "alpha_max": np.maximum.reduceat(filled, first)[at],

@@ -20,6 +20,7 @@ from ccwatch.errors import AnalysisError, MissingColumns, MixedSymbols, NotEnoug
 from ccwatch.figures import prepare, series
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Flag
 from ccwatch.protocol.ranges import within
+from ccwatch.stream.frames import TEXT
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -139,7 +140,7 @@ class Sample:
     def words(self, name: str) -> Any:
         """A column of words, missing everywhere where the stream never had the column."""
         if name not in self.frame.columns:
-            return pd.Categorical.from_codes(np.full(len(self.frame), -1, dtype=np.int8), categories=pd.Index([], dtype="str"))
+            return pd.Categorical.from_codes(np.full(len(self.frame), -1, dtype=np.int8), categories=pd.Index([], dtype=TEXT))
         return categorical(self.frame[name])
 
     def where(self, kept: Bools) -> Sample:
@@ -301,7 +302,7 @@ def categorical(column: pd.Series) -> Any:
     """A column of words as a Categorical of text without an order, whatever a frame of one's own has."""
     words = column.array
     if not isinstance(words, pd.Categorical):
-        return pd.Categorical(column.astype("str"))
+        return pd.Categorical(column.astype(TEXT))
     if words.ordered:
         words = words.as_unordered()
     return words if words.categories.dtype == "str" else words.rename_categories(str)

@@ -16,6 +16,7 @@ from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacke
 from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import Basis, sample
 from ccwatch.protocol.messages import Side
+from ccwatch.stream.frames import TEXT
 
 HORIZONS_S: Final = (5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
 CALIBRATED_AT_S: Final = 60.0
@@ -144,8 +145,8 @@ def signals(
     forward = {h: direction * forward_returns(times, price, used.broken, rows, h) for h in dict.fromkeys([*horizons_s, calibrated_at_s])}
     entry = np.append(np.where(used.broken[1:], np.nan, price[1:]), np.nan)  # a packet after a gap is no next packet
     changes = {
-        "side": pd.array(side.tolist(), dtype="str"),
-        "before": pd.array(names[codes[rows - 1]].tolist(), dtype="str"),
+        "side": pd.array(side.tolist(), dtype=TEXT),
+        "before": pd.array(names[codes[rows - 1]].tolist(), dtype=TEXT),
         "regime": used.words("regime")[rows],
         "confidence": confidence,
         "price": entry[rows],

@@ -13,7 +13,7 @@ import pandas as pd
 from ccwatch.analysis.sample import times_ns
 from ccwatch.errors import AnalysisError
 from ccwatch.protocol.messages import EventKind
-from ccwatch.stream.frames import default_columns
+from ccwatch.stream.frames import TEXT, default_columns
 
 _RAW: Final = ("status_raw", "regime_raw", "side_raw")
 """The server's own words, for those that were not understood."""
@@ -107,7 +107,7 @@ class Tables:
         events = self.events
         if events is not None and len(events):
             marked = events[(events["kind"] == EventKind.MARK).to_numpy()]
-            there = set(zip(times_ns(marked).tolist(), marked["detail"].astype("str"), strict=True))
+            there = set(zip(times_ns(marked).tolist(), marked["detail"].astype(TEXT), strict=True))
             found = tuple(mark for mark in found if mark not in there)
         low = -math.inf if self.start is None else self.start.value
         high = math.inf if self.end is None else self.end.value

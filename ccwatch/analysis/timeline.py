@@ -22,6 +22,7 @@ from ccwatch.domain import status
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import EventKind
+from ccwatch.stream.frames import TEXT
 
 Answer = TypeVar("Answer", bound=Result)
 
@@ -150,7 +151,7 @@ class Timeline(Result):
 
 def weights(events: pd.DataFrame) -> Ints:
     """How much each event matters, the least number the most; equals stay in their order."""
-    kind, values = events["kind"].astype("str").to_numpy(dtype=object), events["value"].to_numpy()
+    kind, values = events["kind"].astype(TEXT).to_numpy(dtype=object), events["value"].to_numpy()
     found = np.where(np.isin(kind, COMMON), 3, 2)
     of_drawdown = np.isin(kind, ("drawdown start", "drawdown trough", "recovery"))
     if of_drawdown.any():
@@ -278,7 +279,7 @@ def _rows(
     size = len(times)
 
     def text(words: Any) -> Any:
-        return pd.array([words] * size if isinstance(words, str) else [str(word) for word in words], dtype="str")
+        return pd.array([words] * size if isinstance(words, str) else [str(word) for word in words], dtype=TEXT)
 
     return pd.DataFrame(
         {
@@ -295,7 +296,7 @@ def _rows(
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     """By time; what stands in one packet in the order of KINDS, which means nothing, and marked so."""
-    table = table.assign(kind=pd.Categorical(table["kind"], categories=pd.Index(KINDS, dtype="str")))
+    table = table.assign(kind=pd.Categorical(table["kind"], categories=pd.Index(KINDS, dtype=TEXT)))
     order = np.lexsort((np.asarray(table["kind"].cat.codes), table["seq"].fillna(0).to_numpy(dtype=np.int64), moments_ns(table["time"])))
     table = table.iloc[order].reset_index(drop=True)
     return table.assign(same_packet=(table["seq"].duplicated(keep=False) & table["seq"].notna()).to_numpy(dtype=bool))
@@ -370,7 +371,7 @@ def _status_table(used: Sample | None) -> pd.DataFrame:
     first, end = runs(ranks, np.zeros(len(ranks), dtype=bool))
     return pd.DataFrame(
         {
-            "status": pd.array([status.ORDER[rank] for rank in ranks[first].tolist()], dtype="str"),
+            "status": pd.array([status.ORDER[rank] for rank in ranks[first].tolist()], dtype=TEXT),
             "start_time": stamps(times[first]),
             "end_time": stamps(times[end - 1]),
             "n": end - first,
@@ -454,7 +455,7 @@ def _log_lines(logs: pd.DataFrame) -> pd.DataFrame:
     """Errors and warnings, each line once."""
     if not len(logs) or "level" not in logs.columns:
         return _rows("error log", np.zeros(0, dtype=np.int64), None)
-    kind = logs["level"].astype("str").str.upper().map(_LOGS)
+    kind = logs["level"].astype(TEXT).str.upper().map(_LOGS)
     times = times_ns(logs)
     if "log_time" in logs.columns:
         own = moments_ns(logs["log_time"])
@@ -469,7 +470,7 @@ def _trades(trades: pd.DataFrame) -> pd.DataFrame:
     """Each trade at its own time: what it bought or sold, how many at which price, and what became of it."""
 
     def words(name: str) -> list[str]:
-        return trades[name].astype("str").fillna("").tolist() if name in trades.columns else [""] * len(trades)
+        return trades[name].astype(TEXT).fillna("").tolist() if name in trades.columns else [""] * len(trades)
 
     def values(name: str) -> Floats:
         return numbers(trades[name]) if name in trades.columns else np.full(len(trades), np.nan)
@@ -508,8 +509,8 @@ def _reconnects(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _events(events: pd.DataFrame) -> pd.DataFrame:
     """What happened to the stream itself. Its `seq` is that of the packet before, so it stands in no packet."""
-    kinds = events["kind"].astype("str")
+    kinds = events["kind"].astype(TEXT)
     chosen = events[~kinds.isin([str(kind) for kind in _LEFT_OUT]).to_numpy()]
-    words = chosen["kind"].astype("str")
+    words = chosen["kind"].astype(TEXT)
     kind = [_EVENTS.get(EventKind(word), "stream") if word in set(EventKind) else "stream" for word in words]
-    return _rows(kind, times_ns(chosen), None, subject=words, detail=chosen["detail"].astype("str"))
+    return _rows(kind, times_ns(chosen), None, subject=words, detail=chosen["detail"].astype(TEXT))

@@ -18,6 +18,7 @@ from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Sample, sam
 from ccwatch.domain.durations import seconds_of
 from ccwatch.domain.hours import TradingHours, days_of
 from ccwatch.errors import ConfigError, MissingColumns
+from ccwatch.stream.frames import TEXT
 
 LEAST_CHANGED: Final = 20
 """Decisions that must differ before an interval is given."""
@@ -262,11 +263,11 @@ def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools,
             "decision": book.decision[first],
             "start_time": stamps(used.times[first]),
             "end_time": stamps(used.times[last]),
-            "side": pd.array([None if word is None else str(word) for word in side], dtype="str"),
+            "side": pd.array([None if word is None else str(word) for word in side], dtype=TEXT),
             "target": book.target[first],
             "target_after": least,
             "n": last - first + 1,
-            "why": pd.array(reasons, dtype="str"),
+            "why": pd.array(reasons, dtype=TEXT),
             "difference_usd": share[rows],
         }
     )

@@ -17,6 +17,7 @@ from ccwatch.archives.sessions import Session
 from ccwatch.archives.views import concatenated
 from ccwatch.archives.workers import TASK_SESSIONS, run_all
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
+from ccwatch.stream.frames import TEXT
 
 BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")
 TOLD: Final = 5
@@ -171,7 +172,7 @@ def _frame(answers: dict[Group, Result], by: str, left: dict[str, str]) -> Group
         table = table.reset_index() if table.index.name is not None else table.reset_index(drop=True)
         tables.append(table.set_axis(pd.Index([group] * len(table)), axis=0))
     whole = Groups(pd.concat(tables))
-    whole.index = pd.DatetimeIndex(whole.index) if by in kernels.PERIODS else whole.index.astype("str")
+    whole.index = pd.DatetimeIndex(whole.index) if by in kernels.PERIODS else whole.index.astype(TEXT)
     whole.index.name = by
     whole.answers = answers
     whole.attrs["left_out"] = dict(left)

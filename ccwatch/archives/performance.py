@@ -26,6 +26,7 @@ from ccwatch.archives.places import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.domain import drawdown
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
+from ccwatch.stream.frames import TEXT
 
 BY: Final = ("day", "week", "month", "session")
 IN_A_YEAR: Final = {"day": 252, "week": 52, "month": 12}
@@ -276,7 +277,7 @@ def _bootstrapped(returns: Floats) -> tuple[float, float]:
 def _with_holes(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     """The rows with one for each calendar period without a recording, which holds no number."""
     if by == "session":
-        rows.index = pd.Index(rows.index.astype("str"), name="session")
+        rows.index = pd.Index(rows.index.astype(TEXT), name="session")
         return rows.assign(spans=1, is_hole=False)
     starts = pd.DatetimeIndex(rows.index)
     every = pd.period_range(starts[0].tz_localize(None), starts[-1].tz_localize(None), freq=kernels.PERIODS[by])

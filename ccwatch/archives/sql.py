@@ -23,6 +23,7 @@ from ccwatch.errors import AnalysisError, ConfigError, RecordingError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import UNCLEAN, Flag
 from ccwatch.recording import FINISHED, SCHEMAS, footer_crc
+from ccwatch.stream.frames import TEXT
 
 try:
     import duckdb
@@ -121,7 +122,7 @@ class Views:
             ConfigError: no such limit.
         """
         self._sessions = sessions
-        status = sessions["status"].astype("str").to_dict()
+        status = sessions["status"].astype(TEXT).to_dict()
         self.left_out = {str(name): str(word) for name, word in status.items() if str(word).startswith("unreadable")}
         # Serialises what is asked of the one connection: relations of several threads share it.
         self._lock = threading.RLock()

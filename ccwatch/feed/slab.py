@@ -87,7 +87,7 @@ class Vocabularies:
         """The words of a category column, in order of their codes. Made when the vocabulary has grown: a flood has 30,000."""
         words, found = self._words[place], self._indexes.get(place)
         if found is None or len(found) != len(words):
-            found = self._indexes[place] = pd.Index(words.copy(), dtype="str")
+            found = self._indexes[place] = pd.Index(words.copy(), dtype=frames.TEXT)
         return found
 
     def recode(self, place: int, other: Vocabularies, codes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -208,7 +208,7 @@ class Slab:
         held = {self.columns[place].name: self._arrays[place][start:end] for place in self._texts if self.columns[place].name in names}
         if held and start < self.released:
             raise Stale
-        texts = {name: pd.array(values, dtype="str") for name, values in held.items()}
+        texts = {name: pd.array(values, dtype=frames.TEXT) for name, values in held.items()}
         return found.assign(**texts)[names]
 
     def _categorical(self, place: int, start: int, end: int) -> Any:

@@ -27,6 +27,7 @@ from ccwatch.recording.journal import journal_files
 from ccwatch.recording.recording import Recording
 from ccwatch.recording.schemas import ALL_TABLES
 from ccwatch.recording.summary import Summary
+from ccwatch.stream.frames import TEXT
 
 FINISHED: Final = "finished"
 SCHEMA: Final = pa.schema(
@@ -105,11 +106,11 @@ def frame_of(table: Any, root: Path | str) -> pd.DataFrame:
         "nav_change": _floats(table["nav_last"]) - _floats(table["nav_first"]),
         "max_drawdown": _floats(table["max_drawdown"]),
         "tags": _tuples([each.tags for each in found]),
-        "note": pd.array([each.note for each in found], dtype="str"),
-        "path": pd.array([str(root / name) if isinstance(root, Path) else f"{root}/{name}" for name in names], dtype="str"),
+        "note": pd.array([each.note for each in found], dtype=TEXT),
+        "path": pd.array([str(root / name) if isinstance(root, Path) else f"{root}/{name}" for name in names], dtype=TEXT),
     }
     plain = {name: table[name].to_pandas().array for name in ("status", "origin", "packets", "halts", "gaps", "damaged", "bytes", "url")}
-    index = pd.Index(names, dtype="str", name="session")
+    index = pd.Index(names, dtype=TEXT, name="session")
     return pd.DataFrame({name: (columns | plain)[name] for name in _DTYPES}, index=index, columns=list(_DTYPES)).astype(_DTYPES)
 
 

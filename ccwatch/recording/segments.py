@@ -158,7 +158,7 @@ def _values(array: Any, column: Column) -> Any:
         if isinstance(whole, pa.ChunkedArray):
             whole = whole.chunk(0) if whole.num_chunks else pa.array([], array.type)
         codes = np.asarray(whole.indices.fill_null(-1))
-        return pd.Categorical.from_codes(codes, categories=pd.Index(whole.dictionary.to_pylist(), dtype="str"), validate=False)
+        return pd.Categorical.from_codes(codes, categories=pd.Index(whole.dictionary.to_pylist(), dtype=frames.TEXT), validate=False)
     if column.dtype == "text":
         return array.to_pylist()
     return array.to_numpy()

@@ -20,6 +20,8 @@ from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import SEEN_BEFORE, UNCLEAN, Event, Packet
 
+TEXT: Final = pd.StringDtype(na_value=np.nan)
+"""The dtype of text. By its name, "str", it would be an array of objects under `future.infer_string = False`, and a missing text "None"."""
 FILL_LIMIT: Final = pd.Timedelta(seconds=30)
 """How far `fill=True` carries a value forward."""
 NOT_A_TIME: Final = np.iinfo(np.int64).min
@@ -88,7 +90,7 @@ def series(column: Column, values: Any) -> Any:
     if column.dtype == "category":
         return categorical(column, values)
     if column.dtype == "text":
-        return pd.array(list(values), dtype="str")
+        return pd.array(list(values), dtype=TEXT)
     return np.asarray(values, dtype=column.dtype)
 
 
@@ -104,12 +106,12 @@ def categorical(column: Column, values: Any) -> pd.Categorical:
     occurring = [categories[code] for code in used]
     wanted = [*column.words, *sorted(word for word in occurring if word not in column.words)]
     if wanted == categories:
-        return pd.Categorical.from_codes(codes, categories=pd.Index(wanted, dtype="str"), validate=False)
+        return pd.Categorical.from_codes(codes, categories=pd.Index(wanted, dtype=TEXT), validate=False)
     at = {word: i for i, word in enumerate(wanted)}  # a flooded vocabulary has 30,000 words: no search per word
     place = np.full(len(categories) + 1, -1, dtype=np.int64)  # the last one stands for "missing"
     for code in used:
         place[code] = at[categories[code]]
-    return pd.Categorical.from_codes(place[codes], categories=pd.Index(wanted, dtype="str"), validate=False)
+    return pd.Categorical.from_codes(place[codes], categories=pd.Index(wanted, dtype=TEXT), validate=False)
 
 
 def tidy(frame: pd.DataFrame, *, clean: bool = True, fill: bool = False, symbol: str | None = None) -> pd.DataFrame:

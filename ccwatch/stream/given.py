@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.errors import ConfigError, MixedSymbols
+from ccwatch.stream.frames import TEXT
 
 PRICE_NAMES: Final = ("price", "close", "adj close", "adj_close", "last")
 _NAMES: Final = {
@@ -84,7 +85,7 @@ def _frame(source: Any, what: str, said: list[str]) -> pd.DataFrame:
             text = Path(source).read_text(encoding="utf-8-sig")
             head = text[:20_000].splitlines()[0] if text.strip() else ""
             sign = max((";", "\t", "|", ","), key=head.count)  # a list of names: the separator is the sign that it has most of
-            found = pd.read_csv(Path(source), sep=sign, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
+            found = pd.read_csv(Path(source), sep=sign, dtype=TEXT, encoding="utf-8-sig", skipinitialspace=True)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{what}: {str(source)!r} cannot be read as CSV: {error}") from None
         said.append(f"read as CSV with {'tab' if sign == chr(9) else sign!r} between the columns")
@@ -124,7 +125,7 @@ def _one_symbol(frame: pd.DataFrame, symbol: str | None) -> pd.DataFrame:
     name = next((name for name in frame.columns if str(name).strip().lower() in {"symbol", "ticker"}), None)
     if name is None:
         return frame
-    words = frame[name].astype("str").str.strip()
+    words = frame[name].astype(TEXT).str.strip()
     found = tuple(str(word) for word in words.dropna().unique())
     if symbol is not None and symbol not in found:
         raise ConfigError(f"symbol={symbol!r}: there is only {', '.join(found)}")
@@ -153,7 +154,7 @@ def _read_numbers(column: pd.Series, what: str, said: list[str]) -> pd.Series:
     """Numbers, also of text in either notation; refuses text that could be read in two ways."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.astype("float64")
-    text = column.astype("str").str.strip().str.replace("\N{NO-BREAK SPACE}", "").str.replace("'", "")
+    text = column.astype(TEXT).str.strip().str.replace("\N{NO-BREAK SPACE}", "").str.replace("'", "")
     known = column.notna().to_numpy() & (text != "").to_numpy(dtype=bool, na_value=False)
     words = text[known].tolist()
     english, german = (all(shape.fullmatch(word) for word in words) for shape in (_ENGLISH, _GERMAN))

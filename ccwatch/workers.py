@@ -1,4 +1,4 @@
-"""Several processes that serve one stream of Redis on one port, and one that writes it; supervised: what dies is started again.
+"""Several processes that serve one stream of Redis on one port, and one that writes it; one that dies is started again.
 
     bridge ──▶ stream of Redis ──▶ worker 0, worker 1, … (SO_REUSEPORT: the system gives each client to one of them)
 
@@ -32,17 +32,17 @@ log = logging.getLogger("ccwatch.cottage")
 STREAM: Final = "ccwatch"
 """The stream's name, where none is given."""
 HISTORY: Final = 10
-"""States of the stream that a worker begins with: what its clients are welcomed with."""
+"""Count of the stream's last states that a worker begins with, to welcome its clients."""
 START_S: Final = 30.0
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
-"""Wait before a child that died is started again; a child that lived for a minute begins anew."""
+"""Wait before a child that died is started again; the waits start over after a child that lived for a minute."""
 END_S: Final = 5.0
 """How long a child may take to end."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the processes are asked to do."""
+    """The task of the processes."""
 
     redis: str = field(repr=False)
     stream: str
@@ -50,10 +50,10 @@ class Plan:
     listen: Listen
     access: AccessRules
     seeded: dict[str, Any] | None
-    """What a seeded stream is made of; None writes what engines publish on Redis."""
+    """Arguments of the SyntheticSource to stream; None streams what engines publish on Redis."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Refuse an impossible plan.
 
         Raises:
             ConfigError: fewer than one worker.
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def address(self) -> StreamAddress:
-        """The stream."""
+        """Return the address of the stream."""
         return StreamAddress(self.redis, self.stream, group=None)
 
     def task(self, role: str) -> bytes:
@@ -105,11 +105,11 @@ class Workers:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The running processes by their role."""
+        """Return the process ids of the running processes by role."""
         return {child.role: child.pid for child in self._children if child.pid}
 
     def stop(self) -> None:
-        """Let every worker say goodbye to its clients, end all. Stopping again is nothing."""
+        """Let every worker close its clients' connections, then end all. Stopping again does nothing."""
         self._stop.set()
         for child in self._children:
             child.end()
@@ -137,10 +137,10 @@ class _Child:
         self._thread.start()
 
     def wait_until_up(self) -> None:
-        """Return when it listens.
+        """Wait until the process listens.
 
         Raises:
-            ConfigError: it does not.
+            ConfigError: it did not start.
         """
         if not self._up.wait(START_S) or self._trouble:
             raise ConfigError(f"{_named(self.role)} did not start: {self._trouble or f'no word within {START_S:g} s'}")
@@ -193,7 +193,7 @@ def _named(role: str) -> str:
 
 
 def _reserved(host: str, port: int) -> socket.socket:
-    """A socket that keeps a port for the workers, whoever of them is alive: it does not listen.
+    """Return a socket that reserves a port for the workers, whichever of them are alive; it does not listen.
 
     Raises:
         ConfigError: the port is in use, or the system cannot share one.
@@ -247,7 +247,7 @@ def _watch_the_parent(ended: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _bridge(plan: Plan) -> Any:
-    """Write what a seeded engine makes, or what engines publish, to the stream."""
+    """Write to the stream the messages of a seeded engine, or those that engines publish, while the context lasts."""
     stop = Stop()
 
     def run() -> None:
@@ -275,7 +275,7 @@ async def _listen(plan: Plan, writer: StreamWriter, stop: Stop) -> None:
 
 @contextlib.contextmanager
 def _worker(plan: Plan, role: str) -> Any:
-    """Serve the stream."""
+    """Serve the stream while the context lasts."""
     source = RedisStreamSource(plan.address, history=HISTORY)
     if plan.seeded:
         source.origin = "synthetic"

@@ -1,4 +1,4 @@
-"""The archive: many recordings, asked as one. Each session is read by itself, and what is told of it is merged."""
+"""The archive: many recordings, asked as one. Each session is read by itself, and the answers are merged."""
 
 from ccwatch.archives.archive import Archive
 from ccwatch.archives.places import open_place

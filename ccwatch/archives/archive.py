@@ -1,4 +1,4 @@
-"""Archive: the sessions of a folder or of an object store, and what can be asked of all of them. It wires the room's parts together."""
+"""Archive: the sessions of a folder or of an object store, and the questions that can be asked of all of them at once."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class Archive:
-    """Many recordings, asked as one. Frozen: it holds the sessions that were there when it was made."""
+    """Many recordings, asked as one. Frozen: it holds the sessions that existed when it was made; `refresh` looks again."""
 
     def __init__(self, place: str | Path, *, must_exist: bool = True, kept: tuple[Any, pd.DataFrame] | None = None) -> None:
         """List the sessions.
 
         Args:
             place: a folder of recordings, or the url of one in an object store, such as s3://BUCKET/FOLDER.
-            must_exist: whether an absent folder is an error; else it is an empty archive.
-            kept: for `filter`.
+            must_exist: whether an absent folder is an error; otherwise it is an empty archive.
+            kept: the catalog's table and frame, where they are known already; for internal use.
 
         Raises:
             RecordingNotFound: no such folder.
@@ -57,7 +57,7 @@ class Archive:
 
     @property
     def sessions(self) -> pd.DataFrame:
-        """One row per session, by name; yours to edit.
+        """Return one row per session, by name, as a copy that may be edited.
 
         Index `session`; start, end (datetime64[ns, UTC]), status (open, finished, killed, "unreadable: why"), origin, symbols, packets,
         nav_change (USD), max_drawdown (fraction ≤ 0), halts, gaps, damaged, tags, note, bytes, url, path.
@@ -75,36 +75,36 @@ class Archive:
         status: str | None = None,
         where: Any = None,
     ) -> Archive:
-        """The archive of the sessions that hold all that is named.
+        """Return the archive of the sessions that meet all the conditions given.
 
         Args:
-            start: only those that reach to this time or later; text without a zone is UTC.
+            start: only sessions that end at this time or later; text without a zone is UTC.
             end: only those that begin at this time or before; a date alone is its whole day.
-            symbol: only those that hold this one.
-            origin: "live", "synthetic" or "replay".
+            symbol: only those that hold this symbol.
+            origin: only those of this origin: "live", "synthetic" or "replay".
             tag: only those with this tag.
-            status: only those whose status begins so.
-            where: names of sessions, a bool per session, or a function of `sessions` that gives one of these.
+            status: only those whose status begins with this text.
+            where: names of sessions, a bool per session, or a function that takes `sessions` and returns either.
 
         Raises:
-            ConfigError: no time, or a `where` that is none of these.
+            ConfigError: `start` or `end` is no time, or `where` is none of these.
         """
         kept = chosen.matching(self._frame, start=start, end=end, symbol=symbol, origin=origin, tag=tag, status=status, where=where)
         return Archive(self.place, must_exist=False, kept=(self._table.take(np.flatnonzero(kept)), self._frame[kept]))
 
     def refresh(self) -> Archive:
-        """The archive as it is now, unfiltered."""
+        """Return the archive of the sessions that exist now, unfiltered."""
         return Archive(self.place)
 
     # ── notes ──
 
     def tag(self, session: str, *tags: str, author: str | None = None) -> Archive:
-        """Add tags to a session; they are kept beside the recordings, in the author's own file. The archive with them.
+        """Add tags to a session and return the archive with them; they are kept beside the recordings, in a file per author.
 
         Args:
-            session: its name.
+            session: the session's name.
             tags: words.
-            author: who; None is the login name.
+            author: the author's name; None is the login name.
 
         Raises:
             ConfigError: no such session, or no tag.
@@ -113,16 +113,19 @@ class Archive:
         return self._noted(session, [("tag", word) for word in tags], author)
 
     def untag(self, session: str, *tags: str, author: str | None = None) -> Archive:
-        """Take tags from a session, see `tag`; the recording's own are hidden, not deleted."""
+        """Take tags from a session and return the archive, see `tag`; the recording's own tags are hidden, not deleted."""
         return self._noted(session, [("untag", word) for word in tags], author)
 
     def note(self, session: str, text: str, *, author: str | None = None) -> Archive:
-        """Write a note about a session, see `tag`; the newest is shown, all are in `notes`."""
+        """Write a note about a session and return the archive, see `tag`; the newest is shown, all are in `notes`."""
         return self._noted(session, [("note", text)], author)
 
     @property
     def notes(self) -> pd.DataFrame:
-        """Every tag and note that was added, oldest first: time (datetime64[ns, UTC]), session, author, kind (tag, untag, note), text."""
+        """Return every tag and note that was added, oldest first.
+
+        Columns: time (datetime64[ns, UTC]), session, author, kind (tag, untag, note), text.
+        """
         found = notes.read(self.place) if isinstance(self.place, Path) else []
         frame = pd.DataFrame(
             [(pd.Timestamp(note.time_ns, unit="ns", tz="UTC"), note.session, note.author, note.kind, note.text) for note in found],
@@ -153,19 +156,19 @@ class Archive:
         cancel: threading.Event | None = None,
         **options: Any,
     ) -> Any:
-        """Ask a question of `cw.analyze` of all sessions.
+        """Ask all sessions one of the questions of `cw.analyze`.
 
         Args:
-            question: "governance", "latency", …: a method of the Report.
-            by: None, "session", "day", "week", "month" (UTC), "symbol", "regime" or "tag".
+            question: the name of a method of the Report, such as "governance" or "latency".
+            by: how to group the answers: None, "session", "day", "week", "month" (UTC), "symbol", "regime" or "tag".
             executor: None or "threads", "processes", any `concurrent.futures.Executor`, or a Dask `Client`: the answer is the same.
-            on_progress: told how many tasks are done, of how many.
-            cancel: set by another thread, it ends the question.
-            options: of the question, as for the Report's method.
+            on_progress: called with the count of tasks that are done and the count of all.
+            cancel: ends the question when another thread sets it.
+            options: the arguments of the Report's method.
 
         Returns:
-            Without `by` that question's Result; with `by` a frame of the rows of each group's answer, indexed by group: text, or the
-            first day of the period. What could not be read is left out, and said in the notes or in `.attrs["left_out"]`.
+            Without `by` that question's Result; with `by` a DataFrame of the rows of each group's answer, indexed by group: text, or
+            the first day of the period. Sessions that cannot be read are left out, and named in the notes or in `.attrs["left_out"]`.
 
         Raises:
             ConfigError: no such question, group or executor.
@@ -180,7 +183,7 @@ class Archive:
     def worst_drawdowns(
         self, n: int = 20, executor: Any = None, *, on_progress: Progress | None = None, cancel: threading.Event | None = None
     ) -> WorstDrawdowns:
-        """The n deepest drawdowns of all sessions, each below the peak of its own session.
+        """Return the n deepest drawdowns of all sessions, each below the peak of its own session.
 
         Raises:
             ConfigError: `n` is no whole number above 0.
@@ -199,10 +202,10 @@ class Archive:
         on_progress: Progress | None = None,
         cancel: threading.Event | None = None,
     ) -> Performance:
-        """Equity, returns, Sharpe, Sortino, drawdown and hit rate over the sessions; see `ccwatch.archives.performance`.
+        """Return equity, returns, Sharpe, Sortino, drawdown and hit rate over the sessions; see `ccwatch.archives.performance`.
 
         Args:
-            by: "day", "week", "month" or "session": what one return is of.
+            by: the period of one return: "day", "week", "month" or "session".
             executor: as for `ask`.
             on_progress: as for `ask`.
             cancel: as for `ask`.
@@ -219,12 +222,12 @@ class Archive:
     def sql(self, query: str, *, memory: str = "1GB") -> Any:
         """Answer SQL over all sessions, by DuckDB; see `ccwatch.archives.sql`.
 
-        Views packets, agents, models, logs, forecasts, trades, scanner, bars and events, each with `session`, `origin` and `date` (of
-        `time`, UTC); sessions is the catalog. Rows are clean, NaN is NULL, flags are a list of names.
+        The views are packets, agents, models, logs, forecasts, trades, scanner, bars and events, each with `session`, `origin` and
+        `date` (of `time`, UTC); the view sessions is the catalog. Rows are clean, NaN is NULL, flags are a list of names.
 
         Args:
             query: one SELECT (or WITH, DESCRIBE, EXPLAIN …).
-            memory: what DuckDB may use; beyond it, it spills to its temporary folder.
+            memory: the memory that DuckDB may use; beyond it, it spills to its temporary folder.
 
         Returns:
             DuckDB's relation: `.df()`, `.arrow()`, `.pl()`, `.fetchone()`.
@@ -247,14 +250,14 @@ class Archive:
         horizon: str = "15min",
         step: str = "1s",
     ) -> Similar:
-        """The stretches that look most like one; see `ccwatch.archives.similar`.
+        """Return the stretches of all sessions that look most like a given one; see `ccwatch.archives.similar`.
 
         Args:
             source: the Recording, Feed, session's name, path or frame that holds the stretch.
-            start: its first time; text without a zone is UTC.
-            end: its last one.
-            on: channels: columns of the packets, and "latency:NAME" of an agent or model.
-            top: how many.
+            start: the stretch's first time; text without a zone is UTC.
+            end: the stretch's last time.
+            on: the channels to compare: columns of the packets, and "latency:NAME" of an agent or model.
+            top: how many matches to return.
             horizon: how long each match is followed.
             step: the grid that all channels are brought onto.
 
@@ -272,7 +275,7 @@ class Archive:
 
         Args:
             path: the file.
-            drop: columns and lists that are as if they had never been carried, as for `Report`; nav leaves the money out.
+            drop: columns and lists to treat as if the stream had never carried them, as for `Report`; "nav" leaves the money out.
             executor: as for `ask`.
             on_progress: as for `ask`.
 
@@ -289,11 +292,11 @@ class Archive:
         Args:
             url: a folder, or an address such as s3://BUCKET/FOLDER.
             format: "delta".
-            on_progress: as for `ask`, of sessions.
+            on_progress: as for `ask`, but counts sessions.
 
         Raises:
             ConfigError: another format; deltalake is not installed.
-            RecordingError: it cannot be written.
+            RecordingError: the tables cannot be written.
         """
         from ccwatch.archives.publish import publish  # noqa: PLC0415 - an optional extra
 
@@ -301,11 +304,11 @@ class Archive:
         return publish(asked, str(url), kind=format, left_out=left, on_progress=on_progress)
 
     def asked(self) -> tuple[Session, ...]:
-        """The sessions that questions are asked of, by desk and time."""
+        """Return the sessions that questions are asked of, by desk and time."""
         return self._asked()[0]
 
     def _asked(self, *, keep_doubled: bool = False) -> tuple[tuple[Session, ...], dict[str, str]]:
-        """The sessions that can be read, and why the others are left out."""
+        """Return the sessions that can be read, and by name the reason why each other one is left out."""
         every = chosen.of_catalog(self._table, self._frame)
         status = self._frame["status"]
         left = {str(name): str(word) for name, word in status.items() if str(word).startswith(chosen.UNREADABLE)}

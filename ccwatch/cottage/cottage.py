@@ -1,4 +1,4 @@
-"""The Cottage: an engine and a BFF in one process, fed by any Source. It knows no market; what it streams is handed in."""
+"""The Cottage: an engine and a BFF in one process, fed by any Source. It knows no market: it streams what the Source gives it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ccwatch.stream.source import Source
 
 
 class Cottage:
-    """The contract's server on this machine: an engine with `/ws/stream` and REST, and a BFF, in a thread of its own.
+    """The contract's server on this machine: an engine with `/ws/stream` and REST, and a BFF, in their own thread.
 
     A context manager; left open, it warns with a ResourceWarning.
     """
 
     def __init__(self, source: Source | None = None, options: Options | None = None) -> None:
-        """A Cottage that does not listen yet.
+        """Prepare a Cottage; it listens from `start` on.
 
         Args:
-            source: what its engine streams; None with another engine, or where Redis alone is streamed.
-            options: all else; None is an engine and a BFF on free ports of this machine.
+            source: the Source that its engine streams; None with another engine, or where Redis alone is streamed.
+            options: all other settings; None is an engine and a BFF on free ports of this machine.
 
         Raises:
-            ConfigError: what cannot be used together, or a certificate that cannot be read.
+            ConfigError: settings that cannot be used together, or a certificate that cannot be read.
         """
         asked = options or Options()
         if (asked.engine_url is not None) == (source is not None or asked.redis_url is not None):
@@ -37,7 +37,7 @@ class Cottage:
         self._server = Server(source, asked)
 
     def start(self) -> Self:
-        """Listen; returns when both sites do. Starting again is nothing.
+        """Listen, and return once both sites do. Starting again does nothing.
 
         Raises:
             ConfigError: a port is in use, or the Cottage was stopped.
@@ -46,33 +46,33 @@ class Cottage:
         return self
 
     def stop(self) -> None:
-        """Close every client with 1001, stop the source and join the threads, within a second. Stopping again is nothing."""
+        """Close every client with 1001, stop the source and join the threads, within a second. Stopping again does nothing."""
         self._server.stop()
 
     @property
     def url(self) -> str:
-        """Where the BFF listens: ws://HOST:PORT."""
+        """Return where the BFF listens: ws://HOST:PORT."""
         return self._server.address(self._server.url)
 
     @property
     def engine_url(self) -> str:
-        """Where the engine's stream is: ws://HOST:PORT/ws/stream."""
+        """Return the url of the engine's stream: ws://HOST:PORT/ws/stream."""
         return self._server.address(self._server.engine_url)
 
     @property
     def planted(self) -> tuple[Any, ...]:
-        """The truth of what its stream has planted: incidents with kind, start_s, end_s and detail."""
+        """Return the incidents that a synthetic stream has planted so far, each with kind, start_s, end_s and detail."""
         return tuple(getattr(self._source, "planted", ()))
 
     def token(self, role: str = "watch", *, seconds: float = 3600) -> str:
-        """A JWT by its own secret, for its clients.
+        """Return a JWT for its clients, signed with its own secret.
 
         Args:
             role: "watch" or "command".
-            seconds: how long it is good for.
+            seconds: how long it is valid.
 
         Raises:
-            ConfigError: it was given no secret, or no such role.
+            ConfigError: the Cottage has no secret, or there is no such role.
         """
         return issue(self._rules, role, seconds)
 

@@ -1,4 +1,4 @@
-"""What a Cottage is asked to be: frozen, so that threads and processes can share it. It starts nothing."""
+"""The settings of a Cottage: frozen, so that threads and processes can share them. They start nothing."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listen:
-    """Where both sites listen, and how they are known."""
+    """The addresses and the certificate of both sites."""
 
     host: str = "127.0.0.1"
-    """Other than a loopback address only with a secret."""
+    """The host to bind to: a loopback address, or any other one if there is a secret."""
     port: int = 0
-    """Of the BFF; 0 is a free one."""
+    """The BFF's port; 0 is a free one."""
     engine_port: int = 0
-    """Of the engine; 0 is a free one."""
+    """The engine's port; 0 is a free one."""
     tls_cert: str | None = None
     """File of a certificate chain: both sites then speak wss and https."""
     tls_key: str | None = None
-    """File of its key, where that is another one."""
+    """File of its key, where the key is not in the certificate's file."""
     shared: bool = False
     """Whether other processes listen on the same ports (SO_REUSEPORT): the system gives each client to one of them."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no port.
+        """Refuse numbers that are no port.
 
         Raises:
-            ConfigError: names the port and what came.
+            ConfigError: a number that is no port; the message names it.
         """
         for name, number in (("port", self.port), ("engine_port", self.engine_port)):
             if type(number) is not int or not 0 <= number <= 65_535:
                 raise ConfigError(f"{name}: expected 0 to 65535, got {number!r}")
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return how to be known by clients, or None without a certificate.
+        """Return the TLS context of both sites, or None without a certificate.
 
         Raises:
             ConfigError: the files cannot be used.
@@ -59,30 +59,30 @@ class Listen:
 
 @dataclass(frozen=True)
 class Options:
-    """All that a Cottage is asked to be, beside the source that it streams."""
+    """All settings of a Cottage, except the source that it streams."""
 
     listen: Listen = field(default_factory=Listen)
     access: AccessRules = field(default_factory=AccessRules)
-    """Who may watch and command; without a secret, this machine."""
+    """The rules of who may watch and command; without a secret, only this machine may."""
     slow: SlowPolicy = field(default_factory=SlowPolicy)
-    """When a slow client skips, and when it is dropped."""
+    """The policy that says when a slow client skips messages, and when it is dropped."""
     dialect: str = "contract"
     """The shape in which the engine speaks on its socket: see `dialect.DIALECTS`."""
     engine_url: str | None = None
-    """Another engine, which is polled; then there is no embedded one."""
+    """The url of another engine, which is polled; then there is no embedded one."""
     redis_url: str | None = None
-    """redis://HOST:PORT/DB, whose channels are streamed as well, and where commands are announced."""
+    """The redis://HOST:PORT/DB whose channels are streamed as well, and where commands are announced."""
     push: bool = True
     """Whether the BFF is pushed each message by its engine, byte for byte; False polls the engine over HTTP once a second."""
     virtual_clock: bool = False
-    """The source does not keep pace with the wall clock: clients are told, and it waits for the slowest, so that none skips a message."""
+    """Whether the source runs off the wall clock: clients are informed, and it waits for the slowest, so none skips a message."""
     shared: Shared | None = None
-    """What the workers of the same port tell each other."""
+    """The state that the workers of the same port share."""
     start_on_first_client: bool = False
-    """The source starts when the first client was welcomed, on either site, and none skips a message."""
+    """Whether the source starts once the first client was welcomed, on either site; then no client skips a message."""
 
     def __post_init__(self) -> None:
-        """Refuse what would be open to strangers.
+        """Refuse a Cottage that would be open to strangers.
 
         Raises:
             ConfigError: a host beyond this machine without a secret.
@@ -94,5 +94,5 @@ class Options:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether no client skips a message."""
+        """Return whether no client ever skips a message."""
         return self.virtual_clock or self.start_on_first_client

@@ -1,6 +1,6 @@
 """The recorder: a Sink that takes items without waiting and keeps them, in a folder of its own, until it is stopped.
 
-This is its door: what a user holds, which may be forgotten and collected. What works behind it is `writer.Writer`.
+A Recorder is the object that a user holds, and may be garbage-collected. `writer.Writer` does the work behind it.
 """
 
 from __future__ import annotations
@@ -44,20 +44,21 @@ class Recorder:
         """Begin to record.
 
         Args:
-            folder: the session's; it is made.
+            folder: the session's folder, which is created.
             url: where the stream comes from, without secrets.
-            origin: "live", "synthetic" or "replay"; or who knows it, asked at each connect: only the handshake tells.
+            origin: "live", "synthetic" or "replay"; or a function that returns it, called at each connect, since only the
+                handshake says it.
             fsync: when packets reach the disk: "strict" at once, "balanced" within 0.2 s, "lazy" within 5 s, "off" when the
-                system likes. None of them makes the source wait.
-            raw: which messages are kept byte for byte: "auto" those that their fields do not give back, "always", or "never".
+                system chooses. None of them makes the source wait.
+            raw: which messages are kept byte for byte: "auto" those that cannot be rebuilt from their fields, "always", or "never".
                 Malformed ones are always kept.
-            tags: words to find it by.
+            tags: words to find the recording by.
             server_tz: IANA zone in which the stream's timestamps without an offset are read.
-            min_free: bytes that are to remain free on the disk: with less, recording waits, and resumes when there is room again.
-            on_stop: called when it is asked to stop, before what waits is written.
+            min_free: bytes that must remain free on the disk: with less, recording waits, and resumes when there is room again.
+            on_stop: called when `stop` is called, before the waiting items are written.
 
         Raises:
-            ConfigError: an unknown policy.
+            ConfigError: an unknown `fsync` or `raw`.
             RecordingBusy: another recorder writes there.
             RecordingError: the folder holds a recording already, or cannot be written.
         """
@@ -109,37 +110,37 @@ class Recorder:
 
     @property
     def path(self) -> Path:
-        """The recording's folder, also after someone has moved it; it can be opened while it is written."""
+        """Return the recording's folder, even after it was moved; it can be opened while it is written."""
         return self._writer.folder
 
     @property
     def is_recording(self) -> bool:
-        """Whether it was not asked to stop."""
+        """Return whether `stop` has not been called yet."""
         return not self._stopped
 
     @property
     def stats(self) -> RecorderStats:
-        """Where it stands now."""
+        """Return the recorder's counters as they are now."""
         return self._writer.stats()
 
     @property
     def dropped(self) -> int:
-        """Count of packets and events that were not recorded; a feed's health adds it up."""
+        """Return the count of packets and events that were not recorded; a feed's health adds these up."""
         return self._writer.stats().dropped
 
     @property
     def compacting(self) -> bool:
-        """Whether Parquet is being made of older files of the journal; a feed's health shows it."""
+        """Return whether older files of the journal are being turned into Parquet; a feed's health shows it."""
         return self._writer.stats().compacting
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Take items; never waits for the disk. After `stop` they are ignored."""
+        """Take items without waiting for the disk. After `stop` they are ignored."""
         self._writer.receive(items)
 
     def rotate(self) -> None:
-        """Close the journal's file and make Parquet of it now, while recording goes on in a new one.
+        """Close the journal's file and turn it into Parquet now, while recording goes on in a new one.
 
-        The tables of this recording are then complete up to here. Waits for the Parquet files.
+        Returns once the Parquet files are written: the recording's tables are then complete up to this call.
 
         Raises:
             RecordingError: the recorder was stopped, or the disk refuses.
@@ -150,13 +151,13 @@ class Recorder:
             self._writer.rotate()
 
     def stop(self, finish: bool = True) -> None:
-        """Write what waits, durably, within a second; then turn the journal into Parquet. Stopping twice is harmless.
+        """Write the waiting items durably, within a second; then turn the journal into Parquet. Stopping twice is harmless.
 
-        Parquet is made for ten seconds at most. What is left then stays in the journal, from which it is read as well: a
+        Turning it into Parquet takes ten seconds at most. The rest stays in the journal, which a Recording reads as well: a
         RuntimeWarning and `stats.left` say so, and `ccwatch recover` finishes it.
 
         Args:
-            finish: make Parquet of the journal (about 1 s per 30,000 packets). Otherwise the recording opens from its journal.
+            finish: turn the journal into Parquet (about 1 s per 30,000 packets). Otherwise the recording is read from its journal.
 
         Raises:
             RecordingError: the Parquet files could not be written; the journal still holds everything.
@@ -176,16 +177,16 @@ class Recorder:
                     self._ended.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until it has stopped, by whomever; whether it has.
+        """Wait until the recorder has stopped, and return whether it has.
 
         Args:
-            timeout: in seconds; None waits for ever.
+            timeout: in seconds; None waits forever.
         """
         return self._ended.wait(timeout)
 
 
 def _claim(folder: Path) -> WriterLock:
-    """The lock of a new recording's folder."""
+    """Create a new recording's folder and return its lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / SESSION).exists() and not is_being_written(folder):
@@ -209,6 +210,6 @@ def _version() -> str:
 
 
 def _left_open(work: Writer) -> None:
-    """The recorder was garbage-collected, or the interpreter ends, without a stop: keep what waits, and say so."""
+    """Write the waiting items and warn, where a recorder was garbage-collected or the interpreter ends without a stop."""
     work.stop(finish=False)
     warnings.warn(f"Recorder of {work.folder} was left open: call stop(), or use it in a with statement", ResourceWarning, stacklevel=2)

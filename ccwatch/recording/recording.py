@@ -1,7 +1,7 @@
-"""Recording: reads what a Recorder left, finished, killed or in progress; opening never writes.
+"""Recording: reads the files of a Recorder, whether finished, killed or in progress; opening one never writes.
 
-What is not in Parquet yet is laid over it in memory, made by the same code from the journal, so frames do not tell the
-difference. It knows no socket and no live buffer.
+Rows that are not in Parquet yet are made from the journal in memory, by the same code, so a frame is the same either way.
+This module knows no socket and no live buffer.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ccwatch.stream.moments import Moment, span_of
 
 @dataclass(frozen=True)
 class Info:
-    """What a recording holds.
+    """The facts of a recording: its origin, times, counts and sizes.
 
     Attributes:
         path: its folder.
@@ -48,19 +48,19 @@ class Info:
         status: "open" while a recorder writes it, "finished", or "killed".
         origin: "live", "synthetic" or "replay".
         url: where the stream came from.
-        tags: the user's words.
-        start: time of the first packet, server's clock; None without packets.
-        end: time of the last one.
+        tags: the words that the user gave it.
+        start: the earliest time of a packet, by the server's clock; None without packets.
+        end: the latest one.
         duration_s: seconds between them.
-        packets: count.
-        events: count.
+        packets: count of packets.
+        events: count of events.
         symbols: in alphabetical order.
-        gaps: count of gap and drop events: of what is missing.
-        connections: count.
+        gaps: count of gap and drop events, each of which says that something is missing.
+        connections: count of connections.
         malformed: count of messages that could not be placed.
-        bytes: on the disk.
-        journal_bytes: of these, not in Parquet yet.
-        damaged: count of places that cannot be read, or could not when it was recovered (see `verify`, and the gap events).
+        bytes: its size on the disk.
+        journal_bytes: the part of `bytes` that is not in Parquet yet.
+        damaged: count of places that cannot be read, or could not be when it was recovered (see `verify` and the gap events).
     """
 
     path: Path
@@ -83,35 +83,35 @@ class Info:
     damaged: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         plain = asdict(self) | {"path": str(self.path), "tags": list(self.tags), "symbols": list(self.symbols)}
         return plain | {name: moment.isoformat() for name in ("start", "end") if (moment := plain[name]) is not None}
 
 
 class Mark(NamedTuple):
-    """A moment that someone marked, on the stream's own clock."""
+    """A marked moment with a text; the time is by the stream's own clock, ns since 1970 UTC."""
 
     time_ns: int
     text: str
 
     @property
     def time(self) -> datetime:
-        """The moment, aware, UTC."""
+        """Return the moment as an aware datetime in UTC."""
         return from_ns(self.time_ns)
 
 
 class Recording:
-    """One session on the disk. Every call reads what is there now, so a recording in progress grows from call to call."""
+    """One recorded session on the disk. Each call reads the files as they are now, so a recording in progress grows from call to call."""
 
     def __init__(self, path: str | Path) -> None:
         """Open a recording.
 
         Args:
-            path: its folder, or the zip file that it was packed into (which is unpacked among the temporary files, for as long
-                as this is in use).
+            path: its folder, or the zip file that it was packed into, which is unpacked into a temporary folder for as long as
+                this object is in use.
 
         Raises:
-            RecordingNotFound: there is none.
+            RecordingNotFound: there is no recording at the path.
             CorruptRecording: its session.json fails its checksum.
             UnsupportedFormat: a newer ccwatch wrote it.
         """
@@ -146,27 +146,27 @@ class Recording:
 
     @property
     def folder(self) -> Path:
-        """Where its files are: `path`, or where a packed recording was unpacked to."""
+        """Return the folder of its files: `path`, or the temporary folder of a packed recording."""
         return self._folder
 
     @property
     def session(self) -> Session:
-        """What session.json says."""
+        """Return the content of session.json."""
         return self._session
 
     @property
     def is_of_this_boot(self) -> bool:
-        """Whether its recorder's clocks are this machine's, which has not been restarted since."""
+        """Return whether it was recorded on this machine since its last boot, so that the monotonic clocks are the same."""
         return bool(self._session.boot_id) and self._session.boot_id == boot_id()
 
     @property
     def origin(self) -> str:
-        """Where the stream came from: "live", "synthetic" or "replay"."""
+        """Return where the stream came from: "live", "synthetic" or "replay"."""
         return self._session.origin
 
     @property
     def virtual_clock(self) -> bool:
-        """Whether the stream's stamps do not keep pace with the clock that it was received by: one made at pace "max"."""
+        """Return whether the stream's times run more than twice as fast as the receiver's clock, as at pace "max"."""
         rows = self.frame(["received_mono_ns"], clean=False)
         times, mono = pd.DatetimeIndex(rows.index).as_unit("ns").asi8, rows["received_mono_ns"].to_numpy()
         return len(rows) > 1 and 2 * int(mono[-1] - mono[0]) < int(times.max() - times.min())
@@ -184,22 +184,22 @@ class Recording:
         start: Moment = None,
         end: Moment = None,
     ) -> pd.DataFrame:
-        """The packets, as `Feed.frame` gives them; only the columns and the stretch of time that are needed are read.
+        """Return the packets as a DataFrame, as `Feed.frame` does; only the columns and times that are needed are read.
 
         Args:
-            columns: names, text columns among them; None is all columns but the text.
-            last: so many rows, or a length of received time ("5min", timedelta).
+            columns: names of columns, text columns allowed; None is all columns except text.
+            last: only the last rows: a count, or a length of received time ("5min", timedelta).
             clean: leave out repeats, replays and placeholders, and sort by time; False is every row in order of arrival.
             fill: carry values forward per symbol, within a connection, at most 30 s.
-            symbol: only rows of this one.
+            symbol: only rows of this symbol.
             start: the first time of the rows; text without a zone is in `display_tz`, "14:38" is on its date.
-            end: the last one, included.
+            end: the last time, included.
 
         Returns:
             A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`.
 
         Raises:
-            ConfigError: an unknown column, or a `last` that is neither.
+            ConfigError: an unknown column, or a `last` that is neither a count nor a length of time.
             CorruptRecording: bytes that are needed fail their checksum.
         """
         names = frames.resolve("packets", columns)
@@ -219,11 +219,11 @@ class Recording:
         return found if list(found.columns) == names else found[names]
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
-        """The rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
+        """Return the rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
         return arrow.table_of(self.frame(columns))
 
     def to_polars(self, columns: Sequence[str] | None = None) -> Any:
-        """The same as a polars.DataFrame.
+        """Return the rows of `to_arrow` as a polars.DataFrame.
 
         Raises:
             ConfigError: polars is not installed.
@@ -231,50 +231,50 @@ class Recording:
         return arrow.polars_of(self.to_arrow(columns))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The same for any library that reads Arrow's C stream."""
+        """Return the rows of `to_arrow` as an Arrow C stream, for any library that reads one."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def agents(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
+        """Return one row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
         return self._long("agents", last)
 
     def models(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
+        """Return one row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
         return self._long("models", last)
 
     def logs(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per log line, each once: index time; seq, level, message, log_time."""
+        """Return one row per log line, each once: index time; seq, level, message, log_time."""
         return self._long("logs", last)
 
     def trades(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
+        """Return one row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
         return self._long("trades", last)
 
     def scanner(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
+        """Return one row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
         return self._long("scanner", last)
 
     def bars(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per bar, each once: index time; seq, open, high, low, close (close alone of a list of prices)."""
+        """Return one row per bar, each once: index time; seq, open, high, low, close (a list of prices has close alone)."""
         return self._long("bars", last)
 
     def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per step of each forecast: index time; seq, step, p10, median, p90."""
+        """Return one row per step of each forecast: index time; seq, step, p10, median, p90."""
         return self._long("forecasts", last)
 
     def events(self, last: frames.Last = None) -> pd.DataFrame:
-        """What happened to the stream: index time; seq, kind, detail."""
+        """Return one row per event of the stream, such as a gap: index time; seq, kind, detail."""
         return self._long("events", last)
 
     def packets(self) -> Iterator[Packet]:
-        """Every packet, flagged ones too, in order of arrival; as it was received, in bounded memory."""
+        """Yield every packet as it was received, flagged ones too, in order of arrival and in bounded memory."""
         return (item for item in self.items() if isinstance(item, Packet))
 
     def items(self, after: int = 0, *, start: Moment = None, end: Moment = None) -> Iterator[Packet | Event]:
-        """Every packet and event in order of arrival, in bounded memory, up to where the recording stands when it ends.
+        """Yield every packet and event in order of arrival, in bounded memory; one in progress is read up to its current end.
 
         Args:
-            after: begin beyond this entry of the recording.
+            after: leave out entries up to this number; the recording's entries are numbered from 1.
             start: the first time, on the stream's own clock; text without a zone is in `display_tz`, "14:38" is on its date.
             end: the last time, included.
 
@@ -289,7 +289,7 @@ class Recording:
         return (item for item in found if span[0] <= item.time_ns <= span[1])
 
     def numbered(self, after: int = 0, until: int = LAST_ENTRY) -> Iterator[Numbered]:
-        """As `items`, each with its number in the recording, from 1; beyond entry `after` and up to `until`."""
+        """Yield the entries as `items` does, each with its number (from 1), beyond entry `after` and up to `until`."""
         last = after
         for _ in range(ATTEMPTS):
             try:
@@ -307,7 +307,7 @@ class Recording:
         last: Packet | Event | None = None
         for start, end, gap in self._stretches(found, after, until, bool(files)):
             if gap is not None:
-                if gap.entries[0] > after:  # who goes on in the middle of a hole was told of it
+                if gap.entries[0] > after:  # a reader that resumes within a hole has had its event already
                     yield gap.entries[0], gap.event(last or groups.end_of(found, self._session))
                 continue
             for group in found.groups:
@@ -320,7 +320,7 @@ class Recording:
                 yield number, item.read() if isinstance(item, Stored) else item
 
     def _stretches(self, found: Manifest, after: int, until: int, journal_holds: bool) -> Iterator[tuple[int, int, Hole | None]]:
-        """What the groups hold beyond `after` and up to `until`: runs of intact entries (beyond the first, up to the second), holes."""
+        """Yield runs of intact entries beyond `after` and up to `until`, each as (start, end], and the holes among them."""
         wanted = [group for group in found.groups if group.entries[1] > after and group.entries[0] <= until]
         lost: list[Lost] = []
         for group in wanted:
@@ -339,7 +339,7 @@ class Recording:
             yield after, min(until, found.last_entry), None
 
     def _entries_within(self, span: tuple[int, int]) -> tuple[int, int]:
-        """The first and the last entry with a time in a span, of packets and events."""
+        """Return the first and the last entry, of packets and events, with a time in a span."""
         low, high = LAST_ENTRY, 0
         wanted = ["time", "entry"]
         for table in self._overlay.tables({"packets": wanted, "events": wanted}, span, may_be_lost=True):
@@ -369,7 +369,7 @@ class Recording:
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """Moments that were marked, live or beside the data, in order of time."""
+        """Return the marked moments, set live or afterwards, in order of time."""
         path = self._folder / MARKS
         lines = [checked.fits(line, checked.Marked, path) for _, _, line in sealed_lines(path) if line is not None]
         beside = [Mark(line.time_ns, line.text) for line in lines]
@@ -378,10 +378,10 @@ class Recording:
         return tuple(sorted([*beside, *(Mark(int(ns), text) for ns, kind, text in found if kind == EventKind.MARK)]))
 
     def mark(self, time: datetime | pd.Timestamp, text: str) -> Mark:
-        """Mark a moment; kept beside the data, which stays as it is.
+        """Mark a moment and return the mark; it is kept in a file beside the data, which stays as it is.
 
         Args:
-            time: aware.
+            time: the moment, an aware datetime.
             text: one line.
 
         Raises:
@@ -400,7 +400,7 @@ class Recording:
         return mark
 
     def tables(self, wanted: Mapping[str, Sequence[str]]) -> list[Any]:
-        """Stored columns of several tables as Arrow tables, every row in order of arrival, all as of the same instant.
+        """Return stored columns of several tables as Arrow tables: every row in order of arrival, all as of the same instant.
 
         Args:
             wanted: names of columns by table.
@@ -411,12 +411,12 @@ class Recording:
         return self._overlay.tables(dict(wanted))
 
     def parts(self, table: str) -> tuple[list[Path], Any]:
-        """The Parquet files of a table that can be read, and as an Arrow table the rows that only the journal holds, as of one instant."""
+        """Return a table's readable Parquet files, and an Arrow table of the rows that only the journal holds, as of one instant."""
         return self._overlay.parts(table)
 
     @property
     def status(self) -> str:
-        """Open while a recorder writes it, finished, or killed: its recorder ended without finishing it."""
+        """Return "open" while a recorder writes it, "finished", or "killed" where its recorder ended without finishing it."""
         if is_being_written(self._folder):
             return "open"
         return "finished" if manifest.read(self._folder).is_finished else "killed"
@@ -427,7 +427,7 @@ class Recording:
         return None if not len(times) else (pd.Timestamp(int(times.min()), tz="UTC"), pd.Timestamp(int(times.max()), tz="UTC"))
 
     def info(self) -> Info:
-        """What it holds."""
+        """Return the facts of the recording: its origin, times, counts and sizes."""
         status = self.status
         wanted = {"packets": ["time", "connection", "symbol"], "events": ["kind", "detail"]}
         packets, events = self._overlay.tables(wanted, may_be_lost=True)
@@ -460,11 +460,11 @@ class Recording:
         )
 
     def verify(self, deep: bool = False, *, on_progress: Callable[[str], None] | None = None) -> Verification:
-        """Compare checksums.
+        """Compare the recording's checksums and return the places that fail.
 
         Args:
-            deep: of every byte; otherwise of the journal, the manifest and the footers of the segments.
-            on_progress: told each file before it is read.
+            deep: compare those of every byte; otherwise of the journal, the manifest and the footers of the segments.
+            on_progress: called with each file before it is read.
         """
         return verify(self._folder, self._session, deep=deep, on_progress=on_progress)
 

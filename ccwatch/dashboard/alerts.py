@@ -1,4 +1,4 @@
-"""What a dashboard says of alerts, as its page has it. The judging is `ccwatch.alerts.watch`'s."""
+"""Alerts in the form that the dashboard's page takes. `ccwatch.alerts.watch` evaluates the rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SHOWN, MOST_HISTORY = 40, 100
 
 
 def content(found: Snapshot, shift_ms: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A snapshot as JSON can hold it: what is open, and the history, the newest first. Times in ms of the display zone's wall clock."""
+    """Return a snapshot as plain values for JSON: open alerts, then history, newest first; times in ms of the display zone's wall clock."""
 
     def row(alert: Alert) -> dict[str, Any]:
         return {
@@ -44,7 +44,7 @@ def content(found: Snapshot, shift_ms: float) -> tuple[dict[str, Any], list[dict
 
 
 def reading(value: float, unit: str) -> str:
-    """A value in words; nothing where it only says yes or no."""
+    """Return a value in words; an empty text where it only means yes or no."""
     if math.isnan(value):
         return "no data"
     if unit == "fraction":

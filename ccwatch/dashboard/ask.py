@@ -1,4 +1,4 @@
-"""What a dashboard answers when it is asked why: an explanation in lines, and the code that gives it again. No widget, no thread."""
+"""The dashboard's answer to "why": an explanation in lines, and the code that produces it again. No widget, no thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_DIFFERENCES: Final = 5
 
 
 def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]:
-    """Why, of a moment or of a range: title, lines and code.
+    """Explain a moment or a range; return a dict of title (str), lines (list of str) and code (str).
 
     Args:
         view: a Feed or a Recording.
@@ -45,6 +45,6 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Any]
 
 
 def name_of(view: Any) -> str:
-    """The view as code that a cell can run."""
+    """Return the view as code that a cell can run."""
     path = getattr(view, "path", None)
     return repr(str(path)) if path is not None else "feed"

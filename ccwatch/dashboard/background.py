@@ -1,4 +1,4 @@
-"""Background: what a dashboard works out while its charts go on: computed lines, services, health. It must not know a widget.
+"""Background: a dashboard's slow jobs beside its charts: computed lines, services, marks, health. It must not know a widget.
 
 A thread of its own, because a quantile over hours, or a function of the user's, may take longer than a frame. Each job waits ten
 times as long as it last took, so that together they never take more than a small share of the kernel.
@@ -21,11 +21,11 @@ class Job:
     """Something to work out again and again.
 
     Attributes:
-        name: what a failure is told by.
-        work: makes it, without the dashboard's lock.
+        name: by which a failure is reported.
+        work: returns the result; runs without the dashboard's lock.
         period_s: seconds from one to the next, at least.
         once: whether one success is enough: nothing will change.
-        share: how many times as long as it last took it waits, from its beginning.
+        share: it starts again at the earliest so many times as long after its last start as that run took.
     """
 
     name: str
@@ -38,15 +38,15 @@ class Job:
 
 
 class Background:
-    """Runs jobs one after the other and hands over what they made."""
+    """Runs jobs one after the other and hands over their results."""
 
     def __init__(self, jobs: list[Job], post: Callable[[str, Any], None], name: str = "ccwatch-background") -> None:
-        """Nothing runs before start().
+        """Prepare; nothing runs before start().
 
         Args:
-            jobs: what to work out.
-            post: takes a job's name and what it made, on this thread.
-            name: of its thread.
+            jobs: the jobs to run.
+            post: takes a job's name and its result, on the background thread.
+            name: the thread's name.
         """
         self._jobs = jobs
         self._name = name
@@ -57,11 +57,11 @@ class Background:
 
     @property
     def trouble(self) -> str:
-        """What failed at its last attempt, in a line; nothing where all is well."""
+        """Return the jobs that failed at their last attempt, in one line; empty where all is well."""
         return "; ".join(f"{job.name}: {job.trouble}" for job in self._jobs if job.trouble)
 
     def start(self) -> None:
-        """Run until stop(); twice is as good as once."""
+        """Run until stop(); do nothing where it runs already."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._stop = threading.Event()
@@ -69,7 +69,7 @@ class Background:
                 self._thread.start()
 
     def stop(self, timeout: float = 0.0) -> None:
-        """End after the job that runs; wait for it at most `timeout` seconds."""
+        """End after the job that is running; wait for it at most `timeout` seconds."""
         with self._starting:
             self._stop.set()
             thread, self._thread = self._thread, None
@@ -92,7 +92,7 @@ class Background:
             made = job.work()
             job.trouble = ""
             self._post(job.name, made)
-        except Exception as error:  # noqa: BLE001 - told in the header; the other jobs go on
+        except Exception as error:  # noqa: BLE001 - reported in the header; the other jobs go on
             job.trouble = f"{type(error).__name__}: {error}"
         took = time.monotonic() - began
         done = job.once and not job.trouble

@@ -23,8 +23,8 @@ def join(entry: Path) -> str:
     """Return one ES module made of `entry` and all that it imports, directly or not.
 
     Raises:
-        ValueError: two modules have a top-level name in common, one imports what the other does not export, or an import or export
-            stands in a form that is not understood (only `import { a, b } from "./x.js"`, exports where a name is declared, and one
+        ValueError: two modules have a top-level name in common, one imports a name that the other does not export, or an import or
+            export has a form that is not understood (only `import { a, b } from "./x.js"`, exports where a name is declared, and one
             `export default` of the entry are).
     """
     order: list[str] = []

@@ -1,4 +1,4 @@
-"""Channel: one stream of a dashboard: what its pages are sent of it, its alerts, and what is worked out beside. It knows no widget."""
+"""Channel: one stream of a dashboard, with its publisher, its alerts and its background jobs. It knows no widget."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ccwatch.figures.panels import Panel
 
 COMPUTED_S: Final = 5.0
 OWN_S: Final = 1.0
-"""Lines of the registry's panels, and those of your own functions, are computed at most this often."""
+"""Lines of the registry's panels, and those of a user's own functions, are computed at most this often."""
 ASIDE_S: Final = 2.0
-"""What is beside the charts changes at most this often."""
+"""The tables beside the charts change at most this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,22 @@ class Showing:
     send: Callable[[dict[str, Any], list[bytes]], None]
     """Hands a message to all pages."""
     wake: Callable[[], None]
-    """A frame is due soon."""
+    """Called when a frame is due soon."""
     lock: RLock
-    """The dashboard's: held while anything is sent."""
+    """The dashboard's lock, held while anything is sent."""
 
 
 class Channel:
     """One stream; everything but the watching of alerts is done with the dashboard's lock held."""
 
     def __init__(self, view: View, showing: Showing, place: int = 0, name: str = "") -> None:
-        """Nothing runs and nothing is sent before a page asks.
+        """Prepare; nothing runs and nothing is sent before a page asks.
 
         Args:
             view: a Feed or a Recording.
-            showing: how it is shown.
-            place: of the stream among the dashboard's.
-            name: what it is called where there are several.
+            showing: how the dashboard shows its streams.
+            place: the stream's position among the dashboard's, from 0.
+            name: the stream's name where there are several.
         """
         self.view = view
         self.place = place
@@ -67,7 +67,7 @@ class Channel:
 
     @property
     def rests(self) -> bool:
-        """Whether it is a recording that has ended."""
+        """Return whether the view is a recording that has ended."""
         return self._rests
 
     def listen(self) -> None:
@@ -75,13 +75,13 @@ class Channel:
         self._remove_sink = self.publisher.listen()
 
     def rest(self) -> None:
-        """No page looks any more."""
+        """Stop all work, since no page shows the stream any more."""
         self._remove_sink()
         self.background.stop()
         self.alerts.rest()
 
     def painted(self) -> None:
-        """A page has drawn what it got first: work out the rest."""
+        """Start the background jobs and the alerts, since a page has drawn the first picture."""
         self.publisher.painted()
         self.background.start()
         self.alerts.start()

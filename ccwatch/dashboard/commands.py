@@ -1,7 +1,7 @@
-"""Commands that are given from a page: armed, held, given, and what became of them. It must not know a widget.
+"""Commands given from a page: armed, held, given, and their outcome. It must not know a widget.
 
-Nothing is given that a page has not armed just before, by a token that is good once: a request that waited in a busy kernel comes
-too late and is refused. Only a feed that was opened with `commands=True` has any of this.
+A command is given only if the same page armed it just before, by a token that is good once: a request that waited in a busy kernel
+comes too late and is refused. Only a feed that was opened with `commands=True` offers commands.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ log = logging.getLogger("ccwatch.dashboard")
 ARMED_S: Final = 5.0
 """How long a command stays armed."""
 HOLD_S: Final = 1.0
-"""How long its button is held."""
+"""How long the command's button must be held."""
 SLACK_S: Final = 1.0
-"""What a request may take on its way."""
+"""How long a request may take on its way."""
 MOST_SYMBOLS: Final = 50
 ACTIONS: Final = ("HALT", "RESUME")
 UNDER_WAY: Final = frozenset({"SENDING", "SENT"})
 MOST_SAID: Final = 5
-"""Commands of which something is said at once."""
+"""At most so many commands are listed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class Commander:
     """Gives the commands of one view's pages. Requests come one at a time; each command runs on a thread of its own."""
 
     def __init__(self, view: View, show: Callable[[list[dict[str, Any]]], None], tell: Callable[[dict[str, Any]], None]) -> None:
-        """Nothing is armed.
+        """Start with nothing armed.
 
         Args:
-            view: what the pages show; only a feed that takes commands has any to give.
-            show: takes what is to be said of commands, the newest first, on any thread.
-            tell: answers the pages that are there.
+            view: the view that the pages show; only a feed that takes commands offers any.
+            show: takes the lines on commands, the newest first, on any thread.
+            tell: sends an answer to the open pages.
         """
         self.offers = bool(getattr(view, "takes_commands", False)) and not getattr(view, "is_replay", False)
         self._view: Any = view
@@ -66,7 +66,7 @@ class Commander:
         self._lock = threading.Lock()  # guards what was said: several commands may be under way
 
     def ask(self, page: str, request: dict[str, Any]) -> None:
-        """A page's request: arm, disarm, give or subscribe."""
+        """Carry out a page's request: arm, disarm, give or subscribe."""
         if not self.offers:
             return
         do, what = request.get("do"), str(request.get("what"))[:16]
@@ -87,7 +87,7 @@ class Commander:
             self._run(f"SUBSCRIBE {symbol}", lambda sent: self._view.subscribe(symbol, on_sent=sent))
 
     def symbols(self) -> list[str]:
-        """The symbols that were seen."""
+        """Return the symbols that were seen, sorted; empty where no commands are offered."""
         if not self.offers:
             return []
         seen = self._view.frame(["symbol"])["symbol"].dropna()
@@ -97,12 +97,12 @@ class Commander:
 
     @property
     def said(self) -> list[dict[str, Any]]:
-        """What is to be said of commands, the newest first."""
+        """Return the lines on commands, the newest first."""
         with self._lock:
             return [*self._said.values()][::-1]
 
     def _run(self, what: str, give: Callable[[Callable[[], None]], Any]) -> None:
-        """Give it, also where the same is under way: to halt twice does no harm, to drop the second does."""
+        """Give a command, even while the same one is under way: to halt twice does no harm, to drop the second does."""
         attempt = next(self._attempts)
         self._say(attempt, what, "SENDING", "")
         name = f"ccwatch-{what.split(maxsplit=1)[0].lower()}"
@@ -127,7 +127,7 @@ class Commander:
             self._say(attempt, what, "NOT CONFIRMED", _sentence(how + (result.error or "")), _remedy(what, result.route))
 
     def _say(self, attempt: int, what: str, state: str, words: str, remedy: str = "") -> None:
-        """Say what became of an attempt, unless its line speaks of a later one already."""
+        """Show the outcome of an attempt, unless the command's line is about a later attempt already."""
         with self._lock:
             if attempt < self._attempt.get(what, 0):
                 return
@@ -153,7 +153,7 @@ class Commander:
 
 
 def _refusal(armed: _Armed | None, page: str, what: str, token: str) -> str:
-    """Why a command may not be given now; nothing where it may."""
+    """Return why a command may not be given now; an empty text where it may."""
     if armed is None or (armed.page, armed.what) != (page, what) or not secrets.compare_digest(armed.token.encode(), token.encode()):
         return f"{what} was not armed by this page"
     passed = time.monotonic() - armed.at
@@ -165,7 +165,7 @@ def _refusal(armed: _Armed | None, page: str, what: str, token: str) -> str:
 
 
 def _remedy(what: str, route: str) -> str:
-    """What to do about a command that nothing has confirmed."""
+    """Return advice on a command that nothing has confirmed."""
     if what not in ACTIONS:
         return "Deployed engines do not listen to it: ask the operator of the engine."
     state = "Assume that it still trades" if what == "HALT" else "Assume that it is still halted"

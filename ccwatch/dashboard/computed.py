@@ -30,7 +30,7 @@ QUANTILE_CALLS: Final = 100
 
 
 def alpha_interval(view: Any) -> list[Line]:
-    """Hill's 95 % interval of the tail index of the last returns, at up to ALPHA_POINTS times: what the prices themselves say of alpha.
+    """Return Hill's 95 % interval of alpha, the tail index, from the last ALPHA_RETURNS returns, at up to ALPHA_POINTS times.
 
     Returns across a change of symbol or of connection are left out.
     """
@@ -57,7 +57,7 @@ def alpha_interval(view: Any) -> list[Line]:
 
 
 def of_objectives(view: Any) -> list[Line]:
-    """p95 of each service's last QUANTILE_CALLS calls over its objective; a service without an objective has no line."""
+    """Return the p95 of each service's last QUANTILE_CALLS calls over its objective; a service without an objective has no line."""
     from ccwatch.analysis import latency  # noqa: PLC0415 - scipy takes a second to import
 
     objectives = drawn_objectives(Settings.load().objectives)
@@ -76,11 +76,11 @@ def of_objectives(view: Any) -> list[Line]:
 
 
 COMPUTED: Final[dict[str, Callable[[Any], Sequence[Line]]]] = {"alpha": alpha_interval, "objective": of_objectives}
-"""What is computed for panels of the registry, by their name."""
+"""Functions that compute the lines of the registry's panels, by the panel's name."""
 
 
 def of_function(function: Callable[[pd.DataFrame], Any], name: str) -> Callable[[Any], Sequence[Line]]:
-    """A user's function of the packets' frame as what a panel computes."""
+    """Return a panel's compute function made of a user's function of the packets' frame."""
 
     def compute(view: Any) -> Sequence[Line]:
         frame = view.frame()
@@ -92,7 +92,7 @@ def of_function(function: Callable[[pd.DataFrame], Any], name: str) -> Callable[
 
 
 def to_lines(made: Any, name: str, index: pd.Index) -> list[Line]:
-    """What a function may give, as lines.
+    """Return the result of a user's function as lines.
 
     Args:
         made: a Series, a DataFrame, a dict of these or of arrays, an array as long as the index, or a plotly Figure.
@@ -133,7 +133,7 @@ def _line(label: str, index: pd.Index, values: Floats) -> Line:
 
 
 def _thinned(line: Line, most: int) -> Line:
-    """Of many points those that hold a minimum or a maximum of their stretch."""
+    """Return the line, of more than `most` points only those that are the minimum or maximum of their stretch."""
     count = len(line.value)
     if count <= most:
         return line

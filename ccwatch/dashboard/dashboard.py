@@ -1,11 +1,11 @@
-"""Dashboard: the live view of a feed or a recording, one widget: status, alerts, charts, tables and controls. It must not know a socket.
+"""Dashboard: the live view of a feed or a recording as one widget: status, alerts, charts, tables, controls. It uses no sockets.
 
 One publisher thread sends: a task on the kernel's loop would freeze while a cell runs. The page's requests may come on any
 thread. Both hold the dashboard's lock, so the widget is never touched by two threads at once.
 
-The thread lives from the moment the dashboard is displayed until the last page that shows it lets it go, so a cell that is run
-again leaves none behind. ipywidgets keeps every widget that was shown for ever; the view of a feed that a cell has replaced by
-another of its name is let go with its last page.
+The thread lives from the moment the dashboard is displayed until no page shows it, so a cell that is run again leaves no thread
+behind. ipywidgets keeps every widget that was ever shown; so once no page shows the dashboard, it drops a feed that was replaced by
+another of the same name.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ MARK_CHARACTERS: Final = 300
 
 
 class Dashboard(PageWidget):
-    """A live view; the value of a cell shows it, and so does any widget that holds it. `stop()` ends it, and a feed that it owns.
+    """A live view, shown as the value of a cell or within another widget; `stop()` ends it and the feeds that it owns.
 
     Args:
-        view: a Feed or a Recording, or a dict of several by name, which share the time axis.
+        view: a Feed or a Recording, or a dict of several by name, which are shown on one time axis.
         panels: names out of `ccwatch.figures.panels.PANELS`, functions of your own (see `choose_panels`), or "all"; four by default.
         window: the time shown at first: seconds, a timedelta, text such as "15min", or "all"; 30 minutes by default.
         rate: frames per second, above 0 and at most 10.
         display_tz: IANA name of the zone that is shown; UTC by default.
-        record: starts a recording of the view and returns it; without it there is no record button.
-        owns_feed: whether stop() stops the feeds: all of them, or those of these names.
-        keep_mark: writes a mark, its time and text, into every recording that is being made of the view.
-        rules: what alerts are judged by; None is `ccwatch.alerts.DEFAULT_RULES`.
+        record: a function that starts a recording of the view and returns it; without it there is no record button.
+        owns_feed: whether stop() also stops the feeds: True for all of them, or a frozenset of the names of some.
+        keep_mark: a function of time and text that writes a mark into every recording that is being made of the view.
+        rules: the alert rules; None is `ccwatch.alerts.DEFAULT_RULES`.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -113,7 +113,7 @@ class Dashboard(PageWidget):
         self._refresh_status()
 
     def _bind(self, views: Mapping[str, View]) -> None:
-        """Show these streams."""
+        """Make a channel for each of these streams."""
         self.view = next(iter(views.values()))
         self._channels = [Channel(one, self._showing, place, name) for place, (name, one) in enumerate(views.items())]
         for channel in self._channels:
@@ -134,28 +134,28 @@ class Dashboard(PageWidget):
 
     @property
     def widget(self) -> Self:
-        """The widget that the dashboard is."""
+        """Return the dashboard itself: it is the widget."""
         return self
 
     @property
     def hidden_packets(self) -> int:
-        """Packets that came while the charts were paused; 0 when they are not."""
+        """Return how many packets came while the charts were paused; 0 when they are not paused."""
         return self._publisher.hidden
 
     @property
     def is_paused(self) -> bool:
-        """Whether the charts stand still."""
+        """Return whether the charts are paused."""
         return self._publisher.held is not None
 
     @property
     def selection(self) -> Selection:
-        """What is chosen in the page: the zoomed range, and the pinned moment with its packet."""
+        """Return the reader's choice in the page: the zoomed range, and the pinned moment with its packet."""
         return select(self.view, *self._chosen)
 
     def on_select(self, callback: Callable[[Selection], object]) -> Callable[[], None]:
-        """Call `callback(selection)` whenever another range or moment is chosen; returns how to end that.
+        """Call `callback(selection)` whenever another range or moment is chosen; return a function that ends this.
 
-        It runs on a thread of its own for each choice. What it raises is counted and told in the status line.
+        Each call runs on a thread of its own. Exceptions of the callback are counted and reported in the status line.
         """
         self._selected = (*self._selected, callback)
 
@@ -165,14 +165,14 @@ class Dashboard(PageWidget):
         return unsubscribe
 
     def pause(self) -> None:
-        """Freeze the charts. The feed, its recording and the status line go on."""
+        """Freeze the charts; the feed, its recording and the status line go on."""
         with self._lock:
             for channel in self._channels:
                 channel.publisher.pause()
             self._refresh_status()
 
     def resume(self) -> None:
-        """Show what is new, and go on."""
+        """End the pause: show the packets that were held back, then go on live."""
         with self._lock:
             for channel in self._channels:
                 channel.publisher.resume()
@@ -180,13 +180,13 @@ class Dashboard(PageWidget):
         self._wake.set()
 
     def mark(self, text: str, time: datetime | pd.Timestamp | None = None) -> None:
-        """Note something at a time, aware; the newest packet's where none is given. Every view of the same stream shows it.
+        """Put a note at an aware time, by default the newest packet's; every view of the same stream shows it.
 
-        It is kept with a recording that is shown, and with every recording that is being made of a feed.
+        The note is saved in the recording that is shown, or in every recording that is being made of the feed.
 
         Raises:
             ConfigError: a time without a zone, or none where nothing has arrived.
-            RecordingError: a recording could not take it; the views show it all the same.
+            RecordingError: a recording could not save the note; the views show it all the same.
         """
         if not str(text or "").strip():
             raise ConfigError(f"text={text!r}: expected words to note")
@@ -206,28 +206,29 @@ class Dashboard(PageWidget):
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """What fires, as it was judged last; nothing before a page has shown the dashboard or a callback listens."""
+        """Return the alerts open at the last evaluation; empty until a page has shown the dashboard or a callback listens."""
         return self._alerts.open
 
     @property
     def callback_errors(self) -> int:
-        """How many calls of callbacks on alerts have failed."""
+        """Return how many calls of alert callbacks have failed."""
         return self._alerts.callback_errors
 
     def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
-        """Call `callback(alert)` for each alert that fires already, then when one begins or ends; returns how to end that.
+        """Call `callback(alert)` for each alert that fires already, then when one begins or ends; return a function that ends this.
 
-        It runs on the thread that judges, whether or not a page shows the dashboard, and ends with the dashboard: hold that in a
-        variable. A slow callback delays alerts, never the stream. What it raises is counted in `callback_errors` and told in the
-        header; the first is logged, and a script that has not configured logging sees it on stderr.
+        The callback runs on the thread that evaluates the rules, whether or not a page shows the dashboard. It ends with the dashboard,
+        so keep the dashboard in a variable. A slow callback delays alerts, never the stream. Its exceptions are counted in
+        `callback_errors` and reported in the header; the first is logged, and a script that has not configured logging sees it on
+        stderr.
         """
         return self._alerts.listen(callback)
 
     def acknowledge(self, rule: str, subject: str = "") -> None:
-        """Say that an alert was seen, as its button does; soon after, it is muted until it fires anew.
+        """Acknowledge an alert, as its button does; soon after, it is muted until it fires again.
 
         Raises:
-            ConfigError: no such rule.
+            ConfigError: there is no rule of this name.
         """
         known = [known.name for known in self._alerts.rules]
         if rule not in known:
@@ -235,7 +236,7 @@ class Dashboard(PageWidget):
         self._alerts.acknowledge(rule, subject)
 
     def stop(self) -> None:
-        """End the view within a second; then the recording that its button started, and the feeds where they are the dashboard's."""
+        """End the view within a second, then the recording that its button started and the feeds that the dashboard owns."""
         if self._stopping.is_set():
             return
         self._stopping.set()
@@ -255,17 +256,17 @@ class Dashboard(PageWidget):
             self._publisher.aside("commands", None)
 
     def close(self) -> None:
-        """End the view and take it from its pages, as ipywidgets does with any widget; it has none before it was shown."""
+        """End the view and remove it from its pages, as ipywidgets does with any widget; do nothing to a view that was never shown."""
         if self.comm is not None:
             self.stop()
         super().close()
 
     def still(self, *, dark: bool = False) -> still.Still:
-        """A picture of the charts as they are now, nav and all: the value of a cell, which is saved with the notebook."""
+        """Return a picture of the charts as they are now, nav included; as the value of a cell it is saved with the notebook."""
         return still.Still(svg(still.charts(self.view, self._panels, tz=self._tz, dark=dark), heading=self._title()), self._title())
 
     def to_html(self, path: str | os.PathLike[str], *, dark: bool = False) -> Path:
-        """Write the charts as one offline file; returns its path."""
+        """Write the charts as one offline HTML file; return its path."""
         return still.write_html(still.charts(self.view, self._panels, tz=self._tz, dark=dark), Path(path), self._title(), dark=dark)
 
     def _wanted(self) -> None:
@@ -281,7 +282,7 @@ class Dashboard(PageWidget):
         return bundle
 
     def _card(self) -> str:
-        """What a page shows that knows no widgets; see `still` for what it may carry."""
+        """Return the HTML for a page that cannot show widgets; see the module `still` for what it may contain."""
         picture = ""
         if not still.has_page():
             with contextlib.suppress(Exception):  # the widget is shown all the same
@@ -312,7 +313,7 @@ class Dashboard(PageWidget):
     # ── the thread, which lives while a page shows the dashboard ──────────────────────────────────────────────────────
 
     def _start(self) -> None:
-        """Begin to listen and to publish, unless that is so already; with the lock held."""
+        """Begin to listen and to publish, unless the thread runs already; call it with the lock held."""
         if self._thread is None and not self._stopping.is_set():
             for channel in self._channels:
                 channel.listen()
@@ -320,7 +321,7 @@ class Dashboard(PageWidget):
             self._thread.start()
 
     def _publish(self) -> None:
-        with contextlib.suppress(Exception):  # told when a page asks, which will meet it again
+        with contextlib.suppress(Exception):  # reported when a page asks, which will meet it again
             plotly_source()  # compressed before a page asks for it
         with self._lock, contextlib.suppress(Exception):
             if not self._was_seen:
@@ -345,7 +346,7 @@ class Dashboard(PageWidget):
                 pauses.append(channel.publisher.step())
                 if not channel.publisher.is_waiting:
                     self._chart_trouble = ""
-            except Exception as error:  # noqa: BLE001 - told in the status line; the view goes on
+            except Exception as error:  # noqa: BLE001 - reported in the status line; the view goes on
                 self._chart_trouble = f"the charts could not be updated: {error}"
                 pauses.append(STATUS_S)
         known = [pause for pause in pauses if pause is not None]
@@ -357,7 +358,7 @@ class Dashboard(PageWidget):
         return min(*known, STATUS_S) if known else None
 
     def _let_go(self) -> None:
-        """Hold a feed no longer that another one of its name has replaced, once no page shows it: its memory is its user's."""
+        """Drop the feeds, once no page shows them, if all were replaced by others of their names, so that their memory can be freed."""
         feeds = [channel.view for channel in self._channels]
         if not self._stopping.is_set() and all(registry.is_replaced(feed) for feed in feeds):
             names = [channel.name for channel in self._channels]
@@ -412,7 +413,7 @@ class Dashboard(PageWidget):
         self.send(content, buffers)
 
     def _answer_slowly(self, kind: str, content: dict[str, Any]) -> None:
-        """What takes its time, or writes to a disk: on a thread of its own, without the lock."""
+        """Answer a request that takes long or writes to a disk; runs on its own thread, without the lock."""
         try:
             if kind == "mark":
                 self.mark(str(content["text"])[:MARK_CHARACTERS], self._moment(content["time"]))
@@ -436,11 +437,11 @@ class Dashboard(PageWidget):
             self._selected_failures.guard(callback, found)
 
     def _moment(self, shown_ms: Any) -> pd.Timestamp:
-        """A time of the page, which is the display zone's wall clock, in UTC."""
+        """Return a time of the page, given in ms of the display zone's wall clock, as a Timestamp in UTC."""
         return pd.Timestamp(round(float(shown_ms) - self._publisher.shift_ms), unit="ms", tz="UTC")
 
     def _switch_recording(self) -> None:
-        """Starting and finishing a recording take their time: a thread of its own does it."""
+        """Start or finish a recording on a thread of its own, since either takes long."""
         if not self._is_switching and self._record_control.can_begin:
             self._is_switching = True
             Thread(target=self._toggle_recording, name="ccwatch-record-button", daemon=True).start()

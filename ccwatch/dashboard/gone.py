@@ -1,4 +1,4 @@
-"""Gone: what a dashboard shows of a feed that was replaced and let go: its name, and that nothing is held. No data, no thread."""
+"""Gone: the stand-in for a feed that was replaced and let go, with its name and empty tables. No data, no thread."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Gone:
     latest = None
 
     def __init__(self, feed: Any) -> None:
-        """Keep what can be said of the feed, and let it go."""
+        """Keep the feed's name, url and origin, and no reference to it."""
         self.name = str(getattr(feed, "name", ""))
         self.url = str(getattr(feed, "url", ""))
         self.origin = str(getattr(feed, "origin", "") or "")
         self.error = "the cell that made this view was run again; its newer output shows the stream"
 
     def frame(self, columns: list[str] | None = None, last: Any = None) -> pd.DataFrame:
-        """Packets: none."""
+        """Return an empty frame of packets."""
         del last
         return frames.build("packets", frames.packet_columns([]), columns)
 
     def agents(self, last: Any = None) -> pd.DataFrame:
-        """Calls: none."""
+        """Return an empty table of the agents."""
         return self._none("agents", last)
 
     def events(self, last: Any = None) -> pd.DataFrame:
-        """Events: none."""
+        """Return an empty table of events."""
         return self._none("events", last)
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
 """Marks: notes at a time, kept with a recording and shown in every view of it. No widget, no thread.
 
 A recording keeps them beside its data. A feed's marks are kept here for as long as it lives, so that every dashboard on it shows
-them; who makes a recording of the feed is handed them by the dashboard.
+them; the dashboard passes them on to the recordings that are being made of the feed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def add(view: Any, time: pd.Timestamp, text: str) -> None:
 
 
 def of(view: Any) -> list[Mark]:
-    """All marks of a view, in order of time."""
+    """Return all marks of a view, in order of time."""
     if hasattr(view, "marks"):
         return sorted((int(mark.time_ns), str(mark.text)) for mark in view.marks)
     with _ADDING:

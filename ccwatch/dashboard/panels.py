@@ -1,4 +1,4 @@
-"""What the dashboard asks of that which it shows, and the windows and panels that it offers. It must not know a widget."""
+"""The protocols that a dashboard's views satisfy, and its choice of panels and window. It must not know a widget."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Panel, own_panel
 from ccwatch.stream.source import Sink
 
 DEFAULT_WINDOW_S: Final = 1800.0
-"""The time that is shown where nobody says how much; 0 is everything."""
+"""The time that is shown by default, in seconds; 0 is everything."""
 
 
 class View(Protocol):
-    """What can be shown: a Feed or a Recording. Frames as `protocol.columns` lists them.
+    """A Feed or a Recording, which a dashboard can show. Its frames have the columns that `protocol.columns` lists.
 
-    A feed has more, which is asked for where it is there: `state`, `latest`, `health()`, `url`, `name`, `origin`, `add_sink`,
+    A feed has more, which the dashboard uses where it is there: `state`, `latest`, `health()`, `url`, `name`, `origin`, `add_sink`,
     `stop`.
     """
 
     def frame(self, columns: list[str] | None = None, last: Any = None) -> pd.DataFrame:
-        """Packets, clean, sorted by time."""
+        """Return the clean packets, sorted by time."""
 
     def agents(self, last: Any = None) -> pd.DataFrame:
-        """The agents' table."""
+        """Return the agents' table."""
 
     def events(self, last: Any = None) -> pd.DataFrame:
-        """The events' table."""
+        """Return the events' table."""
 
 
 class LiveView(View, Protocol):
     """A view that goes on."""
 
     def add_sink(self, sink: Sink, /) -> Callable[[], None]:
-        """Deliver what arrives from now on to `sink`; the returned function takes it back."""
+        """Deliver the items that arrive from now on to `sink`; return a function that removes it."""
 
     def stop(self) -> None:
         """End the stream."""
 
 
 class Recorder(Protocol):
-    """What the record button holds while it records."""
+    """A running recording, as the record button holds it."""
 
     @property
     def path(self) -> Path:
-        """Where the recording is."""
+        """Return the recording's path."""
 
     def stop(self) -> Any:
-        """Make it durable and finish it."""
+        """Make the recording durable and finish it."""
 
 
 def choose_panels(panels: Any) -> tuple[Panel, ...]:
-    """The panels asked for: names out of PANELS, "all", panels, or functions of your own.
+    """Return the panels asked for: names out of PANELS, "all", Panel objects, or functions of your own.
 
     A function takes the packets' frame and gives a Series or a DataFrame over its index, an array as long as the frame, a plotly
     Figure, or a dict of these. It is called about once a second with all that the view holds, on a thread of its own.
@@ -93,7 +93,7 @@ def _panel(panel: Any) -> Panel:
 
 
 def choose_window(window: Any) -> float:
-    """A window in seconds: None and 0 are everything; a number of seconds, a timedelta or text such as "15min".
+    """Return a window in seconds, given as a number, a timedelta or text such as "15min"; 0.0 (everything) for None, "all" and 0.
 
     Raises:
         ConfigError: not a length of time.

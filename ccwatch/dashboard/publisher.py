@@ -1,4 +1,4 @@
-"""Publisher: decides what a view's pages are sent, and when. It has no thread and knows no control.
+"""Publisher: decides which messages a view's pages get, and when. It has no thread of its own.
 
 Everything but receive() is called with the dashboard's lock held; receive() belongs to the feed's thread.
 """
@@ -20,32 +20,32 @@ from ccwatch.figures.panels import Line, Panel
 from ccwatch.protocol.messages import Item
 
 MOST_WAITING: Final = 10_000
-"""Items that wait for one frame."""
+"""Items that may wait for one frame; when more arrive, the view is read instead."""
 CHUNK_PERIOD_S: Final = 0.1
 """Older rows go at most this often, in between the frames."""
 PAINT_PATIENCE_S: Final = 5.0
-"""Older rows wait so long for a page to say that it has painted what it got first."""
+"""Older rows are held back so long, or until a page says that it has painted the first picture."""
 GATHER_S: Final = 0.01
-"""What arrives within so short a time after a pause goes in one frame."""
+"""Items that arrive within so short a time after a pause go in one frame."""
 POLL_PERIOD_S: Final = 1.0
-"""A recording in progress is looked at no more often than this."""
+"""A recording in progress is read no more often than this."""
 _EARLY: Final = 0.95
-"""From when a frame was due to the next, of a period: a stream of just this rate would else be shown as late as it once was."""
+"""Share of a period between two frames' due times: with a whole one, a stream of this very rate would stay as late as it once was."""
 _SHARE: Final = 10.0
-"""What the stream makes necessary and costs much waits ten times as long as it last took."""
+"""A costly update that the stream makes necessary waits ten times as long as it last took."""
 
 
 class Publisher:
-    """Sends what a view holds: everything when a page asks, older rows after that, then what is new, about once per period at most."""
+    """Sends a view's rows: all when a page asks (older ones later), then new ones, at most about once per period."""
 
     def __init__(
         self, view: View, encoder: Encoder, send: Callable[[Message], None], period_s: float, wake: Callable[[], None] = lambda: None
     ) -> None:
-        """Nothing is sent before a page asks.
+        """Prepare; nothing is sent before a page asks.
 
         Args:
             view: a Feed or a Recording.
-            encoder: of this view.
+            encoder: the encoder of this view.
             send: hands a message to all pages.
             period_s: seconds between two frames, at least; a twentieth less where they would else come later and later.
             wake: called on the feed's thread when the first item of a frame arrives: step() is due soon.
@@ -75,14 +75,14 @@ class Publisher:
     # ── the feed's thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def listen(self) -> Callable[[], None]:
-        """Have the view deliver from now on, where it can; the returned function ends that."""
+        """Have the view deliver from now on, where it can; return a function that ends this."""
         if not self._delivers:
             return lambda: None
         remove: Callable[[], None] = self._view.add_sink(self)  # type: ignore[attr-defined] # asked for in __init__
         return remove
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Sink: keeps what arrives until the next frame; what is too much for one is read from the view instead."""
+        """Keep items until the next frame, as a Sink does; if they are too many for one, drop them, and the view is read instead."""
         if not self.pages or self._overflown:
             return
         self._arrived.extend(items)
@@ -95,71 +95,71 @@ class Publisher:
     # ── the page's requests ───────────────────────────────────────────────────────────────────────────────────────────
 
     def warm(self) -> None:
-        """Make what does not depend on the rows before a page asks."""
+        """Prepare, before a page asks, the parts of the picture that do not depend on the rows."""
         self._encoder.warm()
 
     def enter(self, page: str) -> None:
-        """A page shows the picture: send it everything."""
+        """Register a page that shows the view, and send everything."""
         self.pages.add(page)
         self._send_full()
 
     def leave(self, page: str) -> None:
-        """A page shows the picture no more."""
+        """Remove a page that no longer shows the view."""
         self.pages.discard(page)
         if not self.pages:
             self._encoder.forget_older()
 
     def computed(self, panel: Panel, lines: Sequence[Line]) -> None:
-        """Show a panel's computed lines, unless the charts stand still."""
+        """Show a panel's computed lines, unless the charts are paused."""
         self._lines[panel.name] = panel, lines
         if self.pages and self.held is None:
             self._send(self._encoder.computed(panel, lines))
 
     def aside(self, name: str, content: Any, volatile: Sequence[str] = ()) -> None:
-        """Show what is beside the charts: `content` replaces what was there under that name.
+        """Show content beside the charts, in place of any earlier content under that name.
 
-        Keys of `volatile` go with the others when one of those has changed: the page goes on with them by itself.
+        A change of the `volatile` keys alone is not sent, since the page updates those by itself.
         """
         known, self._asides[name] = self._asides.get(name), content
         if self.pages and _steady(known, volatile) != _steady(content, volatile):
             self._send(Message({"kind": "side", "replace": {name: content}}, []))
 
     def tell(self, content: dict[str, Any]) -> None:
-        """Say something to the pages that are there; one that comes later does not hear of it."""
+        """Send a message to the pages that are open now; later pages do not get it."""
         if self.pages:
             self._send(Message(content, []))
 
     @property
     def shift_ms(self) -> float:
-        """The display zone's offset from UTC, as the pages have it."""
+        """Return the display zone's offset from UTC in ms, as the pages have it."""
         return self._encoder.shift.total_seconds() * 1000.0
 
     def painted(self) -> None:
-        """A page has drawn what it got first: the older rows need not wait."""
+        """Let the older rows go at once, since a page has drawn the first picture."""
         self._chunk_due = min(self._chunk_due, monotonic())
 
     # ── what the user does ────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def hidden(self) -> int:
-        """Packets that came while the charts were paused; 0 when they are not."""
+        """Return how many packets came while the charts were paused; 0 when they are not paused."""
         held = self.held
         return 0 if held is None else max(0, self._newest() - held)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something is there that the pages were not sent."""
+        """Return whether the pages have yet to be sent something."""
         return self.held is None and bool(self.pages) and (self._resync or self._overflown or bool(self._arrived))
 
     def pause(self) -> None:
-        """Send no rows that come from now on."""
+        """Hold back the rows that come from now on."""
         if self.held is None:
             if self.pages:
                 self._send_new()
             self.held = self._newest()
 
     def resume(self) -> None:
-        """Send what was held back, at the next step."""
+        """End the pause; the rows that were held back go at the next step."""
         hidden, self.held = self.hidden, None
         self._resync |= hidden > EXACT_ROWS
         self._frame_due = 0.0
@@ -168,9 +168,9 @@ class Publisher:
     # ── the dashboard's thread ────────────────────────────────────────────────────────────────────────────────────────
 
     def step(self) -> float | None:
-        """Send what is due; returns the seconds until more may be.
+        """Send the messages that are due; return the seconds until more may be due.
 
-        That is inf where something must arrive first, and None where nothing will be before someone asks.
+        Return inf where an item must arrive first, and None where nothing will be due until a page asks.
         """
         now = monotonic()
         if self._delivers and self.is_waiting and not self._gathering:
@@ -200,7 +200,7 @@ class Publisher:
         return max(0.0, min(dues) - monotonic()) if dues else None
 
     def _poll(self) -> None:
-        """Send what a view that delivers nothing has grown by."""
+        """Send the rows that were added to a view that delivers no items."""
         began = monotonic()
         self._grows = getattr(self._view, "status", None) == "open"  # asked first: what was written before it ended is read below
         try:
@@ -243,7 +243,7 @@ class Publisher:
             self._deliver(message, side.of_items(items, self._encoder.shift))
 
     def _deliver(self, message: Message | None, beside: dict[str, list[side.Row]]) -> None:
-        """New rows, and what belongs beside them, in one message where there are both."""
+        """Send new rows and the events and logs beside them, in one message where there are both."""
         if message is not None:
             self._send(Message(message.content | ({"side": beside} if beside else {}), message.buffers))
         elif beside:
@@ -256,7 +256,7 @@ class Publisher:
         self._overflown = False
         message = self._encoder.full(self.held)
         if self._grows:
-            self._counts = side.counts(self._view)  # before the rows are read: one that comes meanwhile is told twice, not never
+            self._counts = side.counts(self._view)  # before the rows are read: one that comes meanwhile is sent twice, not never
         beside = side.tables(self._view, self._encoder.shift, self.held)
         moves = self._delivers and not self._is_over()
         self._send(Message(message.content | {"side": beside, "moves": moves or self._grows, "live": self._delivers}, message.buffers))

@@ -1,4 +1,4 @@
-"""The recording that a dashboard's button begins and ends, and what its header says of it. Any thread, one call at a time."""
+"""The recording that a dashboard's button begins and ends, and the header's words on it. Any thread, one call at a time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ccwatch.dashboard.panels import Recorder
 
 
 class RecordControl:
-    """None, or one recording at a time; what goes wrong is told in words and raised to nobody."""
+    """Holds at most one recording at a time; errors are kept as words in `trouble`, and never raised."""
 
     def __init__(self, record: Callable[[], Recorder] | None) -> None:
-        """No recording yet.
+        """Start without a recording.
 
         Args:
             record: starts a recording of the view and returns it; None where there is nothing to record.
@@ -22,11 +22,11 @@ class RecordControl:
 
     @property
     def can_begin(self) -> bool:
-        """Whether there is something to record."""
+        """Return whether a recording can be started."""
         return self._record is not None
 
     def begin(self) -> Recorder | None:
-        """Start a recording; None where that failed."""
+        """Start a recording and return it; None where that failed."""
         if self._record is None:
             return None
         try:

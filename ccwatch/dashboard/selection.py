@@ -1,4 +1,4 @@
-"""What a reader has chosen in a dashboard, as a value for Python."""
+"""A reader's choice in a dashboard, as a value for Python."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ccwatch.dashboard.panels import View
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is chosen: a range of time by zoom, else all that the view holds, and a moment by crosshair or play head. Times UTC.
+    """A range of time chosen by zoom (else all that the view holds) and a moment chosen by crosshair or play head; times in UTC.
 
     Attributes:
         start: the first time; None where nothing has arrived.
         end: the last time; the range is closed at both ends.
-        cursor: the moment that was pinned; None where none was.
+        cursor: the pinned moment; None where there is none.
         row: the newest packet at or before the cursor, as a row of the view's frame; None without a cursor.
     """
 
@@ -28,7 +28,7 @@ class Selection:
 
     @property
     def slice(self) -> slice:
-        """The range as `frame.loc[selection.slice]` takes it."""
+        """Return the range as a slice for `frame.loc[selection.slice]`."""
         return slice(self.start, self.end)
 
 

@@ -1,4 +1,4 @@
-"""What stands beside the charts, as rows that JSON can hold: events, logs, services, health. No widget, no thread.
+"""The tables beside the charts, as rows that JSON can hold: events, logs, services, health. No widget, no thread.
 
 Text goes as it came: the page writes it as text, never as markup. Times are ms of the display zone's wall clock, as on the time axis.
 """
@@ -23,23 +23,23 @@ MOST_EVENTS: Final = 500
 MOST_LOGS: Final = 1_000
 EVENTS_BYTES: Final = 2_500
 LOGS_BYTES: Final = 7_000
-"""What the rows of one frame may take; of a flood the newest are sent, with a row that says how many there were."""
+"""Bytes that one frame's rows may take; of more, the newest are sent, with a row that says how many were left out."""
 TEXT_LIMIT, LEVEL_LIMIT = 500, 40
 SPARK_CALLS: Final = 40
 """Calls that a sparkline shows."""
 SERVICES_WINDOW: Final = "15min"
 """Received time that a feed's quantiles are taken over; a recording's are over all of it."""
 CLOCKS_AGREE: Final = pd.Timedelta("1s")
-"""Stream and receiver that differ by less have one clock."""
+"""Stream and receiver times that differ by less count as one clock."""
 
 Row = list[Any]
 
 
 def tables(view: Any, shift: timedelta, up_to: int | None = None) -> dict[str, list[Row]]:
-    """The newest events and logs of a view, of those up to seq `up_to`: time, kind or level, text.
+    """Return the newest events and logs of a view, of those up to seq `up_to`; a row is time, kind or level, text.
 
-    What happened before the first packet was stamped by the receiver, since nothing told the stream's clock yet. Where that clock is
-    another one, such an event stands where it was by the stream's, and its own stamp follows as a fourth value.
+    Events before the first packet carry the receiver's time, since the stream's clock was not known yet. Where that clock differs,
+    such an event is moved to the stream's time, and its original time follows as a fourth value.
     """
     found = {}
     for name, columns, most in (("events", ("kind", "detail"), MOST_EVENTS), ("logs", ("level", "message"), MOST_LOGS)):
@@ -54,7 +54,7 @@ def tables(view: Any, shift: timedelta, up_to: int | None = None) -> dict[str, l
 
 
 def _place_early(view: Any, events: pd.DataFrame, rows: list[Row]) -> None:
-    """Give the events before the first packet their place on the stream's clock, by that packet's two times."""
+    """Move the events before the first packet to the stream's clock, by that packet's two times."""
     early = np.flatnonzero(events["seq"].to_numpy() == 0)
     if not len(early):
         return
@@ -71,7 +71,7 @@ def _place_early(view: Any, events: pd.DataFrame, rows: list[Row]) -> None:
 
 
 def grown(view: Any, shift: timedelta, counts: dict[str, int]) -> dict[str, list[Row]]:
-    """What the tables have beyond their first `counts` rows, which are brought up to date."""
+    """Return the rows of events and logs after their first `counts` ones, and update `counts`."""
     found = {}
     for name, columns in (("events", ("kind", "detail")), ("logs", ("level", "message"))):
         table = table_of(view, name)
@@ -82,12 +82,12 @@ def grown(view: Any, shift: timedelta, counts: dict[str, int]) -> dict[str, list
 
 
 def counts(view: Any) -> dict[str, int]:
-    """How many rows the tables of events and logs have."""
+    """Return how many rows the tables of events and logs have, by table."""
     return {name: 0 if (table := table_of(view, name)) is None else len(table) for name in ("events", "logs")}
 
 
 def of_items(items: Sequence[Item], shift: timedelta) -> dict[str, list[Row]]:
-    """Events and log lines among items of a stream, without a name where there are none."""
+    """Return the rows of events and log lines among a stream's items, by table; a table without rows is left out."""
     by_ms = shift.total_seconds() * 1000.0
     events = [[item.time_ns / 1e6 + by_ms, item.kind, _cut(item.detail)] for item in items if isinstance(item, Event)]
     logs = [
@@ -100,7 +100,7 @@ def of_items(items: Sequence[Item], shift: timedelta) -> dict[str, list[Row]]:
 
 
 def newest_within(rows: Sequence[Row], limit: int) -> list[Row]:
-    """The newest row, and as many before it as take at most `limit` bytes together as JSON."""
+    """Return the newest row, and as many before it as fit with it into `limit` bytes of JSON."""
     room = limit
     for kept, row in enumerate(reversed(rows)):
         room -= len(json.dumps(row, ensure_ascii=False).encode(errors="replace")) + 2
@@ -110,9 +110,10 @@ def newest_within(rows: Sequence[Row], limit: int) -> list[Row]:
 
 
 def services(view: Any) -> list[dict[str, Any]]:
-    """One entry per agent and model: kind, name, n (calls seen), p50 p95 p99 objective in ms, good (share), invocations, spark (ms), why.
+    """Return one dict per agent and model; an empty list where no service made a call.
 
-    p99 of few calls is missing, with the reason in `why`. Empty where no service made a call.
+    Keys: kind, name, n (calls seen), p50, p95, p99 and objective (ms), good (share), invocations, spark (ms), why. The p99 of few calls
+    is None, with the reason in `why`.
     """
     from ccwatch.analysis import latency  # noqa: PLC0415 - scipy takes a second to import
 
@@ -155,7 +156,7 @@ def services(view: Any) -> list[dict[str, Any]]:
 
 
 def health(view: Any) -> list[Row]:
-    """The view's health, or what a recording says of itself, as pairs of a name and words."""
+    """Return a feed's health or a recording's info, as pairs of a name and words."""
     ask = getattr(view, "health", None) or getattr(view, "info", None)
     if not callable(ask):
         return []
@@ -163,7 +164,7 @@ def health(view: Any) -> list[Row]:
 
 
 def table_of(view: Any, name: str, last: Any = None) -> pd.DataFrame | None:
-    """A view's table; None where it has none of that name."""
+    """Return a view's table; None where it has none of that name."""
     ask = getattr(view, name, None)
     found: pd.DataFrame | None = ask(last) if callable(ask) else None
     return found

@@ -1,4 +1,4 @@
-"""What the status line says of a connection: its state in words, ages and troubles. Market and account come with the rows. No widget."""
+"""The status line's content: a connection's state in words, its ages and errors. Market and account come with the rows. No widget."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Status:
     """A view's connection at a moment; times in seconds, None where not known."""
 
     state: str = ""
-    """Empty: a recording."""
+    """The connection's state; empty for a recording."""
     mood: str = "idle"
     """good, warn, bad or idle."""
     words: str = "Recording"
     age_s: float | None = None
-    """Since the newest packet."""
+    """Age of the newest packet."""
     retry_s: float | None = None
     error: str = ""
     origin: str = ""
@@ -57,12 +57,12 @@ class Status:
     zone: str = "UTC"
 
     def to_json(self, **more: Any) -> dict[str, Any]:
-        """As the page takes it, with what the dashboard knows: recording, trouble, note, paused, hidden, stopped, records."""
+        """Return it as the page takes it, with the dashboard's own: recording, trouble, note, paused, hidden, stopped, records."""
         return asdict(self) | more
 
 
 def observe(view: View, tz: str = "UTC") -> Status:
-    """Look at a view's connection."""
+    """Return the status of a view's connection now."""
     health = _health(view)
     state = getattr(view, "state", None)
     error = _text(getattr(view, "error", None) or health.get("error"))
@@ -85,14 +85,14 @@ def observe(view: View, tz: str = "UTC") -> Status:
 
 
 def zone_name(tz: str, at: datetime | None) -> str:
-    """The short name of a zone at a time (EST, CET), its full one where it has none of letters."""
+    """Return a zone's short name at a time (EST, CET), or its full name where the short one is not made of letters."""
     moment = at if isinstance(at, datetime) and at.tzinfo is not None else datetime.now(UTC)
     name = moment.astimezone(ZoneInfo(tz)).tzname() or tz
     return name if name.isalpha() else tz
 
 
 def _said(view: View, state: Any, health: Mapping[str, Any], tz: str) -> tuple[str, str]:
-    """A state in words, and its mood."""
+    """Return a state in words, and its mood."""
     if state is None:
         return ("Recording in progress", "good") if getattr(view, "status", None) == "open" else ("Recording", "idle")
     latest: Any = getattr(view, "latest", None)
@@ -108,7 +108,7 @@ def _said(view: View, state: Any, health: Mapping[str, Any], tz: str) -> tuple[s
 
 
 def _health(view: View) -> dict[str, Any]:
-    ask = getattr(view, "health", None) or getattr(view, "info", None)  # a recording tells its gaps, too
+    ask = getattr(view, "health", None) or getattr(view, "info", None)  # a recording reports its gaps, too
     return dict(ask().to_dict()) if callable(ask) else {}
 
 

@@ -1,7 +1,7 @@
-"""What a dashboard shows where no widget can be shown: a picture that was asked for, or words and the market alone. No thread.
+"""Pictures of a dashboard for where no widget can be shown: one that was asked for, or words and the market alone. No thread.
 
-A notebook is saved with what its cells show, and goes into git. So what stands beside the widget unasked carries nothing of the
-account: no nav, no cash, no drawdown, no signal. Where a Jupyter server or VS Code runs the kernel, whose page can show the widget
+A notebook is saved with the output of its cells, and goes into git. So the output that comes with the widget unasked contains nothing
+of the account: no nav, no cash, no drawdown, no signal. Where a Jupyter server or VS Code runs the kernel, whose page can show the widget
 or can be made to, it is words alone; elsewhere (nbconvert, papermill, a bare kernel) the price and the regime are drawn too.
 """
 
@@ -24,13 +24,13 @@ from ccwatch.figures.still import svg
 from ccwatch.stream.frames import default_columns
 
 MARKET_COLUMNS: Final = ["seq", "connection", "symbol", "regime", "side", "price", "confidence", "approved_size", "nav"]
-"""What the figure of the price is made from; only price, regime and gaps are drawn."""
+"""Columns that the figure of the price is made from; only price, regime and gaps are drawn."""
 MARKET_ROWS: Final = 20_000
-"""The newest so many rows."""
+"""The figure shows at most so many of the newest rows."""
 _PAGES: Final = ("JPY_SESSION_NAME", "VSCODE_PID")
 """Set where a page runs the kernel: by jupyter_server since 2.0, and by VS Code (plotly looks for it too)."""
 _PAPER: Final = ("#fff", "#111")
-"""What the charts of a file lie on: light, dark."""
+"""Background colours of a file's charts: light, dark."""
 REMEDY: Final = (
     "Run the cell again. If this text comes back, install ccwatch where JupyterLab runs and reload the page: ",
     "pip install 'ccwatch[lab]'",
@@ -47,14 +47,14 @@ REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Still:
-    """A picture of a dashboard at a moment, as the value of a cell: saved with the notebook, shown wherever that is read."""
+    """A picture of a dashboard at a moment; as the value of a cell it is saved with the notebook, and shown wherever that is read."""
 
     svg: str
     """One `<svg>` element."""
     title: str
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as an SVG file; returns its path."""
+        """Write the picture as an SVG file; return its path."""
         target = Path(path)
         target.write_text(self.svg, encoding="utf-8")
         return target
@@ -67,12 +67,12 @@ class Still:
 
 
 def has_page() -> bool:
-    """Whether the kernel was started for a page, as far as its environment tells."""
+    """Return whether the kernel was started for a page, as far as its environment variables show."""
     return any(name in os.environ for name in _PAGES)
 
 
 def charts(view: View, panels: Sequence[Panel], *, tz: str, dark: bool = False) -> Any:
-    """All of a view's charts as a plotly figure that needs no kernel, the account's included."""
+    """Return all of a view's charts, the account's included, as a plotly figure that needs no kernel."""
     return overview(
         view.frame([*default_columns("packets"), "reasoning"]),
         view.agents(),
@@ -86,7 +86,7 @@ def charts(view: View, panels: Sequence[Panel], *, tz: str, dark: bool = False) 
 
 
 def _computed(view: View, panels: Sequence[Panel]) -> dict[str, Sequence[Line]]:
-    """What panels compute; of one that fails, which the header of a live view tells, nothing."""
+    """Return the computed lines by panel; a panel that fails has none (the header of a live view reports it)."""
     found: dict[str, Sequence[Line]] = {}
     for panel in panels:
         if panel.compute is not None:
@@ -97,7 +97,7 @@ def _computed(view: View, panels: Sequence[Panel]) -> dict[str, Sequence[Line]]:
 
 
 def write_html(figure: Any, path: Path, title: str, *, dark: bool = False) -> Path:
-    """Write a figure as one offline file, whole or not at all; returns its path."""
+    """Write a figure as one offline HTML file, whole or not at all; return its path."""
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"path={str(path)!r}: expected a file to write in a folder that exists, for example view.html")
     words = html.escape(title)
@@ -112,7 +112,7 @@ def write_html(figure: Any, path: Path, title: str, *, dark: bool = False) -> Pa
 
 
 def market(view: View, *, tz: str, heading: str) -> str:
-    """The price with its regimes as SVG; nothing of the account, no signals."""
+    """Return the price with its regimes as SVG text; nothing of the account, no signals."""
     frame = view.frame(MARKET_COLUMNS, MARKET_ROWS)
     for name in ("side", "nav"):
         frame[name] = None
@@ -121,7 +121,7 @@ def market(view: View, *, tz: str, heading: str) -> str:
 
 
 def card(title: str, picture: str = "") -> str:
-    """What stands beside the widget as HTML, for pages that show no widgets."""
+    """Return the HTML that goes with the widget, for pages that show no widgets."""
     words = "".join(f"<code>{html.escape(part)}</code>" if place % 2 else html.escape(part) for place, part in enumerate(REMEDY))
     return (
         '<div style="border:1px solid #8a8a8a;border-radius:4px;padding:8px 12px;font:13px/1.5 system-ui,sans-serif">'

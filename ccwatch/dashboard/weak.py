@@ -8,7 +8,7 @@ from typing import Any
 
 
 def weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """The method of an object that the caller does not keep alive; nothing once the object is gone."""
+    """Return a function that calls the method without keeping its object alive, and does nothing once the object is gone."""
     held = weakref.WeakMethod(method)
 
     def call(*arguments: Any) -> None:

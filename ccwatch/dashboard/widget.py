@@ -1,4 +1,4 @@
-"""PageWidget: the one widget that a dashboard is. It carries bytes to the page and requests back; it knows no feed."""
+"""PageWidget: the base of Dashboard and its only widget. It carries bytes to the page and requests back; it knows no feed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STYLES: Final = ("style.css", "alerts.css")
 
 
 class PageWidget(anywidget.AnyWidget):
-    """All of a dashboard's page: status, charts, tables, controls. What the page sends is handled with `lock` held, on any thread.
+    """A dashboard's whole page: status, charts, tables, controls. The page's messages are handled with `lock` held, on any thread.
 
     Messages to the page, each with the place of its `stream`: `source` (plotly, compressed), `full`, `older`, `rows`, `computed` (see
     `wire`), `side` (see `side` and `status`), `answer`, `armed`. From the page: `ready` (send everything), `painted` (the first picture
     is there), `asleep` (no view of it is left there), `pause`, `record`, `mark`, `ask`, `select`, `acknowledge`, `command`.
 
-    ipywidgets keeps every widget that has a comm, for ever: this one has none before it is shown, alone or as part of another widget.
+    ipywidgets keeps every widget that has a comm for ever, so this one has none before it is shown, alone or within another widget.
     """
 
     _esm = join(_PAGE / "main.js")
@@ -49,7 +49,7 @@ class PageWidget(anywidget.AnyWidget):
 
     @property
     def model_id(self) -> str:
-        """The comm's id, by which pages and other widgets know this one; asking for it opens the comm."""
+        """Return the comm's id, by which pages and other widgets refer to this one; reading it opens the comm."""
         if self.comm is None:
             with self._serialising:
                 self._is_wanted = True
@@ -58,10 +58,10 @@ class PageWidget(anywidget.AnyWidget):
         return str(super().model_id)
 
     def _wanted(self) -> None:
-        """Do what has to be done before a page asks."""
+        """Do the work that must precede a page's first request; called when something wants to show the widget."""
 
     def _answer(self, content: dict[str, Any]) -> None:
-        """Handle a request of a page; with the lock held."""
+        """Handle a request of a page; called with the lock held."""
 
     def _handle_msg(self, message: Any) -> None:
         with self._serialising:
@@ -77,7 +77,7 @@ _COMPRESSING: Final = Lock()  # serialises the first two who want plotly's sourc
 
 
 def plotly_source() -> bytes:
-    """Plotly's own JavaScript, compressed: about 1.5 MB, sent once per page."""
+    """Return plotly's own JavaScript, gzip-compressed: about 1.5 MB, sent once per page."""
     with _COMPRESSING:
         return _compressed()
 

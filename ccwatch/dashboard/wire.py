@@ -1,4 +1,4 @@
-"""What goes to the page: a first picture, the older rows in chunks, then only new rows. No thread, no widget.
+"""Messages to the page: a first picture, the older rows in chunks, then only new rows. No thread, no widget.
 
 A buffer holds columns one after the other in the order of `columns` of the full message, wide types first:
 time and price as float64, the other values as float32, codes as uint8. A frame's size depends on what is new, never on the window.
@@ -44,15 +44,15 @@ PAGE_ROWS: Final = 200_000
 FIRST_ROWS: Final = 2_000
 """The newest rows, which a full message carries as they are."""
 SKETCH_ROWS: Final = 2_000
-"""About so many of the older rows come with them, those with minima and maxima, until the older ones arrive."""
+"""About so many of the older rows come with them as a sketch, those with minima and maxima, until the rest arrives."""
 CHUNK_ROWS: Final = 3_000
 """Older rows per message: about 275 KB with six agents and three models."""
 EXACT_ROWS: Final = 200
-"""Up to so many new rows go as they are; of more, about so many, those that hold a minimum or a maximum of their stretch."""
+"""Up to so many new rows go as they are; of more, about so many that hold a minimum or a maximum of their stretch."""
 ROWS_BYTES: Final = 36_000
-"""New rows of one frame take no more, however many services there are: with marks and what stands beside it stays below 64 KB."""
+"""Bytes of one frame's new rows at most, for any number of services: with marks and side rows it stays below 64 KB."""
 MARKS_BYTES: Final = 6_000
-"""Of the signals of one frame the newest are sent, at any rate that a page can draw all of them."""
+"""Bytes of one frame's signals, the newest first; enough for all of them at any rate that a page can draw."""
 SYMBOL_CHARACTERS: Final = 32
 PAGE_MARKS: Final = 500
 AGENTS: Final = 24
@@ -70,11 +70,11 @@ class Message(NamedTuple):
 
 
 class FullNeeded(Exception):
-    """Rows belong before the last that was sent, or there is a new agent, or the display zone's clock changed."""
+    """Only a full message can go on: rows are older than the last sent, a service is new, or the display zone's offset changed."""
 
 
 class _Chunk(NamedTuple):
-    """Rows [low, high) of the last full message's series, and how many rows of its sketch lie before them."""
+    """Rows [low, high) of the last full message's series, and the number of its sketch's rows before them."""
 
     low: int
     high: int
@@ -106,28 +106,28 @@ class Encoder:
 
     @property
     def last_seq(self) -> int:
-        """The seq of the newest row that was sent; 0 before the first."""
+        """Return the seq of the newest row that was sent; 0 before the first."""
         return self._carry.seq
 
     @property
     def shift(self) -> timedelta:
-        """The display zone's offset, as the page has it."""
+        """Return the display zone's offset from UTC, as the page has it."""
         return self._shift
 
     @property
     def chunks_left(self) -> int:
-        """Messages that older() still gives."""
+        """Return how many messages older() still has to give."""
         return len(self._chunks)
 
     def warm(self) -> None:
-        """Make the skeleton that full() is going to need, as far as is known now."""
+        """Make the figure's skeleton for full() ahead of time, from the services and the zone offset known now."""
         newest = self._view.frame(["seq"], 1).index
         self._shift = zone_shift(newest[-1], self._tz) if len(newest) else timedelta(0)
         self._names = self._find_services(self._view.agents(), self._models())
         self._skeleton()
 
     def full(self, up_to: int | None = None) -> Message:
-        """The skeleton, the newest rows (of those up to seq `up_to`) and a sketch of the older ones, which older() then gives."""
+        """Return the skeleton, the newest rows (of those up to seq `up_to`) and a sketch of the older ones, which older() then gives."""
         frame = self._view.frame([*PACKET_COLUMNS, "reasoning"])
         agents, models = self._view.agents(), self._models()
         if up_to is not None:
@@ -167,7 +167,7 @@ class Encoder:
         )
 
     def older(self) -> Message | None:
-        """The newest of the rows that full() only sketched and that were not sent yet, or None when all were."""
+        """Return the newest chunk of the rows that full() only sketched and that were not sent yet, or None when all were."""
         if self._series is None or not self._chunks:
             return None
         low, high, sketched = self._chunks.pop()
@@ -181,14 +181,14 @@ class Encoder:
         return Message(content, [_pack(rows)])
 
     def forget_older(self) -> None:
-        """Nobody wants the older rows."""
+        """Drop the older rows, which no page needs any more."""
         self._series, self._chunks, self._marks = None, [], []
 
     def new(self, items: Sequence[Item]) -> Message | None:
-        """Those of the items that were not sent yet, or None when there are none.
+        """Return the rows of the items that were not sent yet, or None when there are none.
 
         Args:
-            items: all that arrived since the last message, in order of arrival; what full() sent may be among it.
+            items: all that arrived since the last message, in order of arrival; items that full() sent may be among them.
 
         Raises:
             FullNeeded: full() must be sent instead.
@@ -209,7 +209,7 @@ class Encoder:
         return self._rows(series, symbols, EXACT_ROWS)
 
     def grown(self) -> Message | None:
-        """What the view's frames hold beyond the last row that was sent, for a view that delivers no items; None when nothing.
+        """Return the rows of the view's frames after the last that was sent, or None; for a view that delivers no items.
 
         Raises:
             FullNeeded: full() must be sent instead.
@@ -239,7 +239,7 @@ class Encoder:
         return self._rows(series, symbols, CHUNK_ROWS)
 
     def computed(self, panel: Panel, lines: Sequence[Line]) -> Message:
-        """A panel's computed lines, all of them; how they look is told where the page does not know it yet."""
+        """Return all of a panel's computed lines as a message, with their traces where the page does not have those yet."""
         lines = shifted({panel.name: lines}, self._shift)[panel.name]
         labels = [[line.label, line.fills] for line in lines]
         content: dict[str, Any] = {"kind": "computed", "panel": panel.name, "counts": [len(line.value) for line in lines]}
@@ -288,7 +288,7 @@ class Encoder:
         return Message(content, [_pack(rows)])
 
     def _cut(self, series: Series) -> Rows:
-        """Cut what is older than the newest rows into chunks; returns the rows of their sketch, oldest first."""
+        """Cut the rows older than the newest ones into chunks; return the row numbers of their sketch, oldest first."""
         edges = [*range(max(0, len(series) - FIRST_ROWS), 0, -CHUNK_ROWS), 0][::-1]
         pieces = list(itertools.pairwise(edges))
         sketches = [_turning_points(series, low, high, SKETCH_ROWS // len(pieces)) for low, high in pieces]
@@ -298,7 +298,7 @@ class Encoder:
         return np.concatenate([np.empty(0, dtype=np.intp), *sketches])
 
     def _marks_since(self, series: Series, row: int) -> list[Any]:
-        """Marks from a row on that were not sent yet."""
+        """Return the marks from a row on that were not sent yet, oldest first."""
         found: list[Any] = []
         while self._marks and self._marks[-1].time_ms >= series.time_ms[row]:
             found.append(_mark(self._marks.pop()))
@@ -340,10 +340,10 @@ def _pack(series: Series) -> bytes:
 
 
 def _turning_points(series: Series, low: int, high: int, about: int, most: int | None = None) -> Rows:
-    """Of rows [low, high): ends, gaps, minimum and maximum of each value per stretch, changes of a code.
+    """Return rows of [low, high): ends, gaps, minimum and maximum of each value per stretch, changes of a code.
 
-    So many as `about`, half as many more where codes change a lot, and never fewer than the extremes of each value. Where those are
-    more than `most`, some go: neither the last row nor one after a gap.
+    They are about `about`, up to half as many more where codes change a lot, and never fewer than the extremes of each value. Where
+    they are more than `most`, some are left out, but neither the last row nor one after a gap.
     """
     kept = {low, high - 1}
     stretches = max(1, about // (2 * len(series.columns)))

@@ -1,7 +1,7 @@
-"""The rules: what is judged, beyond which limit, for how long. They know no stream and no clock.
+"""The rules: the measure of each, its limit and its durations. They know no stream and no clock.
 
 The words are Prometheus': a rule is PENDING while its limit is passed for less than `for_s`, and a firing is kept for `keep_s` after
-it ended. Beside these stand hysteresis, a least number of observations, and a state of its own for no data.
+it ended. In addition there are hysteresis, a least number of observations, and a separate state for no data.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from ccwatch.errors import ConfigError
 
 
 class AlertState(StrEnum):
-    """Where a rule stands. NO_DATA is a state of its own: silence never resolves a firing."""
+    """The state of a rule. NO_DATA is a separate state: silence never resolves a firing."""
 
     OK = "OK"
     PENDING = "PENDING"
@@ -88,7 +88,7 @@ class Rule:
         meaning: one line for people.
         unit: of the measure.
         severity: how much a firing matters.
-        clears: a firing ends on this side of it, the limit not passed; between the two the state stands (hysteresis). None is the limit.
+        clears: a firing ends on this side of it, the limit not passed; between the two the state stays (hysteresis). None is the limit.
         below: whether "beyond" means at or below the limit, as for drawdowns.
         for_s: how long the limit must be passed without a break before the rule fires, s.
         least_n: how many observations in a row must pass it.
@@ -97,7 +97,7 @@ class Rule:
         latched: a firing ends only when someone acknowledges it.
         about_stream: it judges how the stream is received, not the market: it cannot be a false alarm of a drawdown.
         hours: "session" judges only while the market trades, where trading hours are known; "always" round the clock.
-        runbook: where it is written what to do: an address or a path.
+        runbook: where to read what to do: an address or a path.
     """
 
     name: str
@@ -131,12 +131,12 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """The condition in words: "drawdown_peak <= -0.02"."""
+        """Return the condition in words: "drawdown_peak <= -0.02"."""
         return f"{self.measure} {'<=' if self.below else '>='} {self.limit:g}"
 
     @property
     def digest(self) -> str:
-        """What tells this rule from any other, and from itself before it was edited: 16 hex digits."""
+        """Return 16 hex digits made from every field but meaning, runbook and unit, so that an edit changes them."""
         return digest_of(*(getattr(self, name) for name in self.__slots__ if name not in {"meaning", "runbook", "unit"}))
 
 
@@ -246,7 +246,7 @@ DRIFTS: Final = "WRONG_TYPE", "UNKNOWN_WORD", "UNIT"
 
 
 def read_objectives(text: str) -> dict[str, float]:
-    """Objectives as the setting writes them, `"Chronos=150, FinBERT=25"`: p95 in ms by the beginning of a service's name.
+    """Read objectives such as `"Chronos=150, FinBERT=25"`: p95 in ms by the beginning of a service's name.
 
     Raises:
         ConfigError: a part that is no name=milliseconds.
@@ -267,12 +267,12 @@ def read_objectives(text: str) -> dict[str, float]:
 
 
 def drawn_objectives(text: str) -> dict[str, float]:
-    """The objectives that are drawn: what someone has set, else the contract's figures."""
+    """Return the objectives that are drawn: those that are set, else the contract's figures."""
     return read_objectives(text or CONTRACT_OBJECTIVES)
 
 
 def objective_of(service: str, objectives: Mapping[str, float]) -> float:
-    """The objective (p95, ms) whose name the service's begins with, without case, blanks and signs; the longest counts.
+    """Return the objective (p95, ms) whose name the service's begins with, without case, blanks and signs; the longest counts.
 
     Returns:
         NaN where nothing matches: what has no objective is not judged.
@@ -283,7 +283,7 @@ def objective_of(service: str, objectives: Mapping[str, float]) -> float:
 
 
 def digest_of(*parts: Any) -> str:
-    """A short digest of plain values: 16 hex digits, the same on every machine."""
+    """Return a short digest of plain values: 16 hex digits, the same on every machine."""
     return blake2s("\x1f".join(map(str, parts)).encode(), digest_size=8).hexdigest()
 
 

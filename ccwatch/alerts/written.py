@@ -25,12 +25,12 @@ class Rule:
     Attributes:
         name: of the rule.
         when: a condition such as "drawdown_peak <= -2%" or "alpha < 1.7 and exposure > 10%", or a function that takes the frame of the
-            last 15 minutes up to a packet, and says whether it is so at its last row.
-        for_: how long it must be so without a break: "30s", "5min".
-        clears: what ends a firing: a condition, or a bare value for the only measure of `when`; None is `when` no longer being so.
+            last 15 minutes up to a packet, and returns whether it holds at the frame's last row.
+        for_: how long it must hold without a break: "30s", "5min".
+        clears: what ends a firing: a condition, or a bare value for the only measure of `when`; None ends it once `when` no longer holds.
         severity: "info", "warning" or "critical".
         hours: "session" judges only while the market trades, where trading hours are known; "always" round the clock.
-        runbook: where it is written what to do: an address or a path.
+        runbook: where to read what to do: an address or a path.
         meaning: one line for people; None is the condition itself.
 
     Raises:
@@ -89,44 +89,44 @@ class Rule:
 
     @property
     def condition(self) -> Condition | None:
-        """What it judges; None for a function."""
+        """Return the compiled condition; None for a function."""
         return compile_condition(self.when) if isinstance(self.when, str) else None
 
     @cached_property
     def clearing(self) -> Condition | None:
-        """What ends a firing; None is the condition no longer being so."""
+        """Return the condition that ends a firing; None where it ends once the rule's own condition no longer holds."""
         condition = self.condition
         return None if condition is None or self.clears is None else clearing(condition, self.clears)
 
     @property
     def text(self) -> str:
-        """The condition in words."""
+        """Return the condition as text; for a function its name."""
         return self.when if isinstance(self.when, str) else f"{getattr(self.when, '__name__', 'a function')}(frame)"
 
     @property
     def digest(self) -> str:
-        """What tells this rule from any other, and from itself before it was edited: 16 hex digits."""
+        """Return 16 hex digits made from name, condition, `for_`, `clears`, severity and hours, so that an edit changes them."""
         what = self.when if isinstance(self.when, str) else _source_of(self.when)
         return digest_of(self.name, what, self.for_, self.clears, self.severity, self.hours)
 
     @property
     def unit(self) -> str:
-        """The unit of the measure whose value an alert shows."""
+        """Return the unit of the measure whose value an alert shows."""
         return "" if self.condition is None else self.condition.unit
 
     @property
     def below(self) -> bool:
-        """Whether low values of that measure are the bad ones."""
+        """Return whether low values of that measure are the bad ones."""
         return self.condition is not None and self.condition.below
 
     @property
     def for_s(self) -> float:
-        """`for_` in seconds."""
+        """Return `for_` in seconds."""
         return seconds_of(self.for_)
 
     @property
     def no_data_s(self) -> float:
-        """Without an observation for so many seconds it has no data; never, where silence itself is what it judges."""
+        """Return the seconds without an observation after which the rule has no data; infinity where it judges silence itself."""
         condition = self.condition
         if condition is None:
             return NO_DATA_S
@@ -136,7 +136,7 @@ class Rule:
 
     @property
     def about_stream(self) -> bool:
-        """Whether it judges how the stream is received, not the market."""
+        """Return whether it judges how the stream is received, not the market."""
         names = [] if self.condition is None else [name for name in names_in(self.condition.tree) if name.name in vocabulary.MEASURES]
         return bool(names) and all(name.name in _STREAM for name in names)
 
@@ -147,7 +147,7 @@ _STREAM: Final = frozenset(
 
 
 def _source_of(function: Callable[[Any], Any]) -> str:
-    """A function's text, or its code where that cannot be had."""
+    """Return a function's source text, or its code object's contents where the source is not available."""
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):

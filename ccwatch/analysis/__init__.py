@@ -1,6 +1,6 @@
 """Questions about a stream, as pure functions: frames in, frozen results out.
 
-`ccwatch.analyze` asks them of a feed, a recording or a frame; here they stand as plain functions. A function takes the place of the
+`ccwatch.analyze` asks them of a feed, a recording or a frame; here they are plain functions. A function takes the place of the
 module of its name: `ccwatch.analysis.drawdowns` is the function.
 """
 

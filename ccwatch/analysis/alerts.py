@@ -1,4 +1,4 @@
-"""Alerts over a recording: when each rule would have fired, by the code that judges live streams. It knows no rule by itself."""
+"""Alerts over a recording: when each rule would have fired, by the code that judges live streams. It contains no rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLOURS: Final = {Severity.INFO: "muted", Severity.WARNING: "line_engine", Seve
 
 @dataclass(frozen=True, eq=False)
 class Alerts(Result):
-    """When each rule would have fired. Times UTC, on the stream's own clock.
+    """The firings of each rule over a session. Times UTC, on the stream's own clock.
 
     Attributes:
         firings: one row per firing; see `to_frame`.
@@ -60,7 +60,7 @@ class Alerts(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """How many fired, the first critical one, and what it was worth."""
+        """Say how many rules fired, which critical one was first, and what it was worth."""
         if not len(self.firings):
             silent = int((self.rules["state"] == AlertState.NO_DATA).sum())
             return f"No alert would have fired; {count_or_none(silent)} of {count_of(len(self.rules), 'rule')} had no data at the end."
@@ -76,7 +76,7 @@ class Alerts(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per firing, by time.
+        """Return one row per firing, by time.
 
         Columns: rule, subject (the service that it is about, else empty), severity, fired_time, resolved_time (NaT while it fires still),
         duration_s (to the last packet while it fires), value (at firing) and worst, in `unit`; lead_s (to the trough of the next drawdown
@@ -86,12 +86,12 @@ class Alerts(Result):
         return self.firings.copy()
 
     def listed(self) -> pd.DataFrame:
-        """As `to_frame`, the critical ones first, each severity by time."""
+        """Return the rows of `to_frame`, the critical ones first, each severity by time."""
         weight = self.firings["severity"].map({str(word): place for place, word in enumerate(_WEIGHTS)})
         return self.firings.iloc[np.argsort(weight.to_numpy(), kind="stable")].reset_index(drop=True)
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Firings over time, one row per rule and service; triangles mark the troughs that count."""
+        """Draw the firings over time, one row per rule and service; triangles mark the troughs that count."""
         colours = draw.colours(dark)
         names = np.where(self.firings["subject"] == "", self.firings["rule"], self.firings["rule"] + " · " + self.firings["subject"])
         traces: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ class Alerts(Result):
         return made
 
     def merge(self, other: Alerts, *, apart: bool = False) -> Alerts:
-        """The firings of both sessions; each rule began anew with its session, and stands as it did at the end of the later one.
+        """Merge the firings of both sessions; a rule's state is that of the later session, at whose start it began again.
 
         Raises:
             ValueError: asked with another `material`, `within_s` or `symbol`, with other rules or objectives.
@@ -173,7 +173,7 @@ def alerts(
         events: the events table: how the stream ended, and its gaps.
         agents: the agents table, for rules on latency.
         models: the models table, likewise.
-        symbol: of which the price is, for drawdowns of a stream without nav.
+        symbol: whose price is used for drawdowns of a stream without nav.
         rules: what to judge by.
         objectives: p95 in ms by the beginning of a service's name; None is the setting `objectives`.
         material: a drawdown counts from this depth on (fraction < 0).
@@ -224,13 +224,13 @@ def alerts(
 
 
 def _limits(answer: Alerts) -> tuple[str, ...]:
-    """The notes that follow from the answer's own tables."""
+    """Return the notes that follow from the answer's own tables."""
     silent = answer.rules.loc[answer.rules["reason"] != "", "rule"]
     return (f"without data, so they could not fire: {', '.join(dict.fromkeys(silent))}",) if len(silent) else ()
 
 
 def _ending(events: pd.DataFrame | None) -> int:
-    """When the stream was last known to be silent or gone; only these events always stand on the stream's own clock."""
+    """Return when the stream was last known to be silent or gone; only these events are always on the stream's own clock."""
     if events is None or not len(events):
         return 0
     told = on_utc("alerts", events)
@@ -247,7 +247,7 @@ def _basis(frame: pd.DataFrame, events: pd.DataFrame | None) -> Basis:
 
 
 def _troughs(frame: pd.DataFrame, events: pd.DataFrame | None, symbol: str | None, material: float) -> tuple[pd.DataFrame, str]:
-    """The drawdowns that count, and why there are none where that cannot be told."""
+    """Return the drawdowns that count, and the reason where they cannot be determined."""
     names = ["peak_time", "trough_time", "depth"]
     try:
         found = drawdowns(frame, events, symbol=symbol).episodes
@@ -308,7 +308,7 @@ def _firings(
 
 
 def _judged(fired: Ints, of_market: Bools, end: int, troughs: Ints, within_s: float, *, known: bool) -> tuple[Any, list[bool | None]]:
-    """Seconds to the next trough within reach, and whether none came although the stream went on."""
+    """Return the seconds to the next trough within reach, and whether none came although the stream went on."""
     if not len(fired):
         return np.zeros(0), []
     reach = round(within_s * SECOND_NS)
@@ -348,7 +348,7 @@ def _rules(evaluator: Evaluator, firings: pd.DataFrame, rules: Sequence[Rule]) -
 
 
 def _summed(firings: pd.DataFrame, rule: str, subject: str) -> dict[str, Any]:
-    """What the firings of one rule and subject come to."""
+    """Summarise the firings of one rule and subject."""
     mine = firings[(firings["rule"] == rule) & (firings["subject"] == subject)]
     lead = mine["lead_s"].dropna()
     return {

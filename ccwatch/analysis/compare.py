@@ -1,4 +1,4 @@
-"""Two sessions held against each other, with intervals that allow for neighbours that hang together. It knows frames, not sources."""
+"""Comparison of two sessions, with intervals that allow for autocorrelation. It knows frames, not sources."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ LEAST_N: Final = 30
 LEVEL: Final = 0.95
 P95: Final = 0.95
 LONG: Final = 20_000
-"""Values from which on a quantile's bootstrap goes by shares."""
+"""Number of values from which on a quantile is bootstrapped by shares; see `_drawn`."""
 _CHUNK: Final = 4_000_000
 """Values that are drawn at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison(Result):
-    """Two sessions, measure by measure.
+    """Two sessions compared, measure by measure.
 
     Attributes:
         measures: one row per measure; see `to_frame`.
-        names: what the two sessions are called.
+        names: of the two sessions.
         level: probability of the intervals.
         replicates: bootstrap samples of each session.
         basis: of the first session; n counts packets of both.
@@ -49,7 +49,7 @@ class Comparison(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """How many measures differ, and the clearest one."""
+        """Say how many measures differ, and which one does most clearly."""
         differing = self.measures[self.measures["differs"]]
         if not len(differing):
             return f"Of {count_of(len(self.measures), 'measure')} none differs beyond its {self.level:.0%} interval."
@@ -63,7 +63,7 @@ class Comparison(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per measure.
+        """Return one row per measure.
 
         Columns: measure, unit, a, b, difference (b less a), low, high (its interval), differs (0 lies outside), n_a, n_b, block_a,
         block_b (values per block), reason (why a number is missing).
@@ -71,7 +71,7 @@ class Comparison(Result):
         return self.measures.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Each difference in halves of its interval's width, with the interval: what does not touch 0 differs."""
+        """Draw each difference in halves of its interval's width, with the interval: one that does not touch 0 differs."""
         colours = draw.colours(dark)
         shown = self.measures.dropna(subset=["low"])
         half = ((shown["high"] - shown["low"]) / 2.0).to_numpy()
@@ -104,7 +104,7 @@ Values = dict[str, tuple[str, str, Floats]]
 
 
 def series_of(used: Sample, calls: pd.DataFrame | None) -> Values:
-    """The series that a comparison is made of: one entry per packet or call, nothing missing."""
+    """Return the series that a comparison is made of: one entry per packet or call, nothing missing."""
     price, nav = used.prices(), used.numbers("nav")
     steady = ~used.broken
     if len(steady):
@@ -147,15 +147,16 @@ def compare(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Comparison:
-    """Differences with percentile intervals of the circular block bootstrap (Politis & Romano 1992), the sessions drawn independently.
+    """Compare two sessions with percentile intervals of the circular block bootstrap (Politis & Romano 1992), drawn independently.
 
-    Blocks have n^(1/3) times the series' own inertia values, so that neighbours that hang together stay together.
+    A block has n^(1/3) values times a factor for the series' own autocorrelation (see `block_length`), so that correlated neighbours
+    stay together.
 
     Args:
         a: series of the first session.
         b: of the second.
         names: of the two.
-        basis: what the answer stands on.
+        basis: what the answer rests on.
         notes: what limits it.
         replicates: bootstrap samples.
         level: probability of the intervals.
@@ -197,7 +198,7 @@ def compare(
 
 
 def block_length(values: Floats) -> int:
-    """Values per block: n^(1/3) times (1 + ρ)/(1 - ρ) of the lag-1 autocorrelation, at most a tenth of the series."""
+    """Return the values per block: n^(1/3) times (1 + ρ)/(1 - ρ) of the lag-1 autocorrelation, at most a tenth of the series."""
     n = len(values)
     if n < LEAST_N:
         return 0
@@ -209,17 +210,17 @@ def block_length(values: Floats) -> int:
 
 
 def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator, *, long: int = LONG) -> Floats:
-    """The statistic of each bootstrap sample.
+    """Return the statistic of each bootstrap sample.
 
     A mean and a deviation need only the sums of the blocks, so a sample costs as much as it has blocks. A quantile of a long series is
-    had from the share of the sample below the series' own quantile (Bahadur 1966; Sun & Lahiri 2006 for blocks), which is a mean.
+    derived from the share of the sample below the series' own quantile (Bahadur 1966; Sun & Lahiri 2006 for blocks), which is a mean.
 
     Args:
         values: the series, nothing missing.
         how: mean, std or p95.
         replicates: bootstrap samples.
         rng: draws where blocks begin.
-        long: values from which on a quantile goes by shares.
+        long: number of values from which on a quantile is derived from shares.
     """
     n = len(values)
     if how == "mean":
@@ -245,7 +246,7 @@ def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator, 
 
 
 def _block_means(values: Floats, n: int, replicates: int, rng: np.random.Generator, block: int, *others: Floats) -> list[Floats]:
-    """The mean of each bootstrap sample of n values, and of other series drawn along; the last block is cut to make n."""
+    """Return the mean of each bootstrap sample of n values, and of other series drawn along; the last block is cut to make n."""
     blocks = -(-n // block)
     lengths = np.append(np.full(blocks - 1, block), n - (blocks - 1) * block)
     sums = [np.concatenate(([0.0], np.cumsum(np.concatenate((series, series[:block]))))) for series in (values, *others)]

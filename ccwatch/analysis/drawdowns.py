@@ -1,4 +1,4 @@
-"""Drawdown episodes of nav or price: when, how deep, how long, and in which regimes. It must not know how a frame came about."""
+"""Drawdown episodes of nav or price: when, how deep, how long, and in which regimes. It must not know where a frame comes from."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Drawdowns(Result):
         ulcer_index: sqrt(mean D²), a fraction.
         under_water_s: seconds under water, each episode from its first sample under water to its recovery.
         curve: index time; columns value (USD), drawdown (fraction), after_gap; what the picture shows.
-        basis: what it stands on; n counts samples of the column.
+        basis: what it rests on; n counts samples of the column.
         notes: what limits it.
     """
 
@@ -50,11 +50,11 @@ class Drawdowns(Result):
 
     @property
     def worst(self) -> pd.Series | None:
-        """The deepest episode, the first of equals; None without any."""
+        """Return the deepest episode, the first of equals; None without any."""
         return self.episodes.iloc[int(self.episodes["depth"].argmin())] if len(self.episodes) else None
 
     def headline(self) -> str:
-        """The deepest episode in a sentence."""
+        """Say in a sentence how deep the deepest episode was, and when."""
         worst = self.worst
         if worst is None and np.isnan(self.max_drawdown):
             return f"The {self.column} was never above zero, so it has no drawdown."
@@ -69,25 +69,25 @@ class Drawdowns(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per episode, by time.
+        """Return one row per episode, by time.
 
         Columns: peak_time, start_time (first sample under water), trough_time, recovery_time (NaT while open), peak, trough (USD),
         depth (fraction ≤ 0), depth_usd, decline_s (peak to trough), recovery_s (trough to recovery, NaN while open), duration_s (peak to
-        recovery, or to the last sample while open), n (samples under water), is_open, left_censored (the value never stood above the
+        recovery, or to the last sample while open), n (samples under water), is_open, left_censored (the value was never above the
         first sample, so the true peak may lie before it), regimes (seen under water), min_alpha.
         """
         return self.episodes.copy()
 
     def listed(self) -> pd.DataFrame:
-        """As `to_frame`, the deepest episode first."""
+        """Return the rows of `to_frame`, the deepest episode first."""
         return self.episodes.sort_values("depth", kind="stable", ignore_index=True)
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the curve."""
+        """Return the answer as plain values, without the curve."""
         return {name: value for name, value in super().to_dict().items() if name != "curve"}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Drawdown over time, broken at gaps, with the trough of each of the ten deepest episodes."""
+        """Draw the drawdown over time, broken at gaps, with the trough of each of the ten deepest episodes."""
         colours = draw.colours(dark)
         times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
         deepest = self.episodes.nsmallest(10, "depth")
@@ -118,7 +118,7 @@ class Drawdowns(Result):
 def drawdowns(
     frame: pd.DataFrame, events: pd.DataFrame | None = None, *, column: str | None = None, symbol: str | None = None
 ) -> Drawdowns:
-    """Drawdown episodes by the definition of Magdon-Ismail & Atiya (2004).
+    """Find drawdown episodes by the definition of Magdon-Ismail & Atiya (2004).
 
     With X the value, P its running maximum and D = X/P - 1, an episode is a maximal run of D < 0. Gaps do not end an episode: what
     the value did in them is not known, and the basis counts them.
@@ -176,7 +176,7 @@ def drawdowns(
 def choose(
     frame: pd.DataFrame, events: pd.DataFrame | None, question: str, column: str | None, symbol: str | None
 ) -> tuple[Sample, str, Floats]:
-    """The sample, the column to measure and its values: the one named, else nav where it is carried, else price."""
+    """Return the sample, the column to measure and its values: the one named, else nav where it is carried, else price."""
     found = sample(question, frame, events, symbol=symbol)
     if column not in (None, "nav", "price"):
         raise MissingColumns(question, (column,))
@@ -190,12 +190,12 @@ def choose(
 
 
 def _curve(used: Sample, name: str, depth: Floats) -> pd.DataFrame:
-    """What the picture shows. The values are a copy: the frame's own would keep all its numbers, and show what is written there later."""
+    """Return the curve of the figure. Values are copied: a view would keep the whole frame alive, and show later writes to it."""
     return pd.DataFrame({"value": as_numbers(used.frame[name]).copy(), "drawdown": depth, "after_gap": used.broken}, copy=False)
 
 
 def _capital_before(used: Sample, column: str) -> float | None:
-    """What the day began with, USD, where the first packet tells that the nav has fallen from it already."""
+    """Return the day's starting capital, USD, where the first packet shows that the nav has already fallen from it."""
     if column != "nav":
         return None
     nav = used.numbers("nav")
@@ -204,7 +204,7 @@ def _capital_before(used: Sample, column: str) -> float | None:
 
 
 def _table(used: Sample, times: Ints, values: Floats, peak: Floats, depth: Floats, found: Episodes) -> pd.DataFrame:
-    """One row per episode; `values` may have one entry before the rows of `used`, the capital that the day began with."""
+    """Build the table of episodes; `values` may have one entry before the rows of `used`, the capital that the day began with."""
     count = len(values)
     rows = Episodes(*(np.maximum(place - (count - len(used)), 0) for place in found))
     is_open = found.end == count
@@ -238,7 +238,7 @@ def _table(used: Sample, times: Ints, values: Floats, peak: Floats, depth: Float
 
 
 def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
-    """The regimes seen in each episode, in the vocabulary's order."""
+    """Return the regimes seen in each episode, in the vocabulary's order."""
     if "regime" not in used.frame.columns:
         return pd.array([""], dtype=TEXT).take(np.zeros(len(found.start), dtype=np.int64))
     words = used.words("regime")
@@ -261,7 +261,7 @@ def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
 
 
 def _least(values: Floats, found: Episodes) -> Floats:
-    """The least known value in each episode; NaN where none is known."""
+    """Return the least known value in each episode; NaN where none is known."""
     if not len(found.start):
         return np.zeros(0)
     bounds = np.column_stack((found.start, found.end)).ravel()

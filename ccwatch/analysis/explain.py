@@ -1,4 +1,4 @@
-"""What is known around a moment: the evidence in its order, the split of the change of nav, and what differs from before.
+"""Explanation of a moment: the evidence in order of time, the split of the change of nav, and the differences from before.
 
 It compares and orders. It never says that one thing was the cause of another.
 """
@@ -54,7 +54,7 @@ class Observed(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Explanation(Result):
-    """What is known around a moment. Times UTC.
+    """The evidence around a moment, and what differs from before. Times UTC.
 
     Attributes:
         time: the moment asked about.
@@ -87,7 +87,7 @@ class Explanation(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """Change of nav, number of events and the largest difference, in a sentence."""
+        """Say the change of nav, the number of events and the largest difference in a sentence."""
         change = "the stream carries no nav" if np.isnan(self.change_usd) else f"the nav changed by {dollars(self.change_usd)}"
         said = f"From {clock(self.start, dated=True)} to {clock(self.end, self.basis)} {change}; {count_of(len(self.evidence), 'event')}"
         differing = self.differences[self.differences["differs"].to_numpy(dtype=bool)]
@@ -102,7 +102,7 @@ class Explanation(Result):
         )
 
     def _nothing_differs(self) -> str:
-        """Why no measure is named: none differs, or there was nothing to compare with, and what to do then."""
+        """Say why no measure is named: none differs, or there was nothing to compare with, and what to do then."""
         before = self.differences["n_baseline"].to_numpy(dtype=np.int64)
         if (before >= LEAST_BASELINE).any():
             return "no measure differs from the baseline."
@@ -114,7 +114,7 @@ class Explanation(Result):
         )
 
     def differing(self, most: int) -> list[str]:
-        """What differs from the baseline, in lines, the most first."""
+        """Return the measures that differ from the baseline as lines of text, the largest difference first."""
         rows = self.differences[self.differences["differs"].to_numpy(dtype=bool)].head(most)
         return [
             f"{row['measure']} {row['subject'] or ''}".strip()
@@ -124,20 +124,20 @@ class Explanation(Result):
         ]
 
     def worth_most(self, most: int) -> pd.DataFrame:
-        """The evidence that a reader wants first, by time: nearest to the moment, what is rare before warnings and changes of side."""
+        """Return the most useful evidence, by time: nearest to the moment, rare events before warnings and changes of side."""
         order = np.lexsort((self.evidence["offset_s"].abs().to_numpy(), weights(self.evidence)))
         return self.evidence.iloc[np.sort(order[:most])]
 
     def to_frame(self) -> pd.DataFrame:
-        """The evidence, by time.
+        """Return the evidence, by time.
 
-        Columns: offset_s (from the moment), time, seq, kind, subject, detail, value, unit, same_packet (another event stands in the same
+        Columns: offset_s (from the moment), time, seq, kind, subject, detail, value, unit, same_packet (another event is in the same
         packet: the two have no order).
         """
         return self.evidence.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Cliff's delta of each measure against the baseline, the largest first; what does not differ is hollow."""
+        """Draw Cliff's delta of each measure against the baseline, the largest first; a measure that does not differ is hollow."""
         colours = draw.colours(dark)
         shown = self.differences.dropna(subset=["cliffs_delta"]).head(25)
         names = np.where(shown["subject"] == "", shown["measure"], shown["measure"] + " · " + shown["subject"])
@@ -160,7 +160,7 @@ class Explanation(Result):
         return made
 
     def to_markdown(self) -> str:
-        """Headline, notes, evidence, change of nav, differences."""
+        """Return headline, notes, evidence, change of nav and differences as Markdown."""
         lines = [f"### {self.title}", "", markdown_text(self.headline()), "", *(f"- {markdown_text(note)}" for note in self.notes)]
         for title, table in self._tables():
             lines += ["", f"#### {title}", "", markdown_table(table)]
@@ -251,12 +251,12 @@ def _nav(inside: Sample, events: pd.DataFrame | None, symbol: str | None, notes:
 
 
 def observed(whole: Sample, calls: pd.DataFrame | None) -> list[Observed]:
-    """Every measure of a session: those of its packets, and the latency of each service."""
+    """Return every measure of a session: those of its packets, and the latency of each service."""
     return [*_of_packets(whole), *_of_calls(calls)]
 
 
 def _of_packets(whole: Sample) -> Iterator[Observed]:
-    """Measures of packets; a step across a gap is none."""
+    """Return the measures of packets; a step across a gap is not counted."""
     times = whole.times
     price, nav = whole.prices(), whole.numbers("nav")
     steady = np.append(False, ~whole.broken[1:]) if len(whole) else np.zeros(0, dtype=bool)
@@ -336,7 +336,7 @@ def _compared(now: Floats, usual: Floats) -> dict[str, Any]:
 
 
 def cliffs_delta(a: Floats, b: Floats) -> float:
-    """Cliff's (1993) delta: the share of pairs in which a is above b less the share in which it is below, from -1 to 1."""
+    """Return Cliff's (1993) delta: the share of pairs in which a is above b less the share in which it is below, from -1 to 1."""
     ordered = np.sort(b)
     below = np.searchsorted(ordered, a, side="left").sum()
     above = (len(b) - np.searchsorted(ordered, a, side="right")).sum()

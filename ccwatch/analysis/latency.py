@@ -1,4 +1,4 @@
-"""Latency of agents and models: quantiles of calls, not of packets, and the stretches in which one was slow. It knows no stream."""
+"""Latency of agents and models: quantiles of calls, not of packets, and stretches of slow calls. It knows no stream."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _KINDS: Final = ("agent", "model")
 
 @dataclass(frozen=True, eq=False)
 class Latency(Result):
-    """How long calls took, in ms.
+    """The latency of calls, in ms.
 
     Attributes:
         services: one row per agent and model; see `to_frame`.
@@ -68,7 +68,7 @@ class Latency(Result):
     kept: Mapping[tuple[str, str], Sketch] | None = None
 
     def headline(self) -> str:
-        """The worst slow stretch, or the slowest service, in a sentence."""
+        """Say in a sentence which slow stretch was the worst, or which service was the slowest."""
         if len(self.slow):
             worst = self.slow.iloc[int(self.slow["times_usual"].argmax())]
             until = f"until {clock(worst['end_time'], self.basis)}" if pd.notna(worst["end_time"]) else "to the end"
@@ -84,15 +84,15 @@ class Latency(Result):
         return f"No agent or model was slow for long; the slowest at the 95% quantile was {top['name']} with {top['p95_ms']:,.1f} ms."
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per agent and model.
+        """Return one row per agent and model.
 
-        Columns: kind (agent, model), name, n (calls observed), calls (that the counter tells, NaN without one), coverage (n over calls),
+        Columns: kind (agent, model), name, n (calls observed), calls (that the counter counted, NaN without one), coverage (n over calls),
         p50_ms, p50_low_ms, p50_high_ms, the same for p95 and p99, max_ms, resets (of the counter), reason (why a number is missing).
         """
         return self.services.copy()
 
     def sketches(self, *, error: float = ERROR) -> dict[str, Sketch]:
-        """By name, a sketch of each service's calls (ms), to be merged with those of other sessions: percentiles cannot be averaged.
+        """Return a sketch of each service's calls (ms) by name, to be merged across sessions: percentiles cannot be averaged.
 
         Args:
             error: a quantile of the sketch is off by at most this fraction.
@@ -104,9 +104,9 @@ class Latency(Result):
         return {str(name): Sketch.of(calls[names.codes == code], error=error) for code, name in enumerate(names.categories)}
 
     def merge(self, other: Latency, *, apart: bool = False) -> Latency:
-        """The calls of both sessions, with the quantiles of all of them; `sketches` are smaller where there are many sessions.
+        """Merge the calls of both sessions, with the quantiles of all of them; for many sessions `reduced` answers are smaller.
 
-        What is slow is held against the median of both; a slow stretch may last from one session into the next, as over a gap.
+        A call is slow against the median of both sessions; a slow stretch may last from one session into the next, as over a gap.
 
         Raises:
             ValueError: asked with another `slow_factor`, `slow_calls` or `level`.
@@ -125,20 +125,20 @@ class Latency(Result):
         return replace(merged, notes=notes_of(one, two, merged, _limits))
 
     def reduced(self, *, error: float = ERROR) -> Latency:
-        """The same with a sketch of each service's calls in place of the calls, a tenth of their size: what sessions are merged by.
+        """Return the answer with a sketch in place of each service's calls, a tenth of their size, to merge many sessions.
 
-        Quantiles of what is merged are within `error` of an order statistic; slow stretches stay judged by their own session.
+        Quantiles of a merged answer are within `error` of an order statistic; slow stretches remain those of each session by itself.
         """
         if self.kept is not None:
             return self
         return replace(self, observations=self.observations.iloc[:0], kept=sketches_of(self.observations, self.services, error))
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the observations and sketches."""
+        """Return the answer as plain values, without the observations and sketches."""
         return {name: value for name, value in super().to_dict().items() if name not in {"observations", "kept"}}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The quantiles of each service with their intervals, on a logarithmic axis."""
+        """Draw the quantiles of each service with their intervals, on a logarithmic axis."""
         colours = draw.colours(dark)
         names = draw.labels(self.services["name"])
         traces = []
@@ -169,7 +169,7 @@ class Latency(Result):
 
 
 def sketches_of(observed: pd.DataFrame, services: pd.DataFrame, error: float) -> dict[tuple[str, str], Sketch]:
-    """By kind and name, the sketch of each service's observed calls; an empty one of a service without calls."""
+    """Return the sketch of each service's observed calls by kind and name; an empty one for a service without calls."""
     places = observed.groupby(["kind", "name"], observed=True).indices
     calls = observed["latency_ms"].to_numpy()
     keys = list(zip(services["kind"].astype(TEXT), services["name"].astype(TEXT), strict=True))
@@ -177,7 +177,7 @@ def sketches_of(observed: pd.DataFrame, services: pd.DataFrame, error: float) ->
 
 
 def merged_sketches(first: Latency, second: Latency, *, apart: bool) -> Latency:
-    """Both sessions' calls by their sketches."""
+    """Merge both sessions' calls by their sketches."""
     asked = {name: (getattr(first, name), getattr(second, name)) for name in ("slow_factor", "slow_calls", "level")}
     one, two = in_order(first, second, **asked)
     mine, theirs = dict(one.kept or {}), dict(two.kept or {})
@@ -193,7 +193,7 @@ def merged_sketches(first: Latency, second: Latency, *, apart: bool) -> Latency:
 
 
 def _sketched(sketch: Sketch, row: dict[Any, Any], level: float) -> dict[str, Any]:
-    """A line of `Latency.services` from a sketch."""
+    """Return a row of `Latency.services` from a sketch."""
     n = sketch.n
     line = {
         "kind": row["kind"],
@@ -220,9 +220,9 @@ def latency(
     slow_calls: int = SLOW_CALLS,
     level: float = 0.95,
 ) -> Latency:
-    """Quantiles of calls.
+    """Compute quantiles of calls, and find stretches of slow calls.
 
-    latency_ms is a gauge of the last call: a new observation stands only where invocations rose (or the gauge changed, where the
+    latency_ms is a gauge of the last call: a new observation counts only where invocations rose (or the gauge changed, where the
     stream counts none), else a service that is rarely called would be counted once per packet. Several calls between two packets
     show the last one only; `coverage` says how many were seen. Quantiles are Hyndman & Fan's type 7, and never averaged.
 
@@ -263,7 +263,7 @@ def latency(
 
 
 def _limits(answer: Latency) -> tuple[str, ...]:
-    """The notes that follow from the answer's own table."""
+    """Return the notes that follow from the answer's own table."""
     services = answer.services
     notes = [f"{row['name']}: {row['reason']}" for row in services.to_dict("records") if not row["n"]]
     if answer.kept is not None:
@@ -278,7 +278,7 @@ def _limits(answer: Latency) -> tuple[str, ...]:
 
 
 def _together(observed: list[pd.DataFrame]) -> pd.DataFrame:
-    """Observed calls of several tables, one after the other."""
+    """Return the observed calls of several tables, one after the other."""
     whole = pd.concat([seen.drop(columns="name") for seen in observed])
     names: Any = union_categoricals([seen["name"].array for seen in observed], sort_categories=True)
     whole.insert(1, "name", names)
@@ -286,7 +286,7 @@ def _together(observed: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.DataFrame | None:
-    """The rows of a table that belong to clean packets, in order of time; None where it carries no latency."""
+    """Return the rows of a table that belong to clean packets, in order of time; None where it carries no latency."""
     if table is None or not {kind, "latency_ms"} <= set(table.columns):
         return None
     table = on_utc("latency", table)
@@ -298,7 +298,7 @@ def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.D
 
 
 def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Observed calls of a table, and per service how many calls its counter tells and how often that was reset; None without a gauge."""
+    """Return a table's observed calls, and per service the calls by its counter and the counter's resets; None without a gauge."""
     words = categorical(table[kind])
     counted: list[dict[str, Any]] = []
     names, gauges, moments = [], [], []
@@ -359,7 +359,7 @@ def _services(
 
 
 def _slow(kind: str, name: str, times: Ints, values: Floats, factor: float, least: int) -> pd.DataFrame:
-    """Stretches of slow calls in a row of one service."""
+    """Return the stretches of slow calls in a row of one service."""
     usual = float(np.median(values))
     is_slow: Bools = values > factor * usual
     first, end = runs(is_slow, np.zeros(len(values), dtype=bool))
@@ -380,7 +380,7 @@ def _slow(kind: str, name: str, times: Ints, values: Floats, factor: float, leas
 
 
 def _basis(found: Sample | None, tables: dict[str, pd.DataFrame | None], observed: pd.DataFrame) -> Basis:
-    """Of the packets where they are given, else of the tables' own rows."""
+    """Return the basis of the packets where they are given, else of the tables' own rows."""
     if found is not None and "seq" in found.frame.columns:
         seqs = [without_doubles(table["seq"].to_numpy()) for table in tables.values() if table is not None and "seq" in table.columns]
         carrying = np.isin(found.frame["seq"].to_numpy(), np.concatenate(seqs)) if seqs else None

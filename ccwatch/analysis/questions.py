@@ -1,4 +1,4 @@
-"""The questions, each asked of one source when it is needed, and kept. It knows kernels and tables, not what becomes of the answers."""
+"""The questions, each asked of one source when it is needed, and its answer kept. It does not know how answers are shown."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Questions:
         end: str | datetime | pd.Timestamp | None = None,
         drop: Sequence[str] = (),
     ) -> None:
-        """A report that has read nothing yet.
+        """Hold the source; nothing is read yet.
 
         Args:
             source: a Feed, a Recording, or a frame with columns of `protocol.columns` and a DatetimeIndex with a zone. Of a feed that still
@@ -101,18 +101,18 @@ class Questions:
 
     @property
     def name(self) -> str:
-        """What the source is called."""
+        """Return the name of the source."""
         return self._tables.name
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the stream came from a seeded engine."""
+        """Return whether the stream came from a seeded engine."""
         return "synthetic" in self._tables.origin
 
     # ── the questions ──
 
     def quality(self) -> Quality:
-        """How well was the stream received? See `ccwatch.analysis.quality`."""
+        """Say how well the stream was received; see `ccwatch.analysis.quality`."""
         tables = self._tables
         packets = tables.packets_with_text
         health = tables.health
@@ -125,31 +125,31 @@ class Questions:
         )
 
     def drawdowns(self, *, column: str | None = None, symbol: str | None = None) -> Drawdowns:
-        """When did the nav (or the price) fall, how deep, for how long? See `ccwatch.analysis.drawdowns`."""
+        """Say when the nav (or the price) fell, how deep and for how long; see `ccwatch.analysis.drawdowns`."""
         return self._asked(drawdowns, column=column, symbol=symbol)
 
     def drawdown_audit(self, *, symbol: str | None = None, **options: Any) -> DrawdownAudit:
-        """Which drawdown does the engine report? See `ccwatch.analysis.drawdown_audit`."""
+        """Say which definition of drawdown the engine reports; see `ccwatch.analysis.drawdown_audit`."""
         return self._asked(drawdown_audit, symbol=symbol, **options)
 
     def regimes(self, *, symbol: str | None = None, **options: Any) -> Regimes:
-        """Which regimes, for how long, and does alpha agree? See `ccwatch.analysis.regimes`."""
+        """Say which regimes there were, for how long, and whether alpha agrees; see `ccwatch.analysis.regimes`."""
         return self._asked(regimes, symbol=symbol, **options)
 
     def alpha(self, *, symbol: str | None = None, **options: Any) -> Alpha:
-        """Does the engine's alpha agree with Hill's estimator on the recorded returns? See `ccwatch.analysis.alpha`."""
+        """Say whether the engine's alpha agrees with Hill's estimator on the recorded returns; see `ccwatch.analysis.alpha`."""
         return self._asked(alpha, symbol=symbol, **options)
 
     def kalman(self, *, symbol: str | None = None) -> Kalman:
-        """Is the engine's velocity that of a Kalman filter of the price? See `ccwatch.analysis.kalman`."""
+        """Say whether the engine's velocity is that of a Kalman filter of the price; see `ccwatch.analysis.kalman`."""
         return self._asked(kalman, symbol=symbol)
 
     def signals(self, *, symbol: str | None = None, **options: Any) -> Signals:
-        """What followed on the signals, and does confidence mean what it says? See `ccwatch.analysis.signals`."""
+        """Say what followed the signals, and whether confidence is calibrated; see `ccwatch.analysis.signals`."""
         return self._asked(signals, symbol=symbol, **options)
 
     def governance(self, *, symbol: str | None = None, **options: Any) -> Governance:
-        """What was vetoed, and which rules were broken? See `ccwatch.analysis.governance`."""
+        """Say what was vetoed, and which rules were broken; see `ccwatch.analysis.governance`."""
         tables = self._tables
 
         def ask() -> Governance:
@@ -158,19 +158,19 @@ class Questions:
         return ask() if options or symbol is not None else self._kept("governance", ask)
 
     def latency(self, **options: Any) -> Latency:
-        """How long did calls take, and who was slow? See `ccwatch.analysis.latency`."""
+        """Say how long calls took, and which services were slow; see `ccwatch.analysis.latency`."""
         return self._asked_of_services(latency, **options)
 
     def burn_rate(self, **options: Any) -> BurnRate:
-        """Which calls failed, and how fast is the budget of errors used up? See `ccwatch.analysis.burn_rate`."""
+        """Say which calls failed, and how fast the error budget is used up; see `ccwatch.analysis.burn_rate`."""
         return self._asked_of_services(burn_rate, **options)
 
     def attribution(self, *, symbol: str | None = None) -> Attribution:
-        """In which regime and on which side was the change of nav made? See `ccwatch.analysis.attribution`."""
+        """Say in which regime and on which side the change of nav was made; see `ccwatch.analysis.attribution`."""
         return self._asked(attribution, symbol=symbol)
 
     def alerts(self, **options: Any) -> Alerts:
-        """When would each rule have fired, and what was it worth? See `ccwatch.analysis.alerts`."""
+        """Say when each rule would have fired, and what it was worth; see `ccwatch.analysis.alerts`."""
         tables = self._tables
 
         def ask() -> Alerts:
@@ -179,7 +179,7 @@ class Questions:
         return ask() if options else self._kept("alerts", ask)
 
     def timeline(self, **options: Any) -> Timeline:
-        """What happened, in order? See `ccwatch.analysis.timeline`."""
+        """List what happened, in order; see `ccwatch.analysis.timeline`."""
         tables = self._tables
 
         def ask() -> Timeline:
@@ -191,7 +191,7 @@ class Questions:
         return ask() if options else self._kept("timeline", ask)
 
     def changepoints(self, **options: Any) -> Changepoints:
-        """When did the level of a measure move? See `ccwatch.analysis.changepoints`."""
+        """Say when the level of a measure moved; see `ccwatch.analysis.changepoints`."""
         tables = self._tables
 
         def ask() -> Changepoints:
@@ -200,7 +200,7 @@ class Questions:
         return ask() if options else self._kept("changepoints", ask)
 
     def compare(self, other: Questions) -> Comparison:
-        """This session held against another one. See `ccwatch.analysis.compare`.
+        """Compare this session with another one; see `ccwatch.analysis.compare`.
 
         Raises:
             NotEnoughData: one of them has no packet.
@@ -218,7 +218,7 @@ class Questions:
         )
 
     def series(self) -> tuple[Sample, Values]:
-        """The session's clean packets, and the series by measure that a comparison is made of."""
+        """Return the session's clean packets, and the series by measure that a comparison is made of."""
         used = sample("compare", self._tables.packets, self._tables.events, symbol=self._symbol, one_symbol=True)
         return used, series_of(used, self._calls())
 
@@ -230,7 +230,7 @@ class Questions:
         *,
         display_tz: str | None = None,
     ) -> Explanation:
-        """What is known around a moment, and what differed from before? See `ccwatch.analysis.explain`.
+        """Say what is known around a moment, and what differed from before; see `ccwatch.analysis.explain`.
 
         Args:
             time: "10:32" is read on the session's date, in `display_tz`; or a time with a zone.
@@ -273,14 +273,14 @@ class Questions:
         return {question: self._answers[question] for question in questions}
 
     def _calls(self) -> pd.DataFrame | None:
-        """Observed calls of agents and models; None where the stream carries none."""
+        """Return the observed calls of agents and models; None where the stream carries none."""
         try:
             return self.latency().observations
         except AnalysisError:
             return None
 
     def _asked(self, kernel: Callable[..., Answer], *, symbol: str | None = None, **options: Any) -> Answer:
-        """Ask a kernel of the packets; what it answers without options is kept."""
+        """Ask a kernel of the packets; an answer to a question without options is kept."""
         tables = self._tables
 
         def ask() -> Answer:
@@ -290,7 +290,7 @@ class Questions:
         return ask() if given else self._kept(kernel.__name__, ask)
 
     def _asked_of_services(self, kernel: Callable[..., Answer], **options: Any) -> Answer:
-        """Ask a kernel of the agents' and models' tables; what it answers without options is kept."""
+        """Ask a kernel of the agents' and models' tables; an answer to a question without options is kept."""
         tables = self._tables
 
         def ask() -> Answer:

@@ -22,21 +22,21 @@ from ccwatch.errors import AnalysisError, ConfigError
 
 
 class Report(Deeper):
-    """Asks a stream why. One method per question; each reads what it needs when it is first called."""
+    """All answers about one stream. One method per question; each reads what it needs when it is first called."""
 
     def between(self, start: str | datetime | pd.Timestamp | None = None, end: str | datetime | pd.Timestamp | None = None) -> Report:
-        """The same questions of the range start ≤ time ≤ end: "14:38", timestamps; see `ccwatch.stream.moments`.
+        """Return the report of the range start ≤ time ≤ end: "14:38", timestamps; see `ccwatch.stream.moments`.
 
         Raises:
-            ConfigError: no time, or one that lies in the session never, or more than once.
+            ConfigError: not a time, or one that occurs in the session never, or more than once.
         """
         return Report(self._tables.source, symbol=self._symbol, start=start, end=end, drop=sorted(self._tables.dropped))
 
     def without(self, drop: Sequence[str]) -> Report:
-        """The same questions of a stream that never carried these columns and lists, nor the text that may quote them.
+        """Return the report of the stream as if it had never carried these columns and lists, nor the text that may quote them.
 
         Args:
-            drop: as of the class.
+            drop: as for the class.
 
         Raises:
             ConfigError: `drop` names no column.
@@ -49,19 +49,19 @@ class Report(Deeper):
     # ── all together ──
 
     def answers(self, *, on_progress: Callable[[str], object] | None = None) -> dict[str, Result | AnalysisError]:
-        """Every question's answer, or the error that says what is missing for it, in the order of the report.
+        """Return every question's answer, or the error that says what is missing for it, in the order of the report.
 
         Args:
-            on_progress: told each question before it is asked: a long session takes a while.
+            on_progress: called with each question before it is asked, since a long session takes a while.
         """
         return self._answered(QUESTIONS, on_progress)
 
     def what_happened(self) -> list[tuple[str, str]]:
-        """Sentences made of evidence, each with the question that it comes from; at most five. See `ccwatch.analysis.story`."""
+        """Return at most five sentences made of evidence, each with the question that it comes from; see `ccwatch.analysis.story`."""
         return story.what_happened(self.answers(), self._worst_start, drawn_objectives(Settings.load().objectives))
 
     def to_dict(self) -> dict[str, Any]:
-        """Every answer as plain values that JSON can hold."""
+        """Return every answer as plain values that JSON can hold."""
         answers = {
             question: answer.to_dict()
             if isinstance(answer, Result)
@@ -77,10 +77,10 @@ class Report(Deeper):
         }
 
     def to_markdown(self, *, drop: Sequence[str] = ()) -> str:
-        """The report as Markdown; nothing that the stream wrote is markup in it.
+        """Return the report as Markdown, in which nothing that the stream wrote is markup.
 
         Args:
-            drop: as of the class.
+            drop: as for the class.
 
         Raises:
             ConfigError: `drop` names no column.
@@ -101,7 +101,7 @@ class Report(Deeper):
 
         Args:
             path: where to; an existing file is replaced, whole or not at all.
-            drop: as of the class. An answer that needs what is left out is absent, and the page says so.
+            drop: as for the class. An answer that needs what is left out is absent, and the page says so.
 
         Returns:
             The path.
@@ -144,7 +144,7 @@ class Report(Deeper):
     # ── inside ──
 
     def _sections(self) -> dict[str, Result | AnalysisError]:
-        """Every answer, and what is known around the moment at which the worst drawdown began."""
+        """Return every answer, and the explanation of the moment at which the worst drawdown began."""
         around = self._worst_start
         return self.answers() if around is None else {**self.answers(), "explain": around}
 
@@ -153,13 +153,13 @@ class Report(Deeper):
         return f"Left out of this report on purpose: {', '.join(dropped)}." if dropped else ""
 
     def _why_not(self, error: Result | AnalysisError) -> str:
-        """Why a question has no answer: what was left out on purpose, or the error's own words."""
+        """Say why a question has no answer: what was left out on purpose, or the error's own words."""
         hidden = sorted(self._tables.dropped & set(getattr(error, "columns", ())))
         return f"it needs {', '.join(hidden)}, left out of this report on purpose" if hidden else str(error)
 
     @cached_property
     def _worst_start(self) -> Explanation | None:
-        """What is known around the first packet under water of the worst drawdown; None where there is none, or nothing can be told."""
+        """Return the explanation of the worst drawdown's first packet under water; None without a drawdown or an explanation."""
         try:
             worst = self.drawdowns().worst
             return None if worst is None else self.explain(worst["start_time"])

@@ -1,4 +1,4 @@
-"""What every answer can do: become a frame, plain values, a card in a notebook. It knows no question."""
+"""The base class of every answer, which becomes a frame, plain values or a card in a notebook. It knows no question."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF: Final = "of the session"
 
 
 class Result(ABC):
-    """An answer: frozen, with its units in its names, the basis it stands on and the notes that limit it.
+    """An answer: frozen, with its units in its names, the basis it rests on and the notes that limit it.
 
     Answers that are made of counts and stretches have `merge(other)`: the answer for both of two sessions that do not overlap in time
     (or are `apart`: of different streams), in either order, with nothing counted from one to the other; `Result.merge_all` is for many.
@@ -38,24 +38,24 @@ class Result(ABC):
     """
 
     question: ClassVar[str]
-    """The method of Report that gives it."""
+    """The name of the Report method that gives it."""
     title: ClassVar[str]
     basis: Basis
     notes: tuple[str, ...]
 
     @staticmethod
     def merge_all(results: Sequence[Answer], *, apart: bool | None = None) -> Answer:
-        """The answer for all sessions of the answers, in any order; see `ccwatch.analysis.merging`."""
+        """Return the answer for all sessions of the answers, in any order; see `ccwatch.analysis.merging`."""
         from ccwatch.analysis.merging import merge_all  # noqa: PLC0415 - which knows this class
 
         return merge_all(results, apart=apart)
 
     def to_arrow(self) -> Any:
-        """The answer's table as a pyarrow.Table; an index of times comes as its first column."""
+        """Return the answer's table as a pyarrow.Table; an index of times comes as its first column."""
         return arrow.table_of(self.to_frame())
 
     def to_polars(self) -> Any:
-        """The answer's table as a polars.DataFrame, see `to_arrow`.
+        """Return the answer's table as a polars.DataFrame, see `to_arrow`.
 
         Raises:
             ConfigError: polars is not installed.
@@ -67,27 +67,27 @@ class Result(ABC):
 
     @abstractmethod
     def headline(self) -> str:
-        """The answer in one sentence, made of evidence; plain text."""
+        """Return the answer in one sentence, made of evidence; plain text."""
 
     @abstractmethod
     def to_frame(self) -> pd.DataFrame:
-        """The answer's table. It is yours: editing it changes nothing else."""
+        """Return the answer's table, a copy: editing it changes nothing else."""
 
     @abstractmethod
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The answer as a picture, times in UTC."""
+        """Return the answer as a plotly figure, times in UTC."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as plain values that JSON can hold: times as ISO 8601 in UTC, missing numbers as None."""
+        """Return the answer as plain values that JSON can hold: times as ISO 8601 in UTC, missing numbers as None."""
         values = {f.name: plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type] # each one is a dataclass
         return {"question": self.question, "headline": self.headline(), **values}
 
     def listed(self) -> pd.DataFrame:
-        """The rows of `to_frame`, the weightiest first, for a page or a text that shows only the first of them."""
+        """Return the rows of `to_frame`, the weightiest first, for a page or a text that shows only the first of them."""
         return self.to_frame()
 
     def to_markdown(self) -> str:
-        """The answer as Markdown: headline, notes, table."""
+        """Return the answer as Markdown: headline, notes, table."""
         lines = [f"### {self.title}", "", markdown_text(self.headline()), ""]
         lines += [f"- {markdown_text(note)}" for note in self.notes]
         return "\n".join([*lines, "", markdown_table(self.listed()), "", f"*{basis_line(self.basis)}*", ""])
@@ -106,7 +106,7 @@ class Result(ABC):
 
 
 def in_order(one: Answer, two: Answer, **alike: tuple[Any, Any]) -> tuple[Answer, Answer]:
-    """The earlier and the later of two answers.
+    """Return the earlier and the later of two answers.
 
     Args:
         one: an answer.
@@ -124,7 +124,7 @@ def in_order(one: Answer, two: Answer, **alike: tuple[Any, Any]) -> tuple[Answer
 
 
 def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
-    """The rows of two tables of one shape, those of the first first; words of either stay categories."""
+    """Return the rows of two tables of one shape, those of the first table first; categorical columns stay categorical."""
     if not len(one) or not len(two):
         return (two if len(two) else one).copy()
     columns = {}
@@ -137,13 +137,13 @@ def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes_of(one: Answer, two: Answer, merged: Answer, limits: Callable[[Answer], Sequence[str]] | None = None) -> tuple[str, ...]:
-    """The notes of a merged answer: what holds of both, what holds of one and of which, and what its own tables tell.
+    """Return the notes of a merged answer: those of both, those of one (naming it), and those that follow from its own tables.
 
     Args:
         one: the earlier answer.
         two: the later one.
         merged: that of both, whose notes are not made yet.
-        limits: the notes that follow from an answer's tables, made anew since their counts are others now.
+        limits: the notes that follow from an answer's tables, made again since their counts have changed.
     """
     made = [() if limits is None else tuple(limits(part)) for part in (one, two, merged)]
     told = [[note for note in part.notes if note not in (*anew, _SEVERAL)] for part, anew in zip((one, two), made, strict=False)]
@@ -155,7 +155,7 @@ def notes_of(one: Answer, two: Answer, merged: Answer, limits: Callable[[Answer]
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """Return a value as JSON can hold it."""
     if value is None or value is pd.NaT or value is pd.NA:
         return None
     if isinstance(value, bool | np.bool_):
@@ -182,7 +182,7 @@ def plain(value: Any) -> Any:
 
 
 def cell_text(value: Any) -> str:
-    """A table's cell as people read it; a dash where it is missing."""
+    """Return a table's cell as people read it; a dash where it is missing."""
     found = plain(value)
     if found is None or found == "":
         return "–"
@@ -196,7 +196,7 @@ def cell_text(value: Any) -> str:
 
 
 def html_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
-    """The first rows as an HTML table, everything escaped; how many are left out, and how to see them."""
+    """Return the first rows as an HTML table, escaped, with the number of rows left out and how to see them."""
     head = "".join(f"<th scope='col'>{html.escape(str(name))}</th>" for name in frame.columns)
     shown = frame.head(limit)
     columns = [[html.escape(cell_text(cell)) for cell in shown[name].tolist()] for name in shown.columns]
@@ -206,7 +206,7 @@ def html_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
 
 
 def markdown_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
-    """The first rows as a Markdown table; how many are left out, and how to see them."""
+    """Return the first rows as a Markdown table, with the number of rows left out and how to see them."""
     if not len(frame):
         return "No rows."
     names = [markdown_text(str(name)) for name in frame.columns]
@@ -218,40 +218,40 @@ def markdown_table(frame: pd.DataFrame, limit: int = ROWS_SHOWN) -> str:
 
 
 def left_out(frame: pd.DataFrame, limit: int) -> str:
-    """What a table of the first rows does not show, and how to see it: rows are listed by weight, so the lightest are left out."""
+    """Say how many rows a shortened table leaves out, and how to see them: rows are listed by weight, so the lightest are left out."""
     return f"{count_of(len(frame) - limit, 'more row')} of less weight; to_frame() of this answer has all {len(frame):,}, by time"
 
 
 def markdown_text(text: str) -> str:
-    """Text in which nothing is markup: what the stream wrote may look like Markdown or HTML."""
+    """Return the text with all markup escaped, since the stream's text may look like Markdown or HTML."""
     text = html.escape(leaving.plain(text, keep="\n"), quote=False).replace("\n", " ")
     return "".join("\\" + sign if sign in "\\`*_[]|#" else sign for sign in text)
 
 
 def basis_line(basis: Basis) -> str:
-    """What an answer stands on, in one line."""
+    """Return an answer's basis in one line: observations, coverage, rows left out, time span and gaps."""
     gaps = f"{count_of(basis.gaps, 'gap')} of {basis.gap_s:,.1f} s" if basis.gaps else "no gaps"
     covers = "" if math.isnan(basis.coverage) else f", {basis.coverage:.1%} of {basis.packets:,} packets"
     return f"n = {basis.n:,}{covers}; {basis.left_out:,} repeats, replays and placeholders left out; {span_of(basis)}; {gaps}"
 
 
 def span_of(basis: Basis) -> str:
-    """From when to when an answer goes."""
+    """Return the first and the last time of an answer as text, UTC."""
     return "no packets" if basis.start is None else f"{basis.start:%Y-%m-%d %H:%M:%S} to {basis.end:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def count_of(n: int, one: str, many: str | None = None) -> str:
-    """A count with its noun: 1 gap, 2,000 gaps; `many` where the plural is not `one` with an s."""
+    """Return a count with its noun: 1 gap, 2,000 gaps; `many` where the plural is not `one` with an s."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def count_or_none(n: int) -> str:
-    """A count of things that were named before."""
+    """Return a count as text, "none" for 0."""
     return f"{n:,}" if n else "none"
 
 
 def clock(moment: Any, within: Basis | None = None, *, dated: bool = False) -> str:
-    """Return a time as sentences have it, UTC: the time of day, with its date if asked for or where `within` spans several days."""
+    """Return a time for a sentence, UTC: the time of day, with its date if asked for or where `within` spans several days."""
     if moment is None or pd.isna(moment):
         return "–"
     if within is not None and within.start is not None and within.end is not None:
@@ -260,7 +260,7 @@ def clock(moment: Any, within: Basis | None = None, *, dated: bool = False) -> s
 
 
 def percent(value: float, decimals: int = 2) -> str:
-    """A fraction as sentences have it, with a true minus sign; no sign where it rounds to zero."""
+    """Return a fraction as a percentage for a sentence, with a true minus sign; no sign where it rounds to zero."""
     if math.isnan(value):
         return "unknown"
     told = f"{value:.{decimals}%}"
@@ -268,7 +268,7 @@ def percent(value: float, decimals: int = 2) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A number with its unit as sentences have it, to four digits; a fraction in percent."""
+    """Return a number with its unit for a sentence, to four digits; a fraction in percent."""
     if math.isnan(value):
         return "unknown"
     shown, unit = (100.0 * value, "%") if unit == "fraction" else (value, f" {unit}".rstrip())
@@ -277,5 +277,5 @@ def amount(value: float, unit: str) -> str:
 
 
 def dollars(value: float) -> str:
-    """An amount of USD as sentences have it, with its sign."""
+    """Return an amount of USD for a sentence, with its sign."""
     return "unknown" if math.isnan(value) else f"{value:+,.2f} USD".replace("-", "\N{MINUS SIGN}")

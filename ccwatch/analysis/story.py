@@ -1,4 +1,4 @@
-"""What happened, in sentences made of evidence. It words what the answers know and computes nothing that they do not."""
+"""Sentences about a session, made of evidence. It words the answers and computes nothing that they do not contain."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_DIFFERENCES: Final = 3
 
 
 def what_happened(answers: Answers, explanation: Explanation | None, objectives: Mapping[str, float]) -> list[tuple[str, str]]:
-    """At most five sentences, each with the question whose answer is its evidence; the last one says what the data cannot tell.
+    """Return at most five sentences, each with the question whose answer is its evidence; the last one says what the data cannot tell.
 
     Args:
         answers: by question: the answer, or why there is none.
@@ -52,7 +52,7 @@ def _of(answers: Answers, question: str, kind: type[Found], say: Callable[[Found
 
 
 def _worst_drawdown(found: Drawdowns) -> str:
-    """Depth, times, size and regimes of the deepest episode."""
+    """Say depth, times, size and regimes of the deepest episode."""
     worst = found.worst
     if worst is None:
         return found.headline()
@@ -66,7 +66,7 @@ def _worst_drawdown(found: Drawdowns) -> str:
 
 
 def _what_changed(found: Explanation, answers: Answers) -> str:
-    """What differed from before around the moment at which the worst drawdown began: an order in time, no cause."""
+    """Say what differed from before when the worst drawdown began: an order in time, not a cause."""
     worst = answers.get("drawdowns")
     session = worst.basis if isinstance(worst, Drawdowns) else found.basis
     about = f"Around its start ({clock(found.start, session)} to {clock(found.end, session)})"
@@ -90,7 +90,7 @@ def _difference(row: pd.Series) -> str:
 
 
 def _slowest(found: Latency, objectives: Mapping[str, float]) -> str:
-    """The service whose p95 is the farthest above its objective and since when it was slow; without any, the slowest stretch."""
+    """Name the service whose p95 is farthest above its objective, and when it was slow; without objectives, repeat the headline."""
     known = found.services.dropna(subset=["p95_ms"])
     wanted = np.array([objective_of(str(name), objectives) for name in known["name"]], dtype=np.float64)
     with np.errstate(invalid="ignore"):
@@ -118,7 +118,7 @@ def _stretch(row: pd.Series, within: Basis) -> str:
 
 
 def _actions(answers: Answers) -> tuple[str, str] | None:
-    """Vetoes, halts and alerts."""
+    """Say which vetoes, broken rules, halts and alerts there were."""
     vetoes, order, fired = answers.get("governance"), answers.get("timeline"), answers.get("alerts")
     said = []
     if isinstance(vetoes, Governance):
@@ -151,12 +151,12 @@ def _actions(answers: Answers) -> tuple[str, str] | None:
 
 
 def _as_received(found: Result) -> str:
-    """What limits a "nothing happened": nobody knows of the gaps."""
+    """Word the limit of a "nothing happened": what happened in the gaps is not known."""
     return " in what was received" if found.basis.gaps else ""
 
 
 def _halts(order: Timeline) -> str:
-    """When the engine halted; that it did not is said only where its status was read all along."""
+    """Say when the engine halted; that it did not is said only where its status was read all along."""
     seen = order.statuses
     if not len(seen):
         return "the stream carried no status, so it does not tell of a halt"
@@ -171,7 +171,7 @@ def _halts(order: Timeline) -> str:
 
 
 def _limits(found: Quality, answers: Answers) -> str:
-    """The data's quality, and which questions it leaves open."""
+    """Say how good the data are, and which questions they leave open."""
     seen = found.headline().rstrip(".")
     missing = [question.replace("_", " ") for question, answer in answers.items() if not isinstance(answer, Result)]
     untold = f"the data cannot tell {', '.join(missing)}" if missing else "every question has an answer"

@@ -1,4 +1,4 @@
-"""The timeline: everything that happened, as one tidy table of events. It puts other answers in one order and adds none of its own."""
+"""The timeline: everything that happened, as one tidy table of events. It puts the events of other answers in one order and adds none."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ KINDS: Final = (
     "command",
     "mark",
 )
-"""What can stand in the column `kind`: `stream` is what happened to the stream itself, such as stale, frozen, malformed."""
+"""The values of the column `kind`; `stream` is for events of the stream itself, such as stale, frozen, malformed."""
 COMMON: Final = ("warning log", "signal", "trade", "slow end", "gap end")
 """Kinds of which a session has many, or that only end another."""
 _NAMES: Final = {
@@ -62,16 +62,16 @@ _NAMES: Final = {
     "gap end": ("end of a gap", "ends of gaps"),
     "stream": ("event of the stream", "events of the stream"),
 }
-"""What a sentence calls one or several of a kind, where that is not the kind with an s."""
+"""The words for one and for several of a kind in a sentence, where the plural is not the kind with an s."""
 _LOGS: Final = {"ERROR": "error log", "CRITICAL": "error log", "WARNING": "warning log", "WARN": "warning log"}
 _EVENTS: Final = {EventKind.ALERT: "alert", EventKind.COMMAND: "command", EventKind.MARK: "mark"}
 _LEFT_OUT: Final = frozenset({EventKind.CONNECT, EventKind.GAP})
-"""Events that stand in the timeline by other means: a connect is a reconnect, a gap has a beginning and an end."""
+"""Events that the timeline shows in another form: a connect is a reconnect, a gap has a beginning and an end."""
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline(Result):
-    """What happened, in order. Times UTC.
+    """The events of a session, in order. Times UTC.
 
     Attributes:
         events: one row per event; see `to_frame`.
@@ -80,7 +80,7 @@ class Timeline(Result):
         statuses: stretches of one status, the worst of each burst of packets: status, start_time, end_time (of its last packet), n
             (bursts); without rows where the stream carried none.
         basis: n counts events.
-        notes: what could not be told, and why.
+        notes: what could not be determined, and why.
     """
 
     question: ClassVar[str] = "timeline"
@@ -93,7 +93,7 @@ class Timeline(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """How many events of which kind."""
+        """Say how many events there were of each kind."""
         if not len(self.events):
             return "Nothing happened that the timeline knows of."
         counts = self.events["kind"].value_counts()
@@ -101,19 +101,19 @@ class Timeline(Result):
         return f"{count_of(len(self.events), 'event')}: {', '.join(told)}."
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per event, by time.
+        """Return one row per event, by time.
 
         Columns: time, seq (of the packet that carried it; missing where none did), kind (one of KINDS), subject (agent, side, rule, …),
-        detail, value, unit, same_packet (another event stands in the same packet: the two have no order).
+        detail, value, unit, same_packet (another event is in the same packet: the two have no order).
         """
         return self.events.copy()
 
     def listed(self) -> pd.DataFrame:
-        """As `to_frame`, the weightiest first: a halt, the deepest drawdown, what is rare, then kinds of which a session has many."""
+        """Return the rows of `to_frame`, the most important first: halts, the deepest drawdown, rare kinds, then frequent kinds."""
         return self.events.iloc[np.argsort(weights(self.events), kind="stable")].reset_index(drop=True)
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Events over time, one row per kind."""
+        """Draw the events over time, one row per kind."""
         colours = draw.colours(dark)
         traces = []
         for place, kind in enumerate(kind for kind in KINDS if (self.events["kind"] == kind).any()):
@@ -136,7 +136,7 @@ class Timeline(Result):
         return made
 
     def merge(self, other: Timeline, *, apart: bool = False) -> Timeline:
-        """The events of both sessions, by time; `seq` is that of each session's own stream.
+        """Merge the events of both sessions, by time; `seq` is that of each session's own stream.
 
         Raises:
             ValueError: asked with another `least_depth` or `symbol`.
@@ -150,7 +150,7 @@ class Timeline(Result):
 
 
 def weights(events: pd.DataFrame) -> Ints:
-    """How much each event matters, the least number the most; equals stay in their order."""
+    """Return a class per event, 0 for those that matter most; a stable sort by it keeps equals in their order."""
     kind, values = events["kind"].astype(TEXT).to_numpy(dtype=object), events["value"].to_numpy()
     found = np.where(np.isin(kind, COMMON), 3, 2)
     of_drawdown = np.isin(kind, ("drawdown start", "drawdown trough", "recovery"))
@@ -173,22 +173,22 @@ def timeline(
     least_depth: float = DRAWDOWN_LEAST,
     known: Mapping[str, Result | AnalysisError] | None = None,
 ) -> Timeline:
-    """Flips of regime, changes of side and status, vetoes, broken rules, slow stretches, drawdowns, logs, gaps, reconnects and marks.
+    """List regime flips, changes of side and status, vetoes, broken rules, slow stretches, drawdowns, logs, trades, gaps and marks.
 
-    What one of them needs and the stream does not carry is a note, and the others stand.
+    A kind that needs what the stream does not carry is left out with a note; the others are still listed.
 
     Args:
         frame: packets, flagged ones too (`frame(clean=False)`).
         events: the events table.
         agents: the agents table.
         models: the models table.
-        logs: the logs table; a line stands at its own time where it has one.
+        logs: the logs table; a line is placed at its own time where it has one.
         trades: the trades table.
         marks: moments that were marked beside the data: ns since 1970, text.
         symbol: only rows of this one; needed for price and regime of a stream of several.
         least_depth: drawdowns that are less deep are left out (fraction < 0).
-        known: answers about the same tables that are at hand (quality, drawdowns, regimes, governance, latency), by question; or why there
-            is none. The others are made here.
+        known: answers that were already made from the same tables (quality, drawdowns, regimes, governance, latency), by question, or
+            the error that says why there is none. The others are made here.
 
     Raises:
         NotEnoughData: neither a packet nor an event.
@@ -251,7 +251,7 @@ def timeline(
 
 
 def _answer(known: Mapping[str, Result | AnalysisError], question: str, ask: Callable[[], Answer]) -> Answer:
-    """The answer that is at hand, else a new one; raises where it is known that there is none."""
+    """Return the answer that was already made, else a new one; raise where it is known that there is none."""
     found = known.get(question)
     if isinstance(found, AnalysisError):
         raise found.with_traceback(None)
@@ -275,7 +275,7 @@ def _rows(
     value: Any = np.nan,
     unit: str = "",
 ) -> pd.DataFrame:
-    """Events as rows of the table; `seq` is None where no packet carried them."""
+    """Return events as rows of the table; `seq` is None where no packet carried them."""
     size = len(times)
 
     def text(words: Any) -> Any:
@@ -295,7 +295,7 @@ def _rows(
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """By time; what stands in one packet in the order of KINDS, which means nothing, and marked so."""
+    """Order events by time; those of one packet are marked, and in the order of KINDS, which says nothing about time."""
     table = table.assign(kind=pd.Categorical(table["kind"], categories=pd.Index(KINDS, dtype=TEXT)))
     order = np.lexsort((np.asarray(table["kind"].cat.codes), table["seq"].fillna(0).to_numpy(dtype=np.int64), moments_ns(table["time"])))
     table = table.iloc[order].reset_index(drop=True)
@@ -303,7 +303,7 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _seq(used: Sample, times: Ints) -> Any:
-    """The seq of the first packet at each time; None where the frame has none."""
+    """Return the seq of the first packet at each time; None where the frame has none."""
     if "seq" not in used.frame.columns:
         return None
     rows = np.minimum(np.searchsorted(used.times, times), len(used) - 1)
@@ -311,7 +311,7 @@ def _seq(used: Sample, times: Ints) -> Any:
 
 
 def _changes(used: Sample, name: str) -> tuple[Sample, Ints, Any]:
-    """The rows that carry a word, those of them where it is another than in the row before (gap or not), and the words."""
+    """Return the rows that carry a word, those where it differs from the row before (across gaps too), and the words."""
     used = used.where(np.asarray(used.words(name).codes >= 0))
     if not len(used):
         raise MissingColumns("timeline", (name,))
@@ -321,7 +321,7 @@ def _changes(used: Sample, name: str) -> tuple[Sample, Ints, Any]:
 
 
 def _turns(kind: str, used: Sample, name: str, value: str = "", unit: str = "") -> pd.DataFrame:
-    """Changes of a word: `detail` says from what to what; across a gap, that nobody saw when."""
+    """Return the changes of a word: `detail` says from what to what, and across a gap that the moment was not seen."""
     used, rows, words = _changes(used, name)
     unseen = np.where(used.broken[rows], ", somewhere in a gap", "")
     detail = [f"{a} → {b}{gap}" for a, b, gap in zip(words[rows - 1], words[rows], unseen, strict=True)]
@@ -331,7 +331,7 @@ def _turns(kind: str, used: Sample, name: str, value: str = "", unit: str = "") 
 
 
 def _statuses(used: Sample) -> pd.DataFrame:
-    """Changes of the status, burst by burst: within one the worst word counts, so that two writers of one engine do not flicker."""
+    """Return the changes of status, burst by burst: the worst word of a burst counts, so that two writers do not make it flicker."""
     rows, ranks = _of_bursts(used)
     if not len(rows):
         raise MissingColumns("timeline", ("status",))
@@ -345,12 +345,12 @@ def _statuses(used: Sample) -> pd.DataFrame:
 
 
 def _said(word: str) -> str:
-    """A status as an event says it."""
+    """Return a status as an event words it."""
     return f"{word} (a status that could not be read)" if word == status.UNREADABLE else word
 
 
 def _of_bursts(used: Sample) -> tuple[Ints, Ints]:
-    """Of each burst that carries a status: the row that first says its worst word, and the rank of that word."""
+    """Return, for each burst that carries a status, the row that first says its worst word, and the rank of that word."""
     words = used.words("status")
     places = np.array([*(status.rank(str(word)) for word in words.categories), status.NOT_CARRIED], dtype=np.int64)
     ranks = places[np.asarray(words.codes)]
@@ -365,7 +365,7 @@ def _of_bursts(used: Sample) -> tuple[Ints, Ints]:
 
 
 def _status_table(used: Sample | None) -> pd.DataFrame:
-    """Stretches of one status; a gap does not end one, for nobody knows what it was in it."""
+    """Return stretches of one status; a gap does not end one, since the status within it is not known."""
     rows, ranks = (np.zeros(0, dtype=np.int64),) * 2 if used is None else _of_bursts(used)
     times = np.zeros(0, dtype=np.int64) if used is None else used.times[rows]
     first, end = runs(ranks, np.zeros(len(ranks), dtype=bool))
@@ -384,7 +384,7 @@ def _signals(used: Sample) -> pd.DataFrame:
 
 
 def _regimes(used: Sample, _: Regimes) -> pd.DataFrame:
-    """Flips; there is no answer for several symbols, where a flip would mean nothing."""
+    """Return the flips of regime; none for several symbols, where a flip would mean nothing."""
     return _turns("regime", used, "regime", "alpha", "alpha")
 
 
@@ -452,7 +452,7 @@ def _latency(used: Sample, found: Latency) -> pd.DataFrame:
 
 
 def _log_lines(logs: pd.DataFrame) -> pd.DataFrame:
-    """Errors and warnings, each line once."""
+    """Return errors and warnings, each log line once."""
     if not len(logs) or "level" not in logs.columns:
         return _rows("error log", np.zeros(0, dtype=np.int64), None)
     kind = logs["level"].astype(TEXT).str.upper().map(_LOGS)
@@ -467,7 +467,7 @@ def _log_lines(logs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trades(trades: pd.DataFrame) -> pd.DataFrame:
-    """Each trade at its own time: what it bought or sold, how many at which price, and what became of it."""
+    """Return each trade at its own time: the side, the quantity and price, and its execution status."""
 
     def words(name: str) -> list[str]:
         return trades[name].astype(TEXT).fillna("").tolist() if name in trades.columns else [""] * len(trades)
@@ -484,7 +484,7 @@ def _trades(trades: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gaps(found: Quality) -> pd.DataFrame:
-    """Each gap, from the last packet before it to the first one after it."""
+    """Return each gap, from the last packet before it to the first one after it."""
     gaps = found.gaps
     begun, ended = moments_ns(gaps["start_time"]), moments_ns(gaps["end_time"])
     seconds = gaps["duration_s"].to_numpy()
@@ -508,7 +508,7 @@ def _reconnects(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _events(events: pd.DataFrame) -> pd.DataFrame:
-    """What happened to the stream itself. Its `seq` is that of the packet before, so it stands in no packet."""
+    """Return the events of the stream itself, without a seq: that of the events table is of the packet before, which did not carry it."""
     kinds = events["kind"].astype(TEXT)
     chosen = events[~kinds.isin([str(kind) for kind in _LEFT_OUT]).to_numpy()]
     words = chosen["kind"].astype(TEXT)

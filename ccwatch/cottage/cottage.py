@@ -61,7 +61,7 @@ class Cottage:
 
     @property
     def planted(self) -> tuple[Any, ...]:
-        """Return the incidents that a synthetic stream has planted so far, each with kind, start_s, end_s and detail."""
+        """Return the incidents that a synthetic source plants, each with kind, start_s, end_s and detail; empty for any other."""
         return tuple(getattr(self._source, "planted", ()))
 
     def token(self, role: str = "watch", *, seconds: float = 3600) -> str:

@@ -1,4 +1,4 @@
-"""The recorder and its files: journal while it runs, Parquet when it stops, and a reader of both. It knows no feed and no server."""
+"""The recorder, its files (a journal while it runs, Parquet once it stops) and a reader of both. It knows no feed and no server."""
 
 from ccwatch.recording.alert_journal import ALERTS, Acknowledgement, AlertBook, AlertJournal, Silence
 from ccwatch.recording.catalog import FINISHED, list_recordings

@@ -1,6 +1,6 @@
-"""The journal of alerts beside a recording: what fired, who acknowledged it, what is silenced. Dashboard, guard and commands share it.
+"""The journal beside a recording of its alerts, acknowledgements and silences. Dashboard, guard and commands share it.
 
-One sealed line per fact, appended by whichever process knows it; the newest line about an alert counts. It knows no rule.
+It has one sealed line per fact, appended by whichever process knows it; the newest line about an alert counts. It knows no rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ALERTS: Final = "alerts.jsonl"
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """Someone has seen an alert."""
+    """The fact that someone has seen an alert."""
 
     id: str
     by: str
@@ -30,17 +30,17 @@ class Acknowledgement:
 
 @dataclass(frozen=True)
 class Silence:
-    """Nobody is told of an alert, or of every alert of a rule and subject, until it ends.
+    """A period in which an alert, or every alert of a rule and subject, reaches no one.
 
     Attributes:
-        name: its own short name.
-        id: of an alert; empty for a rule's.
+        name: the silence's short name.
+        id: the alert's id; empty where a rule is silenced.
         rule: the rule's name.
-        subject: what it is about; empty for anything.
+        subject: the subject of the silenced alerts; empty for any.
         until_ns: its end, wall clock, ns since 1970.
-        by: who asked for it.
-        reason: why.
-        at_ns: since when.
+        by: the name of whoever asked for it.
+        reason: the reason given.
+        at_ns: its beginning, wall clock, ns since 1970.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Silence:
     at_ns: int
 
     def covers(self, alert: Mapping[str, Any], now_ns: int) -> bool:
-        """Whether it silences an alert at a moment: the one that it names, and those of the same rule and subject."""
+        """Return whether it silences an alert at a moment: the one that it names, or one of the same rule and subject."""
         if not self.at_ns <= now_ns < self.until_ns:
             return False
         same = alert["rule"] == self.rule and (not self.subject or alert["subject"] == self.subject)
@@ -62,12 +62,12 @@ class Silence:
 
 @dataclass(frozen=True)
 class AlertBook:
-    """What a journal says.
+    """The content of an alert journal.
 
     Attributes:
         alerts: the newest fact of each alert, by its id, in order of firing; see `Alert.to_dict`.
-        acknowledged: by the alert's id.
-        silences: those that were ever asked for, in order.
+        acknowledged: the first acknowledgement of each alert, by the alert's id.
+        silences: every silence that was ever asked for, in order.
     """
 
     alerts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -76,19 +76,19 @@ class AlertBook:
 
     @property
     def open(self) -> tuple[Mapping[str, Any], ...]:
-        """The alerts that nothing has resolved yet."""
+        """Return the alerts that are not resolved yet."""
         return tuple(alert for alert in self.alerts.values() if alert.get("resolved") is None)
 
     def silence_of(self, alert: Mapping[str, Any], now_ns: int | None = None) -> Silence | None:
-        """The silence that covers an alert at a moment; None where there is none."""
+        """Return the newest silence that covers an alert at a moment (None is now); None where there is none."""
         moment = time.time_ns() if now_ns is None else now_ns
         return next((silence for silence in reversed(self.silences) if silence.covers(alert, moment)), None)
 
     def find(self, word: str) -> Mapping[str, Any]:
-        """The alert of an id, or of the beginning of one.
+        """Return the alert with this id, or whose id begins with this text.
 
         Raises:
-            ConfigError: none, or several.
+            ConfigError: no alert has such an id, or several have.
         """
         found = [alert for name, alert in self.alerts.items() if name.startswith(word.strip().casefold())] if word.strip() else []
         if len(found) != 1:
@@ -106,7 +106,7 @@ class AlertJournal:
         self._read: tuple[tuple[int, int], AlertBook] | None = None
 
     def book(self) -> AlertBook:
-        """What it says now; read again only where the file has changed."""
+        """Return the journal's content as it is now; the file is read again only if it has changed."""
         with self._lock:
             try:
                 state = self.path.stat()
@@ -118,11 +118,11 @@ class AlertJournal:
             return self._read[1]
 
     def note(self, alert: Mapping[str, Any]) -> None:
-        """Keep the newest fact of an alert: `Alert.to_dict()`."""
+        """Append the newest state of an alert, as `Alert.to_dict` returns it."""
         self._append({"kind": "alert", "at_ns": time.time_ns(), "alert": dict(alert)})
 
     def carry(self, book: AlertBook) -> None:
-        """Take over what an earlier journal says of alerts that are open, and the silences that have not ended."""
+        """Take over the open alerts of an earlier journal, with their acknowledgements, and the silences that have not ended."""
         now = time.time_ns()
         for alert in book.open:
             self._append({"kind": "alert", "at_ns": now, "alert": dict(alert)})
@@ -134,10 +134,10 @@ class AlertJournal:
                 self._append({"kind": "silence", **silence.__dict__})
 
     def acknowledge(self, word: str, by: str) -> Mapping[str, Any]:
-        """Someone has seen an alert; returns it.
+        """Note that someone has seen an alert, and return the alert.
 
         Raises:
-            ConfigError: no such alert, or nobody's name.
+            ConfigError: no such alert, or an empty name.
         """
         if not by.strip():
             raise ConfigError("an acknowledgement needs a name: who has seen it?")
@@ -146,10 +146,10 @@ class AlertJournal:
         return alert
 
     def silence(self, word: str, seconds: float, by: str, reason: str) -> Silence:
-        """Tell nobody of an alert, and of others of its rule and subject, for so long.
+        """Silence an alert, and others of its rule and subject, for some seconds, and return the silence.
 
         Raises:
-            ConfigError: no such alert, no reason, or no time.
+            ConfigError: no such alert, no reason, or no length of time.
         """
         if seconds <= 0.0 or not reason.strip():
             raise ConfigError("a silence needs an end and a reason: ccwatch alerts --silence ID 30min --reason TEXT")

@@ -1,8 +1,8 @@
 """The catalog: one row per recording below a folder.
 
-A finished recording's row stands in the last line of its manifest, so listing reads session.json and the manifest's end, and opens no
-table. Recordings without that line (in progress, killed, of an earlier ccwatch, damaged) are looked into. What was found is kept in the
-user's cache folder, by the sizes and times of the files that it was found in; never in a recording.
+A finished recording's row is in the last line of its manifest, so listing reads session.json and the manifest's end, and opens no
+table. Recordings without that line (in progress, killed, of an earlier ccwatch, damaged) are opened and read. The rows are kept in the
+user's cache folder, with the sizes and times of the files that they were read from; never in a recording.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ SCHEMA: Final = pa.schema(
         ("curve", pa.list_(pa.float64())),
     ]
 )
-"""A row per session: what `Summary` says, and `wall_ns` and `ended_ns` (receiver's clock at the beginning and the end), `signature` (of
-the files that the row was found in)."""
+"""A row per session: the fields of `Summary`, `wall_ns` and `ended_ns` (receiver's clock at the beginning and the end), and `signature`
+(sizes and times of the files that the row was read from)."""
 _DTYPES: Final = {
     "start": "datetime64[ns, UTC]",
     "end": "datetime64[ns, UTC]",
@@ -78,24 +78,24 @@ _DTYPES: Final = {
     "path": "str",
 }
 _VERSION: Final = b"1"
-"""Of the cache: another one is another file."""
+"""Version of the cache's format; it is part of the file's name."""
 _LOG: Final = logging.getLogger(__name__)
 
 
 def list_recordings(root: str | Path) -> pd.DataFrame:
-    """The recordings in a folder, in order of their names.
+    """Return the recordings in a folder as a DataFrame, in order of their names.
 
     Returns:
         Index `session` (str); start, end (datetime64[ns, UTC], server's clock), status (open, finished, killed, or
         "unreadable: why"), origin, symbols (tuple), packets, nav_change (USD), max_drawdown (fraction of the highest nav, ≤ 0),
-        halts (times that the engine went into HALT), gaps, damaged (places that are known to fail their checksum), tags (tuple, those
-        added later among them), note (the newest one), bytes, url, path. Without the folder it has no rows.
+        halts (times that the engine went into HALT), gaps, damaged (places that are known to fail their checksum), tags (tuple, with
+        those added later), note (the newest one), bytes, url, path. If the folder does not exist, there are no rows.
     """
     return frame_of(table_of(Path(root)), Path(root))
 
 
 def frame_of(table: Any, root: Path | str) -> pd.DataFrame:
-    """The frame of `list_recordings` of a catalog's table."""
+    """Return the frame of `list_recordings`, made from a catalog's Arrow table."""
     names = table["session"].to_pylist()
     noted = notes.by_session(notes.read(root)) if isinstance(root, Path) else {}
     found = [notes.applied(noted.get(name, ()), name, tags) for name, tags in zip(names, table["tags"].to_pylist(), strict=True)]
@@ -115,7 +115,7 @@ def frame_of(table: Any, root: Path | str) -> pd.DataFrame:
 
 
 def table_of(root: Path) -> Any:
-    """The catalog of a folder as an Arrow table of `SCHEMA`, in order of the names."""
+    """Return the catalog of a folder as an Arrow table of `SCHEMA`, in order of the names."""
     path = _cache_path(root)
     known = _read_cache(path)
     places = {name: place for place, name in enumerate(known["session"].to_pylist())}
@@ -145,7 +145,7 @@ def _names(root: Path) -> list[str]:
 
 
 def _signature(folder: Path, *, is_finished: bool) -> list[int]:
-    """What changes when a recording's row does: sizes and times of its session.json, manifest, marks, and journal until it is finished."""
+    """Return times and sizes of session.json, manifest, marks and, until it is finished, journal: they change if the row does."""
     base = str(folder)
     found: list[int] = []
     for name in (SESSION, MANIFEST, MARKS):
@@ -168,12 +168,12 @@ def _signature(folder: Path, *, is_finished: bool) -> list[int]:
 
 
 def signature(folder: Path) -> list[int]:
-    """What changes when what a recording holds does, without opening it; empty where there is none."""
+    """Return numbers that change whenever the content of a recording does, without opening it; empty without a recording."""
     return _signature(folder, is_finished=False)
 
 
 def _with_status(table: Any, root: Path) -> Any:
-    """The rows with the status of this moment: whether a recording is written shows in its lock alone."""
+    """Return the rows with the status of this moment: only the lock shows whether a recording is being written."""
     status = table["status"].to_pylist()
     for place, (name, was) in enumerate(zip(table["session"].to_pylist(), status, strict=True)):
         if was in {"open", "killed"}:
@@ -185,7 +185,7 @@ def _with_status(table: Any, root: Path) -> Any:
 
 
 def _row(folder: Path) -> dict[str, Any] | None:
-    """The row of one folder; None where it holds no recording."""
+    """Return the row of one folder; None where it holds no recording."""
     row = _empty_row(folder.name)
     if not (folder / SESSION).exists() and not (folder / COPIES / SESSION).exists():
         return None
@@ -215,7 +215,7 @@ def _empty_row(name: str) -> dict[str, Any]:
 
 
 def _looked_into(folder: Path, *, was_whole: bool) -> dict[str, Any]:
-    """The row of a recording whose manifest does not give it."""
+    """Return the row of a recording whose manifest has none, by reading its tables."""
     recording = Recording(folder)
     info = recording.info()
     found = summary.of_tables(*recording.tables(summary.COLUMNS), damaged=info.damaged, missing=0, folder=folder)
@@ -232,7 +232,7 @@ def _facts(found: Summary) -> dict[str, Any]:
 
 
 def _growing_bytes(folder: Path) -> int:
-    """Bytes of the files that `Summary.bytes` leaves out."""
+    """Return the bytes of the files that `Summary.bytes` leaves out."""
     total = 0
     for name in (MANIFEST, f"{COPIES}/{MANIFEST}", MARKS):
         try:
@@ -264,18 +264,18 @@ def _cache_path(root: Path | str) -> Path:
 
 
 def kept_of(place: str) -> tuple[Any, Path]:
-    """What was kept of the catalog of a place elsewhere, and the file in which it is."""
+    """Return the cached catalog of a remote place, and the path of its file."""
     path = _cache_path(place)
     return _read_cache(path), path
 
 
 def keep(path: Path, table: Any) -> None:
-    """Keep a catalog in the user's cache."""
+    """Write a catalog to its file in the user's cache."""
     _write_cache(path, table)
 
 
 def row_of(name: str, session: bytes, end: bytes) -> dict[str, Any]:
-    """The row of a recording elsewhere, of its session.json and the end of its manifest."""
+    """Return the row of a remote recording, from its session.json and the end of its manifest."""
     row = _empty_row(name)
     try:
         found = Session.of(session, Path(name))
@@ -296,7 +296,7 @@ def row_of(name: str, session: bytes, end: bytes) -> dict[str, Any]:
 
 
 def _read_cache(path: Path) -> Any:
-    """What was kept; nothing where there is no such file or it holds something else."""
+    """Return the cached table; an empty one where there is no such file or it has another schema."""
     try:
         with pa.memory_map(str(path)) as file:
             found = pa.ipc.open_file(file).read_all()

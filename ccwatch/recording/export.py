@@ -38,19 +38,19 @@ def export(
     quote_formulas: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Write one table of a recording, every row of it in order of arrival; how many rows.
+    """Write one table of a recording, every row in order of arrival, and return the count of rows.
 
     Args:
-        recording: what to export.
+        recording: the recording to export.
         out: a binary stream, or the path of a file, which is written whole or not at all.
-        to: "jsonl": of packets a line each with seq, received_at, flags and the whole message, of other tables a line per row;
-            "csv": a line per row, text columns included; times are ISO 8601 in UTC with nanoseconds, what is missing is empty;
+        to: "jsonl": for packets one line each with seq, received_at, flags and the whole message, for other tables a line per row;
+            "csv": a line per row, text columns included; times are ISO 8601 in UTC with nanoseconds, missing values are empty;
             "parquet": one file with the columns and types of `Recording.frame`; "mcap": each message as it arrived (see `mcap_file`).
         table: "packets", "agents", "models", "logs", "forecasts", "trades", "scanner", "bars" or "events".
         start: the first time; text without a zone is in `display_tz`, "14:38" is on its date.
         end: the last time, included.
-        quote_formulas: in CSV, an apostrophe goes before text that a spreadsheet would compute; the cell is another one then.
-        on_progress: told the count of rows so far.
+        quote_formulas: in CSV, put an apostrophe before text that a spreadsheet would compute, which changes that cell's text.
+        on_progress: called with the count of rows so far.
 
     Raises:
         ConfigError: an unknown format or table.
@@ -101,7 +101,7 @@ def _lines(table: str, item: Packet | Event) -> Iterable[dict[str, Any]]:
 
 
 def packet_facts(packet: Packet) -> dict[str, Any]:
-    """A packet as one JSON object, with the whole message."""
+    """Return a packet as an object for JSON: seq, received_at, flags and the whole message."""
     message = codec.loads(packet.raw) if packet.raw else codec.loads(codec.encode(packet))
     flags = " ".join(flag.name or "" for flag in Flag(packet.flags))
     return {"seq": packet.seq, "received_at": packet.received_at.isoformat(), "flags": flags, "message": message}
@@ -124,7 +124,7 @@ def _write_csv(
 
 
 class _Encoded:
-    """Text for a binary stream, for `csv`, which writes text only. It never closes what it was handed."""
+    """Text for a binary stream, for `csv`, which writes text only. It never closes that stream."""
 
     def __init__(self, out: IO[bytes]) -> None:
         self._out = out
@@ -160,7 +160,7 @@ def _batches(items: Iterator[Packet | Event]) -> Iterator[list[Packet | Event]]:
 
 
 def _plain(column: Column, value: Any) -> Any:
-    """A cell as JSON and CSV can hold it."""
+    """Return a cell as a value that JSON and CSV can hold."""
     if value is None or value != value:  # noqa: PLR0124 - NaN
         return None
     if column.dtype == "time":

@@ -1,4 +1,4 @@
-"""Where a recording is that somebody names: by its path, by its name in the folder of recordings, or as the latest."""
+"""Finding a recording by its path, by its name in the folder of recordings, or as the latest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccwatch.recording.folder import COPIES, SESSION, Session
 
 LATEST: Final = "latest"
 MOST_NAMED: Final = 8
-"""Recordings that an error lists."""
+"""Most recordings that an error message lists."""
 
 
 def locate(name: str | Path, root: Path) -> Path:
@@ -18,11 +18,11 @@ def locate(name: str | Path, root: Path) -> Path:
 
     Args:
         name: a path; else the id of a recording below `root`, or the part of its id that `record(name=…)` gave; "latest" is the one
-            that was begun last, by its own session.json.
+            that was begun last, by its session.json.
         root: the folder of recordings.
 
     Raises:
-        RecordingNotFound: none has it, or several have it; the message says where was looked and what is there.
+        RecordingNotFound: no recording has the name, or several have; the message says which folder was searched and lists it.
     """
     path = Path(name)
     if path.exists():
@@ -45,7 +45,7 @@ def locate(name: str | Path, root: Path) -> Path:
 
 
 def _ids(root: Path) -> list[str]:
-    """The ids of the recordings below a folder, in order; none where there is no such folder."""
+    """Return the ids of the recordings below a folder, in order; none where there is no such folder."""
     try:
         return sorted(each.name for each in root.iterdir() if (each / SESSION).exists() or (each / COPIES / SESSION).exists())
     except (FileNotFoundError, NotADirectoryError):
@@ -53,12 +53,12 @@ def _ids(root: Path) -> list[str]:
 
 
 def _plain_name(session: str) -> str:
-    """The name within an id such as 20260102T143000Z-desk-3-9f3a."""
+    """Return the name within an id such as 20260102T143000Z-desk-3-9f3a."""
     return session.partition("-")[2].rpartition("-")[0]
 
 
 def _begun_ns(folder: Path) -> int:
-    """When a recording was begun; one whose session.json cannot be read is older than all."""
+    """Return when a recording was begun, ns since 1970; one whose session.json cannot be read sorts before all."""
     try:
         return Session.read(folder).wall_ns
     except (RecordingError, OSError):

@@ -1,4 +1,4 @@
-"""Tags and notes that were added to recordings later, beside them, which stay as they are.
+"""Tags and notes that were added to recordings later; they are kept beside the recordings, which stay as they are.
 
 There is one append-only file per author, so colleagues who share a folder lose nothing of each other's.
 
@@ -22,17 +22,17 @@ from ccwatch.recording.folder import append_durably, seal, sealed_lines
 NOTES: Final = "_notes"
 _LONGEST_NAME: Final = 80
 LONGEST_TEXT: Final = 10_000
-"""Characters of a note."""
+"""Most characters of a note."""
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What someone added to a recording.
+    """A tag or a note that someone added to a recording.
 
     Attributes:
         session: name of the recording's folder.
-        time_ns: when, by the author's clock, ns since 1970 UTC.
-        author: who.
-        kind: "tag" and "untag" of a word, or a "note", which takes the place of the one before.
+        time_ns: the time, by the author's clock, ns since 1970 UTC.
+        author: the author's name.
+        kind: "tag" or "untag" with a word, or "note", which replaces the one before.
         text: the word or the note.
     """
 
@@ -44,14 +44,14 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Noted(NamedTuple):
-    """What the notes of one session come to."""
+    """The tags and the newest note of one session."""
 
     tags: tuple[str, ...]
     note: str
 
 
 def append(root: Path, notes: Iterable[Note]) -> None:
-    """Add to the authors' files, on the disk when this returns.
+    """Append notes to their authors' files; they are on the disk when this returns.
 
     Raises:
         ConfigError: no author, an empty tag, or a text that is too long.
@@ -70,14 +70,14 @@ def append(root: Path, notes: Iterable[Note]) -> None:
 
 
 def read(root: Path) -> list[Note]:
-    """All notes of a folder, oldest first; lines that fail their checksum, or hold something else, are passed over."""
+    """Return all notes of a folder, oldest first; lines that fail their checksum or are no notes are passed over."""
     lines = (line for path in sorted((root / NOTES).glob("*.jsonl")) for _, _, line in sealed_lines(path))
     found = [note for line in lines if (note := _note(line)) is not None]
     return sorted(found, key=lambda note: (note.time_ns, note.author))
 
 
 def applied(notes: Iterable[Note], session: str, tags: Iterable[str]) -> Noted:
-    """The tags of a session, recorded ones first, and its newest note."""
+    """Return the tags of a session, recorded ones first, and its newest note."""
     words, text = dict.fromkeys(tags), ""
     for note in notes:
         if note.session != session:
@@ -92,7 +92,7 @@ def applied(notes: Iterable[Note], session: str, tags: Iterable[str]) -> Noted:
 
 
 def by_session(notes: Iterable[Note]) -> dict[str, list[Note]]:
-    """Notes by the session that they are about."""
+    """Return the notes by session."""
     found: dict[str, list[Note]] = {}
     for note in notes:
         found.setdefault(note.session, []).append(note)
@@ -100,7 +100,7 @@ def by_session(notes: Iterable[Note]) -> dict[str, list[Note]]:
 
 
 def this_author() -> str:
-    """Who works here: the login name; "unknown" where the system does not say."""
+    """Return the login name; "unknown" where the system does not say."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
@@ -108,7 +108,7 @@ def this_author() -> str:
 
 
 def _file_name(author: str) -> str:
-    """A file name that only this author has."""
+    """Return a file name that only this author has."""
     plain = quote(author, safe=" @+-_")
     if plain.startswith(".") or len(plain) > _LONGEST_NAME:
         return f"{plain.lstrip('.')[:_LONGEST_NAME]}-{hashlib.sha256(author.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

@@ -1,7 +1,7 @@
-"""Packing: a recording as one file for a colleague, whole, or without what is nobody's business. The original stays as it is.
+"""Packing: a recording as one file for a colleague, whole or without confidential columns. The original stays as it is.
 
-What is left out is left out everywhere: of the columns, of `extra`, of the messages and of what was malformed. Money that is
-scaled keeps its shape: returns, drawdowns and their times are the same.
+A column that is left out is left out everywhere: in the tables, in `extra`, in the messages and in malformed messages. Money that
+is scaled keeps its shape: returns, drawdowns and their times are the same.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from ccwatch.stream.moments import Moment, span_of
 LISTS: Final = ("agents", "models", "logs", "forecasts", "trades", "scanner", "bars")
 MONEY: Final = ("nav", "cash", "daily_pnl")
 DROPPABLE: Final = (*(c.name for c in PACKETS if c.wire and c.name not in {"time", "timestamp_raw"}), "extra", *LISTS)
-"""What may be left out: columns and tables."""
+"""Names of the columns and tables that may be left out."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed.
+    """The result of packing.
 
     Attributes:
         path: the archive.
         packets: count of packets in it.
         events: count of events.
         bytes: its size.
-        dropped: what was left out of it, what follows from what was asked included.
-        nav_factor: what nav, cash and daily_pnl were multiplied by; 1 where they were not.
+        dropped: names that were left out of it, with those that had to follow the requested ones.
+        nav_factor: the factor that nav, cash and daily_pnl were multiplied by; 1 where they were not.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Packed:
     nav_factor: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         return asdict(self) | {"path": str(self.path), "dropped": list(self.dropped)}
 
 
@@ -68,8 +68,8 @@ def pack(
     """Pack a recording into a zip file that `open_recording` opens as it is.
 
     Args:
-        recording: what to pack; it may be in progress.
-        out: the file, `….zip`; one that is there is not overwritten.
+        recording: the recording to pack; it may be in progress.
+        out: the file, `….zip`; an existing one is not overwritten.
         drop: names of columns, or of agents, models, logs, forecasts, to leave out. Leaving out anything leaves out `extra`, the
             messages' bytes and malformed messages too, since they may hold it; leaving out money leaves out the log lines, which
             quote it.
@@ -77,12 +77,12 @@ def pack(
             `extra` go as well. `reasoning` stays: name it in `drop` if it quotes money.
         start: the first time; text without a zone is UTC.
         end: the last time, included.
-        on_progress: told the count of packets and events so far.
+        on_progress: called with the count of packets and events so far.
 
     Raises:
         ConfigError: an unknown column, a scale that is no positive number, or a file name that does not end in .zip.
-        NotEnoughData: nothing to scale: no nav was ever carried.
-        RecordingError: the file is there already, or cannot be written.
+        NotEnoughData: no nav to scale was ever carried.
+        RecordingError: the file exists already, or cannot be written.
     """
     out = Path(out)
     if out.suffix.lower() != SUFFIX:
@@ -113,7 +113,7 @@ def pack(
 
 
 def with_what_follows(drop: Sequence[str], *, money: bool = False) -> tuple[str, ...]:
-    """What is left out where these are: their raw text, what has no column and, with money, the log lines that may quote it.
+    """Return `drop` with the names that must follow: raw text, `extra` and, with money, the log lines that may quote it.
 
     Raises:
         ConfigError: no such column or list.
@@ -139,7 +139,7 @@ def _first_nav(recording: Recording, start: Moment, end: Moment) -> float:
 
 
 class _Hide:
-    """Leaves out what is to be left out of each item; None for an event that holds bytes of unknown meaning."""
+    """Removes the dropped columns from an item and scales its money; an event loses bytes of unknown meaning."""
 
     def __init__(self, dropped: Sequence[str], factor: float) -> None:
         self._dropped = dropped
@@ -172,7 +172,7 @@ class _Hide:
 def _write(
     folder: Path, recording: Recording, items: Iterator[Packet | Event], *, hides: bool, tell: Callable[[int], None] | None
 ) -> tuple[int, int]:
-    """A finished recording of the items; counts of packets and events."""
+    """Write the items as a finished recording, and return the counts of packets and events."""
     session = replace(recording.session, nonce=secrets.token_hex(8), raw="never" if hides else recording.session.raw)
     session.write(folder)
     counts = {Packet: 0, Event: 0}

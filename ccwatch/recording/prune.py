@@ -1,4 +1,4 @@
-"""Pruning: which recordings a limit would cost, and deleting them. Choosing deletes nothing; only `delete` does."""
+"""Pruning: choosing the recordings that exceed a limit, and deleting them. Only `delete` deletes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ccwatch.stream.source import read_clock
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recording that would go: its folder, when it was begun (this machine's clock), its size, and why."""
+    """A recording that would be deleted: its folder, its beginning (this machine's clock), its size, and the reason."""
 
     path: Path
     begun_ns: int
@@ -25,7 +25,7 @@ class Candidate:
     why: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         begun = datetime.fromtimestamp(self.begun_ns / 1e9).astimezone()
         return {"path": str(self.path), "begun": begun.isoformat(timespec="seconds"), "bytes": self.bytes, "why": self.why}
 
@@ -39,15 +39,15 @@ def candidates(
     keep_tags: Sequence[str] = (),
     now_ns: int | None = None,
 ) -> list[Candidate]:
-    """The recordings in a folder that would go, oldest first, so that what remains keeps the limits.
+    """Return the recordings to delete from a folder, oldest first, so that the others keep the limits.
 
-    A recording in progress, one with a tag of `keep_tags`, and one that cannot be read, never go.
+    Never chosen are a recording in progress, one with a tag of `keep_tags`, and one that cannot be read.
 
     Args:
         root: the folder that holds the recordings.
-        max_age: those begun longer ago go.
-        max_bytes: what all recordings together may take.
-        min_free: what is to be free on their disk.
+        max_age: recordings begun longer ago are chosen.
+        max_bytes: bytes that all recordings together may take.
+        min_free: bytes that must be free on their disk.
         keep_tags: tags that protect a recording.
         now_ns: the wall clock; None is this machine's.
 
@@ -80,10 +80,10 @@ def candidates(
 
 
 def delete(candidate: Candidate) -> None:
-    """Delete a recording, for good.
+    """Delete a recording irrecoverably.
 
     Raises:
-        RecordingBusy: a recorder writes it by now.
+        RecordingBusy: a recorder has begun to write it.
         RecordingError: it cannot be deleted.
     """
     try:
@@ -104,10 +104,10 @@ class _Row(NamedTuple):
 
 
 def _readable(root: Path) -> list[_Row]:
-    """The recordings that can be read, with the tags that were added later; whoever can read the others may still want them."""
+    """Return the recordings that can be read, with later tags; the others may be readable, and of use, to someone else."""
     table = catalog.table_of(root)
     frame = catalog.frame_of(table, root)
     rows = zip(frame.index, frame["status"], table["wall_ns"].to_pylist(), frame["bytes"], frame["tags"], strict=True)
     found = (_Row(str(name), str(status), wall_ns, int(size), tags) for name, status, wall_ns, size, tags in rows)
     known = (row for row in found if row.wall_ns and not row.status.startswith("unreadable"))
-    return [row for row in known if not (root / row.name).is_symlink()]  # what a link leads to is not ours to delete
+    return [row for row in known if not (root / row.name).is_symlink()]  # a link's target is not ours to delete

@@ -1,6 +1,6 @@
-"""Recovery and compaction on request: what a killed or growing recording holds in its journal becomes Parquet, for good.
+"""Recovery and compaction on request: they turn the journal of a killed or growing recording into Parquet files.
 
-Opening a recording only lays this over it in memory; these two write, and hold the writer's lock while they do.
+Opening a recording does so only in memory; these two write, and hold the writer's lock while they do.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ccwatch.stream.source import read_clock
 
 @dataclass(frozen=True)
 class Recovery:
-    """What was done to a recording.
+    """The result of a recovery or a compaction.
 
     Attributes:
         path: its folder.
         entries: packets and events that went from the journal into Parquet.
         torn_bytes: bytes at the journal's end that a kill had cut short: no whole frame was lost with them.
         damaged_bytes: bytes of the journal that fail their checksum; they are kept, in files named `.damaged`.
-        mended: count of damaged lines of the manifest, and of files, that were written anew from their copies.
-        finished: the recording is finished now.
+        mended: count of damaged lines of the manifest, and of files, that were written again from their copies.
+        finished: whether the recording is finished now.
         set_aside: files of which a part cannot be read, below the folder: those that were renamed to `.damaged`, now or before.
-        lost: one line for each stretch that cannot be read any more, whenever it was lost; each is a gap event, too.
+        lost: one line for each stretch that cannot be read any more, lost now or before; each is a gap event, too.
     """
 
     path: Path
@@ -46,11 +46,11 @@ class Recovery:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of the recording was lost, now or before."""
+        """Return whether nothing of the recording was lost, now or before."""
         return not (self.lost or self.set_aside)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         return asdict(self) | {"path": str(self.path), "set_aside": list(self.set_aside), "lost": list(self.lost)}
 
 
@@ -59,10 +59,10 @@ def recover(path: str | Path, *, on_progress: Callable[[int], None] | None = Non
 
     Args:
         path: the recording's folder.
-        on_progress: told the count of entries so far.
+        on_progress: called with the count of entries so far.
 
     Raises:
-        RecordingNotFound: there is none.
+        RecordingNotFound: there is no recording at the path.
         RecordingBusy: a recorder writes it; it needs no recovery.
         RecordingError: it cannot be written.
     """
@@ -70,7 +70,7 @@ def recover(path: str | Path, *, on_progress: Callable[[int], None] | None = Non
 
 
 def compact(path: str | Path, *, on_progress: Callable[[int], None] | None = None) -> Recovery:
-    """Make Parquet of what is in the journal, without calling the recording finished. See `recover`."""
+    """Turn the journal into Parquet without marking the recording as finished; see `recover`."""
     return _work(Path(path), on_progress, finish=False)
 
 
@@ -88,7 +88,7 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
         mended = manifest.repair(folder) + _mend_session(folder, session)
         before = manifest.read(folder)
         found = _set_aside(folder, before)
-        if (finish and not found.is_finished) or (found.is_finished and found.lost != before.lost):  # then its row is another one
+        if (finish and not found.is_finished) or (found.is_finished and found.lost != before.lost):  # then its row has changed
             clock = read_clock()
             facts = {"entries": found.last_entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "recovered": True}
             manifest.append_finish(folder, facts | summary.of_finished(folder))
@@ -98,7 +98,7 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
 
 
 def _set_aside(folder: Path, found: manifest.Manifest) -> manifest.Manifest:
-    """Rename the segments that nothing can be read from, and note in the manifest what cannot be read any more."""
+    """Rename the segments that cannot be read at all, note every loss in the manifest, and return it."""
     lost = [one for group in found.groups for one in holes.lost_of_group(folder, group)]
     fresh = [one for one in lost if not any((one.path, one.entries) == (known.path, known.entries) for known in found.lost)]
     whole = {segment.path: segment.entries for group in found.groups for segment in group.files.values()}
@@ -113,7 +113,7 @@ def _set_aside(folder: Path, found: manifest.Manifest) -> manifest.Manifest:
 
 
 def _opens(folder: Path, found: manifest.Manifest, name: str) -> bool:
-    """Whether a segment's footer is right, so that a part of it may be read."""
+    """Return whether a segment's footer is right, so that a part of it may be read."""
     for group in found.groups:
         for segment in group.files.values():
             if segment.path == name:
@@ -138,7 +138,7 @@ def _is_sealed(path: Path) -> bool:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """The right to write a recording; trouble of the disk as a RecordingError."""
+    """Hold the writer's lock while the context lasts; raise trouble of the disk as a RecordingError."""
     try:
         lock = WriterLock(folder)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Replay: a recording as a Source, in its own time or as fast as it is taken."""
+"""Replay: a recording as a Source, in its own time or as fast as the sink takes it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _STATES: Final = {
 
 
 class ReplaySource:
-    """A recorded stream: its packets and events as they were received, with the numbers, flags and clocks that they had."""
+    """A recorded stream: its packets and events as they were received, with their original numbers, flags and clocks."""
 
     is_replay = True
 
     def __init__(self, recording: Recording, *, speed: float | Literal["max"] = 1.0, start: Moment = None, end: Moment = None) -> None:
-        """A replay that has not started; each call of `stream` plays it from its beginning.
+        """Prepare a replay; each call of `stream` plays it from its beginning.
 
         Args:
-            recording: what to play.
+            recording: the recording to play.
             speed: how many times as fast as it was received; "max" does not wait.
             start: first moment on the server's clock, as for `Recording.frame`. None is the recording's start.
             end: last moment, included.
 
         Raises:
-            ConfigError: a speed that is none, or a datetime without a zone.
+            ConfigError: a speed that is neither a number above 0 nor "max", or a time that is none.
         """
         is_number = isinstance(speed, int | float) and not isinstance(speed, bool)
         if not (speed == "max" or (is_number and 0 < float(speed) < float("inf"))):
             raise ConfigError(f"speed: expected a number above 0 or 'max', got {speed!r}")
         self.recording = recording
         self.speed = speed
-        span_of(start, end, recording.ends)  # refuses what is no moment now, not in the thread that plays
+        span_of(start, end, recording.ends)  # refuses a bad moment now, not in the thread that plays
         self._start, self._end = start, end
 
     def __repr__(self) -> str:
@@ -50,12 +50,12 @@ class ReplaySource:
 
     @property
     def origin(self) -> str:
-        """What it was recorded from: replaying makes nothing real; what was live is live no more."""
+        """Return "replay" for a recording of a live stream; any other origin, such as "synthetic", stays."""
         return "replay" if self.recording.origin == "live" else self.recording.origin
 
     @property
     def virtual_clock(self) -> bool:
-        """Whether what was recorded ran ahead of the clock that it was received by."""
+        """Return whether the recorded stream ran ahead of the receiver's clock; see `Recording.virtual_clock`."""
         return self.recording.virtual_clock
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:

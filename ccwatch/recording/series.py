@@ -1,6 +1,6 @@
-"""A series of recordings: a Sink that goes on in a new recording where one is large enough, old enough, or a day ends.
+"""A series of recordings: a Sink that goes on in a new recording once one is large enough or old enough, or a day ends.
 
-Nothing is lost or doubled where it goes over, and nothing is deleted. It knows no stream.
+No item is lost or doubled at the change, and nothing is deleted. It knows no stream.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ccwatch.recording.recorder import Recorder
 from ccwatch.recording.stats import RecorderStats
 
 LOOK_S: Final = 0.2
-"""How often it looks whether it is time."""
+"""Seconds between two checks whether the next recording is due."""
 _LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """When the next recording begins: at whichever comes first; None for never.
+    """When the next recording begins: at whichever limit is reached first; None is no limit.
 
     Attributes:
-        max_bytes: of the journal.
-        max_age: since the recording began.
-        daily: at midnight, UTC.
+        max_bytes: bytes of the journal.
+        max_age: time since the recording began.
+        daily: whether a new one begins at midnight, UTC.
     """
 
     max_bytes: int | None = None
@@ -50,7 +50,7 @@ class Turn:
             raise ConfigError(f"max_age: expected a length of time above 0, got {self.max_age}")
 
     def is_due(self, stats: RecorderStats, begun: datetime, now: datetime) -> bool:
-        """Whether a recording that was begun then is to end now."""
+        """Return whether a recording that was begun at `begun` must end at `now`; an empty one never must."""
         if not stats.packets + stats.events:
             return False  # an empty recording would follow an empty one
         return (
@@ -68,8 +68,8 @@ class RecordingSeries:
 
         Args:
             begin: makes the recorder of each recording.
-            turn: when the next one begins.
-            clock: the wall clock, aware.
+            turn: when the next recording begins.
+            clock: the wall clock, as aware datetimes.
         """
         self._begin = begin
         self._turn = turn
@@ -91,17 +91,17 @@ class RecordingSeries:
 
     @property
     def path(self) -> Path:
-        """The folder of the newest recording."""
+        """Return the folder of the newest recording."""
         return self._recorders[-1].path
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The folders of all recordings, in their order."""
+        """Return the folders of all recordings, in order of their beginning."""
         return tuple(recorder.path for recorder in self._recorders)
 
     @property
     def stats(self) -> RecorderStats:
-        """Where it stands: the newest recording's numbers, with the counts of all added up."""
+        """Return the newest recording's numbers, with the counts of all recordings added up."""
         every = [recorder.stats for recorder in self._recorders]
         now = every[-1]
         return RecorderStats(
@@ -119,16 +119,16 @@ class RecordingSeries:
 
     @property
     def dropped(self) -> int:
-        """Count of packets and events that were not recorded; a feed's health adds it up."""
+        """Return the count of packets and events that were not recorded; a feed's health adds these up."""
         return self.stats.dropped
 
     @property
     def compacting(self) -> bool:
-        """Whether Parquet is being made beside the recording."""
+        """Return whether Parquet is being made beside the recording."""
         return self.stats.compacting
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Take items; never waits for the disk."""
+        """Take items without waiting for the disk."""
         with self._lock:
             self._recorders[-1].receive(items)
 

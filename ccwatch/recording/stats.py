@@ -1,4 +1,4 @@
-"""Where a recorder stands, and what it could not keep: the numbers that its threads hand out. It knows neither queue nor disk."""
+"""The counters of a recorder, and the items that it could not keep. This module knows neither queue nor disk."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ccwatch.protocol.messages import Event, EventKind, Packet
 
 @dataclass(frozen=True, slots=True)
 class RecorderStats:
-    """Where a recorder stands.
+    """The counters of a recorder at one moment.
 
     Attributes:
         received_seq: seq of the last packet that was handed over.
-        written_seq: of the last one in the journal: a killed process loses none up to here.
-        durable_seq: of the last one on the disk: a power cut loses none up to here.
+        written_seq: seq of the last packet in the journal: a killed process loses none up to here.
+        durable_seq: seq of the last packet on the disk: a power cut loses none up to here.
         packets: count of packets written.
         events: count of events written.
         bytes: bytes written to the journal.
         dropped: count of packets and events that found no room, or could not be stored.
-        degraded: something is not being recorded as it should: `error` says why, or the queue is full.
-        error: the last trouble that is not over.
-        compacting: Parquet is being made of older files of the journal, by a process of its own.
-        left: count of packets and events that `stop` had no time to make Parquet of: they are in the journal, for `recover`.
+        degraded: whether something is not being recorded as it should: `error` says why, or the queue is full.
+        error: the last trouble that is not over; None without one.
+        compacting: whether a separate process is turning older files of the journal into Parquet.
+        left: count of packets and events that `stop` had no time to turn into Parquet: they stay in the journal, for `recover`.
     """
 
     received_seq: int = 0
@@ -39,7 +39,7 @@ class RecorderStats:
 
 
 class Lost:
-    """Items that found no room, until a drop event can tell of them."""
+    """Items that found no room, until a drop event can report them."""
 
     def __init__(self, first: Packet | Event) -> None:
         self.count = 1
@@ -47,7 +47,7 @@ class Lost:
 
     @staticmethod
     def more(lost: Lost | None, item: Packet | Event) -> Lost:
-        """One more, after those that were lost before."""
+        """Add an item to those that were lost before, and return them all."""
         if lost is None:
             return Lost(item)
         lost.count += 1
@@ -55,7 +55,7 @@ class Lost:
         return lost
 
     def event(self, reason: str) -> Event:
-        """The drop event that tells of them."""
+        """Return the drop event that reports them."""
         last = self.last
         detail = f"items={self.count} first_seq={self.first.seq} last_seq={last.seq} reason={reason}"
         return Event(last.time_ns, last.seq, EventKind.DROP, detail, last.connection, last.received_at_ns, last.received_mono_ns)

@@ -1,6 +1,6 @@
-"""A session in one row: what a listing shows of it, made once, when it is finished, and kept in the manifest's last line.
+"""A session in one row, for listings: made once, when the recording is finished, and kept in the manifest's last line.
 
-So a listing opens no Parquet. The row is made group by group, in the memory of one. It knows no folder of recordings.
+So a listing opens no Parquet. The row is made group by group, with one group in memory at a time. It knows no folder of recordings.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "packets": ("time", "connection", "symbol", "nav", "status", "flags"),
     "events": ("kind",),
 }
-"""What a row is made from."""
+"""The columns that a row is made from, by table."""
 _OUTSIDE: Final = frozenset({MANIFEST, f"{COPIES}/{MANIFEST}", MARKS, LOCK})
-"""Files that grow after the row was made."""
+"""Files that may grow after the row was made."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """One session.
+    """The facts of one session.
 
     Attributes:
         start_ns: lowest time of a packet, ns since 1970 UTC; None without packets.
         end_ns: the highest one.
-        packets: count.
-        events: count.
+        packets: count of packets.
+        events: count of events.
         symbols: in alphabetical order.
         nav_first: the first nav of a clean packet, USD; None where none was carried.
         nav_last: the last one.
         max_drawdown: lowest nav over its running maximum, less 1; None where no nav above zero was carried.
         halts: how often the engine went into HALT.
         gaps: count of gap and drop events.
-        connections: count.
+        connections: count of connections.
         malformed: count of messages that could not be placed.
         damaged: count of places that fail their checksum.
-        bytes: of the folder, without the manifest, its copy, the marks and the lock.
-        segment_bytes: of the tables' files.
+        bytes: size of the folder, without the manifest, its copy, the marks and the lock.
+        segment_bytes: size of the tables' files.
         curve: nav at up to 40 moments, in order of time, USD.
     """
 
@@ -75,21 +75,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, found: Any) -> Self | None:
-        """The row of a manifest's line; None where it holds none of this shape."""
+        """Return the row in a manifest's line; None where it has another shape."""
         try:
             return msgspec.convert(found, cls)
         except msgspec.ValidationError:
             return None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
 
 @dataclass
 class Sums:
-    """What was seen of a session so far: tables come in the order of arrival, one stretch after the other."""
+    """The running sums of a session, whose tables are added in order of arrival, one stretch after the other."""
 
     start_ns: int | None = None
     end_ns: int | None = None
@@ -144,12 +144,12 @@ class Sums:
         self.is_halted = bool(halted[-1])
 
     def summary(self, *, damaged: int, missing: int, folder: Path) -> Summary:
-        """The row.
+        """Return the row of the session.
 
         Args:
             damaged: count of places that fail their checksum.
-            missing: of these, stretches of entries that are in no table: each is a gap, too.
-            folder: the recording's, for its size.
+            missing: how many of these are stretches of entries that are in no table: each is a gap, too.
+            folder: the recording's folder, for its size.
         """
         whole, segment = sizes(folder)
         return Summary(
@@ -173,14 +173,14 @@ class Sums:
 
 
 def of_tables(packets: Any, events: Any, **about: Any) -> Summary:
-    """The row of a session whose tables are in memory; see `Sums.summary`."""
+    """Return the row of a session whose tables are in memory; see `Sums.summary`."""
     sums = Sums()
     sums.add(packets, events)
     return sums.summary(**about)
 
 
 def of_finished(folder: Path) -> dict[str, Any]:
-    """The row of a recording that has nothing left in its journal, for its manifest's last line; empty where it cannot be made."""
+    """Return the fields for the manifest's last line of a recording without a journal; empty where a file cannot be read."""
     sums = Sums()
     try:
         found = manifest.read(folder)
@@ -192,11 +192,11 @@ def of_finished(folder: Path) -> dict[str, Any]:
         missing = len(holes.merged(found.lost, holes.missing(found)))
         return {"row": sums.summary(damaged=len(found.damaged) + missing, missing=missing, folder=folder).to_dict()}
     except RecordingError:
-        return {}  # then whoever lists it looks for himself, and says what is damaged
+        return {}  # a listing then reads the recording itself, and reports the damage
 
 
 def sizes(folder: Path) -> tuple[int, int]:
-    """Bytes of the folder without what grows after its row was made, and those of the tables' files."""
+    """Return the bytes of the folder without the files that may grow later, and the bytes of the tables' files."""
     whole = segment = 0
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
@@ -212,7 +212,7 @@ def sizes(folder: Path) -> tuple[int, int]:
 
 
 def _thinned(values: npt.NDArray[np.float64] | Sequence[float]) -> list[float]:
-    """At most `CURVE` of the values, evenly, the first and the last among them."""
+    """Return at most `CURVE` of the values, evenly spaced, with the first and the last."""
     if len(values) <= CURVE:
         return [float(value) for value in values]
     places: Iterable[int] = np.linspace(0, len(values) - 1, CURVE).round().astype(int).tolist()

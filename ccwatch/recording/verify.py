@@ -19,7 +19,7 @@ from ccwatch.recording.segment_file import SegmentFile
 
 
 class Problem(NamedTuple):
-    """One damaged place: the file, below the recording's folder, and where in it."""
+    """One damaged place: the file (relative to the recording's folder), the bytes, and what is wrong."""
 
     file: str
     offset: int
@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found. A journal's torn end after a kill is a note, not a problem: nothing whole was lost there."""
+    """The result of `verify`. A journal's torn end after a kill is a note, not a problem: nothing whole was lost there."""
 
     path: Path
     deep: bool
@@ -39,11 +39,11 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether every byte that was looked at is as it was written."""
+        """Return whether every byte that was compared is as it was written."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         found = {"problems": [p._asdict() for p in self.problems], "notes": [p._asdict() for p in self.notes]}
         return {"path": str(self.path), "ok": self.ok, "deep": self.deep, "files": self.files, **found}
 
@@ -77,7 +77,7 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
 
 
 def _verify_manifest(folder: Path, problems: list[Problem], notes: list[Problem]) -> manifest.Manifest:
-    """Both files of it, and that together they know of every entry."""
+    """Compare both files of the manifest, check that they name every entry, and return the manifest."""
     try:
         found = manifest.read(folder)
     except CorruptRecording as error:

@@ -1,4 +1,4 @@
-"""Alpha audit: Hill's estimator on the recorded returns beside the engine's alpha. It must not know how a frame came about."""
+"""Alpha audit: Hill's estimator on the recorded returns beside the engine's alpha. It must not know where a frame comes from."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Alpha(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The whole range's estimate, how often the engine's lies within the interval, and how often nothing can be decided."""
+        """Say the whole range's estimate, how often the engine's alpha lies within the interval, and how often nothing can be decided."""
         if self.whole is None:
             ours = "The recorded returns give no tail index"
         else:
@@ -70,7 +70,7 @@ class Alpha(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per window.
+        """Return one row per window.
 
         Columns: time (of its last return), n (returns that are not 0), k, hill, low, high (exact for a Pareto tail), regime (that the
         cut-offs give, "undecided" where the interval covers one), engine_alpha, engine_regime (by the same cut-offs), sentinel (the
@@ -79,7 +79,7 @@ class Alpha(Result):
         return self.windows.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Hill's estimate with its interval, and the engine's alpha."""
+        """Draw Hill's estimate with its interval, and the engine's alpha."""
         colours = draw.colours(dark)
         times = np.asarray(pd.DatetimeIndex(self.windows["time"]).as_unit("ns").asi8)
         edge = {"mode": "lines", "showlegend": False, "hoverinfo": "skip"}
@@ -104,10 +104,10 @@ def alpha(
     level: float = 0.95,
     cuts: tuple[float, float] = ALPHA_CUTS,
 ) -> Alpha:
-    """Hill's (1975) estimator on |log returns| between neighbouring packets, with its exact interval for Pareto tails.
+    """Apply Hill's (1975) estimator to |log returns| between neighbouring packets, with its exact interval for Pareto tails.
 
-    2kα/estimate follows χ² with 2k degrees of freedom for a Pareto tail. Where the tail of the returns is none, the interval is too
-    narrow; returns in whole cents tie, which it does not know either.
+    2kα/estimate follows χ² with 2k degrees of freedom for a Pareto tail. Where the returns have another tail, the interval is too
+    narrow; nor does it allow for ties, as prices in whole cents make them.
 
     Args:
         frame: packets with price, and alpha where it is to be judged.
@@ -185,7 +185,7 @@ def alpha(
 
 
 def _hill(returns: Floats, ends: Ints, window: int, k: int, level: float) -> tuple[Floats, Floats, Floats, Ints]:
-    """Hill's estimate of each window, its interval, and how many returns are not 0; NaN where the tail says nothing."""
+    """Return Hill's estimate of each window, its interval, and the number of returns that are not 0; NaN where the tail says nothing."""
     views = np.lib.stride_tricks.sliding_window_view(returns, window)
     estimate, n = np.full(len(ends), np.nan), np.zeros(len(ends), dtype=np.int64)
     for start in range(0, len(ends), _CHUNK):

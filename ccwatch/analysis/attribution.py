@@ -1,4 +1,4 @@
-"""Attribution: each change of nav, booked to the state of the packet before it. It must not know how a frame came about."""
+"""Attribution: each change of nav, booked to the state of the packet before it. It must not know where a frame comes from."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _WORDS_SHARE: Final = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Attribution(Result):
-    """Where the change of nav was made, in USD.
+    """The change of nav by regime and side, in USD.
 
     Attributes:
         parts: one row per split and state; see `to_frame`.
         change_usd: the whole change of nav: last less first, exact in `decimals`.
         start_usd: first nav, as it was added up.
         end_usd: last nav, likewise.
-        start_time: when that was.
-        end_time: when that was.
+        start_time: time of the first nav.
+        end_time: time of the last nav.
         decimals: decimals of a dollar that are added up, in whole numbers, so that nothing is rounded on the way.
         adds_up: whether the parts of each split are the whole change exactly.
         symbol: the one that the packets are of; None where they do not say.
@@ -58,7 +58,7 @@ class Attribution(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The change of nav and the regime that it was made in, in a sentence."""
+        """Say the change of nav and the regime that it was made in, in a sentence."""
         regimes = self.parts[self.parts["split"] == "regime"]
         top = regimes.iloc[int(regimes["change_usd"].abs().argmax())]
         n, state = int(top["n"]), str(top["regime"])
@@ -69,7 +69,7 @@ class Attribution(Result):
         return f"The nav changed by {dollars(self.change_usd)}, of which {dollars(top['change_usd'])} {where}."
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per split and state; within each split the parts add up to the change of nav.
+        """Return one row per split and state; within each split the parts add up to the change of nav.
 
         Columns: split (regime, side, both), regime, side (of the packet before the change; "(gap)" for what happened in gaps, "(not
         carried)" where that packet did not say), change_usd, gain_usd, loss_usd, n (changes), time_s.
@@ -77,7 +77,7 @@ class Attribution(Result):
         return self.parts.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The parts by regime and side as bars."""
+        """Draw the parts by regime and side as bars."""
         colours = draw.colours(dark)
         both = self.parts[self.parts["split"] == "both"].sort_values("change_usd")
         labels = [GAP if regime == GAP else f"{regime} · {side}" for regime, side in zip(both["regime"], both["side"], strict=True)]
@@ -100,7 +100,7 @@ class Attribution(Result):
         return made
 
     def merge(self, other: Attribution, *, apart: bool = False) -> Attribution:
-        """Both sessions' parts; what changed between the two is booked to the gap.
+        """Merge both sessions' parts; the change between the two is booked to the gap.
 
         Raises:
             ValueError: asked of another symbol.
@@ -147,9 +147,9 @@ class Attribution(Result):
 
 
 def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None) -> Attribution:
-    """Each change of nav between neighbouring packets is booked to regime and side of the packet before it.
+    """Book each change of nav between neighbouring packets to regime and side of the packet before it.
 
-    What changed across a gap is booked to the gap: nobody saw in which state. Sums are made of whole numbers, so that they add up
+    A change across a gap is booked to the gap, since the state within it is not known. Sums are made of whole numbers, so that they add up
     exactly.
 
     Args:
@@ -193,7 +193,7 @@ def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symb
 
 
 def whole(nav: Floats) -> tuple[Ints, int]:
-    """Amounts as whole numbers of 10^-decimals USD, with the fewest decimals that keep every amount.
+    """Return amounts as whole numbers of 10^-decimals USD, with the fewest decimals that keep every amount.
 
     At most nine, and so few that each amount, and every sum of steps between them, is a float that gives its decimals back.
     """
@@ -207,12 +207,12 @@ def whole(nav: Floats) -> tuple[Ints, int]:
 
 
 def _exact(usd: float) -> Decimal:
-    """An amount that was made of whole numbers, as the decimal number that it was."""
+    """Return an amount that was counted in whole numbers as a decimal number of USD."""
     return Decimal(repr(float(usd)))
 
 
 def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame:
-    """The parts of one split."""
+    """Return the parts of one split."""
     states = {name: _state(used, name) for name in ("regime", "side")}
     chosen = [name for name in ("regime", "side") if split in {name, "both"}]
     wide = len(states["side"][1])
@@ -235,7 +235,7 @@ def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame
 
 
 def _state(used: Sample, name: str) -> tuple[Ints, list[str]]:
-    """The state of the packet before each change, as codes into words; the last word stands for "not carried"."""
+    """Return the state of the packet before each change, as codes into words; the last word stands for "not carried"."""
     words = used.words(name)
     codes = np.asarray(words.codes[:-1], dtype=np.int64)
     names = [*(str(word) for word in words.categories), NOT_CARRIED]

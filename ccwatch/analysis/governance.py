@@ -1,4 +1,4 @@
-"""Governance: vetoes, sizes and broken rules. It must not know how a frame came about."""
+"""Governance: vetoes, sizes and broken rules. It must not know where a frame comes from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OUTSIDE, IN_CRITICAL, WHILE_HALTED = "size outside 0 to 0.20", "size above 0 in 
 
 @dataclass(frozen=True, eq=False)
 class Governance(Result):
-    """What governance did with the signals. Sizes and shares are fractions, times UTC.
+    """Vetoes, sizes and broken rules of a session. Sizes and shares are fractions, times UTC.
 
     Attributes:
         by_regime: one row per regime; see `to_frame`.
@@ -56,7 +56,7 @@ class Governance(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """Vetoes and broken rules in a sentence."""
+        """Say how many vetoes and broken rules there were, in a sentence."""
         vetoed, n = int(self.by_regime["n_vetoed"].sum()), int(self.by_regime["n"].sum())
         broken = count_of(len(self.breaks), "stretch breaks a rule", "stretches break a rule") if len(self.breaks) else "no rule was broken"
         if not len(self.vetoes):
@@ -69,7 +69,7 @@ class Governance(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per regime.
+        """Return one row per regime.
 
         Columns: regime, n (packets with BUY or SELL and a size), n_vetoed, veto_rate, veto_low, veto_high (Wilson, 95 %; packets of one
         veto hang together, so it is too narrow), median_size (of what was not vetoed), size_confidence (Spearman's rank correlation of
@@ -78,7 +78,7 @@ class Governance(Result):
         return self.by_regime.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The veto rate of each regime."""
+        """Draw the veto rate of each regime."""
         colours = draw.colours(dark)
         rate = self.by_regime["veto_rate"].to_numpy()
         trace = {
@@ -91,7 +91,7 @@ class Governance(Result):
         return draw.figure([trace], x_title="regime", y_title="veto rate (%)", dark=dark, y_format=".0%", height=260)
 
     def merge(self, other: Governance, *, apart: bool = False) -> Governance:
-        """Vetoes and broken rules of both sessions; a median or a rank correlation of sizes cannot be told from two.
+        """Merge vetoes and broken rules of both sessions; medians and rank correlations of sizes cannot be merged.
 
         Raises:
             ValueError: asked with another `horizon_s` or `largest_size`, or of another symbol.
@@ -128,7 +128,7 @@ def governance(
     horizon_s: float = HORIZON_S,
     largest_size: float = LARGEST_SIZE,
 ) -> Governance:
-    """A veto is a BUY or SELL with approved size 0.
+    """Find vetoes and broken rules; a veto is a BUY or SELL with approved size 0.
 
     Args:
         frame: packets with side and approved_size; regime, confidence, price and status where they are to be judged.
@@ -167,7 +167,7 @@ def governance(
 
 
 def _limits(answer: Governance) -> list[str]:
-    """The notes that follow from the answer's own tables and counts."""
+    """Return the notes that follow from the answer's own tables and counts."""
     notes = []
     if answer.not_judged:
         notes.append(f"not judged, since an approved size above 1 is no fraction: {count_of(answer.not_judged, 'packet')}")
@@ -178,7 +178,7 @@ def _limits(answer: Governance) -> list[str]:
 
 
 def _sent(used: Sample) -> Floats:
-    """Sizes as they were sent, those out of range too: that is what a broken rule is."""
+    """Return sizes as they were sent, those out of range too, since these are the broken rules."""
     if "approved_size" not in used.frame.columns:
         return np.full(len(used), np.nan)
     size = as_numbers(used.frame["approved_size"]).to_numpy(na_value=np.nan)
@@ -243,7 +243,7 @@ def _vetoes(used: Sample, side: Any, vetoed: Bools, logs: pd.DataFrame | None, h
 
 
 def _reasons(starts: Ints, logs: pd.DataFrame | None) -> Any:
-    """The newest log line that speaks of governance at the start of each veto, at most REASON_WITHIN_S old."""
+    """Return the newest log line that speaks of governance at the start of each veto, at most REASON_WITHIN_S old."""
     missing = pd.array([None] * len(starts), dtype=TEXT)
     if logs is None or not len(logs) or not len(starts):
         return missing

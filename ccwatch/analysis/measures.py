@@ -26,7 +26,7 @@ _POINTS: Final = 500
 
 
 class Measure(NamedTuple):
-    """One measure of the stream. `value` is NaN where the stream cannot tell it, with the reason beside it."""
+    """One measure of the stream. `value` is NaN where the stream does not show it; `reason` then says why."""
 
     measure: str
     value: float
@@ -48,7 +48,7 @@ class Rows:
     arrivals: Ints
     """ns on the clock that intervals are measured by: the receiver's monotonic one, else the stamps."""
     begins: Bools
-    """The first packets of bursts: packets less than 0.1 s apart come at once, and tell a pace only as a whole."""
+    """The first packets of bursts: packets less than 0.1 s apart count as one burst, and only bursts have a pace."""
     intervals_s: Floats
     """Seconds between one burst and the next."""
     offsets: Floats | None
@@ -56,7 +56,7 @@ class Rows:
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Rows:
-        """The rows of a packets frame whose index is in UTC."""
+        """Return the rows of a packets frame whose index is in UTC."""
         times = times_ns(frame)
         flags = frame["flags"].to_numpy().astype(np.int64) if "flags" in frame.columns else np.zeros(len(frame), dtype=np.int64)
         connection = (
@@ -73,21 +73,21 @@ class Rows:
 
     @property
     def steps_s(self) -> Floats:
-        """Seconds between one packet and the next."""
+        """Return the seconds between one packet and the next."""
         return np.diff(self.arrivals) / SECOND_NS
 
     @property
     def usual_s(self) -> float:
-        """The median interval between bursts; NaN where there is none."""
+        """Return the median interval between bursts, s; NaN where there is none."""
         return float(np.median(self.intervals_s)) if len(self.intervals_s) else math.nan
 
     def count(self, flag: Flag) -> int:
-        """Packets that have any of these flags."""
+        """Return the number of packets that have any of these flags."""
         return int(((self.flags & int(flag)) != 0).sum())
 
 
 def cadence(rows: Rows, broken: Bools) -> list[Measure]:
-    """How often packets came, and how many did not; intervals are those between bursts."""
+    """Measure how often packets came, and how many are missing; intervals are those between bursts."""
     steps, n, told = rows.steps_s, len(rows.times), rows.intervals_s
     if len(told) < 1:
         few = f"needs 2 bursts of packets on one connection, there {'is 1 packet' if n == 1 else f'are {n:,} packets'}"
@@ -121,7 +121,7 @@ def cadence(rows: Rows, broken: Bools) -> list[Measure]:
 
 
 def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) -> list[Measure]:
-    """How the window ends: with a packet, with silence, or without a connection."""
+    """Measure how the window ends: with a packet, with silence, or without a connection."""
     last = rows.times.max() if len(rows.times) else None
     if last is None:
         return [Measure("silence_at_end", math.nan, "s", 0, STOPPED, "no packet came in the window")]
@@ -148,7 +148,7 @@ def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) ->
 
 
 def clocks(rows: Rows, is_synthetic: bool = False) -> list[Measure]:
-    """Offset, drift and jitter of the server's stamps against this machine's clock; a synthetic stream's are seeded, far off."""
+    """Measure offset, drift and jitter of the server's stamps against this machine's clock; a synthetic stream's are seeded, far off."""
     names = (("clock_offset", "s"), ("clock_drift", "ppm"), ("jitter", "s"))
     if rows.offsets is None:
         why = "the stamps do not keep pace with the receiver's clock, or receive times were not kept"
@@ -178,7 +178,7 @@ def clocks(rows: Rows, is_synthetic: bool = False) -> list[Measure]:
 
 
 def copies(rows: Rows) -> list[Measure]:
-    """Packets that say nothing new."""
+    """Measure how many packets say nothing new: repeats, replays and placeholders."""
     n = len(rows.flags)
     found = []
     for name, flag, meaning in (
@@ -191,7 +191,7 @@ def copies(rows: Rows) -> list[Measure]:
 
 
 def order(rows: Rows) -> list[Measure]:
-    """Reordering by RFC 4737: a packet whose stamp lies before that of an earlier one, and by how much (its late time offset)."""
+    """Measure reordering by RFC 4737: a packet whose stamp lies before that of an earlier one, and by how much (its late time offset)."""
     times = rows.times[rows.clean]
     highest = np.maximum.accumulate(times) if len(times) else times
     late = times < highest
@@ -207,7 +207,7 @@ def order(rows: Rows) -> list[Measure]:
 
 
 def frozen(rows: Rows) -> list[Measure]:
-    """A stream can be alive and stale: the same content under new stamps, or the same packet again and again."""
+    """Measure frozen content, of a stream that is alive but stale: the same content under new stamps, or the same packet repeated."""
     still = (rows.flags & int(Flag.FROZEN | Flag.REPEAT)) != 0
     first, end = runs(still, np.zeros(len(still), dtype=bool))
     lengths = (end - first)[still[first]] if len(first) else np.zeros(0, dtype=np.int64)
@@ -226,7 +226,7 @@ def frozen(rows: Rows) -> list[Measure]:
 
 
 def connections(rows: Rows, events: pd.DataFrame | None) -> list[Measure]:
-    """Reconnects, how long they took, and what could not be read."""
+    """Measure reconnects, how long they took, and messages that could not be read."""
     again = np.flatnonzero(np.diff(rows.connection) != 0)
     down = float(rows.steps_s[again].sum())
     count = len(again)
@@ -245,7 +245,7 @@ def connections(rows: Rows, events: pd.DataFrame | None) -> list[Measure]:
 
 
 def unknown_words(frame: pd.DataFrame, rows: Rows) -> list[tuple[str, str, int]]:
-    """The server's words that were not understood: whose, the word as it came, and in how many packets; the most frequent first."""
+    """Return the server's words that were not understood: column, word as it came, number of packets; the most frequent first."""
     odd = (rows.flags & int(Flag.UNKNOWN_WORD)) != 0
     found: list[tuple[str, str, int]] = []
     for name, reads in (("status", words.status), ("regime", words.regime), ("side", words.side)):
@@ -258,7 +258,7 @@ def unknown_words(frame: pd.DataFrame, rows: Rows) -> list[tuple[str, str, int]]
 
 
 def contents(frame: pd.DataFrame, rows: Rows, message_bytes_mean: float | None) -> list[Measure]:
-    """What departs from the contract, and sizes."""
+    """Measure departures from the contract, and message sizes."""
     odd = Flag.WRONG_TYPE | Flag.COERCED | Flag.RANGE | Flag.UNIT | Flag.UNKNOWN_WORD | Flag.NO_TIME
     count = rows.count(odd)
     found = [

@@ -24,11 +24,11 @@ from ccwatch.stream.frames import TEXT
 
 @dataclass(frozen=True, eq=False)
 class Quality(Result):
-    """How well the stream was received.
+    """The quality of reception of the stream.
 
     Attributes:
-        verdict: OK; WARN: usable with care; STALLED: at the end of the window nothing new came although it was open, or its content stood
-            still; STOPPED: at the end of the window the connection was gone, or no packet came at all.
+        verdict: OK; WARN: usable with care; STALLED: at the end of the window nothing new came although the connection was open, or
+            its content stood still; STOPPED: at the end of the window the connection was gone, or no packet came at all.
         reasons: why it is not OK, the worst first.
         measures: one row per measure; see `to_frame`.
         gaps: start_time, end_time, duration_s, reason: when the stream was not received.
@@ -52,7 +52,7 @@ class Quality(Result):
     notes: tuple[str, ...]
 
     def value(self, measure: str) -> float:
-        """One measure's value.
+        """Return one measure's value.
 
         Raises:
             KeyError: no such measure.
@@ -60,7 +60,7 @@ class Quality(Result):
         return float(dict(zip(self.measures["measure"], self.measures["value"].to_numpy(), strict=True))[measure])
 
     def headline(self) -> str:
-        """The verdict and its first reasons."""
+        """Say the verdict and its first reasons."""
         if self.verdict == OK:
             complete = self.value("completeness")
             told = "" if math.isnan(complete) else f" {complete:.2%} complete,"
@@ -68,15 +68,15 @@ class Quality(Result):
         return f"Stream quality {self.verdict}: {'; '.join(self.reasons[:3])}."
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per measure: measure, value, unit, n (what it was made from), level (OK, WARN, STALLED, STOPPED), reason."""
+        """Return one row per measure: measure, value, unit, n (what it was made from), level (OK, WARN, STALLED, STOPPED), reason."""
         return self.measures.copy()
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the intervals."""
+        """Return the answer as plain values, without the intervals."""
         return {name: value for name, value in super().to_dict().items() if name != "intervals_s"}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The interval before each packet, over time; gaps stand out."""
+        """Draw the interval before each packet, over time; gaps stand out."""
         colours = draw.colours(dark)
         times = np.asarray(pd.DatetimeIndex(self.intervals_s.index).asi8)
         trace = draw.line("interval", times, self.intervals_s["interval_s"].to_numpy(), colours.line)
@@ -155,7 +155,7 @@ def quality(
 
 
 def _gaps(rows: Rows, broken: Bools, events: pd.DataFrame | None) -> pd.DataFrame:
-    """When the stream was not received, and what its events say about why."""
+    """Return the stretches in which the stream was not received, with the reason that its events give."""
     after = np.flatnonzero(broken)
     before = np.maximum(after - 1, 0)
     why = pd.Series(np.where(rows.connection[after] != rows.connection[before], "reconnect", "silence"), dtype=TEXT)
@@ -181,7 +181,7 @@ def _flags(flags: Ints) -> pd.DataFrame:
 
 
 def _unknown_fields(frame: pd.DataFrame) -> pd.DataFrame:
-    """Dotted names of what has no column. Equal texts are read once."""
+    """Return the dotted names of fields that have no column. Equal texts are read once."""
     counted: Counter[str] = Counter()
     texts: Iterable[tuple[Any, int]] = frame["extra"].dropna().value_counts().items() if "extra" in frame.columns else ()
     for text, count in texts:

@@ -1,4 +1,4 @@
-"""Regimes: segments, transitions, dwell times, and whether alpha agrees with the label. It must not know how a frame came about."""
+"""Regimes: segments, transitions, dwell times, and whether alpha agrees with the label. It must not know where a frame comes from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENDS: Final = ("transition", "gap", "end of stream")
 
 @dataclass(frozen=True, eq=False)
 class Regimes(Result):
-    """Which regimes, for how long, and what followed on what. Durations in s, probabilities as fractions, times UTC.
+    """The regimes of a session, their durations and transitions. Durations in s, probabilities as fractions, times UTC.
 
     Attributes:
         segments: stretches of one regime, cut at gaps; see `to_frame`.
@@ -62,7 +62,7 @@ class Regimes(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The changes in a sentence."""
+        """Say how often the regime changed, in a sentence."""
         changes = int(self.transitions["changes"].sum())
         shown = self.dwell.dropna(subset="share")
         shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(shown["regime"], shown["share"], strict=True))
@@ -72,7 +72,7 @@ class Regimes(Result):
         return f"The regime {changed} ({shares or 'too short to give shares'}){first}."
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per segment, by time.
+        """Return one row per segment, by time.
 
         Columns: regime, start_time, end_time (of the first packet of the next regime, or of the last packet before a gap or the end),
         duration_s, n (packets), ended_by (transition, gap, end of stream), is_censored (it may have gone on), left_censored (it may have
@@ -81,7 +81,7 @@ class Regimes(Result):
         return self.segments.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Segments over time, raw above and with hysteresis below, in the colours and patterns of the live view."""
+        """Draw the segments over time, raw above and with hysteresis below, in the colours and patterns of the live view."""
         colours = draw.colours(dark)
         traces: list[dict[str, Any]] = []
         for row, table in (("raw", self.segments), (f"hysteresis of {self.hold}", self.smoothed)):
@@ -112,7 +112,7 @@ class Regimes(Result):
         return made
 
     def merge(self, other: Regimes, *, apart: bool = False) -> Regimes:
-        """The regimes of both sessions: counts add up, dwell times are estimated anew; a median of alpha cannot be told from two.
+        """Merge the regimes of both sessions: counts add up, dwell times are estimated again; medians of alpha cannot be merged.
 
         Raises:
             ValueError: asked with another `hold`, other `cuts`, or of another symbol.
@@ -147,7 +147,7 @@ def regimes(
     hold: int = HOLD,
     cuts: tuple[float, float] = ALPHA_CUTS,
 ) -> Regimes:
-    """Segments of one regime, cut at gaps; what happened in a gap is not known, so nothing is counted across it.
+    """Find segments of one regime, cut at gaps; what happened in a gap is not known, so nothing is counted across it.
 
     Args:
         frame: packets with `regime`; `alpha` where the label is to be judged.
@@ -192,7 +192,7 @@ def regimes(
 
 
 def _limits(answer: Regimes) -> tuple[str, ...]:
-    """The notes that follow from the answer's own tables."""
+    """Return the notes that follow from the answer's own tables."""
     lower = int(answer.segments["left_censored"].sum())
     begun = f"{count_of(lower, 'segment')} may have begun before the stream or in a gap: a dwell time there is a lower bound"
     unjudged = "the stream carries no alpha: the label cannot be judged"
@@ -228,7 +228,7 @@ def _segments(used: Sample, codes: Ints, names: list[str], first: Ints, end: Int
 
 
 def _held(codes: Ints, broken: Bools, names: list[str], hold: int) -> tuple[Ints, list[str], Ints, Ints]:
-    """Hysteresis: a run shorter than `hold` belongs to the regime before it; at the beginning of a stretch, to itself."""
+    """Apply hysteresis: a run shorter than `hold` belongs to the regime before it; at the beginning of a stretch, to itself."""
     first, end = runs(codes, broken)
     fresh = broken[first].copy()
     fresh[0] = True
@@ -239,14 +239,14 @@ def _held(codes: Ints, broken: Bools, names: list[str], hold: int) -> tuple[Ints
 
 
 def _transitions(codes: Ints, broken: Bools, names: list[str]) -> pd.DataFrame:
-    """Counts and probabilities of what follows on what, between neighbouring packets without a gap between them."""
+    """Return counts and probabilities of transitions between neighbouring packets without a gap between them."""
     size = len(names)
     pairs = codes[:-1] * size + codes[1:]
     return _transition_table(np.bincount(pairs[~broken[1:]], minlength=size * size).reshape(size, size), names)
 
 
 def _counts(transitions: pd.DataFrame, names: list[str]) -> Ints:
-    """The counts of a table of transitions as a square matrix over these names."""
+    """Return the counts of a table of transitions as a square matrix over these names."""
     counts = np.zeros((len(names), len(names)), dtype=np.int64)
     places = (np.array([names.index(str(word)) for word in transitions[end]], dtype=np.int64) for end in ("from", "to"))
     counts[tuple(places)] = transitions["n"].to_numpy()
@@ -273,7 +273,7 @@ def _transition_table(counts: Ints, names: list[str]) -> pd.DataFrame:
 
 
 def _dwell(segments: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Dwell times of each regime with Kaplan and Meier's curve: a segment that a gap or the end cut off lasted longer than was seen."""
+    """Return each regime's dwell times and Kaplan-Meier curve; a segment cut off by a gap or the end is censored."""
     rows, curves = [], []
     covered = float(segments["duration_s"].sum())
     for name in names:
@@ -301,7 +301,7 @@ def _dwell(segments: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.D
 
 
 def _alpha_of_both(one: pd.DataFrame, two: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Alpha beside the label in both sessions; the median where only one of them has the regime with an alpha."""
+    """Return alpha beside the label in both sessions; the median only where a single one has the regime with an alpha."""
     a, b = (table.set_index("regime").reindex(names) for table in (one, two))
     n = a["n"].fillna(0) + b["n"].fillna(0)
     against = a["n_contradicts"].fillna(0) + b["n_contradicts"].fillna(0)
@@ -320,7 +320,7 @@ def _alpha_of_both(one: pd.DataFrame, two: pd.DataFrame, names: list[str]) -> pd
 
 
 def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Alpha beside the label, per regime and per stretch of contradiction; a value on a cut-off contradicts neither side."""
+    """Compare alpha with the label, per regime and per stretch of contradiction; a value on a cut-off contradicts neither side."""
     alpha = used.numbers("alpha")
     known = np.isfinite(alpha)
     places = np.array([names.index(word) if word in names else -1 for word in EXPECTED])

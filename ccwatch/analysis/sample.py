@@ -1,4 +1,4 @@
-"""What every question begins with: the rows of one session that may be used, where its gaps are, and what an answer stands on.
+"""The sample that every question begins with: the usable rows of one session, its gaps, and the basis of an answer.
 
 It knows the columns of a frame, not where the frame comes from.
 """
@@ -32,7 +32,7 @@ _MISSING: Final = frozenset({*series.GAP_KINDS, EventKind.DROP})
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What an answer stands on.
+    """The basis of an answer: how many observations, of which stretch, with which gaps.
 
     Attributes:
         n: observations used.
@@ -57,7 +57,7 @@ class Basis:
     gap_s: float
 
     def merge(self, later: Basis, *, apart: bool = False) -> Basis:
-        """What an answer stands on that holds this session and a later one: what lies between the two is one more gap.
+        """Return the basis of an answer about this session and a later one: the time between the two is one more gap.
 
         Args:
             later: of the other session.
@@ -115,36 +115,36 @@ class Sample:
 
     @property
     def times(self) -> Ints:
-        """Time of each row, ns since 1970."""
+        """Return the time of each row, ns since 1970."""
         return times_ns(self.frame)
 
     def numbers(self, name: str) -> Floats:
-        """A column as floats, NaN where it is missing, no number or out of its range; NaN everywhere where the stream never had it."""
+        """Return a column as float64: NaN where it is missing, not a number or out of its range, and throughout for an absent column."""
         if name not in self.frame.columns:
             return np.full(len(self.frame), np.nan)
         found = numbers(self.frame[name])
         return np.where(found == 0.0, np.nan, found) if name == "price" else found  # a price of 0 is one that is not known yet
 
     def prices(self) -> Floats:
-        """Prices that a return can be told of: above zero, else NaN."""
+        """Return the prices that a return can be computed from: those above zero, else NaN."""
         found = self.numbers("price")
         with np.errstate(invalid="ignore"):
             return np.where(found > 0.0, found, np.nan)
 
     def outside(self, name: str) -> int:
-        """How many values of a column enter no answer, since they lie outside its range."""
+        """Return the number of values of a column that enter no answer, since they lie outside its range."""
         if name not in self.frame.columns:
             return 0
         return int(np.isfinite(as_numbers(self.frame[name]).to_numpy(na_value=np.nan)).sum() - np.isfinite(numbers(self.frame[name])).sum())
 
     def words(self, name: str) -> Any:
-        """A column of words, missing everywhere where the stream never had the column."""
+        """Return a column of words as a Categorical, missing throughout for an absent column."""
         if name not in self.frame.columns:
             return pd.Categorical.from_codes(np.full(len(self.frame), -1, dtype=np.int8), categories=pd.Index([], dtype=TEXT))
         return categorical(self.frame[name])
 
     def where(self, kept: Bools) -> Sample:
-        """The rows where `kept`; a gap before a row that goes counts for the next one that stays."""
+        """Return the rows where `kept`; a gap before a row that goes counts for the next one that stays."""
         if kept.all():
             return self
         passed = np.cumsum(self.broken)[kept]
@@ -162,7 +162,7 @@ class Sample:
             raise NotEnoughData(f"{self.question} needs at least {least} packets with {what}; there are {len(self)}")
 
     def basis(self, n: int, *, carrying: int | None = None) -> Basis:
-        """What an answer from `n` observations stands on; `carrying` is the number of packets that gave them, else n."""
+        """Return the basis of an answer from `n` observations; `carrying` is the number of packets that gave them, else n."""
         times, packets = self.times, len(self)
         start, end = (stamp(times[0]), stamp(times[-1])) if packets else (None, None)
         after = np.flatnonzero(self.broken)
@@ -189,7 +189,7 @@ def sample(
     symbol: str | None = None,
     one_symbol: bool = False,
 ) -> Sample:
-    """The rows of a packets frame that a question may use: no repeats, replays and placeholders, by time, of one symbol.
+    """Return the rows of a packets frame that a question may use: no repeats, replays and placeholders, by time, of one symbol.
 
     Args:
         question: who asks.
@@ -238,7 +238,7 @@ def sample(
 
 
 def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its index in UTC and ns; rows without a time are left out.
+    """Return the frame with its index in UTC and ns; rows without a time are left out.
 
     Raises:
         AnalysisError: an index that is no time with a zone.
@@ -255,51 +255,51 @@ def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_arrived(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame by time, where no `seq` says in which order its rows arrived: a step back in it is no silence."""
+    """Return the frame by time where it has no `seq`, which would say in which order rows arrived; else unchanged."""
     if "seq" in frame.columns or frame.index.is_monotonic_increasing:
         return frame
     return frame.iloc[np.argsort(times_ns(frame), kind="stable")]
 
 
 def times_ns(frame: pd.DataFrame) -> Ints:
-    """The index as ns since 1970."""
+    """Return the index as ns since 1970."""
     return moments_ns(frame.index)
 
 
 def without_doubles(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The values without those equal to the one before: for values in order, the distinct ones, and far faster than np.unique."""
+    """Return the values without those equal to the one before: for sorted values the distinct ones, far faster than np.unique."""
     return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
 
 
 def moments_ns(moments: Any) -> Ints:
-    """A column of times as ns since 1970; the least integer where one is missing."""
+    """Return a column of times as ns since 1970 (int64); the least integer where one is missing."""
     index = pd.DatetimeIndex(moments)
     return np.asarray(index.asi8 if index.unit == "ns" else index.as_unit("ns").asi8)  # as_unit copies whatever the unit is
 
 
 def stamp(ns: Any) -> pd.Timestamp:
-    """Nanoseconds since 1970 as a timestamp in UTC."""
+    """Return nanoseconds since 1970 as a timestamp in UTC."""
     return pd.Timestamp(int(ns), unit="ns", tz="UTC")
 
 
 def stamps(ns: Ints, known: Bools | None = None) -> pd.DatetimeIndex:
-    """Nanoseconds since 1970 as times in UTC; missing where not `known`."""
+    """Return nanoseconds since 1970 as times in UTC; NaT where not `known`."""
     values = ns if known is None else np.where(known, ns, np.iinfo(np.int64).min)
     return pd.DatetimeIndex(np.asarray(values, dtype=np.int64).view("M8[ns]")).tz_localize("UTC")
 
 
 def as_numbers(column: pd.Series) -> pd.Series:
-    """A column as float64, missing where it is no number; the column itself where it is so already: to_numeric copies."""
+    """Return a column as float64, missing where it is not a number; a float64 column is returned itself, since to_numeric copies."""
     return column if column.dtype == np.float64 else pd.to_numeric(column, errors="coerce").astype("float64")
 
 
 def numbers(column: pd.Series) -> Floats:
-    """A column as floats, NaN for what is missing, no number, or outside the range of the column of that name; only to read."""
+    """Return a column as float64 to read only, NaN for values missing, not numbers, or outside the range of the column of that name."""
     return within(str(column.name), as_numbers(column).to_numpy(na_value=np.nan))
 
 
 def categorical(column: pd.Series) -> Any:
-    """A column of words as a Categorical of text without an order, whatever a frame of one's own has."""
+    """Return the column as an unordered Categorical of str, for any input dtype."""
     words = column.array
     if not isinstance(words, pd.Categorical):
         return pd.Categorical(column.astype(TEXT))
@@ -309,7 +309,7 @@ def categorical(column: pd.Series) -> Any:
 
 
 def runs(codes: npt.NDArray[Any], broken: Bools) -> tuple[Ints, Ints]:
-    """Maximal stretches of one code without a gap: index of the first row of each, and of the row after its last."""
+    """Return maximal stretches of one code without a gap: index of the first row of each, and of the row after its last."""
     if not len(codes):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     begins = np.ones(len(codes), dtype=bool)
@@ -327,7 +327,7 @@ def _is_carried(found: Sample, name: str) -> bool:
 
 
 def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
-    """Rows, in the order given, that come after a gap or on another connection than the row before."""
+    """Return, per row in the order given, whether it comes after a gap or on another connection than the row before."""
     connection = frame["connection"].to_numpy() if "connection" in frame.columns else None
     if events is None or not len(events) or "seq" not in frame.columns:
         broken = _silences(frame)
@@ -340,7 +340,7 @@ def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
 
 
 def _silences(frame: pd.DataFrame) -> Bools:
-    """Rows before which nothing came for too long: by the receiver's monotonic clock, else by the stream's own stamps."""
+    """Return, per row, whether too long a silence lay before it: by the receiver's monotonic clock, else by the stream's stamps."""
     at, by_receiver = arrivals(frame)
     paces = Pace().note_all(at, anew=_anew(frame), tells=_tells(frame))
     broken = paces.silent.copy()
@@ -351,9 +351,9 @@ def _silences(frame: pd.DataFrame) -> Bools:
 
 
 def arrivals(frame: pd.DataFrame) -> tuple[Ints, bool]:
-    """When each row came, in ns of a clock that never goes back, and whether that is the receiver's monotonic one.
+    """Return when each row came, in ns of a clock that never goes back, and whether that is the receiver's monotonic one.
 
-    Where receive times were not kept, or the stamps run ahead of them (a seeded stream at pace "max"), the stamps tell it.
+    Where receive times were not kept, or the stamps run ahead of them (a seeded stream at pace "max"), the stamps are used.
     """
     times = times_ns(frame)
     if len(frame) > 1 and "received_mono_ns" in frame.columns and frame["received_mono_ns"].notna().all():
@@ -364,12 +364,12 @@ def arrivals(frame: pd.DataFrame) -> tuple[Ints, bool]:
 
 
 def paces(frame: pd.DataFrame) -> Paces:
-    """What the pace of the stream says about each row, in the order given: bursts, intervals between them, silences."""
+    """Return the pace of the stream at each row, in the order given: bursts, intervals between them, silences."""
     return Pace().note_all(arrivals(frame)[0], anew=_anew(frame), tells=_tells(frame))
 
 
 def _anew(frame: pd.DataFrame) -> Bools | None:
-    """Rows that are the first of their connection."""
+    """Return, per row, whether it is the first of a connection after another; None without a connection column."""
     if "connection" not in frame.columns or not len(frame):
         return None
     connection = frame["connection"].to_numpy()
@@ -377,10 +377,10 @@ def _anew(frame: pd.DataFrame) -> Bools | None:
 
 
 def _tells(frame: pd.DataFrame) -> Bools | None:
-    """Rows whose arrival tells the stream's pace: those that no server replays."""
+    """Return, per row, whether its arrival shows the stream's pace, as that of a replayed one does not; None without flags."""
     return (frame["flags"].to_numpy().astype(np.int64) & int(Flag.REPLAYED)) == 0 if "flags" in frame.columns else None
 
 
 def keeps_pace(times: Ints, mono: Ints) -> bool:
-    """Whether the stamps keep pace with the receiver's clock; a seeded stream at pace "max" runs ahead of it."""
+    """Return whether the stamps keep pace with the receiver's clock; a seeded stream at pace "max" runs ahead of it."""
     return len(times) > 1 and 2 * int(mono[-1] - mono[0]) >= int(times.max() - times.min())

@@ -1,4 +1,4 @@
-"""Signals: what followed on each change of side, and whether confidence means what it says. It must not know how a frame came about."""
+"""Signals: the returns after each change of side, and whether confidence is calibrated. It must not know where a frame comes from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALIBRATED_AT_S: Final = 60.0
 
 @dataclass(frozen=True, eq=False)
 class Signals(Result):
-    """What followed on the signals. Returns are fractions in the signal's own direction: above zero it was right.
+    """The returns after signals. Returns are fractions in the signal's own direction: above zero it was right.
 
     Attributes:
         by_horizon: one row per horizon and side; see `to_frame`.
@@ -50,7 +50,7 @@ class Signals(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The hit rate at the calibrated horizon, in a sentence."""
+        """Say the hit rate at the calibrated horizon, in a sentence."""
         row = self.by_horizon[(self.by_horizon["side"] == "all") & (self.by_horizon["horizon_s"] == self.calibrated_at_s)]
         if not len(row) or not row["n"].iloc[0]:
             return f"{count_of(self.basis.n, 'signal')} to BUY or SELL, of which none can be judged after {self.calibrated_at_s:g} s."
@@ -64,7 +64,7 @@ class Signals(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per horizon and side (BUY, SELL, all).
+        """Return one row per horizon and side (BUY, SELL, all).
 
         Columns: horizon_s, side, n, n_missing (the stream ended or had a gap before the exit), coverage (n over both), mean_return,
         median_return (fractions, in the signal's direction), hit_rate (return above zero), hit_low, hit_high (Wilson, 95 %).
@@ -72,7 +72,7 @@ class Signals(Result):
         return self.by_horizon.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Hit rate by horizon with its interval, for each side."""
+        """Draw the hit rate by horizon with its interval, for each side."""
         colours = draw.colours(dark)
         traces: list[dict[str, Any]] = []
         for side, colour in ((Side.BUY, colours.buy), (Side.SELL, colours.sell), ("all", colours.line)):
@@ -96,7 +96,7 @@ class Signals(Result):
         return made
 
     def merge(self, other: Signals, *, apart: bool = False) -> Signals:
-        """The signals of both sessions, judged together.
+        """Merge the signals of both sessions, judged together.
 
         Raises:
             ValueError: asked with other horizons, or of another symbol.
@@ -118,7 +118,7 @@ def signals(
     horizons_s: Sequence[float] = HORIZONS_S,
     calibrated_at_s: float = CALIBRATED_AT_S,
 ) -> Signals:
-    """Forward returns of changes of side; a side that is only repeated is no new signal, and a first one is no change.
+    """Compute forward returns of changes of side; a repeated side is not a new signal, and the first one is not a change.
 
     Args:
         frame: packets with side and price, and confidence where it is to be judged.
@@ -168,13 +168,13 @@ def signals(
 
 
 def _limits(answer: Signals) -> tuple[str, ...]:
-    """What limits any answer, and what this one's own tables lack."""
+    """Return the notes that limit any answer, and those on what this one's own tables lack."""
     missing = [] if answer.calibration.n else ["no signal with a confidence can be judged: its calibration is missing"]
     return "entry is one packet after the signal; costs are not in the returns", *missing
 
 
 def _judged(changes: pd.DataFrame, horizons_s: Sequence[float], calibrated_at_s: float) -> tuple[pd.DataFrame, Calibration]:
-    """Returns by horizon and side, and confidence against hits, of a table of changes."""
+    """Return, for a table of changes, the returns by horizon and side, and the calibration of confidence against hits."""
     side, confidence = changes["side"].to_numpy(dtype=object), changes["confidence"].to_numpy()
     is_trade = (side == Side.BUY) | (side == Side.SELL)
     rows = [

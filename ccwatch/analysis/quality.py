@@ -18,6 +18,7 @@ from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
 from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, as_arrived, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
+from ccwatch.protocol.decoding.dialects import LISTED
 from ccwatch.protocol.messages import EventKind, Flag
 from ccwatch.stream.frames import TEXT
 
@@ -181,12 +182,13 @@ def _flags(flags: Ints) -> pd.DataFrame:
 
 
 def _unknown_fields(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the dotted names of fields that have no column. Equal texts are read once."""
+    """Return the dotted names of fields that have no column, nor a table of their own. Equal texts are read once."""
     counted: Counter[str] = Counter()
     texts: Iterable[tuple[Any, int]] = frame["extra"].dropna().value_counts().items() if "extra" in frame.columns else ()
     for text, count in texts:
         for name in _paths(json.loads(str(text))):
-            counted[name] += int(count)
+            if not {name.split(".", 1)[0], ".".join(name.split(".", 2)[:2])} & LISTED.keys():
+                counted[name] += int(count)
     return pd.DataFrame(counted.most_common(), columns=["field", "n"])
 
 

@@ -174,7 +174,7 @@ def compose(
             trace["meta"] |= {"unit": panel.unit, "digits": panel.digits, "scale": panel.scale}
             traces.append(trace | {"yaxis": main, "legend": legend})
         shape[legend] = _legend(colours, top, below=last and panel.many)
-        shape["shapes"] += [_band(low, high, word, main, colours) for low, high, word in panel.bands]
+        shape["shapes"] += [_band(*band, main, colours) for band in panel.bands]
         shape["shapes"] += [_level(value, words, main, colours) for value, words in near]
         told.append(_told(panel, main, gaps, f"y{40 + number}" if strip else "", vertical["tickformat"]))
         top = bottom - (spaces[number - 1] if number <= len(spaces) else 0) / plot
@@ -286,7 +286,7 @@ def _gap_trace(series: Series, colours: Theme, gaps: str, *, first: bool) -> Tra
     }
 
 
-def _band(low: float, high: float, word: str, main: str, colours: Theme) -> dict[str, Any]:
+def _band(low: float, high: float, regime: str, words: str, main: str, colours: Theme) -> dict[str, Any]:
     return {
         "type": "rect",
         "layer": "below",
@@ -297,9 +297,9 @@ def _band(low: float, high: float, word: str, main: str, colours: Theme) -> dict
         "y0": low,
         "y1": high,
         "line": {"width": 0},
-        "fillcolor": REGIMES[word].colour,
+        "fillcolor": REGIMES[regime].colour,
         "opacity": 0.1,
-        "label": {"text": word, "textposition": "middle left", "padding": 6, "font": {"size": 10, "color": colours.muted}},
+        "label": {"text": words, "textposition": "middle left", "padding": 6, "font": {"size": 10, "color": colours.muted}},
     }
 
 

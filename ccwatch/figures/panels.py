@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from ccwatch.domain.limits import ALPHA_CUTS, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS, SLOW_FACTOR
-from ccwatch.figures.series import FACTS, GAUGES, REGIME_WORDS, SIDE_WORDS, Floats, Mark, Names, Series
+from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_ZONES, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS, SLOW_FACTOR
+from ccwatch.figures.series import FACTS, GAUGES, SIDE_WORDS, Floats, Mark, Names, Series
 from ccwatch.figures.theme import DASHES, SIDES, Theme
+from ccwatch.protocol.messages import Regime
 
 ALPHA_SHOWN: Final = 5.0
 """The alpha panel ends here: an interval that is wide where a price hardly moves would flatten all else."""
@@ -68,8 +69,8 @@ class Panel:
     digits: int = 2
     scale: float = 1.0
     """What a value is multiplied by before it is read with its unit: 100 for percent."""
-    bands: tuple[tuple[float, float, str], ...] = ()
-    """Horizontal bands behind the traces: from, to, the regime whose colour they take."""
+    bands: tuple[tuple[float, float, str, str], ...] = ()
+    """Horizontal bands behind the traces: from, to, the regime whose colour they take, and what they say."""
     levels: tuple[tuple[float, str], ...] = ()
     """Limits as horizontal lines: where, and what they say. One is drawn when the values are near it, see `is_near`."""
     ribbon: bool = False
@@ -366,7 +367,11 @@ PANELS: Final[dict[str, Panel]] = {
             ".1f",
             ("alpha",),
             _of_symbol("alpha", "%{y:.2f}"),
-            bands=((0.0, ALPHA_CUTS[0], REGIME_WORDS[2]), (*ALPHA_CUTS, REGIME_WORDS[1])),  # above the last cut-off: clear
+            bands=(
+                (0.0, ALPHA_CUTS[0], Regime.CRITICAL, Regime.CRITICAL),
+                (*ALPHA_CUTS, Regime.LEVY, Regime.LEVY),
+                (*ALPHA_ZONES, Regime.GAUSSIAN, "no third moment"),  # above the last zone: clear
+            ),
             floor=0.0,
             clip=ALPHA_SHOWN,
             height_px=64,

@@ -204,3 +204,13 @@ def test_a_legend_of_many_lines_has_room_on_a_page_of_700_px():
 def test_a_wide_interval_does_not_flatten_alpha(stream):
     shape = figures.alpha_figure(stream.frame()).layout.yaxis
     assert (shape.autorangeoptions.minallowed, shape.autorangeoptions.clipmax) == (0.0, panels.ALPHA_SHOWN)
+
+
+def test_alphas_zones_end_at_the_regimes_cuts_and_where_the_third_moment_begins(stream):
+    shapes = [shape for shape in figures.alpha_figure(stream.frame()).layout.shapes if shape.type == "rect"]
+    assert [(shape.y0, shape.y1, shape.label.text) for shape in shapes] == [
+        (0.0, 1.5, "Critical"),
+        (1.5, 2.0, "Lévy Stable"),
+        (2.0, 3.0, "no third moment"),
+    ]
+    assert len({shape.fillcolor for shape in shapes}) == 3

@@ -1,4 +1,4 @@
-"""Plan and fact: a session held against what was expected of it, packet by packet. `ccwatch.compare` is for two equals.
+"""Plan and fact: a session compared with its expectation, packet by packet. `ccwatch.compare` is for two equals.
 
 The expectation is anything that has a nav, a price, a side or returns over time: another recording, a back-test's frame, a CSV file.
 """
@@ -31,7 +31,7 @@ PARTS: Final = ("timing", "size", "price", "missing signals")
 
 @dataclass(frozen=True, eq=False)
 class Against(Result):
-    """A session against its expectation. Amounts in USD, of an account that began with as much as the recorded one.
+    """A session compared with its expectation. Amounts in USD, of an account that began with as much as the recorded one.
 
     Attributes:
         difference_usd: what the account made less what it was expected to make, at the last matched packet; NaN without either's nav.
@@ -41,9 +41,9 @@ class Against(Result):
         first: the first packet that departs from the plan: time, seq, columns; None where none does.
         divergences: one row per packet that departs; see `to_frame`.
         curve: index time; actual, expected (USD of profit and loss), divergence (a fraction of the first nav).
-        align: how the two were laid upon each other.
+        align: how the two were aligned.
         shift_s: by how much the expectation was moved to meet the session, s.
-        expected: what the expectation is called.
+        expected: name of the expectation.
         basis: n counts packets that met an expected one.
         notes: what limits it.
     """
@@ -64,7 +64,7 @@ class Against(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The tracking difference, its largest part, and where the two first part."""
+        """Say the tracking difference, its largest part, and where the two first differ."""
         told = "neither nav can be compared" if np.isnan(self.difference_usd) else f"P&L {dollars(self.difference_usd)} against the plan"
         if len(self.split_usd) and self.split_usd["change_usd"].any():
             most = self.split_usd.iloc[int(self.split_usd["change_usd"].abs().argmax())]
@@ -77,28 +77,28 @@ class Against(Result):
         )
 
     def split(self) -> pd.DataFrame:
-        """The tracking difference by cause: part, change_usd; adds up to the cent.
+        """Return the tracking difference by cause: part, change_usd; adds up to the cent.
 
         Raises:
-            MissingColumns: the positions of one of the two are not known: it needs trades, or price, nav and cash.
+            MissingColumns: the positions of one of the two are not known: that needs price, nav and cash in every packet.
         """
         if not len(self.split_usd):
             raise MissingColumns("against", (self.why_no_split or "trades",))
         return self.split_usd.copy()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per packet that departs from the plan, by time.
+        """Return one row per packet that departs from the plan, by time.
 
         Columns: time, seq, columns (those that differ, in words), actual, expected (their values as text), difference_usd (so far).
         """
         return self.divergences.copy()
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the curve."""
+        """Return the answer as plain values, without the curve."""
         return {name: value for name, value in super().to_dict().items() if name != "curve"}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """What the account made and what it was expected to make, over time."""
+        """Draw actual and expected profit and loss over time."""
         colours = draw.colours(dark)
         times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
         looks = (("actual", colours.line, "solid"), ("expected", colours.line_engine, "dash"))
@@ -119,20 +119,20 @@ def against(
     name: str = "the expectation",
     said: tuple[str, ...] = (),
 ) -> Against:
-    """Hold a session against a plan, packet by packet.
+    """Compare a session with a plan, packet by packet.
 
     Args:
         frame: packets of the session.
         expected: packets, or a frame with nav, price, returns or side, and a DatetimeIndex with a zone.
         events: the session's events table, for gaps.
-        align: "clock" lays the two upon each other by time, "open" by their first packets, "event" by their first BUY or SELL.
+        align: "clock" aligns the two by time, "open" by their first packets, "event" by their first BUY or SELL.
         symbol: only rows of this one.
-        name: what the expectation is called.
-        said: what was done to read it.
+        name: of the expectation.
+        said: notes on how it was read.
 
     Raises:
         ConfigError: another `align`.
-        MissingColumns: the two have no column in common, or no side where they are laid by events.
+        MissingColumns: the two have no column in common, or no BUY or SELL where they are aligned by events.
         NotEnoughData: fewer than two packets meet.
         MixedSymbols: several symbols and none was chosen.
     """
@@ -180,7 +180,7 @@ def against(
 
 
 def _with_nav(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns made into a nav, where the plan has no other."""
+    """Return the plan with a nav made from its returns, where it has none."""
     if "returns" not in frame.columns or "nav" in frame.columns:
         return frame
     steps = frame["returns"].fillna(0.0).to_numpy(dtype=np.float64)
@@ -196,7 +196,7 @@ def _has(found: Sample, name: str) -> bool:
 
 
 def _shift(actual: Sample, planned: Sample, align: Align) -> int:
-    """By how many ns the plan is moved."""
+    """Return by how many ns the plan is moved."""
     if align == "clock":
         return 0
     if align == "open":
@@ -211,7 +211,7 @@ def _shift(actual: Sample, planned: Sample, align: Align) -> int:
 
 
 def _meet(actual: Sample, planned: Sample, shift: int) -> tuple[Ints, Bools]:
-    """Of each packet the row of the plan that stands at its time, the newest, unless that is older than a silence of the plan's own."""
+    """Return each packet's row of the plan, the newest by its time, and whether that is recent by the plan's own pace."""
     times = planned.times + shift
     rows = np.searchsorted(times, actual.times, side="right") - 1
     intervals = paces(planned.frame).interval_ns
@@ -233,19 +233,19 @@ class _Pair:
         self._scale = self.start / float(meant[0]) if len(meant) and meant[0] > 0.0 else np.nan
 
     def both(self, name: str) -> tuple[Floats, Floats]:
-        """A column of numbers of both; the plan's account is scaled to begin with as much as the recorded one."""
+        """Return a column of numbers of both; the plan's nav and cash are scaled to begin with as much as the recorded nav."""
         theirs = self.planned.numbers(name)[self.rows]
         return self.used.numbers(name), theirs * self._scale if name in {"nav", "cash"} else theirs
 
     def words(self, name: str) -> tuple[Any, Any]:
-        """A column of words of both, as objects."""
+        """Return a column of words of both, as object arrays."""
         return (
             np.asarray(self.used.words(name).astype(object)),
             np.asarray(self.planned.words(name).astype(object))[self.rows],
         )
 
     def departs(self, name: str) -> Bools:
-        """Packets whose value is known of both and differs: words, numbers beyond their last bits, amounts by half a cent."""
+        """Return whether each packet's value is known in both and differs: a number beyond rounding, an amount by over half a cent."""
         if name in {"side", "status"}:
             ours, theirs = self.words(name)
             known = ~(pd.isna(ours) | pd.isna(theirs))
@@ -256,13 +256,13 @@ class _Pair:
             return np.asarray(np.abs(mine - meant) > np.maximum(least, _RELATIVE * np.maximum(np.abs(mine), np.abs(meant))), dtype=bool)
 
     def profit(self) -> tuple[Floats, Floats]:
-        """Profit and loss of both since the first packet that meets, USD; what is not carried stands as it was."""
+        """Return the profit and loss of both since the first matched nav, USD; a missing nav repeats the last one."""
         mine, meant = (pd.Series(values).ffill().to_numpy() for values in self.both("nav"))
         first = [values[np.isfinite(values)][:1] for values in (mine, meant)]
         return tuple(values - (start[0] if len(start) else np.nan) for values, start in zip((mine, meant), first, strict=True))  # type: ignore[return-value] # two in, two out
 
     def split(self, gap: Floats) -> tuple[pd.DataFrame, str]:
-        """The tracking difference by cause, in whole cents; without rows where a position is not known, and why.
+        """Split the tracking difference by cause, in whole cents; without rows where a position is not known, and with the reason.
 
         Positions are those that nav, cash and price imply. At one position the two differ by price. Where both hold the same side, the
         rest is size. Where only one holds it: timing, if the other holds that side at some time of the same holding; else a signal that
@@ -292,14 +292,14 @@ class _Pair:
 
 
 def _met_in(side: Floats, other: Floats) -> Bools:
-    """Rows of each holding of `side` in which `other` holds that side as well at some time."""
+    """Return the rows of each holding of `side` during which `other` holds that side too at some time."""
     starts = np.flatnonzero(np.append(True, side[1:] != side[:-1]))
     meets = np.logical_or.reduceat((side == other) & (side != 0.0), starts)
     return np.asarray(np.repeat(meets, np.diff(starts, append=len(side))) & (side != 0.0), dtype=bool)
 
 
 def _table(pair: _Pair, departs: dict[str, Bools], any_departs: Bools, gap: Floats) -> pd.DataFrame:
-    """One row per packet that departs, with what differs as text."""
+    """Return one row per packet that departs, with the differing values as text."""
     rows = np.flatnonzero(any_departs)
     seq = pair.used.frame["seq"].to_numpy()[rows] if "seq" in pair.used.frame.columns else np.full(len(rows), np.nan)
     values = {name: pair.words(name) if name in {"side", "status"} else pair.both(name) for name in departs}

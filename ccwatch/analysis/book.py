@@ -1,6 +1,6 @@
-"""The account's book: which position stood when, and what another one would have made of the same prices. It knows no rule.
+"""The account's book: the position at each packet, and the account under other positions at the same prices. It knows no rule.
 
-A position is told by nav, cash and price; what it would have made is replayed trade by trade, with the engine's own way of sizing where
+A position follows from nav, cash and price; other positions are replayed trade by trade, with the engine's own way of sizing where
 that reproduces every recorded trade.
 """
 
@@ -16,13 +16,13 @@ from ccwatch.domain.drawdown import fall
 from ccwatch.protocol.messages import Side
 
 _WHOLE: Final = 1e-6
-"""So far from a whole number of shares an implied position may be, for rounding of nav and cash."""
+"""How far an implied position may be from a whole number of shares, since nav and cash are rounded."""
 _SAME: Final = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Book:
-    """What was held, packet by packet.
+    """The position held, packet by packet.
 
     Attributes:
         times: ns since 1970.
@@ -31,7 +31,7 @@ class Book:
         cash: USD.
         shares: held after each packet, signed.
         target: the signed fraction of nav that the engine meant to hold.
-        decision: number of the decision that stands at each packet, from 0; a decision is another target than before.
+        decision: number of the decision in force at each packet, from 0; a decision is another target than before.
         is_exact: whether the engine's way of sizing, whole shares worth the target at the packet's price, gives every recorded trade.
         trades: number of changes of the position.
     """
@@ -48,7 +48,7 @@ class Book:
 
     @classmethod
     def of(cls, used: Sample) -> Book:
-        """The book of rows that all carry price, nav and cash."""
+        """Return the book of rows that all carry price, nav and cash."""
         price, nav, cash = used.prices(), used.numbers("nav"), used.numbers("cash")
         shares = (nav - cash) / price
         near = np.rint(shares)
@@ -65,12 +65,12 @@ class Book:
         return cls(used.times, price, nav, cash, shares, target, decision, exact, len(rows))
 
     def replay(self, scale: Floats, *, breaker: float | None, day: Ints, rearm_ns: int | None, delay: int, cost_bps: float) -> Replay:
-        """What the account would have been worth, had each target been multiplied by `scale`.
+        """Replay the account with each target multiplied by `scale`.
 
         Args:
             scale: of each packet's target; 1 leaves it as it was.
-            breaker: a drawdown of the replayed account from its peak, a fraction, at which everything is sold; None is none.
-            day: what tells one trading day from the next.
+            breaker: a drawdown of the replayed account from its peak, a fraction, at which everything is sold; None for no breaker.
+            day: number of the trading day of each packet.
             rearm_ns: how long a breaker stays open; None is until the next day.
             delay: packets from a decision that differs to its trade.
             cost_bps: cost of what is traded beyond the recorded trades, in hundredths of a percent; trading less saves nothing.
@@ -80,24 +80,24 @@ class Book:
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """What would have been, packet by packet."""
+    """The replayed account, packet by packet."""
 
     nav: Floats
     changed: Bools
-    """The target was another one than the recorded."""
+    """Whether the target was another one than the recorded one."""
     stops: Ints
     """Rows at which the breaker opened."""
 
 
 def _wanted(used: Sample) -> Floats:
-    """The signed fraction of nav that side and approved size ask for; NaN where one is missing."""
+    """Return the signed fraction of nav that side and approved size ask for; NaN where one is missing."""
     side = np.asarray(used.words("side").astype(object))
     sign = np.where(side == Side.BUY, 1.0, np.where(side == Side.SELL, -1.0, np.where(side == Side.FLAT, 0.0, np.nan)))
     return sign * used.numbers("approved_size") + 0.0
 
 
 def _late(scale: Floats, decision: Ints, delay: int) -> Floats:
-    """The scale as it takes effect: some packets after the decision that it is of, which stands as recorded until then."""
+    """Return the scale as it takes effect: `delay` packets after its decision, which is as recorded until then."""
     if not delay:
         return scale
     late = np.ones(len(scale))
@@ -167,11 +167,11 @@ class _Replayer:
         return Replay(self.nav, self.changed, np.array(stops, dtype=np.int64))
 
     def _recorded(self, row: int) -> float:
-        """Shares that the record traded at a row."""
+        """Return the number of shares that the recorded account traded at a row."""
         return abs(float(self.book.shares[row] - self.book.shares[row - 1])) if row else 0.0
 
     def _rearmed(self, stop: int) -> int:
-        """The first row at which trading goes on after a stop."""
+        """Return the first row at which trading goes on after a stop."""
         times, day = self.book.times, self.day
         if self.rearm_ns is not None:
             return int(np.searchsorted(times, times[stop] + self.rearm_ns, side="left"))

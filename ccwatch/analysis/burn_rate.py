@@ -36,14 +36,14 @@ _MOST_DECIMALS: Final = 9
 
 @dataclass(frozen=True, eq=False)
 class BurnRate(Result):
-    """Errors and how fast they burn the budget. Rates are fractions of calls; burn 1 uses the budget up exactly.
+    """Errors, and how fast they burn the error budget. Rates are fractions of calls; burn 1 uses the budget up exactly.
 
     Attributes:
         services: one row per agent and model; see `to_frame`.
         alerts: one row per service and pair of windows: name, burn_limit, long_s, short_s, fired_time (the first packet at which both
-            windows burn faster, NaT where they never do), worst_burn (over the long window), reason (why it cannot be told: the service
+            windows burn faster, NaT where they never do), worst_burn (over the long window), reason (why it is not known: the service
             was not watched for the long window).
-        curves: index time; name, calls, misses since the stream's start; what the picture shows.
+        curves: index time; name, calls, misses since the stream's start; the points of the figure.
         objective: share of calls that should succeed.
         basis: n counts calls of all services.
         notes: what limits it.
@@ -59,7 +59,7 @@ class BurnRate(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The service that burns fastest, in a sentence."""
+        """Say in a sentence which service burns its budget fastest."""
         agents = self.services[(self.services["gauge"] == "success_rate") & self.services["burn"].notna()]
         if not len(agents):
             return "No service made a call whose success is known."
@@ -72,7 +72,7 @@ class BurnRate(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per service and gauge.
+        """Return one row per service and gauge.
 
         Columns: kind (agent, model), name, gauge (success_rate, or cache_hit_rate, whose misses are no errors), n (readings), calls,
         misses, misses_bound (how far rounding of the gauge may have moved misses), rate (hits over calls), rate_low, rate_high (what
@@ -81,7 +81,7 @@ class BurnRate(Result):
         return self.services.copy()
 
     def merge(self, other: BurnRate, *, apart: bool = False) -> BurnRate:
-        """The calls of both sessions; windows of the alerts do not reach from one into the other.
+        """Merge the calls of both sessions; windows of the alerts do not reach from one into the other.
 
         Raises:
             ValueError: asked with another `objective`.
@@ -105,11 +105,11 @@ class BurnRate(Result):
         return replace(merged, notes=notes_of(one, two, merged, _limits))
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the curves."""
+        """Return the answer as plain values, without the curves."""
         return {name: value for name, value in super().to_dict().items() if name != "curves"}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Failed calls of each service since the stream's start."""
+        """Draw the failed calls of each service since the stream's start."""
         colours = draw.colours(dark)
         traces = []
         for place, (name, mine) in enumerate(self.curves.groupby("name", sort=True)):
@@ -139,9 +139,9 @@ def burn_rate(
     objective: float = SUCCESS_OBJECTIVE,
     alerts: Sequence[tuple[float, float, float]] = BURN_WINDOWS,
 ) -> BurnRate:
-    """Errors in a window are the difference of two counters, calls times one less success_rate, each rounded to a whole call.
+    """Measure errors in windows as differences of a counter: calls times (1 - success_rate), rounded to a whole call.
 
-    A counter that falls was reset: what it stands at then has come since. Rounding of the gauge bounds what is known: with d decimals
+    A counter that falls was reset: its value then counts the calls since. Rounding of the gauge bounds what is known: with d decimals
     a reading of n calls is off by at most n times half of 10^-d. Burn = error rate over (1 - objective).
 
     Args:
@@ -209,12 +209,12 @@ def burn_rate(
 
 
 def _limits(answer: BurnRate) -> tuple[str, ...]:
-    """The notes that follow from the answer's own table."""
+    """Return the notes that follow from the answer's own table."""
     return tuple(f"{row['name']}: {row['reason']}" for row in answer.services.to_dict("records") if row["reason"])
 
 
 def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | None) -> pd.DataFrame | None:
-    """The rows of clean packets, by time; None where the table carries no gauge or no counter."""
+    """Return the rows of clean packets, by time; None where the table carries no gauge or no counter."""
     if table is None or not {kind, gauge, "invocations"} <= set(table.columns):
         return None
     table = on_utc("burn_rate", table)
@@ -226,7 +226,7 @@ def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | N
 
 
 def _together(curves: list[pd.DataFrame]) -> pd.DataFrame:
-    """The curves of all services, one after the other."""
+    """Return the curves of all services, one after the other."""
     names: Any = union_categoricals([curve["name"].array for curve in curves])
     whole = pd.concat([curve.drop(columns="name") for curve in curves])
     whole.insert(0, "name", names)
@@ -234,7 +234,7 @@ def _together(curves: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _curve(name: str, counter: _Counter) -> pd.DataFrame:
-    """Calls and misses so far, a curve of steps: a reading that adds nothing is left out, but the first and the last."""
+    """Return calls and misses so far as a curve of steps: readings that add nothing are left out, except the first and the last."""
     told = np.ones(len(counter.times), dtype=bool)
     told[1:-1] = (np.diff(counter.calls) + np.diff(counter.misses))[:-1] != 0.0
     index = pd.DatetimeIndex(counter.times[told].view("M8[ns]")).tz_localize("UTC")
@@ -244,7 +244,7 @@ def _curve(name: str, counter: _Counter) -> pd.DataFrame:
 
 
 def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:
-    """Calls and misses since the first reading; None below two readings."""
+    """Count calls and misses since the first reading; None for fewer than two readings."""
     if len(table) < 2:
         return None
     rate, count = numbers(table[gauge]), numbers(table["invocations"])
@@ -262,7 +262,7 @@ def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:
 
 
 def _decimals(rate: Floats) -> int:
-    """The fewest decimals that keep every reading."""
+    """Return the fewest decimals that keep every reading."""
     for decimals in range(1, _MOST_DECIMALS):
         if np.allclose(np.round(rate, decimals), rate, rtol=0.0, atol=1e-12):
             return decimals
@@ -270,7 +270,7 @@ def _decimals(rate: Floats) -> int:
 
 
 def _totals(counter: _Counter | None) -> dict[str, Any]:
-    """What a row is made of: readings, calls, misses and their bound, resets."""
+    """Return the totals of a row: readings, calls, misses and their bound, resets."""
     if counter is None:
         return {"n": 0, "calls": np.nan, "misses": np.nan, "misses_bound": np.nan, "resets": 0}
     ended = {"calls": float(counter.calls[-1]), "misses": float(counter.misses[-1])}
@@ -301,7 +301,7 @@ def _row(
 
 
 def _alert(name: str, counter: _Counter, objective: float, limit: float, long_s: float, short_s: float) -> dict[str, Any]:
-    """When both windows first burned faster than the limit. A window counts once the service was watched for its length."""
+    """Return when both windows first burned faster than the limit. A window counts once the service was watched for its length."""
     row = {
         "name": name,
         "burn_limit": limit,
@@ -326,7 +326,7 @@ def _alert_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _alerts_of_both(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
-    """When each alert fired first in either session, and its worst burn."""
+    """Return when each alert fired first in either session, and its worst burn."""
     rows: list[dict[str, Any]] = []
     for _, mine in pd.concat([one, two]).groupby(["name", "burn_limit", "long_s", "short_s"], sort=False):
         row = {str(key): value for key, value in mine.iloc[0].to_dict().items()}
@@ -336,7 +336,7 @@ def _alerts_of_both(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
 
 
 def _burn(counter: _Counter, window_s: float, objective: float) -> Floats:
-    """Burn over the window that ends at each reading; NaN where the window is not covered, or holds no call."""
+    """Return the burn over the window that ends at each reading; NaN where the window is not covered, or holds no call."""
     before = np.searchsorted(counter.times, counter.times - round(window_s * SECOND_NS), side="right") - 1
     calls = counter.calls - counter.calls[np.maximum(before, 0)]
     misses = counter.misses - counter.misses[np.maximum(before, 0)]
@@ -345,5 +345,5 @@ def _burn(counter: _Counter, window_s: float, objective: float) -> Floats:
 
 
 def _budget(objective: float) -> float:
-    """The share of calls that may fail: 0.1 for 0.9, where plain subtraction would leave a little less."""
+    """Return the share of calls that may fail: 0.1 for 0.9, where plain subtraction would leave a little less."""
     return round(1.0 - objective, 12)

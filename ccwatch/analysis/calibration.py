@@ -13,7 +13,7 @@ from ccwatch.analysis.returns import wilson
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How well stated probabilities agree with what came. All scores without unit; NaN without observations.
+    """The agreement of stated probabilities with outcomes. All scores without unit; NaN without observations.
 
     brier = reliability - resolution + uncertainty + within_variance - within_covariance, exactly: Murphy's (1973) three terms, and the
     two of Stephenson, Coelho & Jolliffe (2008) for probabilities that differ within a bin.
@@ -44,8 +44,8 @@ def calibrate(probability: npt.ArrayLike, outcome: npt.ArrayLike, *, bins: int =
 
     Args:
         probability: from 0 to 1, nothing missing.
-        outcome: whether it came.
-        bins: equal ones from 0 to 1.
+        outcome: whether the event occurred.
+        bins: number of equal bins from 0 to 1.
     """
     p, y = np.asarray(probability, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     n = len(p)

@@ -1,4 +1,4 @@
-"""Change points: when the level of a measure moved, after the fact by PELT and as one could have known live by Page and Hinkley."""
+"""Change points: when the level of a measure moved, after the fact by PELT, and as it could be noticed live by Page and Hinkley."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALLOWED, THRESHOLD = 0.5, 25.0
 
 @dataclass(frozen=True, eq=False)
 class Changepoints(Result):
-    """When the level of a measure moved. Times UTC.
+    """The changes of level of each measure. Times UTC.
 
     Attributes:
         changes: one row per change; see `to_frame`.
@@ -43,7 +43,7 @@ class Changepoints(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """How many changes, and the largest."""
+        """Say how many changes there were, and which was the largest."""
         found = self.changes[self.changes["method"] == "PELT"]
         if not len(found):
             return "No measure changed its level."
@@ -54,7 +54,7 @@ class Changepoints(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per change, by time.
+        """Return one row per change, by time.
 
         Columns: series, method (PELT, Page-Hinkley), time (of the first observation at the new level; for Page-Hinkley, when it was
         noticed), before, after (means of the segments, in the series' unit), unit, sigmas (their distance over the spread of single
@@ -63,7 +63,7 @@ class Changepoints(Result):
         return self.changes.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Changes over time, one row per series; circles are PELT's, crosses Page-Hinkley's."""
+        """Draw the changes over time, one row per series; circles are PELT's, crosses Page-Hinkley's."""
         colours = draw.colours(dark)
         traces = []
         for method, symbol in (("PELT", "circle"), ("Page-Hinkley", "x")):
@@ -95,17 +95,17 @@ def changepoints(
     symbol: str | None = None,
     penalty: float = PENALTY,
 ) -> Changepoints:
-    """Changes of level of alpha, |return|, confidence, size, interval and each service's latency (its logarithm).
+    """Find changes of level of alpha, |return|, confidence, size, interval and each service's latency (its logarithm).
 
     PELT (Killick, Fearnhead & Eckley 2012) finds the segments of least squares plus penalty exactly; Page and Hinkley's test (Page 1954,
-    Hinkley 1971) says when one could have noticed live.
+    Hinkley 1971) says when the change could have been noticed live.
 
     Args:
         frame: packets.
         events: the events table, for gaps.
         calls: the observations of `latency`.
         symbol: only rows of this one; needed where the stream holds several.
-        penalty: what a change must be worth, in ln(n).
+        penalty: by how much a change must lower the cost, in units of ln(n).
 
     Raises:
         NotEnoughData: no series has 40 observations.
@@ -178,7 +178,7 @@ def _changes(name: str, unit: str, times: Ints, values: Floats, penalty: float) 
 
 
 def _inertia(values: Floats) -> float:
-    """(1 + ρ)/(1 - ρ), ρ the lag-1 autocorrelation about a running median: how much neighbours hang together. At least 1."""
+    """Return (1 + ρ)/(1 - ρ), at least 1, where ρ is the lag-1 autocorrelation about a running median."""
     centred = values - pd.Series(values).rolling(41, center=True, min_periods=1).median().to_numpy()
     square = float(np.sum(np.square(centred)))
     rho = float(np.sum(centred[1:] * centred[:-1])) / square if square > 0.0 else 0.0
@@ -187,7 +187,7 @@ def _inertia(values: Floats) -> float:
 
 
 def pelt(values: Floats, penalty: float, least: int = 1) -> list[int]:
-    """Exact segments of least squares plus `penalty` per change (Killick, Fearnhead & Eckley 2012).
+    """Find the exact segments of least squares plus `penalty` per change (Killick, Fearnhead & Eckley 2012).
 
     Args:
         values: nothing missing.
@@ -233,12 +233,12 @@ def pelt(values: Floats, penalty: float, least: int = 1) -> list[int]:
 
 
 def page_hinkley(values: Floats, *, allowed: float, threshold: float) -> list[int]:
-    """When the mean is seen to have left its level, both ways; the test begins anew at each.
+    """Find where the mean is noticed to have left its level, up or down; the test starts again at each change.
 
     Args:
         values: nothing missing; judged in standard deviations of the first fifth since the last change (at least 20 values).
         allowed: drift that is no change.
-        threshold: sum of departures beyond it that is one.
+        threshold: sum of departures beyond that drift that is a change.
 
     Returns:
         Index of the value at which each change was noticed.

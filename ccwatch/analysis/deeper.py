@@ -1,4 +1,4 @@
-"""Questions that need another one's answer, or something to hold the session against. It knows kernels and tables, not their callers."""
+"""Questions that need another question's answer, or something to compare the session with. It knows kernels and tables only."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SHALLOW: Final = 0.1
 
 
 class Deeper(Questions):
-    """What was expected, what would have been, what came first, and what the agents said."""
+    """The questions against, what_if, first_sign and reasoning."""
 
     def against(self, expected: Any, align: Align = "clock") -> Against:
-        """Hold this session against a plan, packet by packet; `ccwatch.compare` is for two equals. See `ccwatch.analysis.against`.
+        """Compare this session with a plan, packet by packet; `ccwatch.compare` is for two equals. See `ccwatch.analysis.against`.
 
         Args:
             expected: a Recording, its path or name, "latest", a CSV file, or a frame or series of nav, price, returns or side.
-            align: "clock" lays the two upon each other by time, "open" by their first packets, "event" by their first BUY or SELL.
+            align: "clock" aligns the two by time, "open" by their first packets, "event" by their first BUY or SELL.
 
         Raises:
             ConfigError: something else.
@@ -59,7 +59,7 @@ class Deeper(Questions):
         delay: str | int = "1 packet",
         cost_bps: float = 0.0,
     ) -> WhatIf:
-        """What another veto, size or breaker would have made of the recorded prices. See `ccwatch.analysis.what_if`.
+        """Replay the account under another veto, size cap or breaker at the recorded prices. See `ccwatch.analysis.what_if`.
 
         Raises:
             ConfigError: no rule at all, or one that cannot be.
@@ -82,7 +82,7 @@ class Deeper(Questions):
     def first_sign(
         self, episode: int | str | datetime | pd.Timestamp | None = None, *, lead_s: float = 300.0, calm: Iterable[Deeper] = ()
     ) -> FirstSign:
-        """Which measure had left its usual range before a drawdown began. See `ccwatch.analysis.first_sign`.
+        """Say which measure had left its usual range before a drawdown began. See `ccwatch.analysis.first_sign`.
 
         Args:
             episode: a row of `drawdowns().to_frame()`, or a time in one; None is the deepest.
@@ -112,13 +112,13 @@ class Deeper(Questions):
         )
 
     def measured(self) -> list[Observed]:
-        """Every measure of the session, as observations over time."""
+        """Return every measure of the session, as observations over time."""
         tables = self._tables
         whole = sample("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
         return observed(whole, self._calls())
 
     def reasoning(self) -> Reasoning:
-        """What the agents say, and whether it agrees with what they do. See `ccwatch.analysis.reasoning`.
+        """Say what the agents write, and whether it agrees with what they do. See `ccwatch.analysis.reasoning`.
 
         Raises:
             MissingColumns: the stream never carried a reasoning.
@@ -126,7 +126,7 @@ class Deeper(Questions):
         return self._kept("reasoning", lambda: reasoning(self._tables.packets_with_words, self._tables.events, symbol=self._symbol))
 
     def _episode(self, episode: Any, table: pd.DataFrame) -> int:
-        """The row of an episode."""
+        """Return the row of an episode."""
         if episode is None:
             return int(table["depth"].argmin())
         if isinstance(episode, int | np.integer) and not isinstance(episode, bool):
@@ -144,9 +144,9 @@ class Deeper(Questions):
 
 
 def _fall_begins(found: Drawdowns, episode: pd.Series) -> pd.Timestamp:
-    """When the fall to the trough began: the last packet before it that stood less than a tenth of the way down.
+    """Return when the fall to the trough began: the last packet before it that was less than a tenth of the way down.
 
-    A nav that trembles is under water for most of the time, so the first packet below the peak tells little.
+    A noisy nav is under water most of the time, so the first packet below the peak says little.
     """
     depth = found.curve["drawdown"]
     way = depth[(depth.index >= episode["peak_time"]) & (depth.index <= episode["trough_time"])]

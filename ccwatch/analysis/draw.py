@@ -1,4 +1,4 @@
-"""Parts that the answers' pictures share: a themed figure, lines, bars, and fewer points where there are too many."""
+"""Parts that the answers' figures share: a themed figure, lines, labels, and thinning where there are too many points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ccwatch.analysis.sample import Bools, Floats, Ints
 from ccwatch.figures.theme import Theme, axis, layout, theme
 
 MOST_POINTS: Final = 4000
-"""Points of one line in a picture; beyond, each bucket shows its least and its greatest."""
+"""Points of one line in a figure; of more, each bucket shows its least and its greatest."""
 
 
 def figure(
@@ -27,7 +27,7 @@ def figure(
     height: int = 320,
     **more: Any,
 ) -> go.Figure:
-    """Traces on one pair of axes, in the theme of the live charts. Titles are ours, never the stream's."""
+    """Draw traces on one pair of axes, in the theme of the live charts. Titles are not escaped: they must not come from the stream."""
     colours = theme(dark)
     shape = layout(colours) | {"height": height, "hovermode": "closest", "bargap": 0.25}
     shape["xaxis"] = axis(colours, x_title) | ({"type": "date", "hoverformat": "%Y-%m-%d %H:%M:%S.%L"} if dates else {})
@@ -37,7 +37,7 @@ def figure(
 
 
 def line(name: str, times: Ints, values: Floats, colour: str, *, broken: Bools | None = None, **more: Any) -> dict[str, Any]:
-    """A line over time that stops at gaps; at most MOST_POINTS points, extremes kept."""
+    """Return the trace of a line over time that stops at gaps; thinned to MOST_POINTS points, extremes kept."""
     known = np.isfinite(values)
     passed = np.cumsum(broken)[known] if broken is not None else np.zeros(int(known.sum()), dtype=np.int64)
     times, values = times[known], values[known]
@@ -57,7 +57,7 @@ def line(name: str, times: Ints, values: Floats, colour: str, *, broken: Bools |
 
 
 def thin(values: Floats, most: int) -> Ints:
-    """Indices of at most about `most` of the values: the least and the greatest of each of equal buckets."""
+    """Return indices of at most about `most` of the values: the least and the greatest of each of equal buckets."""
     if len(values) <= most:
         return np.arange(len(values))
     size = -(-len(values) * 2 // most)
@@ -68,15 +68,15 @@ def thin(values: Floats, most: int) -> Ints:
 
 
 def labels(words: Any) -> list[str]:
-    """Words of the stream as plotly may show them: it reads text as markup."""
+    """Return words of the stream escaped for plotly, which reads text as markup."""
     return [html.escape(str(word)) for word in words]
 
 
 def colours(dark: bool) -> Theme:
-    """The theme's colours."""
+    """Return the theme's colours."""
     return theme(dark)
 
 
 def ms(moments: Any) -> Any:
-    """Times as plotly's date axis takes them, UTC without a zone."""
+    """Return times as plotly's date axis takes them, UTC without a zone."""
     return pd.DatetimeIndex(moments).tz_convert("UTC").tz_localize(None).to_numpy().astype("M8[ms]")

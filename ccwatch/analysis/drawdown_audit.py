@@ -1,4 +1,4 @@
-"""The engine's own max_drawdown beside ours: which definition and which sign it follows, and what a breaker on it would miss."""
+"""Audit of the engine's max_drawdown: which definition and sign it follows, and what a breaker on it would miss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PEAK, START = "running peak", "starting capital"
 
 @dataclass(frozen=True, eq=False)
 class DrawdownAudit(Result):
-    """What the engine's max_drawdown is. Fractions ≤ 0 unless a column says otherwise.
+    """The definition that the engine's max_drawdown follows. Fractions ≤ 0 unless a column says otherwise.
 
     Attributes:
         definition: "running peak" or "starting capital"; "undecided" where both fit, "none" where neither does.
@@ -55,7 +55,7 @@ class DrawdownAudit(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """Which definition the engine follows, and what its breaker missed."""
+        """Say which definition the engine follows, and what its breaker missed."""
         if self.definition in {PEAK, START}:
             follows = f"The engine's max_drawdown follows the {self.definition} ({self.statistic}, {self.sign} sign)"
         elif self.definition == "undecided":
@@ -73,7 +73,7 @@ class DrawdownAudit(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per candidate, the best first.
+        """Return one row per candidate, the best first.
 
         Columns: definition, statistic, sign, worst (fraction, the candidate's own), max_abs_error, rms_error (fractions), agrees (share of
         packets within the tolerance), n, fits.
@@ -81,11 +81,11 @@ class DrawdownAudit(Result):
         return self.candidates.copy()
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the curve."""
+        """Return the answer as plain values, without the curve."""
         return {name: value for name, value in super().to_dict().items() if name != "curve"}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The engine's value and both of ours over time."""
+        """Draw the engine's value and both of ours over time."""
         colours = draw.colours(dark)
         times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
         looks: tuple[tuple[str, str, str], ...] = (
@@ -108,9 +108,9 @@ def drawdown_audit(
     limits: tuple[float, ...] = (DRAWDOWN_WARNS, DRAWDOWN_HALTS),
     tolerance: float = DRAWDOWN_TOLERANCE,
 ) -> DrawdownAudit:
-    """The engine's max_drawdown held against each definition that it may follow.
+    """Compare the engine's max_drawdown with each definition that it may follow.
 
-    A worst so far goes on from the engine's first value: what lay before the stream is in it. A definition fits where every packet
+    A worst so far continues from the engine's first value, which includes the time before the stream. A definition fits where every packet
     agrees within the tolerance.
 
     Args:
@@ -167,7 +167,7 @@ def drawdown_audit(
 
 
 def _candidates(current: dict[str, Floats], engine: Floats, both: np.ndarray[Any, Any], tolerance: float) -> pd.DataFrame:
-    """How well each definition, statistic and sign explains the engine's values."""
+    """Return how well each definition, statistic and sign explains the engine's values."""
     rows = []
     first = engine[both][0]
     for definition, values in current.items():
@@ -195,13 +195,13 @@ def _candidates(current: dict[str, Floats], engine: Floats, both: np.ndarray[Any
 
 
 def _decided(words: pd.Series) -> str:
-    """The one word that all candidates that fit have in common."""
+    """Return the one word that all candidates that fit have in common."""
     found = list(dict.fromkeys(words))
     return "none" if not found else str(found[0]) if len(found) == 1 else "undecided"
 
 
 def _breaches(times: Ints, peak: Floats, start: Floats, engine: Floats, limits: tuple[float, ...]) -> pd.DataFrame:
-    """When each series first stood at or beyond each limit; silent_s is how much later than ours from the peak the engine's did."""
+    """Return when each series first reached each limit; silent_s is the engine's delay after ours from the peak."""
     rows: list[dict[str, Any]] = []
     for limit in limits:
         row: dict[str, Any] = {"limit": limit}

@@ -1,4 +1,4 @@
-"""What a session is held against: a recording, a path, a name, "latest", a frame or a CSV file, read to one frame."""
+"""Expectations to compare a session with: a recording, a path, a name, "latest", a frame or a CSV file, read to one frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ccwatch.stream.given import read_given
 
 
 class Expected(NamedTuple):
-    """An expectation: its frame, what it is called, and what was done to read it."""
+    """An expectation: its frame, its name, and notes on how it was read."""
 
     frame: pd.DataFrame
     name: str
@@ -23,7 +23,7 @@ class Expected(NamedTuple):
 
 
 def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
-    """Read an expectation, whatever it comes as.
+    """Read an expectation from any of its forms into one frame.
 
     Args:
         expected: a Recording or a Feed; the path or the name of a recording, or "latest"; the path of a CSV file; a frame or a series of

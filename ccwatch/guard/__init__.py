@@ -1,1 +1,1 @@
-"""Guard: watches a stream unattended, and sees to it that alerts reach people."""
+"""Guard: watches a stream unattended, and makes sure that alerts reach people."""

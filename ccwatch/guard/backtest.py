@@ -1,4 +1,4 @@
-"""Trying rules on recorded sessions before they are trusted: what they caught, missed and cried wolf about. It writes nothing."""
+"""Backtests of alert rules on recorded sessions: incidents caught, incidents missed, false alarms. It writes nothing."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from ccwatch.recording import Recording
 
 Ints = npt.NDArray[np.int64]
 FEWEST: Final = 5
-"""Incidents below which no limit is tuned: the list says more than a curve would."""
+"""The fewest incidents that limits are tuned on; with fewer, their list says more than a curve would."""
 LIMITS: Final = 12
-"""Limits of a tuning curve."""
+"""How many limits a tuning curve tries."""
 RESAMPLED: Final = 500
 SEED: Final = 20_260_102
-"""Of the bootstrap: the same sessions give the same intervals."""
+"""Seed of the bootstrap: the same sessions give the same intervals."""
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that an alert should have told of."""
+    """An event that an alert should have reported."""
 
     session: str
     kind: str
@@ -62,18 +62,18 @@ class _Session:
     days: int
     incidents: tuple[Incident, ...]
     fired: Mapping[str, Ints]
-    """When each rule fired, ns, by its name."""
+    """Times in ns at which each rule fired, by the rule's name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """What rules were worth on recorded sessions.
+    """The performance of rules on recorded sessions.
 
     Attributes:
-        rules: those that were tried.
-        incidents: what happened, in order.
-        definition: what counts as an incident, and as a false alarm.
-        horizon_s: how far from an incident a firing may lie to count as of it.
+        rules: the rules that were tried.
+        incidents: the incidents of all sessions, in order.
+        definition: in words, which events count as incidents and which firings as false alarms.
+        horizon_s: how far from an incident, in seconds, a firing may be to belong to it.
         sessions: names of the recordings.
         days: trading days that they hold.
     """
@@ -88,7 +88,7 @@ class Backtest:
     curves: Mapping[str, pd.DataFrame] = field(repr=False)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per rule.
+        """Return a table with one row per rule.
 
         Columns: rule, severity, incidents, caught, missed, lead_s (median seconds from the first firing to the incident; below 0 it came
         after it; NaN where nothing was caught), fired (firings), false_alarms, false_a_day, sessions, certificate.
@@ -114,7 +114,7 @@ class Backtest:
         return pd.DataFrame(rows)
 
     def curve(self, rule: AnyRule | str) -> pd.DataFrame:
-        """The tuning curve of a rule of one comparison.
+        """Return the tuning curve of a rule that has a single limit.
 
         Columns: limit, caught and false_a_day on the half of the sessions that it was chosen on; chosen (True for one limit);
         judged_caught, judged_false_a_day on the other half, with the bounds of their 95 % bootstrap intervals over sessions:
@@ -131,10 +131,10 @@ class Backtest:
         return self.curves[name].copy()
 
     def certificate(self, rule: AnyRule | str) -> Certificate:
-        """What this says of one rule, for as long as the rule stays as it is.
+        """Return the certificate of one rule, which holds for as long as the rule is not edited.
 
         Raises:
-            ConfigError: it was not tried, or has been edited since.
+            ConfigError: the rule was not tried, or has been edited since.
         """
         name = rule if isinstance(rule, str) else rule.name
         mine = next((tried for tried in self.rules if tried.name == name), None)
@@ -147,7 +147,7 @@ class Backtest:
         return Certificate(name, mine.digest, found.incidents, found.caught, rate, lead, self.sessions, float(self.days), now)
 
     def figure(self, *, dark: bool = False) -> Any:
-        """Caught share against false alarms a day: a point per rule, a line per tuning curve."""
+        """Return a figure of the share caught against false alarms a day: a point per rule, a line per tuning curve."""
         from ccwatch.analysis import draw  # noqa: PLC0415 - plotly takes a second to import
 
         table = self.to_frame()
@@ -170,7 +170,7 @@ class Backtest:
         return draw.figure(traces, x_title="false alarms a day", y_title="share of incidents caught", dark=dark, height=420)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return it as plain values that JSON can hold."""
         table = self.to_frame().replace({np.nan: None})
         return {
             "definition": self.definition,
@@ -205,14 +205,14 @@ def backtest(
     horizon: str = "15min",
     hours: TradingHours | None = None,
 ) -> Backtest:
-    """Try rules on recordings.
+    """Try rules on recordings, and count the incidents that they caught and missed, and their false alarms.
 
     Args:
-        rules: to try.
-        recordings: sessions, of which every one should be judged by itself.
+        rules: the rules to try.
+        recordings: the sessions; the rules start from the beginning in each.
         incidents: the depth from which a drawdown is one ("-2%" or -0.02; None is -1.5 %), beside halts and marks tagged `incident`; or
             the moments of your own list, and nothing else.
-        horizon: how far from an incident a firing may lie to count as of it.
+        horizon: how far from an incident a firing may be to belong to it.
         hours: when the market trades.
 
     Raises:
@@ -250,7 +250,7 @@ def backtest(
 
 
 def _asked(incidents: Any) -> tuple[float, list[int] | None]:
-    """The depth of a drawdown, or the moments that were given."""
+    """Return the depth that makes a drawdown an incident, and the moments in ns where a list was given, else None."""
     if incidents is None:
         return DRAWDOWN_WARNS, None
     if isinstance(incidents, str):
@@ -280,7 +280,7 @@ def _judge(
     horizon_s: float,
     hours: TradingHours | None,
 ) -> _Session:
-    """One session: its incidents, and when each rule fired."""
+    """Return one session with its incidents and the times at which each rule fired."""
     times = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
     mono = frame["received_mono_ns"].to_numpy().astype(np.int64)
     is_virtual = len(times) > 1 and 2 * int(mono[-1] - mono[0]) < int(times.max() - times.min())
@@ -316,7 +316,7 @@ def _judge(
 
 
 def _score(sessions: Sequence[_Session], rule: str, horizon_s: float) -> _Score:
-    """What one rule did on some sessions."""
+    """Return one rule's counts on some sessions."""
     reach = round(horizon_s * 1e9)
     caught, false, fired, total = 0, 0, 0, 0
     leads: list[float] = []
@@ -335,7 +335,7 @@ def _score(sessions: Sequence[_Session], rule: str, horizon_s: float) -> _Score:
 
 
 def _variants(rule: AnyRule) -> list[tuple[float, AnyRule]]:
-    """The rule at other limits, around its own."""
+    """Return the rule at other limits, around its own."""
     if isinstance(rule, Rule):
         if rule.limit in {0.0, 1.0} or not rule.unit:
             return []
@@ -358,7 +358,7 @@ def _around(limit: float) -> list[float]:
 
 
 def _curve(sessions: Sequence[_Session], limits: Sequence[tuple[float, str]], horizon_s: float) -> pd.DataFrame:
-    """Limits chosen on every second session, and judged on the others, with intervals over sessions."""
+    """Return the tuning curve: limits chosen on every second session, judged on the others, with intervals over sessions."""
     chosen_on, judged_on = list(sessions[::2]), list(sessions[1::2])
     draw = np.random.default_rng(SEED)
     picks = draw.integers(0, max(len(judged_on), 1), size=(RESAMPLED, max(len(judged_on), 1)))
@@ -402,10 +402,10 @@ def _bounds(values: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def suggest(recordings: Sequence[Recording], hours: TradingHours | None = None, *, margin: float = 1.5) -> pd.DataFrame:
-    """Limits for a desk, from sessions that were calm: the worst that was seen, times a margin.
+    """Suggest limits from calm sessions: the worst value seen of each measure, times a margin.
 
     Returns:
-        Columns: name, when (the condition), worst (seen), sessions.
+        A DataFrame with columns: name, when (the condition), worst (seen), sessions.
     """
     worst: dict[tuple[str, str], float] = {}
     for recording in recordings:
@@ -443,7 +443,7 @@ def _iso(ns: int) -> str:
 
 
 def opened(paths: Iterable[Any]) -> list[Recording]:
-    """The recordings of paths: each a recording, or a folder of them; Recordings are handed on."""
+    """Return the recordings at paths, each a recording or a folder of them; Recordings are passed through."""
     found: list[Recording] = []
     for path in paths:
         if isinstance(path, Recording):

@@ -1,6 +1,6 @@
-"""Who is told what: alerts in, messages out. Groups, inhibition, silences, repetition, escalation; it knows no receiver and no clock.
+"""From alerts to notices: groups, inhibition, silences, repetition, escalation. It knows no receiver and no clock.
 
-Made of the parts of Prometheus' Alertmanager: one drawdown is one message, the worse hides the milder, a halt mutes what follows from it.
+It follows Prometheus' Alertmanager: one drawdown is one message, the worse hides the milder, a halt mutes its consequences.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Final
 from ccwatch.alerts import RANK, Alert, Severity, group_of
 
 _MUTES: Final = {"halt": ("drawdown", "silence", "latency"), "silence": ("latency",)}
-"""What fires mutes what follows from it."""
+"""By group: the groups that it mutes while it fires, as they follow from it."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that people are to be told.
+    """A message to people that is due.
 
     Attributes:
-        name: the same whenever the same thing is told: a message is sent once under it.
+        name: identifies the message, which is sent once under this name.
         kind: "firing", "worse", "resolved", "repeat" or "escalation".
-        group: what it is about.
-        alert: the one that it is told for.
-        also: the others of the group that fire.
+        group: the name of the alerts' group.
+        alert: the alert that made it due.
+        also: the other firing alerts of the group.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Notice:
 @dataclass
 class _Group:
     open: dict[str, Alert] = field(default_factory=dict)
-    told: int = 0  # the worst severity that was told
+    told: int = 0  # the worst severity that was reported
     told_for: list[Alert] = field(default_factory=list)
     told_at: int = 0
     repeats: int = 0
@@ -55,13 +55,13 @@ class Notifier:
         is_quiet: Callable[[Alert], bool] = lambda _: False,
         is_seen: Callable[[Alert], bool] = lambda _: False,
     ) -> None:
-        """No alert yet.
+        """Start without alerts.
 
         Args:
-            repeat_s: what nobody acknowledged is told again after so long.
-            escalate_s: a critical one that nobody acknowledged is escalated after so long.
-            is_quiet: whether an alert is silenced now.
-            is_seen: whether someone has acknowledged it.
+            repeat_s: seconds after which an alert that was not acknowledged is reported again.
+            escalate_s: seconds after which a critical alert that was not acknowledged is escalated.
+            is_quiet: returns whether an alert is silenced now.
+            is_seen: returns whether someone has acknowledged an alert.
         """
         self._repeat_ns, self._escalate_ns = round(repeat_s * 1e9), round(escalate_s * 1e9)
         self._is_quiet, self._is_seen = is_quiet, is_seen
@@ -69,7 +69,7 @@ class Notifier:
 
     @property
     def groups(self) -> dict[str, tuple[Alert, ...]]:
-        """What fires, by what it is about, the worst first."""
+        """Return the firing alerts by group, the worst first."""
         return {
             name: tuple(sorted(group.open.values(), key=lambda a: (-RANK[a.severity], a.fired_ns)))
             for name, group in self._groups.items()
@@ -77,7 +77,7 @@ class Notifier:
         }
 
     def take(self, alert: Alert, now_ns: int) -> list[Notice]:
-        """An alert began to fire, or was resolved."""
+        """Take an alert that began to fire or was resolved; return the notices due for it."""
         name = group_of(alert)
         group = self._groups.setdefault(name, _Group())
         if alert.is_open:
@@ -93,7 +93,7 @@ class Notifier:
         return [Notice(f"{alert.id}-resolved", "resolved", name, alert)]
 
     def due(self, now_ns: int) -> list[Notice]:
-        """What time alone makes worth telling: repetition and escalation of what nobody acknowledged; what was muted and is no more."""
+        """Return the notices due by time alone: repetitions and escalations of unacknowledged alerts, and alerts no longer muted."""
         found = []
         for name, group in list(self._groups.items()):
             waiting = [alert for alert in group.open.values() if not self._is_seen(alert) and not self._is_quiet(alert)]
@@ -114,7 +114,7 @@ class Notifier:
 
     def _judged(self, name: str, group: _Group, alert: Alert, now_ns: int) -> list[Notice]:
         rank = RANK[alert.severity]
-        if self._is_seen(alert):  # as after a restart: who has seen it was told, of its group too
+        if self._is_seen(alert):  # as after a restart: it was reported before, and its group with it
             group.told = max(group.told, rank)
             group.told_for.append(alert)
         if rank <= group.told or self._is_muted(name) or self._is_quiet(alert):

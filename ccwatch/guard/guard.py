@@ -1,6 +1,6 @@
-"""The guard: judges a feed or a growing recording, remembers across restarts, and tells people. No widget; the rooms are wired here.
+"""The guard: evaluates rules on a feed or a growing recording, remembers across restarts, and notifies people. No widget.
 
-The watch's thread judges and queues; the outbox's threads deliver; a thread of the guard's own does what time alone asks for: the
+The watch's thread evaluates and queues; the outbox's threads deliver; the guard's own thread does the work due by time alone: the
 heartbeat, repetition, escalation, acknowledgements from other processes, the day's first message, the digest, incident pages.
 """
 
@@ -36,27 +36,27 @@ TICK_S: Final = 0.5
 EXPLAIN_S: Final = 0.6
 """How long a message waits for its evidence; the incident page gets it in any case."""
 PAGE_S: Final = 30.0
-"""An incident's page is written again so often until it is over."""
+"""An incident's page is written again at this interval until the incident is over."""
 KNOWN_AT_ONCE_NS: Final = 60_000_000_000
-"""A peak that is known since a minute after the open is the day's."""
+"""A peak known since at most so long after the open counts as the day's."""
 BATCH: Final = 5_000
 _BLIND_STATES: Final = frozenset({ConnectionState.CONNECTING, ConnectionState.DISCONNECTED, ConnectionState.STOPPED, ConnectionState.ENDED})
 
 
 @dataclass(frozen=True)
 class GuardOptions:
-    """What a guard does.
+    """The options of a guard.
 
     Attributes:
-        notify: names of the receivers that are told.
-        escalate_to: names of those that are told when nobody acknowledges; empty is the same.
-        repeat_s: what nobody acknowledged is told again after so long.
-        escalate_s: a critical alert is escalated after so long.
-        heartbeat: a file that is touched, or a json:// address that is told, while the guard sees; empty is none.
-        heartbeat_s: how often.
+        notify: names of the receivers of messages.
+        escalate_to: names of the receivers of escalations; empty is those of `notify`.
+        repeat_s: seconds after which an alert that was not acknowledged is reported again.
+        escalate_s: seconds after which a critical alert that was not acknowledged is escalated.
+        heartbeat: where the sign of life goes while the guard sees: a file, a json:// address or a receiver's name; empty is none.
+        heartbeat_s: seconds from one beat to the next.
         digest_at: local time of day of the digest, "16:05"; empty is none.
         digest_to: who gets the digest; empty is the first of `notify`.
-        link_base: what incident pages are linked by instead of their path.
+        link_base: the URL that links to incident pages begin with; empty links by path.
         drop: columns that incident pages leave out, such as nav.
     """
 
@@ -81,7 +81,7 @@ class _Incident:
 
 
 class Guard:
-    """Guards one stream. A context manager; `stop` ends it."""
+    """Watches one stream and notifies people. A context manager; `stop` ends it."""
 
     def __init__(
         self,
@@ -94,16 +94,16 @@ class Guard:
         recorder: Any = None,
         on_event: Callable[[str, dict[str, Any]], None] = lambda *_: None,
     ) -> None:
-        """Take up what an earlier guard has left; nothing is judged before start().
+        """Take up the state that an earlier guard has left; no rule is evaluated before start().
 
         Args:
             view: a Feed that has not started, or a Recording.
-            folder: of the guard's own state, outbox and incident pages.
+            folder: the folder of the guard's own state, outbox and incident pages.
             settings: rules and trading hours.
-            receivers: those that may be told.
-            options: what it does.
-            recorder: what records the feed, a RecordingSeries; None where nothing does.
-            on_event: told of what it does, for a log.
+            receivers: all receivers that messages may go to.
+            options: the guard's options.
+            recorder: the RecordingSeries that records the feed; None where none does.
+            on_event: called with the name and the facts of each of its actions, for a log.
         """
         self.options = options or GuardOptions()
         self.settings = settings
@@ -136,7 +136,7 @@ class Guard:
         self.stop()
 
     def start(self) -> Self:
-        """Judge and deliver; returns at once."""
+        """Start to evaluate and deliver, and return at once."""
         self.outbox.start()
         self.watch.listen(self._take, past=True)
         self._thread.start()
@@ -146,7 +146,7 @@ class Guard:
         return self
 
     def stop(self) -> None:
-        """End within a second; what was not delivered waits in the outbox."""
+        """End within a second; undelivered messages wait in the outbox."""
         self._over.set()
         self.watch.stop()
         if self._thread.is_alive():
@@ -155,7 +155,7 @@ class Guard:
         self.outbox.stop()
 
     def reload(self, settings: AlertSettings) -> None:
-        """Judge by other rules from now on; what fires goes on firing by those that are left."""
+        """Evaluate other rules from now on; alerts of the rules that remain go on firing."""
         old = self.watch
         self.settings = settings
         self._known = self.certificates.read()
@@ -210,7 +210,7 @@ class Guard:
         return watch
 
     def _go_on(self, evaluator: Evaluator, log: AlertLog) -> None:
-        """Judge what the recordings of the day hold, so that peak, capital, latches and running durations are what they were."""
+        """Replay the day's recordings, so that peak, capital, latches and running durations are what they were."""
         state = self.state
         if state.carry is not None:
             evaluator.restore(state.carry)
@@ -243,7 +243,7 @@ class Guard:
     # ── on the watch's thread ──
 
     def _take(self, alert: Alert) -> None:
-        """An alert began or ended: queue what people are to be told, then write down that it was."""
+        """Take an alert that began or ended: queue its messages, then write down that it did."""
         self._note(alert)
 
     def _note(self, alert: Alert) -> None:
@@ -325,7 +325,7 @@ class Guard:
         return found
 
     def _explain(self, alert: Alert) -> list[str]:
-        """The first lines of the evidence around a firing; nothing where there is none."""
+        """Return the first lines of the evidence around a firing; empty where there is none."""
         from ccwatch.analysis import Report  # noqa: PLC0415 - scipy takes a second, and this runs beside the watch
 
         try:
@@ -339,7 +339,7 @@ class Guard:
             return []
 
     def _after(self) -> None:
-        """The watch has judged."""
+        """Save the state, at most once a second; called after each evaluation."""
         now = time.monotonic()
         if now - self._saved >= 1.0:
             self._saved = now
@@ -369,7 +369,7 @@ class Guard:
         while not self._over.wait(TICK_S):
             try:
                 self._tick()
-            except Exception as error:  # noqa: BLE001 - told, and tried again: this thread must not die unseen
+            except Exception as error:  # noqa: BLE001 - reported, and tried again: this thread must not die unseen
                 self.on_event("trouble", {"text": f"{type(error).__name__}: {error}"})
 
     def _tick(self) -> None:
@@ -390,7 +390,7 @@ class Guard:
 
     @property
     def is_blind(self) -> bool:
-        """Whether it cannot see the stream, or cannot judge it."""
+        """Return whether the guard cannot see the stream, or cannot evaluate its rules."""
         state = getattr(self.view, "state", None)
         if isinstance(self.view, Recording):
             return bool(self.watch.trouble)
@@ -470,6 +470,6 @@ class Guard:
                 self._incidents.pop(alert.id, None)
 
     def _delivered(self, message: str, receiver: str, found: Delivery) -> None:
-        """On the receiver's thread: for the log."""
+        """Log the outcome of a delivery; called on the receiver's thread."""
         what = "delivered" if found.done else "not delivered"
         self.on_event(what, {"name": message, "receiver": receiver, "detail": found.detail})

@@ -1,4 +1,4 @@
-"""The heartbeat: a sign of life that stops when the guard is blind or dead. Who watches for it is told by its absence."""
+"""The heartbeat: a sign of life that stops when the guard is blind or dead, so that its absence alarms whoever monitors it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Heartbeat:
     """Beats into a file or to a web server, no more often than asked; a beat never waits for the server."""
 
     def __init__(self, where: str, period_s: float, receivers: Sequence[Receiver] = ()) -> None:
-        """Nothing is told before beat().
+        """Prepare; no beat is sent before beat().
 
         Args:
             where: a path, a json:// address, or a receiver's name; empty is no heartbeat.
             period_s: seconds from one beat to the next.
-            receivers: those that a name may mean.
+            receivers: the receivers that `where` may name.
         """
         self._period_s, self._last = period_s, 0.0
         self._file: Path | None = None
         self._receiver: Receiver | None = None
         self.beaten_ns = 0
-        """When the last beat was told, ns since 1970; 0 before the first."""
+        """Time of the last successful beat, ns since 1970; 0 before the first."""
         named = next((receiver for receiver in receivers if receiver.name == where), None)
         if named is not None:
             self._receiver = named
@@ -38,11 +38,11 @@ class Heartbeat:
 
     @property
     def is_set(self) -> bool:
-        """Whether there is one."""
+        """Return whether there is a heartbeat."""
         return self._file is not None or self._receiver is not None
 
     def beat(self) -> None:
-        """Tell that the guard sees, where that is due."""
+        """Send a beat if one is due."""
         now = time.monotonic()
         if not self.is_set or (self._last and now - self._last < self._period_s):
             return
@@ -53,10 +53,10 @@ class Heartbeat:
             threading.Thread(target=self.tell, name="ccwatch-heartbeat", daemon=True).start()
 
     def tell(self) -> bool:
-        """Tell it now; whether it arrived.
+        """Send a beat now; return whether it arrived.
 
         Raises:
-            ConfigError: its file cannot be written.
+            ConfigError: the heartbeat's file cannot be written.
         """
         beat = {"kind": "heartbeat", "at_ns": time.time_ns(), "period_s": self._period_s}
         if self._file is not None:

@@ -1,4 +1,4 @@
-"""Messages: what people are told, in one sentence and one documented JSON body. It knows no receiver and no file."""
+"""Messages to people: one sentence and one documented JSON body each. It knows no receiver and no file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccwatch.domain.durations import duration_text
 from ccwatch.guard.groups import Notice
 
 VERSION: Final = 1
-"""Of the JSON body; raised when a reader of an older one would be misled."""
+"""Version of the JSON body; raised when a reader of an older one would be misled."""
 _WORDS: Final = {
     "firing": "fires",
     "worse": "has become worse",
@@ -22,7 +22,7 @@ _WORDS: Final = {
 
 
 def reading(value: float, unit: str) -> str:
-    """A value in words; nothing where it only says yes or no."""
+    """Return a value in words; an empty text where it only means yes or no."""
     if math.isnan(value):
         return ""
     if unit == "fraction":
@@ -33,7 +33,7 @@ def reading(value: float, unit: str) -> str:
 
 
 def sentence(notice: Notice, zone: Any = UTC) -> str:
-    """What happened, in one sentence: what fires, how bad it is, since when."""
+    """Return one sentence on an alert: the rule that fires, how bad it is, since when."""
     alert = notice.alert
     about = f" ({alert.subject})" if alert.subject else ""
     word = _WORDS[notice.kind]
@@ -58,17 +58,17 @@ def body_of(
     remarks: Sequence[str] = (),
     zone: Any = UTC,
 ) -> dict[str, Any]:
-    """A message as json:// receivers have it; see the guide for each field.
+    """Return a message's JSON body, as json:// receivers get it; the guide describes each field.
 
     Args:
-        notice: what is told.
+        notice: the notice that the message is about.
         stream: the stream's url, without secrets.
-        is_synthetic: whether it is made up.
-        certificate: what trying its rule on recordings gave, or "never tested".
+        is_synthetic: whether the stream is made up.
+        certificate: the result of trying its rule on recordings, or "never tested".
         explain: up to five lines of evidence.
         page: path or URL of the incident page.
-        remarks: what limits it, such as "peak known only since 09:38".
-        zone: of the times in the text.
+        remarks: limits of the message, such as "peak known only since 09:38".
+        zone: the time zone of the times in the text.
     """
     alert = notice.alert
     told = sentence(notice, zone)
@@ -109,6 +109,6 @@ def body_of(
 def plain_body(
     kind: str, title: str, text: str, *, stream: str, severity: str = "info", more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A message that is no alert: "test", "day", "blind" or "digest"."""
+    """Return the body of a message that is no alert: "test", "day", "blind" or "digest"."""
     facts = {"version": VERSION, "kind": kind, "title": title, "text": text, "sentence": text.splitlines()[0], "severity": severity}
     return {**facts, "stream": stream, "made": datetime.now(UTC).isoformat(), **(more or {})}

@@ -1,4 +1,4 @@
-"""The watched engine's figures for Prometheus: read when they are asked for, on a port of their own. An optional extra (server)."""
+"""The watched engine's figures for Prometheus, served on their own port. Needs the optional extra `server`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Histogram:
         self.before: tuple[float, float] | None = None
 
     def see(self, latency: float, count: float) -> None:
-        """A reading of a gauge and its counter."""
+        """Count a reading of a gauge and its counter, if it is a new call."""
         import numpy as np  # noqa: PLC0415 - one look per reading
 
         if not math.isfinite(latency):
@@ -42,7 +42,7 @@ class _Histogram:
         self.before = latency, count
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts by their bound."""
+        """Return the cumulative counts by their upper bound in ms."""
         total, found = 0, []
         for bound, count in zip([*map(str, BUCKETS_MS), "+Inf"], self.counts, strict=True):
             total += count
@@ -51,7 +51,7 @@ class _Histogram:
 
 
 class EngineCollector(Collector):
-    """A feed's packets as figures. A Sink of the feed, and a Collector."""
+    """Turns a feed's packets into figures. A Sink of the feed, and a Prometheus Collector."""
 
     def __init__(self, feed: Any, watch: AlertWatch) -> None:
         self._feed, self._watch = feed, watch
@@ -61,7 +61,7 @@ class EngineCollector(Collector):
         self._latencies: dict[tuple[str, str], _Histogram] = {}
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Take packets; on the feed's thread."""
+        """Take packets; called on the feed's thread."""
         with self._lock:
             for packet in items:
                 if not isinstance(packet, Packet) or not packet.is_clean:
@@ -77,7 +77,7 @@ class EngineCollector(Collector):
                         self._latencies.setdefault(key, _Histogram()).see(row.latency_ms, row.invocations)
 
     def collect(self) -> Iterable[Metric]:
-        """All figures, now; a value that the stream does not carry has no sample."""
+        """Yield all figures as of now; a value that the stream does not carry has no sample."""
         with self._lock:
             packet, peak, capital = self._last, self._peak, self._capital
             histograms = {key: (found.buckets(), found.sum) for key, found in self._latencies.items()}
@@ -143,17 +143,17 @@ class EngineCollector(Collector):
 
 
 class Exporter:
-    """Figures on a port; a context manager, `stop` ends it.
+    """Serves figures on a port. A context manager; `stop` ends it.
 
     Attributes:
         url: where Prometheus reads them.
     """
 
     def __init__(self, feed: Any, port: int, host: str = "127.0.0.1") -> None:
-        """Serve at once.
+        """Start to serve.
 
         Raises:
-            OSError: the port cannot be had.
+            OSError: the port cannot be opened.
         """
         self._watch = AlertWatch(feed, ends_with_view=True)
         collector = EngineCollector(feed, self._watch)
@@ -172,7 +172,7 @@ class Exporter:
         self.stop()
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._remove()
         self._watch.stop()
         self._server.shutdown()

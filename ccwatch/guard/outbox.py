@@ -1,6 +1,6 @@
-"""The outbox: messages on the disk until each of their receivers has them. At least once; a possible repetition says so.
+"""The outbox: keeps messages on the disk until each receiver has them. They go at least once; a possible repetition says so.
 
-One thread per receiver, so that a slow one delays nobody else. It knows no alert.
+There is one thread per receiver, so that a slow one does not delay the others. It knows no alert.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ccwatch.recording import append_durably, seal, sealed_lines, write_durably
 OUTBOX: Final = "outbox.jsonl"
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 LATE_S: Final = 30.0
-"""A message that is delivered so long after it was due says so."""
+"""A message that is delivered so long after it was due, or later, says so."""
 KEEP_S: Final = 14 * 86_400.0
-"""Names of messages are remembered so long, so that none is queued twice; what was not delivered until then is given up."""
+"""Names of messages are remembered so long, so that none is queued twice; messages undelivered until then are given up."""
 TIDY_BYTES: Final = 4_000_000
 
 
@@ -30,10 +30,10 @@ class Takes(Protocol):
 
     @property
     def name(self) -> str:
-        """By which messages name it."""
+        """Return the name that messages use for it."""
 
     def send(self, body: Mapping[str, Any], /) -> Delivery:
-        """Try once."""
+        """Try once to deliver a message."""
 
 
 @dataclass
@@ -42,11 +42,11 @@ class _Message:
     at_ns: int
     body: dict[str, Any]
     waiting: dict[str, bool]
-    """Receivers that do not have it yet; whether one may have it all the same."""
+    """Receivers that are not known to have it; True for one that may have it all the same."""
 
 
 class Outbox:
-    """Messages and who still waits for them. May be used by any thread."""
+    """Messages, each with the receivers that still wait for it. May be used by any thread."""
 
     def __init__(
         self,
@@ -56,36 +56,36 @@ class Outbox:
         clock: Callable[[], float] = time.time,
         on_result: Callable[[str, str, Delivery], None] = lambda *_: None,
     ) -> None:
-        """Take up what waits in the folder; nothing is sent before start().
+        """Take up the messages that wait in the folder; nothing is sent before start().
 
         Args:
-            folder: it is made.
-            receivers: by their names; a message for one that is no longer there waits until it is there again.
-            clock: the wall clock, s.
-            on_result: told of each attempt: the message's name, the receiver's, what became of it.
+            folder: the outbox's folder, which is made if needed.
+            receivers: all receivers; a message for one that is not among them waits until it is there again.
+            clock: returns the wall clock's time in seconds since 1970.
+            on_result: called after each attempt with the message's name, the receiver's name and the Delivery.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / OUTBOX
         self._clock, self._on_result = clock, on_result
         self._receivers = {receiver.name: receiver for receiver in receivers}
-        self._changed = threading.Condition()  # guards what stands here: anyone queues, the receivers' threads take
+        self._changed = threading.Condition()  # guards the fields below: any thread queues, the receivers' threads take
         self._messages: dict[str, _Message] = {}
         self._known: dict[str, int] = {}  # names that were ever queued, and when
         self.successes: dict[str, int] = {}
-        """When each receiver last took a message, ns since 1970."""
+        """Time at which each receiver last took a message, ns since 1970."""
         self._is_stopping = False
         self._threads: list[threading.Thread] = []
         self._load()
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Begin to deliver, on one thread per receiver."""
         for receiver in self._receivers.values():
             thread = threading.Thread(target=self._deliver, args=(receiver,), name=f"ccwatch-outbox-{receiver.name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def stop(self, last_s: float = 0.7) -> None:
-        """End; what waits stays on the disk. Deliveries that are under way have `last_s` to end."""
+        """End; waiting messages stay on the disk. Deliveries that are under way have `last_s` seconds to end."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
@@ -94,7 +94,7 @@ class Outbox:
             thread.join(max(0.0, until - time.monotonic()))
 
     def queue(self, name: str, body: Mapping[str, Any], receivers: Sequence[str]) -> bool:
-        """Keep a message for its receivers, durably; False where one of this name was queued before."""
+        """Keep a message for its receivers, durably; return False where there are none or the name was queued before."""
         with self._changed:
             if name in self._known or not receivers:
                 return False
@@ -107,18 +107,18 @@ class Outbox:
             return True
 
     def waiting(self) -> dict[str, tuple[str, ...]]:
-        """The names of messages that wait, by receiver."""
+        """Return the names of the messages that wait, by receiver."""
         with self._changed:
             names = {receiver for message in self._messages.values() for receiver in message.waiting}
             return {name: tuple(m.name for m in self._messages.values() if name in m.waiting) for name in sorted(names)}
 
     def has(self, name: str) -> bool:
-        """Whether a message of this name was ever queued."""
+        """Return whether a message of this name was queued before, as far back as names are remembered."""
         with self._changed:
             return name in self._known
 
     def drain(self, seconds: float) -> bool:
-        """Wait until nothing waits for the receivers that are there; whether that came to be in time."""
+        """Wait up to `seconds` until no message waits for the present receivers; return whether that was reached."""
         until = time.monotonic() + seconds
         with self._changed:
             while any(name in self._receivers for message in self._messages.values() for name in message.waiting):
@@ -129,7 +129,7 @@ class Outbox:
             return True
 
     def note_success(self, receiver: str) -> None:
-        """A receiver took a message that was not queued: a test."""
+        """Note that a receiver took a message that was not queued: a test."""
         with self._changed:
             self.successes[receiver] = round(self._clock() * 1e9)
             self._append({"kind": "tested", "name": "", "receiver": receiver, "at_ns": self.successes[receiver]})
@@ -147,17 +147,17 @@ class Outbox:
                 failures += 1
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_stopping, wait)
-            with contextlib.suppress(Exception):  # whoever listens to results must not end the deliveries
+            with contextlib.suppress(Exception):  # a failing on_result must not end the deliveries
                 self._on_result(message.name, receiver.name, found)
 
     def deliver_next(self, receiver: str) -> bool:
-        """Try to deliver the oldest message that waits for a receiver, now and on this thread; whether it has it."""
+        """Try to deliver a receiver's oldest waiting message now, on this thread; return whether it was delivered."""
         with self._changed:
             found = next((m for m in self._messages.values() if receiver in m.waiting), None)
         return found is not None and self._try(found, self._receivers[receiver]).done
 
     def _try(self, message: _Message, receiver: Takes) -> Delivery:
-        """One attempt, written down before and after."""
+        """Make one attempt, written down before and after."""
         body = self._body(message, receiver.name)
         with self._changed:
             self._append({"kind": "attempt", "name": message.name, "receiver": receiver.name})
@@ -166,7 +166,7 @@ class Outbox:
         return found
 
     def _next(self, receiver: str) -> _Message | None:
-        """The oldest message that waits for a receiver, once there is one; None at the end."""
+        """Wait for a message for a receiver and return the oldest; None once the outbox stops."""
         with self._changed:
             while not self._is_stopping:
                 found = next((m for m in self._messages.values() if receiver in m.waiting), None)
@@ -176,7 +176,7 @@ class Outbox:
             return None
 
     def _body(self, message: _Message, receiver: str) -> dict[str, Any]:
-        """The message as it is told now."""
+        """Return the message's body as it is sent now, with remarks on lateness and repetition."""
         late_s = max(0.0, self._clock() - message.at_ns / 1e9)
         repeated = message.waiting.get(receiver, False)
         body = message.body | {"possibly_repeated": repeated, "late_s": round(late_s, 1) if late_s >= LATE_S else 0.0, "receiver": receiver}
@@ -214,7 +214,7 @@ class Outbox:
             file.write(line)
 
     def _load(self) -> None:
-        """What waits, as the lines tell it: an attempt without an end may have been one."""
+        """Read the waiting messages from the file's lines; an attempt without an end may have been delivered."""
         oldest = round((self._clock() - KEEP_S) * 1e9)
         under_way: set[tuple[str, str]] = set()
         lines = [line for _, _, line in sealed_lines(self._path) if line is not None]
@@ -241,7 +241,7 @@ class Outbox:
                     under_way.add((name, receiver))
                 else:  # refused: this attempt was none
                     under_way.discard((name, receiver))
-        for name, receiver in under_way:  # nobody lived to see how these ended
+        for name, receiver in under_way:  # the process died before these ended
             if name in self._messages and receiver in self._messages[name].waiting:
                 self._messages[name].waiting[receiver] = True
         self._known = {name: at for name, at in self._known.items() if at >= oldest}
@@ -249,7 +249,7 @@ class Outbox:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Write the file again, without what is over."""
+        """Write the file again, without the deliveries that are done."""
         kept = [{"kind": "known", "name": name, "at_ns": at} for name, at in self._known.items() if name not in self._messages]
         kept += [
             {

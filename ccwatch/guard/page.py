@@ -40,12 +40,12 @@ def write_page(
     """Write the page of an alert, whole or not at all.
 
     Args:
-        path: of the file.
-        alert: the one that it is about.
-        also: the others that fire.
+        path: the file to write.
+        alert: the alert that the page is about.
+        also: the other alerts that fire.
         frame: packets, of which those within 15 minutes of the firing are drawn.
         explain: lines of evidence.
-        remarks: what limits it.
+        remarks: limits of the alert, a line each.
         drop: columns to leave out, such as nav.
         is_synthetic: whether the stream is made up.
     """
@@ -90,7 +90,7 @@ def write_page(
 
 
 def _chart(rows: pd.DataFrame, column: str, title: str, fired: pd.Timestamp) -> str:
-    """A line of one column as SVG, with a mark where the alert fired."""
+    """Return a line chart of one column as SVG text, with a mark where the alert fired."""
     known = rows[column].dropna()
     step = max(1, len(known) // MOST_POINTS)
     known = known.iloc[::step]

@@ -1,4 +1,4 @@
-"""Whether a day can begin: stream, clock, disk, recorder, heartbeat, receivers, certificates; one line each."""
+"""Checks before a trading day: stream, clock, disk, recorder, heartbeat, receivers, certificates; one line each."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ccwatch.guard.receivers import Receiver
 
 MOST_OFFSET_S: Final = 2.0
 DAY_BYTES: Final = 24 * 3600 * 1_500
-"""A day of packets at one per second, as they are recorded, with room to spare."""
+"""Bytes of a recorded day of packets at one per second, with room to spare."""
 RECENT_S: Final = 7 * 86_400.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a day needs."""
+    """One check before a trading day, and its outcome."""
 
     name: str
     ok: bool
@@ -41,16 +41,16 @@ def examine_readiness(
     heartbeat: str = "",
     heartbeat_s: float = 30.0,
 ) -> tuple[Check, ...]:
-    """Look at everything that a day needs.
+    """Run all checks before a trading day; return one Check each.
 
     Args:
-        diagnosis: what `ccwatch doctor` found out about the stream.
-        recordings: where recordings go.
-        guard_folder: of the guard's state; see `setup.guard_folder`.
+        diagnosis: the doctor's Diagnosis of the stream.
+        recordings: the folder of the recordings.
+        guard_folder: the folder of the guard's state; see `setup.guard_folder`.
         settings: rules and trading hours.
-        receivers: of ccwatch.toml.
+        receivers: the receivers of ccwatch.toml.
         heartbeat: where the guard's sign of life goes; empty is nowhere.
-        heartbeat_s: how often.
+        heartbeat_s: seconds from one beat to the next.
     """
     return (
         _stream(diagnosis),

@@ -1,6 +1,6 @@
-"""Receivers: who is told, and how one message reaches them. json:// and jsons:// are ours; apprise sends to everything else.
+"""Receivers of messages, and how a message reaches them. ccwatch itself posts to json:// and jsons://; apprise does the rest.
 
-An address is a secret: it is read from the environment or a file whenever it is used, and stands in no repr, log or error.
+An address is a secret: it is read from the environment or a file whenever it is used, and appears in no repr, log or error.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ MOST_WAIT_S: Final = 3600.0
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of an attempt.
+    """The outcome of an attempt to deliver.
 
     Attributes:
         done: whether the receiver said that it has the message.
-        is_known: whether it is known that it has it, or has it not: a lost answer leaves that open.
+        is_known: whether the outcome is certain; a lost answer leaves it open.
         detail: a line for people, without the address.
-        retry_s: how long the receiver asks to be left alone; None where it does not say.
+        retry_s: seconds that the receiver asks to wait before the next attempt; None where it does not say.
     """
 
     done: bool
@@ -45,10 +45,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Someone who is told, by name.
+    """A receiver of messages, by name.
 
     Attributes:
-        name: as ccwatch.toml has it.
+        name: the receiver's name in ccwatch.toml.
         source: "env:VAR", "file:PATH", or the address itself where it holds no secret; no part of the repr.
     """
 
@@ -56,10 +56,10 @@ class Receiver:
     source: str = field(repr=False)
 
     def address(self) -> str:
-        """The address as it is now.
+        """Return the address as it is now.
 
         Raises:
-            ConfigError: it cannot be had; says where it was looked for, never what it is.
+            ConfigError: it cannot be read; the message says where it was looked for, never the address.
         """
         kind, _, where = self.source.partition(":")
         if kind == "env":
@@ -78,7 +78,7 @@ class Receiver:
         return self.source
 
     def send(self, body: Mapping[str, Any]) -> Delivery:
-        """Send one message; blocks for at most some 15 s, and raises nothing."""
+        """Send one message and return the outcome; blocks for at most some 15 s, and raises nothing."""
         try:
             address = self.address()
         except ConfigError as error:
@@ -87,15 +87,15 @@ class Receiver:
             parts = urlsplit(address)
             is_ours = parts.scheme in {"json", "jsons"}
             return _post(parts, body) if is_ours else _by_apprise(address, body)
-        except Exception as error:  # noqa: BLE001 - whatever a receiver does must not end the thread; the address stays out of it
+        except Exception as error:  # noqa: BLE001 - a receiver's failure must not end the thread; the address stays out of it
             return Delivery(done=False, is_known=False, detail=f"{type(error).__name__} while it was told")
 
 
 def read_receivers(tables: Tables) -> dict[str, Receiver]:
-    """The receivers of ccwatch.toml, by name.
+    """Return the receivers of ccwatch.toml, by name.
 
     Raises:
-        ConfigError: says file and line of what cannot be used; never the address.
+        ConfigError: an entry cannot be used; the message says its file and line, never the address.
     """
     found = {}
     for name, source in tables.receivers.items():
@@ -157,7 +157,7 @@ def _post(parts: SplitResult, body: Mapping[str, Any]) -> Delivery:
 
 
 def retry_after(header: str | None, now: float | None = None) -> float | None:
-    """Seconds that a Retry-After asks for: a number of them, or a date; None where it says nothing that can be read."""
+    """Return the seconds that a Retry-After header asks for, as a number or by a date; None where it cannot be read."""
     if not header:
         return None
     try:
@@ -180,7 +180,7 @@ def _why(error: BaseException) -> str:
 
 
 def _by_apprise(address: str, body: Mapping[str, Any]) -> Delivery:
-    """Send by apprise, which says whether it was taken, and no more."""
+    """Send by apprise, which reports only whether the message was taken."""
     try:
         import apprise  # noqa: PLC0415 - an optional extra
     except ImportError:

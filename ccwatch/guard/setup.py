@@ -1,4 +1,4 @@
-"""From ccwatch.toml and options to a guard: receivers by name, the [guard] table, the guard's folder. It starts nothing."""
+"""A guard's settings from ccwatch.toml and options: receivers by name, the [guard] table, the guard's folder. It starts nothing."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _KEYS: Final = {
 
 
 def read_options(tables: Tables, given: Mapping[str, Any]) -> GuardOptions:
-    """What a guard does: the options that were given, else the [guard] table, else the defaults.
+    """Return a guard's options: those that were given, else the [guard] table, else the defaults.
 
     Raises:
-        ConfigError: says file and line, or the option.
+        ConfigError: a value cannot be used; the message names file and line, or the option.
     """
     said: dict[str, Any] = {}
     for key, value in tables.guard.items():
@@ -66,10 +66,10 @@ def _value(place: str, option: str, value: Any) -> Any:
 
 
 def chosen(receivers: Mapping[str, Receiver], names: Sequence[str], tables: Tables) -> list[Receiver]:
-    """The receivers of these names.
+    """Return the receivers of these names.
 
     Raises:
-        ConfigError: a name that [receivers] does not have; says the nearest.
+        ConfigError: a name that [receivers] does not have; the message suggests the nearest.
     """
     for name in names:
         if name not in receivers:
@@ -79,7 +79,7 @@ def chosen(receivers: Mapping[str, Receiver], names: Sequence[str], tables: Tabl
 
 
 def read_alert_settings(tables: Tables, rules: Path | None = None) -> AlertSettings:
-    """Rules and hours of ccwatch.toml; those of a file of rules beside them, which count before the others of the same name."""
+    """Return rules and hours of ccwatch.toml, with the rules of a further file, which replace those of the same names."""
     found = AlertSettings.load(tables)
     if rules is None:
         return found
@@ -90,6 +90,6 @@ def read_alert_settings(tables: Tables, rules: Path | None = None) -> AlertSetti
 
 
 def guard_folder(settings: Settings, url: str, root: Path | None = None) -> Path:
-    """Where the guard of a stream keeps its state: among the recordings, under the stream's name."""
+    """Return the folder where a stream's guard keeps its state: among the recordings, under the stream's name."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub(r"^\w+://", "", url)).strip("-.")[:60] or "stream"
     return (recordings_folder(settings) if root is None else root) / "_guard" / name

@@ -1,4 +1,4 @@
-"""What a guard has to know after a restart: when it was last alive, which recordings hold its day, and what went before them."""
+"""The state that a guard needs after a restart: when it was last alive, the recordings of its day, and what preceded them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class GuardState:
     Attributes:
         alive_ns: when the guard was last alive, wall clock; 0 where there was none.
         sessions: the recordings that hold the trading day, in order.
-        carry: what the evaluator knew before the first of them; None where nothing went before.
-        carry_seq: the packet of the first of them up to which `carry` goes.
+        carry: a snapshot of the evaluator from before them; None where nothing preceded them.
+        carry_seq: the seq in the first of them up to which `carry` goes.
         journal: the folder of the newest journal of alerts.
-        told: days and other things that are told once, by name.
+        told: names of days and other events that are reported only once.
     """
 
     alive_ns: int = 0
@@ -32,7 +32,7 @@ class GuardState:
 
     @classmethod
     def read(cls, folder: Path) -> GuardState:
-        """The state that is kept in a folder; an empty one where there is none, or none that can be read."""
+        """Return the state kept in a folder; an empty one where there is none, or it cannot be read."""
         try:
             found = json.loads((folder / FILE).read_text(encoding="utf-8"))
             return cls(**{name: found[name] for name in cls.__dataclass_fields__ if name in found})
@@ -40,7 +40,7 @@ class GuardState:
             return cls()
 
     def write(self, folder: Path) -> None:
-        """Keep it; a kill leaves the one before."""
+        """Write the state; a kill while it is written leaves the one before."""
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{FILE}.part"
         part.write_text(json.dumps(asdict(self)), encoding="utf-8")

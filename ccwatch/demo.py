@@ -25,7 +25,7 @@ LAB_TIMEOUT_S: Final = 60.0
 
 
 class Demo:
-    """A served and recorded seeded stream, in a working folder. A context manager."""
+    """A seeded stream that is served and recorded, in a working folder. A context manager."""
 
     def __init__(self, folder: Path, *, seed: int = 0, scenario: str = "calm", rate: float = RATE_HZ) -> None:
         """Start to serve, connect and record.
@@ -52,7 +52,7 @@ class Demo:
         self.cottage.stop()
 
     def copy_notebooks(self) -> Path:
-        """Copy all notebooks into the working folder and return the path of the first one; what is there already is left as it is."""
+        """Copy all notebooks into the working folder and return the first one's path; those that exist already are left as they are."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(shipped("notebooks").iterdir()):
             if file.suffix in {".ipynb", ".py"} and not (self.folder / file.name).exists():
@@ -61,7 +61,7 @@ class Demo:
         return self.folder / NOTEBOOK
 
     def lab(self, *, browser: bool) -> Lab:
-        """A JupyterLab on the copy, whose notebook finds this demo's stream.
+        """Start JupyterLab on the copied notebook, which connects to this demo's stream.
 
         Raises:
             ConfigError: JupyterLab is not installed.
@@ -73,7 +73,7 @@ class Lab:
     """A JupyterLab server as a child process."""
 
     def __init__(self, notebook: Path, *, url: str, recordings: Path, browser: bool) -> None:
-        """Start it; `wait_until_up` says when it answers."""
+        """Start the server; `wait_until_up` waits until it answers."""
         if importlib.util.find_spec("jupyterlab") is None:
             raise ConfigError("the demo shows a notebook in JupyterLab; install it with: pip install 'ccwatch[lab]', or use --headless")
         token, port = secrets.token_hex(16), _free_port()
@@ -94,10 +94,10 @@ class Lab:
             )
 
     def wait_until_up(self) -> None:
-        """Return when it answers.
+        """Wait until the server answers.
 
         Raises:
-            CcwatchError: it ended, or did not answer within a minute; its log says why.
+            CcwatchError: it ended, or did not answer within a minute; its log gives the reason.
         """
         deadline = time.monotonic() + LAB_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -109,11 +109,11 @@ class Lab:
         raise CcwatchError(f"JupyterLab did not come up; see {self.log}")
 
     def wait(self) -> int:
-        """Wait until it ends; its exit code."""
+        """Wait until the server ends, and return its exit code."""
         return self._process.wait()
 
     def stop(self) -> None:
-        """End it and its kernels."""
+        """End the server and its kernels."""
         self._process.terminate()
         try:
             self._process.wait(5)
@@ -123,7 +123,7 @@ class Lab:
 
 
 def shipped(kind: str) -> Path:
-    """The folder of the notebooks or sample recordings that came with ccwatch: in its wheel, or beside it in a checkout."""
+    """Return the folder of the notebooks or sample recordings that came with ccwatch, in its wheel or beside it in a checkout."""
     package = Path(__file__).parent
     places = (package / "_shipped" / kind, package.parent / kind)
     found = next((place for place in places if place.is_dir()), None)

@@ -1,4 +1,4 @@
-"""A folder of your own: `init` asks the doctor, writes a commented ccwatch.toml and copies the notebook for your engine. Prints nothing."""
+"""Setup of a working folder: `init` asks the doctor, writes a commented ccwatch.toml and copies the notebook. It prints nothing."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ server_tz = {server_tz}          # zone of timestamps that carry no offset
 
 @dataclass(frozen=True)
 class Started:
-    """What was made, and what comes next.
+    """The result of `init`: the files and the next commands.
 
     Attributes:
-        url: the stream that was written into both files.
-        found: what the doctor says of it.
+        url: the stream's url, without secrets, as written into both files.
+        found: the doctor's Diagnosis of the stream.
         made: files that were written.
-        kept: files that were there already and are left as they are.
-        next: three commands.
+        kept: files that existed already and were left as they are.
+        next: three commands to go on with.
     """
 
     url: str
@@ -61,7 +61,7 @@ class Started:
     next: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return it as plain values that JSON can hold."""
         return {
             "url": self.url,
             "healthy": self.found.healthy,
@@ -73,11 +73,11 @@ class Started:
 
 
 def init(url: str | None = None, folder: Path | None = None, *, seconds: float = 3.0) -> Started:
-    """Look at a stream, and make what one needs to watch it; a file that is there is left as it is.
+    """Examine a stream, and write a ccwatch.toml and a notebook to watch it; a file that exists is left as it is.
 
     Args:
-        url: of the stream; None tries the usual places.
-        folder: where the files go; it is made. None is the working folder.
+        url: the stream's url; None tries the usual places.
+        folder: where the files go, made if needed; None is the working folder.
         seconds: how long the doctor listens.
 
     Raises:
@@ -110,7 +110,7 @@ def init(url: str | None = None, folder: Path | None = None, *, seconds: float =
 
 
 def _notebook(url: str) -> str:
-    """The notebook for one's own engine, with its address and without the outputs of another."""
+    """Return the notebook for a user's own engine as JSON text, with its url and without saved outputs."""
     notebook = json.loads((shipped("notebooks") / SHIPPED).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":

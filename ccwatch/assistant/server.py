@@ -1,7 +1,7 @@
 """The tools that an assistant has, served by the official MCP SDK: it reads recordings, asks questions and marks moments.
 
-Each answer carries its n, its basis, what limits it and the Python that gives it again; where there is none, the reason. What the stream
-wrote is data: it is cut, and the server's instructions say that it is never to be followed. Nothing here can reach an engine.
+Each answer carries its n, its basis, its limits and the Python that gives it again; a refusal carries the reason. Text from the stream
+is data: it is cut, and the server's instructions say that it is never to be followed. Nothing here can reach an engine.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def serve(folder: str | Path | None = None, *, port: int | None = None) -> None:
 
 
 def make_server(folder: str | Path | None = None) -> Any:
-    """The server with its tools.
+    """Return the MCP server with its tools.
 
     Args:
-        folder: where the recordings lie; None is the usual place. A recording is named by its id, or "latest", never by a path.
+        folder: the folder of the recordings; None is the usual one. A recording is named by its id, or "latest", never by a path.
 
     Raises:
         ConfigError: the SDK is not installed.
@@ -79,10 +79,10 @@ def make_server(folder: str | Path | None = None) -> Any:
 
 
 class Tools:
-    """What an assistant can do. Each returns one JSON text: `ok`, the answer or the refusal, and the Python that gives it again."""
+    """The tools of an assistant. Each returns one JSON text: `ok`, the answer or the refusal, and the Python that gives it again."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        """Tools on a folder of recordings; None is the usual one."""
+        """Work on a folder of recordings; None is the usual one."""
         self._folder = folder
 
     def recordings(self) -> str:
@@ -165,7 +165,7 @@ class Tools:
 
 
 def _moment(time: str) -> pd.Timestamp:
-    """A time with a zone."""
+    """Return the time as a Timestamp; raise ConfigError where it has no zone."""
     found = pd.Timestamp(time)
     if found.tzinfo is None:
         raise ConfigError(f"time={time!r}: expected a zone, for example '2026-01-02T14:38:00Z'")
@@ -177,7 +177,7 @@ def _what_if(found: Any) -> dict[str, Any]:
 
 
 def _answer(found: Any) -> dict[str, Any]:
-    """A Result as an assistant reads it."""
+    """Return a Result as a dict for the assistant: headline, n, basis, notes, and up to 50 rows."""
     table = found.listed()
     return {
         "headline": found.headline(),
@@ -190,7 +190,7 @@ def _answer(found: Any) -> dict[str, Any]:
 
 
 def _rows(frame: pd.DataFrame, most: int) -> list[dict[str, Any]]:
-    """The first rows as plain values; text is cut."""
+    """Return the first `most` rows as plain values; text is cut."""
     shown = frame.head(most)
     found: list[dict[str, Any]] = json.loads(shown.to_json(orient="records", date_format="iso", date_unit="ms", double_precision=9))
     return [{name: _cut(value) for name, value in row.items()} for row in found]
@@ -201,7 +201,7 @@ def _cut(value: Any) -> Any:
 
 
 def _told(python: str, make: Callable[[], dict[str, Any]]) -> str:
-    """An answer with the Python that gives it again, or the refusal with its reason."""
+    """Return the answer with the Python that gives it again, or the refusal with its reason, as JSON text."""
     try:
         told = {"ok": True, **make()}
     except (CcwatchError, ValueError, KeyError) as error:

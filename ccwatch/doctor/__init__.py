@@ -1,4 +1,4 @@
-"""What is wrong, and what to set: `examine` a server's stream, `examine_lab` the JupyterLab that has to show it. Prints nothing."""
+"""The doctor: `examine` a server's stream, or `examine_lab` the JupyterLab that has to show it. It prints nothing."""
 
 from ccwatch.doctor.lab import LabDiagnosis, examine_lab
 from ccwatch.doctor.stream import LISTEN_S, Diagnosis, diagnose, examine

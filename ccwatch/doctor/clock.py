@@ -11,19 +11,19 @@ from ccwatch.protocol.messages import Flag, Packet
 
 NOTABLE_S: Final = 2.0
 _QUARTER_S: Final = 900
-"""Zones stand at quarters of an hour from each other."""
+"""Time zones differ by multiples of a quarter of an hour."""
 _TRADING: Final = (
     *("UTC", "America/New_York", "America/Chicago", "America/Los_Angeles", "America/Sao_Paulo", "Europe/London", "Europe/Paris"),
     *("Asia/Dubai", "Asia/Kolkata", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney"),
 )
-"""Zones that an engine's server is likely to stand in; of several with one offset, the first."""
+"""Zones that an engine's server is likely to be in; of several with one offset, the first counts."""
 
 
 def offset_s(packets: Sequence[Packet]) -> float | None:
-    """By how much this machine's clock is ahead of the server's: the least of receive time minus timestamp, in seconds.
+    """Return the seconds that this machine's clock is ahead of the server's: the least of receive time minus timestamp.
 
-    The least, since a state may be old when it is sent, and travels. None where fewer than two different timestamps came: one alone
-    may be of any age.
+    It is the least, since a state may be old when it is sent, and takes time to travel. Return None where fewer than two different
+    timestamps came, since one alone may be of any age.
     """
     stamped = [packet for packet in packets if not packet.flags & Flag.NO_TIME]
     if len({packet.time_ns for packet in stamped}) < 2:
@@ -32,12 +32,12 @@ def offset_s(packets: Sequence[Packet]) -> float | None:
 
 
 def zone(offset: float, server_tz: str, now: datetime) -> str | None:
-    """A zone in which stamps that were read in `server_tz`, and then lie `offset` seconds behind, would be right.
+    """Return a zone in which timestamps that are `offset` seconds behind when read in `server_tz` would be right.
 
     Args:
         offset: seconds, as from `offset_s`.
         server_tz: IANA zone in which they were read.
-        now: aware.
+        now: an aware time, at which the zones' offsets are compared.
 
     Returns:
         An IANA zone; None where the offset is not near a quarter of an hour, or no zone has it.
@@ -52,5 +52,5 @@ def zone(offset: float, server_tz: str, now: datetime) -> str | None:
 
 
 def hours(offset: float) -> str:
-    """An offset in words: "5 h behind"."""
+    """Return an offset in words: "5 h behind"."""
     return f"{abs(offset) / 3600:.3g} h {'behind' if offset > 0 else 'ahead'}"

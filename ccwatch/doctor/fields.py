@@ -1,4 +1,4 @@
-"""Which fields a stream carries, against the contract's: what never came, what came beside it. Pure; it knows no connection."""
+"""A stream's fields compared with the contract's: those that never came, and those beyond it. Pure; it knows no connection."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ccwatch.protocol.decoding.dialects import DIALECTS, ENVELOPE, LISTED
 from ccwatch.protocol.messages import Packet
 
 MOST_FIELDS: Final = 100
-"""Foreign fields that are named: a server may invent a new one for each message."""
+"""Foreign fields listed at most, since a server may invent a new one for each message."""
 DEEPEST: Final = 4
 _BEYOND: Final = ("sentiment", "forecast")
 """Sections that the contract lacks and ccwatch has columns for."""
 _BESIDE: Final = frozenset({"signal.score", "signal.strategy", "execution_status", "order_id"})
-"""Fields that the contract lacks, of sections that it has."""
+"""Fields that the contract lacks, in sections that it has."""
 _GAUGES: Final = {
     table: tuple(column.name for column in columns if column.dtype == "float64")
     for table, columns in (("agents", AGENTS), ("models", MODELS))
@@ -25,7 +25,7 @@ _OPTIONAL: Final = frozenset({"models.*.cache_hit_rate"})
 
 
 def missing(packets: Sequence[Packet]) -> tuple[str, ...]:
-    """Fields of the contract, as dotted paths below `data`, that no packet carried; a zero that means "not known yet" is none."""
+    """Return the contract's fields that no packet carried, as dotted paths below `data`; a zero for "not known yet" does not count."""
     places: dict[str, list[str]] = {}
     for column in PACKETS:
         if column.wire and column.dtype != "time" and not column.wire.startswith(_BEYOND) and column.wire not in _BESIDE:
@@ -42,7 +42,7 @@ def missing(packets: Sequence[Packet]) -> tuple[str, ...]:
 
 
 def beyond(packets: Sequence[Packet]) -> tuple[str, ...]:
-    """Sections that the contract lacks, and that came and have columns of their own."""
+    """Return the sections that came, are not in the contract, and have columns in ccwatch."""
     came = {
         "sentiment": any(_carries(packet, ["sentiment_score", "sentiment_label"]) for packet in packets),
         "forecast": any(packet.forecasts for packet in packets),
@@ -51,9 +51,9 @@ def beyond(packets: Sequence[Packet]) -> tuple[str, ...]:
 
 
 def foreign(packets: Sequence[Packet]) -> tuple[str, ...]:
-    """Fields without a column, as dotted paths in order of appearance; their values are in `extra`.
+    """Return the fields without a column, as dotted paths in order of appearance; their values are in `extra`.
 
-    A field that has a column, but whose value this could not hold as it came, is not foreign: its packet is flagged.
+    A field whose column could not hold its value as it came is not foreign: its packet is flagged.
     """
     found: dict[str, None] = {}
     for packet in packets:
@@ -79,7 +79,7 @@ def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _foreign_name(path: tuple[str, ...], dialect_name: str) -> str:
-    """The path in words, names of agents and positions of log lines left out; nothing where the field has a column."""
+    """Return the dotted path, without names of agents and positions of log lines; an empty text where the field has a column."""
     if path[0] == ENVELOPE:
         return "" if path[1:] == ("type",) else ".".join(("(envelope)", *path[1:]))
     dialect = next((dialect for dialect in DIALECTS if dialect.name == dialect_name), DIALECTS[0])

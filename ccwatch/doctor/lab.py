@@ -27,11 +27,11 @@ _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A JavaScript half of a widget library, as a Lab has it."""
+    """The JavaScript half of a widget library, as installed in a Lab."""
 
     version: str
     works: bool
-    """Enabled, and compatible with this Lab."""
+    """Whether it is enabled, and compatible with this Lab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Lab:
     Attributes:
         where: how it was found.
         python: its interpreter, or the program that was asked.
-        version: of JupyterLab; None where it did not say.
-        extensions: those that the dashboard needs, by name.
-        problems: what keeps it from showing the dashboard.
-        remedy: the command that mends it; empty where nothing is to be mended.
+        version: JupyterLab's version; None where it did not say.
+        extensions: the installed ones of those that the dashboard needs, by name.
+        problems: reasons why it cannot show the dashboard.
+        remedy: the command that repairs it; empty where there is no problem.
     """
 
     where: str
@@ -57,16 +57,16 @@ class Lab:
 
 @dataclass(frozen=True, slots=True)
 class LabDiagnosis:
-    """What was found.
+    """The result of `examine_lab`.
 
     Attributes:
-        healthy: whether the kernel's half and that of the Lab in use are there and fit.
+        healthy: whether the kernel's half and that of the Lab in use are installed and fit each other.
         python: the interpreter that ran the examination: that of the kernel, if it is the notebook's.
         versions: of the kernel's packages; None for one that is missing.
         in_use: the Lab that counts, the first of `labs`; None where there is none.
         labs: every Lab that was found.
-        problems: what is wrong, a line each.
-        advice: what to do, a line each.
+        problems: the problems, a line each.
+        advice: steps to take, a line each.
     """
 
     healthy: bool
@@ -78,12 +78,12 @@ class LabDiagnosis:
     advice: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return it as plain values that JSON can hold."""
         return asdict(self)
 
 
 def examine_lab(environment: Mapping[str, str] = os.environ) -> LabDiagnosis:
-    """Look at this interpreter's packages, and ask each JupyterLab that may be the one in use what it has.
+    """Examine this interpreter's packages, and ask each JupyterLab that may be the one in use for its extensions.
 
     The Lab in use is the one whose server started this kernel (where this runs in a notebook's cell), else that of the `jupyter` on the
     PATH, else this interpreter's own.
@@ -113,11 +113,11 @@ def examine_lab(environment: Mapping[str, str] = os.environ) -> LabDiagnosis:
 
 
 def ask(where: str, command: Sequence[str], anywidget: str | None) -> Lab | None:
-    """What a JupyterLab has of what the dashboard needs; None where there is no JupyterLab.
+    """Return a JupyterLab with the extensions that the dashboard needs; None where there is no JupyterLab.
 
     Args:
         where: how it was found, in words.
-        command: its `labextension list`.
+        command: the command that runs its `labextension`.
         anywidget: the kernel's version of anywidget.
     """
     try:
@@ -142,7 +142,7 @@ def ask(where: str, command: Sequence[str], anywidget: str | None) -> Lab | None
 
 
 def judge(extensions: Mapping[str, Extension], anywidget: str | None) -> tuple[str, ...]:
-    """What keeps a Lab with these extensions from showing a widget of a kernel with this anywidget."""
+    """Return the reasons why a Lab with these extensions cannot show a widget of a kernel with this anywidget."""
     problems = []
     for name in (WIDGETS, ANYWIDGET):
         if name not in extensions:
@@ -158,7 +158,7 @@ def judge(extensions: Mapping[str, Extension], anywidget: str | None) -> tuple[s
 
 
 def _candidates(environment: Mapping[str, str]) -> list[tuple[str, list[str]]]:
-    """Where a Lab may be, and the command that asks it, the one in use first; each environment once."""
+    """Return the places where a Lab may be, each with the command that asks it, the one in use first; each environment once."""
     found: list[tuple[str, list[str]]] = []
     server = _python_of_process(environment.get("JPY_PARENT_PID", ""))
     if server is not None:
@@ -172,7 +172,7 @@ def _candidates(environment: Mapping[str, str]) -> list[tuple[str, list[str]]]:
 
 
 def _python_of(program: str) -> str:
-    """The interpreter that a script of its environment names in its first line; a program that is no script is its own."""
+    """Return the interpreter named in a script's first line; for a program that is no script, return the program."""
     try:
         with Path(program).open("rb") as script:
             head = script.readline(4096)
@@ -186,7 +186,7 @@ def _python_of(program: str) -> str:
 
 
 def _python_of_process(pid: str) -> str | None:
-    """The interpreter of a process; None where there is none, or the system does not say."""
+    """Return the interpreter of a process; None where it has none, or the system does not say."""
     try:
         program = Path("/proc", str(int(pid)), "cmdline").read_bytes().split(b"\0")[0].decode()
     except (OSError, ValueError):
@@ -195,7 +195,7 @@ def _python_of_process(pid: str) -> str | None:
 
 
 def _place(python: str) -> Path:
-    """The environment's folder of programs; links to the interpreter itself are not followed: each environment has its own."""
+    """Return an interpreter's folder, without following a link of the interpreter itself, since each environment has its own."""
     return Path(python).parent.resolve()
 
 

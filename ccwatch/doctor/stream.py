@@ -1,6 +1,6 @@
-"""Examine a server's stream: where it answers, what it speaks, what departs from the contract, what to set. It prints nothing.
+"""Examine a server's stream: its address, dialect, departures from the contract, and the settings it needs. It prints nothing.
 
-`examine` visits and listens; `diagnose` is pure and tells what was heard.
+`examine` visits and listens; `diagnose` is pure and evaluates the received items.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ccwatch.feed.health import unknown_words
 from ccwatch.protocol.messages import SEEN_BEFORE, ConnectionState, Event, EventKind, Flag, Item, Packet, StateChange
 
 LISTEN_S: Final = 6.0
-"""Long enough to hear an engine that speaks every five seconds."""
+"""How long to listen: enough to hear an engine that sends every five seconds."""
 PATIENCE_S: Final = 10.0
 """How long the url that was asked for may take to answer."""
 KNOCK_S: Final = 3.0
 """How long the usual places may take, all at once."""
 MOST_PACKETS: Final = 5_000
-"""After so many there is nothing more to learn."""
+"""Listening ends after so many packets."""
 USUAL: Final = ((3000, ""), (8000, "/ws/stream"), (8000, "/api/ws/stream"), (8000, "/api/ws/brain"))
 """Ports and paths that deployed servers use."""
 MEANINGS: Final = {
@@ -53,17 +53,17 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One place that was tried: the handshake's time where it answered, else why not."""
+    """One place that was tried, with the handshake's time where it answered, else the error."""
 
     url: str
     handshake_ms: float | None
-    """From the beginning of the attempt (name, TCP, TLS, token) to the accepted handshake."""
+    """Milliseconds from the beginning of the attempt (name, TCP, TLS, token) to the accepted handshake."""
     error: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """A flag, how many packets have it, and what it means."""
+    """A flag of packets: how many have it, and its meaning."""
 
     flag: str
     packets: int
@@ -72,34 +72,34 @@ class Noticed:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found. Seconds in names that end in `_s`; None where there is nothing to tell it from.
+    """The result of `examine`. Names that end in `_s` are in seconds; None where a value is not known.
 
     Attributes:
         url: the place that was listened to, without secrets; None where none answers.
-        healthy: whether there is no problem; advice alone is no illness.
-        problems: what is wrong, a line each.
-        advice: what to know or to do, a line each.
-        settings: what to set, by the name of the setting.
+        healthy: whether there is no problem; advice alone counts as healthy.
+        problems: the problems, a line each.
+        advice: things to know or to do, a line each.
+        settings: the values to set, by the name of the setting.
         attempts: every place that was tried, in order.
         origin: "live" or "synthetic".
-        state: where the connection stood at the end.
+        state: the connection's state at the end.
         handshake_ms: see Attempt.
-        first_packet_ms: from the accepted handshake to the first packet.
-        seconds: how long was listened.
+        first_packet_ms: milliseconds from the accepted handshake to the first packet.
+        seconds: how long it was set to listen.
         packets: count of packets.
         rate_hz: packets per second.
-        message_bytes_mean: bytes of a message.
+        message_bytes_mean: mean size of a message in bytes.
         dialects: packets by dialect.
         kinds: packets by kind.
-        symbols: symbols that were named.
+        symbols: symbols that were named, sorted.
         missing: fields of the contract that never came.
         beyond: sections that the contract lacks and ccwatch has columns for.
         foreign: fields without a column; they are kept in `extra`.
-        clock_offset_s: by how much this machine's clock is ahead of the server's, travel included.
-        naive_time: whether stamps carry no offset.
+        clock_offset_s: seconds that this machine's clock is ahead of the server's, travel time included.
+        naive_time: whether there are timestamps without an offset.
         server_tz: the zone in which those were read.
-        flags: what was noticed about packets.
-        events: gaps, disconnects and the like, by kind.
+        flags: the packets' flags, with counts and meanings.
+        events: counts of gaps, disconnects and the like, by kind.
     """
 
     url: str | None
@@ -128,17 +128,17 @@ class Diagnosis:
     flags: tuple[Noticed, ...]
     events: dict[str, int]
     compression: str | None = None
-    """What was agreed of the connection's compression, and below, its bytes on the wire and inflated."""
+    """The compression that was negotiated; the fields below hold the connection's bytes on the wire and inflated."""
     wire_bytes: int | None = None
     inflated_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return it as plain values that JSON can hold."""
         return asdict(self)
 
 
 def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: wiring.Token = None, server_tz: str | None = None) -> Diagnosis:
-    """Try a server, and where it does not answer the usual ports and paths of its host; listen to the first that answers.
+    """Try a server, or else the usual ports and paths of its host, and listen to the first that answers.
 
     Args:
         url: ws:// or wss://; None is CCWATCH_URL, else whichever usual place of this machine answers.
@@ -188,7 +188,7 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: wiring.
 
 
 def usual_places(url: str) -> list[str]:
-    """The usual ports and paths on the host of a url, but the url itself."""
+    """Return the usual ports and paths on the host of a url as urls, without the url itself."""
     address = parse_url(url)
     host = f"[{address.host}]" if ":" in address.host else address.host
     places = [f"{address.scheme}://{host}:{port}{path}" for port, path in USUAL]
@@ -205,15 +205,15 @@ def diagnose(
     settings: Settings,
     origin: str = "live",
 ) -> Diagnosis:
-    """What the items of one feed tell, from its first moment.
+    """Return the diagnosis from the items of one feed, from its start on.
 
     Args:
-        items: in order.
+        items: all items, in order.
         attempts: every place that was tried; the first is the one that was asked for, or that the settings name.
         url: the place that the items come from; None where none answers.
         asked: the url that was asked for; None where any would do.
-        seconds: how long was listened.
-        settings: of the feed.
+        seconds: how long the feed was set to listen.
+        settings: the feed's settings.
         origin: "live" or "synthetic".
     """
     packets = [item for item in items if isinstance(item, Packet)]
@@ -262,7 +262,7 @@ def diagnose(
 
 
 class _Findings:
-    """Problems, advice and settings, as they are found."""
+    """Collects problems, advice and settings."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -340,7 +340,7 @@ class _Findings:
 
 
 class _Visit:
-    """A feed of one place, and all that it delivered. A context manager."""
+    """A feed of one place, with all that it delivered. A context manager."""
 
     def __init__(self, settings: Settings, token: wiring.Token = None) -> None:
         shown = parse_url(settings.url).shown
@@ -375,14 +375,14 @@ class _Visit:
         return self._packets > 0
 
     def is_wrong_path(self) -> bool:
-        """Whether the server is there but refuses this path, and no token was sent with it."""
+        """Return whether the server answers but refuses this path, and not because of a token."""
         return getattr(self._error(), "status", None) in {403, 404} and "refuses this token" not in str(self._error())
 
     def is_settled(self) -> bool:
         return self.is_open() or self._error() is not None
 
     def is_heard(self) -> bool:
-        """Whether nothing more is to be learned."""
+        """Return whether listening longer would show nothing new: enough packets came, or the server refused for good."""
         last = self.items[-1]
         return self._packets >= MOST_PACKETS or (isinstance(last, StateChange) and last.error is not None and last.retry_s is None)
 

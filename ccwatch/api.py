@@ -1,4 +1,4 @@
-"""The verbs. The only place where the rooms are wired together: sources into feeds, feeds into recorders and dashboards."""
+"""The functions that users call, and the only place where the packages meet: sources, feeds, recorders and dashboards."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def connect(
     memory: str | int | None = None,
     compress: bool = True,
 ) -> Feed:
-    """Connect to an engine's or a BFF's stream and keep connected; returns at once with a started Feed.
+    """Connect to the stream of an engine or a BFF and reconnect when it breaks; return a started Feed at once.
 
     Args:
         url: ws:// or wss://; None is CCWATCH_URL, else ws://localhost:3000.
-        token: a JWT, or a callable that is asked for one at each connect; None is CCWATCH_TOKEN or CCWATCH_TOKEN_FILE.
+        token: a JWT, or a callable that returns one and is called at each connect; None is CCWATCH_TOKEN or CCWATCH_TOKEN_FILE.
         name: connecting again under a name first stops the feed that had it, so that a cell can be run twice; None is the url.
         window: how much received time the feed keeps in memory; None is "8h".
         max_rows: how many packets it keeps at most; None is 1,000,000.
@@ -62,8 +62,8 @@ def connect(
             server of `url` itself.
         server_tz: IANA zone of timestamps that carry no offset; None is UTC.
         max_message_bytes: the most that one message may have; None is 4 MiB.
-        memory: how many bytes the feed's buffer takes at most, "512MB" or a number; None is "1GB". `health().evicted` tells which of
-            window, rows and bytes has let rows go.
+        memory: how many bytes the feed's buffer takes at most, "512MB" or a number; None is "1GB". `health().evicted` counts the
+            rows dropped because of the window, the row limit and the byte limit.
         compress: whether to offer the server the compression of RFC 7692, which takes a twentieth of the bytes; see
             `feed.health().compression`.
 
@@ -93,16 +93,16 @@ def synthetic(
     symbol: str = "SPY",
     name: str | None = None,
 ) -> Feed:
-    """A seeded stream in this process, without a server; a started Feed.
+    """Generate a seeded stream in this process, without a server; return it as a started Feed.
 
     Args:
         seed: equal seeds give equal bytes.
         scenario: what is planted in the stream: a name of `ccwatch.feed.scenarios.SCENARIOS`, or several, as in
             "slow-agent+gap@300", whose gap begins 300 s into the stream. `feed.planted` is the truth.
         rate: packets per second of the stream's own time, which begins at 2026-01-02T14:30:00Z.
-        packets: the stream ends after so many; None for never.
+        packets: the stream ends after this many; None for never.
         pace: "wall" keeps pace with the clock; "max" does not wait.
-        prices: given ones, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers; the stream ends with them.
+        prices: prices to use, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers; the stream ends with them.
         symbol: what is traded.
         name: as for `connect`.
 
@@ -126,17 +126,17 @@ def watch(
     display_tz: str | None = None,
     rules: Sequence[Rule] | None = None,
 ) -> Dashboard:
-    """The dashboard of a stream; as the last line of a cell it shows itself.
+    """Return the dashboard of a stream, which is displayed when it is the last line of a notebook cell.
 
     Args:
         source: a url, a Feed, a Recording or the path of one; None is the url of the settings. A list of these, or a dict by name, is shown
-            on one time axis, each with a colour and a status line of its own.
-        panels: names of panels and functions of your own, in order (see `ccwatch.dashboard.panels.choose_panels`), or "all"; None is price,
+            on one time axis, each with its own colour and status line.
+        panels: names of panels and your own functions, in order (see `ccwatch.dashboard.panels.choose_panels`), or "all"; None is price,
             the day's P&L, alpha and services.
         window: how much time the charts show at first, or "all"; None is 30 minutes.
         rate: pictures per second, at most 10.
         display_tz: IANA zone of the time axis; None is CCWATCH_DISPLAY_TZ, else UTC.
-        rules: what alerts are judged by; None is `ccwatch.alerts.DEFAULT_RULES`.
+        rules: the rules that raise alerts; None is `ccwatch.alerts.DEFAULT_RULES`.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -177,7 +177,7 @@ def record(
     duration: str | timedelta | None = None,
     until: str | datetime | None = None,
 ) -> Recorder:
-    """Record a stream from now on, into a new folder; a context manager, since kernels are killed without a goodbye.
+    """Record a stream from now on, into a new folder; return the Recorder, which is also a context manager.
 
     Args:
         source: a url, whose feed then ends with the recording, or a Feed.
@@ -186,9 +186,9 @@ def record(
         name: part of the new folder's name.
         fsync: "strict", "balanced" (0.2 s), "lazy" (5 s) or "off"; None is CCWATCH_FSYNC, else "balanced".
         raw: which messages are kept byte for byte: "auto" (those that could not be rebuilt), "always", "never".
-        tags: your own words, found again by `recordings()`.
-        duration: the recording ends by itself after so long, for example "1h"; `Recorder.join` waits for it.
-        until: or at this moment: "16:00" is the next time that it is four by the clock of `display_tz`.
+        tags: your own labels, listed by `recordings()`.
+        duration: the recording ends by itself after this time, for example "1h"; `Recorder.join` waits for it.
+        until: the recording ends by itself at this moment; "16:00" is the next 16:00 in the zone `display_tz`.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -227,7 +227,7 @@ def record_series(
     tags: Sequence[str] | None = None,
     min_free: int | None = None,
 ) -> RecordingSeries:
-    """Record a feed as `record` does, and go on in a new recording at each turn; a context manager.
+    """Record a feed as `record` does, starting a new recording at each turn; return a context manager.
 
     Args:
         feed: it may not have started yet.
@@ -236,8 +236,8 @@ def record_series(
         name: part of the new folders' names.
         fsync: as for `record`, like raw and tags.
         raw: which messages are kept byte for byte.
-        tags: your own words.
-        min_free: bytes that are to remain free on the disk: with less, recording waits until there is room again.
+        tags: your own labels.
+        min_free: bytes to leave free on the disk; with less, recording pauses until there is room again.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -252,14 +252,14 @@ def record_series(
 
 
 def open_recording(path: str | Path) -> Recording:
-    """Return a recording: finished, killed, or still being written. Opening never writes.
+    """Open a recording, whether finished, killed or still being written; opening never writes.
 
     Args:
-        path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was begun last; or
+        path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was started last; or
             its address in an object store, such as s3://BUCKET/FOLDER/NAME, of which only what is asked for is read.
 
     Raises:
-        RecordingNotFound: nothing there; the message says where was looked and what is there.
+        RecordingNotFound: nothing there; the message says where it was looked for and what is there.
         UnsupportedFormat: written by a newer ccwatch.
         CorruptRecording: its session.json cannot be read.
     """
@@ -267,7 +267,7 @@ def open_recording(path: str | Path) -> Recording:
 
 
 def recordings(path: str | Path | None = None) -> pd.DataFrame:
-    """What was recorded, one row per session: start, end, symbols, packets, nav change, max drawdown, halts, gaps, tags, bytes, origin.
+    """Return one row per recorded session: start, end, symbols, packets, nav change, max drawdown, halts, gaps, tags, bytes, origin.
 
     Args:
         path: the folder that holds the recordings; None is where `record` puts them, which need not exist yet.
@@ -281,7 +281,7 @@ def recordings(path: str | Path | None = None) -> pd.DataFrame:
 
 
 def archive(path_or_url: str | Path | None = None) -> Archive:
-    """Many recordings, to be asked as one: `.sessions`, `.ask(question, by=…)`, `.performance()`, `.sql(…)`, `.similar(…)`.
+    """Open many recordings as one: `.sessions`, `.ask(question, by=…)`, `.performance()`, `.sql(…)`, `.similar(…)`.
 
     Args:
         path_or_url: a folder of recordings, or one in an object store, such as s3://BUCKET/FOLDER; None is where `record` puts them,
@@ -300,11 +300,11 @@ def archive(path_or_url: str | Path | None = None) -> Archive:
 
 
 def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any = None, end: Any = None, name: str | None = None) -> Feed:
-    """A recording as a started Feed, which ends in state ENDED.
+    """Replay a recording as a started Feed, which ends in state ENDED.
 
     Args:
         recording: the Recording or its path.
-        speed: 1 is as it was, 10 is ten times as fast, "max" does not wait.
+        speed: 1 is the original pace, 10 is ten times as fast, "max" does not wait.
         start: the first time to replay, of the stream's own clock; None is the beginning.
         end: the last time; None is the end.
         name: as for `connect`.
@@ -322,16 +322,16 @@ def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any 
 
 
 def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Report:
-    """Ask a stream why: a Report with one method per question.
+    """Analyze a stream; return a Report with one method per question.
 
     Args:
-        source: a Feed, a Recording or its path, or a frame of your own with the columns of a Feed's `frame()`; a Report is given back.
+        source: a Feed, a Recording or its path, or your own frame with the columns of a Feed's `frame()`; a Report is given back.
 
     Raises:
         RecordingNotFound: no recording at the path.
-        MissingColumns: of each question that needs what the stream never carried.
-        ConfigError: none of these.
-        AnalysisError: a frame whose index is no time with a zone.
+        MissingColumns: raised by each question that needs a column that the stream never carried.
+        ConfigError: the source is none of these.
+        AnalysisError: the index of a frame is not of times with a zone.
     """
     from ccwatch.analysis import Report  # noqa: PLC0415 - scipy and plotly take a second to import
 
@@ -347,7 +347,7 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Re
 def compare(
     a: str | Path | Feed | Recording | pd.DataFrame | Report, b: str | Path | Feed | Recording | pd.DataFrame | Report
 ) -> Comparison:
-    """Hold two sessions against each other, measure by measure, with block-bootstrap intervals.
+    """Compare two sessions, measure by measure, with block-bootstrap intervals.
 
     Args:
         a: a source, as for `analyze`.
@@ -368,13 +368,13 @@ def backtest(
     incidents: Any = None,
     horizon: str = "15min",
 ) -> Backtest:
-    """Try rules on recordings before they are trusted: what they caught, missed, and cried wolf about.
+    """Try alert rules on recordings; return what they caught, what they missed and their false alarms.
 
     Args:
         rules: a `cw.Rule` or `ccwatch.alerts.Rule`, or several.
         recordings: a Recording, its path or name, a folder of recordings, or several of these.
-        incidents: the depth from which a drawdown is one ("-2%"; None is -1.5 %), beside halts and marks tagged `incident`; or moments.
-        horizon: how far from an incident a firing may lie to count as of it.
+        incidents: from which depth a drawdown is an incident ("-2%"; None is -1.5 %), beside halts and marks tagged `incident`; or moments.
+        horizon: how far before or after an incident an alert may begin and still count as having caught it.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -390,11 +390,11 @@ def backtest(
 
 
 def export_metrics(feed: Feed, port: int = 0) -> Exporter:
-    """Serve a feed's figures for Prometheus, on this machine alone, until stop(); `.url` says where.
+    """Serve a feed's metrics to Prometheus, on this machine only, until stop(); `.url` is the address.
 
     Args:
         feed: the stream.
-        port: 0 is a free one.
+        port: port to listen on; 0 picks a free one.
 
     Raises:
         ConfigError: a port in use, or prometheus-client is not installed.
@@ -438,35 +438,35 @@ def serve(
     tls_cert: str | None = None,
     tls_key: str | None = None,
 ) -> Cottage:
-    """Serve a stream as the contract's system does, engine and BFF; a started Cottage, also a context manager.
+    """Serve a stream as engine and BFF, by the contract; return a started Cottage, which is also a context manager.
 
     Args:
         seed: as for `synthetic`, like scenario, rate and packets.
         scenario: what is planted in the stream; `.planted` is the truth.
         rate: packets per second.
-        packets: the stream falls silent after so many; None for never.
+        packets: the stream falls silent after this many; None for never.
         pace: "wall", or "max": starts with the first client, waits for nothing but slow clients.
         host: where to listen; other than a loopback address only with a secret.
-        port: of the BFF, `.url`; 0 is a free one.
-        engine_port: of the engine, `.engine_url`; 0 is a free one.
+        port: port of the BFF, whose address is `.url`; 0 picks a free one.
+        engine_port: port of the engine, whose address is `.engine_url`; 0 picks a free one.
         dialect: how the engine speaks on its socket: contract, engine_loop, bridge or pipeline; deployed is engine and BFF as seen running.
-        prices: given ones for the seeded stream, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers.
+        prices: prices for the seeded stream, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers.
         symbol: what the seeded stream trades.
         recording: a recording to stream instead of a seeded stream.
-        speed: of the recording: 1 is as it was, "max" waits for nothing but slow clients.
-        start: of the recording, as for `replay`.
-        end: of the recording, as for `replay`.
+        speed: pace of the recording: 1 is the original one, "max" waits for nothing but slow clients.
+        start: first time of the recording to serve, as for `replay`.
+        end: last time of the recording to serve, as for `replay`.
         engine: url of another engine; the BFF polls it, and there is no embedded one.
         redis: redis://HOST:PORT/DB, whose channels are streamed, and where commands are announced.
         seeded: whether a seeded stream runs; None is yes, unless recording, engine or redis says what to stream.
         push: whether the BFF is pushed what the engine streams; False polls it once a second.
-        secret: key of the tokens (HS256, at least 32 bytes). Clients of other machines then need one; `.token()` makes them.
-        audience: what a token's `aud` has to name.
-        origins: of pages that may connect beside localhost's; "*" is every page, for watching.
-        per_ip: WebSockets per address and site; None for any number.
-        proxies: addresses or networks whose X-Forwarded-For is believed.
-        tls_cert: file of a certificate chain, for wss and https.
-        tls_key: file of its key.
+        secret: key that signs tokens (HS256, at least 32 bytes). Clients on other machines then need a token; `.token()` makes one.
+        audience: the value that a token's `aud` must contain.
+        origins: origins of the pages that may connect, beside localhost; "*" is every page, for watching.
+        per_ip: most WebSockets per address and site; None for any number.
+        proxies: addresses or networks whose X-Forwarded-For header is trusted.
+        tls_cert: path of a certificate chain, for wss and https.
+        tls_key: path of the certificate's key.
 
     Raises:
         ConfigError: an argument that cannot be used, or a port in use.

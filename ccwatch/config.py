@@ -1,4 +1,4 @@
-"""Settings: argument over CCWATCH_* environment over ccwatch.toml over default. Read once, frozen, without secrets in its repr."""
+"""Settings, by precedence: argument, CCWATCH_* environment variable, ccwatch.toml, default. Frozen, and no secret is in their repr."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Settings:
     """A file whose first line is the token; read at each connect."""
     engine_url: str | None = None
     recordings: str | None = None
-    """Where recordings go."""
+    """The folder that recordings are written to."""
     cache: str | None = None
-    """Where what was found in recordings is kept, so that it need not be found again; never in a recording."""
+    """The folder that caches results computed from recordings; never inside a recording."""
     window: str = "8h"
     max_rows: int = 1_000_000
     memory: str = "1GB"
@@ -43,8 +43,8 @@ class Settings:
     display_tz: str = "UTC"
     fsync: str = "balanced"
     objectives: str = ""
-    """What the 95 % quantile of a service's latency should keep, in ms, by the beginning of its name: judged. By default no service has
-    an objective, and each is judged against its own usual."""
+    """Limits in ms for the 95 % quantile of a service's latency, by the beginning of the service's name. By default no service has an
+    objective, and each is judged against its own usual latency."""
     tls_ca: str | None = None
     """A file of certificates to trust instead of the system's, for wss."""
     tls_cert: str | None = None
@@ -53,10 +53,10 @@ class Settings:
     """The client certificate's key."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used.
+        """Check the values.
 
         Raises:
-            ConfigError: names the setting, what came and what is allowed.
+            ConfigError: with the setting's name, its value and what is allowed.
         """
         for name in ("server_tz", "display_tz"):
             try:
@@ -71,10 +71,10 @@ class Settings:
 
     @classmethod
     def load(cls, folder: Path | None = None, environment: Mapping[str, str] = os.environ, **arguments: Any) -> Self:
-        """Settings for a process that works in `folder`; an argument of None counts as not given.
+        """Return the settings of a process that works in `folder`; an argument of None counts as not given.
 
         Raises:
-            ConfigError: a value that cannot be used, an unknown key of the file, or a file that is no TOML.
+            ConfigError: a value that cannot be used, an unknown key of the file, or a file that is not TOML.
         """
         found: dict[str, Any] = {}
         path = nearest(FILE_NAME, folder)
@@ -99,7 +99,7 @@ class Settings:
         return replace(cls(), **found)
 
     def ask_token(self) -> str | None:
-        """The token to use now: the setting, else the first line of the token file.
+        """Return the token to use now: the setting, else the first line of the token file.
 
         Raises:
             ConfigError: the token file cannot be read.
@@ -115,15 +115,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Tables:
-    """What ccwatch.toml says in tables, as it stands there: the rooms that use one check it, and say file and line of what is wrong.
+    """The tables of ccwatch.toml, unchecked: the packages that use a table check it, and name file and line in their errors.
 
     Attributes:
-        path: the file; None where there is none.
+        path: the file; None if there is none.
         hours: `[hours]`: when the market trades.
-        receivers: `[receivers]`: who is told, by name; the addresses are no part of the repr.
+        receivers: `[receivers]`: who is notified, by name; the repr leaves the addresses out.
         rules: `[[rules]]`, in their order.
-        guard: `[guard]`: what `ccwatch guard` does unless its options say otherwise.
-        expected: `[expected]`: what a live day is held against.
+        guard: `[guard]`: defaults for the options of `ccwatch guard`.
+        expected: `[expected]`: what a live day is compared with.
         text: the file's own text, for `line_of`.
     """
 
@@ -137,10 +137,10 @@ class Tables:
 
     @classmethod
     def load(cls, folder: Path | None = None, *, file: Path | None = None) -> Self:
-        """The tables of a file, or of the nearest ccwatch.toml at or above `folder`.
+        """Return the tables of a file, or of the nearest ccwatch.toml at or above `folder`.
 
         Raises:
-            ConfigError: no TOML, or a table of another type.
+            ConfigError: the file is not TOML, or a table is of another type.
         """
         path = file or nearest(FILE_NAME, folder)
         if path is None:
@@ -157,7 +157,7 @@ class Tables:
         return cls(path=path, rules=tuple(found.get("rules", ())), text=text, **tables)
 
     def place(self, table: str, key: str | None = None, number: int = 0) -> str:
-        """The file and line of a table or of a key in it, as "ccwatch.toml:12", for errors; `number` counts tables of one name."""
+        """Return the file and line of a table or of a key in it, as "ccwatch.toml:12", for errors; `number` counts tables of one name."""
         if self.path is None:
             return FILE_NAME
         line, seen, inside = 0, -1, False
@@ -186,13 +186,13 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def nearest(name: str, folder: Path | None = None) -> Path | None:
-    """The file of this name in the folder or the closest one above it."""
+    """Return the file of this name in the folder or the closest one above it."""
     start = (folder or Path.cwd()).resolve()
     return next((place / name for place in (start, *start.parents) if (place / name).is_file()), None)
 
 
 def recordings_folder(settings: Settings, folder: Path | None = None) -> Path:
-    """Where recordings go: the setting, else recordings/ beside the nearest ccwatch.toml or pyproject.toml, else in the folder."""
+    """Return the folder of recordings: the setting, or recordings/ beside the nearest ccwatch.toml or pyproject.toml, or in `folder`."""
     if settings.recordings:
         return Path(settings.recordings).expanduser()
     beside = nearest(FILE_NAME, folder) or nearest("pyproject.toml", folder)
@@ -200,7 +200,7 @@ def recordings_folder(settings: Settings, folder: Path | None = None) -> Path:
 
 
 def cache_folder(settings: Settings | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The user's cache folder: the setting, else ccwatch/ in XDG_CACHE_HOME, else in the system's place for caches."""
+    """Return the user's cache folder: the setting, else ccwatch/ in XDG_CACHE_HOME, else in the system's place for caches."""
     found = (settings or Settings.load()).cache
     if found:
         return Path(found).expanduser()

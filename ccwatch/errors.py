@@ -1,4 +1,4 @@
-"""The errors of ccwatch, by whose fault they are; each says what was expected, what came and what to do.
+"""The errors of ccwatch, grouped by cause; each says what was expected, what came and what to do.
 
 CcwatchError
 ├── ConfigError                a setting that cannot be used
@@ -31,15 +31,15 @@ from ccwatch.text import plain
 
 
 class CcwatchError(Exception):
-    """Everything that ccwatch raises on purpose."""
+    """The base class of all errors that ccwatch raises on purpose."""
 
     def __str__(self) -> str:
-        """The message, without what a terminal would obey: it may quote a path or a server."""
+        """Return the message without terminal control characters, since it may quote a path or a server."""
         return plain(super().__str__(), keep="\n")
 
 
 class ConfigError(CcwatchError, ValueError):
-    """A setting that cannot be used: says which, where it came from and what is allowed."""
+    """A setting cannot be used; the message says which, where it came from and what is allowed."""
 
 
 class ProtocolError(CcwatchError):
@@ -138,13 +138,13 @@ class MixedSymbols(AnalysisError):
 
 
 def no_such(sort: str, word: object, known: Iterable[str], where: str = "") -> str:
-    """Return the sentence that refuses a word: the nearest known one where there is one, and all that are known.
+    """Return an error message for an unknown word: it suggests the nearest known word, if any, and lists all known ones.
 
     Args:
-        sort: of word: "column", "panel".
-        word: the one that is not known; at most 80 characters of it are repeated.
-        known: those that are.
-        where: follows the word: " in packets".
+        sort: what the word names, such as "column" or "panel".
+        word: the unknown word; at most 80 characters of it are repeated.
+        known: the known words.
+        where: text that follows the word, such as " in packets".
     """
     names = list(known)
     lower = {name.casefold(): name for name in reversed(names)}

@@ -1,6 +1,6 @@
-"""Text that leaves ccwatch: for terminals, JSON and spreadsheets. What a server or a file wrote must command none of them.
+"""Text that leaves ccwatch, made safe for terminals, JSON and spreadsheets: text from a server or a file must not control any of them.
 
-The one place for it: whatever is printed or written for people goes through here.
+All text that is printed or written for people goes through here.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ _FORMULA: Final = re.compile(r"\s*[=+\-@\t\r＝＋－＠]")
 
 
 def plain(text: str, limit: int | None = None, *, keep: str = "") -> str:
-    """Text without what a terminal or an editor would obey: escapes, control characters of both sets, bidi overrides, surrogates.
+    """Replace what a terminal or an editor would act on: escapes, control characters (C0 and C1), bidi overrides, surrogates.
 
     Args:
-        text: whatever came.
-        limit: most characters; None for all.
-        keep: characters that stay nevertheless, such as a newline.
+        text: any text.
+        limit: how many characters to keep at most; None for all.
+        keep: characters to leave as they are, such as a newline.
     """
     text = text if limit is None else text[:limit]
     return _SUSPECT.sub(lambda found: found[0] if found[0].isprintable() or found[0] in keep else REPLACEMENT, text)
 
 
 def plain_json(text: str) -> str:
-    """JSON on one line, in which such characters are escaped: it means the same, and a terminal obeys none of it."""
+    """Escape such characters in one-line JSON: its meaning stays the same, and a terminal acts on none of it."""
     return _SUSPECT.sub(lambda found: found[0] if found[0].isprintable() else _escaped(found[0]), text)
 
 
 def no_formula(cell: str) -> str:
-    """A spreadsheet's cell that is text: an apostrophe goes before what would be computed."""
+    """Return a spreadsheet cell that stays text: an apostrophe is put before what would be read as a formula."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 

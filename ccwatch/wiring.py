@@ -1,4 +1,4 @@
-"""How the verbs put the rooms together: a url becomes a feed, a feed gets a recorder, a name becomes a recording."""
+"""Helpers of `ccwatch.api`: make a feed from a url, a recorder for a feed, a recording from a name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def recording_of(source: str | Path | Recording) -> Recording:
-    """Return the recording that is named by its path, its name or "latest"; a Recording is given back.
+    """Return the recording with this path, address or name, or the latest one for "latest"; return a Recording unchanged.
 
     Raises:
         ConfigError: none of these.
@@ -49,10 +49,10 @@ def recording_of(source: str | Path | Recording) -> Recording:
 
 
 def expect_text(**arguments: object) -> None:
-    """Refuse what is no text, where text was expected.
+    """Raise an error for an argument that is neither None nor a str.
 
     Raises:
-        ConfigError: names the argument and what came.
+        ConfigError: with the argument's name and value.
     """
     for name, value in arguments.items():
         if value is not None and not isinstance(value, str):
@@ -60,20 +60,20 @@ def expect_text(**arguments: object) -> None:
 
 
 def expect_path(path: object) -> None:
-    """Refuse what is no path.
+    """Raise an error for a value that is neither a str nor a Path.
 
     Raises:
-        ConfigError: says what came.
+        ConfigError: with the value.
     """
     if not isinstance(path, str | Path):
         raise ConfigError(f"path={path!r}: expected the path of a folder")
 
 
 def seconds_until(duration: str | timedelta | None, until: str | datetime | None) -> float | None:
-    """Return how long a recording is to go on, in seconds; None for ever.
+    """Return how long a recording is to last, in seconds; None for no limit.
 
     Raises:
-        ConfigError: both, no length of time, no moment, or one that is past.
+        ConfigError: both are given, or one is not a valid duration or moment, or the moment is past.
     """
     if duration is None and until is None:
         return None
@@ -94,7 +94,7 @@ def seconds_until(duration: str | timedelta | None, until: str | datetime | None
 
 
 def end_after(recorder: Recorder, seconds: float) -> Callable[[], None]:
-    """Stop a recorder after so long, also where nobody holds it; returns what calls that off."""
+    """Stop a recorder after this many seconds, even if no one refers to it; return a function that cancels this."""
 
     def end() -> None:
         try:
@@ -117,7 +117,7 @@ def live_feed(
     searches: bool = True,
     compress: bool = True,
 ) -> Feed:
-    """A feed of a server that has not started, for who has to listen from its first moment."""
+    """Return a feed of a server, not yet started, so that a caller can add listeners before the first packet."""
     if settings.url.startswith(("redis://", "rediss://")):
         return _stream_feed(settings, name, commands=commands)
     address = parse_url(settings.url)
@@ -152,7 +152,7 @@ def live_feed(
 
 
 def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Feed:
-    """A feed of a stream of Redis, without a Cottage between."""
+    """Return a feed that reads a Redis stream directly, without a Cottage in between."""
     try:
         from ccwatch.cottage import RedisStreamSource, StreamAddress  # noqa: PLC0415 - an optional extra
     except ImportError as error:
@@ -166,7 +166,7 @@ def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Fee
 
 
 def folder_of_recordings(path: str | Path | None) -> Path:
-    """The folder that was named, which has to be there; else the default one."""
+    """Return the given folder, which must exist; for None, the default folder of recordings."""
     if path is None:
         return recordings_folder(Settings.load())
     expect_path(path)
@@ -177,7 +177,7 @@ def folder_of_recordings(path: str | Path | None) -> Path:
 
 
 def recorder_of(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
-    """A recorder of a feed, in a new folder."""
+    """Return a recorder of a feed that writes into a new folder."""
     from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
 
     if path is not None:
@@ -197,7 +197,7 @@ def recorder_of(feed: Feed, settings: Settings, path: str | Path | None, name: s
 
 
 def keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
-    """Write a mark into every recording that is being made of a feed, at once: a kill loses none."""
+    """Write a mark into every running recording of a feed at once, so that killing the process loses none."""
     from ccwatch.recording import Recording  # noqa: PLC0415 - what is recorded has imported it
 
     failed: RecordingError | None = None
@@ -212,7 +212,7 @@ def keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
-    """Whom to trust, and how to be known."""
+    """Return the TLS context: which certificates to trust, and the client certificate, if any."""
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca)
         if settings.tls_cert:
@@ -223,7 +223,7 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 
 
 def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
-    """What to show, and whether it was made here, in which case it is not started yet."""
+    """Return the object to show, and whether it was made here, in which case it is not started yet."""
     if isinstance(source, Path) or (isinstance(source, str) and "://" not in source):
         return recording_of(source), False
     if source is None or isinstance(source, str):
@@ -234,10 +234,10 @@ def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
 
 
 def views_of(source: Any) -> dict[str, tuple[Any, bool]]:
-    """What to show, by name: of one source, of a list of them, or of a dict; and whether each was made here (see `view_of`).
+    """Return the objects to show, by name, for one source, a list or a dict, each with whether it was made here (see `view_of`).
 
     Raises:
-        ConfigError: nothing to watch, or what cannot be watched.
+        ConfigError: no source at all, or a source that cannot be watched.
     """
     if isinstance(source, Mapping):
         found = {str(name): view_of(one) for name, one in source.items()}

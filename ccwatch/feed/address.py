@@ -1,4 +1,4 @@
-"""A server's url, and what of it may be shown. It knows no socket."""
+"""A server's url, split so that its secrets are never shown. It knows no socket."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Address(NamedTuple):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown, even where a server says it back."""
+        """Return the texts that must not be shown, even where a server repeats them."""
         password = base64.b64decode(self.basic_auth or "").decode().partition(":")[2]
         return tuple(text for text in (self.target.partition("?")[2], password) if text)
 
 
 def parse_url(url: str) -> Address:
-    """A WebSocket url.
+    """Parse a WebSocket url.
 
     Raises:
-        ConfigError: no ws:// or wss:// url with a host; the message shows neither userinfo nor query.
+        ConfigError: not a ws:// or wss:// url with a host; the message shows neither userinfo nor query.
     """
     try:
         parts = urlsplit(url.strip())
@@ -58,12 +58,12 @@ def parse_url(url: str) -> Address:
 
 
 def basic_credentials(username: str, password: str) -> str:
-    """Name and password as HTTP's Basic scheme has them (RFC 7617)."""
+    """Return name and password encoded for HTTP's Basic scheme (RFC 7617)."""
     return base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 def redact(parts: SplitResult | str) -> str:
-    """A url without userinfo, query and fragment."""
+    """Return a url without userinfo, query and fragment."""
     if isinstance(parts, str):
         parts = urlsplit(parts)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

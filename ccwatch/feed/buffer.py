@@ -1,7 +1,7 @@
 """The rolling buffer: the last hours of a stream as pandas frames, read by any thread.
 
-Items wait until somebody reads or there are enough of them; then they are turned into columns at once and appended to slabs, since
-columns of one packet cost as much as columns of thirty. It knows packets and events, but not where they come from.
+Items wait until a caller reads or there are enough of them; then they are turned into columns together and appended to slabs, since
+columns of one packet cost as much as columns of thirty. The module knows packets and events, but not where they come from.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ LONG_ROWS_PER_PACKET: Final = 8
 """A long table holds at most this many rows for each packet that the buffer may hold."""
 
 WAITING_BYTES: Final = 1 << 20
-"""Messages of so many bytes are taken in although nobody reads."""
+"""Waiting messages of this many bytes are taken in even when no caller reads."""
 CHECKED: Final = 64
-"""How often, in the time of so many bytes as may be held, these are counted."""
+"""How many times the memory is checked while as many bytes arrive as the buffer may hold."""
 ROW_BYTES: Final = 1024
-"""What a packet may take beside its text, roughly: for that count."""
+"""Bytes that a packet takes beside its text, roughly, to decide when to check the memory."""
 SLACK: Final = 2.4
-"""Rows of a slab and of the one that follows it for each row that is kept, at most."""
+"""How many rows a slab and its successor have room for, at most, for each row kept."""
 _UNCLEAN: Final = int(UNCLEAN)
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(|[kKmMgGtT]?i?[bB])")
 _UNITS: Final = {"": 1, "B": 1, "IB": 1} | {
@@ -50,12 +50,12 @@ class RollingBuffer:
     """Frames of the last `window` of received time, at most `max_rows` packets."""
 
     def __init__(self, *, window: str = "8h", max_rows: int = 1_000_000, memory: str | int = "1GB") -> None:
-        """An empty buffer.
+        """Make an empty buffer.
 
         Args:
             window: how much received time to keep.
             max_rows: how many packets to keep at most; each long table keeps at most 8 times as many rows.
-            memory: how many bytes its rows and their text may take, such as "1GB"; the largest table gives its oldest rows.
+            memory: how many bytes its rows and their text may take, such as "1GB"; beyond it, the largest table drops its oldest rows.
 
         Raises:
             ConfigError: not a length of time, or not a size.
@@ -75,13 +75,13 @@ class RollingBuffer:
 
     @property
     def dropped(self) -> int:
-        """Rows that were not kept because their words flooded a vocabulary."""
+        """Return how many rows were not kept because their words flooded a vocabulary."""
         self._fetch()
         return sum(table.dropped for table in (self._clean, self._unclean, *self._long.values()))
 
     @property
     def evicted(self) -> dict[str, int]:
-        """Rows that were let go, by what limit: window, rows, bytes."""
+        """Return how many rows were dropped, by the limit that caused it: window, rows, bytes."""
         self._fetch()
         tables = self._tables()
         rows = sum(table.evicted_by_rows for table in tables)
@@ -89,7 +89,7 @@ class RollingBuffer:
 
     @property
     def bytes(self) -> int:
-        """What its rows and their text take, with the room that they need while they move."""
+        """Return the bytes that its rows and their text take, including the spare room for moving them."""
         self._fetch()
         return sum(table.bytes for table in self._tables())
 
@@ -97,7 +97,7 @@ class RollingBuffer:
         return (self._clean, self._unclean, *self._long.values())
 
     def receive(self, items: Sequence[Item]) -> None:
-        """Take packets and events; whoever reads from now on sees them."""
+        """Take packets and events; every later read includes them."""
         kept = [item for item in items if isinstance(item, (Packet, Event))]
         with self._lock:
             self._waiting += kept
@@ -106,7 +106,7 @@ class RollingBuffer:
                 self._take_in()
 
     def _fetch(self) -> None:
-        """Take in what waits, for one who reads."""
+        """Take in the waiting items before a read."""
         with self._lock:
             if self._waiting:
                 self._take_in()
@@ -116,7 +116,7 @@ class RollingBuffer:
         self._lock = threading.Lock()
 
     def _take_in(self) -> None:
-        """Append what waits, then publish it."""
+        """Append the waiting items, then publish them."""
         kept, self._waiting = self._waiting, []
         self._unchecked += self._waiting_bytes + ROW_BYTES * len(kept)
         self._waiting_bytes = 0
@@ -136,7 +136,7 @@ class RollingBuffer:
         self._publish(kept[-1].received_at_ns - self._window_ns)
 
     def _publish(self, oldest_ns: int) -> None:
-        """Let readers see what was taken, and let go of what has left the window."""
+        """Publish the new rows to readers, and drop the rows that have left the window."""
         clean, unclean = self._clean, self._unclean
         changed = [table for table in self._tables() if table.settle(oldest_ns)]
         while len(clean) + len(unclean) > self._max_rows:
@@ -153,7 +153,7 @@ class RollingBuffer:
             table.release()
 
     def _shrink(self) -> list[_Table]:
-        """Let the largest table give its oldest rows until the bytes fit; which tables have given some."""
+        """Drop the oldest rows of the largest table until the bytes fit; return the tables that have lost rows."""
         tables = self._tables()
         given = []
         while sum(table.bytes for table in tables) > self._memory:
@@ -174,7 +174,7 @@ class RollingBuffer:
         fill: bool = False,
         symbol: str | None = None,
     ) -> pd.DataFrame:
-        """The packets table; see `Feed.frame`."""
+        """Return the packets table; see `Feed.frame`."""
         self._fetch()
         return _until_current(lambda: self._frame(columns, last, clean=clean, fill=fill, symbol=symbol))
 
@@ -192,13 +192,13 @@ class RollingBuffer:
         return frames.tidy(frame, clean=clean, fill=fill, symbol=symbol)[names]
 
     def long(self, table: str, last: frames.Last = None) -> pd.DataFrame:
-        """A long table, in order of arrival."""
+        """Return a long table, in order of arrival."""
         self._fetch()
         return _until_current(lambda: self._views[table].frame(frames.default_columns(table), last, sort=False))
 
 
 def _until_current(read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """What a reader gets; it reads again where rows have left the window under its eyes."""
+    """Return the result of `read`, called again if rows left the window while it ran."""
     while True:
         try:
             return read()
@@ -233,12 +233,12 @@ def _in_arrival_order(clean: _View, unclean: _View, names: list[str], last: fram
 
 
 def _plain_words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Categories as plain objects: two frames with different vocabularies are then joined without a loss."""
+    """Return the frame with categories as plain objects, so that frames of different vocabularies can be joined without loss."""
     return frame.astype({name: object for name in frame.columns if isinstance(frame[name].dtype, pd.CategoricalDtype)})
 
 
 class _View(NamedTuple):
-    """What readers see: published as one tuple, so that slab, start and end always belong together."""
+    """The rows that readers see, published as one tuple so that slab, start and end always belong together."""
 
     slab: Slab
     start: int
@@ -246,7 +246,7 @@ class _View(NamedTuple):
     is_sorted: bool
 
     def frame(self, names: list[str] | None, last: frames.Last, *, sort: bool = True) -> pd.DataFrame:
-        """These rows; sorted by time where asked, which costs a copy only where a stamp went back."""
+        """Return these rows as a frame; sorting by time costs a copy only if a timestamp went back."""
         start = self.start
         if last is not None:
             start += frames.cut_last(self.slab.received[start : self.end], last)
@@ -264,14 +264,14 @@ class _Table:
         self._texts = [place for place, column in enumerate(columns) if column.dtype == "text"]
         self._text_bytes = 0
         self._sizes: deque[tuple[int, int]] = deque()
-        """Of the text of each batch that is kept: the row behind its last one, counted from the first of all, and its bytes."""
-        self._gone = 0  # rows that stood before the slab's first one
+        """For the text of each batch kept: the row after its last one, counted from the first row ever, and its bytes."""
+        self._gone = 0  # rows before the slab's first one
         self.start = 0
         """The first row of the slab that is still kept."""
         self._max_rows = max_packets * rows_per_packet
         self._rows_at_first = ROWS_AT_FIRST * rows_per_packet
         self._slab = Slab(columns, self._rows_at_first, Vocabularies(columns))
-        self._tried_at = 0  # how many rows had been let go when a full vocabulary was last begun anew
+        self._tried_at = 0  # how many rows had been dropped when a full vocabulary was last rebuilt
         self._next: Slab | None = None
         self._next_from = 0  # the row of `_slab` that is the first one of `_next`
         self._has_new = False
@@ -283,16 +283,16 @@ class _Table:
 
     @property
     def bytes(self) -> int:
-        """What the rows that are kept and their text take, with the room that they need while they move."""
+        """Return the bytes that the kept rows and their text take, including the spare room for moving them."""
         return len(self) * self._row_bytes + self._text_bytes
 
     def evict_one(self) -> None:
-        """Let the oldest row go, since there are too many."""
+        """Drop the oldest row, since there are too many."""
         self.start += 1
         self.evicted_by_rows += 1
 
     def evict_oldest(self) -> int:
-        """Let the oldest rows go, since they take too much; how many: a batch with text, or a sixteenth of them."""
+        """Drop the oldest rows, since they take too many bytes: a batch with text, or a sixteenth of all; return how many were dropped."""
         if len(self) <= 1:
             return 0
         before = self.start
@@ -303,7 +303,7 @@ class _Table:
         return self.start - before
 
     def release(self) -> None:
-        """Let go of the text of rows that are no longer kept."""
+        """Free the text of rows that are no longer kept."""
         if self._texts:
             self._forget_sizes()
             self._slab.release(self.start)
@@ -316,18 +316,18 @@ class _Table:
             self._text_bytes -= sizes.popleft()[1]
 
     def first_seq(self) -> float:
-        """Of the oldest row that is kept; endless where there is none."""
+        """Return the `seq` of the oldest row kept; inf if there is none."""
         return self._slab.seq_view[self.start] if len(self) else math.inf
 
     def extend(self, batch: frames.Batch) -> None:
-        """Take rows in their order; they stand in the next `view` after `settle`."""
+        """Take rows in their order; the next `view` after `settle` has them."""
         count = len(batch[0])
         for begin in range(0, count, ROWS_AT_ONCE):
             part = batch if count <= ROWS_AT_ONCE else [values[begin : begin + ROWS_AT_ONCE] for values in batch]
             self._append(part)
 
     def settle(self, oldest_ns: int) -> bool:
-        """Let go of rows beyond the limit or received before; whether anything changed since the last time."""
+        """Drop rows beyond the limit or received before `oldest_ns`; return whether anything changed since the last call."""
         is_new, self._has_new = self._has_new, False
         slab, before = self._slab, self.start
         received, start, end = slab.received_view, before, slab.end
@@ -341,7 +341,7 @@ class _Table:
         return is_new or start != before
 
     def view(self) -> _View:
-        """What readers may see now."""
+        """Return the rows that readers may see now."""
         return _View(self._slab, self.start, self._slab.end, self._last_unsorted <= self.start)
 
     def _append(self, part: frames.Batch) -> None:
@@ -405,7 +405,7 @@ class _Table:
             self._next = None
 
     def _switch(self) -> None:
-        """Go on in the next slab."""
+        """Replace the slab by the next one."""
         old = self._slab
         while self._next is None or self._next_from + self._next.end < old.end:
             self._move_some(old.capacity)

@@ -1,4 +1,4 @@
-"""A user's callback as a Sink: it runs on a thread of its own, so that it can be slow or fail without hurting the feed."""
+"""A user's callback as a Sink: it runs on a separate thread, so that it can be slow or fail without hurting the feed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ccwatch.stream.callbacks import Failures
 
 MOST_WAITING: Final = 10_000
 LAST_CALLS_S: Final = 0.5
-"""How long packets that wait when the feed is stopped are still handed out."""
+"""How long, after the feed is stopped, waiting packets are still handed out."""
 
 
 class CallbackSink:
@@ -28,17 +28,17 @@ class CallbackSink:
         self._callback = callback
         self._name = name
         self._waiting: deque[Packet] = deque()
-        self._arrived = threading.Condition()  # guards what stands here: the feed's thread puts, ours takes, any may close
+        self._arrived = threading.Condition()  # guards the queue: the feed's thread puts, ours takes, any may close
         self._thread: threading.Thread | None = None
-        self._closing_at: float | None = None  # from then on (time.monotonic) nothing is handed out any more
+        self._closing_at: float | None = None  # after this (time.monotonic) nothing is handed out any more
 
     @property
     def errors(self) -> int:
-        """How many of its calls have failed."""
+        """Return how many of its calls have failed."""
         return self._failures.count
 
     def receive(self, items: Sequence[Item]) -> None:
-        """Queue the packets among the items; never waits for the callback."""
+        """Queue the packets among the items; never wait for the callback."""
         with self._arrived:
             if self._closing_at is not None:
                 return
@@ -54,7 +54,7 @@ class CallbackSink:
             self._arrived.notify()
 
     def close(self, last_calls_s: float = 0.0) -> None:
-        """Take no more, and hand out what waits for `last_calls_s` at most; the rest is dropped and counted.
+        """Take no more packets, and hand out the waiting ones for `last_calls_s` at most; the rest is dropped and counted.
 
         Does not wait for that, since the callback itself may call us.
         """
@@ -66,7 +66,7 @@ class CallbackSink:
             self._arrived.notify()
 
     def _next(self) -> Packet | None:
-        """The next packet to hand out, once there is one; None at the end."""
+        """Return the next packet to hand out, once there is one; None at the end."""
         with self._arrived:
             while not self._waiting and self._closing_at is None:
                 self._arrived.wait()

@@ -1,6 +1,6 @@
 """Commands to an engine: where they go, whether they got there, and what the stream then says of them. It owns no thread.
 
-A command is confirmed by the engine's status alone, in the stream or read by REST: an answer of 200 says that somebody took it, not
+A command is confirmed by the engine's status alone, in the stream or read by REST: an answer of 200 says that a server took it, not
 that trading has stopped. A halted loop is silent, so that the stream alone may never tell.
 """
 
@@ -39,30 +39,30 @@ LOOK_S, LOOK_AGAIN_S = 1.0, 0.5
 LONGEST_SYMBOL: Final = 32
 LONGEST_ANSWER: Final = 64 * 1024
 ABSENT: Final = frozenset({404, 405, 426, 501})
-"""Answers of a server that has no such route."""
+"""HTTP status codes of a server that has no such route."""
 RUNNING: Final = frozenset({Status.ACTIVE, Status.SLEEPING})
 REFUSED: Final = frozenset({"ERROR", "FAILED", "FAILURE", "REFUSED", "REJECTED", "DENIED"})
-"""Statuses of an answer of 2xx that is a refusal all the same."""
+"""Statuses in the body of a 2xx answer that mean a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What became of a command."""
+    """The outcome of a command."""
 
     route: str
-    """Where it went: a method and an address without secrets."""
+    """Where the command went: a method and an address without secrets."""
     sent: bool
-    """Whether it left this machine."""
+    """Whether the command left this machine."""
     accepted: bool | None
-    """Whether the server took it; None where it does not say."""
+    """Whether the server accepted it; None where it does not say."""
     confirmed: bool
-    """Whether the engine has shown it since."""
+    """Whether the engine has shown its effect since."""
     status: str | None
     """The engine's status when the waiting ended, canonical; None where none was seen since it was sent."""
     error: str | None
-    """What went wrong, in a line."""
+    """The error in one line; None without one."""
     evidence: str | None = None
-    """What confirmed it: "stream", or "rest" where the engine's status was read by REST; None where nothing did."""
+    """The source of the confirmation: "stream", or "rest" where the engine's status was read by REST; None without one."""
 
 
 class Line(Protocol):
@@ -70,25 +70,25 @@ class Line(Protocol):
 
     @property
     def interval_s(self) -> float:
-        """The stream's usual interval; 0 while it is not known."""
+        """Return the stream's usual interval; 0 while it is not known."""
 
     def send(self, payload: bytes) -> str | None:
-        """Send a message on the open connection; why that cannot be, or None."""
+        """Send a message on the open connection; return None, or why it could not be sent."""
 
     def note(self, detail: str) -> None:
         """Put a command event into the stream."""
 
     def learn_status(self, status: str) -> None:
-        """Take the engine's status from another witness than the stream."""
+        """Take the engine's status from a source other than the stream."""
 
 
 OnSent = Callable[[], object]
-"""Told once a command has left this machine."""
+"""A function called once a command has left this machine."""
 Listen = Callable[[Sink], Callable[[], None]]
 
 
 class Commands:
-    """Gives commands to the engine behind one feed. Safe to call from any thread."""
+    """Sends commands to the engine behind one feed. Safe to call from any thread."""
 
     def __init__(
         self,
@@ -99,17 +99,17 @@ class Commands:
         token: Callable[[], str | None] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Commands that go to the server of `url`, or to the engine at `engine_url`; nothing is asked of either yet.
+        """Prepare commands for the server of `url`, or for the engine at `engine_url`; neither is contacted yet.
 
         Args:
-            url: of the stream, secrets included.
+            url: url of the stream, secrets included.
             line: its connection.
-            engine_url: http://HOST:PORT or ws://HOST:PORT/ws/stream of the engine, where the stream's own server passes nothing on.
-            token: asked at each command, sent as `Authorization: Bearer`.
-            tls: for https; None is the system's trust.
+            engine_url: http://HOST:PORT or ws://HOST:PORT/ws/stream of the engine, if the stream's own server does not forward commands.
+            token: called at each command; its result is sent as `Authorization: Bearer`.
+            tls: TLS context for https; None trusts the system's certificates.
 
         Raises:
-            ConfigError: an engine_url that is none.
+            ConfigError: engine_url is not such a url.
         """
         self._base = rest_base(engine_url or url)
         self._shown = redact(url)
@@ -145,7 +145,7 @@ class Commands:
         return self._give("HALT", lambda: self._post("HALT"), witness, listen, on_sent)
 
     def resume(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
-        """Trade again; confirmed by a status ACTIVE or SLEEPING that no packet of its burst contradicts.
+        """Resume trading; confirmed by a status ACTIVE or SLEEPING that no packet of its burst contradicts.
 
         Raises:
             NoCommandRoute: the server has no route for it.
@@ -162,7 +162,7 @@ class Commands:
                 if on_sent is not None:
                     try:
                         on_sent()
-                    except Exception:  # it was sent, and what becomes of it is still to be told
+                    except Exception:  # it was sent, and its outcome is still to be reported
                         log.exception("on_sent of %s failed", what)
                 evidence, status = self._await(witness)
         finally:
@@ -180,7 +180,7 @@ class Commands:
         return CommandResult(answer.route, answer.sent, answer.accepted, evidence is not None, status, error, evidence)
 
     def _await(self, witness: _Witness) -> tuple[str | None, str | None]:
-        """Wait for the stream or REST to show it; which of them did, and the status that REST told."""
+        """Wait for the stream or REST to confirm it; return which of them did, and the status read by REST."""
         deadline = time.monotonic() + max(CONFIRM_S, CONFIRM_INTERVALS * self._line.interval_s)
         paths = [STATE_PATH, STATUS_PATH] if witness.wanted else []
         status = None
@@ -199,7 +199,7 @@ class Commands:
                     return ("stream", None) if witness.is_done(0.0) else ("rest", found)
 
     def _look(self, path: str, timeout_s: float) -> str | None:
-        """The engine's canonical status by REST; empty where it could not be read now, None where there is no such route."""
+        """Return the engine's canonical status by REST; empty where it could not be read now, None where there is no such route."""
         try:
             status, _, body = self._request("GET", path, self._headers(), timeout_s)
         except (OSError, http.client.HTTPException, ValueError, CcwatchError):
@@ -214,7 +214,7 @@ class Commands:
         """Post to the first of the command's routes that the server has.
 
         Raises:
-            NoCommandRoute: it has none of them.
+            NoCommandRoute: the server has none of them.
         """
         try:
             headers = self._headers()
@@ -243,7 +243,7 @@ class Commands:
         return headers
 
     def _ask(self, path: str, headers: dict[str, str]) -> _Answer | None:
-        """One POST; None where the server has no such route. Neither redirects are followed nor proxies used."""
+        """Send one POST; return None where the server has no such route. It follows no redirects and uses no proxies."""
         route = self._route(path)
         sent: list[bool] = []
         try:
@@ -271,11 +271,11 @@ class Commands:
     def _request(
         self, method: str, path: str, headers: dict[str, str], timeout_s: float, on_sent: Callable[[], object] | None = None
     ) -> tuple[int, str, bytes]:
-        """One request on a connection of its own: the status, its reason, and what of the body is looked at.
+        """Send one request on a new connection; return the status, its reason, and the beginning of the body.
 
         Raises:
-            OSError: it cannot be reached, or did not answer in time.
-            http.client.HTTPException: what it answers is no HTTP.
+            OSError: the server cannot be reached, or did not answer in time.
+            http.client.HTTPException: the answer is not HTTP.
         """
         parts = urlsplit(self._base)
         assert parts.hostname is not None  # noqa: S101 - rest_base has refused anything else
@@ -304,14 +304,14 @@ class _Answer:
 
 
 class _Witness:
-    """Watches the stream for what confirms a command. A Sink."""
+    """A Sink that watches the stream for packets that confirm a command."""
 
     def __init__(self, shows: Callable[[Packet], bool] | None, wanted: frozenset[Status]) -> None:
-        """Nothing was seen yet.
+        """Start with nothing seen.
 
         Args:
-            shows: whether a packet by itself confirms it; None: a whole burst has to have a wanted status, since its worst packet is
-                its status.
+            shows: returns whether a single packet confirms it; None requires a whole burst of a wanted status, since a burst's status is
+                that of its worst packet.
             wanted: the statuses that confirm it by REST.
         """
         self.wanted = wanted
@@ -324,15 +324,15 @@ class _Witness:
 
     @property
     def status(self) -> str | None:
-        """The worst status of the last burst since the command was given."""
+        """Return the worst status of the last burst since the command was given; None before one."""
         return self._status.word
 
     def admits(self, status: str) -> bool:
-        """Whether the stream does not contradict a status that REST tells."""
+        """Return whether the stream does not contradict a status read by REST."""
         return status == Status.HALT or self.status != Status.HALT
 
     def is_done(self, seconds: float) -> bool:
-        """Wait for the stream to confirm it, so long at most."""
+        """Wait up to `seconds` for the stream to confirm it; return whether it did."""
         if self._shows is not None:
             return self._done.wait(seconds)
         deadline = time.monotonic() + seconds
@@ -366,7 +366,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _object(body: bytes) -> dict[str, object]:
-    """A JSON object; an empty one where it is none."""
+    """Return the body parsed as a JSON object; an empty dict where it is not one."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -375,7 +375,7 @@ def _object(body: bytes) -> dict[str, object]:
 
 
 def _said(body: bytes) -> str:
-    """What a refusal says of itself, on one line and fit to print."""
+    """Return the text of a refusal, on one line and safe to print."""
     said = _object(body)
     found = next((said[name] for name in ("error", "message", "detail", "reason") if said.get(name)), None)
     text = str(found) if found is not None else "" if said else body.decode("utf-8", "replace")

@@ -54,16 +54,16 @@ class Waker:
         self._theirs.setblocking(False)
 
     def fileno(self) -> int:
-        """Readable after `wake`."""
+        """Return the descriptor that becomes readable after `wake`."""
         return self._ours.fileno()
 
     def wake(self) -> None:
         """Make the waiting thread return, now or at its next wait."""
-        with contextlib.suppress(OSError):  # full: it is awake already; closed: nobody waits
+        with contextlib.suppress(OSError):  # full: it is awake already; closed: no thread waits
             self._theirs.send(b"!")
 
     def drain(self) -> None:
-        """Take back every wake so far."""
+        """Cancel every wake so far."""
         with contextlib.suppress(OSError):
             while self._ours.recv(4096):
                 pass
@@ -75,7 +75,7 @@ class Waker:
 
 
 class Connection:
-    """An open WebSocket, read and written by one thread. A context manager; closing says goodbye but never waits."""
+    """An open WebSocket, read and written by one thread. A context manager; closing sends a closing frame but never waits."""
 
     def __init__(
         self, ws: websocket.WebSocket, sock: socket.socket, waker: Waker, max_message_bytes: int, *, compress: bool = False
@@ -86,9 +86,9 @@ class Connection:
             ExtensionError: the handshake agrees to an extension that was not offered.
         """
         self.headers: Mapping[str, str] = ws.getheaders() or {}
-        """Of the server's handshake, lower case."""
+        """The headers of the server's handshake, names in lower case."""
         self.agreement = deflate.agreed(self.headers.get("sec-websocket-extensions"), offered=compress)
-        """How the server compresses; None where it does not."""
+        """The server's compression; None if it does not compress."""
         ws.sock = sock
         self._ws = ws
         self._sock = sock
@@ -108,20 +108,20 @@ class Connection:
 
     @property
     def wire_bytes(self) -> int:
-        """What its messages had on the wire so far."""
+        """Return the bytes of its messages on the wire so far."""
         return self._parser.wire_bytes
 
     @property
     def message_bytes(self) -> int:
-        """What they have once inflated."""
+        """Return the bytes of its messages after decompression."""
         return self._parser.message_bytes
 
     def receive(self, timeout_s: float) -> list[framing.Message]:
-        """What has arrived whole; empty after `timeout_s` or when woken. Valid until the next call.
+        """Return the messages that have arrived whole; empty after `timeout_s` or when woken. They are valid until the next call.
 
         Raises:
             ConnectionLost: the peer closed or reset the connection, or takes nothing any more; what it sent before was received.
-            framing.FramingError: the peer sent what is no WebSocket frame, or one that is too large.
+            framing.FramingError: the peer sent bytes that are not a WebSocket frame, or a frame that is too large.
         """
         if self._parser.error is not None:
             raise self._parser.error
@@ -136,7 +136,7 @@ class Connection:
         return messages
 
     def _read(self) -> list[framing.Message] | None:
-        """The messages of one read; None where nothing was there."""
+        """Return the messages of one read; None where nothing was there."""
         try:
             count = self._sock.recv_into(self._parser.space())
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -148,10 +148,10 @@ class Connection:
         return self._parser.filled(count)
 
     def send(self, payload: bytes, opcode: int = framing.TEXT) -> bool:
-        """Send one small frame; whether the system took it.
+        """Send one small frame; return whether the system took it.
 
         A failure does not end the reading, since what the peer sent last may still wait here: the next `receive` that finds
-        nothing tells of it.
+        nothing raises it.
         """
         if not self._unsent:
             try:
@@ -161,7 +161,7 @@ class Connection:
         return not self._unsent
 
     def close(self, code: int = 1000) -> None:
-        """Send a closing frame if there is room for it, then let go."""
+        """Send a closing frame if there is room for it, then close the socket."""
         if not self._unsent:
             with contextlib.suppress(OSError, ValueError, websocket.WebSocketException):
                 self._ws.send_close(code)
@@ -233,7 +233,7 @@ def _refuse_what_was_not_offered(headers: Mapping[str, str], token: str | None) 
 class _Link:
     """The socket as the library's handshake sees it: blocking, but woken by the waker, with one deadline for all of it.
 
-    It hands out the head of the answer and no more: the body of a refusal tells nothing, and may never end.
+    It hands out the head of the answer and no more: the body of a refusal is of no use, and may never end.
     """
 
     def __init__(self, sock: socket.socket, waker: Waker, timeout_s: float) -> None:
@@ -262,7 +262,7 @@ class _Link:
         return len(data)
 
     def gettimeout(self) -> float:
-        """Zero makes the library leave the waiting to us."""
+        """Return zero, which makes the library leave the waiting to this module."""
         return 0.0
 
     def close(self) -> None:
@@ -302,7 +302,7 @@ def _await(sock: socket.socket, events: int, waker: Waker, deadline: float) -> N
 
 
 def _checked(token: str) -> str:
-    """The token, which must not be able to add a header of its own.
+    """Return the token, refusing one that could add a header.
 
     Raises:
         ConnectFailed: it is not one word of printable ASCII.
@@ -314,13 +314,13 @@ def _checked(token: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """One line about an exception of the socket or the library, which may hold no secret: those never see one in a message."""
+    """Return one line about an exception of the socket or the library, whose messages never contain a secret."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
 
 
 def _failure(shown: str, error: Exception, head: bytes, *, has_token: bool) -> FeedError:
-    """What went wrong in connecting, in ccwatch's own words: by the head of the answer where there is one, else by the error."""
+    """Return the error of a failed connect in ccwatch's own words, by the head of the answer if there is one, else by the exception."""
     if isinstance(error, deflate.ExtensionError):
         return ConnectFailed(f"{shown}: {error}; is it a WebSocket server of today?", permanent=True)
     status, headers = _parsed(head)
@@ -362,7 +362,7 @@ def _tls_failure(shown: str, error: ssl.SSLError) -> FeedError:
 
 
 def _parsed(head: bytes) -> tuple[int | None, Mapping[str, str]]:
-    """Status and headers (lower case) of a whole head of an HTTP answer; None where it is none."""
+    """Return status and headers (in lower case) of the whole head of an HTTP answer; None where it is not one."""
     first, *lines = head.decode("latin-1").splitlines() or [""]
     words = first.split()
     if not lines or lines[-1] or len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdecimal():
@@ -387,7 +387,7 @@ def _refusal(shown: str, status: int, headers: Mapping[str, str], *, has_token: 
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """What the server asks to wait: seconds, or a date on the server's own clock."""
+    """Return the seconds that the server asks to wait, sent as seconds or as a date on the server's own clock."""
     wanted = headers.get("retry-after", "")
     if wanted.isdecimal():
         return float(wanted)
@@ -398,7 +398,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _elsewhere(location: str) -> str:
-    """A redirect's target, as it may be shown: the server chose these words."""
+    """Return a redirect's target, as it may be shown: the server chose these words."""
     try:
         where = redact(location)
     except ValueError:

@@ -26,7 +26,7 @@ class Wakes(Protocol):
     """Something that a selector can wait for."""
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """Return its file descriptor."""
 
 
 class GivenUp(Exception):
@@ -71,7 +71,7 @@ class Dialler:
         return sock
 
     def _order(self, places: list[_Place]) -> list[_Place]:
-        """Families by turns, in the system's order (RFC 8305, section 4); the last good address before all."""
+        """Return addresses with families alternating, in the system's order (RFC 8305, section 4), the last good address first."""
         families = dict.fromkeys(place[0] for place in places)
         turns = [[place for place in places if place[0] == family] for family in families]
         mixed = [place for turn in itertools.zip_longest(*turns) for place in turn if place is not None]
@@ -79,7 +79,7 @@ class Dialler:
 
 
 def _race(places: list[_Place], waker: Wakes, deadline: float) -> tuple[socket.socket, Any]:
-    """The first of these ways that leads to a connection, and where it leads."""
+    """Return the first of these ways that leads to a connection, and where it leads."""
     waiting = list(places)
     racing: list[socket.socket] = []
     failure: OSError = OSError("the host has no address")
@@ -120,7 +120,7 @@ def _race(places: list[_Place], waker: Wakes, deadline: float) -> tuple[socket.s
 
 
 def _begin(place: _Place) -> socket.socket:
-    """A socket that is connecting."""
+    """Return a socket that is connecting."""
     family, kind, protocol, where = place
     sock = socket.socket(family, kind, protocol)
     try:

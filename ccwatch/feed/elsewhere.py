@@ -1,4 +1,4 @@
-"""Where else a server streams: deployed servers differ in the path, and refuse a wrong one as if a token were missing."""
+"""The search for a server's stream on other paths: deployed servers differ in it, and refuse a wrong one as if a token were missing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.places import KNOWN_PATHS
 
 SEARCH_S: Final = 7.0
-"""For all paths: an engine that speaks every five seconds is heard."""
+"""Seconds for all paths together: long enough to hear an engine that speaks every five seconds."""
 SHAKE_S: Final = 2.0
 
 
 def known_places(address: Address) -> list[str]:
-    """Return the urls of the known paths on a server's own host and port, but the one that was asked for."""
+    """Return the urls of the known paths on a server's own host and port, except the path already tried."""
     parts = urlsplit(address.shown)
     places = [urlunsplit((parts.scheme, parts.netloc, path, "", "")) for path in KNOWN_PATHS]
     return [place for place in places if (urlsplit(place).path or "/") != (parts.path or "/")]
@@ -29,7 +29,7 @@ def known_places(address: Address) -> list[str]:
 def find_stream(address: Address, *, waker: Waker, max_message_bytes: int, tls: ssl.SSLContext | None) -> str | None:
     """Return the known place on a server's own host and port from which a packet was read; None where there is none.
 
-    Neither token nor password is sent. Ends within SEARCH_S, and at once when woken.
+    Neither token nor password is sent. The search ends within SEARCH_S, and at once when woken.
     """
     deadline = time.monotonic() + SEARCH_S
     for place in known_places(address):

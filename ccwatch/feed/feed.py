@@ -1,4 +1,4 @@
-"""Feed: a source on a thread of its own, its buffer, its health, and the fan-out to whoever listens."""
+"""The Feed: a source read on its own thread, its buffer, its health counters and its listeners."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from ccwatch.feed.commands import CommandResult, Commands, OnSent
 
 STOP_TIMEOUT_S: Final = 0.9
-"""How long stop() waits for the thread, which only a host name that is looked up keeps from ending."""
+"""How long stop() waits for the thread, which only the lookup of a host name can keep from ending in time."""
 FIRST_READ_S: Final = 5.0
-"""How long the first to read a stream on demand that is counted waits for its end."""
+"""How long the first read of an on-demand stream with a fixed number of packets waits for the stream's end."""
 _LOG: Final = logging.getLogger("ccwatch.feed")
 _INTAKES: Final[weakref.WeakSet[_Intake]] = weakref.WeakSet()
-"""Of the feeds of this process, which end in a child that is forked from it."""
+"""The intakes of this process's feeds, which end in a forked child."""
 
 
 class _Intake:
-    """What the feed's thread works on. It must not hold the Feed: a feed that was left open could never be noticed."""
+    """The state that the feed's thread works on. It must not refer to the Feed, or a feed that was left open would never be noticed."""
 
     def __init__(self, source: Source, buffer: RollingBuffer) -> None:
         self.source = source
@@ -44,15 +44,15 @@ class _Intake:
         self.counter = HealthCounter()
         self.stop = Stop()
         self.sinks: tuple[Sink, ...] = ()  # replaced, never changed: the feed's thread iterates without a lock
-        self.changed = threading.Condition()  # tells waiters of new packets and states; guards `sinks` against two adders
+        self.changed = threading.Condition()  # notifies waiters of new packets and states; guards `sinks` against two adders
         self.crash: Exception | None = None
         self.lost_sinks = 0
         self.past_drops = self.past_errors = 0  # of listeners that are gone: counters never go back
         self.orphaned = ""
-        """Why nothing comes in this process: it was forked from the one that has the thread."""
+        """Why no packets arrive in this process: it was forked from the one that has the thread; else empty."""
 
     def receive(self, items: Sequence[Item]) -> None:
-        """The source's sink: buffer first, then counters, then the listeners."""
+        """Take items from the source: first into the buffer, then into the counters, then to the listeners."""
         self.buffer.receive(items)
         self.counter.receive(items)
         with self.changed:
@@ -66,7 +66,7 @@ class _Intake:
                 _LOG.exception("a sink failed and was taken off the feed")
 
     def run(self) -> None:
-        """The body of the feed's thread."""
+        """Run the source until it ends; the body of the feed's thread."""
         try:
             self.source.stream(self, self.stop)
         except Exception as crash:  # noqa: BLE001 - a thread that died unseen would look like a quiet stream
@@ -123,21 +123,21 @@ class Feed:
         commands: Commands | None = None,
         on_demand: bool = False,
     ) -> None:
-        """A feed that has not started.
+        """Make a feed, not yet started.
 
         Args:
-            source: what it reads.
-            name: by which it is known in this process.
+            source: the source of its items.
+            name: its name in this process.
             url: shown to people; holds no secret.
             window: how much received time its buffer keeps.
             max_rows: how many packets its buffer keeps at most.
             memory: how many bytes its buffer takes at most, such as "1GB".
-            commands: how its engine is commanded; None is a feed for watching only.
-            on_demand: `start` lets the stream begin only once somebody listens, waits, joins or reads, so that whoever comes first
-                gets the first packet: for streams that keep no pace and would be over before.
+            commands: sends commands to its engine; None makes a feed for watching only.
+            on_demand: begin the stream not at `start` but when a caller first listens, waits, joins or reads, so that the caller gets
+                the first packet: for streams that do not keep pace with the clock and would be over before.
 
         Raises:
-            ConfigError: a window that is no length of time.
+            ConfigError: the window is not a length of time.
         """
         self.name = name
         self.url = url
@@ -151,10 +151,10 @@ class Feed:
         _INTAKES.add(self._intake)
 
     def start(self) -> Self:
-        """Start the thread; returns at once. A feed that runs is left as it is.
+        """Start the thread and return at once; a feed that already runs is left as it is.
 
         Raises:
-            FeedClosed: it was stopped, or its stream has ended: a feed runs once.
+            FeedClosed: the feed was stopped or its stream has ended; a feed runs only once.
         """
         if self._intake.stop.is_set() or (self._thread.ident is not None and not self._thread.is_alive()):
             raise FeedClosed(f"{self.url}: this feed has ended, and a feed runs once; make another by connect, replay or synthetic")
@@ -163,7 +163,7 @@ class Feed:
         return self
 
     def _begin(self) -> bool:
-        """Let the stream begin, if it has not yet; whether it has just now."""
+        """Begin the stream unless it has begun; return whether this call began it."""
         with self._begun:
             if self._thread.ident is not None or self._intake.stop.is_set():
                 return False
@@ -171,7 +171,7 @@ class Feed:
             return True
 
     def _demand(self) -> None:
-        """Let a stream on demand begin, for one who reads what is there: one that is counted is read whole, within a moment."""
+        """Begin an on-demand stream before a read; one with a fixed number of packets is read to its end, for up to FIRST_READ_S."""
         if self._on_demand and self._begin() and getattr(self._intake.source, "packets", None) is not None:
             self._thread.join(FIRST_READ_S)
 
@@ -193,54 +193,54 @@ class Feed:
     def _repr_html_(self) -> str:
         return self.health()._repr_html_()
 
-    # ── where it stands ──
+    # ── state ──
 
     @property
     def state(self) -> ConnectionState:
-        """Where the feed stands."""
+        """Return the state of the connection."""
         return self._intake.counter.state.state
 
     @property
     def latest(self) -> Packet | None:
-        """The last packet, whatever its flags."""
+        """Return the last packet, whatever its flags."""
         self._demand()
         return self._intake.counter.last
 
     @property
     def origin(self) -> str:
-        """Where the stream comes from: "live", "synthetic", or what a recording says."""
+        """Return where the stream comes from: "live", "synthetic", or the origin that a recording names."""
         return str(getattr(self._intake.source, "origin", "live"))
 
     @property
     def planted(self) -> tuple[Any, ...]:
-        """The truth of what a seeded stream has planted: incidents with kind, start_s, end_s and detail; nothing for any other."""
+        """Return the incidents planted in a seeded stream, with kind, start_s, end_s and detail; an empty tuple for any other stream."""
         return tuple(getattr(self._intake.source, "planted", ()))
 
     @property
     def virtual_clock(self) -> bool:
-        """Whether the stream's stamps do not keep pace with the receiver's clock, as at pace "max"."""
+        """Return whether the stream's stamps do not keep pace with the receiver's clock, as at pace "max"."""
         return bool(getattr(self._intake.source, "virtual_clock", False))
 
     @property
     def is_replay(self) -> bool:
-        """Whether packets carry the times at which a recording received them, not this feed."""
+        """Return whether packets carry the times at which a recording received them, not this feed."""
         return bool(getattr(self._intake.source, "is_replay", False))
 
     @property
     def server_tz(self) -> str:
-        """The zone in which timestamps without an offset are read."""
+        """Return the zone in which timestamps without an offset are read."""
         return str(getattr(self._intake.source, "server_tz", "UTC"))
 
     @property
     def error(self) -> FeedError | None:
-        """What keeps the feed from its stream, or why its last connection ended, or what the server says is wrong; else None."""
+        """Return why the feed has no stream, or why its last connection ended, or the error that the server reports; else None."""
         counter = self._intake.counter
         if counter.error is None and counter.is_server_ill:
             return FeedError(f"{self.url}: the server says: {counter.server_error}")
         return counter.error
 
     def health(self) -> Health:
-        """Counters and rates, with a card for the notebook."""
+        """Return counters and rates, which a notebook shows as a table."""
         intake = self._intake
         with intake.changed:  # a listener that leaves meanwhile would count twice, or not at all
             dropped = intake.past_drops + sum(getattr(sink, "dropped", 0) for sink in intake.sinks)
@@ -263,16 +263,16 @@ class Feed:
         return replace(found, compression=wire.compression, wire_bytes=wire.wire_bytes, inflated_bytes=wire.message_bytes)
 
     def wait(self, packets: int = 1, timeout: float = 10) -> Self:
-        """Wait until so many packets have arrived since the start.
+        """Wait until this many packets have arrived since the start.
 
         Args:
-            packets: how many, repeats included.
+            packets: the number of packets, repeats included.
             timeout: seconds.
 
         Raises:
-            FeedError: one that will not go away by itself (401, 403, not a WebSocket).
-            FeedClosed: the feed was stopped, or its stream ended, before; its cause is the last error, if any.
-            FeedTimeout: too few in time; its cause is the last error of the connection.
+            FeedError: an error that will not go away by itself (401, 403, not a WebSocket).
+            FeedClosed: the feed was stopped, or its stream ended, before that; its cause is the last error, if any.
+            FeedTimeout: too few packets in time; its cause is the last error of the connection.
         """
         if self._on_demand:
             self._begin()
@@ -295,7 +295,7 @@ class Feed:
                 intake.changed.wait(left)
         return self
 
-    # ── its rows ──
+    # ── rows ──
 
     def frame(
         self,
@@ -306,28 +306,28 @@ class Feed:
         fill: bool = False,
         symbol: str | None = None,
     ) -> pd.DataFrame:
-        """The packets that the buffer holds.
+        """Return the packets that the buffer holds.
 
         Args:
-            columns: names, text columns among them; None is all columns but the text.
-            last: so many rows, or a length of received time ("5min", timedelta).
+            columns: names of columns, which may be text columns; None is all columns except the text columns.
+            last: only this many of the last rows, or a length of received time ("5min", timedelta); None is all.
             clean: leave out repeats, replays and placeholders, and sort by time; False is every row in order of arrival.
             fill: carry values forward per symbol, within a connection, at most 30 s.
-            symbol: only rows of this one.
+            symbol: only rows of this symbol.
 
         Returns:
-            A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`. It is yours: editing it
+            A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`. Editing the frame
             changes nothing else.
         """
         self._demand()
         return self._intake.buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
-        """The rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
+        """Return the rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
         return arrow.table_of(self.frame(columns))
 
     def to_polars(self, columns: Sequence[str] | None = None) -> Any:
-        """The same as a polars.DataFrame.
+        """Return the rows of `to_arrow` as a polars.DataFrame.
 
         Raises:
             ConfigError: polars is not installed.
@@ -335,57 +335,57 @@ class Feed:
         return arrow.polars_of(self.to_arrow(columns))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The same for any library that reads Arrow's C stream."""
+        """Return the rows of `to_arrow` for any library that reads Arrow's C stream."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def agents(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
+        """Return one row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
         return self._long("agents", last)
 
     def models(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
+        """Return one row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
         return self._long("models", last)
 
     def logs(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per log line, each once: index time; seq, level, message, log_time."""
+        """Return one row per log line, each once: index time; seq, level, message, log_time."""
         return self._long("logs", last)
 
     def trades(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
+        """Return one row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
         return self._long("trades", last)
 
     def scanner(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
+        """Return one row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
         return self._long("scanner", last)
 
     def bars(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per bar, each once: index time; seq, open, high, low, close (close alone of a list of prices)."""
+        """Return one row per bar, each once: index time; seq, open, high, low, close (close alone of a list of prices)."""
         return self._long("bars", last)
 
     def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
-        """One row per step of each forecast: index time; seq, step, p10, median, p90."""
+        """Return one row per step of each forecast: index time; seq, step, p10, median, p90."""
         return self._long("forecasts", last)
 
     def events(self, last: frames.Last = None) -> pd.DataFrame:
-        """What happened to the stream: index time; seq, kind, detail."""
+        """Return one row per event of the stream, such as a gap or a disconnect: index time; seq, kind, detail."""
         return self._long("events", last)
 
     def _long(self, table: str, last: frames.Last) -> pd.DataFrame:
         self._demand()
         return self._intake.buffer.long(table, last)
 
-    # ── who listens ──
+    # ── listeners ──
 
     def safe_up_to(self, durable: Callable[[], int]) -> None:
-        """Tell a source that hands over to others what is not safe which packets are: the last one's `seq`."""
+        """Give a source that hands unsaved packets to other readers a function that returns the `seq` of the last saved packet."""
         source = self._intake.source
         if isinstance(source, Handing):
             source.durable = durable
 
     def on_packet(self, callback: Callable[[Packet], object]) -> Callable[[], None]:
-        """Call `callback(packet)` for each packet from now on, on a thread of its own; returns how to end that.
+        """Call `callback(packet)` for each packet from now on, on a separate thread; return a function that ends this.
 
-        A slow or failing callback never hurts the feed: what it did not take and where it failed is counted in `health()`. Its first
+        A slow or failing callback never hurts the feed: `health()` counts the packets that it missed and its failures. Its first
         failure is logged; a script that has not configured logging sees it on stderr.
         """
         sink = CallbackSink(callback, f"ccwatch-callback-{self.name}")
@@ -398,18 +398,18 @@ class Feed:
         return unsubscribe
 
     def on_alert(self, callback: Callable[[Alert], object], rules: Sequence[AnyRule] | None = None) -> Callable[[], None]:
-        """Call `callback(alert)` when an alert begins to fire and when it is resolved, on a thread of its own; returns how to end that.
+        """Call `callback(alert)` when an alert fires and when it is resolved, on a separate thread; return a function that ends this.
 
-        What fires already is told first. Of a stream that does not keep pace with the clock (pace "max", a replay), and of one that is
-        over, everything that the buffer holds is told, one alert after the other.
+        Alerts that fire already are reported first. For a stream that does not keep pace with the clock (pace "max", a replay), and for
+        one that is over, every alert within the buffer is reported, one after the other.
 
         Args:
             callback: takes a frozen `Alert`: rule, subject, severity, state ("FIRING", at the end "OK"), fired, value, worst, meaning.
-                What it raises is logged once and hurts nothing.
-            rules: what to judge by, `cw.Rule` or `ccwatch.alerts.Rule`; None is the default rules and those of ccwatch.toml.
+                An exception from it is logged once and stops nothing.
+            rules: the rules to apply, `cw.Rule` or `ccwatch.alerts.Rule`; None is the default rules and those of ccwatch.toml.
 
         Raises:
-            ConfigError: rules that cannot be judged.
+            ConfigError: a rule cannot be applied.
         """
         from ccwatch.alerts import AlertWatch  # noqa: PLC0415 - not needed to watch packets
 
@@ -424,9 +424,9 @@ class Feed:
         return unsubscribe
 
     def add_sink(self, sink: Sink) -> Callable[[], None]:
-        """Hand every batch of items to `sink` from now on, on the feed's own thread; returns how to end that.
+        """Hand every batch of items to `sink` from now on, on the feed's own thread; return a function that ends this.
 
-        The sink must return at once. One that raises is taken off, logged and counted as dropped.
+        The sink must return at once. A sink that raises is removed, logged and counted as dropped.
         """
         intake = self._intake
         with intake.changed:
@@ -440,8 +440,8 @@ class Feed:
     def subscribe(self, symbol: str, *, on_sent: OnSent | None = None) -> CommandResult:
         """Ask the server for another symbol on this connection; confirmed by a packet of that symbol.
 
-        Waits for that up to 5 s, or three of the stream's intervals where that is more. Deployed engines do not listen, so nothing
-        is confirmed there.
+        Waits for that packet up to 5 s, or three of the stream's intervals if that is longer. Deployed engines ignore such messages, so
+        nothing is confirmed there.
 
         Raises:
             CommandsDisabled: the feed was opened for watching only.
@@ -456,26 +456,26 @@ class Feed:
 
         Args:
             confirm: must be "HALT", typed out, so that running a notebook's cells can halt nothing by accident.
-            on_sent: called once it has left this machine, before its confirmation is waited for; on the caller's thread.
+            on_sent: called on the caller's thread once the command has left this machine, before the wait for its confirmation.
 
         Raises:
             CommandsDisabled: the feed was opened for watching only.
             ConfigError: `confirm` is not "HALT"; nothing was sent.
-            NoCommandRoute: the server has no route for it, and no engine_url was given; nothing was obeyed.
+            NoCommandRoute: the server has no route for it, and no engine_url was given; no server carried it out.
         """
         commands = self._allowed("halt")
         _insist("halt", confirm)
         return self._learn(commands.halt(self.add_sink, on_sent))
 
     def resume(self, confirm: str | None = None, *, on_sent: OnSent | None = None) -> CommandResult:
-        """Trade again after a halt; confirmed by a status ACTIVE or SLEEPING. `confirm` must be "RESUME"; else as `halt`."""
+        """Resume trading after a halt; confirmed by a status ACTIVE or SLEEPING. `confirm` must be "RESUME"; the rest is as for `halt`."""
         commands = self._allowed("resume")
         _insist("resume", confirm)
         return self._learn(commands.resume(self.add_sink, on_sent))
 
     @property
     def takes_commands(self) -> bool:
-        """Whether it was opened with `commands=True`."""
+        """Return whether the feed was opened with `commands=True`."""
         return self._commands is not None
 
     def _learn(self, result: CommandResult) -> CommandResult:
@@ -488,17 +488,17 @@ class Feed:
             raise CommandsDisabled(f"{what}: this feed only watches; a feed of connect(url, commands=True) gives commands")
         return self._commands
 
-    # ── its end ──
+    # ── the end ──
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the stream to end by itself, as replayed and counted ones do; whether it has."""
+        """Wait for the stream to end by itself, as replays and streams of a fixed length do; return whether it has ended."""
         if self._on_demand:
             self._begin()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """End the stream, within a second, and keep what the buffer holds. Twice is as good as once."""
+        """End the stream, within a second, and keep the rows in the buffer; stopping again does nothing."""
         intake = self._intake
         self._finalizer.detach()
         intake.stop.set()
@@ -506,7 +506,7 @@ class Feed:
             self._thread.join(STOP_TIMEOUT_S)
         intake.close_callbacks()
         with intake.changed:
-            intake.changed.notify_all()  # whoever waits learns of it even where the thread still has to
+            intake.changed.notify_all()  # waiters learn of it even while the thread is still ending
         if not self._thread.is_alive() and self.state not in {ConnectionState.STOPPED, ConnectionState.ENDED}:
             intake.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
 
@@ -521,10 +521,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def _insist(what: str, confirm: str | None) -> None:
-    """Refuse a command that was not confirmed by its word.
+    """Raise an error for a command that was not confirmed by its word.
 
     Raises:
-        ConfigError: it was not.
+        ConfigError: `confirm` is not the command in capitals.
     """
     word = what.upper()
     if confirm != word:

@@ -17,7 +17,7 @@ _COMPRESSED: Final = 0x40
 _WHOLE: Final = frozenset({0x80 | TEXT, 0x80 | BINARY})
 """The first byte of nearly every frame: a message that is not fragmented."""
 _BUFFER_BYTES: Final = 128 * 1024
-"""Some 50 packets: what is read at once and the values made of it then stay in the processor's cache."""
+"""Some 50 packets: the bytes read at once and the values made of them then stay in the processor's cache."""
 _LONGEST_HEADER: Final = 10
 _LONGEST_CONTROL: Final = 125
 
@@ -41,7 +41,7 @@ class MessageTooLarge(FramingError):
     code = 1009
 
     def __init__(self, announced: int, limit: int) -> None:
-        """A message of `announced` bytes, or of more than the limit once inflated, where that is not told."""
+        """Report a message of `announced` bytes, or, if that is not known, of more than the limit after decompression."""
         super().__init__(f"a message of {announced if announced > limit else f'more than {limit}'} bytes is above the limit of {limit}")
         self.announced = announced
         self.limit = limit
@@ -51,7 +51,7 @@ class FrameParser:
     """Holds the bytes of unfinished frames; at most `limit` bytes of one message, whatever a header announces."""
 
     def __init__(self, limit: int, inflater: Inflater | None = None) -> None:
-        """A parser at the beginning of a stream.
+        """Start a parser at the beginning of a stream.
 
         Args:
             limit: the most that one message may have, also once it is inflated.
@@ -59,13 +59,13 @@ class FrameParser:
         """
         self.limit = limit
         self.wire_bytes = 0
-        """What messages had on the wire, without the headers of their frames."""
+        """Bytes of messages on the wire, without the headers of their frames."""
         self.message_bytes = 0
-        """What they have once inflated."""
+        """Bytes of messages after decompression."""
         self._inflater = inflater
         self._is_compressed = False  # of the fragments
         self.error: FramingError | None = None
-        """What ended the stream: set once, after the messages before it were handed out."""
+        """The error that ended the stream: set once, after the messages before it were handed out."""
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._start = 0  # of the first unread byte
         self._end = 0
@@ -74,7 +74,7 @@ class FrameParser:
         self._fragments_opcode = 0
 
     def space(self) -> memoryview:
-        """Where the next bytes go; never empty."""
+        """Return the memory that the next bytes are to be written into; never empty."""
         left = self._end - self._start
         fitting = _BUFFER_BYTES if self._wanted <= _BUFFER_BYTES else self._wanted + _BUFFER_BYTES
         if fitting > len(self._buffer) or (fitting < len(self._buffer) and left < fitting):
@@ -88,7 +88,7 @@ class FrameParser:
         return self._buffer[left:]
 
     def filled(self, count: int) -> list[Message]:
-        """`count` bytes were written into `space()`: the messages that are whole now."""
+        """Take `count` bytes that were written into `space()`; return the messages that are whole now."""
         self._end += count
         messages: list[Message] = []
         try:
@@ -165,7 +165,7 @@ class FrameParser:
             self._fragments = None
 
     def _whole(self, opcode: int, payload: bytes | memoryview, *, is_compressed: bool) -> Message:
-        """A message of all its fragments, inflated where it is compressed."""
+        """Return a message joined from all its fragments, decompressed if it was compressed."""
         self.wire_bytes += len(payload)
         if is_compressed and self._inflater is not None:
             try:

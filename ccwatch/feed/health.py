@@ -1,4 +1,4 @@
-"""How well a stream is doing: counters and rates of its items, and the card that a notebook shows. No thread, no clock of its own."""
+"""The health of a stream: counters and rates of its items, and the table that a notebook shows. It has neither thread nor clock."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from ccwatch.text import plain
 RATE_WINDOW_NS: Final = 60 * 1_000_000_000
 RATE_PACKETS: Final = 4096
 DRIFT_POINTS: Final = 200
-"""Drift is told from at most so many packets."""
+"""How many packets the drift is computed from at most."""
 MOST_WORDS, LONGEST_WORD = 32, 60
-"""Unknown words and types that are named, and how much of each."""
+"""How many unknown words and types are listed at most, and how many characters of each."""
 _REPEAT, _REPLAYED, _FROZEN, _NO_TIME = int(Flag.REPEAT), int(Flag.REPLAYED), int(Flag.FROZEN), int(Flag.NO_TIME)
 _CONNECTED: Final = frozenset({ConnectionState.OPEN, ConnectionState.LATE, ConnectionState.STALE})
 _UNREADABLE: Final = frozenset({None, "UNKNOWN", "Unknown", ""})
 _OUT_OF_ORDER, _SKEW, _UNCLEAN, _UNKNOWN_WORD = int(Flag.OUT_OF_ORDER), int(Flag.CLOCK_SKEW), int(UNCLEAN), int(Flag.UNKNOWN_WORD)
 _Arrival = tuple[int, int, int | None, bool, int]
-"""Of a packet: when it was received (mono), its bytes, its clock offset, whether it is clean, its connection. A plain tuple: there is
+"""A packet's receive time (monotonic ns), size in bytes, clock offset, whether it is clean, and connection. A plain tuple, since there is
 one for each packet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A feed's health at one moment. Seconds in names that end in `_s`; None where there is nothing to tell it from yet."""
+    """A feed's health at one moment. Names that end in `_s` are in seconds; None where nothing is known yet."""
 
     state: str
     status: str | None
-    """The engine's: the worst that a packet of the last burst says."""
+    """The engine's status: the worst one in a packet of the last burst."""
     silence: str | None
     """"halted, silent since 09:33 UTC": a halted loop broadcasts nothing, so its silence is no fault of the stream."""
     url: str
@@ -52,7 +52,7 @@ class Health:
     unknown_words: dict[str, int]
     """Statuses, regimes, sides and types that ccwatch does not know, as the server wrote them, and how often they came."""
     server_error: str | None
-    """What the server last said is wrong."""
+    """The last error that the server reported."""
     oversize: int
     repeats: int
     replayed: int
@@ -66,20 +66,20 @@ class Health:
     dropped: int
     """Items that a slow callback or recorder, or a flooded vocabulary, did not take."""
     evicted: dict[str, int]
-    """Rows that the buffer let go, by the limit that made it: window, rows, bytes."""
+    """Rows that the buffer dropped, by the limit that caused it: window, rows, bytes."""
     buffer_bytes: int
-    """What the rows that the buffer holds take, with the room in which they move."""
+    """Bytes that the buffer's rows take, including the spare room for moving them."""
     gaps: int
     gap_s: float
     reconnects: int
     age_s: float | None
-    """Since the last packet."""
+    """Seconds since the last packet."""
     lag_s: float | None
     """How much later than the fastest of the last packets the newest one came (its offset against the least offset)."""
     clock_offset_s: float | None
     """Median of receive time minus the server's time, over the last minute."""
     clock_drift_ppm: float | None
-    """By how much that offset grows, in µs per s (Theil 1950, Sen 1968: the median slope) over the last 4,096 packets, repeats left out."""
+    """How fast that offset grows, in µs per s (Theil 1950, Sen 1968: the median slope) over the last 4,096 packets, repeats left out."""
     jitter_s: float | None
     """Interarrival jitter (RFC 3550, 6.4.1): how much the offset changes from packet to packet, repeats left out, smoothed by 1/16."""
     interval_s: float | None
@@ -98,13 +98,13 @@ class Health:
     compacting: bool = False
     """A recorder of this feed is making Parquet of what it has recorded."""
     compression: str | None = None
-    """What was agreed of the open connection's compression, "none" where it has none; None where there is no wire."""
+    """The compression agreed for the open connection, "none" if there is none; None for a source without a connection."""
     wire_bytes: int | None = None
-    """What all messages so far had on the wire, and below, what they had once inflated."""
+    """Bytes of all messages so far on the wire; `inflated_bytes` is the same after decompression."""
     inflated_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the fields as a dict of plain values."""
         return asdict(self)
 
     def _repr_html_(self) -> str:
@@ -116,7 +116,7 @@ class Health:
 
 
 class HealthCounter:
-    """Counts what a feed's thread sees. `receive` belongs to that thread; `report` may be called from any."""
+    """Counters of a feed's items. `receive` belongs to the feed's thread; `report` may be called from any thread."""
 
     def __init__(self) -> None:
         self.packets = self.malformed = self.oversize = self.repeats = self.replayed = self.frozen = self.flagged = 0
@@ -124,7 +124,7 @@ class HealthCounter:
         self.unknown_words: dict[str, int] = {}
         self.server_error: str | None = None
         self.is_server_ill = False
-        """Whether nothing has come since the server said that something is wrong."""
+        """Whether nothing has arrived since the server reported an error."""
         self.gaps = self.connects = self.lost = 0
         self.gap_s = 0.0
         self.bytes = 0
@@ -174,23 +174,23 @@ class HealthCounter:
                     self.error = None
 
     def end(self, change: StateChange) -> None:
-        """Take the last state that there is."""
+        """Take the feed's final state."""
         self.state, self.error = change, change.error
 
     def learn_status(self, status: str) -> None:
-        """Take the engine's status from another witness than the stream."""
+        """Take the engine's status from a source other than the stream."""
         self._status.receive(status, begins=True)
         self._status.settle()
 
     def status(self, now: Instant) -> str | None:
-        """Return the engine's status: the worst of the last burst; while that may go on, not better than the one before."""
+        """Return the engine's status: the worst of the last burst, and no better than the previous one while that burst may go on."""
         status = copy(self._status)  # the feed's thread goes on with it
         if self.last is not None and now.mono_ns - self.last.received_mono_ns >= BURST_NS:
             status.settle()
         return status.word
 
     def silence(self, now: Instant) -> str | None:
-        """Return since when a halted engine is silent, once its stream would be late; None for any other."""
+        """Return a text saying since when a halted engine is silent, once its stream would be late; else None."""
         last = self.last
         if last is None or self.state.state not in _CONNECTED or self.status(now) != HALT:
             return None
@@ -237,7 +237,7 @@ class HealthCounter:
         evicted: dict[str, int] | None = None,
         buffer_bytes: int = 0,
     ) -> Health:
-        """The counters and rates at `now`."""
+        """Return the counters and rates at `now`."""
         last, change = self.last, self.state
         kept = list(self._recent)
         recent = [entry for entry in kept if entry[0] >= now.mono_ns - RATE_WINDOW_NS]
@@ -295,7 +295,7 @@ def unknown_words(packet: Packet) -> list[str]:
 
 
 def _pace(arrivals: list[_Arrival]) -> tuple[int, float | None, float]:
-    """Bursts, their median interval in s, and the seconds from the first one's beginning to the last one's."""
+    """Return the number of bursts, their median interval in s, and the seconds from the first one's beginning to the last one's."""
     if len(arrivals) < 2:
         return len(arrivals), None, 0.0
     at = np.array([entry[0] for entry in arrivals], dtype=np.int64)
@@ -306,7 +306,7 @@ def _pace(arrivals: list[_Arrival]) -> tuple[int, float | None, float]:
 
 
 def _drift_ppm(arrivals: list[tuple[int, int]]) -> float | None:
-    """The median slope of clock offset over receive time, in parts per million."""
+    """Return the median slope of clock offset over receive time, in parts per million."""
     if len(arrivals) < DRIFT_PACKETS:
         return None
     used = np.unique(np.linspace(0, len(arrivals) - 1, min(DRIFT_POINTS, len(arrivals))).astype(np.int64))

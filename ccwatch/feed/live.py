@@ -1,4 +1,4 @@
-"""The live source: the loop that joins a connection to a session, connects again, and does what the session asks for."""
+"""The live source: a loop that feeds a connection's messages to a session, reconnects, and sends what the session asks for."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ Token = Callable[[], str | None]
 
 
 class _Errand(NamedTuple):
-    """What another thread wants of the feed's: a message sent, an event put into the stream, or a status noted."""
+    """A request of another thread to the feed's: send a message, put an event into the stream, or note a status."""
 
     payload: bytes | None
     note: str
     asked_at: Instant
     done: Future[None]
     status: str | None = None
-    """The engine's, as another witness than the stream tells it."""
+    """The engine's status as reported by a source other than the stream."""
 
 
 class Wire(NamedTuple):
-    """How messages come on the wire: what this connection has agreed, and bytes over all connections."""
+    """The compression agreed for this connection, and the bytes over all connections."""
 
     compression: str = "none"
     wire_bytes: int = 0
     message_bytes: int = 0
-    """What came, once inflated."""
+    """Bytes of the messages after decompression."""
 
 
 class LiveSource:
-    """A server's stream, for as long as it is wanted. A Source."""
+    """A Source of a server's stream that reconnects until it is stopped."""
 
     def __init__(
         self,
@@ -64,21 +64,21 @@ class LiveSource:
         clock: Callable[[], Instant] = read_clock,
         pause: Callable[[Stop, float], bool] = Stop.wait,
     ) -> None:
-        """A stream that is not connected yet.
+        """Set up a stream that is not connected yet.
 
         Args:
             address: where the server is.
-            token: asked at each connect.
+            token: called for a token at each connect.
             server_tz: zone of timestamps that carry no offset.
             max_message_bytes: the most that one message may have.
-            tls: for wss; None is the system's trust.
+            tls: TLS context for wss; None trusts the system's certificates.
             compress: whether to offer the compression of RFC 7692.
             searches: whether a refusal without a token is followed by a look at the known paths of the same host and port.
             clock: reads both clocks.
             pause: waits between two attempts; True when asked to stop.
         """
         self.origin = "live"
-        """What the server says it is: "live", or "synthetic" from a Cottage."""
+        """The origin that the server names: "live", or "synthetic" from a Cottage."""
         self.server_tz = server_tz
         self._address = address
         self._token = token
@@ -102,12 +102,12 @@ class LiveSource:
 
     @property
     def interval_s(self) -> float:
-        """The stream's usual interval; 0 while it is not known."""
+        """Return the stream's usual interval; 0 while it is not known."""
         return self._session.interval_s
 
     @property
     def wire(self) -> Wire:
-        """How messages come on the wire. May be read from any thread."""
+        """Return compression and byte counts of the wire. May be read from any thread."""
         before, connection = self._wire, self._connection
         if connection is None:
             return before
@@ -115,9 +115,9 @@ class LiveSource:
         return Wire(compression, before.wire_bytes + connection.wire_bytes, before.message_bytes + connection.message_bytes)
 
     def send(self, payload: bytes) -> str | None:
-        """Send a message on the open connection; why that cannot be, or None. It is sent now or never: not after a reconnect.
+        """Send a message on the open connection; return None, or why it was not sent. It is never sent after a reconnect.
 
-        A server that has not shown that it reads is never texted: that would end its connection.
+        No text is sent to a server that has not shown that it reads: that would end its connection.
         """
         errand = _Errand(payload, "", self._clock(), Future())
         with self._gate:
@@ -137,11 +137,11 @@ class LiveSource:
         return None
 
     def note(self, detail: str) -> None:
-        """Put a command event into the stream, at this moment; where there is no connection, once there is."""
+        """Put a command event with the current time into the stream; without a connection, once there is one."""
         self._ask(_Errand(None, detail, self._clock(), Future()))
 
     def learn_status(self, status: str) -> None:
-        """Take the engine's status from another witness than the stream."""
+        """Take the engine's status from a source other than the stream."""
         self._ask(_Errand(None, "", self._clock(), Future(), status))
 
     def _ask(self, errand: _Errand) -> None:
@@ -153,7 +153,7 @@ class LiveSource:
     # ── the feed's thread ──
 
     def stream(self, sink: Sink, stop: Stop) -> None:
-        """Connect, deliver, connect again; returns when stopped, or when an error will not go away by itself."""
+        """Connect, deliver and reconnect; return when stopped, or when an error will not go away by itself."""
         waker = Waker()
         stop.waking(waker.wake)
         try:
@@ -172,7 +172,7 @@ class LiveSource:
             waker.close()
 
     def _connect_once(self, sink: Sink, stop: Stop, waker: Waker) -> list[Item]:
-        """One connection from its opening to its end, which is returned; nothing where it was asked to stop."""
+        """Run one connection from opening to end; return the items of its end, or none if it was asked to stop."""
         waker.drain()  # of what woke the last connection
         if stop.is_set():
             return []
@@ -211,7 +211,7 @@ class LiveSource:
         return self._connect(token, waker)
 
     def _with_another_place(self, error: FeedError, waker: Waker) -> FeedError:
-        """The refusal of a path, and where else on this host and port a packet was read; no token was sent, and none is."""
+        """Return the error of a refused path, naming another path of this host and port if a packet was read there; no token is sent."""
         status = getattr(error, "status", None)
         if not self._searches or status not in {403, 404} or len(self._secrets) > 0:
             return error
@@ -223,7 +223,7 @@ class LiveSource:
 
     @property
     def virtual_clock(self) -> bool:
-        """Whether the server says that its stamps do not keep pace with the clock."""
+        """Return whether the server says that its stamps do not keep pace with the clock."""
         return self._session.virtual_clock
 
     def _connect(self, token: str | None, waker: Waker) -> Connection:
@@ -293,7 +293,7 @@ class LiveSource:
         return []
 
     def _run_errands(self, connection: Connection | None) -> list[Item]:
-        """Send what waits to be sent, and return the events that wait; without a connection, nothing is sent."""
+        """Send the waiting messages, and return the waiting events; without a connection, nothing is sent."""
         items: list[Item] = []
         while True:
             try:
@@ -332,7 +332,7 @@ class LiveSource:
         return self._session.closed(self._clock(), f"reason={reason}", error=error, code=code)
 
     def _without_secrets(self, item: Item) -> Item:
-        """What the server says is wrong, remembered, without a secret of ours that it says back."""
+        """Return the item, where an error of the server is remembered and loses any secret of ours that it repeats."""
         if not isinstance(item, Event) or item.kind != EventKind.ERROR:
             return item
         detail, raw = item.detail, item.raw
@@ -342,7 +342,7 @@ class LiveSource:
         return item._replace(detail=detail, raw=raw)
 
     def _goodbye(self, payload: bytes) -> ConnectionLost:
-        """The server's closing frame in words; whatever secret it says back is left out."""
+        """Return the server's closing frame in words, without any secret of ours that it repeats."""
         if len(payload) < 2:
             return ConnectionLost("the server closed the stream")
         said = payload[2:].decode("utf-8", "replace")

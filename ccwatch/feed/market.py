@@ -38,12 +38,12 @@ class Noise:
         """A float in [0, 1)."""
 
     def normal(self) -> float:
-        """About standard normal: twelve uniforms less their mean (Irwin-Hall), within ±6."""
+        """Return an approximately standard normal number: twelve uniforms less their mean (Irwin-Hall), within ±6."""
         u = self.uniform
         return u() + u() + u() + u() + u() + u() + u() + u() + u() + u() + u() + u() - 6.0
 
     def heavy(self) -> float:
-        """Student's t with two degrees of freedom, by its quantile function; its tail index is 2. Within ±22."""
+        """Return a number of Student's t with two degrees of freedom, by its quantile function; the tail index is 2. Within ±22."""
         u = min(max(self.uniform(), 0.001), 0.999)
         return (2.0 * u - 1.0) / math.sqrt(2.0 * u * (1.0 - u))
 
@@ -55,7 +55,7 @@ class Noise:
         return factor
 
     def between(self, low: int, high: int) -> int:
-        """An integer, low ≤ i ≤ high."""
+        """Return an integer, low ≤ i ≤ high."""
         return low + int(self.uniform() * (high - low + 1))
 
 
@@ -72,7 +72,7 @@ class Kalman:
         self._covariance = (r, 0.0, 0.0, 0.01, 0.0, 0.001)  # upper triangle, by rows
 
     def update(self, measured: float) -> None:
-        """One period later, the price was measured."""
+        """Advance by one period, after the price was measured."""
         p00, p01, p02, p11, p12, p22 = self._covariance
         q = self._q
         x = self.price + self.velocity + 0.5 * self.acceleration
@@ -101,7 +101,7 @@ class Market:
     """
 
     def __init__(self, noise: Noise, cents: int | None = None) -> None:
-        """A market at its first price: `cents`, or one of its own."""
+        """Start a market at its first price: `cents`, or one drawn by itself."""
         self._noise = noise
         own_cents = HOME_CENTS + noise.between(-500, 500)
         self.cents = own_cents if cents is None else cents
@@ -114,7 +114,7 @@ class Market:
         self._kalman = Kalman(self.cents / 100)
 
     def step(self, *, regime: Regime | None = None, cents: int | None = None) -> Tick:
-        """The next tick; `regime` and `cents` are planted ones, else the market's own."""
+        """Return the next tick; `regime` and `cents` are planted ones, else the market's own."""
         own_regime = self._next_regime()
         self.regime = own_regime if regime is None else regime
         if regime is not None:
@@ -136,7 +136,7 @@ class Market:
         return after
 
     def _after(self) -> Regime:
-        """The regime that follows this one."""
+        """Return the regime that follows this one."""
         if self.regime is Regime.GAUSSIAN:
             self._rising = True
             return Regime.LEVY

@@ -17,7 +17,7 @@ Prices = Any
 
 
 def read_prices(source: Prices) -> tuple[float, ...]:
-    """The prices, in their order, one per packet.
+    """Return the prices, in their order, one per packet.
 
     Args:
         source: a DataFrame or the path of a CSV file with a column price, close, adj close or last (or one column of numbers); a

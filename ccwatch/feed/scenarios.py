@@ -1,4 +1,4 @@
-"""What is planted in a seeded stream, and when: the registry of scenarios. It knows no market, no bytes and no clock."""
+"""The registry of scenarios: which incidents are planted in a seeded stream, and when. It knows no market, no bytes and no clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PlantKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One planted thing, in seconds of the stream's own time since its first packet; `end_s` is exclusive, inf for never."""
+    """One planted incident, in seconds of the stream's own time since its first packet; `end_s` is exclusive, inf for never."""
 
     kind: str
     start_s: float
@@ -28,9 +28,9 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """One planted thing by packet number: it acts on packets `first` ≤ n < `end` (None: for good).
+    """One planted incident by packet number: it acts on packets `first` ≤ n < `end` (None: for good).
 
-    What it acts on is told by its kind: `regime`, `slow-agent`, `drawdown` and `halt` change the world, the others the emission,
+    Its kind says what it changes: `regime`, `slow-agent`, `drawdown` and `halt` change the world, the others the emission,
     `reconnect` the connections.
     """
 
@@ -41,10 +41,10 @@ class Plant:
     what: str = ""
     """The regime, the agent, or the way of mangling."""
     at_least_s: float = 0.0
-    """Lasts at least this long however fast the stream is: a gap of half a second is none."""
+    """The least duration in s at any rate: a pause of half a second would not count as a gap."""
 
     def at(self, rate: float) -> Plant:
-        """The same plant in a stream of `rate` packets per second."""
+        """Return the same plant in a stream of `rate` packets per second."""
         if self.end is None or not self.at_least_s:
             return self
         end = max(self.end, self.first + math.ceil(self.at_least_s * rate))
@@ -52,16 +52,16 @@ class Plant:
 
     @property
     def last(self) -> float:
-        """The last packet that it acts on, inf where it never ends."""
+        """Return the number of the last packet that it acts on, inf if it never ends."""
         return math.inf if self.end is None else self.end - 1
 
     def acts_on(self, n: int) -> bool:
-        """Whether it acts on packet n."""
+        """Return whether it acts on packet n."""
         return self.first <= n <= self.last
 
 
 DRAWDOWN_BEFORE_HALT: Final = -0.019
-"""Where a planted slide has brought the drawdown just before its halt (fraction)."""
+"""The drawdown just before the halt of a planted slide (fraction)."""
 DRAWDOWN_AT_HALT: Final = -0.022
 """The drawdown at the halt, past the limit."""
 HALT_LIMIT: Final = -0.02
@@ -74,7 +74,7 @@ FLOOD: Final = 50
 """How many packets a flood has in the place of one."""
 
 MOST_S: Final = 1e9
-"""Beyond this, nobody waits for a plant."""
+"""The latest start, in s, that a scenario may name for a plant."""
 
 _G, _L, _C = Regime.GAUSSIAN, Regime.LEVY, Regime.CRITICAL
 
@@ -118,7 +118,7 @@ SCENARIOS: Final[Mapping[str, tuple[Plant, ...]]] = MappingProxyType(
 
 
 def plants(scenario: str, rate: float) -> tuple[Plant, ...]:
-    """The plants of a scenario in a stream of `rate` packets per second.
+    """Return the plants of a scenario in a stream of `rate` packets per second.
 
     Scenarios are combined with "+", and moved with "@": "slow-agent+gap@300" has the gap begin 300 s into the stream. Where two plants
     of one kind would act at once, that of the later scenario does.
@@ -136,7 +136,7 @@ def plants(scenario: str, rate: float) -> tuple[Plant, ...]:
 
 
 def _part(part: str, rate: float) -> list[Plant]:
-    """The plants of one scenario, moved to its time where it names one."""
+    """Return the plants of one scenario, moved to its time where it names one."""
     name, at, start = part.partition("@")
     if name not in SCENARIOS:
         raise ConfigError(f"{no_such('scenario', name, SCENARIOS)}, or several as in 'slow-agent+gap@300'")
@@ -154,7 +154,7 @@ def _part(part: str, rate: float) -> list[Plant]:
 
 
 def _without(plant: Plant, later: Plant) -> list[Plant]:
-    """What is left of a plant where a later one of its kind takes over."""
+    """Return the parts of a plant that remain where a later one of its kind takes over."""
     if plant.kind != later.kind or plant.last < later.first or later.last < plant.first:
         return [plant]
     left = [replace(plant, end=later.first)] if plant.first < later.first else []
@@ -163,7 +163,7 @@ def _without(plant: Plant, later: Plant) -> list[Plant]:
 
 
 def planted(scenario: str, rate: float = 1.0) -> tuple[Incident, ...]:
-    """The truth of what a scenario plants in a stream of `rate` packets per second, in the order of its start.
+    """Return the incidents that a scenario plants in a stream of `rate` packets per second, in order of their start.
 
     Raises:
         ConfigError: no such scenario; the message lists them.

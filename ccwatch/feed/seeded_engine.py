@@ -37,7 +37,7 @@ WARMING_UP: Final = "Warming up: waiting for enough observations to estimate vel
 
 
 def tidy(value: float) -> float:
-    """Six decimals, four below 0.0001: no value needs an exponent, which JSON encoders write in different ways."""
+    """Round to six decimals, four below 0.0001: no value then needs an exponent, which JSON encoders write in different ways."""
     short = round(value, 6)
     return (short if abs(short) >= 1e-4 else round(value, 4)) + 0.0  # + 0.0: never −0.0
 
@@ -51,29 +51,29 @@ class Book:
 
     @property
     def nav(self) -> int:
-        """Net asset value, in cents."""
+        """Return the net asset value, in cents."""
         return self.cash + self.shares * self.cents
 
     @property
     def drawdown(self) -> float:
-        """Distance of nav from its running peak, a fraction ≤ 0."""
+        """Return the distance of nav from its running peak, a fraction ≤ 0."""
         return self.nav / self.peak - 1.0
 
     def mark(self, cents: int) -> None:
-        """The price is now `cents`."""
+        """Set the price to `cents`."""
         self.cents = cents
         self.peak = max(self.peak, self.nav)
         self.max_drawdown = min(self.max_drawdown, self.drawdown)
 
     def hold(self, fraction: float) -> int:
-        """Trade to a position worth this fraction of nav, negative for short, at the price and without costs; the shares bought."""
+        """Trade to a position of this fraction of nav, negative for short, at the price and without costs; return the shares bought."""
         bought = int(fraction * self.nav / self.cents) - self.shares
         self.cash -= bought * self.cents
         self.shares += bought
         return bought
 
     def cents_for(self, drawdown: float) -> int:
-        """The price at which a long position would have this drawdown."""
+        """Return the price at which a long position would have this drawdown."""
         return max(1, round((self.peak * (1.0 + drawdown) - self.cash) / self.shares))
 
 
@@ -90,11 +90,11 @@ class Service:
 
     @property
     def good_rate(self) -> float:
-        """Good calls (successes, or cache hits) over calls since the engine's start."""
+        """Return good calls (successes, or cache hits) over all calls since the engine's start."""
         return round(self._good / self.invocations, 6)
 
     def work(self, factor: float = 1.0, share: float | None = None) -> None:
-        """None to two calls in this period; `factor` times the usual latency, `share` of them good."""
+        """Make none to two calls in this period, at `factor` times the usual latency, `share` of them good."""
         calls = self._noise.between(0, 2)
         self.called = calls > 0
         for _ in range(calls):
@@ -112,7 +112,7 @@ class SeededEngine:
     """A drawdown from the peak, a fraction, at which every position is sold for good; None is none."""
 
     def __init__(self, seed: int, boot_stamp: str, symbol: str = SYMBOL, price: float | None = None) -> None:
-        """An engine that has just started.
+        """Start an engine.
 
         Args:
             seed: of its market.
@@ -143,7 +143,7 @@ class SeededEngine:
     def step(
         self, n: int, stamp: str, acting: Mapping[str, Plant], *, halted: bool | None = None, price: float | None = None
     ) -> dict[str, Any]:
-        """The state at packet n, the contract's `data`.
+        """Return the state at packet n, the contract's `data`.
 
         Args:
             n: the packet's number.
@@ -154,7 +154,7 @@ class SeededEngine:
         """
         if (
             halted is not None
-        ):  # whoever halts holds nothing that could slide; whoever resumes overrules the breaker, and what would trip it
+        ):  # a halted engine holds nothing that could slide; an operator's resume overrules the breaker, and what would trip it
             acting = {kind: plant for kind, plant in acting.items() if kind not in {"halt", "drawdown"}}
         regime, slide, slow = acting.get("regime"), acting.get("drawdown"), acting.get("slow-agent")
         tick = self._market.step(
@@ -227,7 +227,7 @@ class SeededEngine:
         self._regime = tick.regime
 
     def _decide(self, stamp: str, tick: Tick) -> None:
-        """Now and then take another side: with the trend, more surely the faster it is."""
+        """Change the side now and then: with the trend, and more surely the faster it is."""
         self._decide_in -= 1
         if self._decide_in > 0:
             return
@@ -297,7 +297,7 @@ class SeededEngine:
     # ── what only a planted incident does ──
 
     def _slide(self, n: int, stamp: str, slide: Plant) -> int:
-        """The price of a slide with the book long: evenly down to just above the halt's limit, and past it with the last packet."""
+        """Return the price of a slide with the book long: evenly down to just above the halt's limit, and past it with the last packet."""
         if n == slide.first:
             self._side, self._confidence, self._size = Side.BUY, 0.9, MAX_SIZE
             self._reasoning = "Mean reversion: the agents hold on to the largest position while the price slides away under it"

@@ -17,11 +17,11 @@ from ccwatch.protocol.columns import Column
 from ccwatch.stream import frames
 
 MOST_WORDS: Final = 30_000
-"""Words of one open vocabulary; a row with a further one is dropped and counted: it is a flood, not a market."""
+"""The most words of one open vocabulary; a row with a further one is dropped and counted, since no real market has so many."""
 MANY_WORDS: Final = 1_000
-"""From so many words on, the next slab begins with those only that are still in the window."""
+"""From this many words on, the next slab begins with only the words that are still in the window."""
 _CODE: Final = {"time": "q", "uint64": "Q", "int64": "q", "int32": "i", "uint32": "I", "float64": "d"}
-"""The `array` type code of each dtype: an array of it is what a slab's column takes in one copy."""
+"""The `array` type code of each dtype: a slab's column takes an array of it in one copy."""
 
 
 class Vocabularies:
@@ -30,7 +30,7 @@ class Vocabularies:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.places = [place for place, column in enumerate(columns) if column.dtype == "category"]
         self.codes: dict[int, dict[str | None, int]] = {}
-        """By place: a word's code; -1 is a missing one's."""
+        """By place: the code of each word; -1 is a missing one."""
         self.grown = 0
         """How often a base frame's categories have become too few; see `_Slab._base_frame`."""
         self._indexes: dict[int, pd.Index[Any]] = {}
@@ -41,7 +41,7 @@ class Vocabularies:
         """By place: the words in order of their codes."""
 
     def encode(self, batch: frames.Batch) -> frames.Batch:
-        """Rows with codes for their words; those whose words would flood a vocabulary are left out."""
+        """Return rows with codes for their words, without the rows whose words would flood a vocabulary."""
         try:
             return self._encoded(batch)
         except KeyError:  # a new word, which is rare
@@ -54,7 +54,7 @@ class Vocabularies:
         return found
 
     def _learn(self, batch: frames.Batch) -> frames.Batch:
-        """Give each new word a code; the rows for all of whose words there is one."""
+        """Give each new word a code; return the rows for all of whose words there is one."""
         rows = [
             row
             for row in zip(*batch, strict=True)
@@ -72,19 +72,19 @@ class Vocabularies:
         return True
 
     def is_full_of_the_past(self) -> bool:
-        """Whether it has so many words that those which left the window are worth forgetting."""
+        """Return whether it has so many words that those which left the window are worth forgetting."""
         return any(len(codes) > MANY_WORDS for codes in self.codes.values())
 
     def beyond(self, place: int) -> int:
-        """How many words a column has beyond its closed vocabulary."""
+        """Return how many words a column has beyond its closed vocabulary."""
         return len(self.codes[place]) - 1 - self._closed[place]
 
     def code_dtype(self, place: int) -> type[np.int8 | np.int16]:
-        """The one that pandas uses for so many words: with another it would copy the codes, and the copy would not grow."""
+        """Return the dtype that pandas uses for this many words: with another it would copy the codes, and the copy would not grow."""
         return np.int8 if len(self.codes[place]) < 128 else np.int16
 
     def words(self, place: int) -> pd.Index[Any]:
-        """The words of a category column, in order of their codes. Made when the vocabulary has grown: a flood has 30,000."""
+        """Return the words of a category column, in order of their codes. Made when the vocabulary has grown: a flood has 30,000."""
         words, found = self._words[place], self._indexes.get(place)
         if found is None or len(found) != len(words):
             found = self._indexes[place] = pd.Index(words.copy(), dtype=frames.TEXT)
@@ -105,7 +105,7 @@ class Vocabularies:
 
 
 class Stale(Exception):
-    """The text of some of these rows was let go, since they have left the window meanwhile: read again."""
+    """The text of some of these rows was freed, since they have left the window meanwhile: read again."""
 
 
 class Slab:
@@ -128,7 +128,7 @@ class Slab:
         self._floats = np.empty((len(floats), capacity))  # one block: slicing the base frame costs by the block
         self._arrays: list[Any] = []
         self._targets: list[tuple[Any, str]] = []
-        """Of each column, what takes a batch's values, and their `array` type code; none for text, which a list takes."""
+        """For each column, the memory that takes a batch's values, and their `array` type code; a list and "" for text."""
         for place, column in enumerate(columns):
             stored: Any
             code = _CODE.get(column.dtype, "")
@@ -150,18 +150,18 @@ class Slab:
         self._bases: list[tuple[pd.DataFrame, int, tuple[int, ...]]] = []
 
     def is_outgrown(self) -> bool:
-        """Whether a vocabulary has more words than this slab's codes can tell apart."""
+        """Return whether a vocabulary has more words than this slab's codes can tell apart."""
         return any(self.vocabularies.code_dtype(place) is not dtype for place, dtype in self._code_dtypes.items())
 
     def append(self, batch: frames.Batch) -> None:
-        """Take rows, with codes for words, for which there is room."""
+        """Append rows that have codes for words; there must be room for them."""
         start, end = self.end, self.end + len(batch[0])
         for (target, code), values in zip(self._targets, batch, strict=True):
             target[start:end] = _packed(code, values) if code else values
         self.end = end
 
     def successor(self, capacity: int, start: int, *, forget: bool) -> Slab:
-        """An empty slab for the rows from `start` on; where the vocabularies are full of the past, with the words of these rows only."""
+        """Return an empty slab for the rows from `start` on; if the vocabularies are full of past words, with these rows' words only."""
         vocabularies = self.vocabularies
         if forget and vocabularies.is_full_of_the_past():
             vocabularies = Vocabularies(self.columns)
@@ -170,14 +170,14 @@ class Slab:
         return Slab(self.columns, capacity, vocabularies)
 
     def release(self, upto: int) -> None:
-        """Let go of the text of the rows before this one."""
+        """Free the text of the rows before this one."""
         if upto > self.released:
             for place in self._texts:
                 self._arrays[place][self.released : upto] = [None] * (upto - self.released)
             self.released = upto
 
     def copy_rows(self, other: Slab, start: int, end: int) -> bool:
-        """Append rows of the slab before; whether this could be done: not where their words outgrow this slab's codes."""
+        """Append rows of the slab before; return False if their words outgrow this slab's codes, else True."""
         codes = {}
         if self.vocabularies is not other.vocabularies:
             codes = {
@@ -193,7 +193,7 @@ class Slab:
         return True
 
     def frame(self, names: list[str] | None, start: int, end: int) -> pd.DataFrame:
-        """Rows as a frame: a slice of the base frame; text, and categories that do not fit these rows, are made for them.
+        """Return rows as a frame: a slice of the base frame, with text, and categories that do not fit these rows, made for them.
 
         None for all columns but the text, which costs least.
         """
@@ -212,7 +212,7 @@ class Slab:
         return found.assign(**texts)[names]
 
     def _categorical(self, place: int, start: int, end: int) -> Any:
-        """A category column of these rows with just their words; made once for the same rows, since a flood has 30,000 words."""
+        """Return a category column of these rows with just their words; made once for the same rows, since a flood has 30,000 words."""
         made = self._categoricals.get(place)
         if made is None or made[:2] != (start, end):
             codes = pd.Categorical.from_codes(self._arrays[place][start:end], self.vocabularies.words(place), validate=False)
@@ -220,16 +220,16 @@ class Slab:
         return made[2].copy()
 
     def _is_settled(self, place: int, start: int, end: int) -> bool:
-        """Whether an open vocabulary's only word occurs in these rows, so that the base frame's categories fit them."""
+        """Return whether an open vocabulary's only word occurs in these rows, so that the base frame's categories fit them."""
         if self.columns[place].words or self.vocabularies.beyond(place) > 1 or end <= start:
             return False
         codes, _ = self._targets[place]  # one number through a memoryview costs half of one through numpy
         return codes[start] == 0 or codes[end - 1] == 0 or bool((self._arrays[place][start:end] == 0).any())
 
     def _base_frame(self) -> tuple[pd.DataFrame, tuple[int, ...]]:
-        """The frame over all rows of the slab, and the places whose words may be others than its categories.
+        """Return the frame over all rows of the slab, and the places whose words may be others than its categories.
 
-        It is made anew where a vocabulary has grown and the base's categories are still used. Every base is kept as long as the
+        It is made again where a vocabulary has grown and the base's categories are still used. Every base is kept as long as the
         slab: pandas copies a slice on write only while another frame shares its memory, so that the first edit of a frame whose
         base is gone would be made in the slab. They are few, since a second word of an open vocabulary, or one beyond a closed
         one, is the last that counts. Two readers may both make one: harmless.
@@ -257,7 +257,7 @@ class Slab:
         return pd.concat(parts, axis=1)
 
     def _shared(self, place: int) -> Any:
-        """A column of the slab as an array of its dtype, sharing the slab's memory."""
+        """Return a column of the slab as an array of its dtype, sharing the slab's memory."""
         column, values = self.columns[place], self._arrays[place]
         if column.dtype == "time":
             return _shared_times(values)
@@ -267,17 +267,17 @@ class Slab:
 
 
 def _shared_times(values: np.ndarray[Any, Any], name: str | None = None) -> pd.DatetimeIndex:
-    """Times that share the slab's memory (localising naive ones would copy)."""
+    """Return times that share the slab's memory (localising naive ones would copy)."""
     return pd.DatetimeIndex(values, dtype=pd.DatetimeTZDtype("ns", "UTC"), name=name, copy=False)
 
 
 def _view(values: np.ndarray[Any, Any], code: Any) -> Any:
-    """A column's memory, which takes an `array` of this type code (numpy's own name for the type may be another)."""
+    """Return a column's memory, which takes an `array` of this type code (numpy's own name for the type may be another)."""
     return values.data.cast("B").cast(code)
 
 
 def _packed(code: str, values: Sequence[Any]) -> array[Any]:
-    """Values as an array of a type code; a missing time as what pandas takes for one."""
+    """Return values as an array of a type code, with a missing time as the number that pandas reads as NaT."""
     try:
         return array(code, values)
     except TypeError:

@@ -1,7 +1,7 @@
 """A seeded stream that speaks the contract, as bytes and as a Source. It knows no server and no socket.
 
-(seed, scenario, rate, n) fix the bytes of packet n on every machine. What an engine would know is made in `seeded_engine`, what
-is planted is listed in `scenarios`; here it becomes messages, and some of them get lost, doubled or mangled.
+(seed, scenario, rate, n) fix the bytes of packet n on every machine. The engine's state is made in `seeded_engine`,
+incidents are listed in `scenarios`; here they become messages, some of which get lost, doubled or mangled.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ BATCH: Final = 64
 
 @dataclass
 class Controls:
-    """What operators want of a running stream. Replaced whole by any thread, read by the one that makes the packets."""
+    """The operators' commands to a running stream. Each field is set by any thread and read by the one that makes the packets."""
 
     halted: bool | None = None
-    """True halts, False overrules what is planted, None leaves it to that."""
+    """True halts, False overrules a planted halt, None follows the scenario."""
     symbols: frozenset[str] = frozenset()
-    """Wanted beside the stream's own."""
+    """Symbols wanted beside the stream's own."""
 
 
 class Emission(NamedTuple):
@@ -50,11 +50,11 @@ class Emission(NamedTuple):
     at: float
     raw: bytes
     is_extra: bool = False
-    """Of a symbol that was asked for beside the stream's own; it does not count."""
+    """Whether its symbol was asked for beside the stream's own; then it does not count as one of `packets`."""
 
 
 def messages(seed: int = 0, scenario: str = "calm", rate: float = 1.0) -> Iterator[bytes]:
-    """The messages of a seeded stream, without end: TELEMETRY in the contract's envelope, 2 to 5 KB each.
+    """Return the messages of a seeded stream, without end: TELEMETRY in the contract's envelope, 2 to 5 KB each.
 
     Args:
         seed: 0 or more.
@@ -76,7 +76,7 @@ def emissions(
     prices: tuple[float, ...] | None = None,
     controls: Controls | None = None,
 ) -> Iterator[Emission]:
-    """As `messages`, each with the moment at which it is due, with the ends of connections, and under an operator's control."""
+    """Return an endless iterator as `messages` does, with due times, ends of connections and operators' controls; `prices` end it."""
     if type(seed) is not int or seed < 0:
         raise ConfigError(f"seed: expected an integer from 0, got {seed!r}")
     if type(rate) not in {int, float} or not 0 < rate <= MAX_RATE:
@@ -113,7 +113,7 @@ def _emit(
             if "duplicate" in acting:
                 yield Emission(at, raw)
         wanted = controls.symbols - {engine.symbol}
-        if wanted or others:  # each begins its day when it is first asked for, and is forgotten when nobody wants it any more
+        if wanted or others:  # each begins its day when it is first asked for, and is forgotten when it is no longer wanted
             stamp = _stamp(round(n * 1e6 / rate))
             others = {name: others.get(name) or SeededEngine(_seed_of(name, seed), stamp, name) for name in sorted(wanted)}
             for other in others.values():
@@ -123,17 +123,17 @@ def _emit(
 
 
 def _seed_of(symbol: str, seed: int) -> int:
-    """A seed of its own for each symbol, the same everywhere."""
+    """Return a seed for each symbol, the same on every machine."""
     return seed + 1 + zlib.crc32(symbol.encode())
 
 
 def _stamp(elapsed_us: int) -> str:
-    """Time since the first packet as the contract's ISO 8601."""
+    """Return a time since the first packet as the contract's ISO 8601 text."""
     return (START + timedelta(microseconds=elapsed_us)).isoformat().replace("+00:00", "Z")
 
 
 def _mangled(raw: bytes, how: str) -> bytes:
-    """What a broken engine or proxy would send instead. It stays UTF-8: anything else ends a WebSocket connection."""
+    """Return what a broken engine or proxy would send instead, as valid UTF-8: anything else ends a WebSocket connection."""
     if how == "truncated":
         return raw[: len(raw) // 2].decode(errors="ignore").encode()
     return {"array": b"[" + raw, "text": b"upstream connect error", "foreign": b'{"internal":true}'}[how]
@@ -157,15 +157,15 @@ class SyntheticSource:
         prices: Prices | None = None,
         symbol: str = SYMBOL,
     ) -> None:
-        """A stream that has not started; each call of `stream` plays it from its beginning.
+        """Set up a stream that has not started; each call of `stream` plays it from its beginning.
 
         Args:
             seed: 0 or more.
             scenario: a name of `scenarios.SCENARIOS`, or several: see `scenarios.plants`.
             rate: packets per second of the stream's own time.
-            packets: the stream ends after so many messages; None for never.
+            packets: the stream ends after this many messages; None for never.
             pace: "wall" delivers packet n at n / rate seconds; "max" does not wait.
-            prices: given ones instead of the market's own, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or
+            prices: prices to use instead of the market's own, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or
                 numbers; the stream ends with them.
             symbol: what is traded.
 
@@ -189,12 +189,12 @@ class SyntheticSource:
 
     @property
     def planted(self) -> tuple[Incident, ...]:
-        """The truth of what it has planted, in seconds of its own time."""
+        """Return the planted incidents, in seconds of the stream's own time."""
         return scenarios.planted(self.scenario, self.rate)
 
     @property
     def virtual_clock(self) -> bool:
-        """Whether its stamps run ahead of the clock."""
+        """Return whether its stamps run ahead of the clock."""
         return self.pace == "max"
 
     # ── operators ──
@@ -208,7 +208,7 @@ class SyntheticSource:
         self._controls.halted = False
 
     def follow(self, symbols: frozenset[str], /) -> None:
-        """Deliver packets of these symbols as well, each by an engine of its own; they do not count as `packets`."""
+        """Deliver packets of these symbols as well, each by a separate engine; they do not count as `packets`."""
         self._controls.symbols = symbols
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
@@ -257,7 +257,7 @@ class SyntheticSource:
 
 
 def _counted(emitted: Iterator[Emission], packets: int | None) -> Iterator[Emission]:
-    """As many messages of the main stream, and what comes between them."""
+    """Yield emissions until this many messages of the main stream have come; for None, all of them."""
     left = packets
     for emission in emitted:
         yield emission

@@ -38,7 +38,7 @@ class Session:
     """The state of one feed across its connections. Used by one thread at a time."""
 
     def __init__(self, *, server_tz: str = "UTC", virtual_clock: bool = False) -> None:
-        """A session that has not connected yet.
+        """Start a session that has not connected yet.
 
         Args:
             server_tz: IANA zone of timestamps that carry no offset.
@@ -61,7 +61,7 @@ class Session:
 
     @property
     def virtual_clock(self) -> bool:
-        """Whether the stream's stamps do not keep pace with the wall clock."""
+        """Return whether the stream's stamps do not keep pace with the wall clock."""
         return self._clock.is_virtual
 
     @virtual_clock.setter
@@ -71,15 +71,15 @@ class Session:
     # ── the connection ──
 
     def connecting(self, now: Instant) -> list[Item]:
-        """An attempt begins."""
+        """Note that an attempt to connect begins; return the items this gives."""
         return self._enter(ConnectionState.CONNECTING, now)
 
     def opened(self, now: Instant, detail: str = "", *, reads: bool = False) -> list[Item]:
-        """The stream is open.
+        """Note that the stream is open; return the items this gives.
 
         Args:
-            now: when.
-            detail: to what, without secrets.
+            now: when it opened.
+            detail: what it is connected to, without secrets.
             reads: the handshake names a Cottage, which reads what it is sent.
         """
         self.connection += 1
@@ -92,13 +92,13 @@ class Session:
         return [event, *self._enter(ConnectionState.OPEN, now)]
 
     def closed(self, now: Instant, detail: str, *, error: FeedError | None = None, code: int | None = None) -> list[Item]:
-        """The connection is gone, or an attempt failed; `retry_s` of the state says when the next attempt is due.
+        """Note that the connection or an attempt ended; return the items this gives, with `retry_s` until the next attempt in the state.
 
         Args:
-            now: when.
-            detail: how.
-            error: what goes on to the feed's user.
-            code: of the server's closing frame, where it sent one.
+            now: when it ended.
+            detail: how it ended.
+            error: the error to report to the feed's user.
+            code: the code of the server's closing frame, if it sent one.
         """
         items: list[Item] = self._connect_burst.flush()
         if self.state in _OPEN:
@@ -122,7 +122,7 @@ class Session:
     # ── what arrives ──
 
     def receive(self, raw: bytes | memoryview, now: Instant) -> list[Item]:
-        """One message: its packet, or the event that says why it is none, with a gap event before it where there was one."""
+        """Take one message; return its packet, or an event saying why it is none, with a gap event before it if there was a gap."""
         try:
             parts = codec.read(raw, seq=self.seq + 1, connection=self.connection, now=now, server_tz=self.server_tz)
         except DecodeError as error:
@@ -137,7 +137,7 @@ class Session:
         return self._receive_aside(part, now) if isinstance(part, Aside) else self._receive_packet(part, now)
 
     def _receive_aside(self, aside: Aside, now: Instant) -> list[Item]:
-        """What is no packet: proof of life, and an event where somebody has to know of it."""
+        """Take a message that is not a packet: note the sign of life, and return an event if it is to be reported."""
         if aside.sort is AsideSort.MALFORMED:
             return [self._malformed(aside.text, aside.raw, now)]
         self._liveness.alive(now)
@@ -156,7 +156,7 @@ class Session:
         return self.event(EventKind.MALFORMED, now, f"bytes={len(raw)} {reason}", raw)
 
     def _receive_packet(self, values: list[Any], now: Instant) -> list[Item]:
-        """A packet from its fields, which get its flags and its new rows."""
+        """Make a packet of its fields, adding its flags and new rows; return it with the events that go with it."""
         items: list[Item] = []
         flags, time_ns = values[FLAGS], values[TIME]
         clock, liveness, duplicates = self._clock, self._liveness, self._duplicates
@@ -193,39 +193,39 @@ class Session:
         return items
 
     def oversize(self, now: Instant, announced: int, limit: int) -> list[Item]:
-        """A message larger than allowed was announced, or grew; the shell closes the connection."""
+        """Return the event of a message larger than allowed; the caller closes the connection."""
         return [self.event(EventKind.OVERSIZE, now, f"bytes={announced} limit={limit} raise max_message_bytes to read it")]
 
     def pong(self) -> None:
-        """A ping of ours was answered."""
+        """Note that a ping of ours was answered."""
         self._liveness.ponged()
 
     def flush(self) -> list[Item]:
-        """What is held back, since nothing more is read."""
+        """Return the items held back, since nothing more is read."""
         return self._connect_burst.flush()
 
     # ── what is sent ──
 
     @property
     def no_text(self) -> str:
-        """Why the server must not be texted; empty where it may. May be read from any thread."""
+        """Return why no text may be sent to the server; empty if it may. May be read from any thread."""
         return self._liveness.no_text
 
     def texted(self) -> None:
-        """A text went out."""
+        """Note that a text was sent."""
         self._liveness.texted()
 
     def learn_status(self, status: str) -> None:
-        """Take the engine's status from another witness than the stream."""
+        """Take the engine's status from a source other than the stream."""
         self._status.receive(status, begins=True)
         self._status.settle()
 
     # ── time ──
 
     def tick(self, now: Instant) -> list[Item]:
-        """What the passing of time alone has changed: OPEN becomes LATE, then STALE; what was held back goes on; texts stop.
+        """Return the items due to time alone: OPEN becomes LATE, then STALE; items held back go on; texts stop.
 
-        An engine that is known to be halted is silent, since a halted loop broadcasts nothing: that makes no stream late.
+        The silence of an engine known to be halted does not make its stream late, since a halted loop broadcasts nothing.
         """
         items = self._connect_burst.release(now)
         if self.state not in _OPEN:
@@ -246,11 +246,11 @@ class Session:
         return [*items, *self._enter(state, now)]
 
     def duties(self, now: Instant) -> list[Duty]:
-        """What is due on an open connection now; a duty that is returned counts as done."""
+        """Return what is due on an open connection now; a duty that is returned counts as done."""
         return self._liveness.duties(now)
 
     def wait_s(self, now: Instant) -> float:
-        """Seconds until `tick` or `duties` may have something new."""
+        """Return the seconds until `tick` or `duties` may have something new."""
         is_halted = self._status.word == HALT
         wait = self._liveness.wait_ns(now, ConnectionState.STALE if is_halted else self.state)
         held = self._connect_burst.due_ns
@@ -258,11 +258,11 @@ class Session:
 
     @property
     def interval_s(self) -> float:
-        """The stream's usual interval; 0 while it is not known. May be read from any thread."""
+        """Return the stream's usual interval; 0 while it is not known. May be read from any thread."""
         return self._liveness.pace.snapshot_ns() / SECOND
 
     def event(self, kind: EventKind, now: Instant, detail: str, raw: bytes = b"") -> Event:
-        """An event at `now`, on the stream's own clock: the last packet's time and what has passed since."""
+        """Return an event at `now`, on the stream's own clock: the last packet's time and what has passed since."""
         return Event(self._clock.at(now), self.seq, kind, detail, self.connection, now.wall_ns, now.mono_ns, raw)
 
     # ── inside ──
@@ -274,7 +274,7 @@ class Session:
         return [StateChange(state, now)]
 
     def _gap(self, time_ns: int, now: Instant, *, is_first: bool) -> Event | None:
-        """The gap that ends with a packet, if there is one. A sign of life before it that was no packet makes it shorter."""
+        """Return the gap that ends with a packet, if there is one. A sign of life before it that was no packet makes it shorter."""
         clock, liveness = self._clock, self._liveness
         passed = clock.passed_ns(time_ns, now)
         asleep = clock.asleep_ns(now)

@@ -1,1 +1,1 @@
-"""What every stream has, live, recorded or synthetic: sources, sinks, frames, and the registry of what runs."""
+"""The parts of every stream, live, recorded or synthetic: sources, sinks, frames, and the registry of running feeds."""

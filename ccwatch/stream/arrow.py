@@ -10,7 +10,7 @@ from ccwatch.errors import ConfigError
 
 
 def table_of(frame: pd.DataFrame) -> Any:
-    """A frame as a pyarrow.Table: an index that has a name is its first column; missing numbers stay NaN, as in the frame.
+    """Return a frame as a pyarrow.Table: an index that has a name is its first column; missing numbers stay NaN, as in the frame.
 
     Columns of values of several types come as text.
     """
@@ -22,7 +22,7 @@ def table_of(frame: pd.DataFrame) -> Any:
 
 
 def polars_of(table: Any) -> Any:
-    """An Arrow table as a polars.DataFrame.
+    """Return an Arrow table as a polars.DataFrame.
 
     Raises:
         ConfigError: polars is not installed.

@@ -1,7 +1,7 @@
-"""How a failure of a user's callback is told: one way for packets and for alerts. It must not know what is called, nor by whom.
+"""How a failure of a user's callback is reported, the same way for packets and for alerts, whatever is called and by which module.
 
 Such a failure happens on a thread of ours, so that it cannot be raised, and the library's log is silent until its user configures
-logging. In a notebook counts and the dashboard's header tell of it; a script has neither, and its traceback belongs on stderr.
+logging. In a notebook counts and the dashboard's header show it; a script has neither, and its traceback belongs on stderr.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Failures:
     """
 
     def __init__(self, what: str) -> None:
-        """`what` says which sort of callback it is: "a callback on packets"."""
+        """Count from zero; `what` says which sort of callback it is, such as "a callback on packets"."""
         self.count = 0
         self.last = ""
         self._what = what
 
     def guard(self, callback: Callable[[Any], object], value: Any) -> None:
-        """Call `callback(value)`; whatever it raises stays here."""
+        """Call `callback(value)`; count an exception instead of raising it."""
         try:
             callback(value)
         except Exception as error:  # noqa: BLE001 - a user's code may raise anything
@@ -57,7 +57,7 @@ class Failures:
 
 
 def _has_listener(log: logging.Logger) -> bool:
-    """Whether a handler of the user's takes what this logger is told."""
+    """Return whether a handler of the user's takes this logger's records."""
     node: logging.Logger | None = log
     while node is not None:
         if any(not isinstance(handler, _LastResort | logging.NullHandler) for handler in node.handlers):

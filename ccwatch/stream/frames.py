@@ -1,4 +1,4 @@
-"""What a frame is: dtypes, order and the choices of `frame()`, once, for the live buffer and for recordings alike.
+"""How frames are built: dtypes, order and the options of `frame()`, the same for the live buffer and for recordings.
 
 So frames of the same packets are equal wherever they come from. It knows neither sockets nor files.
 """
@@ -30,10 +30,10 @@ Last = int | str | timedelta | pd.Timedelta | None
 LISTS: Final = {"agents": "agents", "models": "models", "logs": "new_logs", "forecasts": "forecasts", "scanner": "scanner"}
 """The field of a packet that holds a long table's rows at the packet's own time."""
 LONG: Final = (*LISTS, "trades", "bars")
-"""The tables that packets add rows to, beside their own."""
+"""The tables that packets add rows to, beside the packets table."""
 
 Batch = list[Sequence[Any]]
-"""Rows as columns, in their table's order and one more at the end: when each row was received, in ns."""
+"""Rows as columns, in their table's order, and a last column with the time at which each row was received, in ns."""
 
 _SEEN_BEFORE: Final = int(SEEN_BEFORE)
 _EXTRA, _RECEIVED = Packet._fields.index("extra"), Packet._fields.index("received_at_ns")
@@ -48,12 +48,12 @@ _FILLED: Final = tuple(c.name for c in PACKETS if c.wire and c.dtype in ("float6
 
 
 def default_columns(table: str) -> list[str]:
-    """Names of the columns that a frame has when none are named, without the index: all but the packets' text."""
+    """Return the names of a frame's default columns, without the index: all columns except the packets' text columns."""
     return list(_DEFAULTS[table])
 
 
 def resolve(table: str, names: Sequence[str] | None) -> list[str]:
-    """The columns asked for.
+    """Return the names of the columns to read, without the index; None gives the default ones.
 
     Raises:
         ConfigError: an unknown name.
@@ -70,13 +70,13 @@ def resolve(table: str, names: Sequence[str] | None) -> list[str]:
 
 
 def build(table: str, values: Mapping[str, Any], names: Sequence[str] | None = None) -> pd.DataFrame:
-    """A frame from columns by field name.
+    """Return a frame from columns by field name.
 
     Args:
         table: name of the table.
-        values: by `Column.field`: int64 ns for times, lists of str or None (or a Categorical) for categories and text, numpy
+        values: values by `Column.field`: int64 ns for times, lists of str or None (or a Categorical) for categories and text, numpy
             arrays or lists for numbers. `time_ns` is always needed.
-        names: the columns wanted, in order; None is the default ones.
+        names: the columns to include, in order; None is the default ones.
     """
     known = _BY_TABLE[table]
     index = pd.DatetimeIndex(_times(values["time_ns"]), name="time")
@@ -84,7 +84,7 @@ def build(table: str, values: Mapping[str, Any], names: Sequence[str] | None = N
 
 
 def series(column: Column, values: Any) -> Any:
-    """One column's values as the array that a frame holds."""
+    """Return one column's values as the array that a frame holds."""
     if column.dtype == "time":
         return _times(values)
     if column.dtype == "category":
@@ -95,7 +95,7 @@ def series(column: Column, values: Any) -> Any:
 
 
 def categorical(column: Column, values: Any) -> pd.Categorical:
-    """A closed vocabulary in its own order (words beyond it follow); an open one sorted, holding only what occurs."""
+    """Return a Categorical: the column's known words come first, in their order, then the other words that occur, sorted."""
     if isinstance(values, pd.Categorical):
         codes, categories = values.codes, list(values.categories)
     else:
@@ -115,7 +115,7 @@ def categorical(column: Column, values: Any) -> pd.Categorical:
 
 
 def tidy(frame: pd.DataFrame, *, clean: bool = True, fill: bool = False, symbol: str | None = None) -> pd.DataFrame:
-    """The choices of `frame()` on a packets frame that has the columns they need (flags, symbol, connection)."""
+    """Apply the options of `frame()` to a packets frame that has the columns they need (flags, symbol, connection)."""
     if clean:
         frame = frame[(frame["flags"].to_numpy() & np.uint32(UNCLEAN)) == 0]
         if not frame.index.is_monotonic_increasing:
@@ -126,7 +126,7 @@ def tidy(frame: pd.DataFrame, *, clean: bool = True, fill: bool = False, symbol:
 
 
 def needed(names: Sequence[str], *, clean: bool, fill: bool, symbol: str | None) -> list[str]:
-    """The columns to read so that `tidy` can work, beside those asked for."""
+    """Return the given names and those of the further columns that `tidy` needs."""
     extra = []
     if clean:
         extra.append("flags")
@@ -138,10 +138,10 @@ def needed(names: Sequence[str], *, clean: bool, fill: bool, symbol: str | None)
 
 
 def cut_last(received_ns: np.ndarray[Any, Any], last: Last) -> int:
-    """Where the last rows, or the last stretch of received time, begin in rows that stand in arrival order.
+    """Return the position at which the last rows, or the last stretch of received time, begin in rows in arrival order.
 
     Raises:
-        ConfigError: neither a count nor a length of time.
+        ConfigError: `last` is neither a count nor a length of time.
     """
     if last is None:
         return 0
@@ -154,7 +154,7 @@ def cut_last(received_ns: np.ndarray[Any, Any], last: Last) -> int:
 
 
 def span_ns(last: str | timedelta | pd.Timedelta | Any) -> int:
-    """A length of time ("5min", timedelta) in ns.
+    """Return a length of time ("5min", timedelta) in ns.
 
     Raises:
         ConfigError: not a length of time, or not a positive one.
@@ -175,7 +175,7 @@ def span_ns(last: str | timedelta | pd.Timedelta | Any) -> int:
 
 
 def packet_columns(packets: Sequence[Packet], names: Iterable[str] | None = None) -> dict[str, list[Any]]:
-    """Packets as columns of the packets table, by field name."""
+    """Return packets as columns of the packets table, by field name."""
     fields = [c.field for c in PACKETS] if names is None else [_BY_TABLE["packets"][name].field for name in names]
     found: dict[str, list[Any]] = {name: [getattr(packet, name) for packet in packets] for name in fields}
     if "extra" in found:
@@ -184,11 +184,11 @@ def packet_columns(packets: Sequence[Packet], names: Iterable[str] | None = None
 
 
 def long_rows(table: str, item: Packet | Event) -> list[tuple[Any, ...]]:
-    """The rows that an item adds to a long table, in the table's order of columns.
+    """Return the rows that an item adds to a long table, in the table's order of columns.
 
-    A packet seen before (REPEAT, REPLAYED) adds no gauges: they stand there already. What is new of its lines, calls, trades and
-    bars the session has found. A service whose calls are sent
-    one by one has a row for each call, at the call's time, and none for the packet.
+    A packet seen before (REPEAT, REPLAYED) adds no gauges: the table has them already. Of its lines, calls, trades and bars, the
+    session has found the new ones. A service whose calls are sent one by one has a row for each call, at the call's time, and none
+    for the packet.
     """
     if isinstance(item, Event):
         return [item[:4]] if table == "events" else []
@@ -204,13 +204,13 @@ def long_rows(table: str, item: Packet | Event) -> list[tuple[Any, ...]]:
 
 
 def long_columns(table: str, items: Iterable[Packet | Event]) -> dict[str, list[Any]]:
-    """Items as columns of a long table, by field name."""
+    """Return items as columns of a long table, by field name."""
     rows = [row for item in items for row in long_rows(table, item)]
     return {column.field: [row[i] for row in rows] for i, column in enumerate(TABLES[table])}
 
 
 def packet_batch(packets: Sequence[Packet]) -> Batch:
-    """Packets, of which there is at least one, as columns in the table's order, and when they were received."""
+    """Return one or more packets as columns in the table's order, and when they were received."""
     fields: list[Sequence[Any]] = [*zip(*packets, strict=True)]
     batch = fields[: len(PACKETS)]
     batch[_EXTRA] = [extra_text(extra) if extra else None for extra in batch[_EXTRA]]
@@ -218,7 +218,7 @@ def packet_batch(packets: Sequence[Packet]) -> Batch:
 
 
 def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
-    """The rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
+    """Return the rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
     if any(map(_CALLS, packets)) or any(map(_NEW_ROWS, packets)):
         rows = [(*row, packet.received_at_ns) for packet in packets for row in long_rows(table, packet)]
         return [*zip(*rows, strict=True)]
@@ -237,13 +237,13 @@ def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
 
 
 def event_batch(events: Sequence[Event]) -> Batch:
-    """Events, of which there is at least one, as columns in their table's order, and when they were received."""
+    """Return one or more events as columns in their table's order, and when they were received."""
     columns: Batch = [*zip(*events, strict=True)]
     return [*columns[: len(TABLES["events"])], columns[_EVENT_RECEIVED]]
 
 
 def extra_text(extra: Mapping[str, Any]) -> str | None:
-    """What has no column, as JSON; None where there is nothing."""
+    """Return the values that have no column as JSON text; None if there are none."""
     return codec.text(dict(extra)) if extra else None
 
 

@@ -1,6 +1,6 @@
-"""Prices and frames that a user hands in, read by one rule: CSV files, frames and series of any usual shape. It knows no stream.
+"""Prices and frames that a user hands in, all read the same way: CSV files, frames and series of any usual shape. It knows no stream.
 
-pandas does the reading. What could be read in two ways is refused; what was taken, turned round or left out is said.
+pandas does the reading. A number that could be read in two ways is refused; every choice, reordering or omission is reported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAMES: Final = {
     **dict.fromkeys(("cash",), "cash"),
     **dict.fromkeys(("daily_pnl", "pnl"), "daily_pnl"),
 }
-"""What a column is called here, by its name in lower case; of two names of one column the first in this order counts."""
+"""ccwatch's name of a column, by its name in lower case; if a frame has two names of one column, the first in this order counts."""
 _TIMES: Final = ("time", "date", "datetime", "timestamp")
 _GERMAN: Final = re.compile(r"[-+]?\d{1,3}(\.\d{3})*,\d+|[-+]?\d+,\d+")
 _ENGLISH: Final = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
@@ -37,11 +37,11 @@ _NUMBERS: Final = ("price", "nav", "returns", "approved_size", "cash", "daily_pn
 
 @dataclass(frozen=True)
 class Given:
-    """What was handed in, under the names of the column table, and what was done to it.
+    """The data handed in, under the names of the column table, and a report of what was done to it.
 
     Attributes:
-        frame: its columns under the names used here, in order of time; the others as they came. DatetimeIndex in UTC where it has times.
-        said: what was taken, turned round or left out, a sentence each.
+        frame: the data in order of time, known columns under ccwatch's names, others as they came. DatetimeIndex in UTC if it has times.
+        said: one sentence for each choice, reordering or omission.
     """
 
     frame: pd.DataFrame
@@ -53,8 +53,8 @@ def read_given(source: Any, *, symbol: str | None = None, what: str = "source") 
 
     Args:
         source: the path of a CSV file, a DataFrame, a Series, or numbers (prices).
-        symbol: the one to take where there are several.
-        what: what it is called in errors.
+        symbol: the symbol to take if there are several.
+        what: the source's name in errors.
 
     Raises:
         ConfigError: a file that cannot be read, a number that could be read in two ways, or a value that is no number.
@@ -71,7 +71,7 @@ def read_given(source: Any, *, symbol: str | None = None, what: str = "source") 
 
 
 def needs_reading(frame: pd.DataFrame) -> bool:
-    """Whether a frame has columns in levels, under other names, or numbers as text."""
+    """Return whether a frame has columns in levels, under other names, or numbers as text."""
     if isinstance(frame.columns, pd.MultiIndex):
         return True
     known = {str(name) for name in frame.columns}
@@ -104,7 +104,7 @@ def _frame(source: Any, what: str, said: list[str]) -> pd.DataFrame:
 
 
 def _flat(frame: pd.DataFrame, symbol: str | None, said: list[str]) -> pd.DataFrame:
-    """Columns of one level: of several (a field and a symbol), the symbol's."""
+    """Return the frame with one level of columns; of two levels (field and symbol), the columns of the symbol."""
     if not isinstance(frame.columns, pd.MultiIndex):
         return frame
     levels = [frame.columns.get_level_values(level) for level in range(frame.columns.nlevels)]
@@ -121,7 +121,7 @@ def _flat(frame: pd.DataFrame, symbol: str | None, said: list[str]) -> pd.DataFr
 
 
 def _one_symbol(frame: pd.DataFrame, symbol: str | None) -> pd.DataFrame:
-    """Rows of one symbol, where a column names them."""
+    """Return the rows of one symbol, if a column names symbols."""
     name = next((name for name in frame.columns if str(name).strip().lower() in {"symbol", "ticker"}), None)
     if name is None:
         return frame
@@ -151,7 +151,7 @@ def _named(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
 
 
 def _read_numbers(column: pd.Series, what: str, said: list[str]) -> pd.Series:
-    """Numbers, also of text in either notation; refuses text that could be read in two ways."""
+    """Return the column as float64, also from text with decimal points or commas; refuse text that could be read in two ways."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.astype("float64")
     text = column.astype(TEXT).str.strip().str.replace("\N{NO-BREAK SPACE}", "").str.replace("'", "")
@@ -179,7 +179,7 @@ def _read_numbers(column: pd.Series, what: str, said: list[str]) -> pd.Series:
 
 
 def _timed(frame: pd.DataFrame, what: str, said: list[str]) -> pd.DataFrame:
-    """The frame under its times, in UTC, where it has any."""
+    """Return the frame indexed by its times, in UTC, if it has any."""
     index: Any = frame.index
     if not isinstance(index, pd.DatetimeIndex):
         name = next((name for name in frame.columns if str(name).strip().lower() in _TIMES), None)

@@ -18,23 +18,24 @@ from ccwatch.errors import ConfigError
 
 Moment = str | datetime | pd.Timestamp | None
 Session = Callable[[], tuple[pd.Timestamp, pd.Timestamp] | None]
-"""Gives the first and the last moment of a session, UTC; None where it has no packet. Asked only for a time without a date."""
+"""A function that returns the first and the last moment of a session, UTC, or None if it has no packet. Called only for a time
+without a date."""
 FIRST, LAST = -(2**63), 2**63 - 1
-"""What stands for an end that was left open, ns."""
+"""The ns that represent an open start and an open end."""
 EXAMPLES: Final = "expected for example '14:38' or '2026-01-02T14:38:00Z'"
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOST_SHOWN: Final = 3
-"""Moments that a message lists of those that were meant."""
+"""How many of the possible moments a message lists at most."""
 
 
 def span_of(start: Moment, end: Moment, session: Session | None = None) -> tuple[int, int] | None:
-    """Return first and last ns of a stretch of time; None where neither end is given.
+    """Return the first and last ns of a stretch of time; None if neither end is given.
 
     Args:
         start: its first moment; None leaves it open.
         end: its last one, included.
-        session: see `Session`; None has no dates, so that a time without one is refused.
+        session: see `Session`; with None, a time without a date is refused.
 
     Raises:
         ConfigError: not a moment, or a datetime without a zone; or the end lies before the start.
@@ -49,16 +50,16 @@ def span_of(start: Moment, end: Moment, session: Session | None = None) -> tuple
 
 
 def moment(value: Moment, name: str, session: Session | None = None, *, zone: str | None = None) -> pd.Timestamp | None:
-    """Return the moment that someone names, in UTC, ns; None for None.
+    """Return a moment given by a user as a Timestamp in UTC, unit ns; None for None.
 
     Args:
         value: text, or a datetime or Timestamp with a zone.
-        name: of the argument, for the message.
+        name: the argument's name, for the message.
         session: see `span_of`.
         zone: IANA zone of a text without one; None is the setting, else UTC.
 
     Raises:
-        ConfigError: no time; a datetime without a zone; a time of the day that lies in the session never, or more than once.
+        ConfigError: not a time; a datetime without a zone; a time of day that the session has never, or more than once.
     """
     if value is None:
         return None
@@ -75,11 +76,11 @@ def moment(value: Moment, name: str, session: Session | None = None, *, zone: st
 
 
 def next_moment(value: Moment, name: str, now: datetime) -> datetime:
-    """Return the moment that someone names in advance: a time of the day is the next one by the clock of the settings' zone.
+    """Return a future moment given by a user: a time of day is its next occurrence in the zone of the settings.
 
     Args:
         value: as for `moment`.
-        name: of the argument, for the message.
+        name: the argument's name, for the message.
         now: the wall clock, aware.
 
     Raises:
@@ -103,7 +104,7 @@ def _aware(value: Any, name: str) -> pd.Timestamp:
 
 
 def _parsed(text: str) -> Any:
-    """The text as a time, on any date where it names none; None where it is no time."""
+    """Return the text as a time, on any date where it names none; None where it is no time."""
     try:
         if _CLOCK.fullmatch(text):
             return pd.Timestamp(f"2000-01-01T{text.zfill(5) if text.count(':') == 1 else text}")
@@ -114,7 +115,7 @@ def _parsed(text: str) -> Any:
 
 
 def _of_the_session(value: str, parsed: Any, zone: str, session: Session | None) -> pd.Timestamp:
-    """The one moment of the session at this time of the day."""
+    """Return the one moment of the session at this time of the day."""
     ends = None if session is None else session()
     if ends is None:
         raise ConfigError(f"{value!r} has no date, and there is no session to take it from; expected for example '2026-01-02T14:38:00Z'")
@@ -133,7 +134,7 @@ def _unit(value: str) -> str:
 
 
 def _in_zone(local: Any, zone: str) -> set[pd.Timestamp]:
-    """A local time in UTC: none where clocks skipped it, two where they went through it twice."""
+    """Return the UTC times of a local time: none if clocks skipped it, two if they went through it twice."""
     found = (local.tz_localize(ZoneInfo(zone), ambiguous=is_dst, nonexistent="NaT") for is_dst in (True, False))
     return {_utc(at) for at in found if not pd.isna(at)}
 

@@ -1,4 +1,4 @@
-"""What runs in this process: feeds by their names, and the dashboards, recorders and Cottages beside them."""
+"""The registry of this process: its running feeds by name, and its dashboards, recorders and Cottages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Stoppable(Protocol):
-    """What can be stopped, once or again, from any thread."""
+    """A thing that can be stopped, once or more often, from any thread."""
 
     def stop(self) -> object:
-        """End it; returns within a second."""
+        """End it; return within a second."""
 
 
 class RunningFeed(Stoppable, Protocol):
@@ -24,7 +24,7 @@ class RunningFeed(Stoppable, Protocol):
 
     @property
     def state(self) -> ConnectionState:
-        """Where the feed stands."""
+        """Return the state of the feed's connection."""
 
 
 _Thing = TypeVar("_Thing")
@@ -39,7 +39,7 @@ _REGISTRY: Final = threading.Lock()  # serialises naming and listing: two cells 
 
 
 def feeds() -> list[Any]:
-    """The feeds of this process that have not ended."""
+    """Return the feeds of this process that have not ended."""
     with _REGISTRY:
         return [feed for feed in _FEEDS.values() if feed.state not in {"STOPPED", "ENDED"}]
 
@@ -64,7 +64,7 @@ def named(feed: _Feed) -> _Feed:
 
 
 def is_replaced(feed: Any) -> bool:
-    """Whether another feed has taken the name of this one."""
+    """Return whether another feed has taken the name of this one."""
     with _REGISTRY:
         found = _FEEDS.get(getattr(feed, "name", None) or "")
     return found is not None and found is not feed
@@ -84,6 +84,6 @@ def note_recorder(feed: RunningFeed, recorder: Stoppable) -> None:
 
 
 def recorders_of(feed: RunningFeed) -> list[Any]:
-    """The recorders that this feed has had and that are still held by somebody."""
+    """Return the recorders that this feed has had and that are still referred to."""
     with _REGISTRY:
         return list(_RECORDERS.get(feed, ()))

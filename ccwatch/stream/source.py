@@ -11,22 +11,22 @@ from ccwatch.protocol.messages import Instant, Item
 
 
 def read_clock() -> Instant:
-    """Both clocks of this machine, now."""
+    """Return the current reading of both clocks of this machine."""
     return Instant(time.time_ns(), time.monotonic_ns())
 
 
 class Sink(Protocol):
-    """Takes what a source delivers."""
+    """A receiver of the items that a source delivers."""
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Take items in their order. Called by the source's thread: must return at once and keep its troubles to itself."""
+        """Take items in their order. Called on the source's thread: must return at once and raise nothing."""
 
 
 class Source(Protocol):
     """A stream of items."""
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
-        """Deliver to `sink` until the stream ends or `stop` is set; returns within a second of the latter."""
+        """Deliver to `sink` until the stream ends or `stop` is set; return within a second of the latter."""
 
 
 class Stop:
@@ -40,11 +40,11 @@ class Stop:
         self._waker: Callable[[], None] | None = None
 
     def is_set(self) -> bool:
-        """Whether the source was asked to stop."""
+        """Return whether the source was asked to stop."""
         return self._asked.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds`, or until asked to stop; True when asked."""
+        """Sleep for `seconds`, or until asked to stop; return True if asked."""
         return self._asked.wait(max(0.0, seconds))
 
     def set(self) -> None:
@@ -56,7 +56,7 @@ class Stop:
             waker()
 
     def waking(self, waker: Callable[[], None] | None) -> None:
-        """Call `waker` at set(), from the thread that asks; at once where that has happened already. None takes it back."""
+        """Call `waker` at set(), on the thread that calls it, or at once if it was called already; None removes the waker."""
         with self._lock:
             self._waker = waker
             late = self._asked.is_set()
@@ -66,21 +66,21 @@ class Stop:
 
 @runtime_checkable
 class Steerable(Protocol):
-    """A source that obeys an operator. What it does shows in what it delivers next. May be called from any thread."""
+    """A source that obeys an operator; the effect shows in the packets it delivers next. May be called from any thread."""
 
     def halt(self) -> None:
         """Stop trading."""
 
     def resume(self) -> None:
-        """Trade again."""
+        """Resume trading."""
 
     def follow(self, symbols: frozenset[str], /) -> None:
-        """From now on deliver packets of these symbols beside its own."""
+        """Deliver packets of these symbols beside its own from now on."""
 
 
 @runtime_checkable
 class Handing(Protocol):
-    """A source that hands over, to another reader of its group, what was not made safe."""
+    """A source whose unsaved packets go to another reader of its group."""
 
     durable: Callable[[], int] | None
-    """The last packet's `seq` that is safe; None takes each packet as safe once it was delivered."""
+    """Returns the `seq` of the last packet that is saved; None takes each packet as saved once it was delivered."""

@@ -63,10 +63,10 @@ def alerts(
 
 
 def find_journal(path: Path | None) -> Any:
-    """The journal of a recording, or the newest one in a folder of recordings.
+    """Return the journal of a recording, or the newest one in a folder of recordings.
 
     Raises:
-        RecordingNotFound: no journal there.
+        RecordingNotFound: there is no journal at this path.
     """
     from ccwatch.recording import ALERTS, AlertJournal  # noqa: PLC0415 - pyarrow is not needed for --help
 

@@ -1,6 +1,6 @@
-"""The program `ccwatch`: which commands there are, how it ends. It imports no command before that one runs, so `--help` is quick.
+"""The program `ccwatch`: its commands and exit codes. It imports a command only when that one runs, so `--help` is quick.
 
-Exit codes: 0 ok, and Ctrl-C or SIGTERM of a streaming command; 1 the answer is no; 2 usage; 130 whatever else was interrupted.
+Exit codes: 0 ok, and Ctrl-C or SIGTERM of a streaming command; 1 the answer is no; 2 usage; 130 any other command was interrupted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ccwatch.text import plain
 
 
 class Group(click.Group):
-    """The commands of the table, each imported when it is asked for."""
+    """The commands of the table `COMMANDS`, each imported when it is asked for."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        """The names, in the order of the table."""
+        """Return the commands' names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        """The command of this name, or None."""
+        """Return the command of this name, or None."""
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"ccwatch.cli.{COMMANDS[name][0]}")
@@ -37,7 +37,7 @@ class Group(click.Group):
         return command
 
     def format_help(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the overview, without importing what it lists."""
+        """Write the overview, without importing the commands that it lists."""
         formatter.write(overview() + "\n")
 
 
@@ -48,7 +48,7 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The program; ends the process with its exit code."""
+    """Run the program; end the process with its exit code."""
     before = _end_by_sigterm_as_by_ctrl_c()
     try:
         code = cli.main(args=arguments, prog_name="ccwatch", standalone_mode=False)
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _end_by_sigterm_as_by_ctrl_c() -> Any:
-    """What a service manager sends is an ordinary end; the handler that was there before, or None off the main thread."""
+    """Turn a service manager's SIGTERM into KeyboardInterrupt; return the handler before, or None off the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return None
 

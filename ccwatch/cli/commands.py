@@ -1,4 +1,4 @@
-"""Which commands there are, and the overview that `ccwatch --help` prints. It imports nothing that takes time, not even click."""
+"""The table of commands, and the overview that `ccwatch --help` prints. It imports nothing that takes time, not even click."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ that is a word of Python or of the module), and one sentence."""
 
 
 def overview() -> str:
-    """Return what there is: how to call it, every command with its sentence."""
+    """Return the overview: how to call the program, and every command with its sentence."""
     width = min(shutil.get_terminal_size().columns, WIDEST)
     column = max(map(len, COMMANDS)) + 4
     lines = [

@@ -1,4 +1,4 @@
-"""What the commands share: options, the types of their values, and the end of a streaming command. It prints nothing."""
+"""Parts that the commands share: options, the types of their values, and the end of a streaming command. It prints nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RecordingPath(click.ParamType[Path]):
     name = "path"
 
     def convert(self, value: Any, _param: click.Parameter | None, _context: click.Context | None) -> Path:
-        """Return the recording's path; one that is not there raises RecordingNotFound, which says where was looked."""
+        """Return the recording's path; raise RecordingNotFound, with the places that were searched, if there is none."""
         from ccwatch.recording import locate  # noqa: PLC0415 - pyarrow is not needed for most commands
 
         if isinstance(value, str) and "://" in value:
@@ -48,7 +48,7 @@ Command = Callable[..., int | None]
 
 
 def interruptible(command: Command) -> Command:
-    """For a command whose ordinary ends are Ctrl-C, SIGTERM, and a reader of its pipe that has left."""
+    """Make Ctrl-C, SIGTERM and a closed pipe ordinary ends of the command, with exit code 0."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> int | None:
@@ -64,7 +64,7 @@ def interruptible(command: Command) -> Command:
 
 
 def streaming(command: Command) -> Command:
-    """As `interruptible`, and whatever still runs in this process then is stopped."""
+    """Do the same as `interruptible`, and at the end stop every dashboard, recorder, feed and server of this process."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> int | None:
@@ -77,7 +77,7 @@ def streaming(command: Command) -> Command:
 
 
 def names_of(text: str | None) -> list[str]:
-    """The words of an option that takes several with commas."""
+    """Return the words of an option that takes several, separated by commas."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
@@ -87,7 +87,7 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The count of bytes."""
+        """Return the size in bytes."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
@@ -104,7 +104,7 @@ class Span(click.ParamType[timedelta]):
     name = "length"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The same as a timedelta."""
+        """Return the length as a timedelta."""
         if isinstance(value, timedelta):
             return value
         try:

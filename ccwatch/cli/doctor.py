@@ -35,7 +35,7 @@ def doctor(*, url: str | None, lab: bool, is_ready: bool, seconds: float, as_jso
 
 
 def _ready(found: Any, *, as_json: bool) -> int:
-    """What a day needs, a line each."""
+    """Print the checks before a trading day, a line each; return the exit code, 1 where one fails."""
     from ccwatch.config import Settings, Tables, recordings_folder  # noqa: PLC0415 - only this looks at the guard's side
     from ccwatch.guard import ready, setup  # noqa: PLC0415 - the same
     from ccwatch.guard.receivers import read_receivers  # noqa: PLC0415 - the same

@@ -1,4 +1,4 @@
-"""The command that guards a stream unattended: it judges, remembers and tells people."""
+"""The command that guards a stream unattended: it evaluates rules, remembers, and notifies people."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _guard(
 
 
 def _wait(running: Any, until: float | None, again: threading.Event, rules: Path | None, *, is_over: Callable[[], bool]) -> int:
-    """Until it is over, the time has passed, or the stream refuses for good."""
+    """Wait until the guard is over or the time has passed, and return 0; raise the stream's error where it refuses for good."""
     from ccwatch.guard import setup  # noqa: PLC0415 - see guard
 
     while until is None or time.monotonic() < until:
@@ -142,7 +142,7 @@ def _wait(running: Any, until: float | None, again: threading.Event, rules: Path
 
 
 def _test(source: str | None, record: str | None, receivers: list[Any], say: Callable[[str, dict[str, Any]], None]) -> int:
-    """One marked message to each receiver."""
+    """Send one message, marked as a test, to each receiver; return the exit code, 1 where one fails."""
     from ccwatch.guard import setup  # noqa: PLC0415 - the same
     from ccwatch.guard.messages import plain_body  # noqa: PLC0415 - the same
     from ccwatch.guard.outbox import Outbox  # noqa: PLC0415 - the same
@@ -163,7 +163,7 @@ def _test(source: str | None, record: str | None, receivers: list[Any], say: Cal
 
 
 def _log(*, as_json: bool) -> Callable[[str, dict[str, Any]], None]:
-    """What prints the guard's events, a line each, to standard error."""
+    """Return a function that prints the guard's events, a line each, to standard error."""
     lock = threading.Lock()  # serialises lines of several threads
 
     def say(event: str, facts: dict[str, Any]) -> None:

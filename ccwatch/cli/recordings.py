@@ -94,7 +94,7 @@ def compact(*, path: Path, as_json: bool) -> int:
 
 
 class _Printed:
-    """A sink that prints what it takes."""
+    """A sink that prints the items that it takes."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -183,7 +183,7 @@ def prune(
 
 
 def _not_deleted(candidate: recording.Candidate) -> str | None:
-    """Delete a recording; why it could not be deleted, which must not end the pruning of the others."""
+    """Delete a recording; return why that failed, else None. A failure must not end the pruning of the others."""
     try:
         recording.delete(candidate)
     except RecordingError as error:
@@ -192,5 +192,5 @@ def _not_deleted(candidate: recording.Candidate) -> str | None:
 
 
 def _confirmed(question: str) -> bool:
-    """Whether someone who was asked said yes; nobody did where nobody can be asked."""
+    """Return whether the user, asked on the terminal, said yes; False where there is no terminal to ask on."""
     return sys.stdin.isatty() and click.confirm(question, err=True)

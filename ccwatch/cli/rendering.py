@@ -1,6 +1,6 @@
-"""What the command line shows: items, recordings and diagnoses as lines and tables, and how far a command is. The one place that prints.
+"""The command line's output: items, recordings and diagnoses as lines and tables, and progress. It is the one place that prints.
 
-Whatever a stream wrote is shown without control characters: a terminal would obey them.
+Text from a stream is shown without control characters, since a terminal would obey them.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 STATUS_PERIOD_S: Final = 0.5
 PROGRESS_AFTER_S: Final = 1.0
-"""What takes less long needs no progress."""
+"""Progress is shown only after so long."""
 PROGRESS_PERIOD_S: Final = 0.1
 
 REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.CRITICAL: "bold magenta"}
 _LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
-"""Columns of the list of recordings; --json has all of them."""
+"""Columns shown in the list of recordings; --json has all columns."""
 _SHOWN_FIELDS: Final = 12
 _LONG: Final = 300
-"""Characters of a value that a server wrote."""
+"""Characters at most of a value that a server wrote."""
 WIDE: Final = 4096
-"""Characters of a line that goes to a pipe: whoever reads it wants all of it."""
+"""Width of a line that goes to a pipe, whose reader wants it uncut."""
 
 
 class _Console(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is printed, without what a terminal would obey beside our own colours: whoever wrote the words."""
+        """Yield the segments to print, without control characters in their text; only our own colours remain."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(plain(segment.text, keep="\n"), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the command: rich would end the process with an exit code of its own."""
+        """Raise BrokenPipeError for the command to handle, since rich would end the process with its own exit code."""
         raise BrokenPipeError
 
 
@@ -63,7 +63,7 @@ def put(*things: RenderableType) -> None:
 
 
 def say(facts: Mapping[str, Any], words: str, *, as_json: bool) -> None:
-    """The answer: the facts as JSON, or in words."""
+    """Print the answer: the facts as JSON, or the words."""
     if as_json:
         print_line(facts)
     else:
@@ -72,7 +72,7 @@ def say(facts: Mapping[str, Any], words: str, *, as_json: bool) -> None:
 
 
 def show(facts: Mapping[str, Any], words: RenderableType, *, as_json: bool) -> None:
-    """The answer: the facts as JSON, or as a table."""
+    """Print the answer: the facts as JSON, or a table."""
     if as_json:
         print_line(facts)
     else:
@@ -80,12 +80,12 @@ def show(facts: Mapping[str, Any], words: RenderableType, *, as_json: bool) -> N
 
 
 def print_line(facts: Mapping[str, Any]) -> None:
-    """One line of JSON."""
+    """Print the facts as one line of JSON."""
     click.echo(plain_json(codec.text(facts)))
 
 
 def print_item(item: Item, *, as_json: bool) -> None:
-    """A packet, an event or a change of state as one line."""
+    """Print a packet, an event or a change of state as one line."""
     if as_json:
         print_line(facts_of(item))
     else:
@@ -93,12 +93,12 @@ def print_item(item: Item, *, as_json: bool) -> None:
 
 
 def note(text: str = "") -> None:
-    """A remark beside the answer, to standard error."""
+    """Print a remark beside the answer, to standard error."""
     click.echo(plain(text, keep="\n"), err=True)
 
 
 def show_status(feed: Feed, recorder: Any, seconds: float | None, *, quiet: bool) -> None:
-    """One line that is written over itself on a terminal, and once at the end elsewhere."""
+    """Show one status line until the time is over: rewritten on a terminal, printed once at the end elsewhere."""
     begun = time.monotonic()
     live = sys.stderr.isatty() and not quiet
     while True:
@@ -122,7 +122,7 @@ def _status_line(feed: Feed, recorder: Any, passed_s: float) -> str:
 
 
 class Progress:
-    """How far a command is, on a terminal, once it takes longer than a second; silent elsewhere. A context manager."""
+    """Shows a command's progress on a terminal once it takes longer than a second; silent elsewhere. A context manager."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -138,7 +138,7 @@ class Progress:
             click.echo("\r" + " " * 100 + "\r", nl=False, err=True)
 
     def __call__(self, so_far: int | str) -> None:
-        """Show a count, or what is worked on."""
+        """Show a count, or the name of the current part."""
         now = time.monotonic()
         if now - self._begun < PROGRESS_AFTER_S or now - self._shown_at < PROGRESS_PERIOD_S or not sys.stderr.isatty():
             return
@@ -151,7 +151,7 @@ class Progress:
 
 
 def line(item: Item) -> Text:
-    """A packet, event or change of state as one line; a packet's colour is its regime, which stands there by word too."""
+    """Return a packet, event or change of state as one line; a packet has its regime's colour, and the regime as a word too."""
     if isinstance(item, Event):
         return Text(f"· {item.kind} {plain(item.detail, _LONG)}", style="dim")
     if not isinstance(item, Packet):
@@ -177,7 +177,7 @@ def line(item: Item) -> Text:
 
 
 def facts_of(item: Item) -> dict[str, Any]:
-    """The same as one JSON object: a packet with the whole message."""
+    """Return an item as a dict for one JSON object; a packet contains the whole message."""
     if isinstance(item, Packet):
         from ccwatch.recording import packet_facts  # noqa: PLC0415 - pyarrow is not needed for words
 
@@ -188,7 +188,7 @@ def facts_of(item: Item) -> dict[str, Any]:
 
 
 def flags(packet: Packet) -> str:
-    """Names of a packet's flags."""
+    """Return the names of a packet's flags, separated by spaces."""
     return " ".join(flag.name or "" for flag in Flag(packet.flags))
 
 
@@ -196,13 +196,13 @@ def flags(packet: Packet) -> str:
 
 
 def recordings_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """The list of recordings."""
+    """Return the list of recordings as a table of the columns that are shown."""
     shown = [i for i, name in enumerate(columns) if name in _LISTED]
     return rows_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Rows of any columns, numbers to the right."""
+    """Return rows of any columns as a table, numbers aligned to the right."""
     table = Table(box=None, header_style="bold")
     for at, name in enumerate(columns):
         numeric = all(isinstance(plain_value(row[at]), int | float | None) for row in rows)
@@ -213,7 +213,7 @@ def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
 
 def facts_table(facts: Mapping[str, Any]) -> Table:
-    """Names and values."""
+    """Return names and values as a table of two columns."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -223,7 +223,7 @@ def facts_table(facts: Mapping[str, Any]) -> Table:
 
 
 def verification(found: Verification) -> Group:
-    """What comparing the checksums told: each place that fails, and each that a kill explains."""
+    """Return the result of comparing the checksums: each place that fails, and each that a kill explains."""
     depth = "every byte" if found.deep else "the journal, the manifest and the footers; --deep reads every byte"
     parts: list[RenderableType] = [
         Text.assemble(("ok", "bold green") if found.ok else ("damaged", "bold red"), f": {plain(str(found.path))}"),
@@ -239,7 +239,7 @@ def _place(problem: Problem) -> str:
 
 
 def recovery(found: Recovery) -> Group:
-    """What was done to a recording."""
+    """Return the changes that were made to a recording, as lines."""
     done = "finished" if found.finished else "not finished"
     parts: list[RenderableType] = [Text(f"{plain(str(found.path))}: {found.entries:,} entries from journal to Parquet; {done}")]
     if found.torn_bytes:
@@ -255,7 +255,7 @@ def recovery(found: Recovery) -> Group:
 
 
 def diagnosis(found: Diagnosis) -> Group:
-    """What the doctor found out about a stream."""
+    """Return the doctor's diagnosis of a stream, as lines and tables."""
     parts: list[RenderableType] = [_verdict(found.healthy, found.url or "no stream")]
     if found.url is None or len(found.attempts) > 1:
         tried = {
@@ -270,7 +270,7 @@ def diagnosis(found: Diagnosis) -> Group:
 
 
 def lab_diagnosis(found: LabDiagnosis) -> Group:
-    """What the doctor found out about the JupyterLab."""
+    """Return the doctor's diagnosis of the JupyterLab, as lines and tables."""
     kernel = {"interpreter": found.python} | {name: version or "missing" for name, version in found.versions.items()}
     parts: list[RenderableType] = [
         _verdict(found.healthy, "the dashboard in JupyterLab"),
@@ -354,7 +354,7 @@ def _why(url: str, error: str | None) -> Text:
 
 
 def _compression(found: Diagnosis) -> str:
-    """How the stream came on the wire, where that is known."""
+    """Return the stream's compression in words; an empty text where it is not known."""
     if found.compression is None or not found.inflated_bytes:
         return ""
     return f"compression {found.compression}; {found.wire_bytes:,} bytes for {found.inflated_bytes:,} of messages"
@@ -373,14 +373,14 @@ def _some(names: Sequence[str]) -> str:
 
 
 def number(value: float, layout: str) -> str:
-    """A number, or a dash of its width."""
+    """Return the number in this format; for NaN, a dash of the same width."""
     if value == value:  # noqa: PLR0124 - NaN
         return format(value, layout)
     return "–".rjust(int(layout.split(".", maxsplit=1)[0].rstrip(",")))
 
 
 def plain_value(value: Any) -> Any:
-    """A cell of a frame as JSON can hold it."""
+    """Return a cell of a frame as a plain value that JSON can hold; None for NaN and NaT."""
     if isinstance(value, list | tuple):
         return [plain_value(entry) for entry in value]
     if value is None or value != value:  # noqa: PLR0124 - NaN and NaT
@@ -391,7 +391,7 @@ def plain_value(value: Any) -> Any:
 
 
 def cell(value: Any) -> str:
-    """A value in a table."""
+    """Return a value as text for a table; a dash for a missing one."""
     found = plain_value(value)
     if found is None:
         return "–"

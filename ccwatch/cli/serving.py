@@ -1,4 +1,4 @@
-"""The command that serves a stream, and what every command that serves shares: where, to whom, in which dialect."""
+"""The command that serves a stream, and the options of all commands that serve: where, to whom, in which dialect."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _OPTIONS: Final = (
 
 
 def serves(command: Callable[..., Any]) -> Callable[..., Any]:
-    """With the options of everything that serves."""
+    """Add the options of all commands that serve to the command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def serving_options(secret_file: Path | None, per_ip: int, *, log: bool, **options: Any) -> dict[str, Any]:
-    """Options of the command line as `api.serve` takes them; --log takes effect here; without it warnings alone are printed."""
+    """Return the command line's options as `api.serve` takes them; --log takes effect here, and without it only warnings are printed."""
     _print_log(logging.DEBUG if log else logging.WARNING)
     try:
         secret = None if secret_file is None else secret_file.read_text(encoding="utf-8").strip()
@@ -59,7 +59,7 @@ def _print_log(level: int) -> None:
 
 
 def announce(cottage: Any, what: str, *, as_json: bool) -> None:
-    """Say where it listens, once it does."""
+    """Print the addresses that the server listens at, once it does."""
     facts = {"url": cottage.url, "engine_url": cottage.engine_url}
     say(facts, f"BFF     {cottage.url}\nengine  {cottage.engine_url}\n{what}. Ctrl-C ends it.", as_json=as_json)
 

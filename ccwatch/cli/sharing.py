@@ -48,7 +48,7 @@ def export(
 
 @contextlib.contextmanager
 def _readers_leave() -> Iterator[None]:
-    """A reader of a pipe that has had enough is no error."""
+    """Treat a reader that closes its pipe as an ordinary end, not as an error."""
     try:
         yield
         sys.stdout.flush()

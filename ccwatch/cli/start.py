@@ -1,4 +1,4 @@
-"""The commands that one begins with."""
+"""The commands to begin with: demo and init."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def record(
 
 
 class _QueueSink:
-    """Hands what the feed's thread delivers to the printing thread."""
+    """Hands the items that the feed's thread delivers to the printing thread."""
 
     def __init__(self, arrived: queue.SimpleQueue[Item]) -> None:
         self._arrived = arrived
@@ -129,7 +129,7 @@ def _tail_stream(url: str, lines: int | None, show: Callable[[Item], None]) -> i
 
 
 def _tail_recording(recording: Recording, lines: int, show: Callable[[Item], None], *, follow: bool) -> int:
-    """The last packets with the events among them; then what is added, until its recorder is gone."""
+    """Show the last packets with the events among them; with `follow`, then show new items until the recorder has ended."""
     is_growing = follow and recording.status == "open"  # asked before reading: what comes between the two is read, too
     info = recording.info()
     likely = max(0, info.packets + info.events - 2 * lines - 100)  # so that what lies far back need not be read
@@ -144,13 +144,13 @@ def _tail_recording(recording: Recording, lines: int, show: Callable[[Item], Non
         began = time.monotonic()
         for entry, item in recording.numbered(entry):  # noqa: B007, B020 - the next look goes on behind the last entry
             show(item)
-        if is_growing:  # what is in the journal is read anew each time: a long one must not keep a core busy
+        if is_growing:  # the whole journal is read again each time: a long one must not keep a core busy
             time.sleep(max(FOLLOW_PERIOD_S, 5 * (time.monotonic() - began)))
     return 0
 
 
 def _last(recording: Recording, lines: int, after: int) -> list[tuple[int, Item]]:
-    """The last packets beyond an entry, and the events among them and behind them, each with its entry."""
+    """Return the last packets beyond an entry, and the events among them and after them, each with its entry."""
     found: deque[tuple[int, Item]] = deque()
     packets = 0
     for numbered in recording.numbered(after):

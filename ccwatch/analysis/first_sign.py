@@ -1,6 +1,6 @@
-"""The first sign: which measure had left its usual range before a drawdown began, how long before, and how likely that is by luck.
+"""The first sign: which measure had left its usual range before a drawdown began, how long before, and the chance of that by luck.
 
-A measure's usual range is that of the calm before the lead; what counts by luck is told from the greatest departures of calm stretches as
+A measure's usual range is that of the calm before the lead; the chance by luck follows from the greatest departures of calm stretches as
 long as the lead, by Gumbel's (1958) law of extremes, and over all measures by Benjamini & Hochberg (1995). It never says "because".
 """
 
@@ -30,7 +30,7 @@ LEAST_BLOCKS: Final = 8
 LEAST_IN_BLOCK: Final = 5
 """Observations of a measure in each of them."""
 SMOOTHED: Final = 3
-"""Observations whose median is held against the usual range: a single one is no sign."""
+"""Observations whose median is compared with the usual range: a single one is not a sign."""
 _COLUMNS: Final = (
     "measure",
     "subject",
@@ -48,13 +48,13 @@ _COLUMNS: Final = (
 )
 UNSURE: Final = 1.5
 LEAST_P: Final = 1e-4
-"""No smaller chance is told: a law fitted to some stretches says nothing of one in a million."""
+"""The smallest chance reported: a law fitted to some stretches says nothing of one in a million."""
 _EULER: Final = 0.5772156649015329
 
 
 @dataclass(frozen=True, eq=False)
 class FirstSign(Result):
-    """What had left its usual range before an episode began. Times UTC.
+    """The measures that had left their usual range before an episode began. Times UTC.
 
     Attributes:
         signs: one row per measure; see `to_frame`.
@@ -78,12 +78,12 @@ class FirstSign(Result):
 
     @property
     def first(self) -> pd.Series | None:
-        """The earliest sign; None without any."""
+        """Return the earliest sign; None without any."""
         found = self.signs[self.signs["is_sign"].to_numpy(dtype=bool)]
         return found.iloc[0] if len(found) else None
 
     def headline(self) -> str:
-        """The earliest measure that had left its usual range, in a sentence."""
+        """Say in a sentence which measure was the earliest to leave its usual range."""
         first = self.first
         if first is None:
             judged = int(self.signs["p_value"].notna().sum())
@@ -98,7 +98,7 @@ class FirstSign(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per measure, the earliest sign first.
+        """Return one row per measure, the earliest sign first.
 
         Columns: measure, subject, unit, time (when it left its usual range for good before the start, NaT where it did not), before_s,
         usual (median of the calm), departure (greatest, in standard deviations that the calm's MAD gives), p_value (chance of such a
@@ -107,7 +107,7 @@ class FirstSign(Result):
         return self.signs.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """When each measure had left its usual range, in seconds before the start; signs are filled."""
+        """Draw when each measure had left its usual range, in seconds before the start; signs are filled."""
         colours = draw.colours(dark)
         shown = self.signs.dropna(subset=["before_s"]).head(25)
         is_sign = shown["is_sign"].to_numpy(dtype=bool)
@@ -134,7 +134,7 @@ def first_sign(
     calm: Iterable[Sequence[Any]] = (),
     level: float = FALSE_DISCOVERIES,
 ) -> FirstSign:
-    """Look for what had left its usual range before an episode began.
+    """Find the measures that had left their usual range before an episode began.
 
     Args:
         measured: the session's measures, each with measure, subject, unit, times (ns) and numbers.
@@ -187,7 +187,7 @@ def _alike(one: Any, two: Any) -> bool:
 
 
 def _judged(seen: Any, begin: int, lead: int, busy: pd.DataFrame | None, calm: Sequence[Any]) -> tuple[dict[str, Any], int]:
-    """One measure: its greatest departure before the start, since when, and the chance of it by luck."""
+    """Judge one measure: its greatest departure before the start, since when, and the chance of it by luck."""
     row: dict[str, Any] = {"measure": seen.measure, "subject": seen.subject, "unit": seen.unit, "time": pd.NaT, "before_s": np.nan}
     row |= {"usual": np.nan, "departure": np.nan, "p_value": np.nan, "n": 0, "n_calm": 0, "reason": ""}
     known = np.isfinite(seen.numbers)
@@ -230,7 +230,7 @@ def _judged(seen: Any, begin: int, lead: int, busy: pd.DataFrame | None, calm: S
 
 
 def _busy(times: Ints, busy: pd.DataFrame | None, begin: int) -> Any:
-    """Observations that lie within another episode."""
+    """Return, per observation, whether it lies within another episode."""
     found = np.zeros(len(times), dtype=bool)
     if busy is None:
         return found
@@ -241,13 +241,13 @@ def _busy(times: Ints, busy: pd.DataFrame | None, begin: int) -> Any:
 
 
 def _smoothed(values: Floats) -> Floats:
-    """The median of the last few observations."""
+    """Return the running median of the last SMOOTHED observations."""
     found = pd.Series(values).rolling(SMOOTHED, min_periods=1).median().to_numpy()
     return np.asarray(found, dtype=np.float64)
 
 
 def _greatest(times: Ints, apart: Floats, end: int | None, lead: int) -> Floats:
-    """The greatest departure of each stretch as long as the lead, counted back from its end."""
+    """Return the greatest departure of each stretch as long as the lead, counted back from the end of the calm."""
     if not len(times):
         return np.zeros(0)
     last = int(times[-1]) + 1 if end is None else end

@@ -1,4 +1,4 @@
-"""Kalman audit: is the engine's velocity that of a constant-acceleration filter of the price, and with which parameters?"""
+"""Kalman audit: whether the engine's velocity is that of a constant-acceleration filter of the price, and with which parameters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_FITTED: Final = 5_000
 
 @dataclass(frozen=True, eq=False)
 class Kalman(Result):
-    """Whether the engine's velocity ($/period) is that of a constant-acceleration Kalman filter of the price.
+    """The verdict on the engine's velocity ($/period) as that of a constant-acceleration Kalman filter of the price.
 
     Attributes:
         verdict: "Kalman velocity" (a filter explains at least 99 % of its variance), "no Kalman velocity", or "undecided" where it does
@@ -68,7 +68,7 @@ class Kalman(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The verdict and the parameters that explain the velocity best."""
+        """Say the verdict and the parameters that explain the velocity best."""
         if self.verdict == UNDECIDED:
             return "The engine's velocity does not vary, so nothing says whether it is a Kalman velocity."
         best = self.models[self.models["kind"] == "plain"].iloc[0]
@@ -80,7 +80,7 @@ class Kalman(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per model, the best first.
+        """Return one row per model, the best first.
 
         Columns: model, kind (filter, plain), ratio (q/r of a filter), explained (share of variance), max_abs_error, rms_error
         ($/period), n.
@@ -88,11 +88,11 @@ class Kalman(Result):
         return self.models.copy()
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the curve."""
+        """Return the answer as plain values, without the curve."""
         return {name: value for name, value in super().to_dict().items() if name != "curve"}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The engine's velocity and the best filter's."""
+        """Draw the engine's velocity and the best filter's."""
         colours = draw.colours(dark)
         times = np.asarray(pd.DatetimeIndex(self.curve.index).as_unit("ns").asi8)
         traces = [
@@ -103,11 +103,11 @@ class Kalman(Result):
 
 
 def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None) -> Kalman:
-    """Filters the price with steady constant-acceleration filters, one period per packet, and finds the q/r that explains velocity best.
+    """Filter the price with steady constant-acceleration filters, one period per packet, and find the q/r that explains velocity best.
 
     Args:
         frame: packets with price and velocity, and acceleration where its gain is to be read from the engine.
-        events: the events table: a filter begins anew after a gap.
+        events: the events table: a filter starts again after a gap.
         symbol: only rows of this one; needed where the stream holds several.
 
     Raises:
@@ -171,7 +171,7 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
 
 
 def gain_of(ratio: float, noise: str = "wiener acceleration") -> tuple[Floats, float]:
-    """The steady gain (price, velocity, acceleration) at q/r = `ratio`, and the relative residual of the discrete Riccati equation."""
+    """Return the steady gain (price, velocity, acceleration) at q/r = `ratio`, and the discrete Riccati equation's relative residual."""
     seen = np.array([[1.0], [0.0], [0.0]])
     q = ratio * _NOISES[noise]
     p = linalg.solve_discrete_are(TRANSITION.T, seen, q, np.eye(1))
@@ -181,7 +181,7 @@ def gain_of(ratio: float, noise: str = "wiener acceleration") -> tuple[Floats, f
 
 
 def filtered(price: Floats, gain: Floats, edges: list[int], columns: Sequence[int] = (0, 1, 2)) -> Floats:
-    """Price (0), velocity (1), acceleration (2) of a filter with this steady gain, begun anew at each edge from the price there, at rest.
+    """Return price (0), velocity (1), acceleration (2) of a filter with this steady gain, started at rest at each edge's price.
 
     Args:
         price: USD, nothing missing.
@@ -219,7 +219,7 @@ def _row(model: str, kind: str, ratio: float, ours: Floats, velocity: Floats, ju
 
 
 def _gain_ratio(velocity: Floats, acceleration: Floats, judged: npt.NDArray[np.bool_], broken: npt.NDArray[np.bool_]) -> float:
-    """A filter moves velocity by its gain times the surprise, beyond its own acceleration, and acceleration by another: their ratio."""
+    """Return the acceleration gain over the velocity gain: steps of acceleration regressed on velocity's surprise; NaN without any."""
     surprise = np.diff(velocity) - acceleration[:-1]
     step = np.diff(acceleration)
     known = judged[1:] & ~broken[1:] & np.isfinite(surprise) & np.isfinite(step)

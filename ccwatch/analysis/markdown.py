@@ -1,4 +1,4 @@
-"""The report as Markdown. It must not know a question: only what every answer can do."""
+"""The report as Markdown. It must not know a question, only the methods that every answer has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def render(
     why_not: Callable[[AnalysisError], str] = str,
     left_out: str = "",
 ) -> str:
-    """The text; arguments as of `page.render`. Nothing that the stream wrote is markup in it."""
+    """Return the Markdown text; arguments as for `page.render`. Nothing that the stream wrote is markup in it."""
     lines = [f"# {markdown_text(title)}{' · **SYNTHETIC**' if is_synthetic else ''}", ""]
     seen = answers.get("quality")
     if isinstance(seen, Quality) and seen.verdict != OK:

@@ -10,13 +10,13 @@ from ccwatch.analysis.result import Answer, Result
 from ccwatch.errors import AnalysisError
 
 ONE_BY_ONE: Final = ("symbol",)
-"""Fields that name what an answer is of: of several they are missing."""
+"""Fields that name the subject of an answer: None in an answer about several subjects."""
 NOTES_KEPT: Final = 30
 """Notes of a merged answer: thousands of sessions have thousands of them."""
 
 
 def merge_all(results: Sequence[Answer], *, apart: bool | None = None) -> Answer:
-    """The answer for all sessions of the answers, which may be in any order.
+    """Return the answer for all sessions of the answers, which may be in any order.
 
     Args:
         results: answers to one question, asked alike; of several symbols, the merged answer names none.
@@ -48,7 +48,7 @@ def merge_all(results: Sequence[Answer], *, apart: bool | None = None) -> Answer
 
 
 def overlap(ordered: Sequence[Result]) -> bool:
-    """Whether one of the answers, ordered by their start, begins before another one has ended."""
+    """Return whether one of the answers, ordered by their start, begins before another one has ended."""
     end = None
     for result in ordered:
         if result.basis.start is not None and end is not None and result.basis.start < end:
@@ -64,7 +64,7 @@ def _begin(result: Result) -> tuple[bool, int]:
 
 
 def _of_no_symbol(results: Sequence[Answer]) -> list[Answer]:
-    """The answers; where they are of several symbols, each without its own."""
+    """Return the answers; where they are about several symbols, with the symbol set to None."""
     found = list(results)
     for name in ONE_BY_ONE:
         if any(field.name == name for field in fields(found[0])) and len({getattr(result, name) for result in found}) > 1:  # type: ignore[arg-type] # each one is a dataclass
@@ -73,7 +73,7 @@ def _of_no_symbol(results: Sequence[Answer]) -> list[Answer]:
 
 
 def _short(result: Any) -> Any:
-    """The answer with a bounded number of notes: those that hold of all first."""
+    """Return the answer with at most some NOTES_KEPT notes: those that hold for all sessions first."""
     if len(result.notes) <= NOTES_KEPT:
         return result
     more = "further notes hold of single sessions: ask each session for them"

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no network. It must not know a question: only what every answer can do."""
+"""The report as one HTML file that needs no network. It must not know a question, only the methods that every answer has."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def render(
     why_not: Callable[[AnalysisError], str] = str,
     left_out: str = "",
 ) -> str:
-    """The page. Everything that came from outside is escaped.
+    """Return the page as HTML. Everything that came from outside is escaped.
 
     Args:
         title: of the page.
@@ -109,7 +109,7 @@ def render(
         happened: question and sentence, for the beginning.
         answers: by question: the answer, or why there is none.
         overview: the picture after the first sentences.
-        why_not: words an error, for a question without an answer.
+        why_not: makes text of an error, for a question without an answer.
         left_out: says what was left out on purpose; empty where nothing was.
     """
     known = {question: answer for question, answer in answers.items() if isinstance(answer, Result)}
@@ -144,7 +144,7 @@ def render(
 def overview_figure(
     packets: pd.DataFrame, agents: pd.DataFrame | None, events: pd.DataFrame | None, symbol: str | None = None
 ) -> go.Figure | None:
-    """The live view's four panels over the whole range, thinned to extremes; None for rows that it cannot show."""
+    """Draw the live view's four panels over the whole range, thinned to extremes; None for rows that cannot be shown."""
     if not {"seq", "connection", "symbol", "regime", "side", "price", "nav"} <= set(packets.columns):
         return None
     try:
@@ -173,7 +173,7 @@ def _tiles(answers: Mapping[str, Result | AnalysisError]) -> str:
 
 
 def _loud(answer: Result | AnalysisError | None) -> str:
-    """The data's quality, where it limits the answers."""
+    """Return the data's quality as HTML where it limits the answers, else nothing."""
     if not isinstance(answer, Quality) or answer.verdict == OK:
         return ""
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in answer.reasons)
@@ -198,12 +198,12 @@ def _figure(name: str, figure: go.Figure) -> str:
 
 
 def _json(text: str) -> str:
-    """JSON that cannot end the script element that it stands in."""
+    """Return JSON escaped so that it cannot end the script element around it."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _dark_colours() -> dict[str, str]:
-    """Which colour of the dark theme stands for which of the light one."""
+    """Return the dark theme's colour for each colour of the light theme."""
     pairs = list(zip(_flat(astuple(LIGHT)), _flat(astuple(DARK)), strict=True))
     return {light.lower(): dark for light, dark in pairs if light != LIGHT.hover} | {"hover": DARK.hover}
 

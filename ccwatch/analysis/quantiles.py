@@ -24,12 +24,12 @@ class Quantile(NamedTuple):
 
 
 def least_n(p: float) -> int:
-    """How many observations the p-quantile needs, so that one at least is expected beyond it on either side: 100 for p99."""
+    """Return how many observations the p-quantile needs for one to be expected beyond it on either side: 100 for p99."""
     return math.ceil(round(1.0 / min(p, 1.0 - p), 9))
 
 
 def quantile(ordered: npt.NDArray[np.float64], p: float, *, level: float = 0.95) -> Quantile:
-    """The p-quantile by type 7 of Hyndman & Fan (1996), with the order statistics that cover it with probability `level`.
+    """Estimate the p-quantile by type 7 of Hyndman & Fan (1996), with the order statistics that cover it with probability `level`.
 
     The number of observations below a quantile is binomial, whatever their distribution (David & Nagaraja 2003, section 7.1), so the
     interval runs from the l-th to the u-th smallest. An end for which there is no such order statistic is missing.
@@ -45,7 +45,7 @@ def quantile(ordered: npt.NDArray[np.float64], p: float, *, level: float = 0.95)
 
 
 def by_rank(n: int, p: float, at_rank: Callable[[int], float], value: float, *, level: float = 0.95) -> Quantile:
-    """The p-quantile of what is known by its order statistics alone, such as a sketch; see `quantile`.
+    """Estimate the p-quantile of a sample known by its order statistics alone, such as a sketch; see `quantile`.
 
     Args:
         n: observations.

@@ -1,4 +1,4 @@
-"""The agents' words: how much is template, whether words and side agree, what changed before a loss. Text is data, never instruction."""
+"""The agents' words: the share of templates, whether words and side agree, changes before a loss. Text is data, never instruction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SPACE: Final = re.compile(r"\s+")
 
 @dataclass(frozen=True, eq=False)
 class Reasoning(Result):
-    """What the agents say. Times UTC.
+    """The agents' statements, judged. Times UTC.
 
     Attributes:
         statements: number of stretches of one text.
@@ -58,7 +58,7 @@ class Reasoning(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The share of templates, and how often words and side part."""
+        """Say the share of templates, and how often words and side disagree."""
         against = count_of(len(self.findings), "statement points", "statements point")
         return (
             f"Of {count_of(self.statements, 'statement')} {self.repeated_share:.0%} repeat one of "
@@ -67,7 +67,7 @@ class Reasoning(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per statement whose words point against its side, by time.
+        """Return one row per statement whose words point against its side, by time.
 
         Columns: time, end_time, seq, side, points (up, down), weight (of the words, without unit), words (that say so), quote (the text,
         cut at 200 characters), return (of the side taken over the horizon, a fraction).
@@ -75,11 +75,11 @@ class Reasoning(Result):
         return self.findings.copy()
 
     def listed(self) -> pd.DataFrame:
-        """As `to_frame`, the clearest first."""
+        """Return the rows of `to_frame`, the clearest first."""
         return self.findings.iloc[np.argsort(-self.findings["weight"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """How often each template was said, the most frequent first."""
+        """Draw how often each template was used, the most frequent first."""
         colours = draw.colours(dark)
         shown = self.templates.head(15)
         trace = {
@@ -98,10 +98,10 @@ class Reasoning(Result):
 def reasoning(
     frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None, horizon_s: float = HORIZON_S
 ) -> Reasoning:
-    """Read the agents' words beside what they did. The same text packet after packet is one statement.
+    """Compare the agents' words with what they did. The same text packet after packet is one statement.
 
     Args:
-        frame: packets with reasoning; side and price where words are to be held against them.
+        frame: packets with reasoning; side and price where words are to be compared with them.
         events: the events table, for gaps.
         symbol: only rows of this one.
         horizon_s: seconds that a statement is followed.
@@ -141,7 +141,7 @@ def reasoning(
 
 
 def template(text: str) -> str:
-    """A text without what changes from one statement to the next: numbers and sides."""
+    """Return a text with its numbers and sides replaced, since these change from one statement to the next."""
     return _SPACE.sub(" ", _SIDES.sub("<side>", _NUMBER.sub("#", text))).strip()
 
 
@@ -153,7 +153,7 @@ def _templates(said: list[str], kinds: list[str]) -> pd.DataFrame:
 
 
 def _followed(used: Sample, first: Any, side: Any, horizon_s: float) -> Any:
-    """What each statement's side returned over the horizon, from the next packet on."""
+    """Return the return of each statement's side over the horizon, from the next packet on; a fraction, NaN where not known."""
     price = used.prices()
     if not np.isfinite(price).all() or not len(price):
         return np.full(len(first), np.nan)
@@ -163,7 +163,7 @@ def _followed(used: Sample, first: Any, side: Any, horizon_s: float) -> Any:
 
 
 def _findings(used: Sample, first: Any, end: Any, side: Any, said: list[str], followed: Any) -> pd.DataFrame:
-    """Statements whose words point against their side."""
+    """Return the statements whose words point against their side."""
     points = [direction(text) for text in said]
     sign = np.array([point.sign for point in points])
     taken = np.where(side[first] == Side.BUY, 1, np.where(side[first] == Side.SELL, -1, 0))
@@ -185,7 +185,7 @@ def _findings(used: Sample, first: Any, end: Any, side: Any, said: list[str], fo
 
 
 def _turns(used: Sample, first: Any, said: list[str], kinds: list[str], followed: Any) -> pd.DataFrame:
-    """Changes of template that a loss followed."""
+    """Return the changes of template that a loss followed."""
     turned: Bools = np.append(False, [a != b for a, b in pairwise(kinds)])
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(turned & (followed < 0.0))
@@ -200,7 +200,7 @@ def _turns(used: Sample, first: Any, said: list[str], kinds: list[str], followed
 
 
 def _length(said: list[str], followed: Any) -> dict[str, Any]:
-    """Whether longer texts were followed by more."""
+    """Return Spearman's rank correlation of a text's length with the return that followed, with p-value, n and reason."""
     known = np.isfinite(followed)
     lengths = np.array([len(text) for text in said], dtype=np.float64)
     n = int(known.sum())

@@ -1,4 +1,4 @@
-"""Forward returns and hit rates: what followed on a moment, never across a gap. It knows prices, not signals."""
+"""Forward returns and hit rates: the return after a moment, never across a gap. It knows prices, not signals."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ccwatch.analysis.sample import SECOND_NS, Bools, Floats, Ints
 
 
 def forward_returns(times: Ints, price: Floats, broken: Bools, rows: npt.NDArray[np.integer], horizon_s: float) -> Floats:
-    """The return from the packet after each row to the first packet at least `horizon_s` later.
+    """Return the return from the packet after each row to the first packet at least `horizon_s` later.
 
     Args:
         times: ns, ascending, one per packet.
         price: USD, above zero, nothing missing.
         broken: whether a gap lies before each packet.
-        rows: the packets in which something was decided; entry is one packet later, since nobody can trade on a packet before it came.
+        rows: the packets in which something was decided; entry is one packet later, since a packet cannot be traded on before it came.
         horizon_s: seconds from entry to exit.
 
     Returns:
@@ -35,7 +35,7 @@ def forward_returns(times: Ints, price: Floats, broken: Bools, rows: npt.NDArray
 
 
 def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's (1927) interval of a share of hits among n; NaN without any."""
+    """Return Wilson's (1927) interval of a share of hits among n; NaN without any."""
     if n == 0:
         return math.nan, math.nan
     z = float(stats.norm.ppf((1.0 + level) / 2.0))

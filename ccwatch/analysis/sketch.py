@@ -33,7 +33,7 @@ class Sketch:
 
     @classmethod
     def of(cls, values: npt.ArrayLike, *, error: float = ERROR) -> Sketch:
-        """The sketch of values ≥ 0; missing and infinite ones are left out.
+        """Return the sketch of values ≥ 0; missing and infinite ones are left out.
 
         Raises:
             ValueError: a value below zero, or an error outside (0, 1).
@@ -53,11 +53,11 @@ class Sketch:
 
     @property
     def n(self) -> int:
-        """Values that it was made from."""
+        """Return the number of values that it was made from."""
         return self.zeros + int(self.counts.sum())
 
     def merge(self, other: Sketch) -> Sketch:
-        """The sketch of the values of both.
+        """Return the sketch of the values of both.
 
         Raises:
             ValueError: sketches of different errors.
@@ -72,7 +72,7 @@ class Sketch:
         return Sketch(first, counts, self.zeros + other.zeros, self.error)
 
     def quantile(self, p: float) -> float:
-        """The p-quantile, within `error` of the order statistic of rank ⌊p(n - 1)⌋ (from 0); NaN without values.
+        """Return the p-quantile, within `error` of the order statistic of rank ⌊p(n - 1)⌋ (from 0); NaN without values.
 
         Raises:
             ValueError: a p outside [0, 1].
@@ -84,7 +84,7 @@ class Sketch:
         return self.at_rank(math.floor(p * (self.n - 1)))
 
     def at_rank(self, rank: int) -> float:
-        """The order statistic of a rank (from 0), within `error` of itself."""
+        """Return the order statistic of a rank (from 0), within `error` of itself."""
         if rank < self.zeros:
             return 0.0
         place = int(np.searchsorted(np.cumsum(self.counts), rank - self.zeros, side="right"))
@@ -92,5 +92,5 @@ class Sketch:
 
 
 def _step(error: float) -> float:
-    """Ln γ: the width of a bucket."""
+    """Return ln γ, the width of a bucket."""
     return math.log((1.0 + error) / (1.0 - error))

@@ -8,7 +8,7 @@ import pandas as pd
 
 
 def kaplan_meier(durations: npt.ArrayLike, ended: npt.ArrayLike) -> pd.DataFrame:
-    """The survival curve of durations of which some were cut short (Kaplan & Meier 1958; standard error by Greenwood 1926).
+    """Estimate the survival curve of durations of which some were cut short (Kaplan & Meier 1958; standard error by Greenwood 1926).
 
     Args:
         durations: how long each one was seen, in any unit, ≥ 0.
@@ -30,6 +30,6 @@ def kaplan_meier(durations: npt.ArrayLike, ended: npt.ArrayLike) -> pd.DataFrame
 
 
 def quantile(curve: pd.DataFrame, p: float) -> float:
-    """The smallest duration by which at least the fraction p has ended; NaN where the curve does not come down that far."""
+    """Return the smallest duration by which at least the fraction p has ended; NaN where the curve does not come down that far."""
     reached = curve["duration"].to_numpy()[curve["survival"].to_numpy() <= 1.0 - p + 1e-12]
     return float(reached[0]) if len(reached) else np.nan

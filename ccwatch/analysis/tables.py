@@ -1,4 +1,4 @@
-"""One session's tables, read once from whatever has them: a feed, a recording or a frame. It knows their methods, not their types."""
+"""One session's tables, read once from a feed, a recording or a frame. It knows their methods, not their types."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ccwatch.protocol.messages import EventKind
 from ccwatch.stream.frames import TEXT, default_columns
 
 _RAW: Final = ("status_raw", "regime_raw", "side_raw")
-"""The server's own words, for those that were not understood."""
+"""Columns of the server's own words, to report those that were not understood."""
 LIVE: Final = frozenset({"CONNECTING", "OPEN", "LATE", "STALE", "DISCONNECTED"})
 """States of a feed that may still deliver: its silence counts up to now."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a source, read when first asked for and then kept: a feed's as it stood at that moment.
+    """The tables of a source, read when first asked for and then kept: a feed's as it was at that moment.
 
     Attributes:
-        source: a DataFrame; or what has `frame(columns, clean=…)` and perhaps `agents()`, `models()`, `logs()`, `events()`, as a Feed or
-            a Recording has.
+        source: a DataFrame; or an object that has `frame(columns, clean=…)` and perhaps `agents()`, `models()`, `logs()`, `events()`, as
+            a Feed or a Recording has.
         start: only rows from this time on.
         end: only rows up to this time, included.
         dropped: columns that are as if the stream had never carried them, and lists (agents, models, logs) that are as if it had none.
@@ -40,12 +40,12 @@ class Tables:
 
     @property
     def is_frame(self) -> bool:
-        """Whether the source is a frame of someone's own."""
+        """Return whether the source is a DataFrame."""
         return isinstance(self.source, pd.DataFrame)
 
     @property
     def name(self) -> str:
-        """What the source is called."""
+        """Return the name of the source: a recording's folder name, a feed's url, or "a data frame"."""
         if self.is_frame:
             return "a data frame"
         path = getattr(self.source, "path", None)
@@ -53,56 +53,56 @@ class Tables:
 
     @property
     def origin(self) -> str:
-        """Where the stream came from; empty where nobody says."""
+        """Return where the stream came from; empty where the source does not say."""
         return str(getattr(self.source, "origin", ""))
 
     @cached_property
     def packets(self) -> pd.DataFrame:
-        """Every packet in order of arrival, without text."""
+        """Return every packet in order of arrival, without text."""
         return self._within(self.source if self.is_frame else self.source.frame(clean=False))
 
     @property
     def packets_with_text(self) -> pd.DataFrame:
-        """Every packet in order of arrival, with what has no column; read anew each time, since text is large and one question needs it."""
+        """Return every packet in order of arrival, with the column `extra`; read again each time, since text is large."""
         if self.is_frame:
             return self.packets
         return self._within(self.source.frame([*default_columns("packets"), *_RAW, "extra"], clean=False))
 
     @property
     def packets_with_words(self) -> pd.DataFrame:
-        """Every packet in order of arrival, with the agents' reasoning; read anew each time, since text is large."""
+        """Return every packet in order of arrival, with the agents' reasoning; read again each time, since text is large."""
         if self.is_frame:
             return self.packets
         return self._within(self.source.frame([*default_columns("packets"), "reasoning"], clean=False))
 
     @cached_property
     def agents(self) -> pd.DataFrame | None:
-        """The agents table."""
+        """Return the agents table; None where there is none."""
         return self._long("agents", "agent")
 
     @cached_property
     def models(self) -> pd.DataFrame | None:
-        """The models table."""
+        """Return the models table; None where there is none."""
         return self._long("models", "model")
 
     @cached_property
     def logs(self) -> pd.DataFrame | None:
-        """The logs table."""
+        """Return the logs table; None where there is none."""
         return self._long("logs", "message")
 
     @cached_property
     def trades(self) -> pd.DataFrame | None:
-        """The trades table; a frame of the user's has none."""
+        """Return the trades table; None for a DataFrame."""
         return None if self.is_frame else self._long("trades", "id")
 
     @cached_property
     def events(self) -> pd.DataFrame | None:
-        """The events table; of a range, with the connect events of the whole session, which stand on no packet's time."""
+        """Return the events table, of the range where one was chosen; None where there is none."""
         return self._long("events", "detail")
 
     @cached_property
     def marks(self) -> tuple[tuple[int, str], ...]:
-        """Moments that were marked beside a recording's data, within the range; those of its events stand there."""
+        """Return the marks beside a recording's data, within the range; without those that are in its events already."""
         found = () if self.is_frame else tuple((int(ns), str(text)) for ns, text in getattr(self.source, "marks", ()))
         events = self.events
         if events is not None and len(events):
@@ -115,7 +115,7 @@ class Tables:
 
     @cached_property
     def health(self) -> Any | None:
-        """A live feed's counters, as they stand when first asked for."""
+        """Return a live feed's counters, as they were when first asked for; None for other sources."""
         health = getattr(self.source, "health", None)
         return health() if callable(health) else None
 
@@ -126,7 +126,7 @@ class Tables:
 
     @property
     def is_live(self) -> bool:
-        """Whether the source may still deliver, and the range reaches up to now."""
+        """Return whether the source may still deliver, and the range reaches up to now."""
         return self.end is None and str(getattr(self.source, "state", "")) in LIVE
 
     def _long(self, table: str, key: str) -> pd.DataFrame | None:
@@ -157,5 +157,5 @@ class Tables:
 
 
 def _has_missing(column: pd.Series) -> bool:
-    """Whether the column's dtype knows missing values; integers and booleans of numpy do not."""
+    """Return whether the column's dtype has missing values; numpy's integers and booleans have none."""
     return not isinstance(column.dtype, np.dtype) or column.dtype.kind in "fO"

@@ -36,7 +36,7 @@ class TailIndex:
 
 
 def hill(sample: npt.ArrayLike, k: int, *, level: float = 0.95) -> TailIndex:
-    """Hill's estimator of the tail index from the k largest values.
+    """Estimate the tail index from the k largest values by Hill's estimator.
 
     alpha = k / Σ ln(X_(i) / X_(k+1)), i = 1 … k (Hill 1975). For a Pareto tail 2kα/alpha follows χ² with 2k degrees of freedom, which
     gives the interval exactly, whatever k.

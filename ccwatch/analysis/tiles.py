@@ -1,4 +1,4 @@
-"""The four numbers that a reader of a report looks for first: loss, depth, halt, alerts. It computes nothing that no answer knows."""
+"""The four numbers that a reader of a report looks for first: loss, depth, halt, alerts. It computes nothing that is not in an answer."""
 
 from __future__ import annotations
 

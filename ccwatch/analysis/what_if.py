@@ -1,4 +1,4 @@
-"""Counterfactual governance: what another veto, size or breaker would have made of the recorded prices. It must not know a source."""
+"""Counterfactual governance: the account under another veto, size cap or breaker at the recorded prices. It must not know a source."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ LARGEST_SHARE: Final = 0.5
 LEVEL: Final = 0.95
 REPLICATES: Final = 2000
 MORE_PACKETS, MORE_BPS = 1, 5.0
-"""How much later, and how much dearer, the answer is repeated."""
+"""Extra delay (packets) and extra cost (hundredths of a percent) with which the answer is repeated."""
 _IN_SAMPLE: Final = "in sample: a rule that was chosen by looking at this session is judged by it, too"
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, eq=False)
 class WhatIf(Result):
-    """What would have been, and how sure that is. Amounts in USD.
+    """The account under other rules of governance, and how sure that is. Amounts in USD.
 
     Attributes:
         difference: the replayed account less the recorded one, at the last packet.
@@ -65,7 +65,7 @@ class WhatIf(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """What changed, what it was worth, and whether the sign holds."""
+        """Say what changed, what it was worth, and whether the sign holds."""
         differ = f"{len(self.changed):,} of {count_of(self.decisions, 'decision')} differ, in {count_of(self.runs, 'run')}"
         if not len(self.changed):
             return f"0 of {count_of(self.decisions, 'decision')} differ; P&L +$0."
@@ -80,23 +80,23 @@ class WhatIf(Result):
         return f"{differ}; P&L {_money(self.difference)}{spread}{''.join(f'; the sign turns: {text}' for text in turns)}."
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per decision that differs, by time.
+        """Return one row per decision that differs, by time.
 
-        Columns: start_time, end_time, side, target (signed fraction of nav, as recorded), target_after (the least of it in what would
-        have been), n (packets), why (veto, size cap, breaker), difference_usd (of the account over the decision).
+        Columns: start_time, end_time, side, target (signed fraction of nav, as recorded), target_after (the least of it in the
+        replayed account), n (packets), why (veto, size cap, breaker), difference_usd (of the account over the decision).
         """
         return self.changed.copy()
 
     def listed(self) -> pd.DataFrame:
-        """As `to_frame`, the decision that made most of a difference first."""
+        """Return the rows of `to_frame`, the decision with the largest difference first."""
         return self.changed.iloc[np.argsort(-self.changed["difference_usd"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the curve."""
+        """Return the answer as plain values, without the curve."""
         return {name: value for name, value in super().to_dict().items() if name != "curve"}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Recorded and replayed nav over time."""
+        """Draw recorded and replayed nav over time."""
         colours = draw.colours(dark)
         times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
         looks = (("recorded", colours.line, "solid"), ("replayed", colours.line_engine, "dash"))
@@ -125,7 +125,7 @@ def what_if(
     Args:
         frame: packets with price, nav and cash; side and approved_size where the engine's targets are to be known exactly.
         events: the events table, for gaps.
-        veto: a rule in words, such as "alpha < 1.7": while it is so, every target is 0.
+        veto: a rule in words, such as "alpha < 1.7": while it holds, every target is 0.
         size_cap: the largest target, a fraction of nav.
         breaker: a drawdown from the account's peak, a fraction below 0, at which everything is sold.
         rearm: when a breaker closes again: "next day", "never", or a duration such as "30min".
@@ -135,7 +135,7 @@ def what_if(
         hours: the trading hours, which say when the next day begins; None is UTC.
 
     Raises:
-        ConfigError: no rule at all, or one that cannot be.
+        ConfigError: no rule at all, or an impossible one.
         MissingColumns: the stream never carried price, nav or cash.
         NotEnoughData: fewer than two packets carry all three.
         MixedSymbols: several symbols and none was chosen.
@@ -195,7 +195,7 @@ def what_if(
 
 
 def _packets(delay: str | int) -> int:
-    """Packets of a delay such as "1 packet"."""
+    """Return the packets of a delay such as "1 packet"."""
     word = str(delay).strip().lower().removesuffix("s").removesuffix("packet").strip()
     if isinstance(delay, bool) or not word.isdecimal():
         raise ConfigError(f"delay={delay!r}: expected packets, for example '1 packet' or 0")
@@ -203,7 +203,7 @@ def _packets(delay: str | int) -> int:
 
 
 def _rearm_ns(rearm: str) -> int | None:
-    """How long a breaker stays open, ns; None until the next day."""
+    """Return how long a breaker stays open, ns; None until the next day."""
     word = " ".join(str(rearm).lower().split())
     if word == "next day":
         return None
@@ -216,7 +216,7 @@ def _rearm_ns(rearm: str) -> int | None:
 
 
 def _vetoed(used: Sample, veto: str | None) -> Bools:
-    """Packets at which a rule in words holds, judged as alerts judge it."""
+    """Return, per packet, whether a rule in words holds, judged as alerts judge it."""
     held = np.zeros(len(used), dtype=bool)
     if veto is None:
         return held
@@ -235,7 +235,7 @@ def _vetoed(used: Sample, veto: str | None) -> Bools:
 
 
 def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools, capped: Bools) -> tuple[pd.DataFrame, Floats]:
-    """The decisions that differ, and what each decision, changed or not, made of the difference."""
+    """Return the decisions that differ, and the part of the difference (USD) that each decision, changed or not, made."""
     starts = np.flatnonzero(np.diff(book.decision, prepend=-1))
     ends = np.append(starts[1:], len(gap) - 1)
     share = gap[ends] - np.where(starts > 0, gap[starts], 0.0)
@@ -275,7 +275,7 @@ def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools,
 
 
 def _interval(share: Floats, changed: int, difference: float) -> tuple[tuple[float, float] | None, str]:
-    """A circular block bootstrap of the sum over decisions (Politis & Romano 1992), or why there is none."""
+    """Return the interval by a circular block bootstrap of the sum over decisions (Politis & Romano 1992), or why there is none."""
     if changed < LEAST_CHANGED:
         return None, f"{count_of(changed, 'decision')} differ, and {LEAST_CHANGED} are needed"
     if np.abs(share).max() > LARGEST_SHARE * abs(difference):
@@ -289,7 +289,7 @@ def _interval(share: Floats, changed: int, difference: float) -> tuple[tuple[flo
 
 
 def _assumptions(book: Book, delay: int, cost_bps: float) -> tuple[str, ...]:
-    """What the number takes for granted, and what it cannot know."""
+    """Return the assumptions behind the number, and what it cannot know."""
     sized = (
         f"whole shares worth the target at the packet's price reproduce all {book.trades:,} recorded trades, so sizes are the engine's own"
         if book.is_exact

@@ -86,7 +86,7 @@ def init(url: str | None = None, folder: Path | None = None, *, seconds: float =
     if url is not None:
         parse_url(url)
     found = examine(url, seconds=seconds)
-    stream = parse_url(found.url or url or Settings.load().url).shown  # without what may be secret
+    stream = parse_url(found.url or url or Settings.load().url).shown  # without secrets
     place = folder or Path.cwd()
     zone = found.settings.get("server_tz", "UTC")
     files = {

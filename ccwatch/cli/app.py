@@ -77,7 +77,7 @@ def _end_by_sigterm_as_by_ctrl_c() -> Any:
         return None
 
     def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one that comes again must not cut short what the first has begun
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not cut short the end that the first has begun
         raise KeyboardInterrupt
 
     return signal.signal(signal.SIGTERM, interrupt)

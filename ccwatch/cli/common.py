@@ -108,7 +108,7 @@ class Span(click.ParamType[timedelta]):
         if isinstance(value, timedelta):
             return value
         try:
-            import pandas as pd  # noqa: PLC0415 - only for who gives a length of time
+            import pandas as pd  # noqa: PLC0415 - only where a length of time is given
 
             found = pd.Timedelta(value).to_pytimedelta()
         except ValueError:

@@ -89,7 +89,7 @@ def _guard(
     from ccwatch.guard.guard import Guard  # noqa: PLC0415 - the same
     from ccwatch.recording import Turn  # noqa: PLC0415 - the same
 
-    # what evidence needs takes a second to import: not with the first alert
+    # the modules for evidence take a second to import: not with the first alert
     threading.Thread(target=importlib.import_module, args=("ccwatch.analysis",), daemon=True).start()
     until = None if seconds is None else time.monotonic() + seconds
     if source is not None and "://" not in source:

@@ -130,9 +130,9 @@ def _tail_stream(url: str, lines: int | None, show: Callable[[Item], None]) -> i
 
 def _tail_recording(recording: Recording, lines: int, show: Callable[[Item], None], *, follow: bool) -> int:
     """Show the last packets with the events among them; with `follow`, then show new items until the recorder has ended."""
-    is_growing = follow and recording.status == "open"  # asked before reading: what comes between the two is read, too
+    is_growing = follow and recording.status == "open"  # asked before reading, so that entries that come in between are read, too
     info = recording.info()
-    likely = max(0, info.packets + info.events - 2 * lines - 100)  # so that what lies far back need not be read
+    likely = max(0, info.packets + info.events - 2 * lines - 100)  # so that entries far back need not be read
     found = _last(recording, lines, likely)
     if likely and sum(isinstance(item, Packet) for _, item in found) < lines:
         found = _last(recording, lines, 0)

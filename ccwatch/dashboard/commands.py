@@ -61,9 +61,9 @@ class Commander:
         self._tell = tell
         self._armed: _Armed | None = None
         self._said: dict[str, dict[str, Any]] = {}
-        self._attempt: dict[str, int] = {}  # which attempt at a command its line speaks of
+        self._attempt: dict[str, int] = {}  # the attempt that a command's line is about
         self._attempts = itertools.count(1)
-        self._lock = threading.Lock()  # guards what was said: several commands may be under way
+        self._lock = threading.Lock()  # guards the lines on commands: several may be under way
 
     def ask(self, page: str, request: dict[str, Any]) -> None:
         """Carry out a page's request: arm, disarm, give or subscribe."""
@@ -134,13 +134,13 @@ class Commander:
             line = {"what": what, "state": state, "words": words, "remedy": remedy, "at": f"{datetime.now(UTC):%H:%M:%S} UTC"}
             known = self._said.get(what)
             if known is not None and known["state"] in UNDER_WAY and attempt != self._attempt[what] and state in {"SENDING", "NOT SENT"}:
-                # The one before was sent, or is about to be: what was not cannot take its line.
+                # The earlier attempt was sent, or is about to be: one that was not sent must not replace its line.
                 line = known if state == "SENDING" else known | {"words": f"{known['words']}; another was not sent: {words}".lstrip("; ")}
             else:
                 self._attempt[what] = attempt
             for other in ACTIONS if what in ACTIONS else ():
                 if other != what and self._said.get(other, {}).get("state") not in UNDER_WAY:
-                    self._said.pop(other, None)  # what was halted and resumed since is history
+                    self._said.pop(other, None)  # the line on the opposite command is out of date
             self._said.pop(what, None)
             self._said[what] = line
             while len(self._said) > MOST_SAID:
@@ -148,7 +148,7 @@ class Commander:
                 del self._said[gone], self._attempt[gone]
         try:
             self._show(self.said)
-        except Exception:  # a page that is gone must not end what follows the command
+        except Exception:  # a page that is gone must not end the handling of the command
             log.exception("%s: %s could not be shown", what, state)
 
 

@@ -130,7 +130,7 @@ class Dashboard(PageWidget):
     def _alerts(self) -> AlertWatch:
         return self._channels[0].alerts
 
-    # ── what a user calls ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the user's calls ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def widget(self) -> Self:
@@ -394,7 +394,7 @@ class Dashboard(PageWidget):
     def _enter(self, page: str, *, with_source: bool) -> None:
         self._was_seen = True
         self._pages.add(page)
-        self._start()  # before everything is read: what arrives meanwhile waits for the first frame
+        self._start()  # before everything is read: items that arrive meanwhile wait for the first frame
         try:
             if with_source:
                 self.send({"kind": "source"}, [plotly_source()])
@@ -456,7 +456,7 @@ class Dashboard(PageWidget):
             self._is_switching = False
             self._refresh_status()
 
-    # ── what is said beside the charts, with the lock held ────────────────────────────────────────────────────────────
+    # ── the lines beside the charts, with the lock held ───────────────────────────────────────────────────────────────
 
     def _post_said(self, _said: object) -> None:
         with self._lock:

@@ -47,7 +47,7 @@ class Publisher:
             view: a Feed or a Recording.
             encoder: the encoder of this view.
             send: hands a message to all pages.
-            period_s: seconds between two frames, at least; a twentieth less where they would else come later and later.
+            period_s: seconds between two frames, at least; a twentieth less where frames would otherwise come later and later.
             wake: called on the feed's thread when the first item of a frame arrives: step() is due soon.
         """
         self.pages: set[str] = set()
@@ -57,7 +57,7 @@ class Publisher:
         self._send = send
         self._period_s = period_s
         self._wake = wake
-        self._arrived: deque[Item] = deque()  # appended by the feed's thread, emptied by who holds the lock
+        self._arrived: deque[Item] = deque()  # appended by the feed's thread, emptied by the holder of the lock
         self._overflown = False
         self._resync = False  # a full message is due
         self._full_at = -1e9
@@ -138,7 +138,7 @@ class Publisher:
         """Let the older rows go at once, since a page has drawn the first picture."""
         self._chunk_due = min(self._chunk_due, monotonic())
 
-    # ── what the user does ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the user's actions ────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def hidden(self) -> int:
@@ -202,7 +202,7 @@ class Publisher:
     def _poll(self) -> None:
         """Send the rows that were added to a view that delivers no items."""
         began = monotonic()
-        self._grows = getattr(self._view, "status", None) == "open"  # asked first: what was written before it ended is read below
+        self._grows = getattr(self._view, "status", None) == "open"  # asked first: rows written before it ended are read below
         try:
             if self.held is not None or not self.pages:
                 self._seen = self._last_seq()
@@ -261,7 +261,7 @@ class Publisher:
         moves = self._delivers and not self._is_over()
         self._send(Message(message.content | {"side": beside, "moves": moves or self._grows, "live": self._delivers}, message.buffers))
         self._send_kept()
-        self._resync = self.held is not None  # what came after a pause was not sent, and waits no more
+        self._resync = self.held is not None  # rows that came after a pause were not sent, and wait no more
         self._seen = max(self._seen, self._encoder.last_seq)
         self._full_at = monotonic()
         self._full_cost_s = self._full_at - began

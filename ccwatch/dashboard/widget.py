@@ -73,7 +73,7 @@ class PageWidget(anywidget.AnyWidget):
             self._answer(content)
 
 
-_COMPRESSING: Final = Lock()  # serialises the first two who want plotly's source, so that it is compressed once
+_COMPRESSING: Final = Lock()  # serialises the first two calls, so that plotly's source is compressed once
 
 
 def plotly_source() -> bytes:

@@ -100,7 +100,7 @@ class Encoder:
         self._gaps: list[int] = []  # seqs before gaps that no packet has followed yet
         self._started = False
         self._skeletons: dict[tuple[str, ...], dict[str, Any]] = {}
-        self._series: Series | None = None  # what older() still takes from
+        self._series: Series | None = None  # the series that older() takes its rows from
         self._chunks: list[_Chunk] = []  # the newest last
         self._marks: list[Mark] = []
 

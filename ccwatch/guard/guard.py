@@ -165,7 +165,7 @@ class Guard:
         self.watch.listen(self._take, past=True)
         self.on_event("reload", {"rules": len(settings.rules)})
 
-    # ── what went before ──
+    # ── taking over earlier state ──
 
     def _journal_folder(self) -> Path:
         if self.recorder is not None:
@@ -359,7 +359,7 @@ class Guard:
                 day = evaluator.trading_day
                 if day is not None and state.told[-1:] != [f"day {day}"] and f"day {day}" not in state.told:
                     state.told = [*[word for word in state.told if not word.startswith("day ")][-20:], f"day {day}"]
-                    if len(state.sessions) > 1 or state.carry is not None:  # what went before this day is in the snapshot
+                    if len(state.sessions) > 1 or state.carry is not None:  # the time before this day is in the snapshot
                         state.carry, state.carry_seq, state.sessions = evaluator.snapshot(), self.watch.seq, [current]
         state.write(self.folder)
 
@@ -441,7 +441,7 @@ class Guard:
         try:
             source = Recording(self.recorder.path) if self.recorder is not None else self.view
             sentences = [sentence for _, sentence in Report(source).what_happened()]
-        except Exception as error:  # noqa: BLE001 - the digest goes out with what there is
+        except Exception as error:  # noqa: BLE001 - the digest goes out without the report
             sentences = [f"The day's report could not be made: {type(error).__name__}."]
         return "\n".join([counted, *sentences])
 

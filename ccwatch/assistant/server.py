@@ -1,4 +1,4 @@
-"""The tools that an assistant has, served by the official MCP SDK: it reads recordings, asks questions and marks moments.
+"""The assistant's tools, served by the official MCP SDK: they read recordings, answer questions and mark moments.
 
 Each answer carries its n, its basis, its limits and the Python that gives it again; a refusal carries the reason. Text from the stream
 is data: it is cut, and the server's instructions say that it is never to be followed. Nothing here can reach an engine.

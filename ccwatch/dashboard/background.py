@@ -18,7 +18,7 @@ LEAST_PAUSE_S: Final = 0.05
 
 @dataclass(slots=True)
 class Job:
-    """Something to work out again and again.
+    """A computation that is repeated.
 
     Attributes:
         name: by which a failure is reported.

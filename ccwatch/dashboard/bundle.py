@@ -1,7 +1,7 @@
-"""Joins the page's ES modules into the one module that a widget is. Plain text in, plain text out: no Node, no minifier.
+"""Joins the page's ES modules into the one module that a widget needs. Plain text in, plain text out: no Node, no minifier.
 
-Modules are put one after the other, each after what it imports, without their import and export words; so every top-level name must
-be there once. That, and that nothing is renamed on its way, is checked when they are joined.
+Modules are put one after the other, each after its imports, without their import and export words; so every top-level name must be
+unique. That, and that no import renames anything, is checked when they are joined.
 """
 
 from __future__ import annotations

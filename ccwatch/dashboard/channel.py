@@ -28,7 +28,7 @@ ASIDE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """How a dashboard shows its streams: the same for all of them."""
+    """A dashboard's settings, the same for all of its streams."""
 
     panels: tuple[Panel, ...]
     tz: str

@@ -1,7 +1,7 @@
-"""Lines of panels that no packet carries: an interval, quantiles against objectives, a function of the user's. No widget, no thread.
+"""Panels' lines that no packet carries: an interval, quantiles against objectives, a user's function. No widget, no thread.
 
-Each is a function of a view, asked about once in a while with all that the view holds; what it gives is thinned to what a panel
-can show, and sent whole.
+Each is a function of a view, called once in a while with all that the view holds. The points of a user's function are thinned to the
+number that a panel can show; then all are sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ccwatch.figures.panels import Line
 from ccwatch.figures.series import Floats
 
 MOST_POINTS: Final = 2_000
-"""Of all lines of a panel together."""
+"""Points at most, of all lines of a panel together."""
 ALPHA_POINTS: Final = 120
 ALPHA_RETURNS: Final = 250
 """Returns that one estimate of the tail index is made from, of which the largest tenth counts."""

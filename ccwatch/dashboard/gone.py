@@ -11,7 +11,7 @@ from ccwatch.stream import frames
 
 
 class Gone:
-    """The names of a feed, without its memory."""
+    """A feed's name, url and origin, with empty tables in place of its data."""
 
     state = ConnectionState.STOPPED
     latest = None

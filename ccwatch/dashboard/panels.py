@@ -36,7 +36,7 @@ class View(Protocol):
 
 
 class LiveView(View, Protocol):
-    """A view that goes on."""
+    """A view that delivers new items as they arrive, such as a Feed."""
 
     def add_sink(self, sink: Sink, /) -> Callable[[], None]:
         """Deliver the items that arrive from now on to `sink`; return a function that removes it."""

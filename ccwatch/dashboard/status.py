@@ -43,7 +43,7 @@ class Status:
     state: str = ""
     """The connection's state; empty for a recording."""
     mood: str = "idle"
-    """good, warn, bad or idle."""
+    """One of good, warn, bad, idle."""
     words: str = "Recording"
     age_s: float | None = None
     """Age of the newest packet."""

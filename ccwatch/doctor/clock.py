@@ -1,4 +1,4 @@
-"""The server's clock against this machine's, and the zone in which it seems to stamp. Pure: it reads no clock."""
+"""The server's clock compared with this machine's, and the time zone of its timestamps. Pure: it reads no clock."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _MUTES: Final = {"halt": ("drawdown", "silence", "latency"), "silence": ("latenc
 
 @dataclass(frozen=True)
 class Notice:
-    """A message to people that is due.
+    """A message that is due to people.
 
     Attributes:
         name: identifies the message, which is sent once under this name.

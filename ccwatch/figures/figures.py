@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ccwatch.figures.forecast import forecast_lines
 from ccwatch.figures.panels import (
     DEFAULT_PANELS,
     PANELS,
@@ -58,6 +59,7 @@ def overview(
     panels: Sequence[str | Panel] | None = None,
     models: pd.DataFrame | None = None,
     lines: Mapping[str, Sequence[Line]] | None = None,
+    forecasts: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Panels over one time axis.
 
@@ -70,12 +72,15 @@ def overview(
         panels: names out of PANELS, or panels of your own; DEFAULT_PANELS by default.
         models: the models' table, for the panels of models.
         lines: computed lines by the panel's name.
+        forecasts: the forecasts' table: the newest one is drawn ahead of the price, see `forecast_lines`.
     """
     chosen = resolve(panels)
     names = Names(agents=agent_names(agents), models=service_names(models, "model"))
     shift = zone_shift(frame.index[-1], tz) if len(frame) else timedelta(0)
     series = prepare(frame, agents, gap_seqs(events), names, models=models, wanted=kinds_of(chosen), shift=shift)
-    return compose(series, names, zone_label(tz, shift), dark=dark, panels=chosen, lines=shifted(lines or {}, shift))
+    drawn = dict(lines or {})
+    drawn["price"] = [*drawn.get("price", ()), *forecast_lines(frame, forecasts)]
+    return compose(series, names, zone_label(tz, shift), dark=dark, panels=chosen, lines=shifted(drawn, shift))
 
 
 def resolve(panels: Sequence[str | Panel] | None) -> tuple[Panel, ...]:
@@ -89,9 +94,16 @@ def shifted(lines: Mapping[str, Sequence[Line]], shift: timedelta) -> dict[str, 
     return {name: [Line(line.label, line.time_ms + by_ms, line.value, line.fills) for line in some] for name, some in lines.items()}
 
 
-def price_figure(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, tz: str = "UTC", dark: bool = False) -> go.Figure:
-    """Price in USD with the regime ribbon and the signal's changes."""
-    return overview(frame, None, events, tz=tz, dark=dark, panels=("price",))
+def price_figure(
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    tz: str = "UTC",
+    dark: bool = False,
+    forecasts: pd.DataFrame | None = None,
+) -> go.Figure:
+    """Price in USD with the regime ribbon, the signal's changes and the newest forecast."""
+    return overview(frame, None, events, tz=tz, dark=dark, panels=("price",), forecasts=forecasts)
 
 
 def drawdown_figure(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, tz: str = "UTC", dark: bool = False) -> go.Figure:
@@ -193,7 +205,8 @@ def compose(
     }
     shape["meta"] = {"panels": told, "colours": asdict(colours), "level": _level(0.0, "", "y", colours)}
     if len(series):
-        shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], series.time_ms[-1]])))
+        ahead = [line.time_ms[-1] for panel in chosen for line in (lines or {}).get(panel.name, ()) if len(line.time_ms)]
+        shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], max([series.time_ms[-1], *ahead])])))
     return go.Figure({"data": [trace | {"xaxis": "x"} for trace in traces], "layout": shape})
 
 

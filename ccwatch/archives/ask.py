@@ -1,4 +1,4 @@
-"""Ask: one question to all sessions. A kernel reads each session, the answers are merged by a tree, and groups become a frame."""
+"""Ask: one question to all sessions. A kernel reads each session, a tree merges the answers, and groups become a DataFrame."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ccwatch.stream.frames import TEXT
 
 BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")
 TOLD: Final = 5
-"""Sessions that a note names one by one."""
+"""Most sessions that a note names one by one."""
 
 
 class Groups(pd.DataFrame):
-    """A frame of one answer per group: the rows of each answer's own table, under the group's name.
+    """A DataFrame of one answer per group: the rows of each answer's table, under the group's name.
 
-    `.attrs["left_out"]` says which sessions are not in it, and why. Of latencies, `quantile` gives those of any fraction.
+    `.attrs["left_out"]` says which sessions are not in it, and why. For latencies, `quantile` returns any quantile.
     """
 
     _metadata: ClassVar[list[str]] = ["answers"]
@@ -38,9 +38,9 @@ class Groups(pd.DataFrame):
         return pd.DataFrame  # what is cut out of it is a plain frame
 
     def quantile(self, q: Any = 0.5, *arguments: Any, **options: Any) -> Any:
-        """Of latencies: a frame with a row per group and a column per agent and model, in ms, within 1 % of an order statistic.
+        """Return latencies in ms, a row per group and a column per agent and model, within 1 % of an order statistic.
 
-        Of other answers it is `DataFrame.quantile`.
+        For other answers this is `DataFrame.quantile`.
         """
         answers = getattr(self, "answers", None)
         if not answers or not all(isinstance(answer, Latency) for answer in answers.values()):
@@ -80,10 +80,10 @@ def ask(
 
 
 def check(question: str, by: str | None) -> None:
-    """Refuse what is no question or no group.
+    """Refuse an unknown question or group.
 
     Raises:
-        ConfigError: names what there is.
+        ConfigError: it is unknown; the message lists the known ones.
     """
     if question not in QUESTIONS:
         raise ConfigError(f"question={question!r}: expected one of {', '.join(QUESTIONS)}")
@@ -94,7 +94,7 @@ def check(question: str, by: str | None) -> None:
 def collect(
     sessions: Sequence[Session], kernel: Any, merge: Any, executor: Any, *, on_progress: Any = None, cancel: Any = None
 ) -> tuple[dict[Group, list[tuple[str, Any]]], dict[str, str]]:
-    """Ask a kernel of each session: by group, the desks with their merged answers, in order; and by session, why it is left out."""
+    """Run a kernel on each session; return by group the desks with their merged answers, and by session why it is left out."""
     tasks = list(tasks_of(sessions))
     work = partial(_run, kernel, merge)
     done: list[Answered] = run_all(work, tasks, executor, on_progress=on_progress, cancel=cancel)
@@ -109,7 +109,7 @@ def collect(
 
 
 def tasks_of(sessions: Sequence[Session]) -> Iterable[tuple[Session, ...]]:
-    """The sessions, by desk and time, in tasks of a few of one desk: cut the same way whoever works."""
+    """Return the sessions, by desk and time, in tasks of a few of one desk: cut the same way for every executor."""
     some: list[Session] = []
     for session in sessions:
         if some and (session.desk != some[0].desk or len(some) == TASK_SESSIONS):
@@ -127,7 +127,7 @@ def _run(kernel: Any, merge: Any, sessions: tuple[Session, ...]) -> Answered:
 def _of_all_packets(
     sessions: Sequence[Session], question: str, by: str | None, executor: Any, *, on_progress: Any, cancel: Any, options: dict[str, Any]
 ) -> tuple[dict[Group, Any], dict[str, str]]:
-    """The answers of a question that is asked of all packets at once: by group, of each desk's sessions one after the other."""
+    """Return by group the answers of a question that needs all packets at once, of each desk's sessions one after the other."""
     grouped: dict[tuple[Group, str], list[tuple[Session, Any, Any, Any]]] = {}
     left: dict[str, str] = {}
     for session in sessions:
@@ -165,7 +165,7 @@ def _asked_together(task: tuple[str, tuple[tuple[str, Any], ...], list[Any]]) ->
 
 
 def _frame(answers: dict[Group, Result], by: str, left: dict[str, str]) -> Groups:
-    """The rows of each group's answer, under its group."""
+    """Return the rows of each group's answer, under its group."""
     tables = []
     for group, answer in answers.items():
         table = answer.to_frame()
@@ -180,7 +180,7 @@ def _frame(answers: dict[Group, Result], by: str, left: dict[str, str]) -> Group
 
 
 def left_out_note(left: dict[str, str]) -> tuple[str, ...]:
-    """The note that says which sessions are not in an answer, and why; none where all are."""
+    """Return the note that says which sessions are not in an answer, and why; none where all are in it."""
     if not left:
         return ()
     told = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:TOLD])

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 ROWS: Final = 200
-"""Sessions that a card shows, the newest first."""
+"""Most sessions that a card shows, the newest first."""
 WIDTH, HEIGHT = 90, 20
 _HEADS: Final = ("session", "start", "nav", "P&L (USD)", "drawdown", "halts", "tags", "note", "status")
 _SORT: Final = """
@@ -44,12 +44,12 @@ _SORT: Final = """
 
 
 def card(frame: pd.DataFrame, curves: Sequence[Sequence[float]], *, title: str) -> str:
-    """The sessions as an HTML table.
+    """Return the sessions as an HTML table.
 
     Args:
         frame: `Archive.sessions`.
         curves: nav of each session at a few moments, USD.
-        title: where the sessions are.
+        title: the place of the sessions.
     """
     name = f"ccwatch-{secrets.token_hex(6)}"
     rows = sorted(zip(frame.itertuples(), curves, strict=True), key=lambda row: _order(row[0]), reverse=True)
@@ -63,7 +63,7 @@ def card(frame: pd.DataFrame, curves: Sequence[Sequence[float]], *, title: str) 
 
 
 def sparkline(curve: Sequence[float]) -> str:
-    """A few values as a small SVG line; nothing of fewer than two."""
+    """Return a few values as a small SVG line; an empty text for fewer than two."""
     if len(curve) < 2:
         return ""
     low, high = min(curve), max(curve)

@@ -1,7 +1,7 @@
 """Z-normalised Euclidean distance of one stretch to every stretch of a long series, exact: MASS (Mueen et al. 2017), block by block.
 
-The sliding dot products come from real FFTs of blocks that overlap; means and deviations from running sums within the block. What is
-reported is computed again from the values themselves, so it has no rounding of the FFT in it. It knows arrays only.
+The sliding dot products come from real FFTs of blocks that overlap; means and deviations from running sums within the block. The
+distances that are returned are computed again from the values themselves, so the FFT's rounding is not in them. It knows arrays only.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from scipy import fft
 
 Floats = npt.NDArray[np.float64]
 BLOCK: Final = 1 << 16
-"""Values of a block, unless the stretch is longer than an eighth of it."""
+"""Count of values in a block, unless the stretch is longer than an eighth of it."""
 CONSTANT: Final = 1e-12
-"""A deviation below this fraction of the values' size is none: such a stretch has no shape."""
+"""A standard deviation below this fraction of the values' size counts as zero: such a stretch has no shape."""
 QUIET: Final = 1e-6
 STILL: Final = 1e-13
 """Of the block's own variance: what varies less does not vary, as it would be less than a cent of a nav that moves by thousands."""
 
 
 class Match(NamedTuple):
-    """A stretch that resembles the one asked about: the place of its first value, its distance, and that of each channel."""
+    """A stretch that resembles the given one: the place of its first value, its distance, and that of each channel."""
 
     place: int
     distance: float
@@ -35,7 +35,7 @@ class Match(NamedTuple):
 
 
 def z_normalised(values: Floats) -> Floats | None:
-    """The values less their mean, over their standard deviation (of n); None where they do not vary or one is missing."""
+    """Return the values less their mean, over their standard deviation (of n); None if they do not vary or one is missing."""
     if not np.isfinite(values).all():
         return None
     mean = values.mean()
@@ -54,17 +54,17 @@ def nearest(
     is_allowed: Callable[[int], bool] | None = None,
     apart: int | None = None,
 ) -> list[Match]:
-    """The nearest stretches, the nearest first; none begins within `apart` of a nearer one.
+    """Return the nearest stretches, the nearest first; none begins within `apart` of a nearer one.
 
     Args:
-        queries: of each channel the stretch asked about, all of one length m ≥ 3, without missing values, varying.
-        series: of each channel the series, all of one length; stretches with a missing value, or that do not vary, are no match.
-        top: how many at most.
+        queries: the given stretch, an array per channel: all of one length m ≥ 3, without missing values, each varying.
+        series: the series, an array per channel, all of one length; stretches with a missing value or without variation never match.
+        top: most stretches to return.
         is_allowed: whether the stretch that begins at a place may be a match.
-        apart: None is a quarter of m, as stumpy's exclusion zone.
+        apart: least count of values between the beginnings of two matches; None is a quarter of m, as stumpy's exclusion zone.
 
     Returns:
-        The distance of several channels is the root of the mean of their squared distances.
+        The matches; over several channels, a distance is the root of the mean of the channels' squared distances.
     """
     m = len(queries[0])
     shapes = [z_normalised(np.asarray(query, dtype=np.float64)) for query in queries]
@@ -76,7 +76,7 @@ def nearest(
 
 
 def squared(shapes: Sequence[Floats], series: Sequence[Floats], m: int) -> npt.NDArray[np.float32]:
-    """The mean squared distance of every stretch over the channels, to about 1e-6 of itself or of m; infinite where there is none."""
+    """Return each stretch's mean squared distance over the channels, to about 1e-6 of itself or of m; infinite where undefined."""
     total = len(series[0]) - m + 1
     found = np.empty(total, dtype=np.float32)
     size = fft.next_fast_len(max(BLOCK, 8 * m), real=True)
@@ -96,7 +96,7 @@ def squared(shapes: Sequence[Floats], series: Sequence[Floats], m: int) -> npt.N
 
 
 def _block(values: Floats, spectrum: npt.NDArray[np.complex128], size: int, m: int) -> Floats:
-    """Squared distances of the stretches that begin in one block."""
+    """Return the squared distances of the stretches that begin in one block."""
     missing = ~np.isfinite(values)
     holes = bool(missing.any())
     known = np.where(missing, np.nan, values) if holes else values
@@ -122,7 +122,7 @@ def _block(values: Floats, spectrum: npt.NDArray[np.complex128], size: int, m: i
 
 
 def _variance(level: npt.NDArray[Any], m: int) -> npt.NDArray[Any]:
-    """The variance (of n) of every stretch of m values."""
+    """Return the variance (of n) of every stretch of m values."""
     sums = np.cumsum(np.append(level.dtype.type(0), level))
     squares = np.cumsum(np.append(level.dtype.type(0), level * level))
     mean = (sums[m:] - sums[:-m]) / m
@@ -138,7 +138,7 @@ def _picked(
     zone: int,
     is_allowed: Callable[[int], bool],
 ) -> list[Match]:
-    """Greedily the nearest, each by its exact distance: what was estimated nearer than the next exact one is looked at first."""
+    """Pick the nearest greedily by exact distance; any stretch estimated nearer than the next exact one is checked first."""
     m, bins = len(shapes[0]), max(1, zone)
     edges = np.arange(0, len(squares), bins)
     heap = [(float(low), 0, place) for place, low in enumerate(np.minimum.reduceat(squares, edges)) if np.isfinite(low)]

@@ -1,7 +1,7 @@
 """The index of `similar`: channels of every session on one grid, one after the other, in files that are mapped into memory.
 
 It lives in the user's cache folder and can be deleted at any time. A session that is there already, unchanged, is not read again. Between
-two sessions stands one missing value, so that no stretch reaches from one into the next.
+two sessions there is one missing value, so that no stretch reaches from one into the next.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ccwatch.recording import catalog
 
 Floats = npt.NDArray[np.float64]
 FOLLOWED: Final = ("price", "nav", "halted")
-"""Channels that say what followed a match."""
+"""The channels from which what followed a match is computed."""
 CARRY_S: Final = 30.0
 """How long a value stays known without a newer one."""
 LATENCY: Final = "latency:"
@@ -37,16 +37,16 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True)
 class Index:
-    """Channels of sessions.
+    """Channels of several sessions, one session after the other on one grid.
 
     Attributes:
-        names: of the sessions, in their order.
-        first: place of each one's first value.
-        count: of its values.
-        start_ns: time of its first value, ns since 1970 UTC.
-        step_ns: of the grid.
+        names: names of the sessions, in order.
+        first: by session, the place of its first value.
+        count: by session, the count of its values.
+        start_ns: by session, the time of its first value, ns since 1970 UTC.
+        step_ns: step of the grid, ns.
         channels: by channel, the values of all sessions (float64, NaN where missing), mapped from a file.
-        left_out: sessions that could not be read, and why.
+        left_out: by session that could not be read, the reason.
     """
 
     names: tuple[str, ...]
@@ -58,15 +58,15 @@ class Index:
     left_out: dict[str, str]
 
     def locate(self, place: int) -> int:
-        """The session that a value is of."""
+        """Return the session that a value belongs to."""
         return int(np.searchsorted(self.first, place, side="right")) - 1
 
 
 def check_channel(name: str) -> None:
-    """Refuse what is no channel.
+    """Refuse a name that is no channel.
 
     Raises:
-        ConfigError: neither a number of the packets nor a latency.
+        ConfigError: it is neither a numeric column of the packets nor a latency.
     """
     numbers = [column.name for column in TABLES["packets"] if column.dtype == "float64"]
     if name not in numbers and not (name.startswith(LATENCY) and len(name) > len(LATENCY)):
@@ -76,17 +76,17 @@ def check_channel(name: str) -> None:
 def on_grid(
     source: Any, channels: Sequence[str], step_ns: int, start_ns: int | None = None, count: int | None = None
 ) -> tuple[int, list[Floats]]:
-    """Channels of one session on a grid: at each point the newest value, known for at most 30 s or 3 steps.
+    """Return channels of one session on a grid: at each point the newest value, known for at most 30 s or 3 steps.
 
     Args:
         source: a Recording, a Feed, or a frame of packets.
         channels: names, or "halted" (1 while the status is HALT).
-        step_ns: of the grid.
-        start_ns: its first point; None is that of the first packet.
-        count: of points; None is up to the last packet.
+        step_ns: step of the grid, ns.
+        start_ns: the grid's first point; None is that of the first packet.
+        count: count of points; None is up to the last packet.
 
     Returns:
-        Time of the first point, and an array per channel; empty arrays without packets.
+        The time of the first point, and an array per channel; empty arrays without packets.
     """
     columns = [name for name in channels if not name.startswith(LATENCY) and name != "halted"]
     wanted = [*columns, *(["status"] if "halted" in channels else [])]
@@ -114,13 +114,13 @@ def on_grid(
 
 
 def build(root: str | Path, sessions: Sequence[Session], channels: Sequence[str], step_ns: int) -> Index:
-    """The index of an archive, brought up to date.
+    """Return the index of an archive, brought up to date.
 
     Args:
-        root: where the archive is.
-        sessions: those to hold.
-        channels: to hold, beside those that follow.
-        step_ns: of the grid.
+        root: the archive's place.
+        sessions: the sessions to hold.
+        channels: the channels to hold, beside those for what followed.
+        step_ns: step of the grid, ns.
     """
     key = hashlib.sha256(f"{root if is_remote(root) else Path(root).absolute()}|{step_ns}|{_VERSION}".encode("utf-8", "surrogateescape"))
     folder = cache_folder() / f"similar-{key.hexdigest()[:24]}"
@@ -146,7 +146,7 @@ class _Kept(NamedTuple):
 def _rebuilt(
     folder: Path, known: Any, sessions: Sequence[Session], stamps: dict[str, list[int]], channels: tuple[str, ...], step_ns: int
 ) -> Index:
-    """Write the index anew, with what is unchanged copied, in place of the old one."""
+    """Write the index again, with unchanged sessions copied, in place of the old one."""
     old = None if known is None else _open(folder, known, step_ns)
     places = {} if old is None else {name: place for place, name in enumerate(old.names)}
     work = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
@@ -195,7 +195,7 @@ def _rebuilt(
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """What the index says it holds; None where it holds something else."""
+    """Return the index's description of itself; None where it is no such description."""
     try:
         found = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         whole = all((folder / f"{place}.f64").stat().st_size == 8 * found["size"] for place in range(len(found["channels"])))
@@ -223,7 +223,7 @@ def _signature(session: Session) -> list[int]:
 
 
 def _gauge(source: Any, name: str) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Times and values of one service's latency, ms."""
+    """Return times and values of one service's latency, ms."""
     if isinstance(source, pd.DataFrame):
         return np.zeros(0, dtype=np.int64), np.zeros(0)
     for table, word in (("agents", "agent"), ("models", "model")):
@@ -241,7 +241,7 @@ def _ns(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def _held(times: npt.NDArray[np.int64], values: Floats, grid: npt.NDArray[np.int64], carry_ns: int) -> Floats:
-    """At each point of the grid the newest value, NaN where it is too old or there is none."""
+    """Return at each point of the grid the newest value, NaN where it is too old or there is none."""
     if not len(times):
         return np.full(len(grid), np.nan)
     places = np.searchsorted(times, grid, side="right") - 1

@@ -1,6 +1,6 @@
-"""Kernels: what is asked of one session, anywhere: in this thread, in another process, on another machine. Pure but for reading it.
+"""Kernels: functions of one session that run in this thread, another process or another machine. Pure except for reading it.
 
-A task is a few sessions of one desk; what they answer is merged where they are read, so that little travels.
+A task is a few sessions of one desk; their answers are merged where they are read, so that little data travels.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ WHOLE: Final = ""
 PERIODS: Final = {"day": "D", "week": "W-SUN", "month": "M"}
 UNTAGGED: Final = "untagged"
 NEEDS_ALL: Final = frozenset({"quality", "drawdowns", "drawdown_audit", "alpha", "kalman", "changepoints"})
-"""Questions whose answers do not merge: of several sessions they are asked of all their packets."""
+"""Questions whose answers do not merge: over several sessions they are asked of all their packets."""
 
 Group = Any
-"""What a row of the answer is of: a text, or the first day (UTC) of a period."""
+"""The group of a row of the answer: a text, or the first day (UTC) of a period."""
 
 
 class Found(NamedTuple):
-    """What the sessions of a task answer for one group."""
+    """The merged answer of a task's sessions for one group."""
 
     group: Group
     desk: str
@@ -39,23 +39,23 @@ class Found(NamedTuple):
 
 @dataclass
 class Answered:
-    """What a task came to."""
+    """The result of a task."""
 
     found: list[Found] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    """By session, why it is not in the answer."""
+    """By session, the reason why it is not in the answer."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question to each session: picklable, so that it can be asked anywhere."""
+    """A question to each session: picklable, so that any process can ask it."""
 
     question: str
     by: str | None = None
     options: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, session: Session) -> Iterator[tuple[Group, Any]]:
-        """The session's answer for each of its groups."""
+        """Yield the session's answer for each of its groups."""
         source = open_place(session.place)
         for group, part, start, end in parts(session, source, self.by):
             yield group, self._of(part, start, end)
@@ -74,7 +74,7 @@ class Asked:
 
 
 def parts(session: Session, source: Any, by: str | None) -> Iterator[tuple[Group, Any, Any, Any]]:
-    """Group, source, first and last time of each part of a session that is asked by itself."""
+    """Yield group, source, first and last time of each part of a session that is asked by itself."""
     if by is None:
         yield WHOLE, source, None, None
     elif by == "session":
@@ -94,7 +94,7 @@ def parts(session: Session, source: Any, by: str | None) -> Iterator[tuple[Group
 
 
 def periods(session: Session, by: str) -> Iterator[tuple[pd.Timestamp, pd.Timestamp | None, pd.Timestamp | None]]:
-    """The days, weeks (from Monday) or months, UTC, that a session lies in: each by its first day, with the range of the session in it.
+    """Return the days, weeks (from Monday) or months, UTC, of a session: each by its first day, with the session's range in it.
 
     A session within one period has no range: nothing of it is cut off.
     """
@@ -111,7 +111,7 @@ def periods(session: Session, by: str) -> Iterator[tuple[pd.Timestamp, pd.Timest
 def run(
     kernel: Callable[[Session], Iterator[tuple[Group, Any]]], sessions: tuple[Session, ...], merge: Callable[[list[Any]], Any]
 ) -> Answered:
-    """Ask a few sessions of one desk; one that cannot answer is left out, with its reason, and ends nothing."""
+    """Ask a few sessions of one desk; one that cannot answer is left out with its reason, and the others go on."""
     answered = Answered()
     by_group: dict[Group, list[Any]] = {}
     for session in sessions:
@@ -128,7 +128,7 @@ def run(
 
 
 def merged_apart(results: list[Any]) -> Any:
-    """Answers of several desks as one.
+    """Merge the answers of several desks into one.
 
     Raises:
         AnalysisError: the question's answers do not merge.
@@ -137,12 +137,12 @@ def merged_apart(results: list[Any]) -> Any:
 
 
 def merged_in_turn(results: list[Any]) -> Any:
-    """Answers of one desk as one: they follow on each other, unless a desk's clock began anew."""
+    """Merge the answers of one desk into one: they follow on each other, unless the desk's clock was reset."""
     return Result.merge_all(results)
 
 
 def refused(question: str, desks: int) -> AnalysisError:
-    """The error of a question whose answers do not merge over several desks."""
+    """Return the error of a question whose answers do not merge over several desks."""
     return AnalysisError(
         f"{question}: its answers of several streams do not merge, and there are {desks}; ask by='session', or filter the archive to one"
     )

@@ -1,7 +1,7 @@
-"""Objects: files of recordings in a store that speaks S3's protocol, through obstore. Never renamed, never listed to be believed.
+"""Objects: files of recordings in a store that speaks S3's protocol, through obstore. Objects are never renamed.
 
 Addresses are s3://BUCKET/FOLDER; keys, region and endpoint come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-AWS_REGION, AWS_ENDPOINT_URL, AWS_PROFILE's web identity, or the instance's own), never from an address, and stand in no error.
+AWS_REGION, AWS_ENDPOINT_URL, AWS_PROFILE's web identity, or the instance's own), never from an address, and appear in no error message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SECRET: Final = re.compile(r"(?i)(x-amz-[a-z-]*|signature|credential|token|key)
 
 
 def storage_options(url: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What an address needs beside itself, from the environment: for plain endpoints of this machine, leave to use HTTP."""
+    """Return the options that an address needs, from the environment: the endpoint, and whether it may use plain HTTP."""
     if "://" not in url:
         return {}
     check(url)
@@ -37,7 +37,7 @@ def check(url: str) -> None:
     """Refuse an address that cannot be used.
 
     Raises:
-        ConfigError: another scheme, no bucket, or one that holds a key.
+        ConfigError: an unknown scheme, no bucket, or an address with a key in it.
     """
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
@@ -52,7 +52,7 @@ class Store:
     """The objects below one address."""
 
     def __init__(self, url: str) -> None:
-        """Make ready; nothing is sent yet.
+        """Prepare the store; nothing is sent yet.
 
         Raises:
             ConfigError: the address cannot be used, or obstore is not installed.
@@ -77,10 +77,10 @@ class Store:
             raise ConfigError(f"{url} cannot be used: {plain(error)}") from None
 
     def get(self, key: str) -> tuple[bytes, str]:
-        """An object's bytes, and the tag that changes with them.
+        """Return an object's bytes, and the tag that changes with them.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such object.
             RecordingError: the store does not answer.
         """
         import obstore  # noqa: PLC0415 - an optional extra
@@ -89,20 +89,20 @@ class Store:
         return bytes(self._ask(found.bytes, key)), str(found.meta.get("e_tag") or "")
 
     def range(self, key: str, start: int, length: int) -> bytes:
-        """Some bytes of an object."""
+        """Return `length` bytes of an object from `start` on."""
         import obstore  # noqa: PLC0415 - an optional extra
 
         return bytes(self._ask(lambda: obstore.get_range(self._store, key, start=start, length=length), key))
 
     def end(self, key: str, length: int) -> bytes:
-        """The last bytes of an object, all of a shorter one."""
+        """Return the last `length` bytes of an object; all of a shorter one."""
         import obstore  # noqa: PLC0415 - an optional extra
 
         found = self._ask(lambda: obstore.get(self._store, key, options={"range": {"suffix": length}}), key)
         return bytes(self._ask(found.bytes, key))
 
     def head(self, key: str) -> dict[str, Any] | None:
-        """Size and tag of an object; None where there is none."""
+        """Return the metadata of an object, such as size and tag; None where there is no object."""
         import obstore  # noqa: PLC0415 - an optional extra
 
         try:
@@ -111,18 +111,18 @@ class Store:
             return None
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, whatever is there."""
+        """Write an object, in place of any that exists."""
         import obstore  # noqa: PLC0415 - an optional extra
 
         self._ask(lambda: obstore.put(self._store, key, data, use_multipart=False), key)
 
     def put_if(self, key: str, data: bytes, tag: str | None) -> str | None:
-        """Write an object if it is still as it was; its new tag, None where another one was faster.
+        """Write an object unless it has changed, and return its new tag; None where another writer was faster.
 
         Args:
-            key: the object.
-            data: its bytes.
-            tag: of what is to be replaced; None where there is to be nothing.
+            key: the object's key.
+            data: the bytes to write.
+            tag: the tag of the object to replace; None where no object may exist yet.
         """
         import obstore  # noqa: PLC0415 - an optional extra
         from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415 - as above
@@ -137,7 +137,7 @@ class Store:
         return str(found.get("e_tag") or "")
 
     def folders(self) -> list[str]:
-        """The names directly below the address that have something below them."""
+        """Return the names of the folders directly below the address, in order."""
         import obstore  # noqa: PLC0415 - an optional extra
 
         found = self._ask(lambda: obstore.list_with_delimiter(self._store), "")
@@ -156,6 +156,6 @@ class Store:
 
 
 def plain(error: Exception) -> str:
-    """An error of the store in one line, without what may be a secret."""
+    """Return an error of the store as one line, without anything that may be a secret."""
     first = " ".join(str(error).split("Debug source", maxsplit=1)[0].split())
     return _SECRET.sub(r"\1=…", first)[:300]

@@ -91,7 +91,7 @@ def _of_money(archive: Any, path: Path, dropped: Sequence[str], asked: dict[str,
 
 
 def _days(archive: Any, asked: dict[str, Any], dropped: Sequence[str]) -> str:
-    """Alerts and quality of each day."""
+    """Return the section with alerts and quality of each day, as HTML."""
     sessions = archive.sessions
     day = sessions["start"].dt.floor("D")
     rows = pd.DataFrame(
@@ -122,7 +122,7 @@ def _days(archive: Any, asked: dict[str, Any], dropped: Sequence[str]) -> str:
 
 
 def _report(place: str, name: str, page: Path, dropped: Sequence[str]) -> str | None:
-    """The session's report, written beside the page; its address from there, None where it cannot be written."""
+    """Write a session's report beside the page and return its relative address; None where it cannot be written."""
     folder = page.with_name(f"{page.stem}-reports")
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip(".") or "session"
     try:
@@ -138,7 +138,7 @@ def _link(name: str, address: str | None) -> str:
 
 
 def _equity(days: pd.DataFrame) -> str:
-    """Equity over days as SVG; holes break the line."""
+    """Return equity over days as SVG; holes break the line."""
     values = days["equity"].to_numpy(dtype=np.float64)
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
@@ -163,7 +163,7 @@ def _equity(days: pd.DataFrame) -> str:
 
 
 def _calendar(days: pd.DataFrame) -> str:
-    """A column per week, a row per day of the week; stronger colours are larger returns."""
+    """Return a calendar with a column per week and a row per day of the week; stronger colours are larger returns."""
     returns = days["return"]
     largest = float(returns.abs().max()) or 1.0
     monday = days.index[0] - pd.Timedelta(days=days.index[0].weekday())

@@ -31,7 +31,7 @@ from ccwatch.stream.frames import TEXT
 BY: Final = ("day", "week", "month", "session")
 IN_A_YEAR: Final = {"day": 252, "week": 52, "month": 12}
 LEAST: Final = 10
-"""Returns below which a ratio has no interval."""
+"""Count of returns below which a ratio has no interval."""
 RESAMPLES: Final = 2000
 _LEVEL: Final = 0.95
 Floats = npt.NDArray[np.float64]
@@ -39,16 +39,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Performance(Result):
-    """What was earned, period by period.
+    """Profit and loss by period, with the measures of performance.
 
     Attributes:
         by: "day", "week", "month" or "session".
         periods: one row per period, holes included; see `to_frame`.
         metrics: one row per measure: metric, value, low, high (95 %), n, reason (why a number is missing).
-        by_regime: regime, change_usd, n (changes), time_s: what was earned in which regime of the market.
-        desks: streams that the sessions are of.
+        by_regime: one row per regime of the market: regime, change_usd (profit in it), n (changes), time_s.
+        desks: count of the streams that the sessions are of.
         basis: n counts periods that were recorded.
-        notes: what limits it.
+        notes: the limits of the answer.
     """
 
     question: ClassVar[str] = "performance"
@@ -62,7 +62,7 @@ class Performance(Result):
     notes: tuple[str, ...]
 
     def __getattr__(self, name: str) -> float:
-        """A measure by its name: sharpe, sortino, hit_rate, max_drawdown, total_return, mean_return, volatility, …."""
+        """Return a measure by its name: sharpe, sortino, hit_rate, max_drawdown, total_return, mean_return, volatility, …."""
         metrics = self.__dict__.get("metrics")
         if metrics is None or name.startswith("_") or name not in set(metrics["metric"]):
             raise AttributeError(f"Performance has no attribute {name!r}")
@@ -70,11 +70,11 @@ class Performance(Result):
 
     @property
     def returns(self) -> pd.Series:
-        """The returns of the periods that were recorded, by their start."""
+        """Return the returns of the periods that were recorded, indexed by period."""
         return self.periods["return"].dropna()
 
     def headline(self) -> str:
-        """The whole return, and how it was earned."""
+        """Return a sentence with the profit, the total return, Sharpe and the deepest drawdown."""
         known = int(self.periods["return"].notna().sum())
         holes = int(self.periods["is_hole"].sum())
         sharpe = float(self.sharpe)
@@ -86,16 +86,16 @@ class Performance(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per period, by its first day (UTC) or its session.
+        """Return one row per period, indexed by its first day (UTC) or its session.
 
         Columns: equity (USD: the last nav; of several desks, what they began with times the returns), return (fraction), drawdown (of the
         equity, fraction ≤ 0), pnl (USD), worst (the deepest drawdown within a session of the period), sessions, packets, halts, spans
-        (calendar periods since the one before), is_hole. A hole has no number at all.
+        (calendar periods since the one before), is_hole. A hole (a period without a recording) has no numbers.
         """
         return self.periods.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """Equity over time; holes break the line."""
+        """Draw equity over time; holes break the line."""
         colours = draw.colours(dark)
         x = self.periods.index if self.by == "session" else draw.ms(pd.Series(self.periods.index))
         trace = {
@@ -113,7 +113,7 @@ class Performance(Result):
 
 @dataclass(frozen=True)
 class _Closes:
-    """The kernel: of each period of a session, its first and last nav, its halts, and what each regime earned."""
+    """The kernel: yields the first and last nav and the halts of each period of a session, and the profit in each regime."""
 
     by: str
 
@@ -148,7 +148,7 @@ class _Closes:
 
 
 def merge(parts: list[Any], *, apart: bool | None = None) -> Any:
-    """The closes of several sessions of one desk; of several desks, which are `apart`."""
+    """Merge the closes of several sessions of one desk or, with `apart`, of several desks."""
     rows = [row for part in parts for row in part[0]]
     regimes = [part[1] for part in parts if part[1] is not None]
     basis = parts[0][2]
@@ -160,7 +160,7 @@ def merge(parts: list[Any], *, apart: bool | None = None) -> Any:
 def performance(
     sessions: Sequence[Session], by: str, executor: Any, *, left_out: dict[str, str], on_progress: Any = None, cancel: Any = None
 ) -> Performance:
-    """The performance over sessions; see `Archive.performance`."""
+    """Return the performance over sessions; see `Archive.performance`."""
     if by not in BY:
         raise ConfigError(f"by={by!r}: expected one of {', '.join(BY)}")
     found, left = collect(sessions, _Closes(by), merge, executor, on_progress=on_progress, cancel=cancel)
@@ -185,7 +185,7 @@ def performance(
 
 
 def of_closes(closes: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The periods of `Performance.to_frame`, of what each session's part of each period began and ended with."""
+    """Return the periods of `Performance.to_frame`, from the first and last nav of each session in each period."""
     each = []
     for _, mine in closes.groupby("desk", sort=False):
         whole = mine.groupby("period", sort=False).agg(first=("first", "first"), last=("last", "last"))
@@ -220,7 +220,7 @@ def of_closes(closes: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def measures(returns: Floats, in_a_year: int | None) -> pd.DataFrame:
-    """The measures of a series of simple returns, with 95 % intervals; of too few there is none, and the reason.
+    """Return the measures of a series of simple returns with 95 % intervals, or the reason why there is no interval.
 
     Equal to empyrical's: sharpe_ratio, sortino_ratio and annual_volatility with annualization=1, max_drawdown, cum_returns_final.
     """
@@ -256,13 +256,13 @@ def measures(returns: Floats, in_a_year: int | None) -> pd.DataFrame:
 
 
 def sortino(returns: Floats) -> float:
-    """Mean return over the root of the mean square of what is below zero; NaN where nothing is."""
+    """Return the mean return over the root mean square of the returns capped at zero; NaN where none is below zero."""
     downside = float(np.sqrt(np.mean(np.square(np.minimum(returns, 0.0))))) if len(returns) else 0.0
     return float(returns.mean()) / downside if downside > 0.0 else np.nan
 
 
 def _bootstrapped(returns: Floats) -> tuple[float, float]:
-    """The 95 % percentile interval of Sortino's ratio, of a seeded bootstrap."""
+    """Return the 95 % percentile interval of Sortino's ratio, by a seeded bootstrap; NaN for too few returns."""
     if len(returns) < LEAST:
         return np.nan, np.nan
     drawn = returns[np.random.default_rng(0).integers(0, len(returns), (RESAMPLES, len(returns)))]
@@ -275,7 +275,7 @@ def _bootstrapped(returns: Floats) -> tuple[float, float]:
 
 
 def _with_holes(rows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The rows with one for each calendar period without a recording, which holds no number."""
+    """Return the rows with one more, without numbers, for each calendar period without a recording."""
     if by == "session":
         rows.index = pd.Index(rows.index.astype(TEXT), name="session")
         return rows.assign(spans=1, is_hole=False)
@@ -293,7 +293,7 @@ def _with_holes(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def _starts(times: Any, by: str) -> pd.DatetimeIndex:
-    """The first day, UTC, of the period of each time."""
+    """Return the first day, UTC, of the period of each time."""
     periods = pd.DatetimeIndex(times).tz_localize(None).to_period(kernels.PERIODS[by])
     return pd.DatetimeIndex(periods.start_time).tz_localize("UTC").as_unit("ns")
 

@@ -9,15 +9,15 @@ from ccwatch.recording import Recording
 
 
 def is_remote(place: str | Path) -> bool:
-    """Whether it is an address, not a path."""
+    """Return whether a place is an address, not a path."""
     return isinstance(place, str) and "://" in place
 
 
 def open_place(place: str) -> Any:
-    """The recording there.
+    """Open the recording at a place and return it.
 
     Raises:
-        RecordingNotFound: nothing there.
+        RecordingNotFound: there is no recording.
         RecordingError: it cannot be read, or its store does not answer.
     """
     if is_remote(place):

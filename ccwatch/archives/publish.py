@@ -1,8 +1,8 @@
 """Publish: the sessions as one Delta table per kind, for engines that know no ccwatch. The session folders stay the record.
 
-Times are µs, what is missing is NULL, integers are signed, flags are a list of names, rows are clean. A session is one commit per table,
-which carries an application transaction of its name and what it held then: publishing again adds what is new, and takes the place of
-what has changed, so nothing is there twice. Tables are partitioned by date (of the session's start, UTC).
+Times are µs, missing values are NULL, integers are signed, flags are a list of names, rows are clean. A session is one commit per table,
+which carries an application transaction of its name and its end then: publishing again adds new sessions and replaces those that
+have changed, so no row is there twice. Tables are partitioned by date (of the session's start, UTC).
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _TYPES: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Published:
-    """What was published.
+    """The result of publishing.
 
     Attributes:
-        url: where.
-        sessions: names of those that were written now.
-        unchanged: count of those that were there already.
-        rows: by table, rows that were written now.
-        left_out: by session, why it is not there.
+        url: the address of the tables.
+        sessions: names of the sessions that were written now.
+        unchanged: count of the sessions that were there already.
+        rows: by table, the count of rows that were written now.
+        left_out: by session, the reason why it is not there.
     """
 
     url: str
@@ -60,7 +60,7 @@ class Published:
     left_out: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         return asdict(self) | {"sessions": list(self.sessions)}
 
 
@@ -72,7 +72,7 @@ def publish(
     left_out: dict[str, str],
     on_progress: Any = None,
 ) -> Published:
-    """Write what is new; see `Archive.publish`."""
+    """Write the sessions that are new or have changed; see `Archive.publish`."""
     if kind not in FORMATS:
         raise ConfigError(f"format={kind!r}: expected one of {', '.join(FORMATS)}")
     tell = on_progress or (lambda _done, _all: None)
@@ -108,14 +108,14 @@ def publish(
 
 
 def schema_of(columns: Sequence[Column]) -> Any:
-    """The schema of a published table: session, origin, symbol-independent date, then the table's own columns."""
+    """Return the schema of a published table: session, origin, the session's date, then the table's own columns."""
     fields = [pa.field("session", pa.string()), pa.field("origin", pa.string()), pa.field("date", pa.date32())]
     fields += [pa.field(c.name, pa.list_(pa.string()) if c.name == "flags" else _TYPES[c.dtype]) for c in columns]
     return pa.schema(fields)
 
 
 def of_session(source: Any, session: Session, table: str, columns: Sequence[Column]) -> Any:
-    """A session's clean rows of one table as it is published, in order of arrival."""
+    """Return a session's clean rows of one table as they are published, in order of arrival."""
     names = [column.name for column in columns]
     rows = source.tables({table: names})[0]
     if table == "packets":
@@ -146,7 +146,7 @@ def _flag_names(bits: Any) -> Any:
 
 
 def _version(session: Session) -> int:
-    """A number that changes when the session's rows do: a session only grows."""
+    """Return a number that changes with the session's rows: the time of its last packet in µs, since a session only grows."""
     return (session.end_ns or 0) // 1000
 
 
@@ -163,12 +163,12 @@ class _Table:
             self._table = deltalake.DeltaTable(url, storage_options=options)
 
     def version_of(self, session: str) -> int | None:
-        """What the table holds of a session; None for nothing."""
+        """Return the version of a session that the table holds; None where it holds none."""
         found: int | None = None if self._table is None else self._table.transaction_version(f"ccwatch:{session}")
         return found
 
     def write(self, rows: Any, session: Session, version: int) -> None:
-        """Add a session, or put it in the place of what is there of it, as one commit."""
+        """Add a session's rows, or replace those that are there, as one commit."""
         was = self.version_of(session.name)
         properties = deltalake.CommitProperties(app_transactions=[deltalake.Transaction(f"ccwatch:{session.name}", version)])
         if self._table is None:

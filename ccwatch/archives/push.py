@@ -1,8 +1,8 @@
 """Push and pull: recordings to an object store and back, whole or while they grow. Nothing is deleted, nothing renamed.
 
-A segment's file is compared with its checksum before it goes; then the manifest, which names it, is put on condition that nobody changed
-it meanwhile. So a reader never sees a file that is not there yet, a push that was cut goes on where it was, doing it again changes
-nothing, and of two pushers of one recording the slower one finds its work done.
+A segment's file is compared with its checksum before it is sent; then the manifest, which names it, is written on condition that it has
+not changed meanwhile. So no manifest names a file that is not there yet, a push that was cut resumes, a second push changes nothing,
+and of two pushers of one recording the slower one finds its work done.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ccwatch.errors import CorruptRecording, RecordingError, RecordingNotFound
 from ccwatch.recording import folder as files, manifest
 
 ATTEMPTS: Final = 20
-"""How often the manifest is put again where another pusher was faster."""
+"""How often writing the manifest is tried where another pusher was faster."""
 FOLLOW_S: Final = 5.0
-"""How often a recording in progress is looked at for finished segments."""
+"""Seconds between two looks for finished segments of a recording in progress."""
 _PATH: Final = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9.-]*\.parquet")
 _MD5: Final = re.compile(r'"?([0-9a-f]{32})"?')
 Tell = Callable[[str], object]
@@ -30,15 +30,15 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What one push or pull of a recording came to.
+    """The result of one push or pull of a recording.
 
     Attributes:
         session: the recording's name.
-        url: where it is in the store.
-        path: where it is here.
-        segments: files that went over now.
-        there: files that were there already.
-        bytes: that went over.
+        url: its address in the store.
+        path: its folder on this machine.
+        segments: count of files that were transferred now.
+        there: count of files that were there already.
+        bytes: count of bytes that were transferred.
         finished: whether all of a finished recording is there now.
     """
 
@@ -51,25 +51,25 @@ class Pushed:
     finished: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
+        """Return the fields as plain values that JSON can hold."""
         return asdict(self) | {"path": str(self.path)}
 
 
 def push(
     path: Path, url: str, *, follow: bool = False, on_progress: Tell | None = None, wait: Callable[[float], object] = time.sleep
 ) -> Pushed:
-    """Upload what is finished of a recording, below `url` under its own name.
+    """Upload the finished segments of a recording, below `url` under its own name.
 
     Args:
         path: the recording's folder.
-        url: such as s3://BUCKET/FOLDER.
-        follow: go on while a recorder writes it.
-        on_progress: told each file before it goes.
-        wait: what waits between two looks.
+        url: the address to upload to, such as s3://BUCKET/FOLDER.
+        follow: whether to go on while a recorder writes it.
+        on_progress: called with each file before it is sent.
+        wait: the function that waits between two looks; called with a count of seconds.
 
     Raises:
         RecordingNotFound: no recording at the path.
-        CorruptRecording: a file here fails its checksum; what went over before stays.
+        CorruptRecording: a file here fails its checksum; files that were sent before stay.
         RecordingError: the store refuses, or holds another recording of this name.
     """
     session = files.Session.read(path)
@@ -126,7 +126,7 @@ def _put_session(path: Path, session: files.Session, store: Store, *, has_segmen
 
 
 def _put_segment(path: Path, segment: manifest.Segment, store: Store, done: Pushed) -> Pushed:
-    """Upload one file, unless it is there; read back where the store does not say what it took."""
+    """Upload one file, unless it is there, and make sure that it arrived whole."""
     data = (path / segment.path).read_bytes() if (path / segment.path).exists() else b""
     if len(data) != segment.bytes or hashlib.sha256(data).hexdigest() != segment.sha256:
         raise CorruptRecording(f"{path / segment.path} fails its checksum: it was not pushed")
@@ -142,7 +142,7 @@ def _put_segment(path: Path, segment: manifest.Segment, store: Store, done: Push
 
 
 def _put_manifest(store: Store, wanted: bytes) -> None:
-    """Put the manifest, where it says more than the one that is there.
+    """Write the manifest to the store, if it says more than the one that is there.
 
     Raises:
         RecordingError: another pusher changed it each time, or it is another recording's.
@@ -170,7 +170,7 @@ def _remote_manifest(store: Store) -> tuple[bytes, str | None]:
 
 
 def _whole_lines(data: bytes) -> list[bytes]:
-    """The lines that hold their checksum, each once, in order."""
+    """Return the lines whose checksum is right, each once, in order."""
     found: dict[bytes, None] = {}
     for line in data.splitlines(keepends=True):
         try:
@@ -182,7 +182,7 @@ def _whole_lines(data: bytes) -> list[bytes]:
 
 
 def _lines_up_to(data: bytes, entry: int) -> bytes:
-    """The segment lines of a manifest up to an entry."""
+    """Return the segment lines of a manifest up to an entry."""
     kept = []
     for line in _whole_lines(data):
         value = files.unseal(line)
@@ -200,16 +200,16 @@ def _md5(tag: Any) -> str:
 
 
 def pull(url: str, root: Path, *, on_progress: Tell | None = None) -> Pushed:
-    """Bring a recording from a store into a folder below `root`; files that are there already are not asked for again.
+    """Download a recording from a store into a folder below `root`, except files that are there already.
 
     Args:
-        url: the recording's.
+        url: the recording's address.
         root: the folder of recordings.
-        on_progress: told each file before it comes.
+        on_progress: called with each file before it is downloaded.
 
     Raises:
-        RecordingNotFound: no recording there.
-        CorruptRecording: what came fails its checksum.
+        RecordingNotFound: no recording at the address.
+        CorruptRecording: a downloaded file fails its checksum.
         RecordingError: the store does not answer, or another recording of this name is here.
     """
     store = Store(url)
@@ -262,7 +262,7 @@ def _get_segment(folder: Path, segment: manifest.Segment, store: Store, done: Pu
 
 
 def _settle(folder: Path, described: bytes, lines: bytes, store: Store) -> None:
-    """What makes the files count, last: the manifest, then session.json."""
+    """Write the files that make the others count, last of all: the manifest, then session.json."""
     mine = (folder / files.MANIFEST).read_bytes() if (folder / files.MANIFEST).exists() else b""
     if not set(_whole_lines(lines)) <= set(_whole_lines(mine)):
         whole = b"".join(dict.fromkeys([*_whole_lines(mine), *_whole_lines(lines)]))
@@ -280,7 +280,7 @@ def _settle(folder: Path, described: bytes, lines: bytes, store: Store) -> None:
 
 
 def sessions_of(url: str) -> Iterable[str]:
-    """The addresses of the recordings at an address: itself, or those below it."""
+    """Return the addresses of the recordings at an address: itself, or those below it."""
     store = Store(url)
     if store.head(files.SESSION) is not None:
         return [store.url]

@@ -1,8 +1,8 @@
-"""Recordings in an object store, read as if they were here: of each file only the parts that a question needs are brought.
+"""Recordings in an object store, read as if they were local: only the parts of a file that a question needs are fetched.
 
-A copy of a file in the user's cache has its whole length and holes in it: the footer is brought first, then the column chunks that are
-asked for. Each is compared with the manifest's checksum before it is believed, so what an earlier process brought is used again, and a
-hole is never taken for data.
+A copy of a file in the user's cache has its full length, with holes: the footer is fetched first, then the column chunks that are
+needed. Each is compared with the manifest's checksum before it is used, so parts that an earlier process fetched are used again, and
+a hole is never taken for data.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ccwatch.errors import CorruptRecording, RecordingError, RecordingNotFound
 from ccwatch.recording import Mirrored, Recording, Verification, catalog, folder as files, manifest
 
 WORKERS: Final = 16
-"""Sessions that are asked of a store at a time."""
+"""Count of sessions that are requested of a store at a time."""
 FOOTER: Final = 1 << 16
-"""Bytes of a file's end that are brought first."""
+"""Bytes of a file's end that are fetched first."""
 APART: Final = 1 << 16
-"""Chunks with less between them are brought at once."""
+"""Chunks with fewer bytes between them are fetched as one."""
 _PATH: Final = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9.-]*\.parquet")
 _NAME: Final = re.compile(r"[^/\\\0]{1,255}")
 
@@ -37,10 +37,10 @@ class Mirror:
     """The copy of one recording in the cache."""
 
     def __init__(self, url: str) -> None:
-        """Bring session.json, the manifest and the marks.
+        """Fetch session.json, the manifest and the marks.
 
         Raises:
-            RecordingNotFound: no recording there.
+            RecordingNotFound: no recording at the address.
             RecordingError: the store does not answer.
         """
         self._store = Store(url)
@@ -57,7 +57,7 @@ class Mirror:
             self._bring_small(each)
 
     def bring(self, segment: manifest.Segment, group: int | None, columns: Sequence[str] | None) -> None:
-        """Bring the footer of a segment, or columns (None is all) of a row group."""
+        """Fetch the footer of a segment, or columns (None is all) of a row group."""
         if not _PATH.fullmatch(segment.path):
             raise CorruptRecording(f"{self._store.url}: the manifest names a file outside the recording: {segment.path!r}")
         with self._lock:
@@ -127,10 +127,10 @@ class Mirror:
 
 
 class RemoteRecording(Recording):
-    """A recording in an object store; read only. It holds what was there when it was opened."""
+    """A read-only recording in an object store, as it was when it was opened."""
 
     def __init__(self, url: str) -> None:
-        """Open it; see `Mirror`."""
+        """Open the recording; see `Mirror`."""
         mirror = Mirror(url)
         self._mirrored = Mirrored(mirror.folder, mirror.bring)
         super().__init__(mirror.folder)
@@ -140,7 +140,7 @@ class RemoteRecording(Recording):
         return f"<RemoteRecording {self.url}>"
 
     def verify(self, deep: bool = False, *, on_progress: Callable[[str], None] | None = None) -> Verification:
-        """Compare checksums, see `Recording.verify`; what is compared is brought first."""
+        """Compare checksums, see `Recording.verify`; the files that are compared are fetched first."""
         for group in manifest.read(self.folder).groups:
             for segment in group.files.values():
                 self._mirrored.bring(segment, None, None)
@@ -150,19 +150,19 @@ class RemoteRecording(Recording):
 
     @property
     def status(self) -> str:
-        """Finished, or open: more may be pushed."""
+        """Return "finished", or "open" while more may be pushed."""
         return "finished" if manifest.finish_line(self.folder) is not None else "open"
 
     def mark(self, time: Any, text: str) -> Any:  # noqa: ARG002 - as in a recording of this machine
-        """Refuse: what is in the store is read only."""
+        """Refuse the mark: a recording in a store is read-only."""
         raise RecordingError(f"{self.url} is read only: mark the recording that it was pushed from, or pull it first")
 
 
 def open_remote(url: str) -> RemoteRecording:
-    """The recording at an address.
+    """Open the recording at an address and return it.
 
     Raises:
-        RecordingNotFound: none there.
+        RecordingNotFound: no recording at the address.
         RecordingError: the store does not answer.
         ConfigError: the address cannot be used.
     """
@@ -170,9 +170,9 @@ def open_remote(url: str) -> RemoteRecording:
 
 
 def table_of_remote(url: str) -> Any:
-    """The catalog of a folder in an object store, as `catalog.table_of`: of each session, session.json and the manifest's end are read.
+    """Return the catalog of a folder in an object store, as `catalog.table_of` does for a local one.
 
-    What is finished does not change, so it is asked for once.
+    Of each session only session.json and the manifest's end are read; of a finished session once, since it does not change.
 
     Raises:
         RecordingError: the store does not answer.
@@ -231,7 +231,7 @@ def _chunk(metadata: Any, group: int, column: int) -> tuple[int, int]:
 
 
 def _joined(parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges, with those that lie close together as one."""
+    """Return the ranges, with those that lie close together joined."""
     found: list[tuple[int, int]] = []
     for start, length in sorted(parts):
         if found and start - (found[-1][0] + found[-1][1]) < APART:

@@ -1,4 +1,4 @@
-"""Which sessions a question is asked of: where each one is, from which desk it came, and its place in time. It opens no table."""
+"""The sessions that a question is asked of: the place, desk and time of each, and choosing among them. It opens no table."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Session(NamedTuple):
     Attributes:
         name: its folder's name.
         place: its folder's path, or its url.
-        desk: whose stream it is: origin and url. Sessions of one desk follow on each other.
+        desk: origin and url of its stream. Sessions of one desk follow on each other.
         start_ns: its first packet's time, ns since 1970 UTC; None without packets.
-        end_ns: its last one's.
+        end_ns: its last packet's time.
         wall: receiver's clock at its beginning and end, ns since 1970 UTC; the end is 0 where it is not known.
-        symbols: that it holds.
-        tags: the recorded ones and those added later.
+        symbols: the symbols that it holds.
+        tags: the recorded tags and those added later.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Session(NamedTuple):
 
 
 def of_catalog(table: Any, frame: pd.DataFrame) -> tuple[Session, ...]:
-    """The sessions of a catalog, by desk and time.
+    """Return the sessions of a catalog, by desk and time.
 
     Args:
         table: the catalog's Arrow table.
@@ -55,9 +55,9 @@ def of_catalog(table: Any, frame: pd.DataFrame) -> tuple[Session, ...]:
 
 
 def doubled(sessions: Sequence[Session]) -> dict[str, str]:
-    """By name, the sessions that recorded what another one recorded too, and a sentence that says so: packets must not count twice.
+    """Return the sessions whose packets another session recorded too, by name with a sentence: packets must not count twice.
 
-    Two recordings are of the same packets where they are of one url, and both the stream's time and the receiver's clock overlap.
+    Two recordings hold the same packets if they are of one desk, and overlap both in the stream's time and by the receiver's clock.
     """
     found: dict[str, str] = {}
     last: dict[str, Session] = {}
@@ -89,7 +89,7 @@ def matching(
     status: str | None = None,
     where: Any = None,
 ) -> Any:
-    """Which rows of `Archive.sessions` hold what was asked for, as an array of bools; see `Archive.filter`."""
+    """Return which rows of `Archive.sessions` meet all conditions, as an array of bools; see `Archive.filter`."""
     kept = np.ones(len(frame), dtype=bool)
     if start is not None:
         kept &= (frame["end"] >= moment(start, "start")).to_numpy()
@@ -116,10 +116,10 @@ def matching(
 
 
 def moment(value: Any, name: str, *, whole_day: bool = False) -> pd.Timestamp:
-    """A time in UTC; text without a zone is UTC, and a date alone is its whole day where it is an end.
+    """Return a time in UTC; text without a zone is UTC, and with `whole_day` a date alone is the end of that day.
 
     Raises:
-        ConfigError: no time.
+        ConfigError: `value` is no time.
     """
     try:
         found = pd.Timestamp(value)

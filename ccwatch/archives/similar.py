@@ -1,7 +1,7 @@
-"""Has this happened before? The stretches of all sessions that look most like one, and what followed on them.
+"""Has this happened before? The stretches of all sessions that look most like a given one, and what followed each.
 
 Likeness is the z-normalised Euclidean distance of each channel, so level and scale do not count, only the shape; see `distance`. What
-followed is told as a distribution over the matches, with an interval, and not at all where there are too few.
+followed is reported as a distribution over the matches, with an interval, and not at all where there are too few.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ccwatch.domain import drawdown
 from ccwatch.errors import ConfigError, NotEnoughData
 
 LEAST: Final = 10
-"""Matches below which what followed is not told."""
+"""Count of matches below which what followed is not reported."""
 LEAST_POINTS: Final = 8
-"""Points of a stretch that has a shape."""
+"""Fewest points of a stretch that has a shape."""
 MOST_TOP: Final = 1000
 _SECOND_NS: Final = 1_000_000_000
 Floats = npt.NDArray[np.float64]
@@ -36,19 +36,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Similar(Result):
-    """The stretches most like one, and what followed.
+    """The stretches most like a given one, and what followed them.
 
     Attributes:
         matches: one row per match, the nearest first; see `to_frame`.
         followed: one row per measure: measure (return, drawdown, halted), value (median, of halted the share), low, high (95 %), n, reason
-            (why it is not told).
-        on: the channels.
-        points: of the stretch, on the grid.
-        step_s: of the grid, seconds.
+            (why it is not reported).
+        on: the channels that were compared.
+        points: count of the stretch's points on the grid.
+        step_s: step of the grid, seconds.
         horizon_s: how long each match was followed, seconds.
-        curves: per match the first channel's values, z-normalised, the stretch that was asked about in row 0.
+        curves: per match the first channel's values, z-normalised; row 0 is the given stretch.
         basis: n counts matches.
-        notes: what limits it.
+        notes: the limits of the answer.
     """
 
     question: ClassVar[str] = "similar"
@@ -64,7 +64,7 @@ class Similar(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The nearest match, and what followed on all of them."""
+        """Return a sentence about the nearest match and what followed all matches."""
         if not len(self.matches):
             return "No stretch of another session has a shape to compare."
         nearest_one = self.matches.iloc[0]
@@ -80,7 +80,7 @@ class Similar(Result):
         return f"The nearest of {matches} is {where}, at distance {nearest_one['distance']:.3g}; {what}."
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per match, the nearest first.
+        """Return one row per match, the nearest first.
 
         Columns: session, start, end (times of its first and last point), distance (root of the mean square over the channels, 0 to
         2√points), correlation (1 less the mean squared distance over 2·points), distance of each channel where there are several
@@ -90,7 +90,7 @@ class Similar(Result):
         return self.matches.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The stretch that was asked about, over its nearest matches; the first channel, z-normalised."""
+        """Draw the given stretch over its nearest matches; the first channel, z-normalised."""
         colours = draw.colours(dark)
         x = np.arange(self.points) * self.step_s
         traces = [
@@ -108,7 +108,7 @@ class Similar(Result):
         return draw.figure(traces, x_title="seconds", y_title=f"{self.on[0]} (z)", dark=dark)
 
     def to_dict(self) -> dict[str, object]:
-        """As plain values, without the curves."""
+        """Return the answer as plain values, without the curves."""
         return {name: value for name, value in super().to_dict().items() if name != "curves"}
 
 
@@ -125,7 +125,7 @@ def similar(
     step: str,
     left_out: dict[str, str],
 ) -> Similar:
-    """The stretches most like one; see `Archive.similar`."""
+    """Return the stretches most like a given one; see `Archive.similar`."""
     wanted = (on,) if isinstance(on, str) else tuple(on)
     if not wanted or len(set(wanted)) < len(wanted):
         raise ConfigError(f"on={on!r}: expected one or more different channels")
@@ -216,7 +216,7 @@ def _row(match: Match, found: channels.Index, on: Sequence[str], points: int, ho
 
 
 def _followed(table: pd.DataFrame) -> pd.DataFrame:
-    """What followed, over the matches that could be followed to the end of the horizon."""
+    """Return what followed, over the matches that could be followed to the end of the horizon."""
     rows = []
     for measure in ("return", "drawdown"):
         values = np.sort(table[measure].dropna().to_numpy(dtype=np.float64))
@@ -235,10 +235,10 @@ def _few(n: int) -> str:
 
 
 def _stretch(source: Any, on: Sequence[str], step_ns: int, start_ns: int, points: int) -> list[Floats]:
-    """The channels of the stretch that is asked about.
+    """Return the channels of the given stretch.
 
     Raises:
-        NotEnoughData: one has a gap in it, or does not move.
+        NotEnoughData: a channel has a gap in it, or does not move.
     """
     _, values = channels.on_grid(source, on, step_ns, start_ns, points)
     for name, column in zip(on, values, strict=True):
@@ -251,7 +251,7 @@ def _stretch(source: Any, on: Sequence[str], step_ns: int, start_ns: int, points
 
 
 def _opened(root: str | Path, source: Any, sessions: Sequence[Session]) -> tuple[Any, str]:
-    """The source, and the name of the session of the archive that it is; empty where it is none."""
+    """Return the source opened, and its name if it is a session of the archive; otherwise an empty name."""
     if isinstance(source, str | Path):
         if source == "latest" and sessions:
             source = max(sessions, key=lambda session: session.wall).name

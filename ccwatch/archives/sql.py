@@ -1,7 +1,7 @@
-"""SQL over all sessions, by DuckDB, which reads the Parquet files as they are; what only a journal holds comes from memory.
+"""SQL over all sessions, by DuckDB, which reads the Parquet files as they are; rows that only a journal holds come from memory.
 
 A view per table has the public columns, and `session`, `origin` and `date`. Filters on session and origin choose files, those on time and
-words skip row groups. Nothing that a recording holds becomes SQL: files are handed over as values, and the rest of the text is fixed.
+words skip row groups. No text of a recording becomes SQL: files are passed as values, and the rest of the text is fixed.
 DuckDB reads only below the archive's folder; it writes nothing.
 """
 
@@ -33,15 +33,15 @@ except ImportError as error:
 ORIGINS: Final = ("live", "synthetic", "replay")
 _OTHER: Final = "unknown"
 _GLOBBED: Final = frozenset("*?[]")
-"""Signs of a path that DuckDB would expand."""
+"""Characters of a path that DuckDB would expand."""
 _READS: Final = frozenset({"SELECT", "EXPLAIN", "PRAGMA", "CALL"})
 Answer = TypeVar("Answer")
 
 
 class Relation:
-    """An answer that is computed when it is read: DuckDB's relation, with one way to each library.
+    """An answer that is computed when it is read: DuckDB's relation, with one method per library.
 
-    What it has not, it hands on to DuckDB's relation: `filter`, `order`, `limit`, `columns`, `types`, …
+    Other attributes are those of DuckDB's relation: `filter`, `order`, `limit`, `columns`, `types`, …
     """
 
     def __init__(self, views: Views, make: Callable[[], Any]) -> None:
@@ -70,26 +70,26 @@ class Relation:
         return self.arrow().__arrow_c_stream__(requested_schema)
 
     def arrow(self) -> Any:
-        """The answer as a pyarrow.Table."""
+        """Return the answer as a pyarrow.Table."""
         return self._read(lambda relation: relation.to_arrow_table())
 
     def df(self) -> pd.DataFrame:
-        """The answer as a DataFrame; times are datetime64[ns, UTC]."""
+        """Return the answer as a DataFrame; times are datetime64[ns, UTC]."""
         found: pd.DataFrame = self.arrow().to_pandas(date_as_object=True)
         return found
 
     def pl(self) -> Any:
-        """The answer as a polars.DataFrame."""
+        """Return the answer as a polars.DataFrame."""
         return self._read(lambda relation: relation.pl())
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row; None after the last one."""
+        """Return the next row; None after the last one."""
         if self._reader is None:
             self._reader = iter(self.fetchall())
         return next(self._reader, None)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Every row."""
+        """Return the rows as a list of tuples."""
         found: list[tuple[Any, ...]] = self._read(lambda relation: relation.fetchall())
         return found
 
@@ -98,7 +98,7 @@ class Relation:
     to_polars = pl
 
     def _read(self, read: Callable[[Any], Answer]) -> Answer:
-        """Read the answer; where a file turns out to be damaged, once more without that session."""
+        """Read the answer; if a file turns out to be damaged, read it once more without that session."""
         try:
             return self._views.run(lambda: read(self._relation))
         except AnalysisError:
@@ -109,17 +109,17 @@ class Relation:
 
 
 class Views:
-    """The tables of sessions as views of a DuckDB of their own."""
+    """The tables of sessions as views of a separate DuckDB database in memory."""
 
     def __init__(self, sessions: pd.DataFrame, *, memory: str = "1GB") -> None:
-        """Begin; files are looked for when a query names their table.
+        """Open the database; files are looked for when a query names their table.
 
         Args:
             sessions: `Archive.sessions`.
             memory: DuckDB's limit, such as "1GB".
 
         Raises:
-            ConfigError: no such limit.
+            ConfigError: `memory` is no size that DuckDB takes.
         """
         self._sessions = sessions
         status = sessions["status"].astype(TEXT).to_dict()
@@ -142,10 +142,10 @@ class Views:
         self._made: set[str] = set()
 
     def ask(self, query: str) -> Relation:
-        """The answer to one query.
+        """Return the answer to one query.
 
         Raises:
-            ConfigError: DuckDB refuses it, or it is no question.
+            ConfigError: DuckDB refuses it, or it is not a statement that only reads.
         """
         statements = _statements(query)
         if len(statements) != 1 or statements[0].type.name not in _READS:
@@ -164,10 +164,10 @@ class Views:
             raise ConfigError(f"sql: {error}") from None
 
     def run(self, work: Callable[[], Answer]) -> Answer:
-        """Work with the connection, alone.
+        """Run a function on the connection while no other thread uses it, and return its result.
 
         Raises:
-            AnalysisError: DuckDB cannot.
+            AnalysisError: DuckDB fails.
         """
         with self._lock:
             try:
@@ -176,7 +176,7 @@ class Views:
                 raise AnalysisError(_line(error)) from None
 
     def leave_out_damaged(self) -> bool:
-        """Look at the end of every file, and leave out the sessions with one that is damaged; whether there are any."""
+        """Check the end of every file, leave out the sessions with a damaged one, and return whether there are any."""
         with self._lock:
             before = len(self.left_out)
             for name, path in self._sessions["path"].items():
@@ -215,7 +215,7 @@ class Views:
         )
 
     def _sources(self, table: str, origin: str) -> tuple[list[str], list[Any]]:
-        """The Parquet files of a table, and the Arrow tables of what is in none, of the sessions of one origin."""
+        """Return a table's Parquet files, and Arrow tables of the rows in no file, for the sessions of one origin."""
         rows = self._sessions[_is_origin(self._sessions["origin"], origin)]
         files: list[str] = []
         tails: list[Any] = []
@@ -236,7 +236,7 @@ class Views:
 
 
 def _parts(path: str, table: str) -> tuple[list[str], Any]:
-    """Of a recording that is not whole: the files that are, and the rows of its journal, as of one moment."""
+    """Return the whole files of a damaged or growing recording and the rows of its journal, as of one moment."""
     recording = open_place(path)
     if is_remote(path) or _GLOBBED & set(path):
         return [], recording.tables({table: SCHEMAS[table].names})[0]
@@ -253,7 +253,7 @@ def _files(folder: str) -> list[str]:
 
 
 def _plain(table: Any, folder: str) -> Any:
-    """Rows of memory with words as text, and the folder that files of the table would be in."""
+    """Return rows in memory with words as text, and the path that a file of the table would have."""
     arrays = [column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column for column in table.columns]
     names = [*table.schema.names, "filename"]
     return pa.table([*arrays, pa.array([folder] * table.num_rows, pa.string())], names=names)

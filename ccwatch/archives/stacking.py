@@ -1,4 +1,4 @@
-"""Answers that do not merge, of several desks: drawdowns are listed side by side, the others are refused."""
+"""Combining answers of several desks that do not merge: drawdowns are listed side by side, the others are refused."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ccwatch.stream.frames import default_columns
 
 
 def stack(answers: list[Any]) -> Any:
-    """The answers of several desks as one.
+    """Return the answers of several desks as one.
 
     Raises:
-        AnalysisError: they are no drawdowns.
+        AnalysisError: the answers are no drawdowns.
     """
     if not all(isinstance(answer, Drawdowns) for answer in answers):
         raise refused(answers[0].question, len(answers))
@@ -26,7 +26,7 @@ def stack(answers: list[Any]) -> Any:
 
 
 def _drawdowns(answers: list[Drawdowns]) -> Drawdowns:
-    """Every desk's episodes, each below its own peak, by time."""
+    """Return every desk's episodes, each below its own peak, by time."""
     first = answers[0]
     basis = first.basis
     for answer in answers[1:]:
@@ -58,7 +58,7 @@ def _broken(curve: pd.DataFrame) -> Any:
 
 
 def ranged(source: Any, start: Any, end: Any) -> Any:
-    """A source of the rows of a range, closed at both ends; the source itself without one."""
+    """Return a source of the rows in a range, closed at both ends; the source itself without a range."""
     if start is None:
         return source
     packets = source.frame([*default_columns("packets"), "extra"], clean=False)

@@ -1,4 +1,4 @@
-"""Parts of a session, and sessions one after the other, as sources that a Report can be asked of. They know tables, not questions."""
+"""Parts of a session, and sessions one after the other, as sources for a Report. They know tables, not questions."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ class View:
         self.url = name
 
     def frame(self, columns: Sequence[str] | None = None, *, clean: bool = False, **_: object) -> pd.DataFrame:
-        """The packets, in order of arrival."""
+        """Return the packets, in order of arrival."""
         del clean  # a Report leaves out itself what is not clean
         return self._packets if columns is None else self._packets[[name for name in columns if name in self._packets.columns]]
 
     def agents(self) -> pd.DataFrame:
-        """The agents table."""
+        """Return the agents table."""
         return self._tables["agents"]
 
     def models(self) -> pd.DataFrame:
-        """The models table."""
+        """Return the models table."""
         return self._tables["models"]
 
     def logs(self) -> pd.DataFrame:
-        """The logs table."""
+        """Return the logs table."""
         return self._tables["logs"]
 
     def events(self) -> pd.DataFrame:
-        """The events table."""
+        """Return the events table."""
         return self._tables["events"]
 
 
 class Part:
-    """The packets of a session that have one value in a column, such as a regime; where they do not follow on each other is a gap."""
+    """The packets of a session that have one value in a column, such as a regime; where others lie between them is a gap."""
 
     marks: tuple[Any, ...] = ()
 
     def __init__(self, source: Any, column: str, value: str, *, broken: bool) -> None:
-        """Read nothing yet.
+        """Prepare the part; nothing is read yet.
 
         Args:
             source: a Recording.
-            column: symbol or regime.
-            value: the one to keep.
-            broken: whether packets that were left out between two others break them apart.
+            column: "symbol" or "regime".
+            value: the value of the packets to keep.
+            broken: whether packets that are left out between two others make a gap there.
         """
         self._source, self._column, self._value, self._broken = source, column, value, broken
         self.origin = source.origin
@@ -78,25 +78,25 @@ class Part:
         return found
 
     def frame(self, columns: Sequence[str] | None = None, *, clean: bool = False, **_: object) -> pd.DataFrame:
-        """The packets, in order of arrival."""
+        """Return the packets, in order of arrival."""
         del clean
         found: pd.DataFrame = self._packets[[*default_columns("packets")]] if columns is None else self._packets[list(columns)]
         return found
 
     def agents(self) -> pd.DataFrame:
-        """The agents table, of these packets."""
+        """Return the agents table of these packets."""
         return self._long(self._source.agents())
 
     def models(self) -> pd.DataFrame:
-        """The models table, of these packets."""
+        """Return the models table of these packets."""
         return self._long(self._source.models())
 
     def logs(self) -> pd.DataFrame:
-        """The logs table, of these packets."""
+        """Return the logs table of these packets."""
         return self._long(self._source.logs())
 
     def events(self) -> pd.DataFrame:
-        """The events table, whole."""
+        """Return the whole events table."""
         found: pd.DataFrame = self._source.events()
         return found
 
@@ -105,12 +105,12 @@ class Part:
 
 
 def concatenated(sources: Iterable[Any], *, tables: Sequence[str] = LONG, name: str = "the archive") -> View:
-    """Sessions one after the other, as one that was received over several connections: what lies between two of them is a gap.
+    """Return sessions one after the other, as one received over several connections, with a gap between each two.
 
     Args:
         sources: Recordings, in order of time.
-        tables: the long tables that are read; the others are empty.
-        name: what it is called.
+        tables: the long tables to read; the others are empty.
+        name: the name of the whole.
     """
     frames: list[pd.DataFrame] = []
     longs: dict[str, list[pd.DataFrame]] = {table: [] for table in LONG}
@@ -142,7 +142,7 @@ def _shifted(seq: int, connection: int) -> Callable[[pd.DataFrame], pd.DataFrame
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of frames of one shape, words as categories of all."""
+    """Return the rows of frames of one shape as one frame, with the union of their categories."""
     filled = [part for part in parts if len(part)] or parts[:1]
     if len(filled) == 1:
         return filled[0]

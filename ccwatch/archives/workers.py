@@ -1,4 +1,4 @@
-"""Workers: run tasks by threads, processes or many machines, in the order of the tasks, with progress, and an end when asked.
+"""Workers: run tasks by threads, processes or many machines, in the order of the tasks, with progress reports and cancellation.
 
 Tasks are cut independently of the workers, and results come in the tasks' order, so every executor gives the same bytes.
 """
@@ -19,14 +19,14 @@ Done = TypeVar("Done")
 Progress = Callable[[int, int], object]
 
 TASK_SESSIONS: Final = 8
-"""Sessions of a task."""
+"""Count of sessions in one task."""
 LOOK_S: Final = 0.2
-"""How often it is looked whether the question was cancelled."""
+"""Seconds between two checks whether the question was cancelled."""
 MOST_THREADS: Final = 8
 
 
 class Cancelled(AnalysisError):
-    """A question was cancelled before it was answered."""
+    """The error of a question that was cancelled before it was answered."""
 
 
 def run_all(
@@ -37,14 +37,14 @@ def run_all(
     on_progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> list[Done]:
-    """What each task gives, in the order of the tasks.
+    """Run a function on each task and return the results, in the order of the tasks.
 
     Args:
-        work: a function that can be pickled, where processes are to run it.
+        work: the function; it must be picklable if other processes run it.
         tasks: its arguments.
         executor: None or "threads", "processes", any `concurrent.futures.Executor`, or a Dask `Client`.
-        on_progress: told how many tasks are done, of how many.
-        cancel: set by another thread, it ends the question.
+        on_progress: called with the count of tasks that are done and the count of all.
+        cancel: ends the question when another thread sets it.
 
     Raises:
         Cancelled: `cancel` was set.
@@ -79,7 +79,7 @@ def _await(futures: list[Future[Any]], tell: Progress, cancel: threading.Event |
 
 @contextmanager
 def _pool(executor: Any, tasks: int) -> Iterator[Executor]:
-    """The executor to submit to; one that was made here ends with the question."""
+    """Yield the executor to submit to; one that was made here ends with the question."""
     cores = os.cpu_count() or 1
     if executor is None or executor == "threads":
         with ThreadPoolExecutor(min(cores, MOST_THREADS, max(1, tasks)), thread_name_prefix="ccwatch-ask") as pool:

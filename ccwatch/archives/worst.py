@@ -1,4 +1,4 @@
-"""The worst drawdowns of many sessions: each session's deepest, held against each other. It knows sessions by their names."""
+"""The worst drawdowns of many sessions: the deepest of each session, compared. It knows sessions by their names."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class WorstDrawdowns(Result):
 
     Attributes:
         episodes: one row per episode, the deepest first; see `to_frame`.
-        sessions: how many were asked.
+        sessions: count of the sessions that were asked.
         basis: n counts samples of nav or price.
-        notes: what limits it.
+        notes: the limits of the answer.
     """
 
     question: ClassVar[str] = "worst_drawdowns"
@@ -36,7 +36,7 @@ class WorstDrawdowns(Result):
     notes: tuple[str, ...]
 
     def headline(self) -> str:
-        """The deepest of all in a sentence."""
+        """Return a sentence about the deepest drawdown of all."""
         if not len(self.episodes):
             return f"No drawdown in {count_of(self.sessions, 'session')}."
         worst = self.episodes.iloc[0]
@@ -46,11 +46,11 @@ class WorstDrawdowns(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per episode, the deepest first: session, desk (origin and url), and the columns of `Drawdowns.to_frame`."""
+        """Return one row per episode, the deepest first: session, desk (origin and url), and the columns of `Drawdowns.to_frame`."""
         return self.episodes.copy()
 
     def figure(self, *, dark: bool = False) -> go.Figure:
-        """The depth of each episode."""
+        """Draw the depth of each episode."""
         colours = draw.colours(dark)
         rows = self.episodes
         trace = {
@@ -82,7 +82,7 @@ class _Deepest:
 def worst_drawdowns(
     sessions: Sequence[Session], n: int, executor: Any, *, left_out: dict[str, str], on_progress: Any = None, cancel: Any = None
 ) -> WorstDrawdowns:
-    """The n deepest episodes; see `Archive.worst_drawdowns`."""
+    """Return the n deepest episodes; see `Archive.worst_drawdowns`."""
     if n < 1:
         raise ConfigError(f"n={n!r}: expected a whole number from 1")
     found, left = collect(sessions, _Deepest(n), merge, executor, on_progress=on_progress, cancel=cancel)
@@ -99,7 +99,7 @@ def worst_drawdowns(
 
 
 def merge(parts: list[Any]) -> Any:
-    """The deepest of several sessions' deepest; equals in order of time, then of name."""
+    """Merge several sessions' deepest episodes into the deepest of all; ties are in order of time, then of name."""
     rows, basis, count, n = parts[0]
     tables = [rows]
     for more, theirs, sessions, _ in parts[1:]:

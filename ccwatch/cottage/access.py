@@ -1,4 +1,4 @@
-"""Who may watch and who may command: tokens, origins, addresses, how many connections and how fast. It knows no stream.
+"""Access to a Cottage: who may watch and command, by token, origin and address, and rate limits. It knows no stream.
 
 The contract's section 7: a JWT in `Sec-WebSocket-Protocol: token, <JWT>`, ten connections per address, origins restricted.
 """
@@ -19,47 +19,47 @@ import jwt
 from ccwatch.errors import ConfigError
 
 ALGORITHM: Final = "HS256"
-"""The one algorithm, whatever a token says of itself: `none` and confusion of keys have no place to enter."""
+"""The only algorithm, whatever a token's header names: so neither `none` nor a confusion of keys can get in."""
 SHORTEST_SECRET: Final = 32
-"""Bytes: a key of HS256 has to be as long as its hash (RFC 7518, section 3.2)."""
+"""Fewest bytes of a secret: a key of HS256 must be at least as long as its hash (RFC 7518, section 3.2)."""
 LATEST_S: Final = 253_402_300_799
-"""The end of the year 9999, s since 1970: no token is good for longer."""
+"""The end of the year 9999, s since 1970: no token is valid for longer."""
 LEEWAY_S: Final = 5.0
-"""How far two machines' clocks may differ."""
+"""Seconds that two machines' clocks may differ by."""
 ROLES: Final = ("watch", "command")
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY: Final = "*"
 
 _ORIGIN: Final = re.compile(r"https?://[^\s/?#@\\]+", re.IGNORECASE)
-"""No user, no path, no query: what has more than an origin has is none, whatever a parser makes of it."""
+"""No user, path or query: text with more parts than an origin has is refused, whatever a parser makes of it."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
 class AccessRules:
-    """Whom a Cottage serves."""
+    """The rules by which a Cottage serves clients."""
 
     secret: str | None = field(default=None, repr=False)
-    """Key of the tokens (HS256); None asks for none, which is for this machine only."""
+    """Key of the tokens (HS256); None requires no token, and serves this machine only."""
     audience: str = "ccwatch"
-    """What a token's `aud` has to name."""
+    """The name that a token's `aud` must contain."""
     origins: tuple[str, ...] = ()
-    """Origins of pages that may connect beside localhost; "*" is every page, as the contract has it, for watching."""
+    """Origins of pages that may connect, besides localhost; "*" lets every page watch, as in the contract."""
     per_ip: int | None = 10
-    """WebSockets per address and site; None for any number."""
+    """Most WebSockets per address and site; None is no limit."""
     proxies: tuple[str, ...] = ()
-    """Addresses or networks whose `X-Forwarded-For` is believed."""
+    """Addresses or networks of proxies whose `X-Forwarded-For` is trusted."""
     messages_per_s: float = 20.0
-    """What a client may say, on average."""
+    """Messages per second that a client may send, on average."""
     burst: int = 50
-    """What it may say at once."""
+    """Count of messages that a client may send at once."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used.
+        """Refuse rules that cannot be used.
 
         Raises:
-            ConfigError: names the rule, and what is allowed.
+            ConfigError: a rule that cannot be used; the message names it and the allowed values.
         """
         if self.secret is not None and len(self.secret.encode()) < SHORTEST_SECRET:
             raise ConfigError(f"secret: expected at least {SHORTEST_SECRET} bytes, got {len(self.secret.encode())}")
@@ -74,27 +74,27 @@ class AccessRules:
 
     @property
     def any_origin(self) -> bool:
-        """Whether pages of every origin may watch."""
+        """Return whether pages of every origin may watch."""
         return ANY in self.origins
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a request may do."""
+    """The rights of a request."""
 
     ip: str
     may_command: bool
     expires_at: float | None
-    """When its token expires (of `time.time`)."""
+    """When its token expires, by `time.time`; None without a token."""
     token: str | None = field(repr=False)
     """The verified token, to be passed on to an engine."""
     why_not: str = ""
-    """Why it may not command."""
+    """The reason why it may not command; empty where it may."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not served: an HTTP status and a line."""
+    """The reason why a request is not served: an HTTP status and one line of text."""
 
     status: int
     reason: str
@@ -104,11 +104,11 @@ class Gate:
     """Judges requests by the rules, and counts the connections of each address. Used on the loop's thread only."""
 
     def __init__(self, rules: AccessRules, elsewhere: Callable[[str], int] = lambda _ip: 0) -> None:
-        """A gate without connections.
+        """Prepare a gate without connections.
 
         Args:
-            rules: what it judges by.
-            elsewhere: how many connections of an address other processes have that serve the same.
+            rules: the rules that it applies.
+            elsewhere: returns how many connections of an address the other processes of the same site have.
         """
         self.rules = rules
         self._elsewhere = elsewhere
@@ -118,14 +118,14 @@ class Gate:
         self._connections: Counter[str] = Counter()
 
     def judge(self, peer: str, headers: Mapping[str, str]) -> Grant | Refusal:
-        """What a request from `peer` with these headers may do."""
+        """Return the rights of a request from `peer` with these headers, or why it is refused."""
         found = self._judge(peer, headers)
         if isinstance(found, Refusal):
             self.refused[found.status] += 1
         return found
 
     def enter(self, ip: str) -> Refusal | None:
-        """Count a connection of this address, or refuse it."""
+        """Count a connection of this address and return None, or return why it is refused."""
         if self.rules.per_ip is not None and self._connections[ip] + self._elsewhere(ip) >= self.rules.per_ip:
             self.refused[429] += 1
             return Refusal(429, f"{self.rules.per_ip} connections from one address are open already")
@@ -133,18 +133,18 @@ class Gate:
         return None
 
     def leave(self, ip: str) -> None:
-        """A connection of this address has ended."""
+        """Note that a connection of this address has ended."""
         self._connections[ip] -= 1
         if self._connections[ip] <= 0:
             del self._connections[ip]
 
     @property
     def connections(self) -> dict[str, int]:
-        """The open connections by address."""
+        """Return the count of open connections by address."""
         return dict(self._connections)
 
     def allows_origin(self, origin: str | None) -> bool:
-        """Whether a page of this origin may connect."""
+        """Return whether a page of this origin may connect."""
         return origin is None or self.rules.any_origin or self._is_known(origin)
 
     def _is_known(self, origin: str) -> bool:
@@ -152,7 +152,7 @@ class Gate:
         return found is not None and (found in self._origins or found[1] in LOCAL_HOSTS)
 
     def _is_own_host(self, host: str | None) -> bool:
-        """Whether a request names this machine: a page whose own name leads here (DNS rebinding) sends no foreign Origin."""
+        """Return whether `Host` names this machine: a page whose name resolves to it (DNS rebinding) sends no foreign Origin."""
         if host is None or self.rules.any_origin:
             return True  # no browser leaves it out
         found = _origin(f"http://{host}")
@@ -209,12 +209,12 @@ class Gate:
         return claims
 
     def _address(self, peer: str, headers: Mapping[str, str]) -> tuple[str, bool]:
-        """The client's address, and whether it is known to be that: not if somebody says that he forwards and nobody vouches for him."""
+        """Return the client's address, and whether it is certain: not if a header names hops that no trusted proxy confirms."""
         forwarded = headers.get("X-Forwarded-For")
         if not self._is_proxy(peer):
             return peer, forwarded is None and "Forwarded" not in headers
         hops = [hop.strip() for hop in (forwarded or "").split(",") if hop.strip()]
-        for hop in reversed(hops):  # from our side: what lies beyond the first stranger is his word only
+        for hop in reversed(hops):  # from our side: hops beyond the first unknown address cannot be trusted
             if not self._is_proxy(hop):
                 return (hop, True) if _ip(hop) else (peer, False)
         return peer, not hops
@@ -225,7 +225,7 @@ class Gate:
 
 
 class Pace:
-    """A token bucket: how fast a client may talk."""
+    """A token bucket that limits how fast a client may send messages."""
 
     __slots__ = ("_at", "_burst", "_left", "_per_s")  # one for each client
 
@@ -234,7 +234,7 @@ class Pace:
         self._left, self._at = self._burst, time.monotonic()
 
     def allows(self) -> bool:
-        """Whether one more message is within the pace."""
+        """Count one more message, and return whether it is within the pace."""
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
         self._at = now
@@ -245,7 +245,7 @@ class Pace:
 
 
 def issue(rules: AccessRules, role: str, seconds: float) -> str:
-    """A token by these rules.
+    """Return a token that is signed with the secret of these rules.
 
     Raises:
         ConfigError: there is no secret, or no such role.
@@ -259,12 +259,12 @@ def issue(rules: AccessRules, role: str, seconds: float) -> str:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a host to bind to is this machine only."""
+    """Return whether a host to bind to can be reached from this machine only."""
     return host == "localhost" or _is_loopback(host)
 
 
 def _token(headers: Mapping[str, str]) -> str | None:
-    """The contract's header, or HTTP's own where a request is no handshake."""
+    """Return the token in the contract's header or in `Authorization`; None where there is none."""
     words = [word.strip() for word in headers.get("Sec-WebSocket-Protocol", "").split(",")]
     if words[0] == "token" and len(words) > 1:
         return words[1]
@@ -273,7 +273,7 @@ def _token(headers: Mapping[str, str]) -> str | None:
 
 
 def _origin(origin: str) -> tuple[str, str, int | None] | None:
-    """An origin as scheme, host and port (RFC 6454, section 7: nothing else); None where it is none, or none of a web page."""
+    """Return an origin as scheme, host and port (RFC 6454, section 7); None where it is not an origin of a web page."""
     if _ORIGIN.fullmatch(origin) is None:
         return None
     try:

@@ -24,10 +24,10 @@ TITLE: Final = "📡 Telemetry"
 POLL_S: Final = 1.0
 """The contract's polling interval."""
 ANSWER_S: Final = 2.0
-"""How long an engine may take to answer."""
+"""Seconds that an engine may take to answer."""
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_SAID_BYTES: Final = 2000
-"""What is passed back of an engine's answer to a command."""
+"""Most bytes of an engine's answer to a command that are passed back."""
 MADE_UP: Final = frozenset({"synthetic", "replay"})
 """Origins that must not pass for a live stream, wherever they are passed on."""
 INITIALIZING: Final[dict[str, Any]] = {
@@ -38,7 +38,7 @@ INITIALIZING: Final[dict[str, Any]] = {
     "signals": [],
     "logs": [],
 }
-"""What deployed BFFs welcome with before they have reached their engine: zeros that mean "not known yet"."""
+"""The state with which deployed BFFs welcome before they have reached their engine: zeros that mean "not known yet"."""
 
 
 class Bff:
@@ -54,15 +54,15 @@ class Bff:
         base: str | None = None,
         pushed: bool = True,
     ) -> None:
-        """A BFF that has not heard of an engine.
+        """Prepare a BFF without state.
 
         Args:
             welcomed: called when a client was greeted.
-            gate: who may do what.
-            policy: what happens to slow clients.
-            engine: the embedded one, which commands go to.
-            base: where the REST routes of another engine stand, which commands are passed on to.
-            pushed: whether it is sent all that the engine streams, so that a client can have another symbol.
+            gate: decides who may watch and command.
+            policy: when slow clients skip messages and are dropped.
+            engine: the embedded engine, to which commands go.
+            base: the base url of another engine's REST routes, to which commands are passed on.
+            pushed: whether it receives everything that the engine streams, so that a client can subscribe to another symbol.
         """
         self.broadcaster = StateBroadcaster(policy)
         self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed)
@@ -70,14 +70,14 @@ class Bff:
         self._base = base
         self._pushed = pushed
         self.trouble: str | None = None
-        """Why its engine cannot be heard, if that is so."""
+        """The reason why its engine cannot be heard; None while it can."""
 
     def publish(self, message: Message) -> None:
         """Send a message to every client, byte for byte."""
         self.broadcaster.publish(message)
 
     def routes(self) -> list[web.RouteDef]:
-        """Its site: any path upgrades."""
+        """Return the routes of its site: any path upgrades to a WebSocket."""
         return [
             web.get("/api/health", self._health),
             web.get("/health", self._health),
@@ -88,20 +88,20 @@ class Bff:
     # ── as a site ──
 
     def greeting(self) -> Iterable[Message]:
-        """WELCOME with the last state, and what stands."""
+        """Return WELCOME with the last state, and the standing message."""
         latest = self.broadcaster.latest
         data = INITIALIZING if latest is None else state_of(codec.loads(latest.payload))
         standing = None if self._engine is None else self._engine.standing
         return (Message.of(codec.dumps({"type": "WELCOME", "data": data})), *([] if standing is None else [standing]))
 
     async def command(self, what: str, grant: Grant) -> Outcome:
-        """Pass HALT or RESUME on to the engine."""
+        """Pass HALT or RESUME on to the engine, and return the outcome."""
         if self._engine is not None:
             return await self._engine.command(what, grant)
         return await self._pass_on(what, grant)
 
     def subscribe(self, client: Client, symbol: str) -> bool:
-        """As the engine does; what is polled has one symbol only."""
+        """Subscribe as the engine does; a polled engine has one symbol only."""
         return self._engine is not None and (self._pushed or not symbol) and self._engine.subscribe(client, symbol)
 
     async def _pass_on(self, what: str, grant: Grant) -> Outcome:
@@ -126,10 +126,10 @@ class Bff:
 
 
 class Poller:
-    """Asks an engine for its state once a second; publishes what it answers, the same again where nothing changed."""
+    """Asks an engine for its state once a second, and publishes each answer, even if nothing changed."""
 
     def __init__(self, base: str, bff: Bff, headers: dict[str, str]) -> None:
-        """A poller, for this BFF, of the engine whose REST routes stand at `base`; what its stream is made of is noted in `headers`."""
+        """Prepare a poller for this BFF of the engine at `base`; the origin of a made-up stream is noted in `headers`."""
         self._base = base
         self._bff = bff
         self._headers = headers
@@ -167,7 +167,7 @@ class Poller:
         self._bff.publish(Message.of(raw, symbol=symbol if isinstance(symbol, str) else None))
 
     async def _get(self, session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:
-        """What the engine answers there; None where it does not have the route, or answers something else than an object."""
+        """Return the engine's answer at a path; None where its status is not 200, or it is not a JSON object."""
         async with session.get(self._base + path) as response:
             if response.headers.get(ORIGIN_HEADER) in MADE_UP:
                 self._headers[ORIGIN_HEADER] = response.headers[ORIGIN_HEADER]
@@ -182,7 +182,7 @@ class Poller:
         return value if isinstance(value, dict) else None
 
     def _note(self, trouble: str | None) -> None:
-        """Say once that the engine is in trouble, or that it is back."""
+        """Log once that the engine is in trouble, or that it is back."""
         known = self._bff.trouble
         if trouble and not known:
             log.warning("%s: no state from the engine (%s)", TITLE, trouble)

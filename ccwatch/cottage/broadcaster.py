@@ -1,4 +1,4 @@
-"""One message to many clients, made once, with what happens to a slow one. It knows no HTTP and no thread but its loop's."""
+"""Sending one message to many clients, encoded once, with a policy for slow clients. It knows no HTTP, and no thread but its loop's."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ccwatch.protocol.wire import deflate
 log = logging.getLogger("ccwatch.cottage")
 
 HISTORY: Final = 10
-"""States that a deployed engine replays to each new client."""
+"""Count of states that a deployed engine replays to each new client."""
 TEXT, BINARY = 0x1, 0x2
 COMPRESSED: Final = 0x40
-"""RSV1, which says that a message is compressed."""
+"""The bit RSV1 of a frame, which says that a message is compressed."""
 NO_STEP: Final = -2
 """Of a client that can only join where the shared stream begins."""
 LOOK_S: Final = 0.05
-"""How often a client that does not take what it is sent is looked at."""
+"""Seconds between two looks at a client that does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,25 @@ class Message:
     frame: bytes
     """The payload as one unmasked frame of RFC 6455."""
     is_state: bool
-    """Whether it is a state that can be shown again, not something malformed that only passes through."""
+    """Whether it is a whole state that can be shown again; malformed and partial messages only pass through."""
     symbol: str | None = None
     """The symbol that it is about; None where it names none."""
     is_main: bool = True
-    """Whether it is for clients that have subscribed to nothing, too."""
+    """Whether it is also for clients without a subscription to a symbol."""
 
     def compressed(self, payload: bytes) -> bytes:
-        """A frame that carries the message deflated (RFC 7692, section 6)."""
+        """Return a frame that carries the message deflated (RFC 7692, section 6)."""
         return _frame(COMPRESSED | self.frame[0] & 0x0F, payload)
 
     @classmethod
     def of(cls, payload: bytes, *, is_state: bool = True, symbol: str | None = None, is_main: bool = True) -> Message:
-        """The message with this payload: as text, or as binary where it is no UTF-8 and a text frame would end the connection."""
+        """Return the message with this payload: as text, or as binary if it is no UTF-8, which would end the connection."""
         opcode = TEXT if is_state or _is_utf8(payload) else BINARY
         return cls(payload, _frame(opcode, payload), is_state, symbol, is_main)
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
-    """RFC 6455, section 5.2: a final, unmasked frame."""
+    """Return a final, unmasked frame (RFC 6455, section 5.2)."""
     first, size = 0x80 | opcode, len(payload)
     if size < 126:
         return struct.pack("!BB", first, size) + payload
@@ -69,7 +69,7 @@ def _is_utf8(payload: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SlowPolicy:
-    """What happens to a client that does not read: first it skips to the newest message, then it is dropped."""
+    """The policy for a client that does not read: first it skips to the newest message, then it is dropped."""
 
     skip_above_bytes: int = 256 * 1024
     drop_above_bytes: int = 1024 * 1024
@@ -78,18 +78,18 @@ class SlowPolicy:
 
 @dataclass(slots=True)
 class Tally:
-    """What a broadcaster has done so far, over all its clients."""
+    """The counters of a broadcaster so far, over all its clients."""
 
     sent: int = 0
     skipped: int = 0
     dropped: int = 0
     failed: int = 0
-    """Messages that a client could not be sent: it was gone, or was dropped while they waited."""
+    """Count of messages that could not be sent: the client was gone, or was dropped while they waited."""
     messages: int = 0
-    """Messages published, however many clients there were."""
+    """Count of messages published, whatever the count of clients."""
     message_bytes: int = 0
     lag_s: float = 0.0
-    """How long the last message took from the source to the last client's socket."""
+    """Seconds that the last message took from the source to the last client's socket."""
     lag_max_s: float = 0.0
 
 
@@ -126,16 +126,16 @@ class Client:
 
     @property
     def waiting_bytes(self) -> int:
-        """What it was sent and the system has not taken."""
+        """Return the bytes that it was sent and the system has not taken yet."""
         return self.transport.get_write_buffer_size()
 
     @property
     def is_full(self) -> bool:
-        """Whether it has to read before it is sent more."""
+        """Return whether it must read before it is sent more."""
         return self.transport.get_write_buffer_size() > self._most
 
     def send(self, message: Message) -> None:
-        """Write the message, or keep it as the newest for when the client has read; either way it goes uncompressed."""
+        """Write the message, or keep it as the newest until the client has read; either way it is sent uncompressed."""
         transport = self.transport
         if transport.is_closing():
             self._tally.failed += 1
@@ -152,14 +152,14 @@ class Client:
             transport.write(message.frame)
 
     def watch(self) -> None:
-        """See to it that a full client gets the newest message once it has read, or is dropped if it does not."""
+        """Watch a full client: send the newest message once it has read, or drop it if it does not."""
         if self.stalled_at is None:
             self.stalled_at = self._loop.time()
         if self._look is None:
             self._look = self._loop.call_later(LOOK_S, self._look_again)
 
     def abort(self) -> None:
-        """Cut the connection; what waits is lost."""
+        """Cut the connection; waiting messages are lost."""
         if self._look is not None:
             self._look.cancel()
         self.transport.abort()
@@ -189,7 +189,7 @@ class Client:
 
 
 class _Forms:
-    """One message in the forms in which clients take it, each made when the first of them has it."""
+    """One message in the forms in which clients take it, each made for the first client that needs it."""
 
     def __init__(self, message: Message, shared: deflate.SharedStream) -> None:
         self._message = message
@@ -202,7 +202,7 @@ class _Forms:
             self._shared = message.compressed(made)
 
     def frame_for(self, client: Client) -> bytes:
-        """The frame for a client that takes compressed messages and has taken all that it was sent."""
+        """Return the frame for a client that takes compressed messages and has taken all that it was sent."""
         keeps_window = client.agreement is not None and client.agreement.keeps_window
         if self._shared is not None and keeps_window and client.symbol is None and (self._begins or client.step == self._number - 1):
             client.step = self._number
@@ -214,7 +214,7 @@ class _Forms:
 
 
 class StateBroadcaster:
-    """Sends each message to all its clients, and remembers the last states for those who come later."""
+    """Sends each message to all its clients, and keeps the last states for clients that come later."""
 
     def __init__(self, policy: SlowPolicy | None = None) -> None:
         self.history: deque[Message] = deque(maxlen=HISTORY)
@@ -229,38 +229,38 @@ class StateBroadcaster:
 
     @property
     def latest(self) -> Message | None:
-        """The last state."""
+        """Return the last state; None before the first one."""
         return self.history[-1] if self.history else None
 
     @property
     def symbols(self) -> frozenset[str]:
-        """What its clients have subscribed to."""
+        """Return the symbols that its clients have subscribed to."""
         return frozenset(client.symbol for client in self._clients if client.symbol is not None)
 
     @property
     def waiting_bytes(self) -> int:
-        """What all clients were sent and the system has not taken."""
+        """Return the bytes that all clients were sent and the system has not taken yet."""
         return sum(client.waiting_bytes for client in self._clients)
 
     def client(self, transport: asyncio.Transport, agreement: deflate.Agreement | None = None) -> Client:
-        """A client behind this transport, which is sent nothing yet; `agreement` is how it takes compressed messages."""
+        """Return a client for this transport, not subscribed yet; `agreement` is how it takes compressed messages."""
         is_usable = agreement is not None and agreement.window_bits >= self._shared.bits
         return Client(transport, self._policy, self.tally, agreement if is_usable else None)
 
     def subscribe(self, client: Client) -> None:
-        """From now on the client is sent every message."""
+        """Send the client every message from now on."""
         self._clients.add(client)
         self._compressing = sum(one.agreement is not None for one in self._clients)
 
     def unsubscribe(self, client: Client) -> None:
-        """The client is sent nothing more."""
+        """Send the client no more messages."""
         self._clients.discard(client)
         self._compressing = sum(one.agreement is not None for one in self._clients)
         if not self._compressing:
             self._shared.reset()
 
     def publish(self, message: Message) -> None:
-        """Send to all clients whom it concerns; never waits for one."""
+        """Send a message to all clients that want it, without waiting for any."""
         self.tally.messages += 1
         self.tally.message_bytes += len(message.payload)
         if message.is_state and message.is_main:
@@ -281,7 +281,7 @@ class StateBroadcaster:
         self.tally.sent += sent
 
     async def room(self) -> None:
-        """Wait until no client is full, so that the next message is skipped by none; one that never reads is dropped."""
+        """Wait until no client is full, so that none skips the next message; a client that never reads is dropped."""
         while full := [client for client in self._clients if client.is_full]:
             for client in full:
                 client.watch()

@@ -1,7 +1,7 @@
-"""What deployed engines publish on Redis, as messages of the stream: pure, without Redis and without a clock.
+"""Translation of the messages that deployed engines publish on Redis to those of the stream: pure, without Redis or a clock.
 
-A state goes to everybody as TELEMETRY, and so does what says that trading is halted or goes on; the other channels become the partial
-packets of deployed bridges, on the engine's socket.
+A state goes to every client as TELEMETRY, and so does an event that trading is halted or goes on; the other channels become the
+partial packets of deployed bridges, on the engine's socket.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from ccwatch.protocol.decoding import codec
 STATE, FORCES, FORECASTS, SIGNALS, EVENTS = "state_update", "physics.forces", "forecast.signals", "strategy.signals", "system_events"
 CHANNELS: Final = (STATE, FORCES, FORECASTS, SIGNALS, EVENTS)
 TICKS: Final = "market.tick."
-"""Begins the channel of each symbol's ticks."""
+"""Prefix of the channel of each symbol's ticks."""
 HALT_KEY: Final = "SYSTEM:HALT"
 """The key that is "true" while trading is halted."""
 STATUS_OF: Final = {"SYSTEM_HALT": "HALT", "SYSTEM_RESUME": "ACTIVE"}
-"""What an event of the system says that the status is."""
+"""The status by event of the system."""
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 BINARY: Final = b"\x89BIN\r\n\x1a\n"
 RENAMED: Final = {"alpha_coefficient": "alpha", "momentum": "velocity"}
-"""Names of physics.forces, and the stream's for the same."""
+"""Names of fields in physics.forces, and the stream's names for them."""
 
 
 def read(raw: bytes) -> dict[str, Any]:
-    """What was published: raw JSON, or JSON in one of FastStream's two envelopes.
+    """Return the object in a published message: raw JSON, or JSON in one of FastStream's two envelopes.
 
     Raises:
-        DecodeError: none of the three, or no JSON object.
+        DecodeError: it is none of the three, or no JSON object.
     """
     if len(raw) > MAX_PAYLOAD_BYTES:
         raise DecodeError(f"more than {MAX_PAYLOAD_BYTES} bytes")
@@ -44,7 +44,7 @@ def read(raw: bytes) -> dict[str, Any]:
 
 
 def _unframed(raw: bytes) -> bytes:
-    """The body of FastStream's binary frame: magic, version (u16), where headers and body begin (u32 each), big-endian."""
+    """Return the body of FastStream's binary frame: magic, version (u16), where headers and body begin (u32 each), big-endian."""
     try:
         version, _, body = struct.unpack_from(">HII", raw, len(BINARY))
     except struct.error:
@@ -55,12 +55,12 @@ def _unframed(raw: bytes) -> bytes:
 
 
 def translate(channel: str, value: dict[str, Any], now: str) -> tuple[Message, bool]:
-    """A channel's message as one of the stream, and whether it is for the BFF's clients too.
+    """Return a channel's message as one of the stream, and whether it is for the BFF's clients too.
 
     Args:
-        channel: where it was published.
-        value: what was.
-        now: the time, ISO 8601, for what carries none.
+        channel: the channel that it was published on.
+        value: the published object.
+        now: the time, ISO 8601, for a message that carries none.
     """
     if channel == STATE:
         return _state(value), True
@@ -91,17 +91,17 @@ def translate(channel: str, value: dict[str, Any], now: str) -> tuple[Message, b
 
 
 def status_of(event: dict[str, Any]) -> str | None:
-    """What an event of the system says that the status is; None where it says nothing of it."""
+    """Return the status that an event of the system announces; None where it announces none."""
     return STATUS_OF.get(str(event.get("event")))
 
 
 def status_message(status: str, text: str, now: str) -> Message:
-    """A message that says what the status is, and why in a line of the log."""
+    """Return a message with the status, and with the reason as a line of the log."""
     return _carrying({"status": status}, "ERROR" if status == "HALT" else "WARNING", text, now)
 
 
 def log_message(level: str, text: str, now: str) -> Message:
-    """A message that carries a log line and nothing else."""
+    """Return a message that carries a log line and nothing else."""
     return _carrying({}, level, text, now)
 
 

@@ -1,6 +1,6 @@
-"""The deployed system's own words: what its engine sends on its socket in each cycle, and what its BFF makes of the database.
+"""The deployed system's messages: those that its engine sends in each cycle, and those that its BFF makes from the database.
 
-Every shape was observed (see the notebook on real servers). It turns states of the contract into these; it knows no socket.
+Every shape was observed (see the notebook on real servers). This module turns states of the contract into them; it knows no socket.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 HISTORY: Final = 100
-"""Prices that an analysis of one symbol carries."""
+"""Count of prices that an analysis of one symbol carries."""
 CALLS: Final = {"agents": 10, "models": 20}
-"""Calls of an agent or a model that are sent again and again, newest first."""
+"""Count of an agent's or a model's last calls that every state repeats, newest first."""
 CALL_STEP: Final = timedelta(milliseconds=50)
 """Time between two calls of one cycle."""
 QUANTILES: Final = (-1.6, -1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2, 1.6)
-"""Where the nine quantiles of a forecast lie, in standard deviations."""
+"""The nine quantiles of a forecast, in standard deviations from the median."""
 NO_SENTIMENT: Final = {"label": "N/A", "score": 0.0}
 
 State = dict[str, Any]
@@ -82,14 +82,14 @@ def burst(state: State, prices: Sequence[float]) -> list[State]:
 
 
 class Database:
-    """What the BFF reads from the engine's database: printed enums, dollars, naive stamps, and calls with their own times."""
+    """The engine's database as its BFF reads it: printed enums, dollars, naive timestamps, and calls with their own times."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[str, str], deque[State]] = {}
         self._counts: dict[tuple[str, str], tuple[int, int]] = {}  # invocations and good ones, as of the last state
 
     def state(self, state: State) -> State:
-        """Return the database's row of a state; to be called once for each, in order."""
+        """Return the database's row of a state; call it once for each state, in order."""
         at = _naive(state.get("timestamp"))
         told = {
             **state,
@@ -108,11 +108,11 @@ class Database:
         return told
 
     def _service(self, kind: str, name: str, service: State, share: str, at: datetime | None) -> Any:
-        """Return the calls of an agent, or what a model's calls come to."""
+        """Return the last calls of an agent, or a model's mean latency (ms) with its last calls."""
         calls = self._calls.setdefault((kind, name), deque(maxlen=CALLS[kind]))
         count = int(service.get("invocations") or 0)
         good = round(count * float(service.get(share) or 0.0))
-        before, good_before = self._counts.get((kind, name), (count - 1, good - 1))  # of what came before the first state, nothing is known
+        before, good_before = self._counts.get((kind, name), (count - 1, good - 1))  # calls before the first state are unknown
         self._counts[kind, name] = count, good
         failed = (count - before) - (good - good_before)
         for n in range(count - before):
@@ -136,13 +136,13 @@ def _halted(state: State) -> str:
 
 
 def _dollars(state: State) -> float | None:
-    """The approved size as these engines send it: USD instead of a fraction of nav."""
+    """Return the approved size as these engines send it: USD instead of a fraction of nav."""
     size, nav = (state.get("governance") or {}).get("approved_size"), (state.get("portfolio") or {}).get("nav")
     return round(size * nav, 2) if isinstance(size, int | float) and isinstance(nav, int | float) else None
 
 
 def _portfolio(state: State) -> State:
-    """The portfolio with its drawdown above zero."""
+    """Return the portfolio with its drawdown as a positive number."""
     portfolio = dict(state.get("portfolio") or {})
     if isinstance(fall := portfolio.get("max_drawdown"), int | float):
         portfolio["max_drawdown"] = abs(fall)
@@ -154,7 +154,7 @@ def _lines(state: State) -> list[str]:
 
 
 def _forecast(prices: Sequence[float]) -> State:
-    """Scalars: the last price as the median, and the spread of the last changes around it."""
+    """Return a forecast of scalars: the last price as the median, with a spread from the last changes around it."""
     changes = [abs(after - before) for before, after in itertools.pairwise(prices)]
     sigma = max(sum(changes) / len(changes) if changes else 0.0, 0.0001 * abs(prices[-1]))
     p50 = prices[-1]
@@ -169,7 +169,7 @@ def _forecast(prices: Sequence[float]) -> State:
 
 
 def _naive(stamp: object) -> datetime | None:
-    """The contract's stamp as UTC without saying so."""
+    """Return the contract's timestamp as a naive datetime in UTC; None where it is none."""
     try:
         return datetime.fromisoformat(str(stamp)).astimezone(UTC).replace(tzinfo=None)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How the embedded engine speaks: as the contract has it, or as one of the shapes that deployed engines were observed to send."""
+"""The dialects of the embedded engine: the contract's messages, or one of the shapes that deployed engines were observed to send."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 
 HISTORY: Final = 100
-"""Prices that are remembered."""
+"""Count of prices that are remembered."""
 LOOP_HISTORY: Final = 50
-"""Prices that a state of the engine loop carries."""
+"""Count of prices that a state of the engine loop carries."""
 DEPLOYED: Final = "deployed"
-"""The dialect in which engine and BFF are as they were seen running: see `deployed`."""
+"""The dialect of an engine and a BFF as they were observed in operation: see `deployed`."""
 HORIZON: Final = 5
-"""Steps of a forecast."""
+"""Count of steps of a forecast."""
 Z10: Final = 1.2815515655446004
 """The standard normal distribution's 90 % quantile."""
 REGIMES: Final = {"Gaussian": "GAUSSIAN (Safe)", "Lévy Stable": "LÉVY STABLE (Risky)", "Critical": "CRITICAL (Chaos)"}
@@ -34,13 +34,13 @@ class Speaker:
     """Turns messages of the contract into those of one dialect. Anything else passes through unchanged."""
 
     def __init__(self, dialect: str = "contract") -> None:
-        """A speaker.
+        """Prepare a speaker of one dialect.
 
         Args:
-            dialect: one of contract, engine_loop, bridge, pipeline, deployed.
+            dialect: "contract", "engine_loop", "bridge", "pipeline" or "deployed".
 
         Raises:
-            ConfigError: another one.
+            ConfigError: an unknown dialect.
         """
         if dialect not in DIALECTS:
             raise ConfigError(f"dialect: expected one of {', '.join(DIALECTS)}, got {dialect!r}")
@@ -51,7 +51,7 @@ class Speaker:
         self._database = deployed.Database()
 
     def speak(self, message: Message) -> Iterable[Message]:
-        """The messages that say the same in the dialect."""
+        """Return the messages that say the same in the dialect."""
         if self._shape is None or not message.is_state:
             return (message,)
         state = codec.loads(message.payload).get("data")
@@ -68,7 +68,7 @@ class Speaker:
         return [Message.of(codec.dumps(part), symbol=message.symbol, is_main=message.is_main) for part in shaped]
 
     def stored(self, message: Message) -> Message:
-        """The state as the engine's REST routes give it, which is what a BFF polls; to be called once for each, in order."""
+        """Return the state as the engine's REST routes answer it to a BFF that polls; call it once for each state, in order."""
         if not self.is_deployed:
             return message
         told = codec.loads(message.payload)
@@ -97,7 +97,7 @@ def _engine_loop(state: State, prices: list[float]) -> list[State]:
 
 
 def _bridge(state: State, prices: list[float]) -> list[State]:
-    """One partial packet for each part, with the server's local time and no offset (UTC in the usual container)."""
+    """Return one partial packet for each part, with the server's local time and no offset (UTC in the usual container)."""
     head = {"timestamp": str(state.get("timestamp", "")).removesuffix("Z"), "source": "watchtower"}
     market, signal = state["market"], dict(state.get("signal") or {})
     if signal.get("side") == "FLAT":
@@ -139,12 +139,12 @@ DIALECTS: Final[dict[str, Callable[[State, list[float]], list[State]] | None]] =
 
 
 def _lines(state: State) -> list[str]:
-    """Log lines as text, which has no time of its own."""
+    """Return the log lines as text, without their times."""
     return [f"[{line.get('level')}]: {line.get('message')}" if isinstance(line, dict) else str(line) for line in state.get("logs") or []]
 
 
 def _forecast(state: State, prices: list[float]) -> State:
-    """The state's own velocity and acceleration carried forward, with the spread of a random walk of the last prices' changes."""
+    """Return a forecast from the state's velocity and acceleration, with a random walk's spread of the last prices' changes."""
     market = state["market"]
     velocity, acceleration = market.get("velocity"), market.get("acceleration")
     if len(prices) < 3 or not isinstance(velocity, int | float) or not isinstance(acceleration, int | float):

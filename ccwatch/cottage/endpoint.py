@@ -1,4 +1,4 @@
-"""What the Cottage's two sites share: one WebSocket endpoint, its commands, access to every route, JSON answers. It knows no source."""
+"""The parts that both sites of a Cottage share: a WebSocket endpoint, commands, access to routes, JSON. It knows no source."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ccwatch.text import plain
 log = logging.getLogger("ccwatch.cottage")
 
 MAX_INCOMING_BYTES: Final = 64 * 1024
-"""A client has nothing longer to say; 1009 where it tries."""
+"""Most bytes of a client's message; a longer one closes the connection with 1009."""
 CLOSE_S: Final = 0.3
-"""How long a client may take to answer a close."""
+"""Seconds that a client may take to answer a close."""
 LONGEST_SYMBOL: Final = 32
 UNREAD_S: Final = 40.0
-"""How long a connection lasts whose client's pongs are not read: an interval of 20 s between pings, and 20 s for the answer."""
+"""Seconds that a connection lasts whose client's pongs are not read: an interval of 20 s between pings, and 20 s for the answer."""
 RECONNECT_S: Final = 60.0
-"""An address that comes back within this time of a connection's end has reconnected."""
+"""Seconds after a connection's end within which a new one from its address counts as a reconnection."""
 GRANT: Final = web.RequestKey("grant", Grant)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,36 +38,36 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a command: an HTTP status and an answer."""
+    """The outcome of a command: an HTTP status and the body of the answer."""
 
     status: int
     body: dict[str, Any]
 
 
 class Site(Protocol):
-    """What an endpoint belongs to: an engine or a BFF."""
+    """The owner of an endpoint: an engine or a BFF."""
 
     def greeting(self) -> Iterable[Message]:
-        """What a new client is sent first."""
+        """Return the messages that a new client receives first."""
 
     async def command(self, what: str, grant: Grant) -> Outcome:
-        """Obey HALT or RESUME of somebody who may command."""
+        """Obey HALT or RESUME of a client that may command, and return the outcome."""
 
     def subscribe(self, client: Client, symbol: str) -> bool:
-        """Send this client packets of `symbol` only; whether there are any."""
+        """Send this client packets of `symbol` only, and return whether there are any."""
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What an endpoint's clients have done so far."""
+    """The counters of an endpoint's clients so far."""
 
     connects: int = 0
     reconnects: int = 0
     received: int = 0
     ignored: int = 0
-    """Messages that were neither a PING nor a command that could be obeyed."""
+    """Count of messages that were neither a PING nor a command that could be obeyed."""
     commands: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By command and what became of it: obeyed, refused, failed."""
+    """Count by command and outcome: obeyed, refused, failed."""
 
 
 class Endpoint:
@@ -76,15 +76,15 @@ class Endpoint:
     def __init__(
         self, title: str, broadcaster: StateBroadcaster, site: Site, gate: Gate, welcomed: Callable[[], None], *, reads: bool = True
     ) -> None:
-        """An endpoint without clients.
+        """Prepare an endpoint without clients.
 
         Args:
-            title: heads its log lines.
-            broadcaster: what its clients are subscribed to.
-            site: greets, and obeys.
-            gate: counts the connections of each address.
+            title: the head of its log lines.
+            broadcaster: the broadcaster that its clients are subscribed to.
+            site: the engine or BFF that greets clients and obeys commands.
+            gate: counts and limits the connections of each address.
             welcomed: called when a new client was greeted and subscribed.
-            reads: whether it takes what clients say. Deployed engines do not: from a client's first text on they read nothing at all,
+            reads: whether it reads clients' messages. Deployed engines do not: from a client's first text on they read nothing at all,
                 not even its pongs, and close the connection with 1011 once their own keepalive has had no answer.
         """
         self.traffic = Traffic()
@@ -128,7 +128,7 @@ class Endpoint:
         return socket
 
     def _admit(self, request: web.Request, grant: Grant) -> Refusal | None:
-        """Count the connection, or say why it cannot be taken."""
+        """Count the connection and return None, or return why it is refused."""
         if limits.is_nearly_out(request.transport, self.most_descriptors):
             self.gate.refused[503] += 1
             return Refusal(503, f"this server has as many connections as the system lets it have ({self.most_descriptors} open files)")
@@ -160,7 +160,7 @@ class Endpoint:
         log.info("%s: Client Disconnected", self._title)
 
     async def _listen(self, socket: web.WebSocketResponse, client: Client, grant: Grant) -> None:
-        """Take what the client says, until it goes. A PING is not answered, what is malformed not obeyed (contract 2.2, 5.2)."""
+        """Read the client's messages until it goes; a PING is not answered, a malformed one is ignored (contract 2.2, 5.2)."""
         pace = Pace(self.gate.rules)
         while True:
             incoming = await socket.receive()
@@ -186,7 +186,7 @@ class Endpoint:
                 return
 
     async def _stop_reading(self, socket: web.WebSocketResponse, client: Client) -> None:
-        """What a client's text does to a server whose application never receives: its reader stops, until its keepalive gives up."""
+        """Behave as a server whose application never receives: after a client's text, read nothing until the keepalive ends."""
         client.transport.pause_reading()
         due = time.monotonic() + UNREAD_S
         while time.monotonic() < due and not client.transport.is_closing():  # noqa: ASYNC110 - no event says that a transport is closed
@@ -194,7 +194,7 @@ class Endpoint:
         await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"keepalive ping timeout", drain=False)
 
     async def _obey(self, said: str | bytes, client: Client, grant: Grant) -> str:
-        """Do what a message asks for; why the client has to go, if it has to."""
+        """Obey a message, and return why the client must be closed; an empty text where it may stay."""
         what, symbol = _command(said)
         if what == "PING":
             return ""
@@ -217,7 +217,7 @@ class Endpoint:
         return ""
 
     async def post(self, request: web.Request, what: str) -> web.Response:
-        """HALT or RESUME by REST."""
+        """Answer a HALT or RESUME by REST."""
         grant = request[GRANT]
         if not grant.may_command:
             self.traffic.commands[what, "refused"] += 1
@@ -236,13 +236,13 @@ class Endpoint:
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_S)
         while any(client.waiting_bytes for client in clients) and loop.time() < deadline:  # noqa: ASYNC110 - no event says that a transport is empty
-            await asyncio.sleep(0.005)  # asyncio tells nobody when a buffer has run empty
+            await asyncio.sleep(0.005)  # asyncio does not report when a buffer is empty
         for client in clients:
             client.abort()
         await asyncio.gather(*closing, return_exceptions=True)
 
     def cut(self) -> None:
-        """Cut every connection without a word, as a network does."""
+        """Cut every connection without a close frame, as a network does."""
         for client in tuple(self._open.values()):
             client.abort()
 
@@ -272,15 +272,15 @@ class Endpoint:
 
 
 def _agreement(socket: web.WebSocketResponse) -> deflate.Agreement | None:
-    """How the client takes compressed messages, by what our own answer to its handshake says."""
+    """Return how the client takes compressed messages, by the answer to its handshake; None for no compression."""
     try:
         return deflate.agreed(socket.headers.get("Sec-WebSocket-Extensions"), offered=True)
-    except deflate.ExtensionError:  # aiohttp answered in words that have no meaning to us: then nothing is compressed
+    except deflate.ExtensionError:  # aiohttp's answer has unknown words: then nothing is compressed
         return None
 
 
 def _command(said: str | bytes) -> tuple[str | None, str | None]:
-    """The type of a message, and its symbol where it names one that can be one."""
+    """Return a message's type and symbol, each None where it has no valid one."""
     try:
         message = codec.loads(said.encode() if isinstance(said, str) else said)
     except (DecodeError, UnicodeEncodeError):
@@ -294,13 +294,13 @@ def _command(said: str | bytes) -> tuple[str | None, str | None]:
 
 
 def _one_line(data: Any) -> str:
-    """What a client sent, fit for a log: short, and without the line breaks that would forge other lines."""
+    """Return a client's text for a log: short, and without line breaks, which could forge other lines."""
     text = data if isinstance(data, str) else repr(data[:200])
     return plain(text, 200)
 
 
 def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate: Gate) -> web.Application:
-    """A site: routes behind the gate, `headers` on every answer and handshake. What has no route is a 404 to everybody."""
+    """Return a site: routes behind the gate, `headers` on every answer and handshake. Other paths are a 404 for everyone."""
 
     def judge(request: web.Request) -> Grant | Refusal:
         peername = None if request.transport is None else request.transport.get_extra_info("peername")
@@ -321,7 +321,7 @@ def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate
         return web.route(route.method, route.path, guard)
 
     async def preflight(request: web.Request) -> web.Response:
-        """A browser asks without a token whether it may ask with one."""
+        """Answer a browser that asks, without a token, whether it may send a request with one."""
         if gate.allows_origin(request.headers.get("Origin")):
             return web.Response(status=204, headers=PREFLIGHT)
         found = judge(request)
@@ -346,12 +346,12 @@ PREFLIGHT: Final = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control
 
 
 def answer(value: Any, *, status: int = 200) -> web.Response:
-    """A value as JSON."""
+    """Return a value as a JSON answer."""
     return web.Response(body=codec.dumps(value), status=status, content_type="application/json")
 
 
 def refused(refusal: Refusal) -> web.Response:
-    """A refusal as an HTTP answer."""
+    """Return a refusal as an HTTP answer."""
     response = answer({"error": refusal.reason}, status=refusal.status)
     if refusal.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -361,7 +361,7 @@ def refused(refusal: Refusal) -> web.Response:
 
 
 def health(service: str, broadcaster: StateBroadcaster, trouble: str | None = None) -> web.Response:
-    """The answer of `GET /health` and `GET /api/health`: 503 and the reason where no state can come."""
+    """Return the answer of `GET /health` and `GET /api/health`: 503 and the reason where no state can come."""
     tally = broadcaster.tally
     counts = {"clients": len(broadcaster), "sent": tally.sent, "skipped": tally.skipped, "dropped": tally.dropped, "failed": tally.failed}
     if trouble is not None:

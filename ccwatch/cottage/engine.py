@@ -22,14 +22,14 @@ log = logging.getLogger("ccwatch.cottage")
 TITLE: Final = "🧠 BrainStream"
 NO_STATE: Final = {"error": "No state available", "status": "offline"}
 MOST_SYMBOLS: Final = 1000
-"""Symbols of a stream that are remembered."""
+"""Most symbols of a stream that are remembered."""
 
 Announce = Callable[[str], Awaitable[bool]]
-"""Tells Redis of a command; whether that could be done."""
+"""A function that announces a command on Redis, and returns whether it could."""
 
 
 def state_of(message: dict[str, Any]) -> dict[str, Any]:
-    """The state that a message carries: its `data` where it is enveloped, else its fields beside `type`."""
+    """Return the state that a message carries: its `data` where it is enveloped, else its fields beside `type`."""
     data = message.get("data")
     if isinstance(data, dict):
         return data
@@ -37,7 +37,7 @@ def state_of(message: dict[str, Any]) -> dict[str, Any]:
 
 
 class Engine:
-    """Streams what it is given, answers for the last state, and obeys. Used on the loop's thread only."""
+    """The engine: streams messages, answers with the last states, and obeys commands. Used on the loop's thread only."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class Engine:
         speaker: Speaker | None = None,
         steering: Callable[[], Steerable | None] = lambda: None,
     ) -> None:
-        """An engine without state.
+        """Prepare an engine without state.
 
         Args:
             welcomed: called when a client of its socket was greeted.
-            gate: who may do what.
-            policy: what happens to slow clients.
+            gate: decides who may watch and command.
+            policy: when slow clients skip messages and are dropped.
             speaker: the shape in which it speaks on its socket.
-            steering: the running source that obeys commands, if there is one.
+            steering: returns the running source that obeys commands, if there is one.
         """
         self.broadcaster = StateBroadcaster(policy)
         self._speaker = speaker or Speaker()
@@ -64,14 +64,14 @@ class Engine:
         self.announce: Announce | None = None
         self.on_follow: Callable[[], None] = lambda: None
         self.standing: Message | None = None
-        """What every new client has to know beside the last states: that trading is halted, say."""
+        """A message for every new client besides the last states, such as that trading is halted; None without one."""
         self.trouble: str | None = None
-        """Why no state can come any more, if that is so."""
+        """The reason why no state can come any more; None while one can."""
         self._steering = steering
         self._symbols: set[str] = set()
 
     def publish(self, message: Message) -> None:
-        """Stream a message: in the words that it came in, or in those of its dialect."""
+        """Stream a message, translated to the engine's dialect."""
         if message.symbol is not None and len(self._symbols) < MOST_SYMBOLS:
             self._symbols.add(message.symbol)
         if message.is_state and message.is_main:
@@ -80,8 +80,8 @@ class Engine:
             self.broadcaster.publish(spoken)
 
     def routes(self) -> list[web.RouteDef]:
-        """Its site."""
-        paths = STREAM_PATHS[1:] if self._speaker.is_deployed else STREAM_PATHS  # these have all they serve under /api
+        """Return the routes of its site."""
+        paths = STREAM_PATHS[1:] if self._speaker.is_deployed else STREAM_PATHS  # these serve everything under /api
         return [
             *(web.get(path, self.endpoint.handle) for path in paths),
             *(web.get(path, self._forbidden) for path in STREAM_PATHS if path not in paths),
@@ -98,11 +98,11 @@ class Engine:
     # ── as a site ──
 
     def greeting(self) -> Iterable[Message]:
-        """The last ten states, as deployed engines replay them, and what stands."""
+        """Return the last ten states, as deployed engines replay them, and the standing message."""
         return (*self.broadcaster.history, *([] if self.standing is None else [self.standing]))
 
     async def command(self, what: str, grant: Grant) -> Outcome:
-        """HALT or RESUME: the source is told, and Redis."""
+        """Pass HALT or RESUME on to the source and to Redis, and return the outcome."""
         announced = self.announce is not None and await self.announce(what)
         source = self._steering()
         if source is not None:
@@ -115,7 +115,7 @@ class Engine:
         return Outcome(409, {"error": f"nothing here can obey {what}: {self.trouble or 'the stream is a recording, or has ended'}"})
 
     def subscribe(self, client: Client, symbol: str) -> bool:
-        """Send this client packets of `symbol` only; "" is the main stream again."""
+        """Send this client packets of `symbol` only ("" is the main stream again), and return whether there are any."""
         if symbol and self._steering() is None and symbol not in self._symbols:
             return False
         client.symbol = symbol or None
@@ -156,7 +156,7 @@ class Engine:
 
 
 def command_routes(endpoint: Endpoint) -> list[web.RouteDef]:
-    """HALT and RESUME by REST, under both of the paths that deployed engines have."""
+    """Return the routes of HALT and RESUME by REST, under both of the paths that deployed engines have."""
 
     def post(what: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:

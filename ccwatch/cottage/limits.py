@@ -1,4 +1,4 @@
-"""How many connections the system lets one process have, and what is said where it lets it have no more."""
+"""The limit of connections that the system allows one process, and one line in the log where it is reached."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aiohttp import http_exceptions
 log = logging.getLogger("ccwatch.cottage")
 
 MOST_DESCRIPTORS: Final = 65_536
-"""What the soft limit is raised to at most: some programs look at each descriptor below it."""
+"""Highest soft limit to set: some programs look at each descriptor below it."""
 RESERVE: Final = 48
-"""Descriptors that WebSockets leave for other requests, the source, Redis and files."""
+"""Count of descriptors that WebSockets leave for other requests, the source, Redis and files."""
 
 
 def raise_descriptors() -> int:
-    """Raise the soft limit of open files as far as the system allows, and return it: there is one for each connection."""
+    """Raise the soft limit of open files as far as the system allows, and return it: each connection takes one."""
     if sys.platform == "win32":
         return MOST_DESCRIPTORS
     import resource  # noqa: PLC0415 - Windows has none
@@ -35,13 +35,13 @@ def raise_descriptors() -> int:
 
 
 def is_nearly_out(transport: asyncio.BaseTransport | None, limit: int) -> bool:
-    """Whether a connection has one of the last descriptors: the system gives the lowest that is free."""
+    """Return whether a connection has one of the last descriptors: the system gives out the lowest free one."""
     socket = None if transport is None else transport.get_extra_info("socket")
     return socket is not None and int(socket.fileno()) >= limit - RESERVE
 
 
 def complain_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Take what the loop could not do: without descriptors it tries again in a second, which needs no traceback each time."""
+    """Handle an error of the loop: without descriptors it tries again in a second, which needs no traceback each time."""
     error = context.get("exception")
     if isinstance(error, OSError) and "accept" in str(context.get("message")):
         log.warning("no connection can be accepted for now: %s", error.strerror or error)
@@ -50,7 +50,7 @@ def complain_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any
 
 
 class OneLine(logging.Filter):
-    """Makes one line of what aiohttp says about a request that was none: whoever sends those would fill the log with tracebacks."""
+    """Shortens aiohttp's log of a malformed request to one line: a sender of many would fill the log with tracebacks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten the record; it is always kept."""

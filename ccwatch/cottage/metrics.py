@@ -1,4 +1,4 @@
-"""The Cottage's figures for Prometheus (contract 9.3): read when they are asked for, from counters that are kept anyway."""
+"""The Cottage's figures for Prometheus (contract 9.3), computed at each request from counters that are kept anyway."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class CottageCollector(Collector):
-    """Both sites and the bridge, as Prometheus sees them."""
+    """The figures of both sites and of the bridge, as Prometheus' families."""
 
     def __init__(self, sites: Mapping[str, tuple[StateBroadcaster, Endpoint]], bridge: Callable[[], BridgeTally | None]) -> None:
         self._sites = sites
         self._bridge = bridge
 
     def collect(self) -> Iterable[Metric]:
-        """All figures, now."""
+        """Yield all figures as they are now."""
         clients = GaugeMetricFamily("ccwatch_websocket_clients", "Active WebSocket connections", labels=["site"])
         sent = CounterMetricFamily("ccwatch_messages_sent", "Messages written to clients", labels=["site"])
         failures = CounterMetricFamily("ccwatch_send_failures", "Messages that could not be sent to a client", labels=["site"])
@@ -107,18 +107,18 @@ def of_all_workers(by_worker: Mapping[str, str]) -> bytes:
 
 
 class _Merged(Collector):
-    """Families that were read already."""
+    """A collector of families that were read already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
     def collect(self) -> Iterable[Metric]:
-        """The families."""
+        """Return the families."""
         return self._families
 
 
 def metrics_route(collector: Collector, shared: Shared | None = None) -> web.RouteDef:
-    """`GET /metrics`: of this process, or of all workers of the port, whichever of them is asked."""
+    """Return the route `GET /metrics`: the figures of this process or, with workers, of all workers of the port."""
 
     async def metrics(_request: web.Request) -> web.Response:
         own = figures(collector)

@@ -1,6 +1,6 @@
 """The bridge from Redis: what engines publish there becomes messages of the stream, and a gap is announced (contract 1.2, 4).
 
-It listens to the channels of deployed engines and to the key that stands while trading is halted; what they say is in `channels`. It
+It listens to the channels of deployed engines and to the key that is set while trading is halted; `channels` translates them. It
 owns no client and no site.
 """
 
@@ -44,25 +44,25 @@ BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 CONNECT_S: Final = 2.0
 PING_S: Final = 3.0
 SILENT_S: Final = 10.0
-"""A connection that answers no ping for this long is gone."""
+"""Seconds without an answer to a ping after which a connection counts as gone."""
 BLOCK_S: Final = 1.0
-"""How long one read waits: redis-py's own socket timeout is 5 s."""
+"""Seconds that one read waits: redis-py's own socket timeout is 5 s."""
 
 
 @dataclass(slots=True)
 class BridgeTally:
-    """What the bridge has done so far."""
+    """The counters of the bridge so far."""
 
     up: bool = False
     received: Counter[str] = field(default_factory=Counter)
-    """Messages by channel; the ticks of all symbols count as one."""
+    """Count of messages by channel; the ticks of all symbols count as one channel."""
     malformed: int = 0
     gaps: int = 0
     gap_s: float = 0.0
 
 
 class RedisBridge:
-    """Listens to Redis for as long as it runs, and connects again. Used on the loop's thread only."""
+    """Listens to Redis, and reconnects when it is gone. Used on the loop's thread only."""
 
     def __init__(
         self,
@@ -71,15 +71,15 @@ class RedisBridge:
         *,
         on_status: Callable[[str, Message], None] = lambda _status, _message: None,
     ) -> None:
-        """A bridge that is not connected.
+        """Prepare a bridge that is not connected yet.
 
         Args:
             url: redis://HOST:PORT/DB or rediss://…
-            publish: takes a message, and whether it is for the BFF's clients too.
-            on_status: takes the status that Redis tells, HALT or ACTIVE, and the message that says so, before that is published.
+            publish: called with each message, and whether it is for the BFF's clients too.
+            on_status: called with a status from Redis (HALT or ACTIVE) and its message, before that is published.
 
         Raises:
-            ConfigError: not such a url; the message shows nothing of it, since it may hold a password.
+            ConfigError: no such url; the message shows nothing of it, since it may hold a password.
         """
         try:
             parts = urlsplit(url)
@@ -97,7 +97,7 @@ class RedisBridge:
         self._trouble = ""
 
     async def run(self) -> None:
-        """Listen until cancelled. Redis that is absent or gone is asked again; the stream goes on meanwhile."""
+        """Listen until cancelled. While Redis is gone, connecting is tried again, and the stream goes on."""
         attempt = 0
         while True:
             try:
@@ -112,7 +112,7 @@ class RedisBridge:
             attempt += 1
 
     async def announce(self, what: str) -> bool:
-        """Tell everybody on Redis of a HALT or RESUME, and set or clear the key that stands while halted; whether that was done."""
+        """Announce a HALT or RESUME on Redis, set or clear the key of a halt, and return whether that was done."""
         event = {"event": f"SYSTEM_{what}", "data": {"source": "cottage", "timestamp": _now()}}
         try:
             async with asyncio.timeout(CONNECT_S), self._client() as client:
@@ -127,7 +127,7 @@ class RedisBridge:
         return True
 
     def _client(self) -> redis.asyncio.Redis:
-        # No retries of its own: redis-py would connect again unseen, and what was published meanwhile would be missing silently.
+        # No retries of its own: redis-py would reconnect unseen, and messages published meanwhile would be missing silently.
         return redis.asyncio.Redis.from_url(
             self._url, socket_connect_timeout=CONNECT_S, socket_timeout=SILENT_S, retry=Retry(NoBackoff(), 0), health_check_interval=0
         )
@@ -156,7 +156,7 @@ class RedisBridge:
                     pinged = now
 
     async def _look_at_the_key(self, client: redis.asyncio.Redis) -> None:
-        """Learn of a halt that was announced before anyone listened, or by the key alone."""
+        """Read the key of a halt, which may have been set before this bridge listened, or without an announcement."""
         value = await client.get(HALT_KEY)
         status = "HALT" if value in {b"true", b"1"} else "ACTIVE"
         if status != (self._status or "ACTIVE"):
@@ -191,7 +191,7 @@ class RedisBridge:
         self._trouble = why
 
     def _tell(self, level: str, text: str) -> None:
-        """Say it in the log and in the stream."""
+        """Write a text to the log and to the stream."""
         log.warning("%s: %s", TITLE, text)
         self._publish(log_message(level, f"RedisBridge: {text}", _now()), True)
 

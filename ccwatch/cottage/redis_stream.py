@@ -1,7 +1,7 @@
 """A stream of Redis as the carrier: a writer that bounds it and numbers what it writes, and a Source that resumes by id.
 
 Each entry has the message (`raw`), its number in the writer's epoch (`n`, `epoch`) and when it was written (`at`, ns since 1970). By the
-numbers a reader sees what is missing, and how much: Redis gone, trimmed beyond the reader, or restarted empty. Streams of others are
+numbers a reader sees how many are missing: Redis gone, trimmed beyond the reader, or restarted empty. Streams of others are
 read as well: an entry's `raw`, `data`, `payload` or `message`, else its only field. It knows no client and no site.
 """
 
@@ -31,39 +31,39 @@ from ccwatch.stream.source import Sink, Stop, read_clock
 log = logging.getLogger("ccwatch.cottage")
 
 MAX_LENGTH: Final = 100_000
-"""Entries of a stream, about."""
+"""Approximate count of entries that a stream keeps."""
 MAX_AGE_S: Final = 24 * 3600.0
-"""Age of its oldest entry, about."""
+"""Approximate age of the oldest entry that a stream keeps."""
 MOST_WAITING: Final = 10_000
-"""Messages that a writer keeps while Redis is gone; what is beyond is missing, and the numbers say so."""
+"""Most messages that a writer keeps while Redis is gone; older ones are lost, and the numbers show it."""
 BLOCK_S: Final = 0.5
 COUNT: Final = 256
 CONNECT_S: Final = 2.0
 BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 LEASE_S: Final = 2.0
-"""How long a reader of a group is believed to be alive without a word."""
+"""Seconds after its last sign of life that a reader of a group counts as alive."""
 HAND_OVER_S: Final = 0.7
-"""How long a reader that ends waits for its recorder's disk."""
+"""Seconds that a reader that ends waits for its recorder's disk."""
 _FIELDS: Final = (b"raw", b"data", b"payload", b"message")
 
 
 @dataclass(frozen=True)
 class StreamAddress:
-    """redis://[:PASSWORD@]HOST:PORT/DB?stream=NAME, and how it is read."""
+    """The address of a stream, redis://[:PASSWORD@]HOST:PORT/DB?stream=NAME, and how it is read."""
 
     url: str
     stream: str
     start: str | None = None
-    """The id beyond which reading begins; "0" is the oldest entry, "$" what is written from now on; None is the newest entry."""
+    """The id beyond which reading begins; "0" begins at the oldest entry, "$" after the newest; None begins at the newest."""
     group: str | None = None
-    """Readers of one group stand by for each other: one reads, and when it dies another goes on with what it had not finished."""
+    """Name of a group of readers, of which one reads; when it dies, another goes on with the entries that it had not finished."""
 
     @classmethod
     def parse(cls, url: str) -> StreamAddress:
-        """Read a url.
+        """Read the address in a url.
 
         Raises:
-            ConfigError: not such a url; the message shows nothing of it, since it may hold a password.
+            ConfigError: the url is no such address; the message shows nothing of it, since it may hold a password.
         """
         try:
             parts = urlsplit(url)
@@ -77,12 +77,12 @@ class StreamAddress:
 
     @property
     def shown(self) -> str:
-        """The address without its password."""
+        """Return the address without its password."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}?stream={self.stream}"
 
     def client(self) -> redis.Redis:
-        """Return a client that never connects again unseen: what was written meanwhile has to be noticed."""
+        """Return a client that does not reconnect by itself: a reader must notice what was written meanwhile."""
         return redis.Redis.from_url(
             self.url, socket_connect_timeout=CONNECT_S, socket_timeout=CONNECT_S + BLOCK_S, retry=Retry(NoBackoff(), 0)
         )
@@ -102,10 +102,10 @@ class Entry(NamedTuple):
 
 
 class StreamWriter:
-    """A Sink that writes messages to a stream in a thread of its own; while Redis is gone they wait. A context manager."""
+    """A Sink that writes messages to a stream in its own thread; while Redis is gone they wait. A context manager."""
 
     def __init__(self, address: StreamAddress, *, max_length: int = MAX_LENGTH, max_age_s: float = MAX_AGE_S) -> None:
-        """A writer that begins at once."""
+        """Begin to write at once."""
         self._address, self._max_length, self._max_age_s = address, max_length, max_age_s
         self._waiting: deque[tuple[int, bytes, int]] = deque()
         self._changed = threading.Condition()  # serialises what adds messages with the thread that writes them
@@ -113,14 +113,14 @@ class StreamWriter:
         self._stop = Stop()
         self._epoch = b""
         self.dropped = 0
-        """Messages that found no room while Redis was gone."""
+        """Count of messages that found no room while Redis was gone."""
         self.written = 0
         self.trouble: str | None = "not connected yet"
         self._thread = threading.Thread(target=self._run, name="ccwatch-stream-writer", daemon=True)
         self._thread.start()
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Take packets; what is malformed is passed on as it came."""
+        """Take packets; malformed messages are passed on as they came."""
         for item in items:
             if isinstance(item, Packet):
                 self.add(item.raw or codec.encode(item))
@@ -128,7 +128,7 @@ class StreamWriter:
                 self.add(item.raw)
 
     def add(self, raw: bytes) -> None:
-        """Take a message; never waits."""
+        """Take a message without waiting."""
         with self._changed:
             self._asked += 1
             if len(self._waiting) >= MOST_WAITING:
@@ -138,12 +138,12 @@ class StreamWriter:
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything is written; whether it is."""
+        """Wait until everything is written, for so many seconds, and return whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and self._idle, seconds)
 
     def stop(self) -> None:
-        """Write what waits, for half a second at most, and end. Stopping again is nothing."""
+        """Write the waiting messages, for half a second at most, and end. Stopping again does nothing."""
         if not self._stop.is_set() and self.trouble is None:
             self.flush(0.5)
         self._stop.set()
@@ -171,7 +171,7 @@ class StreamWriter:
                 attempt += 1
 
     def _begin(self, client: redis.Redis) -> int:
-        """The number that the first message of this writer has beyond 0: it goes on where the stream ends, in the stream's epoch."""
+        """Return the number after which this writer counts: it continues the stream's last number and epoch, if there are any."""
         if self._epoch:
             return self._base
         last = _newest(client, self._address.stream, 1)
@@ -196,7 +196,7 @@ class StreamWriter:
             if not batch:
                 client.ping()
                 continue
-            with client.pipeline(transaction=True) as pipe:  # all or nothing: what is written again must not be there twice
+            with client.pipeline(transaction=True) as pipe:  # all or nothing: a repeated write must not be there twice
                 for n, raw, at_ns in batch:
                     fields: dict[Any, Any] = {"raw": raw, "n": base + n, "epoch": self._epoch, "at": at_ns}
                     pipe.xadd(self._address.stream, fields, maxlen=self._max_length, approximate=True)
@@ -220,22 +220,22 @@ class StreamWriter:
 
 
 class RedisStreamSource:
-    """A stream of Redis as a Source: from its newest entry, or where it is told to begin; it goes on by id after Redis was gone."""
+    """A stream of Redis as a Source: begins at its newest entry or where the address says, and resumes by id after an outage."""
 
     cuts_connections = False
 
     def __init__(self, address: StreamAddress, *, server_tz: str = "UTC", history: int = 1) -> None:
-        """A source that is not connected.
+        """Prepare a source that is not connected yet.
 
         Args:
-            address: which stream.
-            server_tz: zone of stamps without an offset.
-            history: entries to begin with, where the address does not say from where.
+            address: the stream's address.
+            server_tz: IANA zone of timestamps without an offset.
+            history: count of the last entries to begin with, where the address does not say where to begin.
         """
         self.address = address
         self.origin = "live"
         self.durable: Callable[[], int] | None = None
-        """The last packet's `seq` that is safe, where a recorder reads for a group: what is beyond is read again by another."""
+        """Returns the `seq` of the last durable packet, where a recorder reads for a group: another reader repeats later ones."""
         self.trouble: str | None = "not connected yet"
         self._group = address.group or ""
         self._server_tz, self._history = server_tz, history
@@ -284,7 +284,7 @@ class RedisStreamSource:
                     return
 
     def _begin(self, client: redis.Redis, session: Session, sink: Sink) -> None:
-        """Find where to go on; the first time at the newest entries, or where the address says."""
+        """Find where to go on; the first time, begin at the newest entries or where the address says."""
         if self._at is not None:
             newest = _newest(client, self.address.stream, 1)
             if newest and _order(newest[0].id) < _order(self._at):  # restarted, and by a clock that went back
@@ -318,7 +318,7 @@ class RedisStreamSource:
             sink.receive(items)
 
     def _hole_before(self, entry: Entry) -> str:
-        """What is missing between the last entry and this one, as the detail of a gap."""
+        """Return the detail of a gap event if entries are missing between the last one and this; otherwise an empty text."""
         last = self._last
         if last is None or last.n is None or entry.n is None:
             return ""
@@ -331,7 +331,7 @@ class RedisStreamSource:
     # ── a group ──
 
     def _join(self, client: redis.Redis) -> None:
-        # A Redis that was restarted empty has forgotten the group: what was written since is read whole.
+        # A Redis that was restarted empty has forgotten the group: everything written since is read.
         start = "0" if self._last is not None else self.address.start or "$"
         try:
             client.xgroup_create(self.address.stream, self._group, id=start, mkstream=True)
@@ -344,7 +344,7 @@ class RedisStreamSource:
         return f"{self.address.stream}:{self.address.group}:reader"
 
     def _holds_the_lease(self, client: redis.Redis) -> bool:
-        """Take or keep the right to read for the group."""
+        """Take or renew the lease to read for the group, and return whether this reader has it."""
         if client.set(self._lease, self._name, nx=True, px=int(LEASE_S * 1000)):
             return True
         if client.get(self._lease) == self._name.encode():
@@ -353,7 +353,7 @@ class RedisStreamSource:
         return False
 
     def _read_for_the_group(self, client: redis.Redis, session: Session, sink: Sink, stop: Stop) -> None:
-        """First what a dead reader had been given and not finished, then what is new; until the lease is another's."""
+        """Read the entries that a dead reader had not finished, then new ones, until another reader has the lease."""
         name, group, stream = self._name, self._group, self.address.stream
         try:
             cursor: Any = b"0-0"
@@ -373,7 +373,7 @@ class RedisStreamSource:
                 self._hand_over(client)
 
     def _acknowledge(self, client: redis.Redis) -> bool:
-        """Finish what is safe; whether something is not."""
+        """Acknowledge the entries that are durable, and return whether others are left."""
         safe = None if self.durable is None else self.durable()
         done = []
         while self._unacknowledged and (safe is None or self._unacknowledged[0][0] <= safe):
@@ -383,7 +383,7 @@ class RedisStreamSource:
         return bool(self._unacknowledged)
 
     def _hand_over(self, client: redis.Redis) -> None:
-        """At an ordinary end: wait until what was read is safe, and let another read at once."""
+        """Wait until all entries that were read are durable, then give up the lease, so that another reader begins at once."""
         deadline = time.monotonic() + HAND_OVER_S
         try:
             while self._acknowledge(client) and time.monotonic() < deadline:
@@ -404,7 +404,7 @@ def _read_from(client: redis.Redis, stream: str, at: bytes) -> list[Entry]:
 
 
 def _newest(client: redis.Redis, stream: str, count: int) -> list[Entry]:
-    """The last entries, the newest first."""
+    """Return the last entries, the newest first."""
     return _entries(client.xrevrange(stream, count=count))
 
 

@@ -32,15 +32,15 @@ from ccwatch.stream.source import Source, Steerable, Stop, read_clock
 log = logging.getLogger("ccwatch.cottage")
 
 SOURCE_STOP_S: Final = 0.4
-"""How long a source may take to end when the Cottage stops."""
+"""Seconds that a source may take to end when the Cottage stops."""
 CANCEL_S: Final = 0.1
-"""How long a task may take to end once it is cancelled, before it is cancelled again."""
+"""Seconds that a task may take to end once it is cancelled, before it is cancelled again."""
 HEAD_S: Final = 10.0
-"""How long a connection may take over a request, or be idle between two."""
+"""Seconds that a connection may take over a request, or be idle between two."""
 
 
 class Server:
-    """A running Cottage. The threads hold this one, so that a forgotten Cottage is noticed."""
+    """The running part of a Cottage. The threads refer to it and not to the Cottage, so that a forgotten Cottage is noticed."""
 
     def __init__(self, source: Source | None, options: Options) -> None:
         self._source, self._options = source, options
@@ -87,7 +87,7 @@ class Server:
         return Gate(self._options.access) if shared is None else Gate(self._options.access, lambda ip: shared.connections(site, ip))
 
     def _part(self) -> dict[str, Any]:
-        """What the other workers are told of this one; asked for by another thread."""
+        """Return the state that this worker shares with the others; called by another thread."""
         if not self._listening.done() or self._stop_source.is_set():
             return {}
         asked: concurrent.futures.Future[dict[str, Any]] = concurrent.futures.Future()
@@ -102,17 +102,17 @@ class Server:
 
     @property
     def is_running(self) -> bool:
-        """Whether its loop runs."""
+        """Return whether its loop runs."""
         return self._thread.is_alive()
 
     def address(self, url: str) -> str:
-        """The url, once there is one."""
+        """Return the url; raise a ConfigError before the Cottage has started."""
         if not url:
             raise ConfigError("the Cottage is not started: use it in a with statement, or call start()")
         return url
 
     def start(self) -> None:
-        """Listen; returns when both sites do."""
+        """Listen, and return once both sites do."""
         with self._life:
             if self._stopped:
                 raise ConfigError("the Cottage was stopped; make another")
@@ -121,13 +121,13 @@ class Server:
             self._listening.result()
 
     def stop(self) -> None:
-        """Close everything; returns when it is."""
+        """Close everything, and return once it is closed."""
         with self._life:
             self._stopped = True
             if self._thread.is_alive():
                 self._stop_source.set()
                 self._loop.call_soon_threadsafe(self._stopping.set)
-                if threading.current_thread() is not self._thread:  # it is where the collector found a forgotten Cottage
+                if threading.current_thread() is not self._thread:  # the collector may find a forgotten Cottage there
                     self._thread.join()
 
     # ── on the source's thread ──
@@ -144,7 +144,7 @@ class Server:
             log.exception("%s: the source failed", TITLE)
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Hand messages to the loop, and wait until it has taken them: so the source is no faster than the server."""
+        """Hand messages to the loop, and wait until it has taken them, so that the source is no faster than the server."""
         messages: list[Message | None] = []
         for item in items:
             if isinstance(item, Packet):
@@ -203,14 +203,14 @@ class Server:
             await self._shut_down(runners, poller)
 
     async def _open(self, runners: list[web.AppRunner], routes: list[web.RouteDef], gate: Gate, port: int) -> str:
-        """Listen on a port; returns the site's http url."""
+        """Listen on a port, and return the site's http url."""
         shared = [
             metrics_route(self._metrics, self._options.shared),
             web.get("/ready", self._ready),
             web.get("/api/cottage/planted", self._planted),
         ]
         app = application([*shared, *routes], self._headers, gate)
-        # The keep-alive timer runs from the first byte: who never finishes a request is cut as well.
+        # The keep-alive timer runs from the first byte: a client that never finishes a request is cut as well.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S, logger=limits.requests)
         runners.append(runner)
         await runner.setup()
@@ -225,12 +225,12 @@ class Server:
         return site.name
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        """Whether a balancer should send clients here."""
+        """Answer whether a balancer should send clients here."""
         trouble = self._engine.trouble or getattr(self._source, "trouble", None) or ("it ends" if self._is_draining else None)
         return answer({"ready": trouble is None, "reason": trouble}, status=200 if trouble is None else 503)
 
     async def _planted(self, _request: web.Request) -> web.Response:
-        """The truth of what the stream has planted, in seconds since its first packet; an `end_s` of null is never."""
+        """Answer with the planted incidents, in seconds since the stream's first packet; an `end_s` of null is never."""
         return answer(
             [
                 {"kind": p.kind, "start_s": p.start_s, "end_s": None if p.end_s == float("inf") else p.end_s, "detail": p.detail}
@@ -250,14 +250,14 @@ class Server:
             self._bff.publish(message)
 
     def _redis_says(self, status: str, message: Message) -> None:
-        """Obey a halt that was announced on Redis, and tell those who come later."""
+        """Obey a halt or its end announced on Redis, and keep a halt's message for clients that come later."""
         self._engine.standing = message if status == "HALT" else None
         source = self._steerable()
         if source is not None:
             (source.halt if status == "HALT" else source.resume)()
 
     def _steerable(self) -> Steerable | None:
-        """The source, where it obeys and has not ended."""
+        """Return the source if it obeys commands and has not ended; otherwise None."""
         source: object = self._source  # mypy takes two protocols for exclusive
         return source if isinstance(source, Steerable) and self._source_thread.is_alive() else None
 

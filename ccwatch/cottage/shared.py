@@ -1,6 +1,6 @@
-"""What the workers of one port tell each other through Redis: connections by address, figures, whether each is alive. It serves nothing.
+"""The state that the workers of one port share through Redis: connections by address, figures, and who is alive. It serves nothing.
 
-Each writes its part twice a second and reads the others'; so a limit per address holds for all of them, but for half a second.
+Each worker writes its part twice a second and reads the others'; so a limit per address holds over all of them, half a second late.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ log = logging.getLogger("ccwatch.cottage")
 
 PERIOD_S: Final = 0.5
 ALIVE_MS: Final = 3000
-"""How long a worker's part is believed without a word from it."""
+"""How long a worker's part is valid after it was last written."""
 
 
 class Shared:
     """One worker's part, and the last known parts of the others. A context manager."""
 
     def __init__(self, address: StreamAddress, worker: str) -> None:
-        """A part that is not told yet."""
+        """Prepare the part; it is written once the context is entered."""
         self._address, self.worker = address, worker
         self._stop = threading.Event()
         self._others: dict[str, dict[str, Any]] = {}  # replaced whole by its thread, read by the loop's
@@ -34,15 +34,15 @@ class Shared:
         self._thread = threading.Thread(target=self._run, name="ccwatch-shared", daemon=True)
 
     def tell(self, part: Callable[[], dict[str, Any]]) -> None:
-        """From now on tell what this returns: `connections` by site and address, `metrics` as Prometheus reads them."""
+        """Set the function whose result is shared: `connections` by site and address, `metrics` as Prometheus reads them."""
         self._tell = part
 
     def connections(self, site: str, ip: str) -> int:
-        """How many WebSockets of this address the other workers had when last heard of."""
+        """Return how many WebSockets of this address the other workers had when they last wrote."""
         return sum(int(part.get("connections", {}).get(site, {}).get(ip, 0)) for part in self._others.values())
 
     def metrics(self) -> dict[str, str]:
-        """The other workers' figures, by worker."""
+        """Return the other workers' figures as Prometheus' text, by worker."""
         return {worker: part["metrics"] for worker, part in self._others.items() if "metrics" in part}
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What rules observe of the account: drawdowns by three definitions, the day's profit and loss, exposure. Each trading day begins anew."""
+"""Measures of the account: drawdowns by three definitions, the day's profit and loss, exposure. Each trading day starts afresh."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ccwatch.domain import drawdown, exposure
 from ccwatch.domain.hours import TradingHours, days_of
 
 _SAME: Final = 0.01
-"""Cents apart, two amounts are the same."""
+"""Two amounts at most so many USD apart count as the same."""
 
 
 class Account:
     """The account's peaks and capital, carried from batch to batch.
 
     Attributes:
-        known_from: when its first nav was seen, ns since 1970; None before: what went before is not known.
+        known_from: when its first nav was seen, ns since 1970; None before. Earlier peaks are not known.
     """
 
     def __init__(self, hours: TradingHours | None) -> None:
@@ -31,7 +31,7 @@ class Account:
         self._last = np.nan, np.nan  # nav and the engine's profit and loss of the last packet that carried a nav
 
     def observe(self, time: Ints, nav: Floats, cash: Floats, pnl: Floats) -> dict[str, Floats]:
-        """The account's measures for each packet; NaN where it does not carry what they need."""
+        """Return the account's measures for each packet; NaN where the packet does not carry what they need."""
         size = len(nav)
         found = {name: np.full(size, np.nan) for name in ("drawdown_peak", "drawdown_start", "drawdown_inception", "day_pnl")}
         found["exposure"] = exposure.exposure(nav, cash)
@@ -57,9 +57,9 @@ class Account:
         return found
 
     def _begin(self, day: int, nav: Floats, pnl: Floats) -> None:
-        """A trading day begins with this nav.
+        """Begin a trading day with this nav.
 
-        An engine whose profit and loss goes on from the day before has not begun its day: then the day begins with what there is.
+        An engine whose profit and loss goes on from the day before has not begun its day: then the starting capital is this nav.
         """
         last_nav, last_pnl = self._last
         goes_on = self.day is not None and np.isfinite(last_pnl) and abs((pnl[0] - last_pnl) - (nav[0] - last_nav)) <= _SAME
@@ -67,7 +67,7 @@ class Account:
         self.day, self._peak = day, drawdown.NO_PEAK
 
     def snapshot(self) -> dict[str, Any]:
-        """What has to be known to go on from here; a value that JSON can hold."""
+        """Return the state needed to go on from here, as values that JSON can hold."""
         return {
             "known_from": self.known_from,
             "day": self.day,

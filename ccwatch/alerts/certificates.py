@@ -1,4 +1,4 @@
-"""Certificates: what trying a rule on recorded sessions gave, kept under the rule's digest, so that editing the rule voids it."""
+"""Certificates: the results of a rule tried on recorded sessions, kept under the rule's digest, so that editing the rule voids them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class HasDigest(Protocol):
 
     @property
     def digest(self) -> str:
-        """What tells it from any other."""
+        """Return a text that differs for every other rule."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a rule was worth on recorded sessions.
+    """The results of a rule on recorded sessions.
 
     Attributes:
         rule: its name.
@@ -53,7 +53,7 @@ class Certificate:
         return f"{self.caught} of {self.incidents}, {self.false_a_day:.2g} false a day, {len(self.sessions)} sessions"
 
     def holds_for(self, rule: HasDigest) -> bool:
-        """Whether the rule is still the one that was tried."""
+        """Return whether the rule is still the one that was tried."""
         return rule.digest == self.digest
 
 
@@ -64,14 +64,14 @@ class Certificates:
         self._path = folder / FILE
 
     def read(self) -> dict[str, Certificate]:
-        """Those that are there, by the rule's digest; what cannot be read is none."""
+        """Return the certificates by the rule's digest; none where the file cannot be read."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             found = json.loads(self._path.read_text(encoding="utf-8"))
             return {key: Certificate(**{**value, "sessions": tuple(value["sessions"])}) for key, value in found.items()}
         return {}
 
     def keep(self, made: Certificate) -> None:
-        """Add one, or put it in the place of an older one.
+        """Write a certificate, in place of an older one of the same rule.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -86,6 +86,6 @@ class Certificates:
             raise ConfigError(f"{self._path} cannot be written: {error.strerror}") from None
 
     def text_of(self, rule: HasDigest, known: Mapping[str, Certificate] | None = None) -> str:
-        """What messages say of a rule: its figures, or "never tested"."""
+        """Return the words of messages about a rule: its figures, or "never tested"."""
         found = (self.read() if known is None else known).get(rule.digest)
         return NEVER if found is None else str(found)

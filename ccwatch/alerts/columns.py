@@ -22,7 +22,7 @@ class Columns:
     """Columns of the packets of a batch, in order of arrival. `len()` is the number of packets."""
 
     def __init__(self, time: Ints, values: dict[str, Any]) -> None:
-        """`values` holds arrays by column: floats with NaN, whole numbers, or words as objects, empty where missing."""
+        """Hold `values`, arrays by column: floats with NaN, whole numbers, or words as objects, empty where missing."""
         self.time = time
         self._values = values
 
@@ -34,7 +34,7 @@ class Columns:
 
     @classmethod
     def of_packets(cls, packets: Sequence[Packet], names: Sequence[str]) -> Self:
-        """The columns of some packets."""
+        """Return the columns of some packets."""
         values: dict[str, Any] = {}
         for name in names:
             column = [getattr(packet, name) for packet in packets]
@@ -48,7 +48,7 @@ class Columns:
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, names: Sequence[str]) -> Self:
-        """The columns that a frame has of these."""
+        """Return those of the columns that a frame has."""
         values: dict[str, Any] = {}
         for name in names:
             if name not in frame.columns:
@@ -60,24 +60,24 @@ class Columns:
         return cls(ns(frame.index), values)
 
     def where(self, kept: Bools) -> Columns:
-        """The packets that are kept."""
+        """Return the packets where `kept`."""
         return self if kept.all() else Columns(self.time[kept], {name: values[kept] for name, values in self._values.items()})
 
     def numbers(self, name: str) -> Floats:
-        """A column of numbers: NaN where it is missing, or outside its own range."""
+        """Return a column of numbers: NaN where it is missing, or outside its own range."""
         return within(name, self.sent(name))
 
     def sent(self, name: str) -> Floats:
-        """A column as it was sent, values out of its range too: a size that is too large is a size."""
+        """Return a column as it was sent, values out of its range too: a rule on sizes must see one that is too large."""
         values = self._values.get(name)
         return np.full(len(self), np.nan) if values is None else np.where(np.isfinite(values), values, np.nan)
 
     def whole(self, name: str) -> Ints | None:
-        """A column of whole numbers; None where there is none."""
+        """Return a column of whole numbers; None where there is none."""
         return self._values.get(name)
 
     def words(self, name: str) -> Any:
-        """A column of words as objects, empty where it is missing."""
+        """Return a column of words as an object array, empty text where it is missing."""
         values = self._values.get(name)
         return np.full(len(self), "", dtype=object) if values is None else values
 
@@ -86,12 +86,12 @@ class Calls:
     """Rows of agents or models of a batch, service by service."""
 
     def __init__(self, service: Any, seq: Ints | None, time: Ints, gauges: dict[str, Floats]) -> None:
-        """One entry per row: `service` the names as objects, `gauges` latency_ms, invocations and success_rate."""
+        """Hold one entry per row: `service` the names as objects, `gauges` latency_ms, invocations and success_rate."""
         self.service, self.seq, self.time, self.gauges = service, seq, time, gauges
 
     @classmethod
     def of_packets(cls, table: str, packets: Sequence[Packet]) -> Calls | None:
-        """The rows that packets add to a table; None without any."""
+        """Return the rows that packets add to a table; None without any."""
         if not any(getattr(packet, table) for packet in packets):
             return None
         found = frames.long_columns(table, packets)
@@ -103,7 +103,7 @@ class Calls:
 
     @classmethod
     def of_frame(cls, table: str, frame: pd.DataFrame | None) -> Calls | None:
-        """The rows of a frame; None where it has none, or nothing that is judged."""
+        """Return the rows of a frame; None where it has none, or lacks the names or the latencies."""
         column = table[:-1]
         if frame is None or not len(frame) or not {column, "latency_ms"} <= set(frame.columns):
             return None
@@ -116,12 +116,12 @@ _MEASURED: Final = ("latency_ms", "invocations", "success_rate")
 
 
 def ns(index: pd.Index) -> Ints:
-    """An index of times as ns since 1970."""
+    """Return an index of times as ns since 1970."""
     return np.asarray(pd.DatetimeIndex(index).as_unit("ns").asi8)
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Floats:
-    """A column as floats, NaN where it is missing or not finite."""
+    """Return a column as float64, NaN where it is missing or not finite."""
     if name not in frame.columns:
         return np.full(len(frame), np.nan)
     values: Floats = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -129,7 +129,7 @@ def numbers(frame: pd.DataFrame, name: str) -> Floats:
 
 
 def words(column: pd.Series) -> Any:
-    """A column of words as objects, empty where it is missing."""
+    """Return a column of words as an object array, empty text where it is missing."""
     values = column.array if isinstance(column.array, pd.Categorical) else pd.Categorical(column.astype(frames.TEXT))
     known = np.array([*(str(word) for word in values.categories), ""], dtype=object)
     return known[np.asarray(values.codes)]

@@ -20,16 +20,16 @@ from ccwatch.domain.durations import duration_text
 from ccwatch.errors import ConfigError
 
 FRESH_NS: Final = 60 * SECOND
-"""How long a value that no packet repeats goes on to count."""
+"""How long a value counts that no packet repeats."""
 FRESH_CALL_NS: Final = 600 * SECOND
-"""How long the last call of a service goes on to count."""
+"""How long the last call of a service counts."""
 _COMPARISONS: Final = {"<", "<=", ">", ">=", "==", "!="}
 _TRUTHS: Final = {*_COMPARISONS, "and", "or", "not"}
 _BELOW: Final = {"<", "<="}
 
 
 class Judged(NamedTuple):
-    """What a condition says: where, the value of its leading measure, and whether it holds (1) or not (0)."""
+    """A condition's results: at which points, the value of its leading measure, and whether it holds (1) or not (0)."""
 
     seen: Observations
     truth: Floats
@@ -41,10 +41,10 @@ class Condition:
 
     Attributes:
         text: as it was written.
-        tree: what it means.
-        lead: the leading measure: whose value an alert shows; None where there is none but truth.
+        tree: its parsed form.
+        lead: the leading measure, whose value an alert shows; None where the condition compares no measure.
         below: whether the lead's low values are the bad ones.
-        limit: what a single comparison holds its lead against; NaN for anything else.
+        limit: the limit of a single comparison; NaN for anything else.
         slots: the services that it names, by the beginnings of their names; None is each service.
     """
 
@@ -57,7 +57,7 @@ class Condition:
 
     @property
     def unit(self) -> str:
-        """The unit of its leading measure."""
+        """Return the unit of its leading measure."""
         node = self.lead
         while isinstance(node, Window) and node.function in {"mean", "std", "min", "max", "change"}:
             node = node.of
@@ -65,20 +65,20 @@ class Condition:
 
     @property
     def awaits(self) -> bool:
-        """Whether silence itself makes it true, so that silence is never a lack of data."""
+        """Return whether silence itself can make it true, so that silence is never a lack of data."""
         return any(name.name in vocabulary.MEASURES and vocabulary.MEASURES[name.name].is_silence for name in names_in(self.tree)) or bool(
             absences(self.tree)
         )
 
     @property
     def measures(self) -> frozenset[str]:
-        """The names that it needs observed."""
+        """Return the names of the series that it needs."""
         return frozenset(_needs(self.tree))
 
 
 @lru_cache(maxsize=512)
 def compile_condition(text: str) -> Condition:
-    """A condition from its text.
+    """Compile a condition from its text.
 
     Raises:
         ConfigError: it does not follow the grammar, names what does not exist, or is a number instead of true or false.
@@ -95,7 +95,7 @@ def compile_condition(text: str) -> Condition:
 
 
 def clearing(condition: Condition, text: str) -> Condition:
-    """The condition that ends a firing: a text of its own, or a bare value for the only comparison's measure.
+    """Compile the condition that ends a firing: a separate condition, or a bare value for the only comparison's measure.
 
     Raises:
         ConfigError: it is neither, or lies beyond the limit.
@@ -115,10 +115,10 @@ def clearing(condition: Condition, text: str) -> Condition:
 
 
 class Judge:
-    """A condition on one stream and one service; remembers what it needs of the batches before."""
+    """A condition on one stream and one service; it keeps what it needs of earlier batches."""
 
     def __init__(self, condition: Condition, service: str = "", since: int = 0) -> None:
-        """`since` is the first packet that carried the service: what came before is not looked at, however it was cut into batches."""
+        """Hold the condition; observations before `since`, the first packet that carried the service, are not judged."""
         self._since = since
         self.condition = condition
         self._bound: dict[str | None, str] = {None: service}  # which service a slot is of
@@ -128,7 +128,7 @@ class Judge:
         self.tails: dict[Window, Observations] = {}
 
     def judge(self, found: Mapping[Key, Observations]) -> Judged:
-        """What the condition says wherever this batch has something new."""
+        """Judge the condition wherever this batch has a new observation."""
         if self._since:
             found = {key: seen.where(seen.order >= self._since) for key, seen in found.items() if seen.order[-1] >= self._since}
         keys = [self.key(name, found) for name in _series_of(self.condition.tree)]
@@ -149,7 +149,7 @@ class Judge:
         return Judged(Observations(grid.order[told], grid.moment[told], grid.time[told], value[told]), truth[told])
 
     def key(self, name: Name, found: Mapping[Key, Observations]) -> Key:
-        """The series that a name means here."""
+        """Return the series that a name means for this service."""
         measure = vocabulary.MEASURES.get(name.name)
         if measure is None or not measure.per_service:
             return (name.name, "")
@@ -171,7 +171,7 @@ class _Scope:
         self.tails: dict[Window, Observations] = {}
 
     def value(self, node: Node) -> Floats:
-        """The node's value at each point; NaN where it cannot be known."""
+        """Return the node's value at each point; NaN where it is not known."""
         size = len(self._grid.order)
         if isinstance(node, Number):
             return np.full(size, node.value)
@@ -221,18 +221,18 @@ class _Scope:
 
 
 def is_of(service: str, beginning: str | None) -> bool:
-    """Whether a service's name begins so, without case, blanks and signs; None is any."""
+    """Return whether a service's name begins with `beginning`, without case, blanks and signs; None matches any."""
     plain = ["".join(sign for sign in word.casefold() if sign.isalnum()) for word in (service, beginning or "")]
     return beginning is None or plain[0].startswith(plain[1])
 
 
 def absence_key(name: Name, seconds: float) -> str:
-    """The series of an absence: 1 once `name` was not observed for so long."""
+    """Return the name of the series of an absence, which is 1 once `name` was not observed for so long."""
     return f"absent({name}, {duration_text(seconds)})"
 
 
 def _grid(series: list[Observations]) -> Observations:
-    """The points of all series, each once."""
+    """Return the points of all series, each once."""
     order, moment, time = (np.concatenate([seen[at] for seen in series]) for at in range(3))
     rows = np.lexsort((moment, order))
     order, moment, time = order[rows], moment[rows], time[rows]
@@ -267,7 +267,7 @@ def _apply(sign: str, parts: list[Floats]) -> Floats:  # one line per operator
 
 
 def _resolved(node: Node) -> Node:
-    """The tree with every name known, and comparisons of words as series of their own."""
+    """Return the tree with every name checked, and each comparison of a word as a series."""
     if isinstance(node, Name):
         found = vocabulary.known(node)
         if found.name in vocabulary.WORDS:
@@ -291,7 +291,7 @@ def _resolved(node: Node) -> Node:
 
 
 def _word_test(node: Operation) -> Node:
-    """A comparison of a column's word: a series that is 1 where it is this word."""
+    """Return the comparison of a column's word as a test of a series that is 1 where the column has this word."""
     name = next(part for part in node.parts if isinstance(part, Name) and part.name in vocabulary.WORDS)
     other = next(part for part in node.parts if part is not name)
     text = other.text if isinstance(other, Word) else other.name if isinstance(other, Name) else ""
@@ -310,7 +310,7 @@ def _is_truth(node: Node) -> bool:
 
 
 def _lead(node: Node) -> tuple[Node | None, bool, float]:
-    """The leading measure of a tree, whether low values are its bad ones, and its limit."""
+    """Return the leading measure of a tree, whether low values are its bad ones, and its limit."""
     if isinstance(node, Operation) and node.sign in _COMPARISONS:
         left, right = node.parts
         is_turned = isinstance(left, Number) and not isinstance(right, Number)
@@ -327,7 +327,7 @@ def _lead(node: Node) -> tuple[Node | None, bool, float]:
 
 
 def _series_of(node: Node) -> list[Name]:
-    """The series that a tree is looked at on."""
+    """Return the names of the series at whose observations a tree is judged."""
     if isinstance(node, Name):
         return [node]
     if isinstance(node, Window):
@@ -344,7 +344,7 @@ def _needs(node: Node) -> list[str]:
 
 
 def absences(node: Node) -> list[tuple[Name, float]]:
-    """What a tree asks the absence of."""
+    """Return the names whose absence a tree judges, each with its seconds."""
     if isinstance(node, Window) and node.function == "absent" and isinstance(node.of, Name):
         return [(node.of, node.seconds)]
     if isinstance(node, Operation):

@@ -30,11 +30,11 @@ from ccwatch.stream import frames
 
 _SERVICES: Final = ("agents", "models")
 _RENAMED: Final = {"latency": "latency_objective"}
-"""What a limit calls otherwise than conditions do."""
+"""Names of measures in rules with a limit that differ from those in conditions."""
 
 
 class Evaluator:
-    """Judges one stream by rules. Used by one thread at a time."""
+    """The judge of one stream by rules. Used by one thread at a time."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Evaluator:
         hours: TradingHours | None = None,
         virtual_clock: bool = False,
     ) -> None:
-        """Nothing was seen yet: every rule has no data.
+        """Hold the rules; until the first observation each has no data.
 
         Args:
-            rules: each with a name of its own.
+            rules: with distinct names.
             objectives: p95 in ms by the beginning of a service's name; None is those of the default settings: none.
-            hours: when the market trades: rules of the session are judged only then, and each trading day begins anew.
+            hours: when the market trades: rules of the session are judged only then, and each trading day starts afresh.
             virtual_clock: the stream's stamps do not keep pace with the receiver's clock (a seeded stream at pace "max", a replay):
                 durations are measured on the stamps.
 
@@ -80,7 +80,7 @@ class Evaluator:
         self._read = self.columns
 
     def _add(self, rule: AnyRule) -> None:
-        """The machines of a rule whose subjects are known from the beginning."""
+        """Add the machines of a rule whose subjects are known from the beginning."""
         if isinstance(rule, Rule):
             measure = _RENAMED.get(rule.measure, rule.measure)
             if not MEASURES[measure].per_service:
@@ -97,7 +97,7 @@ class Evaluator:
 
     @property
     def columns(self) -> list[str]:
-        """Columns of the packets table that the rules need."""
+        """Return the columns of the packets table that the rules need."""
         if self._functions:
             return [*COLUMNS, *(name for name in (*NUMBERS, *WORDS) if name not in COLUMNS)]
         wanted, _ = _needs(self.rules)
@@ -106,29 +106,29 @@ class Evaluator:
 
     @property
     def known_from_ns(self) -> int | None:
-        """Since when the account's peak is known, ns since 1970; None before its first nav."""
+        """Return since when the account's peak is known, ns since 1970; None before its first nav."""
         return self._observer.account.known_from
 
     @property
     def trading_day(self) -> int | None:
-        """When the trading day of the last packet began, ns since 1970; None before the first nav."""
+        """Return when the trading day of the last packet began, ns since 1970; None before the first nav."""
         return self._observer.account.day
 
     @property
     def troubles(self) -> dict[str, str]:
-        """What failed in functions of the user's, by the rule's name."""
+        """Return the newest failures of the user's functions, by the rule's name."""
         return {machine.rule.name: judge.trouble for machine, judge in self._functions if judge.trouble}
 
     def watch_from(self, time_ns: int, mono_ns: int) -> None:
-        """It is watched from this moment on, so that a stream that never begins is noticed."""
+        """Watch the stream from this moment on, so that one that never begins is noticed."""
         self._observer.watch_from(time_ns, mono_ns + self._observer.offset)
 
     def use_clock(self, offset_ns: int) -> None:
-        """What follows was received by another clock: the receiver's monotonic time, and what makes it the wall clock's."""
+        """Use another clock for the packets that follow: the receiver's monotonic time, and the offset from it to the wall clock."""
         self._observer.offset = offset_ns
 
     def skip_to(self, mono_ns: int) -> None:
-        """Nobody watched until now: that was no silence of the stream's."""
+        """Skip a time in which the stream was not watched: it does not count as silence."""
         self._observer.skip_to(mono_ns + self._observer.offset)
 
     def receive(self, items: Sequence[Item]) -> list[Change]:
@@ -151,7 +151,7 @@ class Evaluator:
         models: pd.DataFrame | None = None,
         events: pd.DataFrame | None = None,
     ) -> list[Change]:
-        """Judge a batch of frames: what follows on the batches before.
+        """Judge a batch of frames, which continues the batches before.
 
         Args:
             packets: in order of arrival, flagged ones too (`frame(clean=False)`); columns that are lacking give no data.
@@ -191,7 +191,7 @@ class Evaluator:
         return self._told(self._judge({(measure, ""): seen}))
 
     def acknowledge(self, rule: str, subject: str = "") -> None:
-        """Someone has seen it: a latched firing whose measure is clear ends with its next observation.
+        """Acknowledge a firing: a latched one whose measure is clear ends with its next observation.
 
         Raises:
             KeyError: no such rule, or none of that subject yet.
@@ -203,19 +203,19 @@ class Evaluator:
 
     @property
     def standing(self) -> tuple[Standing, ...]:
-        """Where every rule stands, in the order of the rules; one entry per service for rules on services."""
+        """Return the state of every rule, in the order of the rules; one entry per service for rules on services."""
         machines = sorted(self._machines.values(), key=lambda m: (self._places[m.rule.name], m.subject))
         return tuple(machine.standing() for machine in machines)
 
     def snapshot(self) -> dict[str, Any]:
-        """What has to be known to go on from here after a restart, as values that JSON can hold; not what windows hold."""
+        """Return the state to go on from after a restart, as values that JSON can hold; the contents of windows are not in it."""
         return {
             "account": self._observer.account.snapshot(),
             "machines": [[rule, subject, machine.snapshot()] for (rule, subject), machine in self._machines.items()],
         }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a snapshot; what it says of rules that are judged no more is left out."""
+        """Go on from a snapshot; its entries for rules that are no longer judged are left out."""
         self._observer.account.restore(kept["account"])
         for name, subject, state in kept["machines"]:
             if subject:
@@ -268,7 +268,7 @@ class Evaluator:
 
 
 def _unread_items(items: Sequence[Item]) -> Ints:
-    """How many messages before each packet could not be read, and how many behind the last one."""
+    """Count the messages that could not be read before each packet, and after the last one."""
     counts = [0]
     for item in items:
         if isinstance(item, Packet):
@@ -279,7 +279,7 @@ def _unread_items(items: Sequence[Item]) -> Ints:
 
 
 def _unread_events(batch: Columns, events: pd.DataFrame | None) -> Ints | None:
-    """The same of an events table: an event stands behind the packet whose seq it has."""
+    """Count the same from an events table: an event comes after the packet whose seq it has; None where that is not known."""
     seq = batch.whole("seq")
     if events is None or not len(events) or seq is None:
         return None
@@ -288,7 +288,7 @@ def _unread_events(batch: Columns, events: pd.DataFrame | None) -> Ints | None:
 
 
 def _needs(rules: Sequence[AnyRule]) -> tuple[frozenset[str], dict[str, tuple[str, float]]]:
-    """Names of what the rules judge; and what they await: series by name, of what, for how many seconds."""
+    """Return the measures that the rules judge, and their absences: by series, the awaited measure and the seconds."""
     wanted: set[str] = set()
     awaited: dict[str, tuple[str, float]] = {}
     for rule in rules:
@@ -312,7 +312,7 @@ def _judges(rule: written.Rule, service: str, since: int = 0) -> tuple[Judge, Ju
 
 
 def _judged(judge: Judge, ends: Judge | None, seen: Mapping[Key, Observations]) -> tuple[Observations, Codes]:
-    """The points of a condition, and on which side of its limits each lies."""
+    """Return the points of a condition, and on which side of its limits each lies."""
     found, truth = judge.judge(seen)
     code = np.where(truth == 1.0, BEYOND, CLEAR)
     if ends is not None:
@@ -326,7 +326,7 @@ def _judged(judge: Judge, ends: Judge | None, seen: Mapping[Key, Observations]) 
 
 
 def _codes(rule: AnyRule, value: Floats) -> Codes:
-    """On which side of a limit's two values each observation lies."""
+    """Return on which side of a rule's limit and clearing value each observation lies."""
     if not isinstance(rule, Rule):
         raise TypeError("a condition says so itself")
     clears = rule.limit if rule.clears is None else rule.clears

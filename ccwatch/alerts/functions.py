@@ -1,6 +1,6 @@
 """Rules that are functions of a frame: each packet is judged by the stretch of the stream that ends with it. It knows no rule's limits.
 
-The function is called packet by packet, so that what it sees, and says, does not depend on where a stream is cut into batches.
+The function is called packet by packet, so that its input and result do not depend on where a stream is cut into batches.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ccwatch.alerts.series import SECOND, Key, Observations, none
 from ccwatch.protocol.messages import UNCLEAN
 
 WINDOW_S: Final = 900.0
-"""A function sees the packets of so many seconds, the newest last."""
+"""A function is given the packets of so many seconds, the newest last."""
 _CLEAR, _BEYOND = -1, 1
 
 
@@ -25,7 +25,7 @@ class HasFunction(Protocol):
 
     @property
     def when(self) -> Any:
-        """The function."""
+        """Return the function."""
 
 
 class FunctionJudge:
@@ -36,10 +36,10 @@ class FunctionJudge:
         self._kept: pd.DataFrame | None = None
         self._kept_at: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self.trouble = ""
-        """Its newest failure in a line; empty where all is well."""
+        """The function's newest failure in a line; empty without any."""
 
     def judge(self, packets: pd.DataFrame, found: Mapping[Key, Observations]) -> tuple[Observations, npt.NDArray[np.int64]]:
-        """What it says of each packet that counts; where it fails, or says neither, there is no observation."""
+        """Return the function's result for each clean packet; where it fails or returns None, there is no observation."""
         every = found.get(("schema_drift", ""))  # observed at every packet that counts
         if every is None:
             return none(), np.zeros(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The language of rules: text in, a tree of frozen nodes out, by a parser of lark's; nothing is ever evaluated as Python.
+"""The language of rules: text in, a tree of frozen nodes out, parsed by lark; nothing is ever evaluated as Python.
 
 drawdown_peak <= -2%
 alpha < 1.7 and exposure > 10%
@@ -20,9 +20,9 @@ from ccwatch.domain.durations import UNITS, seconds_of
 from ccwatch.errors import ConfigError
 
 MOST_TEXT: Final = 500
-"""Signs of a rule: a longer one is no rule, and a deep one would exhaust the stack."""
+"""Most characters of a rule's text."""
 MOST_DEPTH: Final = 60
-"""Brackets within brackets."""
+"""Most levels of brackets within brackets: deeper ones would exhaust the stack."""
 _GRAMMAR: Final = rf"""
 ?start: either
 ?either: both ("or" both)*
@@ -107,10 +107,10 @@ Node = Number | Word | Name | Operation | Window
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> Node:
-    """The tree of a rule's text.
+    """Parse a rule's text into a tree.
 
     Raises:
-        ConfigError: it does not follow the grammar; says where, and what could stand there.
+        ConfigError: it does not follow the grammar; says where, and what was expected there.
     """
     if len(text) > MOST_TEXT or text.count("(") > MOST_DEPTH or text.count("not") > MOST_DEPTH:
         raise ConfigError(f"a condition of {len(text):,} signs is too long: expected {MOST_TEXT:,} at most, and {MOST_DEPTH} brackets")
@@ -132,7 +132,7 @@ def parse(text: str) -> Node:
 
 
 def names_in(node: Node) -> Iterator[Name]:
-    """The measures and columns of a tree, in order."""
+    """Return the measures and columns of a tree, in order."""
     if isinstance(node, Name):
         yield node
     elif isinstance(node, Operation):
@@ -143,7 +143,7 @@ def names_in(node: Node) -> Iterator[Name]:
 
 
 def nearest_word(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """A question with the nearest known word, "did you mean …?", else the list of what there is."""
+    """Return a question with the nearest known word, "did you mean …?", else the list of known words."""
     near = difflib.get_close_matches(word.casefold(), [name.casefold() for name in known], n=1, cutoff=0.5)
     if near:
         return f"did you mean {next(name for name in known if name.casefold() == near[0])!r}?"
@@ -156,7 +156,7 @@ def _parser() -> Lark:
 
 
 class _Builder(Transformer[Token, Node]):
-    """Turns lark's tree into nodes."""
+    """The transformer of lark's tree into nodes."""
 
     def number(self, parts: list[Any]) -> Node:
         return Number(float(parts[0]))
@@ -189,7 +189,7 @@ class _Builder(Transformer[Token, Node]):
         return _from_left(parts)
 
     def comparison(self, parts: list[Any]) -> Node:
-        """A chain such as 0 < x < 1 compares each with its neighbour."""
+        """Compare each part of a chain such as 0 < x < 1 with its neighbour."""
         signs = {"=": "==", "≤": "<=", "≥": ">=", "≠": "!="}
         pairs = tuple(
             Operation(signs.get(str(parts[at]), str(parts[at])), (parts[at - 1], parts[at + 1])) for at in range(1, len(parts), 2)
@@ -242,7 +242,7 @@ def _text_duration(node: Node) -> float | None:
 
 
 def text_of(node: Node) -> str:
-    """A tree as text again, which parses to the same tree."""
+    """Return a tree as text, which parses to the same tree."""
     if isinstance(node, Number):
         return f"{node.value:.12g}" + ("s" if node.is_duration else "")
     if isinstance(node, Word):

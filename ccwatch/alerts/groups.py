@@ -1,4 +1,4 @@
-"""What an alert is about: one drawdown is one group, whichever rules see it. Strip, messages and page group by it."""
+"""Groups of alerts: one drawdown is one group, whichever rules fire on it. Strip, messages and page group by it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ccwatch.alerts.log import Alert
 from ccwatch.alerts.rules import Severity
 
 RANK: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
-"""The worse, the higher."""
+"""Rank by severity: the worse, the higher."""
 _SUBJECTS: Final = (
     ("halt", "halt"),
     ("drawdown", "drawdown"),
@@ -17,11 +17,11 @@ _SUBJECTS: Final = (
     ("not-started", "silence"),
     ("frozen", "silence"),
 )
-"""Beginnings of rules' names, and what they are about."""
+"""Beginnings of rules' names, and the group of each."""
 
 
 def group_of(alert: Alert) -> str:
-    """What an alert is about, in a word: one drawdown is one group, whichever rules see it."""
+    """Return the group of an alert, in a word: one drawdown is one group, whichever rules fire on it."""
     about = next((subject for beginning, subject in _SUBJECTS if alert.rule == beginning or alert.rule.startswith(f"{beginning}-")), "")
     if about:
         return about

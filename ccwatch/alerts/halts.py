@@ -1,4 +1,4 @@
-"""Whether the engine is halted, burst by burst: the worst word of a burst counts. It knows no rule."""
+"""The engine's halts, burst by burst: the worst word of a burst counts. It knows no rule."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _HALT_RANK, _UNREADABLE_RANK = status.rank(status.HALT), status.rank(status.UNRE
 
 
 class Halt:
-    """Whether the engine is halted, burst by burst: 1 at once, 0 after a halt only when a burst has ended without one.
+    """The state of halt, burst by burst: 1 at once, 0 after a halt only when a burst has ended without one.
 
-    An unreadable status is no observation: nobody can tell that it is not a halt.
+    An unreadable status is no observation, since it may be a halt.
     """
 
     def __init__(self) -> None:
-        """Nothing was seen yet."""
-        self._before = _NOT_KNOWN  # what the last burst but the one that may go on has said
+        """Begin with no packet seen."""
+        self._before = _NOT_KNOWN  # the state by the burst before the one that may go on
         self._current = _NOT_KNOWN
         self._waiting: tuple[int, int, int] | None = (
-            None  # order, moment and time of the last healthy packet of that one, where a halt may still stand
+            None  # order, moment and time of the last healthy packet of that one, where the halt may still hold
         )
 
     def take(self, order: Ints, at: Ints, time: Ints, ranks: Ints, begins: Bools) -> Observations:
-        """What the packets of a batch say, in order of arrival."""
+        """Return the observations of a batch of packets, given in order of arrival."""
         burst: Ints = np.cumsum(begins, dtype=np.int64)  # burst 0 goes on from the batch before
         is_halt = ranks == _HALT_RANK
         is_healthy = (ranks != status.NOT_CARRIED) & (ranks != _UNREADABLE_RANK) & ~is_halt
@@ -40,7 +40,7 @@ class Halt:
         np.maximum.at(said, burst[is_halt], _HALTED)
         told = np.append(self._before, said)
         known = np.maximum.accumulate(np.where(told != _NOT_KNOWN, np.arange(size + 1), 0))
-        before = told[known[:-1]]  # of each burst, what stood before it
+        before = told[known[:-1]]  # of each burst, the state before it
         halts_before = np.cumsum(is_halt) - is_halt
         first = np.searchsorted(burst, np.arange(size))
         in_burst = halts_before - np.append(halts_before, is_halt.sum())[first][burst]
@@ -58,7 +58,7 @@ class Halt:
         return Observations(places[rows], moment[rows], stream[rows], value[rows])
 
     def _ended(self, order: Ints, at: Ints, time: Ints, burst: Ints, said: Ints, held: Bools) -> list[tuple[int, int, int]]:
-        """When the bursts had ended that are healthy after a halt; the one that may go on waits."""
+        """Return when the bursts ended that are healthy after a halt; the one that may go on is kept back."""
         rows = np.flatnonzero(held & (said[burst] == _HEALTHY))
         last = rows[np.append(burst[rows][1:] != burst[rows][:-1], True)] if len(rows) else rows
         found = {int(burst[row]): (int(order[row]), int(at[row]), int(time[row])) for row in last.tolist()}  # one per end of a halt
@@ -68,7 +68,7 @@ class Halt:
         return [(place + 1, moment + BURST_NS, stream + BURST_NS) for _, (place, moment, stream) in sorted(found.items())]
 
     def settle(self) -> Observations:
-        """What was kept back: the burst has ended, since nothing came for long enough."""
+        """Return the observation that was kept back: the burst has ended, since nothing came for long enough."""
         told = [] if self._waiting is None else [self._waiting]
         if self._current != _NOT_KNOWN:
             self._before, self._current, self._waiting = self._current, _NOT_KNOWN, None
@@ -77,6 +77,6 @@ class Halt:
 
 
 def ranks_of(words: Any, clean: Bools) -> Ints:
-    """How bad each packet's status is; those of repeats, replays and placeholders say nothing."""
+    """Return the rank of each packet's status; NOT_CARRIED for repeats, replays and placeholders."""
     ranks = {word: status.rank(str(word) or None) for word in set(words.tolist())}
     return np.where(clean, np.array([ranks[word] for word in words.tolist()], dtype=np.int64), status.NOT_CARRIED)

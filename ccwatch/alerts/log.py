@@ -1,4 +1,4 @@
-"""The log of alerts: changes of state in, alerts out: what fires, what is over, and what someone has acknowledged. Pure.
+"""The log of alerts: changes of state in, alerts out: those that fire, are over, or were acknowledged. Pure.
 
 An alert is one firing, from the moment at which a rule began to fire until it was resolved; silence in between does not end it.
 """
@@ -18,7 +18,7 @@ from ccwatch.alerts.rules import AlertState, Rule, Severity, digest_of
 from ccwatch.protocol.messages import from_ns
 
 MOST_PAST: Final = 200
-"""Alerts that are over, of which so many are remembered."""
+"""How many alerts that are over are kept."""
 _WEIGHT: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
@@ -32,15 +32,15 @@ class Alert:
         severity: how much it matters.
         meaning: one line for people.
         unit: of the values.
-        state: FIRING; NO_DATA while nothing tells whether it still fires; OK once it is resolved.
+        state: FIRING; NO_DATA while it is not known whether it still fires; OK once it is resolved.
         fired_ns: since when it fires.
         fired_value: the value that made it fire.
         value: the newest; NaN where there are no data.
         worst: the worst since it began.
         resolved_ns: when it was resolved; None until then.
-        is_acknowledged: whether someone has seen it.
-        is_waiting: it fires only because nobody has acknowledged it: its rule is latched, and the newest value is clear.
-        runbook: where it is written what to do; empty where nobody said.
+        is_acknowledged: whether a user has acknowledged it.
+        is_waiting: it fires only because it was not acknowledged: its rule is latched, and the newest value is clear.
+        runbook: where to read what to do; empty where the rule does not say.
     """
 
     rule: str
@@ -60,31 +60,31 @@ class Alert:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing has resolved it yet."""
+        """Return whether it is not resolved yet."""
         return self.resolved_ns is None
 
     @property
     def name(self) -> str:
-        """The rule, and what it is about."""
+        """Return the name of the rule, with the service that it is about."""
         return f"{self.rule} · {self.subject}" if self.subject else self.rule
 
     @property
     def id(self) -> str:
-        """A short name of this firing, the same in every process that judges the same stream: six letters and digits."""
+        """Return six letters and digits that name this firing, the same in every process that judges the same stream."""
         return b32encode(bytes.fromhex(digest_of(self.rule, self.subject, self.fired_ns)))[:6].decode().lower()
 
     @property
     def fired(self) -> datetime:
-        """Since when it fires, aware, UTC."""
+        """Return since when it fires, as an aware datetime in UTC."""
         return from_ns(self.fired_ns)
 
     @property
     def resolved(self) -> datetime | None:
-        """When it was resolved; None until then."""
+        """Return when it was resolved, as an aware datetime in UTC; None until then."""
         return self.resolved_at
 
     def to_dict(self) -> dict[str, Any]:
-        """As values that JSON can hold: times as ISO 8601, numbers that are not known as None."""
+        """Return it as values that JSON can hold: times as ISO 8601, numbers that are not known as None."""
         plain = {name: getattr(self, name) for name in ("rule", "subject", "meaning", "unit", "runbook", "is_acknowledged")}
         numbers = {name: getattr(self, name) for name in ("fired_value", "value", "worst")}
         return {
@@ -99,12 +99,12 @@ class Alert:
 
     @property
     def fired_at(self) -> datetime:
-        """Since when it fires, aware, UTC, to the microsecond."""
+        """Return since when it fires, as an aware datetime in UTC, to the microsecond."""
         return from_ns(self.fired_ns)
 
     @property
     def resolved_at(self) -> datetime | None:
-        """When it was resolved; None until then."""
+        """Return when it was resolved, as an aware datetime in UTC; None until then."""
         return None if self.resolved_ns is None else from_ns(self.resolved_ns)
 
 
@@ -113,17 +113,17 @@ class AlertLog:
 
     def __init__(self, rules: Sequence[AnyRule]) -> None:
         self.past: deque[Alert] = deque(maxlen=MOST_PAST)
-        """Those that are over, the newest last."""
+        """Alerts that are over, the newest last."""
         self._rules = {rule.name: rule for rule in rules}
         self._open: dict[tuple[str, str], Alert] = {}
 
     @property
     def open(self) -> tuple[Alert, ...]:
-        """Those that nothing has resolved yet: what is not acknowledged first, then by severity, the newest first."""
+        """Return the alerts that are not resolved: those not acknowledged first, then by severity, the newest first."""
         return tuple(sorted(self._open.values(), key=lambda a: (a.is_acknowledged, _WEIGHT[a.severity], -a.fired_ns, a.name)))
 
     def take(self, changes: Iterable[Change]) -> list[Alert]:
-        """Take an evaluator's changes, in their order; returns the alerts that began or ended, as they were then."""
+        """Take an evaluator's changes, in their order, and return the alerts that began or ended, as they were then."""
         told = []
         for change in changes:
             key = change.rule, change.subject
@@ -159,7 +159,7 @@ class AlertLog:
         self._open = {(alert.rule, alert.subject): alert for alert in open_ones if alert.rule in self._rules}
 
     def restore_open(self, standing: Iterable[Standing]) -> None:
-        """Go on with what an evaluator knows to fire, after a restart that left no more than its snapshot."""
+        """Go on with the firings that an evaluator knows, after a restart that left only its snapshot."""
         for now in standing:
             if now.is_open:
                 rule = self._rules[now.rule]
@@ -170,7 +170,7 @@ class AlertLog:
                 )
 
     def follow(self, standing: Iterable[Standing]) -> None:
-        """Bring the values of what is open up to where its rules stand."""
+        """Update open alerts with the current values of their rules."""
         for now in standing:
             known = self._open.get((now.rule, now.subject))
             if known is not None:
@@ -184,7 +184,7 @@ class AlertLog:
                 )
 
     def acknowledge(self, rule: str, subject: str = "") -> bool:
-        """Someone has seen what fires now; whether there was something. The next firing is a new alert, and acknowledged by nobody."""
+        """Acknowledge what fires now, and return whether anything did. The next firing is a new alert, not acknowledged."""
         known = self._open.get((rule, subject))
         if known is not None:
             self._open[rule, subject] = replace(known, is_acknowledged=True, is_waiting=False)

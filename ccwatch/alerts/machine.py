@@ -21,7 +21,7 @@ AnyRule = Rule | written.Rule
 
 
 class Change(NamedTuple):
-    """A rule went into another state.
+    """A change of a rule's state.
 
     `time_ns` is on the stream's own clock. `value` is the observation that changed it, in the rule's unit (NaN for NO_DATA); `worst` the
     worst value since the firing began, NaN where nothing fires.
@@ -38,7 +38,7 @@ class Change(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where a rule stands now: since when (ns, stream's clock; 0 where it was never observed), its last value, the worst while it fires.
+    """A rule's current state: since when (ns, stream's clock; 0 where never observed), its last value, the worst while it fires.
 
     `is_open`: a firing that nothing has resolved yet, also while its state is NO_DATA.
     """
@@ -52,7 +52,7 @@ class Standing(NamedTuple):
     is_open: bool
     severity: Severity
     fired_ns: int = 0
-    """When what is open began to fire, ns since 1970; 0 where nothing is."""
+    """When the open firing began, ns since 1970; 0 without one."""
 
 
 class Machine:
@@ -74,15 +74,15 @@ class Machine:
         self._no_data = math.inf if math.isinf(rule.no_data_s) else round(rule.no_data_s * SECOND)
 
     def standing(self) -> Standing:
-        """Where it stands."""
+        """Return its current state."""
         return Standing(
             self.rule.name, self.subject, self._state, self._since, self._value, self._worst, self._open, self.rule.severity, self._fired
         )
 
     def silent_until(self, at: int) -> list[tuple[int, Change]]:
-        """No observation came until `at`: once that is too long, there is no data. An open firing stays open.
+        """Note that no observation came until `at`: once that is too long, there is no data. An open firing stays open.
 
-        Where silence itself is judged, it goes on without observations, and what is pending fires in its time.
+        A rule that judges silence goes on without observations, and fires once it was pending for long enough.
         """
         if self._last is None:
             return []
@@ -121,7 +121,7 @@ class Machine:
         return self._change(AlertState.FIRING, at, time, value)
 
     def _run(self, code: int, seen: Observations, i: int, j: int) -> list[tuple[int, Change]]:
-        """Observations i to j - 1, all on one side of the limits and without a stretch of no data between them."""
+        """Judge observations i to j - 1, all on one side of the limits and without a stretch of no data between them."""
 
         def enter(state: AlertState, row: int) -> tuple[int, Change]:
             return self._change(state, int(seen.moment[row]), int(seen.time[row]), float(seen.value[row]))
@@ -145,7 +145,7 @@ class Machine:
         return changes
 
     def _run_open(self, code: int, seen: Observations, i: int, j: int) -> list[tuple[int, Change]]:
-        """A run while a firing is open: it goes on, or it is resolved once it was clear for long enough."""
+        """Judge a run while a firing is open: it goes on, or it is resolved once it was clear for long enough."""
         resolved = j
         if code == CLEAR and (not self.rule.latched or self.is_acknowledged):
             self._clear_at = int(seen.moment[i]) if self._clear_at is None else self._clear_at
@@ -171,7 +171,7 @@ class Machine:
         return at, change
 
     def snapshot(self) -> dict[str, Any]:
-        """Where it stands, as values that JSON can hold."""
+        """Return its state as values that JSON can hold."""
         numbers = {"value": self._value, "worst": self._worst}
         return {
             "state": str(self._state),

@@ -1,4 +1,4 @@
-"""What the rules are judged on: measures of a stream, observed batch by batch. The cut into batches does not matter.
+"""The measures that rules judge, observed batch by batch. The cut into batches does not matter.
 
 An observation has a moment on the clock that durations are measured by, its time on the stream's own clock, and a value; a packet that
 does not carry what a measure needs is no observation of it.
@@ -47,14 +47,14 @@ COLUMNS: Final = (
     "confidence",
     "approved_size",
 )
-"""Columns of the packets table that the default rules read; a frame of one's own may lack any."""
+"""Columns of the packets table that the default rules read; a frame may lack any of them."""
 _PRESENCE: Final = COLUMNS[COLUMNS.index("status") :]
 _DRIFTS: Final = sum(int(Flag[name]) for name in DRIFTS)
 _LIMITS: Final = {"late": late_ns, "stale": stale_ns}
 
 
 class Observer:
-    """Turns batches of a stream into observations; remembers what a measure needs of the batches before."""
+    """The observer that turns batches of a stream into observations; it keeps what a measure needs of earlier batches."""
 
     def __init__(
         self,
@@ -65,12 +65,12 @@ class Observer:
         hours: TradingHours | None = None,
         virtual_clock: bool = False,
     ) -> None:
-        """Nothing was seen yet.
+        """Begin with no packet seen.
 
         Args:
             objectives: p95 in ms by the beginning of a service's name.
             wanted: the measures, columns and words ("status=HALT") that are judged; None is every measure.
-            absences: series to name by what they await, and for how many seconds.
+            absences: by the name of a series, the measure that it awaits, and for how many seconds.
             hours: when the market trades; None is round the clock, in days of UTC.
             virtual_clock: the stream's stamps do not keep pace with the receiver's clock: durations are measured on the stamps.
         """
@@ -78,9 +78,9 @@ class Observer:
         self._virtual = virtual_clock
         self.hours = hours
         self.offset = 0
-        """What is added to the receiver's clock: recordings and processes that follow on each other stand on one clock by it, ns."""
+        """Offset added to the receiver's clock, ns, which puts successive recordings and processes on one clock."""
         self.at: int | None = None
-        """The clock at the last packet, or since when it is watched, ns."""
+        """The clock at the last packet, or since when the stream is watched, ns."""
         self.time = 0
         """The last packet's time, ns since 1970."""
         self.account = Account(hours)
@@ -88,7 +88,7 @@ class Observer:
         self._connection: int | None = None
         self._pace = Pace()
         self._overdue = {"late": False, "stale": False}
-        self._missed_open = 0  # the open that was told to have been missed
+        self._missed_open = 0  # the open that was reported as missed
         self._frozen = 0
         self._schema: dict[tuple[str, str], int] = {}
         self._services = Services(objectives, self._wanted)
@@ -99,16 +99,16 @@ class Observer:
 
     @property
     def order(self) -> int:
-        """The place of what the silence after the last packet tells."""
+        """Return the `order` of observations made in the silence after the last packet."""
         return 2 * self._packets - 1
 
     def watch_from(self, time_ns: int, at_ns: int) -> None:
-        """It is watched from now on, before its first packet."""
+        """Watch the stream from now on, before its first packet."""
         if self.at is None:
             self.at, self.time = at_ns, time_ns
 
     def skip_to(self, at: int) -> None:
-        """Nobody watched until now: that was no silence of the stream's."""
+        """Skip a time in which the stream was not watched: it does not count as silence."""
         if self.at is not None and at > self.at:
             self.time, self.at = self.time + at - self.at, at
             self._overdue = dict.fromkeys(self._overdue, True)  # until the next packet nothing is known
@@ -116,7 +116,7 @@ class Observer:
                 absence.skip_to(at)
 
     def observe(self, packets: Columns, tables: Sequence[Calls | None] = (), malformed: Ints | None = None) -> dict[Key, Observations]:
-        """The observations of a batch: packets in order of arrival, flagged ones too, with the rows of their agents and models.
+        """Return the observations of a batch: packets in order of arrival, flagged ones too, with the rows of their agents and models.
 
         `malformed` counts the messages before each packet that could not be read; one more entry for those behind the last.
         """
@@ -160,7 +160,7 @@ class Observer:
         return {key: seen for key, seen in found.items() if len(seen.moment)}
 
     def overdue(self, at: int) -> dict[Key, Observations]:
-        """What silence until `at` makes late, stale, absent, or not started."""
+        """Return the observations of late, stale, absent and not started that follow from silence until `at`."""
         found: dict[Key, Observations] = {}
         if self.at is None:
             return found
@@ -185,13 +185,13 @@ class Observer:
         return {key: seen for key, seen in found.items() if len(seen.moment)}
 
     def time_at(self, at: int) -> int:
-        """The stream's own clock at a moment: the last packet's time and what has passed since."""
+        """Return the stream's own clock at a moment: the last packet's time plus the time since, ns since 1970."""
         return self.time + (at - self.at if self.at is not None else 0)
 
     # ── silence and stillness ──
 
     def _silences(self, anew: Bools, order: Ints, at: Ints, time: Ints, flags: Ints) -> tuple[dict[Key, Observations], Bools]:
-        """Late and stale as the session knows them: 0 at each packet, 1 from the moment at which it was overdue; and where bursts begin."""
+        """Return late and stale, 0 at each packet and 1 from the moment at which one was overdue; and where bursts begin."""
         before_at = np.append(at[0] if self.at is None or not self._packets else self.at, at[:-1])
         before_time = np.append(time[0] if not self._packets else self.time, time[:-1])
         paces = self._pace.note_all(at, anew=anew, tells=(flags & int(Flag.REPLAYED)) == 0)
@@ -199,7 +199,7 @@ class Observer:
         for name, limit_of in _LIMITS.items():
             limit = np.asarray(limit_of(paces.usual_ns))
             silent = paces.step_ns > limit
-            silent[0] &= not self._overdue[name] and self._packets > 0  # told already
+            silent[0] &= not self._overdue[name] and self._packets > 0  # reported already
             rows = np.flatnonzero(silent)
             found[name, ""] = Observations(
                 np.insert(order, rows, order[rows] - 1),
@@ -211,7 +211,7 @@ class Observer:
         return found, paces.begins
 
     def _openings(self, order: Ints, at: Ints, time: Ints) -> Observations:
-        """1 once the open and its grace have passed without a packet since the open; 0 at each packet."""
+        """Return 1 once the open and its grace have passed without a packet since the open; 0 at each packet."""
         if self.hours is None:
             return Observations(order[:0], at[:0], time[:0], np.zeros(0))
         grace = round(self.hours.grace_s * SECOND)
@@ -233,7 +233,7 @@ class Observer:
         )
 
     def _still(self, flags: Ints) -> Floats:
-        """Packets whose content stood still while their stamps moved; a poller's repeats between them neither count nor end it."""
+        """Count packets in a row whose content stood still while their stamps moved; repeats in between neither count nor end it."""
         frozen = (flags & int(Flag.FROZEN)) != 0
         ends = (flags & int(Flag.FROZEN | Flag.REPEAT)) == 0
         total = self._frozen + np.cumsum(frozen)
@@ -273,7 +273,7 @@ class Observer:
         return found
 
     def _drift(self, frame: Columns, flags: Ints) -> Bools:
-        """Packets that do not carry the fields of the first of their kind and dialect, or carry another type, unit or word."""
+        """Return whether each packet lacks fields of the first of its kind and dialect, has others, or another type, unit or word."""
         drifted: Bools = (flags & _DRIFTS) != 0
         mask = np.zeros(len(frame), dtype=np.int64)
         for bit, name in enumerate(_PRESENCE):
@@ -291,7 +291,7 @@ class Observer:
 
 
 class _Absence:
-    """Whether something was observed lately: 0 where it is, 1 from the moment at which it had been awaited for too long."""
+    """The absence of a measure: 0 while it is observed, 1 from the moment at which it had been awaited for too long."""
 
     def __init__(self, name: str, seconds: float) -> None:
         self.name = name
@@ -318,12 +318,12 @@ class _Absence:
         )
 
     def skip_to(self, at: int) -> None:
-        """Nobody watched until then."""
+        """Skip a time in which the stream was not watched."""
         if self._last is not None and not self._is_told:
             self._last = max(self._last, at)
 
     def due(self, at: int) -> int | None:
-        """The moment at which it had been awaited for too long, once that has passed; told once."""
+        """Return the moment at which it had been awaited for too long, once that has passed, and only once; else None."""
         if self._last is None or self._is_told or at - self._last < self._span:
             return None
         self._is_told = True

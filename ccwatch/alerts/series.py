@@ -1,4 +1,4 @@
-"""Series of observations: what every measure is, and the exact arithmetic over a stretch of one. It knows no stream and no rule."""
+"""Series of observations, one per measure, and the exact arithmetic over a stretch of one. It knows no stream and no rule."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Key = tuple[str, str]
 """Measure and subject: the service that it is of, else empty."""
 _SCALE: Final = 200
 _MOST: Final = 1e200
-"""Values beyond it are no measurements of anything; below it a value times 2^200 is a float."""
+"""Values beyond it are not measurements; below it a value times 2^200 is a finite float."""
 
 
 class Observations(NamedTuple):
     """Observations of one measure, in order.
 
-    `order` numbers the packets of the stream: 2n for what packet n carries, 2n - 1 for what the silence before it tells. `moment` is on the
-    clock that durations are measured by (ns), `time` on the stream's own (ns since 1970), `value` finite.
+    `order` numbers the packets of the stream: 2n for what packet n carries, 2n - 1 for those from the silence before it. `moment` is on
+    the clock that durations are measured by (ns), `time` on the stream's own (ns since 1970), `value` finite.
     """
 
     order: Ints
@@ -34,18 +34,18 @@ class Observations(NamedTuple):
     value: Floats
 
     def where(self, kept: Bools) -> Observations:
-        """Those that are kept."""
+        """Return the observations where `kept`."""
         return self if kept.all() else Observations(self.order[kept], self.moment[kept], self.time[kept], self.value[kept])
 
 
 def none() -> Observations:
-    """No observation."""
+    """Return a series without observations."""
     whole = np.zeros(0, dtype=np.int64)
     return Observations(whole, whole, whole, np.zeros(0))
 
 
 def joined(one: Observations, two: Observations) -> Observations:
-    """One after the other."""
+    """Return two series one after the other."""
     if not len(one.value):
         return two
     parts = [np.concatenate(pair) for pair in zip(one, two, strict=True)]
@@ -53,13 +53,13 @@ def joined(one: Observations, two: Observations) -> Observations:
 
 
 def tail(seen: Observations, since: int) -> Observations:
-    """The observations after a moment."""
+    """Return the observations after a moment."""
     at = int(np.searchsorted(seen.moment, since, side="right"))
     return Observations(seen.order[at:], seen.moment[at:], seen.time[at:], seen.value[at:])
 
 
 def upto(seen: Observations, order: Ints, moment: Ints) -> Ints:
-    """For each point of a grid, how many observations there were by then."""
+    """Return, for each point of a grid, how many observations there were by then."""
     keys = np.concatenate((seen.order, order))
     moments = np.concatenate((seen.moment, moment))
     is_point = np.concatenate((np.zeros(len(seen.order), dtype=np.int64), np.ones(len(order), dtype=np.int64)))
@@ -83,12 +83,12 @@ class Stretches(BaseIndexer):
         closed: str | None = None,  # noqa: ARG002 - the same
         step: int | None = None,  # noqa: ARG002 - the same
     ) -> tuple[Ints, Ints]:
-        """The rows of each window."""
+        """Return the first row of each window, and the row after its last."""
         return self._first, self._end
 
 
 def over(function: str, seen: Observations, first: Ints, end: Ints) -> Floats:
-    """A function over the observations first[i] to end[i] - 1, for each i; NaN where there are too few.
+    """Apply a function to the observations first[i] to end[i] - 1, for each i; NaN where there are too few.
 
     Sums are of whole numbers, so that they do not depend on where a stream is cut into batches.
     """
@@ -125,7 +125,7 @@ def over(function: str, seen: Observations, first: Ints, end: Ints) -> Floats:
 
 
 def _extreme(function: str, values: Floats, first: Ints, end: Ints) -> Floats:
-    """The least or the largest value of each window."""
+    """Return the least or the largest value of each window."""
     if not len(first):
         return np.zeros(0)
     size = max(len(first), len(values))  # pandas wants a window for each row

@@ -1,6 +1,6 @@
-"""What rules observe of agents and models: their calls, and each service against its own usual, its objective, its error budget.
+"""Measures of agents and models: their calls, and each service against its own usual, its objective and its error budget.
 
-A gauge holds the last call: a new one stands where the counter rose, or where the gauge changed when there is no counter. A call that
+A gauge holds the last call: a new one is counted where the counter rose, or where the gauge changed when there is no counter. A call that
 was sent by itself, with a time of its own, is a row of its own and counts once.
 """
 
@@ -19,17 +19,17 @@ from ccwatch.domain import counters
 from ccwatch.domain.limits import BURN_LEAST_N, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SECOND, SUCCESS_OBJECTIVE
 
 RECENT_S: Final = 60.0
-"""A service is judged by the median of the calls of so many seconds."""
+"""A service is judged by the median of the calls of the last so many seconds."""
 RECENT_LEAST_N: Final = 10
-"""Where these were fewer calls, by its last so many; a service of fewer is not judged."""
+"""With fewer calls than this in that time, a service is judged by its last so many; one with fewer calls in all is not judged."""
 RECENT_MOST_S: Final = 900.0
 """Calls older than this say nothing about now."""
 USUAL_LEAST_N: Final = 60
 """Calls from which on a service's usual is known."""
 USUAL_CALLS: Final = 3_600
-"""Its usual is the median of so many of its calls."""
+"""A service's usual latency is the median of at most so many of its calls."""
 USUAL_BLOCK: Final = 20
-"""It is worked out anew after so many calls."""
+"""The usual is computed again after so many calls."""
 USUAL_FACTOR: Final = 3.0
 """A call above so many times the usual does not become usual: a service that stays slow stays slow."""
 MANY: Final = 24
@@ -42,12 +42,12 @@ class Service:
     """One agent or model."""
 
     def __init__(self, name: str, objectives: Mapping[str, float], wanted: frozenset[str]) -> None:
-        """Nothing was seen yet.
+        """Begin with no call seen.
 
         Args:
             name: of the service.
             objectives: p95 in ms by the beginning of a service's name.
-            wanted: the measures that some rule judges; the others are not worked out.
+            wanted: the measures that some rule judges; the others are not computed.
         """
         self._objective = objective_of(name, objectives)
         self._wanted = wanted
@@ -55,20 +55,20 @@ class Service:
         self._calls = none()  # as far back as some measure looks
         self._failed = none()  # value: failed calls; one entry per change of the counter
         self._made: Floats = np.zeros(0)  # calls of these entries
-        self._counted: tuple[float, float] | None = None  # calls, and failed ones, when the counter was last told
+        self._counted: tuple[float, float] | None = None  # calls, and failed ones, when the counter was last sent
         self._usual: list[float] = []  # calls that are usual
         self._block: list[float] = []  # calls since the usual was worked out
         self._level = np.nan
 
     def observe(self, order: Ints, at: Ints, time: Ints, gauge: Floats, count: Floats, rate: Floats) -> dict[str, Observations]:
-        """The observations of a batch of rows of this service.
+        """Return the observations of a batch of rows of this service.
 
         Args:
             order: of the packet of each row; see `Observations`.
             at: when it was received.
             time: the row's own.
             gauge: latency, ms.
-            count: calls since the engine's start, NaN where it is not told.
+            count: calls since the engine's start, NaN where it is not known.
             rate: share of them that succeeded.
         """
         known = np.isfinite(gauge)
@@ -96,7 +96,7 @@ class Service:
         return calls._replace(value=p95 / self._objective).where(np.isfinite(p95))
 
     def _against_usual(self, calls: Observations) -> Observations:
-        """The level of the last calls over the usual of those before them."""
+        """Return the level of the last calls over the usual of those before them."""
         seen = joined(self._calls, calls)
         old = len(self._calls.value)
         level = _rolling(seen, old, RECENT_S, RECENT_LEAST_N, 0.5)
@@ -109,7 +109,7 @@ class Service:
         return calls._replace(value=ratio).where(np.isfinite(ratio))
 
     def _learn(self, latency: float) -> float:
-        """The usual before this call; then the call is noted."""
+        """Return the usual before this call, then note the call."""
         usual = self._level
         self._block.append(latency)
         if len(self._block) >= USUAL_BLOCK:
@@ -121,7 +121,7 @@ class Service:
         return usual
 
     def _errors(self, order: Ints, at: Ints, time: Ints, count: Floats, rate: Floats) -> dict[str, Observations]:
-        """Failed calls by what counter and success rate say together; a counter that falls was begun again."""
+        """Return error rate and burn rate, from failed calls by counter and success rate together; a counter that falls was reset."""
         bad = np.rint(count * (1.0 - rate))
         told = np.isfinite(bad)
         if not told.any():
@@ -162,7 +162,7 @@ class Services:
         self._known: dict[str, Service] = {}
 
     def observe(self, calls: Calls, seq: Ints | None, order: Ints, at: Ints, clean: Bools) -> dict[Key, Observations]:
-        """The observations of a table's rows.
+        """Return the observations of a table's rows.
 
         Args:
             calls: its rows, in order.
@@ -195,7 +195,7 @@ class Services:
 
 
 def _rolling(seen: Observations, old: int, seconds: float, least: int, p: float) -> Floats:
-    """A quantile of the values of the last seconds, for each observation but the `old` ones; NaN with fewer than `least`.
+    """Return a quantile of the values of the last seconds, for each observation but the `old` ones; NaN with fewer than `least`.
 
     Linear between the order statistics (Hyndman and Fan's type 7), by one formula, so that it does not depend on the cut into batches.
     """

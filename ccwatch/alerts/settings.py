@@ -1,4 +1,4 @@
-"""What ccwatch.toml says of alerts: [[rules]] and [hours], checked, with file and line of what cannot be used."""
+"""The settings of alerts in ccwatch.toml: [[rules]] and [hours], checked; errors name file and line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AlertSettings:
     """Rules and trading hours of a desk.
 
     Attributes:
-        rules: the default rules and the desk's own; one of its own with a default's name takes its place.
+        rules: the default rules and the desk's own; one with a default's name replaces the default.
         own: the desk's own rules.
         hours: when the market trades; None is round the clock.
     """
@@ -36,7 +36,7 @@ class AlertSettings:
 
     @classmethod
     def load(cls, tables: Tables | None = None) -> Self:
-        """The settings of the nearest ccwatch.toml, or of tables that were read.
+        """Load the settings of the nearest ccwatch.toml, or of tables that were read.
 
         Raises:
             ConfigError: says file and line of what cannot be used.
@@ -51,13 +51,13 @@ class AlertSettings:
 
 
 def with_own(own: tuple[written.Rule, ...]) -> tuple[AnyRule, ...]:
-    """The default rules and a desk's own; one of its own with a default's name takes its place."""
+    """Return the default rules and a desk's own; one with a default's name replaces the default."""
     names = {rule.name for rule in own}
     return (*(rule for rule in DEFAULT_RULES if rule.name not in names), *own)
 
 
 def rules_file(path: Path) -> tuple[written.Rule, ...]:
-    """The [[rules]] of a TOML file of rules alone.
+    """Read the [[rules]] of a TOML file that holds only rules.
 
     Raises:
         ConfigError: says file and line of what cannot be used.
@@ -67,7 +67,7 @@ def rules_file(path: Path) -> tuple[written.Rule, ...]:
 
 
 def rule_of(tables: Tables, number: int) -> written.Rule:
-    """A rule of the file, by its number from 0.
+    """Read a rule of the file, by its number from 0.
 
     Raises:
         ConfigError: says file and line.
@@ -88,7 +88,7 @@ def rule_of(tables: Tables, number: int) -> written.Rule:
 
 
 def hours_of(tables: Tables) -> TradingHours | None:
-    """The trading hours of the file; None where it names none.
+    """Read the trading hours of the file; None where it names none.
 
     Raises:
         ConfigError: says file and line.
@@ -109,7 +109,7 @@ def hours_of(tables: Tables) -> TradingHours | None:
 
 
 def _holidays(said: Any, file: Path | None) -> list[str]:
-    """Dates, or those of a file with one a line, beside the settings; what follows a # is a remark."""
+    """Return the dates, or those of a file beside the settings with one a line; text after a # is a remark."""
     if isinstance(said, str):
         path = (file.parent if file else Path()) / Path(said).expanduser()
         try:

@@ -1,4 +1,4 @@
-"""What rules observe of a stream's traffic: reconnects, messages that could not be read, duplicates, floods, a clock that departs."""
+"""Measures of a stream's traffic: reconnects, messages that could not be read, duplicates, floods, a clock that departs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ccwatch.domain.limits import BURST_NS
 from ccwatch.protocol.messages import UNCLEAN, Flag
 
 WINDOW_S: Final = 300.0
-"""Reconnects and malformed messages are counted over so long."""
+"""Reconnects and malformed messages are counted over so many seconds."""
 DUPLICATES_S: Final = 60.0
 RATE_S: Final = 10.0
-"""The rate now is that of so many seconds, and it is held against that of the window before them."""
+"""The current rate is that of the last so many seconds, compared with that of the window before them."""
 RATE_LEAST_N: Final = 30
-"""Packets of that window that a usual rate needs."""
+"""Packets of that window needed for a usual rate."""
 
 
 class Traffic:
@@ -27,11 +27,11 @@ class Traffic:
         self._begun: int | None = None
 
     def observe(self, at: Ints, flags: Ints, anew: Bools, malformed: Ints) -> dict[str, Floats]:
-        """The measures at each packet.
+        """Return the measures at each packet.
 
         Args:
             at: when each was received, ns.
-            flags: what was noticed about each.
+            flags: the flags of each.
             anew: whether it is the first of a connection that followed on another.
             malformed: how many messages before it, and behind the packet before, could not be read.
         """
@@ -53,7 +53,7 @@ class Traffic:
         }
 
     def _count(self, what: str, fresh: Ints, at: Ints, seconds: float, *, drop: bool = False) -> Floats:
-        """How many there were in the seconds up to each packet; `drop` forgets those that no later packet can count."""
+        """Count how many there were in the seconds up to each packet; `drop` forgets those that no later packet can count."""
         marks = np.concatenate((self._marks.get(what, at[:0]), fresh))
         since = at - round(seconds * SECOND)
         count = np.searchsorted(marks, at, side="right") - np.searchsorted(marks, since, side="right")

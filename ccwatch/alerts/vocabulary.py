@@ -1,4 +1,4 @@
-"""What rules can speak of: measures, and the columns of the packets table. One list; the grammar, the observer and the guide read it."""
+"""The vocabulary of rules: measures, and the columns of the packets table. The grammar, the observer and the guide all read it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ccwatch.protocol.columns import PACKETS, Column
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Something that is worked out from a stream.
+    """A measure that is computed from a stream.
 
     Attributes:
-        name: as rules write it.
+        name: as written in rules.
         unit: of its values.
         meaning: one line for people.
         per_service: there is one for each agent and model.
@@ -58,21 +58,21 @@ _TABLE: Final = (
 )
 MEASURES: Final[dict[str, Measure]] = {measure.name: measure for measure in _TABLE}
 _RECEIPT: Final = ("time", "seq", "connection", "received_at", "received_mono_ns", "flags", "kind", "dialect")
-"""Columns that say how a packet was received, not what it says."""
+"""Columns that say how a packet was received, not what it contains."""
 NUMBERS: Final[dict[str, Column]] = {c.name: c for c in PACKETS if c.dtype == "float64" and c.name not in _RECEIPT}
 WORDS: Final[dict[str, Column]] = {c.name: c for c in PACKETS if c.dtype == "category" and c.name not in _RECEIPT}
 
 
 def unit_of(name: str) -> str:
-    """The unit of a measure or column; empty for one that has none."""
+    """Return the unit of a measure or column; empty for one that has none."""
     return MEASURES[name].unit if name in MEASURES else NUMBERS[name].unit if name in NUMBERS else ""
 
 
 def known(name: Name) -> Name:
-    """The name, where rules can speak of it.
+    """Return the name, checked to be one that rules can use.
 
     Raises:
-        ConfigError: an unknown one; says the nearest. Or a service behind what is of no service.
+        ConfigError: an unknown name (the error suggests the nearest), or a service behind a measure that has no services.
     """
     words = (*MEASURES, *NUMBERS, *WORDS)
     if name.name not in words:
@@ -84,10 +84,10 @@ def known(name: Name) -> Name:
 
 
 def word_of(column: str, text: str) -> str:
-    """A word of a column as the stream's packets have it.
+    """Return a word of a column as the stream's packets have it.
 
     Raises:
-        ConfigError: no word of a closed vocabulary; says the nearest.
+        ConfigError: not a word of a closed vocabulary; the error suggests the nearest.
     """
     words = WORDS[column].words
     found = next((str(word) for word in words if str(word).casefold() == text.casefold()), None)

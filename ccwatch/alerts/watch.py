@@ -1,6 +1,6 @@
-"""The watch: judges a view (a feed or a recording) by rules, on a thread of its own, and tells callbacks. It knows no widget.
+"""The watch: judges a view (a feed or a recording) by rules, on its own thread, and calls callbacks. It knows no widget.
 
-What arrives waits in a bounded queue; what does not fit, or came while nobody judged, is read from the view instead. A recording
+Arriving packets wait in a bounded queue; those that do not fit, or came while the watch rested, are read from the view. A recording
 is judged whole, at once, by the same evaluator.
 """
 
@@ -32,19 +32,19 @@ from ccwatch.stream.source import read_clock
 PERIOD_S: Final = 0.25
 """A batch is judged at most this often."""
 MOST_WAITING: Final = 10_000
-"""Packets that wait to be judged; with more, they are read from the view."""
+"""Most packets that wait to be judged; with more, they are read from the view."""
 AT_ONCE: Final = 5_000
 """Rows of a view that are judged in one go, about 50 ms; the other threads have a turn in between."""
 GROWN_S: Final = 1.0
 """A recording in progress is looked at no more often than this."""
 CLOCK_MS: Final = 5_000
-"""While something fires, pages are told the time at least this often."""
+"""While something fires, pages get the time at least this often."""
 OVER: Final = frozenset({ConnectionState.ENDED, ConnectionState.STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What there is to say of alerts at a moment."""
+    """The alerts at a moment, for display."""
 
     open: tuple[Alert, ...] = ()
     past: tuple[Alert, ...] = ()
@@ -61,12 +61,12 @@ class Snapshot:
 class _Listener:
     tell: Callable[[Alert], object]
     is_new: bool = True
-    """It has not been told of what fires already."""
+    """Whether it has not been called yet for alerts that fire already."""
     failures: Failures = field(default_factory=lambda: Failures("a callback on alerts"))
 
 
 class AlertWatch:
-    """Judges one view. It lives as long as a page looks or a callback listens; in between it remembers where it was."""
+    """The watch of one view. It judges while a page is shown or a callback listens; in between it keeps its place."""
 
     def __init__(
         self,
@@ -79,14 +79,14 @@ class AlertWatch:
         judged: tuple[Evaluator, AlertLog] | None = None,
         after: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing is judged before start().
+        """Hold the view and the rules; nothing is judged before start() or listen().
 
         Args:
             view: a Feed or a Recording.
-            rules: what to judge by; None is the default rules and those of ccwatch.toml.
-            post: takes what has changed, on this watch's own thread.
+            rules: to judge by; None for the default rules and those of ccwatch.toml.
+            post: called with a Snapshot after a change, on this watch's own thread.
             settings: rules and trading hours of ccwatch.toml; None reads them.
-            judged: an evaluator that has judged what went before, and its log.
+            judged: an evaluator that has judged the stream so far, and its log.
             after: called on this watch's own thread whenever it has judged.
             ends_with_view: its thread ends once the view is over and was judged.
 
@@ -103,7 +103,7 @@ class AlertWatch:
         self._post = post
         self._after = after
         self.is_caught_up = False
-        """Whether everything that the view held has been judged, and its alerts told."""
+        """Whether everything that the view held has been judged, and its alerts reported."""
         self.evaluator: Evaluator | None = None if judged is None else judged[0]
         self.log = AlertLog(self.rules) if judged is None else judged[1]
         self.arrived: deque[Packet] = deque()  # appended by the feed's thread, emptied by ours
@@ -127,63 +127,63 @@ class AlertWatch:
         self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
         self._has_page = False
         self._is_over = False
-        self._told: list[Alert] = []  # began or ended, and nobody was told yet
+        self._told: list[Alert] = []  # began or ended, and not reported yet
         self._remove: Callable[[], None] = lambda: None
 
     # ── from any thread ───────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def open(self) -> tuple[Alert, ...]:
-        """What fires, or fired when data were last there."""
+        """Return the alerts that fire, or fired when data were last there."""
         return self.shown.open
 
     @property
     def callback_errors(self) -> int:
-        """How many calls of callbacks have failed, those of callbacks that listen no more included."""
+        """Return how many calls of callbacks have failed, including those of callbacks that no longer listen."""
         return self._past_errors + sum(listener.failures.count for listener in self._listeners)
 
     @property
     def trouble(self) -> str:
-        """What could not be judged, and the newest failure of each callback, in a line; empty where all is well."""
+        """Return why judging failed, and the newest failure of each callback, in a line; empty without any."""
         failed = (listener.failures for listener in self._listeners)
         return "; ".join(filter(None, (self._trouble, *(f"{f.last} ({f.count:,} in all)" for f in failed if f.count))))
 
     @property
     def known_from_ns(self) -> int | None:
-        """Since when the account's peak is known, ns since 1970; None before its first nav."""
+        """Return since when the account's peak is known, ns since 1970; None before its first nav."""
         return None if self.evaluator is None else self.evaluator.known_from_ns
 
     def snapshot_of_evaluator(self) -> dict[str, Any] | None:
-        """What has been judged, to go on from by other rules; waits for the pass that runs."""
+        """Return the evaluator's snapshot, to go on from with other rules; wait for the pass that runs."""
         with self.judging:
             return None if self.evaluator is None else self.evaluator.snapshot()
 
     def start(self) -> None:
-        """A page looks: judge until rest()."""
+        """Judge for a page, until rest()."""
         with self._life:
             self._has_page = True
             self._run()
 
     def rest(self) -> None:
-        """No page looks any more: judge on only for callbacks."""
+        """Stop judging for a page; go on only where callbacks listen."""
         with self._life:
             self._has_page = False
             if not self._listeners:
                 self._stop()
 
     def stop(self) -> None:
-        """End, and call nobody any more."""
+        """End, and call callbacks no more."""
         with self._life:
             self._past_errors = self.callback_errors
             self._has_page, self._listeners, self._is_over = False, (), True
             self._stop()
 
     def listen(self, callback: Callable[[Alert], object], *, past: bool = False) -> Callable[[], None]:
-        """Call `callback(alert)` for what fires already, then for each alert that begins or ends; returns how to end that.
+        """Call `callback(alert)` for alerts that fire already, then for each that begins or ends; return a function that ends this.
 
         Args:
             callback: takes a frozen Alert, on this watch's own thread.
-            past: of a view that is not judged yet: first each alert that began or ended in what it holds already.
+            past: of a view that is not judged yet, call it first for each alert that began or ended in the data that it holds already.
         """
         listener = _Listener(callback, is_new=not past)
 
@@ -201,11 +201,11 @@ class AlertWatch:
         return unsubscribe
 
     def acknowledge(self, rule: str, subject: str = "") -> None:
-        """Someone has seen what fires; done on this watch's own thread."""
+        """Acknowledge what fires; done on this watch's own thread."""
         self._asked.append((rule, subject))
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Sink: keeps packets until they are judged. On the feed's thread."""
+        """Keep packets until they are judged; called as a sink, on the feed's thread."""
         if self.behind:
             return  # they are in the view
         self.arrived.extend(item for item in items if isinstance(item, Packet))
@@ -220,7 +220,7 @@ class AlertWatch:
             self._thread = _Loop(self._step, self._is_done)
 
     def _is_done(self) -> bool:
-        """Whether nothing will come any more, for a watch that ends with its view."""
+        """Return whether nothing more will come, for a watch that ends with its view."""
         return self._ends_with_view and getattr(self._view, "state", None) in OVER
 
     def _stop(self) -> None:
@@ -241,7 +241,7 @@ class AlertWatch:
             self._trouble = ""
         except ReferenceError:
             raise
-        except Exception as error:  # noqa: BLE001 - told in the header; what was not judged is read again
+        except Exception as error:  # noqa: BLE001 - shown in the header; what was not judged is read again
             self._trouble = f"alerts could not be judged: {type(error).__name__}: {error}"
             self.behind = True
         for key in islice(iter(self._asked.popleft, None), len(self._asked)):
@@ -257,7 +257,7 @@ class AlertWatch:
         self.is_caught_up = self.evaluator is not None and not self.behind
 
     def _judge(self) -> None:
-        """Judge what has come since; notes the alerts that began or ended."""
+        """Judge what has come since, and note the alerts that began or ended."""
         is_growing = not self._delivers and (getattr(self._view, "status", None) == "open" or self._entry > 0)
         if is_growing:
             if time.monotonic() >= self._grown_at:
@@ -319,7 +319,7 @@ class AlertWatch:
             time.sleep(0.002)
 
     def _read_grown(self) -> None:
-        """Judge what a recording in progress has grown by."""
+        """Judge the entries that a recording in progress has gained."""
         began, began_ns = time.monotonic(), read_clock().wall_ns
         waiting: list[Packet] = []
         read, newest_ns = self._entry, self._wall_ns
@@ -340,9 +340,9 @@ class AlertWatch:
         self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
 
     def _receiver_ns(self, wall_ns: int) -> int | None:
-        """The monotonic clock that packets are received by: of a feed now, of a recording in progress at `wall_ns`.
+        """Return the monotonic clock that packets are received by, ns: of a feed now, of a recording in progress at `wall_ns`.
 
-        None where silence tells nothing: the stream is over, or its stamps do not keep pace with that clock.
+        None where silence means nothing: the stream is over, or its stamps do not keep pace with that clock.
         """
         if self._delivers:
             return read_clock().mono_ns if self._keeps_pace() else None
@@ -350,13 +350,13 @@ class AlertWatch:
             return None
         if self._last[0] - self._first[0] > 2 * (self._last[1] - self._first[1]):
             return None  # made faster than the clock
-        # Another process receives: what passed since its newest packet is told by the wall clock. That of another machine may differ
+        # Another process receives: the time since its newest packet is taken from the wall clock. That of another machine may differ
         # by as much as the newest packet ever seemed old when it was read.
         ours = getattr(self._view, "is_of_this_boot", False)
         return self._last[1] + max(0, wall_ns - self._wall_ns - (0 if ours else self._ahead_ns or 0))
 
     def _keeps_pace(self) -> bool:
-        """Whether a feed goes on, and its clock is the receiver's."""
+        """Return whether a feed goes on, and its clock is the receiver's."""
         view = self._view
         return (
             getattr(view, "state", None) not in OVER
@@ -365,7 +365,7 @@ class AlertWatch:
         )
 
     def lag_s(self) -> float:
-        """For how long something that came has not been on the disk, s; NaN where nothing records, or nothing is ever synced."""
+        """Return for how long received data has not been on the disk, s; NaN where nothing records, or nothing is ever synced."""
         recorder = self.recorder
         if recorder is None:
             self._lag_since = None
@@ -410,7 +410,7 @@ def _by_seq(table: pd.DataFrame | None) -> pd.DataFrame | None:
 
 
 def _within(table: pd.DataFrame | None, low: int, high: int) -> pd.DataFrame | None:
-    """The rows of these packets, of a table in order of seq."""
+    """Return the rows of packets low to high, of a table in order of seq."""
     if table is None:
         return None
     seq = table["seq"].to_numpy().astype(np.int64)
@@ -418,13 +418,13 @@ def _within(table: pd.DataFrame | None, low: int, high: int) -> pd.DataFrame | N
 
 
 def _table_of(view: Any, name: str) -> pd.DataFrame | None:
-    """A view's table; None where it has none of that name."""
+    """Return a view's table; None where it has none of that name."""
     ask = getattr(view, name, None)
     return ask() if callable(ask) else None
 
 
 class _Loop:
-    """Calls `step` again and again, each time after at least as long as it last took; on a thread of its own."""
+    """A thread that calls `step` repeatedly, each time after a pause of at least as long as it last took."""
 
     def __init__(self, step: Callable[[], None], is_done: Callable[[], bool]) -> None:
         self._step, self._is_done = step, is_done

@@ -16,21 +16,21 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Readings(NamedTuple):
-    """What each reading says; one entry per reading."""
+    """The calls that each reading shows; one entry per reading."""
 
     is_call: Bools
     """The gauge shows a call that no reading before showed."""
     made: Floats
-    """Calls since the reading before; NaN where the counter does not tell."""
+    """Calls since the reading before; NaN where the counter does not show it."""
     is_reset: Bools
-    """The counter fell: the service was started again, and what it counts now has come since."""
+    """The counter fell: the service was started again, and its present count is of calls since then."""
 
 
 def read(gauge: Floats, count: Floats, *, before: tuple[float, float] | None = None) -> Readings:
-    """Return what the readings of one service say, in order of time.
+    """Return the calls that the readings of one service show, in order of time.
 
     Args:
-        gauge: of the last call; no entry is missing.
+        gauge: the gauge of the last call; no entry is missing.
         count: calls since the service's start; NaN where it was not sent, and then a gauge that changed shows a new call.
         before: gauge and counter of the reading before these; None where these are the first. A first reading shows a call of unknown
             age and is left out, unless it is the service's first call ever.

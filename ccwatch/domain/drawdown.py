@@ -1,4 +1,4 @@
-"""Drawdown: how far a value stands below its running peak, and the episodes in which it does. Arrays in, arrays out.
+"""Drawdown: how far a value is below its running peak, and the episodes in which it is. Arrays in, arrays out.
 
 The definition is Magdon-Ismail & Atiya's (2004): with X the value and P its running maximum, D = X/P - 1. It is computed to the cent: a
 fall of exactly 2.00 % is the number -0.02, which division of the floats themselves misses in a quarter of all cases. A batch that follows
@@ -20,9 +20,9 @@ Ints = npt.NDArray[np.int64]
 NO_PEAK: Final = -np.inf
 """The peak before the first value."""
 _SCALES: Final = (100.0, 1e6)
-"""Units that amounts are whole in: cents, else millionths (prices of small coins, averages)."""
+"""Parts of a dollar that amounts are whole numbers of: cents, else millionths (prices of small coins, averages)."""
 _NOISE: Final = 1e-12
-"""By this fraction of itself a sum of cents may be off a whole one in float64."""
+"""The fraction by which a sum of cents may miss a whole number of cents in float64."""
 _EXACT: Final = 2.0**53
 
 
@@ -47,7 +47,7 @@ def fall(value: npt.ArrayLike, peak: npt.ArrayLike) -> Floats:
 
     Returns:
         Fractions; NaN where a value is missing, where the peak is not above zero (X/P then says nothing), or where one of them is too
-        large to be told to the cent.
+        large for float64 to hold to the cent.
     """
     x, p = np.broadcast_arrays(np.asarray(value, dtype=np.float64), np.asarray(peak, dtype=np.float64))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
@@ -67,7 +67,7 @@ def fall(value: npt.ArrayLike, peak: npt.ArrayLike) -> Floats:
 
 
 def running_peak(values: npt.ArrayLike, before: float = NO_PEAK) -> Floats:
-    """Return the greatest value so far, `before` included; missing values, and those no amount can have, are passed over.
+    """Return the greatest value so far, `before` included; missing values, and values that no amount can have, are ignored.
 
     Returns:
         NaN until there is one.
@@ -95,17 +95,17 @@ def under_water(values: npt.ArrayLike, before: float = NO_PEAK) -> tuple[Floats,
 
 
 def next_peak(peak: Floats, before: float = NO_PEAK) -> float:
-    """Return the peak to judge the next batch by, given the running peak of this one."""
+    """Return the peak to carry to the next batch, given the running peak of this one."""
     return float(peak[-1]) if len(peak) and np.isfinite(peak[-1]) else before
 
 
 def from_capital(values: npt.ArrayLike, capital: float) -> Floats:
-    """Return how far each value stands below a starting capital: fractions ≤ 0; NaN without a capital above zero."""
+    """Return how far each value is below a starting capital: fractions ≤ 0; NaN without a capital above zero."""
     return np.minimum(fall(_amounts(values), capital), 0.0)
 
 
 def starting_capital(nav: npt.ArrayLike, daily_pnl: npt.ArrayLike) -> float:
-    """Return what the first known nav was before the day's profit and loss, USD; that nav where none was sent, NaN without a nav."""
+    """Return the first known nav less the day's profit and loss, in USD; that nav itself if no profit was sent, NaN without a nav."""
     worth, profit = _amounts(nav), _amounts(daily_pnl)
     known = np.flatnonzero(np.isfinite(worth))
     if not len(known):
@@ -124,8 +124,8 @@ def episodes(depth: Floats, values: Floats) -> Episodes:
     """Return the maximal runs of D < 0, as indices.
 
     Args:
-        depth: of each value, as `under_water` gives it.
-        values: of which none may be missing.
+        depth: the drawdown of each value, as `under_water` returns it.
+        values: the values, none of which may be missing.
     """
     with np.errstate(invalid="ignore"):
         below = depth < 0.0
@@ -140,7 +140,7 @@ def episodes(depth: Floats, values: Floats) -> Episodes:
 
 
 def _amounts(values: npt.ArrayLike) -> Floats:
-    """Values as floats, missing where no amount can stand: infinite, or too large to be told to the cent."""
+    """Return values as floats, with NaN for those that cannot be amounts: infinite, or too large for float64 to hold to the cent."""
     found = np.asarray(values, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         wrong = np.abs(found) > LARGEST_AMOUNT

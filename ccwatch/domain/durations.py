@@ -12,10 +12,10 @@ _PART: Final = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({UNITS})\b", re.IGNORECASE)
 
 
 def seconds_of(text: str) -> float:
-    """Seconds of a duration such as "30s", "5min", "5m", "1h 30min" or "0s".
+    """Return the seconds of a duration such as "30s", "5min", "5m", "1h 30min" or "0s".
 
     Raises:
-        ValueError: something else; the message says what came and what is expected.
+        ValueError: not such a duration; the message says what came and what is expected.
     """
     at, total = 0, 0.0
     while at < len(text.rstrip()):
@@ -30,7 +30,7 @@ def seconds_of(text: str) -> float:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in the largest units that fit: "10 min", "1 h 30 min", "45 s"."""
+    """Return seconds as text in the largest units that fit: "10 min", "1 h 30 min", "45 s"."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.3g} s"

@@ -1,4 +1,4 @@
-"""Exposure: the share of the account that stands in the market, from what it is worth and what of it is cash."""
+"""Exposure: the share of the account that is invested, from its net asset value and its cash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ccwatch.domain.limits import LARGEST_AMOUNT
 
 IMPLIED: Final = "implied from nav and cash"
-"""What is said beside an exposure that the stream did not send itself."""
+"""The note beside an exposure that the stream did not send itself."""
 
 
 def exposure(nav: npt.ArrayLike, cash: npt.ArrayLike) -> npt.NDArray[np.float64]:

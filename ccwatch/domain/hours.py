@@ -46,11 +46,11 @@ class TradingHours:
     grace_s: float = 300.0
 
     def session_of(self, day: date) -> tuple[int, int] | None:
-        """Open and close of a local date, ns since 1970 UTC; None on a day without trading."""
+        """Return open and close of a local date, ns since 1970 UTC; None on a day without trading."""
         return _session(self, day)
 
     def sessions(self, first_ns: int, last_ns: int) -> tuple[Ints, Ints]:
-        """Opens and closes of the trading days around a stretch of time: from the last one that began before it, in order."""
+        """Return opens and closes of the trading days around a stretch of time, in order, from the last one before its first day."""
         zone = ZoneInfo(self.timezone)
         day = _local_date(first_ns, zone)
         found: list[tuple[int, int]] = []
@@ -68,7 +68,7 @@ class TradingHours:
         return opens, closes
 
     def place(self, times: Ints) -> tuple[Ints, Bools]:
-        """Where moments lie.
+        """Return the trading day of each moment, and whether trading was open.
 
         Args:
             times: ns since 1970 UTC.
@@ -87,15 +87,15 @@ class TradingHours:
         return np.where(known, opens[at], 0), known & (times < closes[at])
 
     def is_open(self, now_ns: int) -> bool:
-        """Whether trading is open at a moment."""
+        """Return whether trading is open at a moment."""
         return bool(self.place(np.array([now_ns], dtype=np.int64))[1][0])
 
     def day_of(self, now_ns: int) -> int:
-        """The open of the trading day that a moment belongs to, ns since 1970 UTC."""
+        """Return the open of the trading day that a moment belongs to, ns since 1970 UTC."""
         return int(self.place(np.array([now_ns], dtype=np.int64))[0][0])
 
     def next_open(self, now_ns: int) -> int | None:
-        """The first open after a moment, ns; None where none comes within 40 days."""
+        """Return the first open after a moment, ns; None where none comes within 40 days."""
         day = _local_date(now_ns, ZoneInfo(self.timezone))
         for ahead in range(41):
             session = self.session_of(day + ahead * _DAY)
@@ -104,7 +104,7 @@ class TradingHours:
         return None
 
     def close_of(self, now_ns: int) -> int | None:
-        """The close of the session that is open at a moment, ns; None outside of hours."""
+        """Return the close of the session that is open at a moment, ns; None outside of hours."""
         opens, closes = self.sessions(now_ns, now_ns)
         found = [int(b) for a, b in zip(opens, closes, strict=True) if a <= now_ns < b]
         return found[0] if found else None
@@ -115,12 +115,12 @@ class TradingHours:
 
 
 def days_of(times: Ints, hours: TradingHours | None) -> Ints:
-    """What tells one trading day from the next, for each moment (ns since 1970 UTC): its beginning, ns. Without hours a UTC day."""
+    """Return the beginning of each moment's trading day (both in ns since 1970 UTC); without hours, of its UTC day."""
     return times - times % _DAY_NS if hours is None else hours.place(times)[0]
 
 
 def read_hours(values: dict[str, Any], holidays: Sequence[str] = ()) -> TradingHours:
-    """Trading hours from the words of a settings file.
+    """Return trading hours from the values of a settings file.
 
     Args:
         values: timezone, open and close ("09:30"), days ("mon-fri", "mon, wed" or a list), grace ("5min" as seconds already).

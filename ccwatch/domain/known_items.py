@@ -1,4 +1,4 @@
-"""Items that are sent again and again, each of which counts once: a multiset of what was seen, bounded, fed message by message."""
+"""Items that are sent again and again but count once: a bounded multiset of the items seen, fed message by message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class KnownItems:
         self._counts: dict[Hashable, int] = {}
 
     def new_of(self, items: Sequence[Hashable]) -> list[int]:
-        """Places of a message's items that were not seen before, and remember them.
+        """Return the places of a message's items that were not seen before, and remember the items.
 
         An item that is there n times is new as often as n exceeds the most times that any earlier message had it.
         """

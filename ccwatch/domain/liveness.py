@@ -1,4 +1,4 @@
-"""When a stream is alive: bursts, the intervals between them, and how much silence is late, stale or a gap.
+"""The pace of a stream: bursts, the intervals between them, and how much silence makes it late, stale or a gap.
 
 One rule for one packet after the other (`Pace.note`) and for whole arrays (`Pace.note_all`), with the same answers, however a
 stream is split into calls. Times are int64 ns of one clock that never goes back: the receiver's monotonic one, or the stream's
@@ -20,7 +20,7 @@ PAUSE_NS: Final = 12 * SECOND // 100
 """The silence that ends a burst once it has two packets: more than BURST_NS, so that a stream of 10 packets per second whose
 intervals tremble by some ms is not cut into pieces at random."""
 STREAM_NS: Final = SECOND
-"""A burst that lasts longer than this is none: it is a fast stream, and each of its packets counts by itself from then on."""
+"""A burst that lasts longer than this is a fast stream instead, and each of its packets counts by itself from then on."""
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -53,7 +53,7 @@ def slept_ns(wall_step_ns: int, mono_step_ns: int) -> int: ...
 @overload
 def slept_ns(wall_step_ns: Ints, mono_step_ns: Ints) -> Ints: ...
 def slept_ns(wall_step_ns: Any, mono_step_ns: Any) -> Any:
-    """Return how long the machine slept in a step: the wall clock went on and the monotonic one did not; 0 below SLEEP_NS."""
+    """Return how many ns the machine slept in a step: the wall clock went on and the monotonic one did not; 0 below SLEEP_NS."""
     ahead = wall_step_ns - mono_step_ns
     if isinstance(ahead, int):
         return ahead if ahead > SLEEP_NS else 0
@@ -63,7 +63,7 @@ def slept_ns(wall_step_ns: Any, mono_step_ns: Any) -> Any:
 def count_bursts(at_ns: Ints, anew: Bools | None = None) -> tuple[Bools, Ints]:
     """Return which packets begin a burst, and the intervals in ns between bursts, of a stretch of a stream by itself.
 
-    A stretch in which no burst ended yet (it is one run of packets less than BURST_NS apart) is told by its packets.
+    A stretch in which no burst ended yet (it is one run of packets less than BURST_NS apart) is measured by its packets.
 
     Args:
         at_ns: when each packet was received.
@@ -78,14 +78,14 @@ def count_bursts(at_ns: Ints, anew: Bools | None = None) -> tuple[Bools, Ints]:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Paces:
-    """What the pace of a stream says about each of n packets."""
+    """The pace of a stream at each of n packets."""
 
     step_ns: Ints
-    """Since the packet before; 0 at the first of all."""
+    """Ns since the packet before; 0 at the first of all."""
     begins: Bools
     """Whether the packet begins a burst (or counts by itself in a fast stream)."""
     interval_ns: Ints
-    """Since the burst before began; -1 where the packet tells no interval."""
+    """Ns since the burst before began; -1 where the packet gives no interval."""
     usual_ns: Ints
     """The usual interval known before the packet; worked out only where the step exceeds LATE_NS, 0 elsewhere and where unknown."""
     silent: Bools
@@ -107,27 +107,27 @@ class Pace:
 
     @property
     def usual_ns(self) -> int:
-        """The usual interval between bursts; 0 while it is not known."""
+        """Return the usual interval between bursts in ns; 0 while it is not known."""
         if self._usual is None:
             self._usual = upper_median(self._intervals)
         return self._usual
 
     @property
     def late_ns(self) -> int:
-        """The silence after which the stream is late."""
+        """Return the silence in ns after which the stream is late."""
         return late_ns(self.usual_ns)
 
     @property
     def stale_ns(self) -> int:
-        """The silence after which the stream is stale."""
+        """Return the silence in ns after which the stream is stale."""
         return stale_ns(self.usual_ns)
 
     def snapshot_ns(self) -> int:
-        """As `usual_ns`, for another thread than the one that notes packets: it leaves nothing behind."""
+        """Return the same as `usual_ns`, without changing anything, so that any other thread may call it."""
         return upper_median(self._intervals.copy())
 
     def is_gap(self, silent_ns: int, *, anew: bool) -> bool:
-        """Whether a silence of this length before a packet is a gap.
+        """Return whether a silence of this length before a packet is a gap.
 
         While the pace is not known, a silence is one only once it is stale; on a new connection (`anew`), once it is late.
         """
@@ -135,15 +135,15 @@ class Pace:
             return False
         return silent_ns > (self.late_ns if self._intervals or anew else STALE_NS)
 
-    # ── what comes ──
+    # ── packets ──
 
     def note(self, at_ns: int, *, anew: bool = False, tells: bool = True) -> bool:
         """Take a packet; return whether it begins a burst.
 
         Args:
             at_ns: when it was received.
-            anew: it is the first of its connection: the silence before it tells no interval.
-            tells: false for a packet that the server replays, which tells no interval either.
+            anew: whether it is the first of its connection, so that the silence before it gives no interval.
+            tells: False for a packet that the server replays, which gives no interval either.
         """
         before, self._at = self._at, at_ns
         if before is None or anew:
@@ -200,7 +200,7 @@ class Pace:
         return Paces(step, begins, np.where(tells_interval, interval, -1), usual, silent)
 
     def _starts(self, step: Ints, fresh: Bools) -> Bools:
-        """Which packets begin a run of packets less than BURST_NS apart."""
+        """Return which packets begin a run of packets less than BURST_NS apart."""
         place = np.arange(1, len(step) + 1)
         pauses = fresh | (step >= PAUSE_NS)
         tight = ~pauses & (step < BURST_NS)
@@ -213,18 +213,18 @@ class Pace:
 
 
 def _latest(marked: Bools, at: Ints, place: Ints, before: int) -> Ints:
-    """For each row the time of the last marked one up to it; `before` where there is none."""
+    """Return for each row the time of the last marked row up to it; `before` where there is none."""
     last = np.maximum.accumulate(np.where(marked, place, -1))
     return np.where(last >= 0, at[np.maximum(last, 0)], before)
 
 
 def upper_median(values: deque[int]) -> int:
-    """Return the upper median; 0 where there is nothing."""
+    """Return the upper median; 0 without values."""
     return sorted(values)[len(values) // 2] if values else 0
 
 
 def _upper_medians(known: Ints, counts: Ints) -> Ints:
-    """For each count c the upper median of the USUAL_INTERVALS values before known[c]."""
+    """Return for each count c the upper median of the USUAL_INTERVALS values before known[c]."""
     picked = np.empty(len(counts), dtype=np.int64)
     full = counts >= USUAL_INTERVALS
     if full.any():

@@ -1,4 +1,4 @@
-"""Calls of agents and models that servers list again and again: each counts once, at its own time, whatever connection it came on.
+"""Calls of agents and models that servers list again and again: each counts once, at its own time, on any connection.
 
 A call is known by its name, its time and its latency, as a multiset, so that two calls that look alike are two. The counts of a name
 (`invocations` 1, 2, 3, …, and `success_rate`) run over its calls in the order of their times, as far as they came in that order.
@@ -15,7 +15,7 @@ from ccwatch.domain.known_items import KnownItems
 
 
 class Call(NamedTuple):
-    """One call as it was sent: `success` is 1, 0, or NaN where that is not said; `time_ns` None where it has no time."""
+    """One call as it was sent: `success` is 1, 0, or NaN where the server does not say; `time_ns` None where it has no time."""
 
     name: str
     time_ns: int | None
@@ -42,7 +42,7 @@ class ServiceCalls:
         self._successes: defaultdict[str, float] = defaultdict(float)
 
     def count(self, calls: Sequence[Call]) -> list[CountedCall]:
-        """The calls of one message that no earlier one carried, in the order of their times; those without one come last."""
+        """Return the calls of one message that no earlier one carried, in the order of their times; those without one come last."""
         keys = [(call.name, call.time_ns, None if math.isnan(call.latency_ms) else call.latency_ms) for call in calls]
         new = self._known.new_of(keys)
         # Lists are sent newest first: of equal times, the last in the list was made first.

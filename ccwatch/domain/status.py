@@ -1,7 +1,7 @@
 """The status of a burst: the worst of its packets' words. Words and flags in, words out.
 
 A deployed engine says HALTED_DRAWDOWN from its pipeline and `active` from its loop, milliseconds apart, for as long as it is halted. Only
-the worst word of a burst is its status; an unreadable word is worse than a healthy one, since nobody can say that all is well.
+the worst word of a burst is its status; an unreadable word is worse than a healthy one, since it does not prove that all is well.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def worst_of_bursts(ranks: Ints, begins: Bools) -> Ints:
     """Return per packet the worst rank of its burst.
 
     Args:
-        ranks: of each packet's own word, in order of arrival.
+        ranks: the rank of each packet's own word, in order of arrival.
         begins: whether a packet is the first of its burst.
     """
     if not len(ranks):
@@ -56,13 +56,13 @@ class BurstStatus:
     """
 
     def __init__(self) -> None:
-        """Nothing was seen yet."""
+        """Start without a status."""
         self._settled = NOT_CARRIED  # of the last burst that has ended and carried a status
         self._current = NOT_CARRIED  # the worst of the burst that may go on
 
     @property
     def word(self) -> str | None:
-        """The status as it stands; None before the first."""
+        """Return the current status; None before the first."""
         found = max(self._settled, self._current)
         return None if found == NOT_CARRIED else ORDER[found]
 
@@ -74,7 +74,7 @@ class BurstStatus:
         return self.word
 
     def settle(self) -> str | None:
-        """Say that the burst has ended, since nothing came for long enough, and return the status now."""
+        """Note that the burst has ended, since nothing came for long enough, and return the status now."""
         if self._current != NOT_CARRIED:
             self._settled, self._current = self._current, NOT_CARRIED
         return self.word

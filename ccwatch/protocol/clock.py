@@ -1,4 +1,4 @@
-"""The stream's own clock: what time it is there, how long this machine slept, and whether a stamp departs from the ones before."""
+"""The stream's own clock: its current time, how long this machine slept, and whether a stamp departs from the ones before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccwatch.domain.liveness import slept_ns, upper_median
 from ccwatch.protocol.messages import Flag, Instant
 
 OFFSETS: Final = 32
-"""So many of the last offsets tell a connection's usual one, once there are _LEAST of them."""
+"""A connection's usual offset is the median of this many last ones, once there are _LEAST of them."""
 _LEAST: Final = 5
 _HALF_AN_HOUR_NS: Final = 1800 * SECOND
 _OUT_OF_ORDER, _SKEW = int(Flag.OUT_OF_ORDER), int(Flag.CLOCK_SKEW)
@@ -22,7 +22,7 @@ class StreamClock:
     def __init__(self, *, is_virtual: bool = False) -> None:
         self.is_virtual = is_virtual
         self.arrival: Instant | None = None
-        """Of the last packet, whichever connection it came on."""
+        """The reading of the clocks at the last packet, on any connection."""
         self.time_ns = 0
         """The last packet's time."""
         self._offsets: deque[int] = deque(maxlen=OFFSETS)
@@ -46,10 +46,10 @@ class StreamClock:
         return flags
 
     def choose(self, first: int, second: int, now: Instant) -> int:
-        """Return which of the two times that a stamp in the repeated hour may mean is meant.
+        """Return the likelier of the two times that a stamp in the repeated hour may mean.
 
-        The receiver's clock tells it where it is within half an hour of one of them; else the order does: the one that is nearer to
-        the last packet's time.
+        The receiver's clock decides if it is within half an hour of one of them; else the order does: the time nearer to the last
+        packet's time.
         """
         nearer = min(first, second, key=lambda time_ns: abs(now.wall_ns - time_ns))
         if not self.is_virtual and abs(now.wall_ns - nearer) < _HALF_AN_HOUR_NS:
@@ -63,13 +63,13 @@ class StreamClock:
         self.time_ns, self.arrival = time_ns, now
 
     def passed_ns(self, time_ns: int, now: Instant) -> int:
-        """Return what passes between the last packet and one of this time that comes now; 0 before the first."""
+        """Return the ns between the last packet and one of this time that arrives now; 0 before the first."""
         if self.arrival is None:
             return 0
         return time_ns - self.time_ns if self.is_virtual else now.mono_ns - self.arrival.mono_ns
 
     def at(self, now: Instant) -> int:
-        """Return the time there: the last packet's and what has passed since; this machine's before the first packet."""
+        """Return the stream's time in ns: the last packet's plus what has passed since; before the first packet, this machine's."""
         if self.arrival is None:
             return now.wall_ns
         if self.is_virtual:
@@ -77,7 +77,7 @@ class StreamClock:
         return self.time_ns + now.mono_ns - self.arrival.mono_ns + self.asleep_ns(now)
 
     def asleep_ns(self, now: Instant) -> int:
-        """Return how long this machine slept since the last packet."""
+        """Return how many ns this machine slept since the last packet."""
         if self.arrival is None or self.is_virtual:
             return 0
         return slept_ns(now.wall_ns - self.arrival.wall_ns, now.mono_ns - self.arrival.mono_ns)

@@ -1,4 +1,4 @@
-"""THE column table: every column of every table, its dtype, unit, place on the wire and meaning. There is only this one.
+"""The only column table: every column of every table, with its dtype, unit, place on the wire and meaning.
 
 Buffer, recording, encoder, documentation and tests read it; a new column is one line here and one field of its type in
 `messages`.
@@ -22,7 +22,7 @@ class Column:
     dtype: DType
     unit: str
     wire: str
-    """Dotted path below the contract's `data`; empty for what ccwatch adds."""
+    """Dotted path below the contract's `data`; empty for a column that ccwatch adds."""
     meaning: str
     words: tuple[str, ...] = ()
     """The categories of a closed vocabulary, in their order; empty for an open one."""
@@ -32,7 +32,7 @@ class Column:
 
     @property
     def field(self) -> str:
-        """The attribute that holds it on Packet, AgentMetric, …: times are integers there."""
+        """Return the name of the attribute that holds it on Packet, AgentMetric, …, where times are integers."""
         return f"{self.name}_ns" if self.dtype == "time" else self.name
 
 

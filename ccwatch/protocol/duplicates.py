@@ -1,4 +1,4 @@
-"""Which packets were there before: repeats on a connection, replays after a reconnect, and what a server replays at connect."""
+"""Detection of packets seen before: repeats on a connection, replays after a reconnect, and a server's replays at connect."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _SEEN: Final = _REPEAT | _REPLAYED
 _STATE: Final = slice(STATUS, TIMESTAMP)
 
 Content = tuple[list[Any], Any]
-"""What a packet says, without what is said about it: equal for the same state of the engine."""
+"""A packet's content, without data about its delivery: equal for the same state of the engine."""
 Stamp = int | str | None
 """A packet's own time in ns; where that could not be read, the text of its timestamp."""
 
 
 def content(values: list[Any]) -> Content:
-    """Return what a packet's fields say of the engine."""
+    """Return the part of a packet's fields that describes the engine."""
     return values[_STATE] + values[AGENTS : FORECASTS + 1], values[EXTRA]
 
 
 class Duplicates:
-    """The packets of one feed that later ones are held against."""
+    """The packets of one feed that later ones are compared with."""
 
     def __init__(self) -> None:
         self._last: tuple[Stamp, list[Any]] | None = None  # the packet before on this connection
@@ -41,11 +41,11 @@ class Duplicates:
 
     @property
     def is_first(self) -> bool:
-        """Whether this connection has brought no packet yet."""
+        """Return whether this connection has brought no packet yet."""
         return self._last is None
 
     def opened(self, now: Instant, server_tz: str) -> None:
-        """Begin a connection: from now on a packet that the ones before have brought is a replay."""
+        """Begin a connection: from now on a packet that an earlier connection brought is a replay."""
         self._last = None
         self._frozen = 0
         self._earlier = {}
@@ -69,7 +69,7 @@ class Duplicates:
         return flags
 
     def is_now_frozen(self, flags: int) -> bool:
-        """Take a packet's flags; return whether the content has stood still for FROZEN_PACKETS packets, just now."""
+        """Take a packet's flags; return whether this packet is the one at which the content has been frozen for FROZEN_PACKETS packets."""
         if flags & _FROZEN:
             self._frozen += 1
             return self._frozen == FROZEN_PACKETS
@@ -87,8 +87,8 @@ class Duplicates:
 class ConnectBurst:
     """Holds back the newest unstamped state of the burst at connect, until the next one shows that it was replayed.
 
-    A server that sends its last states at connect without a stamp gives no other sign that they are old. What comes behind a
-    state that is held waits with it, so that nothing changes places, for BURST_NS at most. A burst of more than REMEMBERED packets
+    A server that sends its last states at connect without a stamp gives no other sign that they are old. The items behind a
+    held state wait with it, so that the order stays the same, for BURST_NS at most. A burst of more than REMEMBERED packets
     or of more than STREAM_NS is none: it is a fast stream.
     """
 
@@ -100,12 +100,12 @@ class ConnectBurst:
 
     @property
     def due_ns(self) -> int | None:
-        """When what is held has to be asked for; None while nothing is."""
+        """Return the monotonic ns at which `release` is due; None while nothing is held."""
         return self._until_ns if self._held else None
 
     @property
     def is_on(self) -> bool:
-        """Whether the burst at connect may still go on."""
+        """Return whether the burst at connect may still go on."""
         return self._until_ns is not None
 
     def opened(self, now: Instant) -> None:
@@ -133,7 +133,7 @@ class ConnectBurst:
         return free
 
     def _goes_on(self, now: Instant) -> bool:
-        """Whether the burst still is one with this packet, which makes it last longer."""
+        """Return whether the burst still is one with this packet, which makes it last longer."""
         if self._until_ns is None:
             return False
         self._begun_ns = self._begun_ns if self._packets else now.mono_ns
@@ -142,17 +142,17 @@ class ConnectBurst:
         return self._packets <= REMEMBERED and now.mono_ns - self._begun_ns <= STREAM_NS
 
     def release(self, now: Instant) -> list[Item]:
-        """Return what is held once the burst is over."""
+        """Return the held items if the burst is over, else none."""
         return self.flush() if self._until_ns is not None and now.mono_ns >= self._until_ns else []
 
     def flush(self) -> list[Item]:
-        """Say that the burst is over; return what is held."""
+        """End the burst; return the held items."""
         held, self._held, self._until_ns = self._held, [], None
         return held
 
 
 def _is_unstamped_state(packet: Packet) -> bool:
-    """Whether a packet may be a state that is replayed, or the one that shows it of the one before; not one that was seen already."""
+    """Return whether a packet is an unstamped state, new and no WELCOME, which may be a replay or show that the one before was."""
     return packet.flags & (_NO_TIME | _SEEN) == _NO_TIME and packet.kind != Kind.WELCOME
 
 

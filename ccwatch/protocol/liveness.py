@@ -1,8 +1,8 @@
-"""Whether a connection is alive, and whether its server reads: when to ping, when to text, when to give a silent peer up.
+"""Signs that a connection is alive and that its server reads: when to ping, when to text, when to give up a silent peer.
 
-What arrives is life. A text is another matter: a server that never reads stops answering pings once unread texts pile up, and then
-closes the connection itself, since it does not read our pongs either. So only a server that has shown that it reads is texted, and
-one that stops answering after a text never again.
+Any arrival is a sign of life. Sending texts is another matter: a server that never reads stops answering pings once unread texts
+pile up, and then closes the connection itself, since it does not read our pongs either. So texts go only to a server that has shown
+that it reads, and never again to one that stops answering after a text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ccwatch.protocol.messages import ConnectionState, Instant
 KEEPALIVE_NS: Final = 30 * SECOND
 """The contract's PING (8.1), which few servers answer."""
 PING_NS: Final = 5 * SECOND
-"""RFC 6455's ping, and the time it has to be answered in once a pong was ever seen."""
+"""The interval of RFC 6455 pings, and the time to answer one once any pong was seen."""
 GOING_AWAY_UNHEARD: Final = 1011
 """The close code of a server whose own pings were not answered: it has stopped reading our pongs."""
 NEVER_SHOWN: Final = (
@@ -26,7 +26,7 @@ NEVER_SHOWN: Final = (
 
 
 class Duty(Enum):
-    """What the shell has to do now."""
+    """An action that the caller has to take now."""
 
     SEND_KEEPALIVE = "send the contract's PING"
     SEND_PING = "send a ping frame"
@@ -39,7 +39,7 @@ class Liveness:
     def __init__(self) -> None:
         self.pace = Pace()
         self.muted = ""
-        """Why this server is not texted any more, for the feed's life; empty while it is."""
+        """Why no text is sent to this server any more, for the feed's life; empty while texts are allowed."""
         self._reads = False
         self._texted = False  # on this connection
         self._life_ns: int | None = None  # of the last sign of life, or the opening of the connection
@@ -51,7 +51,7 @@ class Liveness:
     # ── what happens ──
 
     def opened(self, now: Instant, *, reads: bool) -> None:
-        """Begin a connection; `reads`: its handshake names a Cottage."""
+        """Begin a connection; `reads` says that its handshake names a Cottage."""
         self._reads = reads
         self._texted = False
         self._life_ns = now.mono_ns
@@ -74,11 +74,11 @@ class Liveness:
         self._pong_due_ns = None
 
     def texted(self) -> None:
-        """Say that a text went out."""
+        """Note that a text was sent."""
         self._texted = True
 
     def closed(self, code: int | None) -> str:
-        """End a connection; return why the server is not texted any more, where its close code has just shown that."""
+        """End a connection; return why no more texts are sent, if its close code has just shown that; else an empty text."""
         if code == GOING_AWAY_UNHEARD and self._texted and not self.muted:
             self.muted = f"the server closed the connection with {code} after a text: it does not read"
             return self.muted
@@ -88,29 +88,29 @@ class Liveness:
 
     @property
     def no_text(self) -> str:
-        """Why the server must not be texted; empty where it may."""
+        """Return why no text may be sent to the server; empty if it may."""
         if self.muted:
             return self.muted
         return "" if self._reads else NEVER_SHOWN
 
     @property
     def life_ns(self) -> int | None:
-        """When the last sign of life came, on the monotonic clock; None before the first connection."""
+        """Return when the last sign of life came, on the monotonic clock; None before the first connection."""
         return self._life_ns
 
     def age_ns(self, now: Instant) -> int:
-        """Return the time since the last sign of life: a step of the wall clock makes nothing old."""
+        """Return the ns since the last sign of life, by the monotonic clock."""
         return 0 if self._life_ns is None else now.mono_ns - self._life_ns
 
     def state(self, now: Instant) -> ConnectionState:
-        """Return what the silence until now makes of an open connection: OPEN, LATE or STALE."""
+        """Return the state of an open connection after the silence until now: OPEN, LATE or STALE."""
         age = self.age_ns(now)
         if age >= self.pace.stale_ns:
             return ConnectionState.STALE
         return ConnectionState.LATE if age >= self.pace.late_ns else ConnectionState.OPEN
 
     def muted_now(self, now: Instant) -> str:
-        """Return why the server is not texted any more, once: two pings after a text went unanswered although packets came."""
+        """Return, once, why no more texts are sent: two pings after a text went unanswered although packets came; else an empty text."""
         due, life = self._pong_due_ns, self._life_ns
         if due is None or life is None or life <= due:
             return ""
@@ -137,7 +137,7 @@ class Liveness:
         return due
 
     def wait_ns(self, now: Instant, state: ConnectionState) -> int:
-        """Return the time until `state`, `muted_now` or `duties` may say something new; 0 where that is now."""
+        """Return the ns until `state`, `muted_now` or `duties` may return something new; 0 if that is now."""
         moments = [self._keepalive_ns, self._ping_ns]
         if self._pong_due_ns is not None:
             moments.append(self._gone_ns(self._pong_due_ns))

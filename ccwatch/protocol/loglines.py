@@ -1,4 +1,4 @@
-"""Which log lines of a packet are new: servers send their last ten lines in every packet."""
+"""Detection of a packet's new log lines: servers send their last ten lines in every packet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LogLines:
     def fresh(self, lines: tuple[LogLine, ...]) -> tuple[LogLine, ...]:
         """Take a packet's lines; return those that no earlier packet carried.
 
-        Lines with a time are told by time, level and message; others by overlap with the list before, so that a true repetition
+        Lines with a time are recognised by time, level and message; others by overlap with the list before, so that a true repetition
         later is new.
         """
         before, self._last = self._last, lines

@@ -1,4 +1,4 @@
-"""The vocabulary: what can arrive on a stream, as frozen values. It knows no socket, no thread, no clock."""
+"""The vocabulary: everything that can arrive on a stream, as frozen values. It knows no socket, no thread, no clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NewRows = Mapping[str, tuple[tuple[Any, ...], ...]]
 
 
 class Kind(StrEnum):
-    """What sort of message a packet came in."""
+    """The sort of message that a packet came in."""
 
     WELCOME = "WELCOME"
     TELEMETRY = "TELEMETRY"
@@ -59,7 +59,7 @@ class Side(StrEnum):
 
 
 class Flag(IntFlag):
-    """What was noticed about a packet while it was read. Nothing flagged is lost."""
+    """Observations about a packet made while it was read. Nothing flagged is lost."""
 
     NO_TIME = 1 << 0
     """The server gave no usable timestamp; `time` is the receive time."""
@@ -99,7 +99,7 @@ SEEN_BEFORE: Final = Flag.REPEAT | Flag.REPLAYED
 
 
 class ConnectionState(StrEnum):
-    """Where a feed stands."""
+    """The state of a feed's connection."""
 
     CONNECTING = "CONNECTING"
     OPEN = "OPEN"
@@ -202,7 +202,7 @@ class Bar(NamedTuple):
 
 
 class DeferredBytes:
-    """Bytes that are made when somebody asks for them; equal to what is made."""
+    """Bytes that are made when they are first asked for; equal to the bytes once made."""
 
     __slots__ = ("_found", "_make")
 
@@ -211,7 +211,7 @@ class DeferredBytes:
         self._found: bytes | None = None
 
     def get(self) -> bytes:
-        """Return the bytes, made once."""
+        """Return the bytes, which are made at the first call."""
         if self._found is None:
             self._found = self._make()
         return self._found
@@ -227,7 +227,7 @@ class DeferredBytes:
 
 
 class _PacketFields(NamedTuple):
-    """One message of the stream, on the columns of the packets table, plus what it carries in lists.
+    """One message of the stream, on the columns of the packets table, plus the lists that it carries.
 
     The fields up to `extra` are the packets table's columns in its order (a time column `x` is the field `x_ns`, ns since
     1970 UTC). Numbers are float, NaN where the message did not carry them; words are None where it did not.
@@ -294,12 +294,12 @@ class Packet(_PacketFields):
 
     @property
     def raw(self) -> bytes:
-        """The message as it arrived; empty where a recording did not keep it."""
+        """Return the message as it arrived; empty where a recording did not keep it."""
         kept = self[-1]
         return kept.get() if isinstance(kept, DeferredBytes) else kept
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what pickles: mappings that cannot be changed do not, so that their contents go in their place."""
+        """Return the parts to pickle: immutable mappings cannot be pickled, so dicts with their contents replace them."""
         return _restored, ([dict(value) if isinstance(value, MappingProxyType) else value for value in self],)
 
     def __copy__(self) -> Packet:
@@ -310,22 +310,22 @@ class Packet(_PacketFields):
 
     @property
     def time(self) -> datetime:
-        """The server's time, aware, UTC, to the microsecond."""
+        """Return the server's time, aware, UTC, to the microsecond."""
         return from_ns(self.time_ns)
 
     @property
     def received_at(self) -> datetime:
-        """When it was received, by this machine's clock, aware, UTC."""
+        """Return when it was received, by this machine's clock, aware, UTC."""
         return from_ns(self.received_at_ns)
 
     @property
     def is_clean(self) -> bool:
-        """Neither a repeat nor a replay nor a placeholder."""
+        """Return whether it is neither a repeat nor a replay nor a placeholder."""
         return not self.flags & UNCLEAN
 
     @property
     def is_forecast_synthetic(self) -> bool:
-        """Whether the server says that its forecast is a mock one."""
+        """Return whether the server says that its forecast is a mock one."""
         return bool(self.flags & Flag.SYNTHETIC_FORECAST)
 
     def __repr__(self) -> str:
@@ -336,7 +336,7 @@ class Packet(_PacketFields):
 
 
 def _restored(values: list[Any]) -> Packet:
-    """A packet from what was pickled of it, with the one NaN of all packets."""
+    """Return a packet from its pickled fields, with the one NaN of all packets."""
     return Packet._make(map(_with_one_nan, values))
 
 
@@ -352,7 +352,7 @@ def _with_one_nan(value: Any) -> Any:
 
 
 class AsideSort(StrEnum):
-    """What sort of message is no packet."""
+    """The sorts of messages that are not packets."""
 
     HEARTBEAT = "heartbeat"
     PONG = "pong"
@@ -362,18 +362,18 @@ class AsideSort(StrEnum):
 
 
 class Aside(NamedTuple):
-    """A message that is no packet: proof of life, what the server says is wrong, or a type that is not the contract's."""
+    """A message that is not a packet: a sign of life, an error that the server reports, or a type outside the contract."""
 
     sort: AsideSort
     type: str | None
     """The server's word for it, bounded."""
     text: str
-    """What the server says is wrong, or why a part is no message: one line, bounded, without secrets; else empty."""
+    """The error that the server reports, or why a part is not a message: one line, bounded, without secrets; else empty."""
     raw: bytes
 
 
 class EventKind(StrEnum):
-    """What can happen to a stream beside a packet."""
+    """The kinds of events of a stream."""
 
     CONNECT = "connect"
     DISCONNECT = "disconnect"
@@ -383,7 +383,7 @@ class EventKind(StrEnum):
     UNKNOWN = "unknown"
     """A message of a type that ccwatch does not know; kept with its bytes."""
     ERROR = "error"
-    """What the server says is wrong, or does wrong, while the stream goes on."""
+    """An error that the server reports or makes, while the stream goes on."""
     OVERSIZE = "oversize"
     STALE = "stale"
     FROZEN = "frozen"
@@ -396,7 +396,7 @@ class Event(NamedTuple):
     """Something that happened to the stream.
 
     `time_ns` is on the stream's own clock (the last packet's time plus what has passed since), so that events and packets
-    stand on one axis. `seq` is that of the last packet before it. `detail` is one line, `key=value` first.
+    share one time axis. `seq` is that of the last packet before it. `detail` is one line, `key=value` first.
     """
 
     time_ns: int
@@ -424,5 +424,5 @@ Item = Packet | Event | StateChange
 
 
 def from_ns(ns: int) -> datetime:
-    """Nanoseconds since 1970 as an aware datetime in UTC, to the microsecond."""
+    """Return nanoseconds since 1970 as an aware datetime in UTC, to the microsecond."""
     return EPOCH + timedelta(microseconds=ns // 1000)

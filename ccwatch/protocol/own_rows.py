@@ -1,4 +1,4 @@
-"""Rows at times of their own: calls, trades and bars that a stream carries again and again, each of them once.
+"""Rows with their own times: calls, trades and bars that a stream carries again and again, each of them taken once.
 
 The state of one feed, across its connections; it knows no clock and no connection.
 """
@@ -19,7 +19,7 @@ MOST_SYMBOLS: Final = 1024
 
 
 class OwnRows:
-    """What of calls, trades and bars was seen so far. Used by one thread."""
+    """The calls, trades and bars seen so far. Used by one thread."""
 
     def __init__(self) -> None:
         self._calls = {"agents": ServiceCalls(), "models": ServiceCalls()}
@@ -27,7 +27,7 @@ class OwnRows:
         self._prices: dict[str | None, tuple[Bar, ...]] = {}
 
     def of(self, values: Sequence[Any]) -> NewRows:
-        """The rows that a packet's fields are the first to carry, by table, in the order of its columns without `seq`."""
+        """Return the rows that a packet's fields are the first to carry, by table, in the order of its columns without `seq`."""
         calls, trades, bars = values[CALLS], values[TRADES], values[BARS]
         if not (calls or trades or bars):
             return NOTHING
@@ -81,9 +81,9 @@ def _at(entry: Trade | Bar, packet_ns: int) -> tuple[Any, ...]:
 
 
 def overlap(before: Sequence[Any], entries: Sequence[Any]) -> int:
-    """The length of the longest head of `entries` that is a tail of those `before`.
+    """Return the length of the longest head of `entries` that is a tail of those `before`.
 
-    By Knuth, Morris and Pratt, since a list that was made to hurt may have a million entries.
+    By Knuth, Morris and Pratt, since a malicious list may have a million entries.
     """
     tail = before[-len(entries) :]
     if not tail:

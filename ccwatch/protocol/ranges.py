@@ -1,6 +1,6 @@
 """The range of each column, and values without those outside it: a value outside its own column's range enters no answer.
 
-What the column table does not bound is bounded by what float64 can tell: the account's amounts to the cent, counts by one, and of other
+A column without a range in the table is bounded by the precision of float64: the account's amounts to the cent, counts by one, and of other
 numbers the sum of squares.
 """
 
@@ -32,7 +32,7 @@ def bounds(name: str) -> tuple[float, float]:
 
 
 def within(name: str, values: Floats) -> Floats:
-    """Return the values with NaN where one is missing, infinite or outside the column's range; only to read, for it may be `values`.
+    """Return the values with NaN for any missing, infinite or out of range; do not write to the result, which may be `values` itself.
 
     A number so small that float64 holds it with fewer digits (a denormal) is zero, and zero has no sign.
     """

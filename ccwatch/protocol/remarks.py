@@ -1,4 +1,4 @@
-"""What a server says in words (an error, a reason), made fit to be shown: one line, bounded, without secrets."""
+"""Texts of a server (an error, a reason), made safe to show: one line, bounded, without secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 LONGEST: Final = 300
-"""Characters of a remark that are shown."""
+"""How many characters of a remark are shown."""
 _LOOKED_AT: Final = 4096
 _HIDDEN: Final = "…"
 _SECRETS: Final = (
@@ -24,7 +24,7 @@ _KEYS: Final = ("code", "error", "message", "msg", "reason", "detail", "details"
 
 
 def shown(text: str) -> str:
-    """One printable line of a server's text, at most 300 characters, with secrets left out."""
+    """Return a server's text as one printable line of at most 300 characters, with secrets left out."""
     line = " ".join(text[:_LOOKED_AT].split())
     for pattern, instead in _SECRETS:
         line = pattern.sub(instead, line)
@@ -33,7 +33,7 @@ def shown(text: str) -> str:
 
 
 def of_message(message: dict[str, Any]) -> str:
-    """What a message says is wrong: its code and its words, in that order, wherever it keeps them."""
+    """Return the error that a message reports: its code and its words, in that order, from any of their known places."""
     found: list[str] = []
     _collect(message, found, 3)
     return shown(" ".join(dict.fromkeys(found)))

@@ -1,4 +1,4 @@
-"""What the server's words and timestamps mean: canonical regimes, sides and status, and time as nanoseconds in UTC."""
+"""The meaning of a server's words and timestamps: canonical regimes, sides and status, and time as nanoseconds in UTC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAP_SECOND: Final = re.compile(r"[T ]\d\d:?\d\d:?(60)(?=$|[^\d])")
 _END_OF_DAY: Final = re.compile(r"[\d-]{8,10}[T ](24)(?=(?::?00(?::?00(?:[.,]0+)?)?)?(?:$|[Z+-]))")
 LONGEST_STAMP: Final = 64
 LONGEST_WORD: Final = 256
-"""Characters of a word that are looked at: meanings are cached, and a cache of giants would fill the memory."""
+"""How many characters of a word are looked at: meanings are cached, and a cache of giants would fill the memory."""
 FARTHEST_NS: Final = 9_200_000_000 * 1_000_000_000
 """Stamps reach from 1678 to 2261: what int64 nanoseconds hold, with room to add an interval."""
 _PRINTED_ENUM: Final = re.compile(r"<?\s*(?:[^\W\d]\w*\.)+([^\W\d].*)", re.DOTALL)
@@ -32,19 +32,19 @@ _FRACTION: Final = re.compile(r"[.,](\d{7,9})\d*")
 
 @lru_cache(maxsize=1024)
 def regime(word: str) -> tuple[str, bool]:
-    """Canonical regime of any case, accents, suffix, double encoding or printed enum, and whether the word is a known one."""
+    """Return the canonical regime of any case, accents, suffix, double encoding or printed enum, and whether the word is a known one."""
     return _first_known(word, _regime)
 
 
 @lru_cache(maxsize=1024)
 def status(word: str) -> tuple[str, bool]:
-    """Canonical status of any case or printed enum, and whether the word is a known one; every HALT… is HALT."""
+    """Return the canonical status of any case or printed enum, and whether the word is a known one; every HALT… is HALT."""
     return _first_known(word, _status)
 
 
 @lru_cache(maxsize=1024)
 def side(word: str) -> tuple[str | None, bool]:
-    """Canonical side (HOLD is FLAT), and whether the word is a known one; None where the server does not know either."""
+    """Return the canonical side (HOLD is FLAT; None if the server does not know it), and whether the word is a known one."""
     return _first_known(word, _side)
 
 
@@ -70,13 +70,13 @@ def _side(plain: str) -> tuple[str | None, bool]:
 
 
 def _first_known(word: str, meaning: Callable[[str], tuple[_Meaning, bool]]) -> tuple[_Meaning, bool]:
-    """The meaning of the first reading of a word that has one; else of the first reading."""
+    """Return the meaning of a word's first reading that is known; else of its first reading."""
     found = [meaning(reading) for reading in _readings(_plain(word))]
     return next((one for one in found if one[1]), found[0])
 
 
 def _readings(plain: str) -> list[str]:
-    """What a word may stand for: itself, or of a printed enum (`Side.BUY`, `<Side.BUY: 1>`) its name, then its value."""
+    """Return the readings of a word: itself, or for a printed enum (`Side.BUY`, `<Side.BUY: 1>`) its name, then its value."""
     printed = _PRINTED_ENUM.fullmatch(plain)
     if printed is None:
         return [plain]
@@ -89,13 +89,13 @@ _SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL, "FLAT": Side.FLAT, "HOLD": 
 
 
 def enum_name(word: str) -> str:
-    """The name of a printed enum's member, as it came; any other word as it is."""
+    """Return the member's name of a printed enum, in its own case; any other word unchanged."""
     printed = _PRINTED_ENUM.fullmatch(word)
     return word if printed is None else printed[1].removesuffix(">").partition(":")[0].strip()
 
 
 def _plain(word: str) -> str:
-    """Lower case without accents, with text that was UTF-8 read as Latin-1 (once or more) put right."""
+    """Return the word in lower case without accents, with UTF-8 that was read as Latin-1 (once or more) repaired."""
     for codec in ("latin-1", "cp1252", "latin-1", "cp1252"):
         if word.isascii():
             break
@@ -108,9 +108,9 @@ def _plain(word: str) -> str:
 
 
 def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
-    """A stamp in ns since 1970 UTC, and whether it carried no offset; None where it is no time.
+    """Return a stamp in ns since 1970 UTC, and whether it carried no offset; None where it is no time.
 
-    Read are ISO 8601 in either case, with " UTC" or "GMT" for an offset, with the leap second :60 (the second that follows) and
+    It reads ISO 8601 in either case, with " UTC" or "GMT" for an offset, with the leap second :60 (the second that follows) and
     24:00 (the next day); and seconds, milli-, micro- or nanoseconds since 1970, told apart by their size. A stamp without offset is
     read in `server_tz`; in the repeated hour at the end of summer time this is the first reading, see `second_reading`.
     """
@@ -127,7 +127,7 @@ def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
 
 @lru_cache(maxsize=256)
 def second_reading(stamp: str, server_tz: str) -> int | None:
-    """The later of the two times that a stamp without offset may mean in the repeated hour; None where it has one meaning."""
+    """Return the later of the two times that a stamp without offset may mean in the repeated hour; None where it has one meaning."""
     if server_tz == "UTC" or not 9 <= len(stamp) <= LONGEST_STAMP:
         return None
     (first, is_naive), (second, _) = _iso(stamp, server_tz, fold=0), _iso(stamp, server_tz, fold=1)
@@ -159,7 +159,7 @@ def _iso(stamp: str, server_tz: str, *, fold: int) -> tuple[int | None, bool]:
 
 
 def _usual_iso(stamp: str) -> tuple[str, timedelta]:
-    """A stamp as `datetime.fromisoformat` reads it, and what is to be added to what it reads."""
+    """Return a stamp as `datetime.fromisoformat` reads it, and what is to be added to what it reads."""
     text, later = stamp.strip().upper(), timedelta(0)
     zone = _ZONE.search(text)
     if zone is not None:
@@ -178,18 +178,18 @@ def _within(ns: int) -> int | None:
 
 
 def is_epoch(stamp: str) -> bool:
-    """Whether a stamp is a plain number of seconds, milli-, micro- or nanoseconds since 1970."""
+    """Return whether a stamp is a plain number of seconds, milli-, micro- or nanoseconds since 1970."""
     return _epoch(stamp) is not None
 
 
 def epoch_text(value: float) -> str | None:
-    """A JSON number of seconds or parts of them since 1970 as the text that `time_ns` reads; None where it is no such number."""
+    """Return a JSON number of seconds or parts of them since 1970 as the text that `time_ns` reads; None where it is no such number."""
     stamp = str(int(value)) if type(value) is float and abs(value) >= 1e15 and value.is_integer() else str(value)
     return stamp if is_epoch(stamp) else None
 
 
 def _epoch(stamp: str) -> int | None:
-    """A number since 1970 in ns, by its size: 9 to 11 digits are seconds, 12 or 13 ms, 15 or 16 µs, 18 or 19 ns."""
+    """Return a number since 1970 in ns, by its size: 9 to 11 digits are seconds, 12 or 13 ms, 15 or 16 µs, 18 or 19 ns."""
     found = _EPOCH_NUMBER.fullmatch(stamp)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Messages that are no packets: heartbeats and answers to a ping, what the server says is wrong, types that are not the contract's."""
+"""Messages that are not packets: heartbeats, answers to a ping, errors that the server reports, and types outside the contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_TYPE: Final = 64
 
 
 def of_text(text: bytes) -> Aside | None:
-    """A bare word that is proof of life, not JSON; None for any other text."""
+    """Return a bare word that is proof of life, not JSON; None for any other text."""
     if len(text) > _LONGEST_TEXT:
         return None
     word = text.strip().strip(b'"').decode("ascii", "replace").upper()
@@ -26,7 +26,7 @@ def of_text(text: bytes) -> Aside | None:
 
 
 def of_message(message: dict[str, Any], raw: bytes) -> Aside | None:
-    """A message of none of the known shapes, by its type or by the error that it tells; None where it has neither."""
+    """Return the Aside of a message of unknown shape, by its type or the error that it reports; None if it has neither."""
     named = next((message[key] for key in _TYPES if type(message.get(key)) in {str, int} and message[key] != ""), None)
     kind = None if named is None else remarks.shown(str(named))[:_LONGEST_TYPE]
     sort = None if kind is None else _sort_of(kind.upper())

@@ -1,4 +1,4 @@
-"""Bytes to Packet and back. The one home of orjson; it keeps no state and reads no clock."""
+"""Decoding of bytes to Packets and encoding back. Only this module imports orjson; it keeps no state and reads no clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PING: Final = b'{"type":"PING"}'
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 NEVER: Final = Instant(0, 0)
 MOST_LEVELS: Final = 250
-"""Nesting that a packet's `extra` may have: orjson reads 1024 levels but writes only 254, and Python compares no 1000."""
+"""The deepest nesting of a packet's `extra`: orjson reads 1024 levels but writes only 254, and Python cannot compare 1000."""
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _KINDS: Final[dict[str, Any]] = {"time": _Int64, "float64": float, "text": str | None, "category": str | None, "int32": _Int64}
@@ -29,11 +29,11 @@ _ROWS: Final[dict[str, Any]] = {
     table: list[tuple.__class_getitem__(tuple(_KINDS[column.dtype] for column in TABLES[table] if column.name != "seq"))]  # type: ignore[misc] # made of the column table
     for table in ("agents", "models", "trades", "bars")
 }
-"""The types of rows at times of their own, by table: each value that of its column."""
+"""The types of rows with their own times, by table: one type per column."""
 
 
 def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: Instant = NEVER, server_tz: str = "UTC") -> Packet:
-    """One message as a Packet, without what only its neighbours tell (repeats, replays, new logs: see `session`).
+    """Return one message as a Packet, without what depends on earlier packets (repeats, replays, new logs: see `session`).
 
     Args:
         raw: the message, UTF-8 JSON.
@@ -49,10 +49,10 @@ def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: I
 
 
 def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any]:
-    """The fields of a Packet, in order and not yet frozen, for a session that has flags to add.
+    """Return the fields of a Packet, in order and not yet frozen, for a session that has flags to add.
 
     Raises:
-        DecodeError: the message is no packet, or holds several.
+        DecodeError: the message is not a packet, or holds several.
     """
     parts = read(raw, seq=seq, connection=connection, now=now, server_tz=server_tz)
     if len(parts) != 1:
@@ -65,7 +65,7 @@ def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, s
 
 
 def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[list[Any] | Aside]:
-    """All that a message holds: the fields of packets (see `draft`), and what is no packet; one of them, or several.
+    """Return the parts of a message, at least one: the fields of each packet (see `draft`), or an Aside for a part that is not a packet.
 
     A text of several lines of JSON and an array are several messages. Packets are numbered from `seq` on.
 
@@ -129,7 +129,7 @@ def _part(message: Any, flags: int, raw: bytes, seq: int, connection: int, now: 
 
 
 def loads(raw: bytes | memoryview) -> Any:
-    """JSON as Python values; the tokens NaN and Infinity, which are no JSON, and numbers that overflow come as their text.
+    """Return JSON as Python values; NaN and Infinity tokens, which are not JSON, and numbers that overflow become their text.
 
     Raises:
         DecodeError: not JSON, or nested deeper than can be read.
@@ -138,7 +138,7 @@ def loads(raw: bytes | memoryview) -> Any:
 
 
 def _parsed(raw: bytes | memoryview) -> tuple[Any, int]:
-    """JSON as Python values, and COERCED where half a surrogate pair had to become U+FFFD."""
+    """Return JSON as Python values, and COERCED if half a surrogate pair had to become U+FFFD."""
     try:
         return orjson.loads(raw), 0
     except orjson.JSONDecodeError as error:
@@ -151,25 +151,25 @@ def _parsed(raw: bytes | memoryview) -> tuple[Any, int]:
 
 
 def dumps(value: Any) -> bytes:
-    """A value as compact JSON."""
+    """Return a value as compact JSON."""
     return orjson.dumps(value)
 
 
 def text(value: Any) -> str:
-    """A value as compact JSON text."""
+    """Return a value as compact JSON text."""
     return orjson.dumps(value, default=dict).decode()
 
 
 def pack_rows(rows: NewRows) -> bytes:
-    """Rows by table, as bytes that `unpack_rows` reads."""
+    """Return rows by table as bytes that `unpack_rows` reads."""
     return msgspec.msgpack.encode({**rows})
 
 
 def unpack_rows(packed: bytes) -> NewRows:
-    """Rows by table, from bytes whose checksum was compared.
+    """Return rows by table from bytes whose checksum was compared.
 
     Raises:
-        DecodeError: they are no such rows.
+        DecodeError: the bytes are not such rows.
     """
     try:
         tables = msgspec.msgpack.decode(packed, type=dict[Literal[*_ROWS], list[list[Any]]])  # type: ignore[valid-type] # known when it runs
@@ -184,7 +184,7 @@ def _one_nan(value: Any) -> Any:
 
 
 def encode(packet: Packet) -> bytes:
-    """The packet as a message of its own dialect, rebuilt from its fields alone: `decode(encode(p))` has the fields of `p`."""
+    """Return the packet as a message of its own dialect, rebuilt from its fields alone: `decode(encode(p))` has the fields of `p`."""
     return orjson.dumps(dialects.write(packet))
 
 
@@ -208,7 +208,7 @@ def _parsed_leniently(raw: bytes) -> tuple[Any, int]:
 
 
 def _without_half_pairs(value: Any) -> Any:
-    """A value with U+FFFD in place of each half of a surrogate pair, which no UTF-8 can hold."""
+    """Return a value with U+FFFD in place of each half of a surrogate pair, which no UTF-8 can hold."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, dict):
@@ -217,7 +217,7 @@ def _without_half_pairs(value: Any) -> Any:
 
 
 def _integer(token: str) -> int | float | str:
-    """As orjson reads it: beyond 64 bits it is a float."""
+    """Return an integer token as orjson reads it: beyond 64 bits it is a float."""
     if len(token) <= 20:
         value = int(token)
         if -(2**63) <= value < 2**64:
@@ -226,6 +226,6 @@ def _integer(token: str) -> int | float | str:
 
 
 def _float(token: str) -> float | str:
-    """A number that overflows is infinite, so it comes as the text of itself like the tokens do."""
+    """Return a number token as a float; one that overflows stays text, as the tokens NaN and Infinity do."""
     value = float(token)
     return value if math.isfinite(value) else token

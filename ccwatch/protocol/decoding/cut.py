@@ -1,6 +1,6 @@
-"""Words of reasonable length: symbols, names and status words are cut at 256 characters, since they go into vocabularies.
+"""The limit on the length of words: symbols, names and status words are cut at 256 characters, since they go into vocabularies.
 
-Reasoning and messages of logs are never cut. The raw bytes keep the whole.
+Reasoning and log messages are never cut. The raw bytes keep the whole text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ccwatch.protocol.decoding.fields import AGENTS, FLAGS, INDEX, LOGS, MODELS
 from ccwatch.protocol.messages import Flag
 
 LONGEST: Final = 256
-"""Characters of a word."""
+"""The most characters of a word."""
 _CUT: Final = int(Flag.CUT)
 _RAW_WORDS: Final = ("status_raw", "regime_raw", "side_raw", "order_id")
 _WORDS: Final = tuple(
@@ -22,7 +22,7 @@ _LISTS: Final = tuple(INDEX[name] for name in ("calls", "trades", "scanner"))
 
 
 def cut(values: list[Any]) -> list[Any]:
-    """Return the fields of a packet, whose words that are too long were cut in place, with Flag.CUT for that."""
+    """Cut the words of a packet that are too long, in place, and set Flag.CUT; return its fields."""
     is_cut = False
     for place in _WORDS:
         word = values[place]
@@ -46,5 +46,5 @@ def cut(values: list[Any]) -> list[Any]:
 
 
 def _entry(entry: Any, upto: int) -> Any:
-    """An entry of a list with its first words cut."""
+    """Return an entry of a list with its first words cut."""
     return entry._make([part[:LONGEST] if n < upto and type(part) is str else part for n, part in enumerate(entry)])

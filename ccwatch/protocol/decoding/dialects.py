@@ -1,6 +1,6 @@
-"""Which of the observed shapes a message has, and how each maps onto one Packet. A dialect is one entry of DIALECTS.
+"""The observed shapes of messages, and how each maps onto one Packet. A dialect is one entry of DIALECTS.
 
-Reading places every field that has a column. What has none, and what its column cannot hold as it came (a number sent as
+Reading places every field that has a column. A field that has none, or whose column cannot hold it as it came (a number sent as
 text, a zero that means "not known yet"), stays in `extra` under its own path, so that writing is exact and nothing is lost.
 """
 
@@ -51,11 +51,11 @@ from ccwatch.protocol.decoding.fields import (
 from ccwatch.protocol.messages import NAN, Kind, Packet, Status
 
 ENVELOPE: Final = "$envelope"
-"""Where `extra` keeps the foreign fields that stood beside `data`; a field of `data` with this very name goes below it too."""
+"""The key of `extra` that keeps foreign fields beside `data`; a field of `data` with this very name goes below it too."""
 
 
 def contract_places() -> dict[str, dict[str, str]]:
-    """Section to wire key to column, as the column table has it; section "" is the body itself."""
+    """Return section to wire key to column, as the column table has it; section "" is the body itself."""
     sections: dict[str, dict[str, str]] = {"": {}}
     for column in columns.PACKETS:
         # Words with a canonical form are read into their raw column, and the canonical one is derived from it.
@@ -72,7 +72,7 @@ class Dialect:
     Attributes:
         name: as in the `dialect` column.
         recognise: the kind of a message of this shape, None for any other message.
-        body: the key below which the fields stand; "" where they stand beside the type.
+        body: the key below which the fields are; "" if they are beside the type.
         places: section to wire key to column name; section "" is the body itself.
         logs: the key of the list of log lines.
         forecast: the key of the forecast's arrays.
@@ -104,7 +104,7 @@ class Dialect:
         object.__setattr__(self, "prepared", MappingProxyType(prepared))
 
     def place_of(self, column: str) -> tuple[str, str]:
-        """Section and wire key of a column that this dialect carries."""
+        """Return section and wire key of a column that this dialect carries."""
         return next((section, key) for section, keys in self.places.items() for key, name in keys.items() if name == column)
 
     prepared: Mapping[str, Any] = field(init=False, repr=False, compare=False)
@@ -112,7 +112,7 @@ class Dialect:
 
 
 def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]:
-    """The fields of a Packet from a parsed message; `received_ns` stands in where the server gave no time.
+    """Return the fields of a Packet from a parsed message; `received_ns` is its time if the server gave none.
 
     Raises:
         DecodeError: the message has none of the known shapes.
@@ -173,7 +173,7 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
 
 
 def write(packet: Packet) -> dict[str, Any]:
-    """The message of a packet, from its fields: what `read` places, and over it what it left in `extra`."""
+    """Return the message of a packet, rebuilt from its columns and the fields that `read` left in `extra`."""
     dialect = next((d for d in DIALECTS if d.name == packet.dialect), DIALECTS[0])
     body: dict[str, Any] = {}
     for section, keys in dialect.places.items():
@@ -211,7 +211,7 @@ def write(packet: Packet) -> dict[str, Any]:
 
 
 def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any], residue: dict[str, Any], path: str) -> int:
-    """Put the fields of a section into their columns; returns flags."""
+    """Put the fields of a section into their columns; return flags."""
     flags = 0
     for key, value in section.items():
         slot = known.get(key)
@@ -251,7 +251,7 @@ def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any],
 
 
 def _read_bars(body: dict[str, Any], values: list[Any], server_tz: str) -> None:
-    """The bars of a message, wherever they are: `extra` keeps them as well."""
+    """Read the bars of a message from any of their known places; `extra` keeps them as well."""
     market = body.get("market")
     for section, key in ((market, "history"), (market, "bars"), (body, "history"), (body, "bars")):
         if type(section) is dict and type(section.get(key)) is list:
@@ -263,7 +263,7 @@ _KEPT_WHOLE: Final = (market_lists.read_trades, market_lists.read_scanner)
 LISTED: Final = {"trades": "trades", "fills": "trades", "scanner": "scanner", "watchlist": "scanner"} | dict.fromkeys(
     ("history", "bars", "market.history", "market.bars"), "bars"
 )
-"""Paths below the body of what is read into a table of its own, and the table; `extra` keeps it as well."""
+"""Paths below the body of lists that are read into separate tables, and the table; `extra` keeps the lists as well."""
 _NAMES: Final = frozenset({SYMBOL, INDEX["order_id"], INDEX["strategy"], INDEX["execution_status"]})
 """Fields of text that a server may send as a number: a symbol of digits, an order's number."""
 
@@ -331,11 +331,11 @@ _UNKNOWN_AS_ZERO: Final = frozenset(
     c.name for c in columns.PACKETS if c.wire.startswith(("market.", "portfolio.")) and c.dtype == "float64"
 )
 NO_SYMBOL: Final = frozenset({"", "Unknown"})
-"""What a BFF puts where its engine named no symbol."""
+"""The symbols that a BFF sends if its engine named none."""
 
 
 def _overlay(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Lay what was kept aside over what was rebuilt, path by path; entries of a list go by their position."""
+    """Put the fields kept in `extra` over the rebuilt ones, path by path; entries of a list go by their position."""
     for key, value in extra.items():
         below = body.get(key)
         if type(below) is dict and type(value) is dict:
@@ -383,13 +383,13 @@ def _is_pipeline(message: Mapping[str, Any]) -> Kind | None:
 
 
 def _says_status(message: Mapping[str, Any]) -> bool:
-    """Whether a message that may have nothing else says how the engine is: one that has no state yet says that it is offline."""
+    """Return whether a message has a known status word, even if it has nothing else: an engine without a state says it is offline."""
     word = message.get("status")
     return type(word) is str and word != "" and words.status(word[: words.LONGEST_WORD])[1]
 
 
 def _carries(message: Mapping[str, Any], key: str) -> bool:
-    """Whether the message says anything at this key: nulls alone, which are not kept, could not be told from nothing."""
+    """Return whether the message has a value at this key; nulls alone do not count, since they are not kept."""
     value = message.get(key)
     return any(v is not None for v in value.values()) if type(value) is dict else value is not None
 
@@ -418,7 +418,7 @@ _PIPELINE: Final = {
 }
 _PIPELINE_KEYS: Final = frozenset(_PIPELINE) - {"timestamp", "status"}
 _FLAT: Final = _PIPELINE_KEYS - {"symbol"}
-"""What a raw state has beside its parts, and a bridge's message has only within them."""
+"""Keys that a raw state has at its top level, and a bridge's message only within its parts."""
 
 DIALECTS: Final[list[Dialect]] = [
     Dialect("contract", _is_contract, body="data"),
@@ -426,4 +426,4 @@ DIALECTS: Final[list[Dialect]] = [
     Dialect("bridge", _is_bridge, typed=False),
     Dialect("pipeline", _is_pipeline, places={"": _PIPELINE}, logs="messages", forecast="chronos_forecast", typed=False),
 ]
-"""Asked in this order; append an entry to read another shape."""
+"""The dialects, tried in this order; append an entry to read another shape."""

@@ -1,4 +1,4 @@
-"""Where each field of a Packet stands, and the smallest steps of filling one: shared by the dialects and their lists."""
+"""The position of each field of a Packet, and the smallest steps of filling one: shared by the dialects and their lists."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ three times as fast as a named one."""
 
 
 def slots(places: Mapping[str, str]) -> dict[str, Slot]:
-    """Wire key to column name, as slots."""
+    """Return a slot for each wire key, from a mapping of wire keys to column names."""
     known = {column.name: column for column in columns.PACKETS}
     return {key: (INDEX[name], known[name].dtype == "float64", *bounds(known[name])) for key, name in places.items()}
 
 
 def bounds(column: columns.Column) -> tuple[float, float]:
-    """The contract's range of a column; infinite where it has none."""
+    """Return the contract's range of a column; infinite where it has none."""
     return -math.inf if column.low is None else column.low, math.inf if column.high is None else column.high
 
 
 def number(value: Any) -> tuple[float | None, int]:
-    """A wire value as a float, and what was odd about it; None where it is no finite number."""
+    """Return a wire value as a float, and flags for what was odd about it; None if it is not a finite number."""
     if type(value) is int or type(value) is float:
         found = float(value)
         return found, 0 if found == value else COERCED  # an integer beyond 2^53 is rounded
@@ -71,5 +71,5 @@ def number(value: Any) -> tuple[float | None, int]:
 
 
 def keep(residue: dict[str, Any], path: str, key: str, value: Any) -> None:
-    """Put aside what has no column, under its section; section "" is the body itself."""
+    """Put a value without a column into `residue`, under its section; section "" is the body itself."""
     (residue.setdefault(path, {}) if path else residue)[key] = value

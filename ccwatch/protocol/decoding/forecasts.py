@@ -1,4 +1,4 @@
-"""The forecast of a message: lists by quantile, single numbers for one horizon, or what older builds called them."""
+"""The forecast of a message: lists by quantile, single numbers for one horizon, or either under the names of older builds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FARTHEST: Final = 2**31 - 1
 
 
 def read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, Any], _server_tz: str) -> int:
-    """An object with one list of numbers for each quantile, or one number for each; `horizon` is the step of a single point.
+    """Read a forecast from an object of lists or single numbers by quantile, and return flags; `horizon` is a single point's step.
 
-    A list that is shorter is missing at the further steps. Single numbers, and names of other builds (p50, low, high), stay in
-    `extra` as well, since the table does not tell them from lists.
+    A shorter list is missing at the further steps. Single numbers, and names of other builds (p50, low, high), stay in
+    `extra` as well, since the table cannot distinguish them from lists.
     """
     if type(value) is list:  # of medians alone
         values[FORECASTS] = _points({"median": [_plain(entry) for entry in value]}, 1)
@@ -48,7 +48,7 @@ def read_forecast(key: str, value: Any, values: list[Any], residue: dict[str, An
 
 
 def write_forecast(packet: Packet, kept: Any) -> dict[str, Any]:
-    """The quantiles of a packet's forecast, but for those that are missing at every step; `kept` is what `extra` has of it."""
+    """Return the quantiles of a packet's forecast, except those missing at every step; `kept` is the part of it in `extra`."""
     if kept is not None:
         values = BLANK.copy()
         read_forecast("", kept, values, {}, "")
@@ -59,14 +59,14 @@ def write_forecast(packet: Packet, kept: Any) -> dict[str, Any]:
 
 
 def is_true(value: Any) -> bool:
-    """Whether a server says yes: true, 1, or a text of these."""
+    """Return whether a value means yes: true, 1, or a text of these."""
     return (
         value is True or (type(value) in NUMBERS and value == 1) or (type(value) is str and value.strip().lower() in {"true", "1", "yes"})
     )
 
 
 def _is_listed(value: dict[str, Any]) -> bool:
-    """Whether an object is of the usual shape: lists by quantile, whose single point is the first step."""
+    """Return whether a forecast is of the usual shape: lists by quantile, where a single point is the first step."""
     if any(name in value for name in _OTHER_NAMES):
         return False
     lengths = [len(value[name]) for name in QUANTILES if type(value.get(name)) is list]
@@ -105,7 +105,7 @@ def _points(series: dict[str, list[float]], first: int) -> tuple[ForecastPoint, 
 
 
 def _horizon(value: dict[str, Any]) -> int:
-    """How many periods ahead a single point is; 1 where the server does not say."""
+    """Return how many periods ahead a single point is; 1 where the server does not say."""
     found, _ = number(value.get("horizon"))
     return int(found) if found is not None and 1 <= found <= _FARTHEST else 1
 

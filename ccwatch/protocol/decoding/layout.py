@@ -1,8 +1,8 @@
-"""The layout of a message: what the fields of its packet do not tell about its bytes. It keeps nothing and reads no clock.
+"""The layout of a message: the part of its bytes that its packet's fields do not determine. It keeps no state and reads no clock.
 
 A packet's fields and its layout give the message byte for byte. The layout is the message itself with each value replaced by
-what is to be known of it: 1 for a whole number, null for null, 0 for anything else. A list whose entries all have one layout
-holds it once. In front stands the style of the JSON: how its writer separates, escapes and spells numbers.
+a code: 1 for a whole number, null for null, 0 for anything else. A list whose entries all have one layout
+holds it once. The style of the JSON comes first: how its writer separates, escapes and spells numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ccwatch.protocol.decoding import codec, dialects
 from ccwatch.protocol.messages import Packet
 
 PLAIN, WHOLE, NESTED, FIRST_NUMBER = 0, 1, 2, 3
-"""What stands for a value; while shapes are worked out, for an object or a list, and where the numbers of their shapes begin."""
+"""The codes of values; while shapes are worked out, also of an object or a list, and where the numbers of their shapes begin."""
 _NESTING: Final = frozenset({dict, list})
 _CODES: Final[dict[type, int | None]] = {float: PLAIN, str: PLAIN, bool: PLAIN, int: WHOLE, type(None): None}
 STYLES: Final[dict[str, Callable[[Any], bytes]]] = {
@@ -41,7 +41,7 @@ class Layouts:
         self._texts: dict[tuple[str, int], str] = {}
 
     def of(self, raw: bytes) -> str | None:
-        """The layout of a message, as text; None where none of the known styles writes its bytes."""
+        """Return the layout of a message, as text; None where none of the known styles writes its bytes."""
         message = codec.loads(raw)
         for style, write in STYLES.items():
             if write(message) == raw:
@@ -52,11 +52,11 @@ class Layouts:
         return None
 
     def shape(self, value: dict[str, Any] | list[Any]) -> Any:
-        """The shape of an object or a list of a message: the very same one for each of that shape."""
+        """Return the shape of an object or a list of a message: the very same one for each of that shape."""
         return self._shapes[self._number(value) - FIRST_NUMBER]
 
     def _number(self, value: dict[str, Any] | list[Any]) -> int:
-        """The number of an object's or a list's shape: equal for equal shapes, so that no shape is built twice."""
+        """Return the number of an object's or a list's shape: equal for equal shapes, so that no shape is built twice."""
         entries: list[Any] = list(value.values() if isinstance(value, dict) else value)
         codes: list[int | None]
         if _are_alike(entries):
@@ -77,7 +77,7 @@ class Layouts:
 
 
 def _are_alike(entries: list[Any]) -> bool:
-    """Whether all are flat objects of one shape, as agents, models and log lines are: a message has two dozen of them."""
+    """Return whether all are flat objects of one shape, as agents, models and log lines are: a message has two dozen of them."""
     if len(entries) < 2 or set(map(type, entries)) != {dict} or len(set(map(tuple, entries))) > 1:
         return False
     kinds = {tuple(map(type, entry.values())) for entry in entries}
@@ -85,7 +85,7 @@ def _are_alike(entries: list[Any]) -> bool:
 
 
 def encode(packet: Packet, layout: str) -> bytes:
-    """The packet's message in a layout, rebuilt from its fields.
+    """Return the packet's message in a layout, rebuilt from its fields.
 
     Raises:
         Unfit: the packet has other fields than the layout.
@@ -112,7 +112,7 @@ def _arranged(value: Any, shape: Any) -> Any:
 
 
 def _absent(shape: Any) -> Any:
-    """What a message says where a packet carries nothing: null, or something empty."""
+    """Return the value of a message where a packet carries nothing: null, or something empty."""
     if shape is None:
         return None
     if type(shape) is dict:

@@ -1,4 +1,4 @@
-"""The log lines of a message: objects, plain text, or what else a server takes for a line; from the wire and back."""
+"""The log lines of a message, as objects, plain text or any other form that servers send; from the wire and back."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ccwatch.protocol.decoding.fields import COERCED, LOGS, NUMBERS, WRONG_TYPE
 from ccwatch.protocol.messages import LogLine
 
 LONGEST_USUAL: Final = 1000
-"""Characters of a log line beyond which it is read anew each time: a cache of giants would fill the memory."""
+"""Characters of a log line beyond which it is not cached: a cache of giants would fill the memory."""
 LONGEST_SHOWN: Final = 4096
-"""Characters of an entry that is no line which are shown in place of one."""
+"""Characters shown of an entry that is not a log line."""
 
 
 def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], server_tz: str) -> int:
-    """A list of objects, plain text, or both; what an entry's line cannot hold stays under its position."""
+    """Read a list of objects, plain texts or both, and return flags; what a line cannot hold stays in `residue` by position."""
     if type(value) is not list:
         residue[key] = value
         return WRONG_TYPE
@@ -49,12 +49,12 @@ def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], 
 
 _LINE: Final = itemgetter("level", "message", "timestamp")
 _TEXTS: Final = ("message", "msg", "text", "event")
-"""What servers call the text of a line."""
+"""The keys that servers use for the text of a line."""
 
 
 @lru_cache(maxsize=256)  # the same lines come again in the next packets
 def usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine:
-    """The line of three texts; TypeError, which is not cached, for anything else and for giants."""
+    """Return the line of three texts; raise TypeError, which is not cached, for anything else and for giants."""
     if type(level) is not str or type(message) is not str or type(stamp) is not str:
         raise TypeError
     if len(level) + len(message) + len(stamp) > LONGEST_USUAL:
@@ -63,7 +63,7 @@ def usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine:
 
 
 def _line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
-    """The line of any entry that is no plain text, whether it holds the entry whole, and flags."""
+    """Return the line of an entry that is not plain text, whether the line holds the whole entry, and flags."""
     text = next((entry[name] for name in _TEXTS if type(entry.get(name)) is str), None) if type(entry) is dict else None
     if text is None:
         return LogLine(None, _shown(entry), None, None), False, WRONG_TYPE
@@ -92,7 +92,7 @@ def _shown(entry: Any) -> str:
 
 
 def write_log(line: LogLine) -> Any:
-    """A line as the entry it was read from: an object where it has a time, plain text where it has none."""
+    """Return a line as the entry it was read from: an object where it has a time, plain text where it has none."""
     if line.log_time_raw is None:
         return line.message
     return {"level": line.level, "message": line.message, "timestamp": line.log_time_raw}

@@ -1,4 +1,4 @@
-"""Trades, the scanner's tickers and bars of a message. They are read beside `extra`, which keeps them whole: it knows more of them."""
+"""Trades, the scanner's tickers and bars of a message. `extra` keeps them whole as well, since they have more fields than columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccwatch.protocol.decoding.fields import BARS, NUMBERS, SCANNER, TRADES, num
 from ccwatch.protocol.messages import NAN, Bar, ScannerEntry, Trade
 
 MOST_ENTRIES: Final = 10_000
-"""Entries of one list that are read."""
+"""How many entries of one list are read at most."""
 STAMPS: Final = ("time", "timestamp", "t", "ts", "date", "filled_at")
 _IDS, _ORDERS = ("id", "trade_id", "execution_id"), ("order_id", "orderId", "order")
 _QUANTITIES, _PRICES = ("quantity", "qty", "size", "shares", "filled_qty"), ("price", "fill_price", "filled_avg_price")
@@ -22,7 +22,7 @@ _BAR: Final = (("open", "o"), ("high", "h"), ("low", "l"), ("close", "c"))
 
 
 def read_trades(key: str, value: Any, values: list[Any], residue: dict[str, Any], server_tz: str) -> int:
-    """A list of objects, one for each trade, or one such object."""
+    """Read trades from a list of objects, or from one such object; return flags."""
     residue[key] = value
     entries = [value] if type(value) is dict else value if type(value) is list else []
     values[TRADES] += tuple(
@@ -45,7 +45,7 @@ def read_trades(key: str, value: Any, values: list[Any], residue: dict[str, Any]
 
 
 def read_scanner(key: str, value: Any, values: list[Any], residue: dict[str, Any], _server_tz: str) -> int:
-    """A list of objects or of plain tickers, or an object of objects by ticker."""
+    """Read the scanner from a list of objects or plain tickers, or from an object of objects by ticker; return flags."""
     residue[key] = value
     if type(value) is dict:
         value = [{"symbol": symbol, **entry} for symbol, entry in value.items() if type(entry) is dict]
@@ -61,7 +61,7 @@ def read_scanner(key: str, value: Any, values: list[Any], residue: dict[str, Any
 
 
 def read_bars(value: Any, values: list[Any], server_tz: str) -> None:
-    """A list of prices, of objects, or of lists [open, high, low, close] with or without a time in front."""
+    """Read bars from a list of prices, of objects, or of lists [open, high, low, close] with or without a time in front."""
     if type(value) is list and value:
         values[BARS] += tuple(_bars(value[-MOST_ENTRIES:], server_tz))
 
@@ -86,7 +86,7 @@ def _bars(entries: list[Any], server_tz: str) -> Iterable[Bar]:
 
 
 def stamp_ns(value: Any, server_tz: str) -> int | None:
-    """A stamp of an entry in ns since 1970; None where it is none."""
+    """Return an entry's stamp in ns since 1970; None if it is not a time."""
     text = words.epoch_text(value) if type(value) in NUMBERS else value
     return words.time_ns(text, server_tz)[0] if type(text) is str else None
 
@@ -106,7 +106,7 @@ def _text(entry: dict[str, Any], names: Iterable[str]) -> str | None:
 
 
 def plain_text(value: float) -> str:
-    """A number where a text was expected, without the ".0" of a whole one."""
+    """Return a number where a text was expected, without the ".0" of a whole one."""
     return str(int(value)) if float(value).is_integer() else repr(value)
 
 
@@ -124,5 +124,5 @@ def _side(entry: dict[str, Any]) -> str | None:
 
 
 def _last_name(word: str | None) -> str | None:
-    """A printed enum's name; any other word as it is."""
+    """Return a printed enum's name; any other word as it is."""
     return None if word is None else words.enum_name(word[: words.LONGEST_WORD])

@@ -16,7 +16,7 @@ from ccwatch.protocol.decoding.market_lists import stamp_ns
 from ccwatch.protocol.messages import NAN, AgentMetric, ModelMetric, Packet, ServiceCall
 
 MOST_CALLS: Final = 10_000
-"""Calls of one message that are read; deployed engines send ten of each name."""
+"""How many calls of one message are read at most; deployed engines send ten of each name."""
 _GAUGES: Final = {column.name: bounds(column) for column in (*columns.AGENTS, *columns.MODELS) if column.dtype == "float64"}
 """The contract's range of each gauge of an agent or a model."""
 _EXACT: Final = 2.0**53
@@ -28,7 +28,7 @@ _USUAL: Final = {
     )
     for metric in (AgentMetric, ModelMetric)
 }
-"""How a metric's gauges are read where there is nothing odd about them, and within which bounds there is not."""
+"""How a metric's gauges are read if nothing about them is odd, and the bounds within which that holds."""
 _BLANK: Final = {metric: dict.fromkeys(metric._fields[1:], NAN) for metric in (AgentMetric, ModelMetric)}
 _TABLES: Final[dict[type[Any], str]] = {AgentMetric: "agents", ModelMetric: "models"}
 _STAMPS: Final = ("timestamp", "time", "last_run", "ts")
@@ -39,7 +39,7 @@ _STAMPS: Final = ("timestamp", "time", "last_run", "ts")
 
 
 def read_agents(key: str, value: Any, values: list[Any], residue: dict[str, Any], server_tz: str) -> int:
-    """Agents: an object by name of gauges or of lists of calls, or a list of named gauges."""
+    """Read agents from an object by name of gauges or lists of calls, or from a list of named gauges; return flags."""
     values[AGENTS], calls, flags = _metrics(key, value, AgentMetric, residue, server_tz)
     if calls:
         values[CALLS] += calls
@@ -47,7 +47,7 @@ def read_agents(key: str, value: Any, values: list[Any], residue: dict[str, Any]
 
 
 def read_models(key: str, value: Any, values: list[Any], residue: dict[str, Any], server_tz: str) -> int:
-    """Models, as agents."""
+    """Read models in the same forms as agents; return flags."""
     values[MODELS], calls, flags = _metrics(key, value, ModelMetric, residue, server_tz)
     if calls:
         values[CALLS] += calls
@@ -55,7 +55,7 @@ def read_models(key: str, value: Any, values: list[Any], residue: dict[str, Any]
 
 
 def write_metrics(packet: Packet, table: str) -> dict[str, Any]:
-    """Metrics as the object they were read from, without those that came as calls: `extra` has these."""
+    """Return metrics as the object they were read from, without those that came as calls, which are in `extra`."""
     metrics: tuple[AgentMetric | ModelMetric, ...] = packet.agents if table == "agents" else packet.models
     called = {call.name for call in packet.calls if call.table == table} if packet.calls else ()
     return {m[0]: {gauge: v for gauge, v in zip(m._fields[1:], m[1:], strict=True) if v is not NAN} for m in metrics if m[0] not in called}
@@ -64,7 +64,7 @@ def write_metrics(packet: Packet, table: str) -> dict[str, Any]:
 def _metrics(
     key: str, value: Any, metric: type[Any], residue: dict[str, Any], server_tz: str
 ) -> tuple[tuple[Any, ...], tuple[ServiceCall, ...], int]:
-    """Metrics of an object by name or of a list, the calls among them, and flags."""
+    """Return the metrics of an object by name or of a list, the calls among them, and flags."""
     if type(value) is list:
         residue[key] = value
         return _named(value, metric, server_tz)
@@ -121,7 +121,7 @@ def _metrics(
 
 
 def _calls(name: str, listed: list[Any], metric: type[Any], server_tz: str) -> tuple[list[ServiceCall], int]:
-    """The calls of one name, in the order in which they were sent, and flags."""
+    """Return the calls of one name, in the order in which they were sent, and flags."""
     found = []
     flags = 0
     for entry in listed[:MOST_CALLS]:
@@ -136,7 +136,7 @@ def _calls(name: str, listed: list[Any], metric: type[Any], server_tz: str) -> t
 
 
 def _named(listed: list[Any], metric: type[Any], server_tz: str) -> tuple[tuple[Any, ...], tuple[ServiceCall, ...], int]:
-    """Gauges of a list of objects that carry their names, each as of its own time."""
+    """Return the gauges of a list of objects that carry their names, the calls that hold their own times, and flags."""
     found = {}
     calls = []
     flags = 0
@@ -154,7 +154,7 @@ def _named(listed: list[Any], metric: type[Any], server_tz: str) -> tuple[tuple[
 
 
 def _has_calls(readings: Any) -> bool:
-    """Whether what is sent of a name are its calls: a list of them, by itself or as `invocations`."""
+    """Return whether a name's value is its calls: a list of them, by itself or as `invocations`."""
     if type(readings) is list:
         return True
     listed = readings.get("invocations") if type(readings) is dict else None
@@ -162,7 +162,7 @@ def _has_calls(readings: Any) -> bool:
 
 
 def _latest(calls: list[ServiceCall]) -> ServiceCall:
-    """The call that was made last; the first in the list where times do not tell."""
+    """Return the latest call; of equal or unknown times, the first in the list."""
     return max(calls, key=lambda call: -(2**63) if call.time_ns is None else call.time_ns)
 
 
@@ -171,7 +171,7 @@ def _own_time(entry: dict[str, Any], server_tz: str) -> int | None:
 
 
 def _success(call: dict[str, Any]) -> float:
-    """1 for a call that succeeded, 0 for one that failed; NaN where the server does not say."""
+    """Return 1 for a call that succeeded, 0 for one that failed, and NaN if the server does not say."""
     said = call.get("success")
     if said is None:
         return NAN if call.get("error") in (None, "") else 0.0
@@ -183,7 +183,7 @@ def _success(call: dict[str, Any]) -> float:
 
 
 def _readings(readings: dict[str, Any], gauges: tuple[str, ...]) -> tuple[list[float], dict[str, Any], int]:
-    """One metric's numbers in the order of its gauges, what is none of them, and flags."""
+    """Return one metric's numbers in the order of its gauges, the remaining fields, and flags."""
     row = [NAN] * len(gauges)
     rest: dict[str, Any] = {}
     flags = 0

@@ -1,4 +1,4 @@
-"""Where things stand on a server: paths of the stream and of REST, and what follows from a server's url. It opens nothing."""
+"""Paths on a server: those of the stream and of REST, and those that follow from a server's url. It opens no connection."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ STATUS_PATH: Final = "/api/system/status"
 COMMAND_PATHS: Final = {"HALT": ("/api/system/halt", "/api/actions/halt"), "RESUME": ("/api/system/resume", "/api/actions/resume")}
 """Where a command is posted, in the order in which deployed engines are asked."""
 ORIGIN_HEADER: Final = "X-Ccwatch-Origin"
-"""What a Cottage's stream is made of, where that is no engine: of its handshakes and its answers."""
+"""The header of a Cottage's handshakes and answers that names the origin of its stream if that is not an engine."""
 
 _HTTP: Final = {"ws": "http", "http": "http", "wss": "https", "https": "https"}
 
 
 def rest_base(url: str) -> str:
-    """Where the REST routes of the server behind a url stand: its own host and port, and what stands before the stream's path.
+    """Return the base url of the REST routes of the server behind a url: its host and port, and any path before the stream's path.
 
     Args:
         url: http(s)://HOST:PORT or ws(s)://HOST:PORT/ws/stream.

@@ -11,9 +11,9 @@ import msgspec
 from ccwatch.errors import DecodeError
 
 MOST: Final = 4096
-"""Messages of one text; what comes beyond is one part, which will not be read."""
+"""The most messages of one text; the rest is one part, which will not be read."""
 MOST_LEVELS: Final = 4
-"""How deep arrays may stand in arrays and their entries still be messages."""
+"""How deep arrays may nest in arrays and their entries still be messages."""
 _BREAKS: Final = re.compile(rb"[\n\x1e]")
 """Between lines of JSON, and in front of each text of a JSON sequence (RFC 7464)."""
 _SIDE_BY_SIDE: Final = re.compile(rb"\}\s*\{")
@@ -21,16 +21,16 @@ _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def lines(text: bytes) -> list[bytes]:
-    """The parts of a text that is no JSON by itself; fewer than two where it has no parts."""
+    """Return the parts of a text that is not JSON as a whole; fewer than two if it has no parts."""
     found = [part for line in _BREAKS.split(text, MOST) if (part := line.strip())]
     return _side_by_side(text) if len(found) == 1 and _SIDE_BY_SIDE.search(text) else found
 
 
 def entries(text: bytes) -> list[bytes]:
-    """The entries of an array, those of arrays within it among them.
+    """Return the entries of an array, those of arrays within it among them.
 
     Raises:
-        DecodeError: it has none.
+        DecodeError: the array has no entries.
     """
     found: list[bytes] = []
     _add(text, found, 0)
@@ -50,13 +50,13 @@ def _add(text: bytes, found: list[bytes], level: int) -> None:
         return
     for part in parts:
         if len(found) >= MOST:
-            found.append(b"")  # stands for the rest: it is no message
+            found.append(b"")  # takes the place of the rest, which is not a message
             return
         _add(bytes(part), found, level + 1)
 
 
 def _side_by_side(text: bytes) -> list[bytes]:
-    """The objects of a text that has nothing between them."""
+    """Return the objects of a text in which they follow each other without a separator."""
     try:
         rest = text.decode().strip()
     except UnicodeDecodeError:

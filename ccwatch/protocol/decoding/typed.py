@@ -1,8 +1,8 @@
-"""The contract's message by its types: read in one pass of a typed decoder, where nothing about it is odd.
+"""The contract's message by its types: read in one pass of a typed decoder if nothing about it is odd.
 
 Nearly every message of a healthy engine has no more than the contract's fields, with their types and ranges. The decoder
-checks all of that while it parses, at a third of the cost of looking at each field here. Whatever it refuses, and every other
-dialect, is `dialects`' to read; what it accepts has the same fields as there, which a test holds over generated messages.
+checks all of that while it parses, at a third of the cost of looking at each field here. Every message that it refuses,
+and every other dialect, is read by `dialects`; an accepted message has the same fields there, as a test checks on generated messages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KINDS: Final = {kind.value: kind for kind in (Kind.WELCOME, Kind.TELEMETRY)}
 
 
 def _type(column: Column) -> Any:
-    """What a column's value must be for there to be nothing odd about it."""
+    """Return the type that accepts a column's value only if nothing about it is odd."""
     if column.dtype != "float64":
         return Annotated[str, msgspec.Meta(max_length=LONGEST_WORD)] if column.name in _JUDGED else str
     low, high = bounds(column)
@@ -39,7 +39,7 @@ def _type(column: Column) -> Any:
 
 
 def _struct(name: str, known: dict[str, Column]) -> Any:
-    """The type of an object with these fields and no others, any of which may be missing."""
+    """Return the type of an object with these fields and no others, any of which may be missing."""
     fields = [(key, _type(column), NAN if column.dtype == "float64" else None) for key, column in known.items()]
     return msgspec.defstruct(name, fields, forbid_unknown_fields=True, gc=False)
 
@@ -80,7 +80,7 @@ _model: Final = partial(tuple.__new__, ModelMetric)
 
 
 def _logs(sent: bytes, server_tz: str) -> tuple[LogLine, ...]:
-    """The lines of a list of objects and plain texts; raises for any other, and TypeError for a giant."""
+    """Return the lines of a list of objects and plain texts; raise for any other, and TypeError for a giant."""
     return tuple(
         [
             LogLine(None, entry, None, None) if type(entry) is str else usual_line(entry.level, entry.message, entry.timestamp, server_tz)
@@ -94,7 +94,7 @@ _known_logs: Final = lru_cache(maxsize=64)(_logs)
 
 
 def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any] | None:
-    """The fields of a Packet, as `dialects.read` gives them; None where that has to look at the message itself."""
+    """Return the fields of a Packet, as `dialects.read` gives them; None if `dialects` has to read the message itself."""
     try:
         message = _DECODER.decode(raw)
     except _REFUSALS:

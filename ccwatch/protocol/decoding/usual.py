@@ -1,9 +1,9 @@
 """Messages of one layout, by a decoder made for it: the values of thousands at once, without a packet for each.
 
 Nearly all messages of a stream have the same keys in the same order, with values of the same types. A decoder that expects
-just these parses and checks them at a sixth of the cost of reading each into Python's objects. What it accepts, and writes
-back as the bytes that came, has this layout, and its fields are what `dialects` would make of them, which a test holds over
-every shape. Whatever else comes is refused, for others to look at. It knows no table and no file.
+just these parses and checks them at a sixth of the cost of reading each into Python's objects. A message that it accepts,
+and writes back as the bytes that came, has this layout, and `dialects` would give it the same fields, as a test checks on
+every shape. Every other message is refused, for other readers. The module knows no table and no file.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Unusual(ProtocolError):
-    """A message has something for which there is no column, so that no decoder can be made for its like."""
+    """A message has a field without a column, so that no decoder can be made for its layout."""
 
 
 class UsualMessages:
     """Reads the messages of one layout. Used by one thread."""
 
     def __init__(self, packet: Packet, layout: str) -> None:
-        """A decoder for messages such as the one this packet was read from.
+        """Make a decoder for messages such as the one this packet was read from.
 
         Args:
             packet: with its raw message, and nothing odd about it: no `extra`, no forecasts, no flag that says that a column
@@ -63,7 +63,7 @@ class UsualMessages:
         self._places: dict[str, tuple[str, str]] = {}
         """Column to where its value is: the path of attributes to its section, and its own attribute."""
         self._metrics: dict[str, tuple[str, list[str], Any]] = {}
-        """Table to where its metrics are, their names, and what takes their gauges in the table's order."""
+        """Table to the path of its metrics, their names, and a getter of their gauges in the table's order."""
         self._logs_path = self._kind_path = ""
         message = codec.loads(packet.raw)
         fields = []
@@ -84,7 +84,7 @@ class UsualMessages:
         self._known_logs = lru_cache(maxsize=64)(self._read_logs)  # the same ten lines come in many packets
 
     def read(self, raw: bytes, server_tz: str) -> tuple[Any, tuple[LogLine, ...]] | None:
-        """A message, as only the methods below can read it, and its log lines; None where it has another layout."""
+        """Return a message in a form for the methods below, and its log lines; None if it has another layout."""
         try:
             found = self._decoder.decode(raw)
         except _REFUSALS:
@@ -95,7 +95,7 @@ class UsualMessages:
         return None if logs is None else (found, logs)
 
     def packets(self, found: Sequence[Any]) -> dict[str, Any]:
-        """What messages say in the packets table, by column: a list of values each; no list where they say nothing."""
+        """Return the messages' values for the packets table, one list by column; columns that they do not carry are left out."""
         values: dict[str, Any] = {}
         sections: dict[str, list[Any]] = {}
         for column, (path, attribute) in self._places.items():
@@ -110,7 +110,7 @@ class UsualMessages:
         return values
 
     def metrics(self, table: str, found: Iterable[Any]) -> tuple[list[str], Iterable[float]]:
-        """The metrics of "agents" or "models" in each of the messages.
+        """Return the metrics of "agents" or "models" in each of the messages.
 
         Returns:
             Their names, the same in each message, and their gauges: message by message, metric by metric, in the order of the
@@ -128,7 +128,7 @@ class UsualMessages:
         return _struct(body, [(a, self._field(key, value, f"{path}{a}", path, dialect)) for a, key, value in _attributes(body)])
 
     def _field(self, key: str, value: Any, path: str, parent: str, dialect: Any) -> Any:
-        """The type of a field of the body, and a note of where it is."""
+        """Return the type of a field of the body, and a note of where it is."""
         if value is None:
             return None
         if key in _METRICS:
@@ -145,7 +145,7 @@ class UsualMessages:
         return _struct(value, [(a, self._value(places, name, entry, f"{path}.", a)) for a, name, entry in _attributes(value)])
 
     def _value(self, places: Any, key: str, value: Any, path: str, attribute: str) -> Any:
-        """The type of a value that has a column."""
+        """Return the type of a value that has a column."""
         if value is None:
             return None
         column = places.get(key)
@@ -172,7 +172,7 @@ class UsualMessages:
         return _struct(value, fields)
 
     def _read_logs(self, sent: bytes, server_tz: str) -> tuple[LogLine, ...] | None:
-        """The lines of a list of this layout; None for any other."""
+        """Return the lines of a list of this layout; None for any other."""
         try:
             entries = self._lines.decode(sent)
             if _encode(entries) != sent:
@@ -183,10 +183,10 @@ class UsualMessages:
 
 
 def _lines_type(key: str, value: Any) -> Any:
-    """The type of a list of log lines: of three texts each, or of plain texts, or empty; not of some of each.
+    """Return the type of a list of log lines that are all of three texts, or all plain texts, or of an empty list.
 
     Raises:
-        Unusual: another list, or none.
+        Unusual: another list, or not a list.
     """
     if value == []:
         return Annotated[list[str], msgspec.Meta(max_length=0)]
@@ -208,11 +208,11 @@ def _line(entry: Any, server_tz: str) -> LogLine:
 
 
 def _attributes(value: dict[str, Any]) -> list[tuple[str, str, Any]]:
-    """Attribute, key and value of each entry: keys are a server's words, and may be no names."""
+    """Return attribute, key and value of each entry: keys are a server's words, and may not be valid names."""
     return [(f"f{n}", key, entry) for n, (key, entry) in enumerate(value.items())]
 
 
 def _struct(value: dict[str, Any], fields: list[tuple[str, Any]]) -> Any:
-    """The type of an object with just these keys, in this order."""
+    """Return the type of an object with just these keys, in this order."""
     keys = {attribute: key for attribute, key, _ in _attributes(value)}
     return msgspec.defstruct("Section", fields, rename=keys, forbid_unknown_fields=True, gc=False)

@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692): what was offered and agreed, inflating within a limit, and one compressor for many receivers.
+"""permessage-deflate (RFC 7692): offer and agreement, decompression within a limit, and one compressor for many receivers.
 
-A sender need not use the window that both sides keep, so one deflate stream can be shared by all clients: it is begun anew every so
-many messages, and whoever joins between, or missed one, gets messages that are compressed alone until it begins again.
+A sender need not use the window that both sides keep, so one deflate stream can be shared by all clients: it restarts every
+60 messages, and a client that joins between, or missed one, gets separately compressed messages until the next restart.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 
 NAME: Final = "permessage-deflate"
 OFFER: Final = f"{NAME}; client_max_window_bits"
-"""What a client offers: any window of ours is the server's to choose; ours goes unused, since what a client says is short."""
+"""The client's offer: the server may choose its window size; the client's own window is not kept, since its messages are short."""
 TAIL: Final = b"\x00\x00\xff\xff"
 """The end of a message's last block, which is not sent (section 7.2.1)."""
 SHARED_BITS: Final = 13
 """Window of the shared stream, in bits: at packets of 2.4 KB 13 suffice and 12 do not."""
 RESTART: Final = 60
-"""Messages after which the shared stream begins anew."""
+"""Messages after which the shared stream restarts."""
 LEVEL: Final = 6
 _BITS: Final = range(8, 16)
 _PARAMETER: Final = re.compile(r'^([a-z_]+)(?:\s*=\s*"?(\d{1,2})"?)?$')
@@ -37,12 +37,12 @@ class InflateError(ValueError):
 
 
 class InflatedTooLarge(InflateError):
-    """A message that is larger than the limit once inflated."""
+    """A message that is larger than the limit after decompression."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What a handshake agreed for messages of the server: whether its window is kept, and how large it is."""
+    """The agreement of a handshake for messages of the server: whether its window is kept, and how large it is."""
 
     keeps_window: bool
     window_bits: int
@@ -52,7 +52,7 @@ class Agreement:
 
 
 def agreed(header: str | None, *, offered: bool) -> Agreement | None:
-    """What a server's answer agrees to, in reply to OFFER; None where it agrees to no extension.
+    """Return the agreement in a server's answer to OFFER; None if it agrees to no extension.
 
     Args:
         header: Sec-WebSocket-Extensions of the answer.
@@ -75,7 +75,7 @@ def agreed(header: str | None, *, offered: bool) -> Agreement | None:
 
 
 def _parsed(header: str) -> tuple[str, Mapping[str, str | None]]:
-    """The one extension of an answer, and its parameters."""
+    """Return the one extension of an answer, and its parameters."""
     if "," in header:
         raise ExtensionError("the server agrees to several extensions, and one was offered")
     name, *words = (word.strip() for word in header.split(";"))
@@ -102,7 +102,7 @@ class Inflater:
         return zlib.decompressobj(wbits=-self.agreement.window_bits)
 
     def inflate(self, payload: bytes | memoryview) -> bytes:
-        """One message.
+        """Return one message decompressed.
 
         Raises:
             InflatedTooLarge: it grows beyond the limit; no more than the limit was made of it.
@@ -125,7 +125,7 @@ class Inflater:
 
 
 def alone(payload: bytes, bits: int = SHARED_BITS) -> bytes:
-    """A message compressed by itself, which a receiver can read whatever it was sent before."""
+    """Return a message compressed by itself, which a receiver can read regardless of earlier messages."""
     stream = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits)
     return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
 
@@ -135,9 +135,9 @@ class Shared(NamedTuple):
 
     payload: bytes
     begins: bool
-    """Whether the stream begins anew with it, so that any receiver can join."""
+    """Whether the stream restarts with it, so that any receiver can join."""
     number: int
-    """Of all messages of the stream, from 1: a receiver that has the one before can go on with this one."""
+    """Its number in the stream, from 1: a receiver that has the one before can go on with this one."""
 
 
 class SharedStream:
@@ -151,7 +151,7 @@ class SharedStream:
         self._stream = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits)
 
     def next(self, payload: bytes) -> Shared:
-        """The next message of the stream, begun anew where it is due."""
+        """Return the next message of the stream, restarting the stream if that is due."""
         begins = self._left == 0
         if begins:
             self._left = self._restart
@@ -162,5 +162,5 @@ class SharedStream:
         return Shared(made.removesuffix(TAIL), begins, self._number)
 
     def reset(self) -> None:
-        """Begin anew with the next message: the receivers of the ones so far are gone."""
+        """Restart with the next message: the receivers of the earlier ones are gone."""
         self._left = 0

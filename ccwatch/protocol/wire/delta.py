@@ -1,4 +1,4 @@
-"""Deltas: what turns one message into the next, exactly, the order of keys included. Pure values, no bytes.
+"""Deltas: operations that turn one message into exactly the next, the order of keys included. Pure values, no bytes.
 
 Three operations, applied in this order to a copy of the message before:
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 from ccwatch.errors import DecodeError
 
 MOST_OPERATIONS: Final = 10_000
-"""Paths and entries of one delta; a receiver refuses more."""
+"""The most paths and entries of one delta; a receiver refuses more."""
 MOST_APPENDS: Final = 256
 MOST_LEVELS: Final = 64
 SHORTEST_LIST: Final = 2
@@ -27,7 +27,7 @@ Delta = dict[str, Any]
 
 
 def diff(before: Any, after: Any) -> Delta | None:
-    """The delta that makes `after` of `before`; None where they are no objects, or where it would not be exact."""
+    """Return the delta that turns `before` into `after`; None if they are not objects, or if no delta is exact."""
     if type(before) is not dict or type(after) is not dict:
         return None
     delta: Delta = {}
@@ -47,11 +47,11 @@ def diff(before: Any, after: Any) -> Delta | None:
 
 
 class _NoDelta(Exception):
-    """The order of keys, or the depth, is beyond the operations."""
+    """The operations cannot express the order of keys, or the depth."""
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any], path: Path, unset: list[Path], append: list[list[Any]]) -> dict[str, Any]:
-    """The tree of `set` for an object; the other operations are added to their lists."""
+    """Return the tree of `set` for an object; the other operations are added to their lists."""
     if len(path) >= MOST_LEVELS:
         raise _NoDelta
     kept = [key for key in before if key in after]
@@ -78,7 +78,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any], path: Path, unset: l
 
 
 def _moved(before: list[Any], after: list[Any]) -> tuple[list[Any], int] | None:
-    """What is appended to a list, and how many are dropped in front; None where it did not move on."""
+    """Return the entries appended to a list, and how many are dropped in front; None if the list changed in another way."""
     if len(after) < SHORTEST_LIST or not before:
         return None
     for drop in range(max(0, len(before) - len(after)), len(before)):
@@ -89,7 +89,7 @@ def _moved(before: list[Any], after: list[Any]) -> tuple[list[Any], int] | None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are written alike: 1, 1.0 and true are not, nor are 0.0 and -0.0, nor objects of another order."""
+    """Return whether two values give the same JSON: 1, 1.0 and true do not, nor 0.0 and -0.0, nor objects of another order."""
     if type(one) is not type(other):
         return False
     if type(one) is dict:
@@ -100,10 +100,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def rebuild(before: Any, delta: Any) -> dict[str, Any]:
-    """What a delta makes of the message before, which stays as it is.
+    """Return the message that a delta makes of the one before, which is left unchanged.
 
     Raises:
-        DecodeError: no delta, one that does not fit the message, or one of more than MOST_OPERATIONS.
+        DecodeError: not a delta, one that does not fit the message, or one of more than MOST_OPERATIONS.
     """
     if type(before) is not dict:
         raise DecodeError("a delta on nothing")
@@ -144,7 +144,7 @@ class _Count:
 
 
 def _copied(value: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the objects within a message; its lists are never changed in place."""
+    """Return a copy of the objects within a message; its lists are never changed in place."""
     return {key: _copied(entry) if type(entry) is dict else entry for key, entry in value.items()}
 
 
@@ -156,7 +156,7 @@ def _listed(delta: Delta, name: str, most: int = MOST_OPERATIONS) -> list[Any]:
 
 
 def _parent(found: dict[str, Any], path: Any) -> tuple[dict[str, Any], str]:
-    """The object that holds the entry at a path, and the entry's key."""
+    """Return the object that holds the entry at a path, and the entry's key."""
     if type(path) is not list or not 0 < len(path) <= MOST_LEVELS or not all(type(key) is str for key in path):
         raise DecodeError("a path that is none")
     at: Any = found

@@ -1,6 +1,6 @@
 """Frames to plotly figures: the same pure functions for the live view, a report and an export. No thread, no widget, no clock.
 
-What a panel draws stands in `panels`; here panels are stacked over one time axis.
+The module `panels` says what a panel draws; this one stacks panels over one time axis.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LEGEND_LINE_PX: Final = 18
 _LEGEND_PX: Final = 504
 """The width of a legend's line on a page of 700 px."""
 _ENTRY_PX: Final = 90
-"""What an entry has besides its label: the swatch, the value at the crosshair, the space to the next."""
+"""Width of an entry without its label: the swatch, the value at the crosshair, the space to the next."""
 _LETTER_PX: Final = 6
 _MARGIN_PX: Final = 112
 
@@ -61,7 +61,7 @@ def overview(
     lines: Mapping[str, Sequence[Line]] | None = None,
     forecasts: pd.DataFrame | None = None,
 ) -> go.Figure:
-    """Panels over one time axis.
+    """Draw panels over one time axis.
 
     Args:
         frame: packets, as `protocol.columns` lists them, clean, index `time` in UTC. With a column `reasoning` the marks' hover shows it.
@@ -84,12 +84,12 @@ def overview(
 
 
 def resolve(panels: Sequence[str | Panel] | None) -> tuple[Panel, ...]:
-    """Panels by name; None is DEFAULT_PANELS."""
+    """Return panels by name; DEFAULT_PANELS for None."""
     return tuple(panel if isinstance(panel, Panel) else PANELS[panel] for panel in (DEFAULT_PANELS if panels is None else panels))
 
 
 def shifted(lines: Mapping[str, Sequence[Line]], shift: timedelta) -> dict[str, list[Line]]:
-    """Computed lines at the wall time of a display zone."""
+    """Return computed lines at the wall time of a display zone."""
     by_ms = shift.total_seconds() * 1000.0
     return {name: [Line(line.label, line.time_ms + by_ms, line.value, line.fills) for line in some] for name, some in lines.items()}
 
@@ -102,34 +102,34 @@ def price_figure(
     dark: bool = False,
     forecasts: pd.DataFrame | None = None,
 ) -> go.Figure:
-    """Price in USD with the regime ribbon, the signal's changes and the newest forecast."""
+    """Draw the price in USD with the regime ribbon, the signal's changes and the newest forecast."""
     return overview(frame, None, events, tz=tz, dark=dark, panels=("price",), forecasts=forecasts)
 
 
 def drawdown_figure(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, tz: str = "UTC", dark: bool = False) -> go.Figure:
-    """Drawdown from nav's running peak beside the engine's own max_drawdown; fractions, with ticks in percent."""
+    """Draw the drawdown from nav's running peak beside the engine's own max_drawdown; fractions, with ticks in percent."""
     return overview(frame, None, events, tz=tz, dark=dark, panels=("drawdown",))
 
 
 def alpha_figure(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, tz: str = "UTC", dark: bool = False) -> go.Figure:
-    """The engine's tail index over the cut-offs of the regimes."""
+    """Draw the engine's tail index over the cut-offs of the regimes."""
     return overview(frame, None, events, tz=tz, dark=dark, panels=("alpha",))
 
 
 def latency_figure(
     frame: pd.DataFrame, agents: pd.DataFrame, events: pd.DataFrame | None = None, *, tz: str = "UTC", dark: bool = False
 ) -> go.Figure:
-    """Latency of each agent in ms."""
+    """Draw the latency of each agent in ms."""
     return overview(frame, agents, events, tz=tz, dark=dark, panels=("latency",))
 
 
 def agent_names(agents: pd.DataFrame | None) -> list[str]:
-    """The agents of a table, sorted, as strings."""
+    """Return the agents of a table, sorted, as strings."""
     return service_names(agents, "agent")
 
 
 def service_names(table: pd.DataFrame | None, whose: str) -> list[str]:
-    """The agents or the models (`whose`) of a table, sorted, as strings."""
+    """Return the agents or the models (`whose`) of a table, sorted, as strings."""
     if table is None or not len(table):
         return []
     return sorted(str(name) for name in table[whose].unique() if not pd.isna(name))
@@ -144,13 +144,13 @@ def compose(
     panels: Sequence[str | Panel] | None = None,
     lines: Mapping[str, Sequence[Line]] | None = None,
 ) -> go.Figure:
-    """The figure of prepared rows; of no rows it is the live view's skeleton. `zone` is printed on the time axis."""
+    """Return the figure of prepared rows; without rows, the live view's skeleton. `zone` is printed on the time axis."""
     colours = theme(dark)
     chosen = resolve(panels)
     drawn = [panel.traces(series, names, colours) for panel in chosen]
     spaces = [_space_px(panel, mine) for panel, mine in zip(chosen[1:], drawn[1:], strict=True)]
     if chosen[-1].many and spaces:
-        spaces[-1] = _SPACE_PX  # the last one's legend stands below the time axis
+        spaces[-1] = _SPACE_PX  # the last one's legend is below the time axis
     height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + sum(spaces)
     shape = layout(colours) | {"height": height, "shapes": [], "annotations": []}
     traces: list[Trace] = []
@@ -211,7 +211,7 @@ def compose(
 
 
 def _near(panel: Panel, traces: Sequence[Trace]) -> list[tuple[float, str]]:
-    """The limits that some lines have come near."""
+    """Return the limits that some lines have come near."""
     ends = [end for trace in traces for end in _extent(trace.get("y"))]
     return [level for level in panel.levels if ends and is_near(level[0], min(ends), max(ends))]
 
@@ -223,7 +223,7 @@ def _extent(values: Any) -> tuple[float, ...]:
 
 
 def _told(panel: Panel, main: str, gaps: str, ribbon: str, tickformat: str) -> dict[str, Any]:
-    """What a live view has to know of a panel, to give it its part of the height, its range and its limits."""
+    """Return the facts of a panel that a live view needs for its height, range and limits."""
     return {
         "name": panel.name,
         "title": panel.title,
@@ -317,7 +317,7 @@ def _band(low: float, high: float, regime: str, words: str, main: str, colours: 
 
 
 def _space_px(panel: Panel, traces: Sequence[Trace]) -> int:
-    """Room above a panel for its legend, which wraps on a narrow page where it has many lines."""
+    """Return the room above a panel, px, for its legend, which wraps on a narrow page where it has many lines."""
     if not panel.many or not traces:
         return _SPACE_PX
     widest = _ENTRY_PX + _LETTER_PX * max(len(trace["meta"]["label"]) for trace in traces)
@@ -364,7 +364,7 @@ def _axis_key(name: str) -> str:
 
 
 def _runs(series: Series, code: int) -> tuple[Floats, Floats]:
-    """Start and end in ms of the stretches that one regime held; a stretch ends at the next row, or at the last before a gap."""
+    """Return start and end, ms, of the stretches that one regime held; a stretch ends at the next row, or at the last before a gap."""
     known = np.flatnonzero(series.regime != NONE)
     if not len(known):
         return np.empty(0), np.empty(0)

@@ -1,6 +1,6 @@
-"""The panels by name, and what each draws: pure functions of prepared rows to plotly traces. It must not know a layout or a widget.
+"""The panels by name, and the traces of each: pure functions of prepared rows to plotly traces. It must not know a layout or a widget.
 
-Each trace says in `meta` what fills it (`role`, `column`, `code`), its name as plain text (`label`) and how its values read
+Each trace names in `meta` the data that fill it (`role`, `column`, `code`), its name as plain text (`label`) and how its values read
 (`unit`, `digits`, `scale`); the live view takes the traces of an empty figure as its skeleton and fills them by that.
 """
 
@@ -33,7 +33,7 @@ STRIP_PX: Final = 16
 STRIP_FILL: Final = 0.9
 """How much of its row a bar fills at most."""
 STRIP_CELLS: Final = 200
-"""Bars of a row in a figure that stands still."""
+"""Bars of a row in a figure that is not live."""
 
 Trace = dict[str, Any]
 
@@ -57,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: its axis title with the unit, how its ticks and values read, and what it shows."""
+    """One panel: its axis title with the unit, the format of its ticks and values, and its lines."""
 
     name: str
     title: str
@@ -68,30 +68,30 @@ class Panel:
     unit: str = ""
     digits: int = 2
     scale: float = 1.0
-    """What a value is multiplied by before it is read with its unit: 100 for percent."""
+    """The factor of a value before it is shown with its unit: 100 for percent."""
     bands: tuple[tuple[float, float, str, str], ...] = ()
-    """Horizontal bands behind the traces: from, to, the regime whose colour they take, and what they say."""
+    """Horizontal bands behind the traces: from, to, the regime whose colour they take, and their label."""
     levels: tuple[tuple[float, str], ...] = ()
-    """Limits as horizontal lines: where, and what they say. One is drawn when the values are near it, see `is_near`."""
+    """Limits as horizontal lines: value and label. One is drawn when the values are near it, see `is_near`."""
     ribbon: bool = False
     floor: float | None = None
     ceiling: float | None = None
     clip: float | None = None
-    """Where its axis ends at the latest."""
+    """The highest value that its axis may end at."""
     many: bool = False
     """Whether it has a line per service, so that its legend needs room."""
     share: float = 2.0
-    """Its part of the height, beside the others' in a live view."""
+    """Its share of the height in a live view, relative to the others'."""
     height_px: int = 0
-    """Its height in a live view where that is fixed; 0 shares what the others leave."""
+    """Its height in a live view where that is fixed; with 0 it shares the rest by `share`."""
     strip: bool = False
     """Whether it shows its services as a heat strip, each against its own usual latency."""
     compute: Callable[[Any], Sequence[Line]] | None = None
-    """Lines that are made from a view's tables, where it has such."""
+    """Makes lines from a view's tables; None for a panel without computed lines."""
 
 
 def line_trace(label: str, x: Any, y: Floats, colour: str, column: str, *, hover: str) -> Trace:
-    """A line of one column."""
+    """Return the trace of a line of one column."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -106,7 +106,7 @@ def line_trace(label: str, x: Any, y: Floats, colour: str, column: str, *, hover
 
 
 def computed_traces(panel: Panel, lines: Sequence[Line], colours: Theme) -> list[Trace]:
-    """The traces of computed lines; those of an interval are thin and filled."""
+    """Return the traces of computed lines; those of an interval are thin and filled."""
     traces = []
     is_interval = [line.fills or (place + 1 < len(lines) and lines[place + 1].fills) for place, line in enumerate(lines)]
     for place, line in enumerate(lines):
@@ -123,12 +123,12 @@ def computed_traces(panel: Panel, lines: Sequence[Line], colours: Theme) -> list
 
 
 def is_near(level: float, low: float, high: float) -> bool:
-    """Whether values between `low` and `high` have come at least half the way from 0 to a limit: then it is worth its room."""
+    """Return whether values between `low` and `high` have come at least half the way from 0 to a limit, so that it is drawn."""
     return low <= level / 2.0 if level < 0.0 else high >= level / 2.0
 
 
 def hover_text(mark: Mark) -> str:
-    """What the hover box of a signal says. Everything that the stream wrote is escaped: plotly reads text as markup."""
+    """Return the text of a signal's hover box. Everything that the stream wrote is escaped: plotly reads text as markup."""
     words = mark.text if len(mark.text) <= TEXT_LIMIT else mark.text[:TEXT_LIMIT] + "…"
     lines = textwrap.wrap(words, 64) or ["no reasoning given"]
     size = "vetoed" if is_veto(mark) else f"approved size {_number(mark.size, '.1%')}"
@@ -137,12 +137,12 @@ def hover_text(mark: Mark) -> str:
 
 
 def is_veto(mark: Mark) -> bool:
-    """Whether a BUY or SELL was given no size."""
+    """Return whether a BUY or SELL was given size 0."""
     return SIDE_WORDS[mark.side] != "FLAT" and mark.size == 0.0
 
 
 def mark_px(mark: Mark) -> float:
-    """The size of a signal's mark in px: larger for a larger approved size, so small for FLAT that it stands back."""
+    """Return the size of a signal's mark in px: larger for a larger approved size, smallest for FLAT."""
     if SIDE_WORDS[mark.side] == "FLAT":
         return 7.0
     size = 0.05 if np.isnan(mark.size) else min(max(mark.size, 0.0), LARGEST_SIZE)
@@ -150,17 +150,17 @@ def mark_px(mark: Mark) -> float:
 
 
 def mark_symbol(mark: Mark) -> str:
-    """The shape of a signal's mark: direction by shape, hollow for a veto."""
+    """Return the shape of a signal's mark: direction by shape, hollow for a veto."""
     return SIDES[SIDE_WORDS[mark.side]] + ("-open" if is_veto(mark) else "")
 
 
 def dates(time_ms: Floats) -> Any:
-    """Times as a date axis takes them."""
+    """Return times as a date axis takes them: datetime64[ms]."""
     return time_ms.round().astype("datetime64[ms]")
 
 
 def points(series: Series, column: str, *, latest_symbol: bool = False) -> tuple[Any, Floats]:
-    """A line's x and y: rows that carry the value, with a NaN before each row that a gap or another symbol cuts off."""
+    """Return a line's x and y: rows that carry the value, with a NaN before each row that a gap or another symbol cuts off."""
     value = series.columns.get(column, np.full(len(series), np.nan))
     kept = ~np.isnan(value)
     cuts = series.broken.astype(np.int64)
@@ -191,7 +191,7 @@ def _drawdown_traces(series: Series, names: Names, colours: Theme) -> list[Trace
 
 
 def _of_symbol(column: str, hover: str) -> Callable[[Series, Names, Theme], list[Trace]]:
-    """One line that belongs to the latest symbol alone."""
+    """Return a function that draws one line, of the latest symbol alone."""
 
     def traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
         del names
@@ -203,7 +203,7 @@ def _of_symbol(column: str, hover: str) -> Callable[[Series, Names, Theme], list
 
 
 def _plain(*columns: tuple[str, str], hover: str) -> Callable[[Series, Names, Theme], list[Trace]]:
-    """Lines of the whole stream: column and label each."""
+    """Return a function that draws lines of the whole stream, one per pair of column and label."""
 
     def traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
         del names
@@ -219,7 +219,7 @@ def _plain(*columns: tuple[str, str], hover: str) -> Callable[[Series, Names, Th
 
 
 def _gauges(*kinds: str, hover: str) -> Callable[[Series, Names, Theme], list[Trace]]:
-    """A line per service of some kinds of gauges."""
+    """Return a function that draws a line per service of some kinds of gauges."""
 
     def traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
         made: list[Trace] = []
@@ -244,7 +244,7 @@ def _nothing(series: Series, names: Names, colours: Theme) -> list[Trace]:
 
 
 def own_panel(name: str, title: str, compute: Callable[[Any], Sequence[Line]]) -> Panel:
-    """A panel whose lines a function makes."""
+    """Return a panel whose lines a function makes."""
     return Panel(name, title, "", (), _nothing, digits=4, compute=compute)
 
 
@@ -276,7 +276,7 @@ def _latency_panel(name: str, whose: str, kind: str) -> Panel:
 
 
 def _strip_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
-    """Bars of the services of most interest, the worst in the first row: as high as a stretch's worst call stands above the usual one."""
+    """Return bars of the worst services, the worst in the first row; height is a stretch's worst call over the usual one."""
     found = strip_rows({name: series.columns[name] for name in names.columns(("latency", "model")) if name in series.columns})
     x, width, base, height, shade, texts = [], [], [], [], [], []
     edges = np.linspace(0, len(series), min(len(series), STRIP_CELLS) + 1).astype(int)
@@ -313,7 +313,7 @@ def _strip_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
 
 
 def strip_rows(columns: Mapping[str, Floats]) -> list[tuple[str, float]]:
-    """Services and their usual latency (median, ms), the worst first: by the largest median of three neighbours over the usual one."""
+    """Return services and their usual latency (median, ms), the largest median of three neighbours over the usual first."""
     worst = []
     for column, values in columns.items():
         known = values[~np.isnan(values)]
@@ -325,12 +325,12 @@ def strip_rows(columns: Mapping[str, Floats]) -> list[tuple[str, float]]:
 
 
 def strip_height(times_usual: float) -> float:
-    """The height of a bar of the heat strip, a share of its row: the usual is a sixth, eight times the usual fills it."""
+    """Return the height of a heat strip's bar as a share of its row: a sixth for the usual, full from eight times the usual."""
     return round(min(1.0, max(1.0, 1.0 + math.log2(max(times_usual, 0.5)) * 5.0 / 3.0) / 6.0) * STRIP_FILL, 4)
 
 
 def strip_colour(times_usual: float, colours: Theme) -> str:
-    """The colour of a bar of the heat strip: as usual, slow (SLOW_FACTOR), very slow (twice that)."""
+    """Return the colour of a heat strip's bar: as usual, slow (SLOW_FACTOR), very slow (twice that)."""
     return colours.heat[int(times_usual >= SLOW_FACTOR) + int(times_usual >= 2 * SLOW_FACTOR)]
 
 
@@ -429,21 +429,21 @@ PANELS: Final[dict[str, Panel]] = {
 }
 """The panels by name, in the order in which they are stacked."""
 DEFAULT_PANELS: Final = ("price", "pnl", "alpha", "services")
-"""Those that are shown where nobody says which."""
+"""The panels that are shown by default."""
 
 
 def live_kinds(panels: Sequence[Panel]) -> tuple[str, ...]:
-    """The kinds of columns that a live view of some panels has: what they draw, and what its status line tells."""
+    """Return the kinds of columns that a live view of some panels needs: those that they draw, and those of its status line."""
     return tuple(dict.fromkeys([*kinds_of(panels), *FACTS]))
 
 
 def kinds_of(panels: Sequence[Panel]) -> tuple[str, ...]:
-    """The kinds of columns that some panels draw, each once; the price always, since the marks and the timeline stand on it."""
+    """Return the kinds of columns that some panels draw, each once; always the price, which marks and the timeline need."""
     return tuple(dict.fromkeys(["price", *(kind for panel in panels for kind in panel.kinds)]))
 
 
 def service_kinds(panels: Sequence[Panel]) -> set[str]:
-    """Whose gauges they draw: "agent", "model"."""
+    """Return whose gauges the panels draw: "agent", "model"."""
     return {GAUGES[kind][0] for kind in kinds_of(panels) if kind in GAUGES}
 
 
@@ -452,7 +452,7 @@ def _number(value: float, spec: str) -> str:
 
 
 def words_of(value: float | None, *, unit: str, digits: int, scale: float) -> str:
-    """A value as its panel reads it, with the minus sign of print; the page's `reading` says the same."""
+    """Return a value as its panel shows it, with a typographic minus sign; the page's `reading` gives the same text."""
     if value is None or not math.isfinite(value):
         return "–"
     size = f"{abs(value * scale):,.{digits}f}"

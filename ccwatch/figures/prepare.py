@@ -1,7 +1,7 @@
 """Frames and packets made ready for drawing: aligned arrays, breaks, drawdown, marks. It must not know plotly, a widget or a thread.
 
-The static figures and the live view prepare their rows here, so that they cannot disagree. The live view hands in what it
-remembers of the row before (`Carry`), and so prepares only what is new.
+The static figures and the live view prepare their rows here, so that they cannot disagree. The live view hands in the state
+after the row before (`Carry`), and so prepares only new rows.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _ALWAYS: Final = ("price", "nav", "cash", "daily_pnl", "confidence", "approved_s
 
 
 def gap_seqs(events: pd.DataFrame | None) -> Seqs:
-    """The seq of the last packet before each gap. `events`: columns seq, kind."""
+    """Return the seq of the last packet before each gap. `events`: columns seq, kind."""
     if events is None or not len(events):
         return np.empty(0, dtype=np.uint64)
     return events["seq"].to_numpy()[events["kind"].isin(list(GAP_KINDS)).to_numpy()].astype(np.uint64)
 
 
 def breaks(seq: Seqs, connection: npt.NDArray[Any], gaps: Seqs, carry: Carry) -> Codes:
-    """Which rows come after a gap: one that was noticed, or another connection than the row before."""
+    """Return 1 for each row after a gap that was noticed, or on another connection than the row before; else 0."""
     broken = np.zeros(len(seq), dtype=np.uint8)
     if not len(seq):
         return broken
@@ -66,7 +66,7 @@ def breaks(seq: Seqs, connection: npt.NDArray[Any], gaps: Seqs, carry: Carry) ->
 
 
 def gauges(seq: Seqs, table: pd.DataFrame | None, kind: str, names: Sequence[str]) -> Floats:
-    """Gauges of a kind as a matrix of len(seq) rows and one column per name. `table`: columns seq, agent or model, the gauge."""
+    """Return gauges of a kind as a matrix of len(seq) rows and one column per name. `table`: columns seq, agent or model, the gauge."""
     matrix = np.full((len(seq), len(names)), np.nan)
     whose, gauge = GAUGES[kind]
     if table is None or not len(table) or not len(seq) or not names:
@@ -91,17 +91,17 @@ def prepare(
     shift: timedelta = timedelta(0),
     carry: Carry | None = None,
 ) -> Series:
-    """Rows of a frame, ready for drawing.
+    """Prepare the rows of a frame for drawing.
 
     Args:
         frame: packets, clean, by time; at least those of PACKET_COLUMNS that are wanted, with `reasoning` for the text of marks.
         agents: columns seq, agent, latency_ms, success_rate, or None.
-        gaps: what gap_seqs() gave.
+        gaps: the result of gap_seqs().
         names: services and symbols seen so far; new symbols are added to it, services are not.
         models: columns seq, model, latency_ms, cache_hit_rate, or None.
         wanted: kinds of columns: those of PLAIN and GAUGES, drawdown, interval, lag.
         shift: offset of the display zone.
-        carry: what the rows before left behind; None at the beginning.
+        carry: the state after the rows before; None at the beginning.
     """
     seq = frame["seq"].to_numpy().astype(np.uint64, copy=False)
     text = frame["reasoning"] if "reasoning" in frame.columns else None
@@ -136,7 +136,7 @@ def prepare_packets(
     shift: timedelta = timedelta(0),
     carry: Carry | None = None,
 ) -> Series:
-    """Clean packets, in order, ready for drawing: what prepare() makes of their frames, without the cost of a frame."""
+    """Prepare clean packets, in order, for drawing: the same as prepare() on their frames, without the cost of a frame."""
     services = {}
     for kind in wanted:
         if kind in GAUGES:
@@ -176,7 +176,7 @@ def prepare_packets(
 
 
 Received = tuple[npt.NDArray[np.int64], Floats]
-"""Of each row the monotonic receive time in ns, and the wall clock's in ms."""
+"""The monotonic receive time of each row in ns, and the wall clock's in ms."""
 
 
 def _received(frame: pd.DataFrame) -> Received:
@@ -273,13 +273,13 @@ def _assemble(
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
-    """Fractions of what is above zero; NaN elsewhere."""
+    """Return `part` over `whole` as fractions, where `whole` is above zero; NaN elsewhere."""
     found: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0.0)
     return found
 
 
 def _ranks(column: pd.Series) -> npt.NDArray[np.int64]:
-    """The rank of each status word, NOT_CARRIED where there is none."""
+    """Return the rank of each status word, NOT_CARRIED where there is none."""
     words = pd.Categorical(column)
     ranks = np.array([*(rank(str(word)) for word in words.categories), NOT_CARRIED], dtype=np.int64)
     found: npt.NDArray[np.int64] = ranks[words.codes]
@@ -294,10 +294,10 @@ def _status(
     pace: Pace,
     before: Carry,
 ) -> tuple[Codes, int, int]:
-    """The status at each row: the worst word of its burst so far and of the burst before it (see `domain.status`).
+    """Return the status at each row: the worst word of its burst so far and of the burst before it (see `domain.status`).
 
-    Returns the codes, the rank of the burst that may go on and that of the one before it. Rows that nobody received (a frame of one's
-    own) are told apart by their own time.
+    The codes come with the rank of the burst that may go on and that of the one before it. Rows without receive times are put into
+    bursts by their own time.
     """
     if not len(ranks):
         return np.empty(0, dtype=np.uint8), before.burst, before.settled
@@ -309,7 +309,7 @@ def _status(
     going_on = number[0] == 0
     worst = worst_of_bursts(ranks, begins)[firsts]
     worst[0] = max(int(worst[0]), before.burst) if going_on else worst[0]
-    # What carries no status leaves that of the burst before it standing.
+    # A burst that carries no status keeps that of the burst before it.
     standing = np.empty(len(firsts) + 1, dtype=np.int64)
     standing[0] = before.settled if going_on else before.burst if before.burst != NOT_CARRIED else before.settled
     for place, value in enumerate(worst.tolist()):
@@ -325,9 +325,9 @@ def _status(
 
 
 def _timing(received: Received, time_ms: Floats, connection: npt.NDArray[Any], before: Carry) -> tuple[dict[str, Floats], int, float]:
-    """Seconds since the packet before on the same connection, and how much later than the connection's fastest one each came.
+    """Return the seconds since the packet before on the same connection, and each one's delay over the connection's fastest.
 
-    The server's clock need not be right: only the difference to the least offset so far tells of a delay.
+    The server's clock need not be right: only the difference to the least offset so far shows a delay.
     """
     if not len(time_ms):
         return {"interval": np.empty(0), "lag": np.empty(0)}, before.mono_ns, before.offset_s
@@ -354,7 +354,7 @@ def _places(words: Sequence[str | None], known: Sequence[str]) -> Codes:
 
 
 def _codes(column: pd.Series, words: Sequence[str] | list[str], *, grow: bool = False) -> Codes:
-    """Positions in `words`, NONE for missing and unknown ones; with `grow` unknown ones are appended to `words`."""
+    """Return positions in `words`, NONE for missing and unknown ones; with `grow` unknown ones are appended to `words`."""
     values = column.array
     if not isinstance(values, pd.Categorical):
         values = pd.Categorical(column)
@@ -371,7 +371,7 @@ def _codes(column: pd.Series, words: Sequence[str] | list[str], *, grow: bool = 
 
 
 def _filled(codes: Codes, first: int) -> Codes:
-    """Codes with NONE replaced by the one before: a partial packet says nothing of what it does not carry."""
+    """Return codes with NONE replaced by the one before, since a partial packet leaves unchanged what it does not carry."""
     if not len(codes) or not (codes == NONE).any():
         return codes
     extended = np.concatenate((np.array([first], dtype=np.uint8), codes))

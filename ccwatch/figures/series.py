@@ -1,4 +1,4 @@
-"""What a figure is drawn from: rows as aligned arrays, signals as marks, and the vocabularies that their codes stand for. Pure."""
+"""The data of a figure: rows as aligned arrays, signals as marks, and the vocabularies of their codes. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PACKET_COLUMNS: Final = (
     "received_at",
     "received_mono_ns",
 )
-"""What prepare() reads of the packets table."""
+"""The columns of the packets table that prepare() reads."""
 PLAIN: Final = ("price", "alpha", "nav", "daily_pnl", "max_drawdown", "velocity", "acceleration")
 """Columns of the packets table that are drawn as they are."""
 GAUGES: Final = {
@@ -49,11 +49,11 @@ GAUGES: Final = {
     "model": ("model", "latency_ms"),
     "cache": ("model", "cache_hit_rate"),
 }
-"""Kinds of columns of which there is one per service, `kind:name`: whose they are, and the gauge."""
+"""Kinds with one column per service, `kind:name`: agent or model, and the gauge."""
 WANTED: Final = ("price", "pnl", "alpha", "latency", "model")
-"""The kinds that are prepared where nobody says which: those of the four panels that are shown at first."""
+"""The kinds that are prepared by default: those of the default panels."""
 FACTS: Final = ("price", "nav", "daily_pnl", "pnl", "drawdown", "exposure")
-"""The kinds that a live view always has, since its status line tells them at any time."""
+"""The kinds that a live view always has, since its status line shows them at any time."""
 STATUS_WORDS: Final = ORDER
 """Canonical words of the status, the worst last."""
 REGIME_WORDS: Final = tuple(str(word) for word in Regime)
@@ -80,7 +80,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """What the rows before left behind."""
+    """The state after the rows before."""
 
     seq: int = 0
     connection: int = -1
@@ -94,9 +94,9 @@ class Carry:
     offset_s: float = np.inf
     """Least receive time minus server's time, of this connection."""
     capital: float = np.nan
-    """What the account was worth when the day began, USD: the day's P&L is measured by it where the stream does not send one."""
+    """The account's worth when the day began, USD, from which the day's P&L is computed where the stream does not send it."""
     pace: Pace | None = None
-    """Where the last burst began; a copy of the carry's own is advanced, never this one."""
+    """The pace after the last burst began; a copy is advanced, never this object."""
     burst: int = NOT_CARRIED
     """The rank of the worst status of the burst that may go on."""
     settled: int = NOT_CARRIED
@@ -109,7 +109,7 @@ class Series:
 
     seq: Seqs
     time_ms: Floats
-    """Wall time of the display zone, in ms: what an axis prints that takes every time for UTC."""
+    """Wall time of the display zone, in ms, for an axis that takes every time for UTC."""
     columns: dict[str, Floats]
     """Those of PLAIN in their own units; drawdown, pnl and exposure (fractions), daily_pnl (USD), interval and lag (s), and
     `kind:<service>` (ms, or a fraction)."""
@@ -118,7 +118,7 @@ class Series:
     """Places in STATUS_WORDS: the worst word of the burst so far and of the one before; NONE where no packet carried one yet."""
     symbol: Codes
     broken: Codes
-    """1: the stream has a gap between the row before and this one."""
+    """1 where the stream has a gap between the row before and this one, else 0."""
     marks: tuple[Mark, ...]
     carry: Carry
 
@@ -126,7 +126,7 @@ class Series:
         return len(self.seq)
 
     def pick(self, rows: slice | npt.NDArray[np.intp]) -> Series:
-        """Some of the rows, in order. A break of a row that is left out counts for the next one that is kept."""
+        """Return some of the rows, in order. A break of a row that is left out counts for the next one that is kept."""
         broken = self.broken[rows]
         if not isinstance(rows, slice):
             passed = np.cumsum(self.broken, dtype=np.int64)[rows]
@@ -152,24 +152,24 @@ class Names:
     symbols: list[str] = field(default_factory=list)
 
     def columns(self, kinds: Sequence[str]) -> list[str]:
-        """The columns of some kinds: the kind itself, or one per service."""
+        """Return the columns of some kinds: the kind itself, or one per service."""
         found = []
         for kind in kinds:
             found += [f"{kind}:{name}" for name in self.services(kind)] if kind in GAUGES else [kind]
         return found
 
     def services(self, kind: str) -> list[str]:
-        """The agents or the models, whichever a kind of gauge belongs to."""
+        """Return the agents or the models, whichever a kind of gauge belongs to."""
         return self.agents if GAUGES[kind][0] == "agent" else self.models
 
 
 def zone_shift(at: datetime | pd.Timestamp, tz: str) -> timedelta:
-    """The offset of the zone from UTC at a time. One shift serves a whole figure, so that its axis never runs backwards."""
+    """Return the offset of the zone from UTC at a time. One shift serves a whole figure, so that its axis never runs backwards."""
     return at.astimezone(ZoneInfo(tz)).utcoffset() or timedelta(0)
 
 
 def zone_label(tz: str, shift: timedelta) -> str:
-    """The zone as an axis prints it: `UTC`, or `Europe/Berlin, UTC+01:00`."""
+    """Return the zone as an axis prints it: `UTC`, or `Europe/Berlin, UTC+01:00`."""
     if tz == "UTC":
         return tz
     minutes = round(shift.total_seconds() / 60)

@@ -32,10 +32,10 @@ _HATCHES: Final = {"/": "M0 6 L6 0", "x": "M0 6 L6 0 M0 0 L6 6", ".": "M2.5 3 h1
 
 
 def svg(figure: go.Figure, *, heading: str = "", width: int = WIDTH_PX) -> str:
-    """The figure as one `<svg>` element.
+    """Return the figure as one `<svg>` element.
 
     Args:
-        figure: what `overview` or `compose` gave.
+        figure: the result of `overview` or `compose`.
         heading: a line above it, as plain text.
         width: in px.
     """
@@ -44,7 +44,7 @@ def svg(figure: go.Figure, *, heading: str = "", width: int = WIDTH_PX) -> str:
 
 
 class _Picture:
-    """Where things are, in px from the upper left."""
+    """A figure laid out in px from the upper left, and its drawing as SVG."""
 
     def __init__(self, shape: dict[str, Any], traces: list[dict[str, Any]], width: int, heading: str) -> None:
         self._shape, self._traces, self._width, self._heading = shape, traces, width, heading
@@ -67,7 +67,7 @@ class _Picture:
         return found
 
     def _range(self, name: str) -> tuple[float, float]:
-        """What plotly would choose: the data and the shapes, with a little room, within what the axis allows."""
+        """Return the range that plotly would choose: the data and the shapes, with a little room, within the axis's limits."""
         axis = self._axis(name)
         if axis.get("range"):
             return float(axis["range"][0]), float(axis["range"][1])
@@ -104,14 +104,14 @@ class _Picture:
         return float(low), float(high)
 
     def _box(self, name: str) -> tuple[float, float]:
-        """Upper and lower edge of an axis."""
+        """Return the upper and lower edge of an axis, px."""
         low, high = self._domain(name)
         return self._bottom - high * (self._bottom - self._top), self._bottom - low * (self._bottom - self._top)
 
     # ── what is drawn, the furthest back first ────────────────────────────────────────────────────────────────────────
 
     def parts(self) -> Iterator[str]:
-        """The pieces of the element."""
+        """Yield the pieces of the element."""
         font = _escaped(self._shape["font"]["family"])
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {self._width} {self._height:.0f}" width="{self._width}" '
@@ -143,7 +143,7 @@ class _Picture:
             )
 
     def _id(self, name: str) -> str:
-        """An id of this picture alone: a page may hold several."""
+        """Return an id that is unique to this picture, since a page may hold several."""
         return f"ccw-{self._key}-{name}"
 
     def _flat(self, shape: dict[str, Any]) -> Iterator[str]:
@@ -253,7 +253,7 @@ class _Picture:
                 yield f'<path d="{_mark(px, py, str(word), float(size) / 2)}" {_paint(str(word), marker["color"])} {clip}/>'
 
     def _legends(self) -> Iterator[str]:
-        """Above each panel, from the right; that of a panel with many lines, if it is the last, below the time axis."""
+        """Yield the legends, above each panel and right-aligned; below the time axis for a last panel with many lines."""
         listed: dict[str, list[dict[str, Any]]] = {}
         for trace in self._traces:
             if trace.get("showlegend", True) and len(trace["x"]):
@@ -297,7 +297,7 @@ class _Picture:
 
 
 def trace_axis(key: str) -> str:
-    """The name by which a trace calls the axis of a layout's key: `y2` of `yaxis2`."""
+    """Return the name by which traces refer to the axis of a layout's key: `y2` for `yaxis2`."""
     return f"y{key.removeprefix('yaxis')}"
 
 
@@ -318,7 +318,7 @@ def _each(value: Any, count: int) -> Sequence[Any]:
 
 
 def _thin(y: Floats, most: int) -> Any:
-    """Rows that hold the least and the greatest value of each stretch, and every cut."""
+    """Return the rows that hold the least and the greatest value of each stretch, and every cut."""
     if len(y) <= most:
         return np.arange(len(y))
     kept = {0, len(y) - 1, *np.flatnonzero(np.isnan(y)).tolist()}
@@ -330,7 +330,7 @@ def _thin(y: Floats, most: int) -> Any:
 
 
 def _path(x: Floats, y: Floats) -> str:
-    """A line that a NaN cuts."""
+    """Return the path of a line that NaN values cut."""
     steps, pen = [], "M"
     for px, py in zip(x.tolist(), y.tolist(), strict=True):
         if math.isfinite(py):
@@ -353,7 +353,7 @@ def _paint(word: str, colour: str) -> str:
 
 
 def _nice(low: float, high: float) -> list[float]:
-    """At most _TICKS round values within a range."""
+    """Return about _TICKS round values within a range."""
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
@@ -361,7 +361,7 @@ def _nice(low: float, high: float) -> list[float]:
 
 
 def _tick(value: float, spec: str) -> str:
-    """A value by a format of d3's, which is Python's but for `~`, no zeros at the end."""
+    """Return a value in a format of d3's, which is Python's except for `~`: no zeros at the end."""
     words = format(value + 0.0, spec.replace("~", "")) if spec else f"{value:.4g}"
     return words.rstrip("0").rstrip(".") if "~" in spec and "." in words else words
 
@@ -372,7 +372,7 @@ def _line(x0: float, y0: float, x1: float, y1: float, colour: str, *, dash: str 
 
 
 def _escaped(words: str) -> str:
-    """Words as XML: escaped, and without the control characters that it cannot hold."""
+    """Return words escaped for XML, without the control characters that it cannot hold."""
     return html.escape(plain(words, keep="\t\n"))
 
 

@@ -1,4 +1,4 @@
-"""What the figures look like, light and dark: colours, patterns, dashes and marks. It must not know any data."""
+"""The look of the figures, light and dark: colours, patterns, dashes and marks. It must not know any data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Theme:
     """Background of the hover box."""
     agents: tuple[str, ...]
     heat: tuple[str, str, str]
-    """A service as usual, slow, very slow."""
+    """Colours of a service as usual, slow, very slow."""
 
 
 REGIMES: Final[dict[str, RegimeStyle]] = {
@@ -84,12 +84,12 @@ FONT: Final = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
 def theme(dark: bool) -> Theme:
-    """The theme for a dark or a light background."""
+    """Return the theme for a dark or a light background."""
     return DARK if dark else LIGHT
 
 
 def layout(colours: Theme) -> dict[str, Any]:
-    """The parts of a plotly layout that do not depend on what is shown. Backgrounds are left to the page."""
+    """Return the parts of a plotly layout that do not depend on what is shown. Backgrounds are left to the page."""
     return {
         "template": "none",  # plotly's own would come with each figure, and be read at each drawing
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -106,7 +106,7 @@ def layout(colours: Theme) -> dict[str, Any]:
 
 
 def axis(colours: Theme, title: str) -> dict[str, Any]:
-    """An axis with its title, units included."""
+    """Return an axis with its title, units included."""
     return {
         "title": {"text": title, "font": {"size": 11, "color": colours.text}, "standoff": 6},
         "gridcolor": colours.grid,

@@ -61,10 +61,10 @@ def connect(
         engine_url: where `halt` and `resume` go: http://HOST:PORT or ws://HOST:PORT/ws/stream; None is CCWATCH_ENGINE_URL, else the
             server of `url` itself.
         server_tz: IANA zone of timestamps that carry no offset; None is UTC.
-        max_message_bytes: the most that one message may have; None is 4 MiB.
+        max_message_bytes: most bytes of one message; None is 4 MiB.
         memory: how many bytes the feed's buffer takes at most, "512MB" or a number; None is "1GB". `health().evicted` counts the
             rows dropped because of the window, the row limit and the byte limit.
-        compress: whether to offer the server the compression of RFC 7692, which takes a twentieth of the bytes; see
+        compress: whether to offer the server the compression of RFC 7692, which needs a twentieth of the bytes; see
             `feed.health().compression`.
 
     Raises:
@@ -97,8 +97,8 @@ def synthetic(
 
     Args:
         seed: equal seeds give equal bytes.
-        scenario: what is planted in the stream: a name of `ccwatch.feed.scenarios.SCENARIOS`, or several, as in
-            "slow-agent+gap@300", whose gap begins 300 s into the stream. `feed.planted` is the truth.
+        scenario: the incidents planted in the stream: a name of `ccwatch.feed.scenarios.SCENARIOS`, or several, as in
+            "slow-agent+gap@300", whose gap begins 300 s into the stream. `feed.planted` lists the incidents.
         rate: packets per second of the stream's own time, which begins at 2026-01-02T14:30:00Z.
         packets: the stream ends after this many; None for never.
         pace: "wall" keeps pace with the clock; "max" does not wait.
@@ -256,7 +256,7 @@ def open_recording(path: str | Path) -> Recording:
 
     Args:
         path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was started last; or
-            its address in an object store, such as s3://BUCKET/FOLDER/NAME, of which only what is asked for is read.
+            its address in an object store, such as s3://BUCKET/FOLDER/NAME, from which only the needed parts are read.
 
     Raises:
         RecordingNotFound: nothing there; the message says where it was looked for and what is there.
@@ -442,7 +442,7 @@ def serve(
 
     Args:
         seed: as for `synthetic`, like scenario, rate and packets.
-        scenario: what is planted in the stream; `.planted` is the truth.
+        scenario: the incidents planted in the stream; `.planted` lists them.
         rate: packets per second.
         packets: the stream falls silent after this many; None for never.
         pace: "wall", or "max": starts with the first client, waits for nothing but slow clients.

@@ -61,7 +61,7 @@ class FeedError(CcwatchError):
 
 
 class ConnectFailed(FeedError):
-    """No connection. `status` is the HTTP status of a refusal, `retry_after_s` what the server asked for."""
+    """No connection. `status` is the HTTP status of a refusal, `retry_after_s` the wait that the server asked for."""
 
     def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None, permanent: bool = False) -> None:
         super().__init__(message)

@@ -42,8 +42,8 @@ class Episodes(NamedTuple):
 def fall(value: npt.ArrayLike, peak: npt.ArrayLike) -> Floats:
     """Return value/peak - 1, correctly rounded where both are whole cents (or millionths).
 
-    Both are made whole numbers, whose difference float64 holds exactly, so that one rounding is left, that of the division: what falls by
-    exactly 2 % gives the float nearest to -0.02, and what falls by less gives a greater one.
+    Both are made whole numbers, whose difference float64 holds exactly, so that one rounding is left, that of the division: a fall of
+    exactly 2 % gives the float nearest to -0.02, and a smaller fall gives a greater one.
 
     Returns:
         Fractions; NaN where a value is missing, where the peak is not above zero (X/P then says nothing), or where one of them is too

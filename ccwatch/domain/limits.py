@@ -108,7 +108,7 @@ BURN_LEAST_N: Final = 10
 NO_DATA_S: Final = 60.0
 """Seconds without an observation after which a rule has no data."""
 DRIFT_LEAST_N: Final = 3
-"""Packets in a row that do not carry what packets of their kind did."""
+"""Packets in a row without a field that earlier packets of their kind carried."""
 RECONNECTS, MALFORMED = 3, 3
 """Reconnects, and messages that could not be read, within five minutes, that are worth a warning."""
 DUPLICATES: Final = 5

@@ -103,7 +103,7 @@ class Pace:
         self._intervals: deque[int] = deque(maxlen=USUAL_INTERVALS)
         self._usual: int | None = 0
 
-    # ── what is known ──
+    # ── results ──
 
     @property
     def usual_ns(self) -> int:

@@ -13,7 +13,7 @@ _URL_CHARACTERS: Final = "%/:@!$&'()*+,;=~?"
 
 
 class Address(NamedTuple):
-    """A server's url, split into what may be shown and what may not."""
+    """A server's url, split into a part that may be shown and the parts that may not."""
 
     shown: str
     """Without userinfo and query, for people, logs and recordings."""

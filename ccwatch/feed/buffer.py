@@ -65,7 +65,7 @@ class RollingBuffer:
         self._evicted_bytes = self._unchecked = 0
         self._waiting: list[Packet | Event] = []
         self._waiting_bytes = 0
-        self._lock = threading.Lock()  # serialises what waits with its way into the slabs: the feed's thread puts, readers fetch
+        self._lock = threading.Lock()  # guards the waiting items on their way into the slabs: the feed's thread puts, readers fetch
         self._max_rows = max_rows
         self._clean = _Table("packets", max_rows)
         self._unclean = _Table("packets", max_rows)
@@ -112,7 +112,7 @@ class RollingBuffer:
                 self._take_in()
 
     def orphan(self) -> None:
-        """Go on in a forked child, where the thread that may have held the lock does not exist."""
+        """Replace the lock in a forked child, where the thread that may have held it does not exist."""
         self._lock = threading.Lock()
 
     def _take_in(self) -> None:

@@ -1,7 +1,7 @@
-"""Commands to an engine: where they go, whether they got there, and what the stream then says of them. It owns no thread.
+"""Commands to an engine: their routes, their answers, and their confirmation by the stream. It owns no thread.
 
 A command is confirmed by the engine's status alone, in the stream or read by REST: an answer of 200 says that a server took it, not
-that trading has stopped. A halted loop is silent, so that the stream alone may never tell.
+that trading has stopped. A halted loop is silent, so that the stream alone may never confirm it.
 """
 
 from __future__ import annotations
@@ -346,7 +346,7 @@ class _Witness:
 
     def receive(self, items: Sequence[Item], /) -> None:
         for item in items:
-            # What a server replays after a reconnect is older than the command, however late it arrives.
+            # A packet that a server replays after a reconnect is older than the command, however late it arrives.
             if not isinstance(item, Packet) or item.received_mono_ns < self._since_ns or item.flags & Flag.REPLAYED:
                 continue
             with self._seen:

@@ -150,7 +150,7 @@ class Connection:
     def send(self, payload: bytes, opcode: int = framing.TEXT) -> bool:
         """Send one small frame; return whether the system took it.
 
-        A failure does not end the reading, since what the peer sent last may still wait here: the next `receive` that finds
+        A failure does not end the reading, since the peer's last messages may still wait here: the next `receive` that finds
         nothing raises it.
         """
         if not self._unsent:
@@ -183,18 +183,18 @@ def connect(
     """Connect and shake hands, without proxy and without an Origin header.
 
     Args:
-        address: where to.
+        address: the server's address.
         token: a JWT, sent as `Sec-WebSocket-Protocol: token, <JWT>` (contract 7.1).
-        waker: gives connecting up at once; later wakes the connection's reader.
+        waker: ends the attempt to connect at once; later wakes the connection's reader.
         max_message_bytes: the most that one message may have.
-        tls: for wss; None is the system's trust.
+        tls: TLS context for wss; None trusts the system's certificates.
         dialler: remembers which of the host's addresses answered; None is a new one.
-        timeout_s: for dialling, and then for all of the handshake.
+        timeout_s: seconds for dialling, and then again for the whole handshake.
         compress: whether to offer permessage-deflate (RFC 7692).
 
     Raises:
-        Unauthorized: 401 or 403.
-        ConnectFailed: anything else; `permanent` where trying again cannot help.
+        Unauthorized: the server answers 401 or 403.
+        ConnectFailed: any other failure; `permanent` where trying again cannot help.
     """
     headers = ["User-Agent: ccwatch"]
     if token:
@@ -298,7 +298,7 @@ def _await(sock: socket.socket, events: int, waker: Waker, deadline: float) -> N
         raise TimeoutError
 
 
-# ── what went wrong, in words ──────────────────────────────────────────────────────────────────────────────────────────
+# ── errors, in words ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _checked(token: str) -> str:

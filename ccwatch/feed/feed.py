@@ -270,7 +270,7 @@ class Feed:
             timeout: seconds.
 
         Raises:
-            FeedError: an error that will not go away by itself (401, 403, not a WebSocket).
+            FeedError: the connection has an error that will not go away by itself (401, 403, not a WebSocket).
             FeedClosed: the feed was stopped, or its stream ended, before that; its cause is the last error, if any.
             FeedTimeout: too few packets in time; its cause is the last error of the connection.
         """

@@ -1,4 +1,4 @@
-"""Bytes of a WebSocket to messages (RFC 6455, a client's side): pure, bounded, without a copy of what arrives whole.
+"""Parsing of a WebSocket's bytes into messages (RFC 6455, client side): pure, bounded, and without a copy of whole messages.
 
 It knows no socket: the caller fills `space()` and says how much came.
 """

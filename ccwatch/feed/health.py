@@ -96,7 +96,7 @@ class Health:
     error: str | None
     callback_errors: int
     compacting: bool = False
-    """A recorder of this feed is making Parquet of what it has recorded."""
+    """Whether a recorder of this feed is converting its recording to Parquet."""
     compression: str | None = None
     """The compression agreed for the open connection, "none" if there is none; None for a source without a connection."""
     wire_bytes: int | None = None

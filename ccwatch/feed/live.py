@@ -22,7 +22,7 @@ from ccwatch.stream.source import Sink, Stop, read_clock
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 COTTAGE_HEADERS: Final = "x-ccwatch-"
-"""Headers of a handshake that begin so name a Cottage, which reads what it is sent."""
+"""The prefix of handshake headers that name a Cottage, which reads the texts it is sent."""
 SEND_S: Final = 1.0
 """How long a message may wait for the feed's thread to send it."""
 Token = Callable[[], str | None]
@@ -88,7 +88,7 @@ class LiveSource:
         self._compress = compress
         self._wire = Wire()  # of the connections before
         self._connection: Connection | None = None  # the open one
-        self._said = ""  # what the server said is wrong on this connection
+        self._said = ""  # the error that the server reported on this connection
         self._clock = clock
         self._pause = pause
         self._session = Session(server_tz=server_tz)
@@ -98,7 +98,7 @@ class LiveSource:
         self._waker: Waker | None = None  # of the open connection
         self._gate = threading.Lock()  # serialises asking with closing: no errand is left behind, no wake comes too late
 
-    # ── what other threads may ask of it ──
+    # ── called by other threads ──
 
     @property
     def interval_s(self) -> float:
@@ -173,7 +173,7 @@ class LiveSource:
 
     def _connect_once(self, sink: Sink, stop: Stop, waker: Waker) -> list[Item]:
         """Run one connection from opening to end; return the items of its end, or none if it was asked to stop."""
-        waker.drain()  # of what woke the last connection
+        waker.drain()  # of wakes meant for the last connection
         if stop.is_set():
             return []
         try:

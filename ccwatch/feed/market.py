@@ -48,7 +48,7 @@ class Noise:
         return (2.0 * u - 1.0) / math.sqrt(2.0 * u * (1.0 - u))
 
     def scatter(self, spread: float) -> float:
-        """About lognormal, median 1: (1 + x/16)^16 for exp(x), by squaring four times. `spread` is below 2."""
+        """Return an about lognormal number, median 1: (1 + x/16)^16 for exp(x), by squaring four times. `spread` is below 2."""
         factor = 1.0 + spread * self.normal() / 16.0
         for _ in range(4):
             factor *= factor

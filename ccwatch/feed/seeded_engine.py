@@ -104,7 +104,7 @@ class Service:
 
 
 class SeededEngine:
-    """What an engine knows, advanced one packet at a time."""
+    """The state of an engine, advanced one packet at a time."""
 
     size_cap: ClassVar[float] = MAX_SIZE
     """The largest size that governance approves, a fraction of nav."""
@@ -249,7 +249,7 @@ class SeededEngine:
         self._log(stamp, "INFO", f"Signal: {self._side} {self.symbol} at {tick.cents / 100:.2f}, confidence {self._confidence:.4f}")
 
     def _govern(self, stamp: str, tick: Tick) -> None:
-        """Approve a size for the signal, none in Critical, and trade to it where it is another than before."""
+        """Approve a size for the signal, none in Critical, and trade to it if it differs from the one before."""
         wanted = 0.0 if self._side is Side.FLAT else round(MAX_SIZE * self._confidence * (0.5 if tick.regime is Regime.LEVY else 1.0), 4)
         wanted = min(wanted, self.size_cap)
         if self.breaker is not None and self._book.drawdown <= self.breaker:
@@ -294,7 +294,7 @@ class SeededEngine:
         for model in self._models:
             model.work()
 
-    # ── what only a planted incident does ──
+    # ── planted incidents only ──
 
     def _slide(self, n: int, stamp: str, slide: Plant) -> int:
         """Return the price of a slide with the book long: evenly down to just above the halt's limit, and past it with the last packet."""
@@ -317,7 +317,7 @@ class SeededEngine:
         )
 
     def _stop(self, stamp: str, line: str, reasoning: str) -> None:
-        """Halt, where it is not halted yet: no position, no signal, no size."""
+        """Halt, unless halted already: no position, no signal, no size."""
         if self._status is Status.HALT:
             return
         self._status = Status.HALT

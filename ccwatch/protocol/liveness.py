@@ -48,7 +48,7 @@ class Liveness:
         self._answers_pings = False
         self._unanswered = False  # packets came although a pong was overdue: then they alone are its life
 
-    # ── what happens ──
+    # ── events ──
 
     def opened(self, now: Instant, *, reads: bool) -> None:
         """Begin a connection; `reads` says that its handshake names a Cottage."""
@@ -84,7 +84,7 @@ class Liveness:
             return self.muted
         return ""
 
-    # ── what follows ──
+    # ── conclusions ──
 
     @property
     def no_text(self) -> str:

@@ -1,9 +1,8 @@
 """One feed's conversation with its server, without socket, thread or clock: bytes and time in, items and duties out.
 
-The shell around it (`feed.connection`, or a seeded or replaying source) says what happened and when; the session says what
-that means: packets with their flags, events, the state, when to ping, when to give a silent peer up, when to try again.
-Its parts know one thing each: `liveness` silence and pings, `duplicates` what was there before, `loglines` and `own_rows` what is new,
-`clock` stamps.
+Its caller (`feed.live`, or a seeded or replaying source) reports each occurrence and its time; the session returns the result:
+packets with their flags, events, the state, when to ping, when to give up a silent peer, when to try again. Its parts have one
+task each: `liveness` silence and pings, `duplicates` packets seen before, `loglines` and `own_rows` new rows, `clock` stamps.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class Session:
         Args:
             now: when it opened.
             detail: what it is connected to, without secrets.
-            reads: the handshake names a Cottage, which reads what it is sent.
+            reads: whether the handshake names a Cottage, which reads the texts it is sent.
         """
         self.connection += 1
         self._delivered = False
@@ -119,7 +118,7 @@ class Session:
         self.state = ConnectionState.DISCONNECTED
         return [*items, StateChange(self.state, now, retry_s, error)]
 
-    # ── what arrives ──
+    # ── arrivals ──
 
     def receive(self, raw: bytes | memoryview, now: Instant) -> list[Item]:
         """Take one message; return its packet, or an event saying why it is none, with a gap event before it if there was a gap."""
@@ -204,7 +203,7 @@ class Session:
         """Return the items held back, since nothing more is read."""
         return self._connect_burst.flush()
 
-    # ── what is sent ──
+    # ── sending ──
 
     @property
     def no_text(self) -> str:

@@ -24,7 +24,7 @@ LONGEST_STAMP: Final = 64
 LONGEST_WORD: Final = 256
 """How many characters of a word are looked at: meanings are cached, and a cache of giants would fill the memory."""
 FARTHEST_NS: Final = 9_200_000_000 * 1_000_000_000
-"""Stamps reach from 1678 to 2261: what int64 nanoseconds hold, with room to add an interval."""
+"""Stamps reach from 1678 to 2261: the range of int64 nanoseconds, with room to add an interval."""
 _PRINTED_ENUM: Final = re.compile(r"<?\s*(?:[^\W\d]\w*\.)+([^\W\d].*)", re.DOTALL)
 """A name behind the names of its class and modules; a dot behind a blank, as in "levy stable (alpha 1.7)", is none of these."""
 _FRACTION: Final = re.compile(r"[.,](\d{7,9})\d*")
@@ -159,7 +159,7 @@ def _iso(stamp: str, server_tz: str, *, fold: int) -> tuple[int | None, bool]:
 
 
 def _usual_iso(stamp: str) -> tuple[str, timedelta]:
-    """Return a stamp as `datetime.fromisoformat` reads it, and what is to be added to what it reads."""
+    """Return a stamp as `datetime.fromisoformat` reads it, and the timedelta to add to the result."""
     text, later = stamp.strip().upper(), timedelta(0)
     zone = _ZONE.search(text)
     if zone is not None:

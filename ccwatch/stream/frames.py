@@ -108,7 +108,7 @@ def categorical(column: Column, values: Any) -> pd.Categorical:
     if wanted == categories:
         return pd.Categorical.from_codes(codes, categories=pd.Index(wanted, dtype=TEXT), validate=False)
     at = {word: i for i, word in enumerate(wanted)}  # a flooded vocabulary has 30,000 words: no search per word
-    place = np.full(len(categories) + 1, -1, dtype=np.int64)  # the last one stands for "missing"
+    place = np.full(len(categories) + 1, -1, dtype=np.int64)  # the last one means "missing"
     for code in used:
         place[code] = at[categories[code]]
     return pd.Categorical.from_codes(place[codes], categories=pd.Index(wanted, dtype=TEXT), validate=False)

@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 class Stop:
-    """A request to stop that a blocked source notices: it is waited on, or it wakes what the source registered."""
+    """A request to stop that a blocked source notices: the source waits on it, or it calls the waker that the source registered."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()

@@ -259,7 +259,7 @@ def _read_bars(body: dict[str, Any], values: list[Any], server_tz: str) -> None:
 
 
 _KEPT_WHOLE: Final = (market_lists.read_trades, market_lists.read_scanner)
-"""Readers of what `extra` keeps, whatever it is."""
+"""Readers of lists that `extra` keeps whole as well."""
 LISTED: Final = {"trades": "trades", "fills": "trades", "scanner": "scanner", "watchlist": "scanner"} | dict.fromkeys(
     ("history", "bars", "market.history", "market.bars"), "bars"
 )

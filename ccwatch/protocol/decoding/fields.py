@@ -57,7 +57,7 @@ def bounds(column: columns.Column) -> tuple[float, float]:
 
 
 def number(value: Any) -> tuple[float | None, int]:
-    """Return a wire value as a float, and flags for what was odd about it; None if it is not a finite number."""
+    """Return a wire value as a float, and flags for its oddities; None if it is not a finite number."""
     if type(value) is int or type(value) is float:
         found = float(value)
         return found, 0 if found == value else COERCED  # an integer beyond 2^53 is rounded

@@ -18,7 +18,7 @@ LONGEST_SHOWN: Final = 4096
 
 
 def read_logs(key: str, value: Any, values: list[Any], residue: dict[str, Any], server_tz: str) -> int:
-    """Read a list of objects, plain texts or both, and return flags; what a line cannot hold stays in `residue` by position."""
+    """Read a list of objects, plain texts or both, and return flags; parts that a line cannot hold stay in `residue` by position."""
     if type(value) is not list:
         residue[key] = value
         return WRONG_TYPE

@@ -18,7 +18,7 @@ _SIDES, _STATES = ("side", "action"), ("status", "state")
 _BAR: Final = (("open", "o"), ("high", "h"), ("low", "l"), ("close", "c"))
 
 
-# As the other readers of lists: key and value, the packet's fields, what goes to `extra`, the server's zone; they return flags.
+# As the other readers of lists: key and value, the packet's fields, the residue for `extra`, the server's zone; they return flags.
 
 
 def read_trades(key: str, value: Any, values: list[Any], residue: dict[str, Any], server_tz: str) -> int:

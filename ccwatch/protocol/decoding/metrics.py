@@ -1,8 +1,8 @@
 """The agents and models of a message: gauges by name, lists of single calls, lists of named gauges; from the wire and back.
 
 Deployed engines send calls (`{name: [call, …]}`, `{name: {avg_latency_ms, invocations: [call, …]}}`), the contract gauges
-(`{name: {latency_ms, …}}`), and the REST documentation a list of them (`{"agents": [{name, latency_ms, last_run}]}`). What came as
-calls stays in `extra` too, since a call has more than its columns hold.
+(`{name: {latency_ms, …}}`), and the REST documentation a list of them (`{"agents": [{name, latency_ms, last_run}]}`). Calls stay
+in `extra` too, since a call has more fields than columns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TABLES: Final[dict[type[Any], str]] = {AgentMetric: "agents", ModelMetric: "mod
 _STAMPS: Final = ("timestamp", "time", "last_run", "ts")
 
 
-# Readers share one signature: the list's key and value, the packet's fields, what goes to `extra`, the server's zone; they
+# Readers share one signature: the list's key and value, the packet's fields, the residue for `extra`, the server's zone; they
 # return flags.
 
 

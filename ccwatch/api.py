@@ -103,7 +103,7 @@ def synthetic(
         packets: the stream ends after this many; None for never.
         pace: "wall" keeps pace with the clock; "max" does not wait.
         prices: prices to use, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers; the stream ends with them.
-        symbol: what is traded.
+        symbol: the symbol that is traded.
         name: as for `connect`.
 
     Raises:
@@ -230,7 +230,7 @@ def record_series(
     """Record a feed as `record` does, starting a new recording at each turn; return a context manager.
 
     Args:
-        feed: it may not have started yet.
+        feed: the feed to record, which need not have started yet.
         path: the folder that the recordings go to.
         turn: when the next recording begins; `Turn()` is never.
         name: part of the new folders' names.
@@ -444,14 +444,14 @@ def serve(
         seed: as for `synthetic`, like scenario, rate and packets.
         scenario: the incidents planted in the stream; `.planted` lists them.
         rate: packets per second.
-        packets: the stream falls silent after this many; None for never.
+        packets: the stream falls silent after this many packets; None for never.
         pace: "wall", or "max": starts with the first client, waits for nothing but slow clients.
         host: where to listen; other than a loopback address only with a secret.
         port: port of the BFF, whose address is `.url`; 0 picks a free one.
         engine_port: port of the engine, whose address is `.engine_url`; 0 picks a free one.
         dialect: how the engine speaks on its socket: contract, engine_loop, bridge or pipeline; deployed is engine and BFF as seen running.
         prices: prices for the seeded stream, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers.
-        symbol: what the seeded stream trades.
+        symbol: the symbol that the seeded stream trades.
         recording: a recording to stream instead of a seeded stream.
         speed: pace of the recording: 1 is the original one, "max" waits for nothing but slow clients.
         start: first time of the recording to serve, as for `replay`.

@@ -42,7 +42,7 @@ class Health:
     status: str | None
     """The engine's status: the worst one in a packet of the last burst."""
     silence: str | None
-    """"halted, silent since 09:33 UTC": a halted loop broadcasts nothing, so its silence is no fault of the stream."""
+    """"halted, silent since 09:33 UTC": a halted loop broadcasts nothing, so its silence does not mean that the stream has failed."""
     url: str
     origin: str
     packets: int

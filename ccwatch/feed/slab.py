@@ -72,7 +72,7 @@ class Vocabularies:
         return True
 
     def is_full_of_the_past(self) -> bool:
-        """Return whether it has so many words that those which left the window are worth forgetting."""
+        """Return whether it has so many words that dropping those no longer in the window is worthwhile."""
         return any(len(codes) > MANY_WORDS for codes in self.codes.values())
 
     def beyond(self, place: int) -> int:

@@ -70,7 +70,7 @@ class Flag(IntFlag):
     REPLAYED = 1 << 3
     """Seen on an earlier connection."""
     PLACEHOLDER = 1 << 4
-    """Zeros that mean "not known yet": status INITIALIZING, or a price that is no price."""
+    """Zeros that mean "not known yet": status INITIALIZING, or a price that cannot be one."""
     FROZEN = 1 << 5
     """Same content as the packet before it, while its timestamp moved."""
     CLOCK_SKEW = 1 << 6

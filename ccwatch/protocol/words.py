@@ -108,7 +108,7 @@ def _plain(word: str) -> str:
 
 
 def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
-    """Return a stamp in ns since 1970 UTC, and whether it carried no offset; None where it is no time.
+    """Return a stamp in ns since 1970 UTC, and whether it carried no offset; None if it is not a time.
 
     It reads ISO 8601 in either case, with " UTC" or "GMT" for an offset, with the leap second :60 (the second that follows) and
     24:00 (the next day); and seconds, milli-, micro- or nanoseconds since 1970, told apart by their size. A stamp without offset is
@@ -183,7 +183,7 @@ def is_epoch(stamp: str) -> bool:
 
 
 def epoch_text(value: float) -> str | None:
-    """Return a JSON number of seconds or parts of them since 1970 as the text that `time_ns` reads; None where it is no such number."""
+    """Return a JSON number of seconds or parts of them since 1970 as the text that `time_ns` reads; None if it is not such a number."""
     stamp = str(int(value)) if type(value) is float and abs(value) >= 1e15 and value.is_integer() else str(value)
     return stamp if is_epoch(stamp) else None
 

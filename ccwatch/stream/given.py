@@ -57,8 +57,8 @@ def read_given(source: Any, *, symbol: str | None = None, what: str = "source") 
         what: the source's name in errors.
 
     Raises:
-        ConfigError: a file that cannot be read, a number that could be read in two ways, or a value that is no number.
-        MixedSymbols: several symbols, and none was chosen.
+        ConfigError: a file cannot be read, a number could be read in two ways, or a value is not a number.
+        MixedSymbols: there are several symbols, and none was chosen.
     """
     said: list[str] = []
     frame = _frame(source, what, said)

@@ -104,7 +104,7 @@ def _aware(value: Any, name: str) -> pd.Timestamp:
 
 
 def _parsed(text: str) -> Any:
-    """Return the text as a time, on any date where it names none; None where it is no time."""
+    """Return the text as a time, on an arbitrary date if it names none; None if it is not a time."""
     try:
         if _CLOCK.fullmatch(text):
             return pd.Timestamp(f"2000-01-01T{text.zfill(5) if text.count(':') == 1 else text}")

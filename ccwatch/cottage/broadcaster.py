@@ -19,7 +19,7 @@ TEXT, BINARY = 0x1, 0x2
 COMPRESSED: Final = 0x40
 """The bit RSV1 of a frame, which says that a message is compressed."""
 NO_STEP: Final = -2
-"""Of a client that can only join where the shared stream begins."""
+"""The step of a client that can only join where the shared stream begins."""
 LOOK_S: Final = 0.05
 """Seconds between two looks at a client that does not read."""
 

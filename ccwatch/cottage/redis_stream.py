@@ -1,7 +1,7 @@
 """A stream of Redis as the carrier: a writer that bounds it and numbers what it writes, and a Source that resumes by id.
 
 Each entry has the message (`raw`), its number in the writer's epoch (`n`, `epoch`) and when it was written (`at`, ns since 1970). By the
-numbers a reader sees how many are missing: Redis gone, trimmed beyond the reader, or restarted empty. Streams of others are
+numbers a reader sees how many are missing after an outage or a trim, or that Redis began empty. Streams of others are
 read as well: an entry's `raw`, `data`, `payload` or `message`, else its only field. It knows no client and no site.
 """
 

@@ -1,7 +1,7 @@
-"""What a recording's files may say: types, ranges and sizes, checked by msgspec before anything is used. It opens no recording.
+"""Types, ranges and sizes that a recording's files may hold, checked by msgspec before anything is used. It opens no recording.
 
-A checksum says that bytes are as they were written, not who wrote them. So whatever is read from the disk is converted into a
-type with bounds first; what does not fit is a CorruptRecording that names the file and the field.
+A checksum says that bytes are as they were written, not who wrote them. So every value from the disk is first converted into a
+type with bounds; a value that does not fit raises a CorruptRecording that names the file and the field.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ class Marked:
 
 
 def fits(found: Any, kind: type[T], where: Path | str) -> T:
-    """`found` as the type that it must be.
+    """Return `found` converted to the type that it must have.
 
     Args:
         found: plain values, as JSON has them.
-        kind: a type of this module, or a dataclass or Struct of them; fields that it does not know are passed over.
+        kind: a type of this module, or a dataclass or Struct of them; unknown fields are passed over.
         where: the file, for the error.
 
     Raises:
@@ -82,10 +82,10 @@ def fits(found: Any, kind: type[T], where: Path | str) -> T:
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """The bytes of an ordinary file of at most so many.
+    """Return the bytes of an ordinary file, which may not have more than a limit.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no file.
         CorruptRecording: it is no ordinary file, cannot be read, or is larger.
     """
     try:

@@ -1,10 +1,10 @@
-"""A recording's folder: its layout, its lock, sealed lines, writes that survive a power cut. It knows nothing of packets.
+"""A recording's folder: its layout, its lock, sealed lines, and writes that survive a power cut. It knows no packets.
 
     <session_id>/
       session.json      what was recorded, and how (Session); sealed
       MANIFEST.jsonl    a sealed line per segment file, per finished group of them, and at the end (see `manifest`)
       packets/ …        the tables, as Parquet (see `segments`)
-      _journal/         what is not in the tables yet (see `journal`)
+      _journal/         packets and events that are not in the tables yet (see `journal`)
       _staging/         files that are not finished
       _copies/          session.json and MANIFEST.jsonl a second time, since all else is found through them
       marks.jsonl       a sealed line per mark that was set beside the data
@@ -35,7 +35,7 @@ from ccwatch.recording import checked
 
 FORMAT: Final = "ccwatch-recording"
 VERSION: Final = 1
-"""Raised when an older ccwatch would read a recording wrongly; further fields, columns and lines need no other version."""
+"""Format version, raised if an older ccwatch would read a recording wrongly; further fields, columns and lines need no other version."""
 
 SESSION: Final = "session.json"
 MANIFEST: Final = "MANIFEST.jsonl"
@@ -45,20 +45,20 @@ STAGING: Final = "_staging"
 COPIES: Final = "_copies"
 LOCK: Final = ".lock"
 LOCK_PATIENCE_S: Final = 0.2
-"""A reader that asks whether a recording is being written holds the lock for an instant."""
+"""Seconds to wait for the lock: a reader that checks whether a recording is being written holds it for an instant."""
 
 _SEAL: Final = b',"crc32c":"'
 
 
 @dataclass(frozen=True)
 class Session:
-    """What session.json says: written once, before the first packet.
+    """The content of session.json, which is written once, before the first packet.
 
     Attributes:
-        session: the session's id, which is also its folder's first name.
+        session: the session's id, which is also the first name of its folder.
         url: where the stream came from, without secrets.
         origin: "live", "synthetic" or "replay".
-        tags: the user's own words.
+        tags: the words that the user gave it.
         server_tz: IANA zone in which timestamps without an offset were read.
         fsync: the fsync policy.
         raw: which raw messages are kept.
@@ -83,7 +83,7 @@ class Session:
     writer: checked.Word
 
     def write(self, folder: Path) -> None:
-        """Write session.json, for good."""
+        """Write session.json and its copy durably."""
         fields = asdict(self) | {"tags": list(self.tags)}
         line = seal({"format": FORMAT, "version": VERSION, **fields}) + b"\n"
         if not (folder / COPIES).exists():
@@ -97,7 +97,7 @@ class Session:
 
         Raises:
             RecordingNotFound: there is neither.
-            CorruptRecording: it fails its checksum, and so does its copy; or a field of it cannot be.
+            CorruptRecording: it fails its checksum, and so does its copy; or a field has an impossible value.
             UnsupportedFormat: a newer ccwatch wrote it, or it is something else.
         """
         path = folder / SESSION
@@ -117,7 +117,7 @@ class Session:
 
     @classmethod
     def of(cls, line: bytes, path: Path) -> Self:
-        """Read the bytes of a session.json that is elsewhere; see `read`."""
+        """Read the bytes of a session.json from another place; see `read`."""
         try:
             found = unseal(line)
         except ValueError as error:
@@ -145,12 +145,12 @@ class _Versioned:
 
 
 def is_recording(folder: Path) -> bool:
-    """Whether a folder holds a recording, readable or not: its session.json is there, or the copy."""
+    """Return whether a folder holds a recording, readable or not: its session.json is there, or the copy."""
     return any(os.path.lexists(folder / place) for place in (SESSION, f"{COPIES}/{SESSION}"))
 
 
 def recordings_in(root: Path) -> list[Path]:
-    """The folders below `root` that hold a recording, by name; those that are links to one included."""
+    """Return the folders below `root` that hold a recording, by name, including links to one."""
     found = []
     try:
         with os.scandir(root) as entries:
@@ -163,7 +163,7 @@ def recordings_in(root: Path) -> list[Path]:
 
 
 def new_session_path(root: Path, name: str, now: datetime) -> Path:
-    """A folder for a new session below `root` that does not exist yet, such as 20260102T143000Z-localhost-3000-9f3a."""
+    """Return the path of a new session's folder below `root`, such as 20260102T143000Z-localhost-3000-9f3a."""
     stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub(r"^\w+://", "", name)).strip("-.")[:40] or "session"
     while (path := root / f"{stamp}-{plain}-{secrets.token_hex(2)}").exists():
@@ -172,7 +172,7 @@ def new_session_path(root: Path, name: str, now: datetime) -> Path:
 
 
 def boot_id() -> str:
-    """What tells this boot of the machine from any other; "" where the system does not say."""
+    """Return the id of this boot of the machine; "" where the system does not say."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
@@ -183,21 +183,21 @@ def boot_id() -> str:
 
 
 def crc32c(data: bytes) -> int:
-    """CRC32C (Castagnoli) of `data`."""
+    """Return the CRC32C (Castagnoli) of `data`."""
     return int(google_crc32c.value(data))
 
 
 def seal(value: Mapping[str, Any]) -> bytes:
-    """A JSON object with its checksum as the last field, on one line. `value` must not be empty."""
+    """Return a JSON object with its checksum as the last field, on one line. `value` must not be empty."""
     body = codec.dumps(value)
     return b'%s%s%08x"}' % (body[:-1], _SEAL, crc32c(body))
 
 
 def unseal(line: bytes) -> dict[str, Any]:
-    """The object of a sealed line.
+    """Return the object of a sealed line.
 
     Raises:
-        ValueError: it fails its checksum.
+        ValueError: the line fails its checksum, or holds no JSON object.
     """
     head, mark, tail = line.rstrip(b"\n").rpartition(_SEAL)
     body = head + b"}"
@@ -213,10 +213,10 @@ def unseal(line: bytes) -> dict[str, Any]:
 
 
 def sealed_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
-    """Offset, length and object of each sealed line of a file; None for one that fails its checksum. No file, no lines.
+    """Yield offset, length and object (None if it fails its checksum) of each sealed line; nothing without a file.
 
     Raises:
-        CorruptRecording: it is no ordinary file, or too large for what it is.
+        CorruptRecording: it is no ordinary file, or is too large.
     """
     try:
         data = checked.read_bounded(path, checked.LINES_BYTES)
@@ -239,7 +239,7 @@ def sealed_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any] | None]]
 # ── writes that survive a power cut ────────────────────────────────────────────────────────────────────────────────────
 
 datasync: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
-"""Bytes of a file to the disk; macOS has no fdatasync."""
+"""The function that brings a file's bytes to the disk; macOS has no fdatasync."""
 
 
 def sync_file(path: Path) -> None:
@@ -260,7 +260,7 @@ def sync_folder(path: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """A whole file or none of it, on the disk when this returns."""
+    """Write a whole file or none of it; it is on the disk when this returns."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         file.write(data)
@@ -271,7 +271,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def append_durably(path: Path, data: bytes) -> None:
-    """Add to a file's end, on the disk when this returns; after a torn line, on a line of its own."""
+    """Append to a file, after a torn line on a new line; the bytes are on the disk when this returns."""
     is_new = not path.exists()
     with path.open("ab+") as file:
         end = file.seek(0, os.SEEK_END)
@@ -290,7 +290,7 @@ def append_durably(path: Path, data: bytes) -> None:
 
 
 class WriterLock:
-    """The right to write a recording: one process, until it ends or releases it. The file itself stays."""
+    """The lock of a recording's writer: held by one process, until it ends or releases it. The file itself stays."""
 
     def __init__(self, folder: Path) -> None:
         """Take the lock.
@@ -310,7 +310,7 @@ class WriterLock:
 
     @property
     def folder(self) -> Path:
-        """The folder that it locks, where it is now: someone may have moved it. A folder that is gone stays where it was."""
+        """Return the locked folder's current path, even after a move; the last known path of a folder that is gone."""
         if self._handle is not None and not _is_same_file(self._folder / LOCK, self._handle):
             found = _path_of(self._handle)
             if found is not None and _is_same_file(found, self._handle):
@@ -319,11 +319,11 @@ class WriterLock:
 
     @property
     def handle(self) -> int:
-        """The open file that holds the lock, for a process that is to hold it, too; -1 once it is released."""
+        """Return the descriptor that holds the lock, for a process to inherit; -1 once it is released."""
         return -1 if self._handle is None else self._handle
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -337,7 +337,7 @@ def _is_same_file(path: Path, handle: int) -> bool:
 
 
 def _path_of(handle: int) -> Path | None:
-    """Where an open file is now, as Linux and macOS know it; None elsewhere."""
+    """Return the current path of an open file, on Linux and macOS; None elsewhere."""
     try:
         return Path(f"/proc/self/fd/{handle}").readlink()
     except OSError:
@@ -351,7 +351,7 @@ def _path_of(handle: int) -> Path | None:
 
 
 def is_being_written(folder: Path) -> bool:
-    """Whether a process holds the lock now; never creates the lock file."""
+    """Return whether a process holds the lock now; never creates the lock file."""
     try:
         handle = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:

@@ -1,6 +1,6 @@
-"""Holes: stretches of a recording's entries that cannot be read any more, found in its segments and its manifest, told as gap events.
+"""Holes: stretches of a recording's entries that cannot be read any more, found in segments and manifest, and reported as gap events.
 
-What is intact is read everywhere; a hole is never silent. It reads footers and checksums, and no value.
+Intact rows are always read; a hole is never silent. This module reads footers and checksums, and no values.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ class Hole(NamedTuple):
 
     entries: tuple[int, int]
     seq: tuple[int, int]
-    """Of the first and last packet among them, as far as that is known."""
+    """Seq of the first and last packet among them, as far as that is known."""
     time_ns: int | None
-    """Of the first row that is known to be lost."""
+    """Time of the first row that is known to be lost, ns since 1970 UTC; None where no time is known."""
     tables: tuple[str, ...]
-    """Those that are lost; empty where all are."""
+    """Names of the tables that are lost; empty where all are."""
 
     @property
     def detail(self) -> str:
-        """As a gap event tells of it."""
+        """Return the detail of its gap event."""
         first, last = self.entries
         tables = f" tables={','.join(self.tables)}" if self.tables else ""
         return f"entries={last - first + 1} {REASON} first_entry={first} seq={self.seq[0]}-{self.seq[1]}{tables}"
 
     def event(self, neighbour: Event | Packet | None) -> Event:
-        """The gap event in its place; `neighbour` is an item beside it, whose clocks it takes."""
+        """Return the gap event in its place; `neighbour` is an item beside it, whose clocks it takes."""
         time_ns = self.time_ns if self.time_ns is not None else neighbour.time_ns if neighbour is not None else 0
         clocks = (0, time_ns, 0) if neighbour is None else (neighbour.connection, neighbour.received_at_ns, neighbour.received_mono_ns)
         return Event(time_ns, max(0, self.seq[0] - 1), EventKind.GAP, self.detail, *clocks)
 
 
 def whole(segment: Segment, error: CorruptRecording, folder: Path) -> Lost:
-    """A segment of which nothing can be read."""
+    """Return the loss of a segment of which nothing can be read."""
     return Lost(segment.table, segment.path, segment.entries, segment.seq, segment.time_ns, _why(error, folder))
 
 
 def part(file: SegmentFile, group: int, error: CorruptRecording, folder: Path) -> Lost:
-    """A row group of a segment that cannot be read."""
+    """Return the loss of one row group of a segment."""
     segment = file.segment
     entries, seq, us = (file.spans(name)[group] for name in ("entry", "seq", "time_us"))
     entries = max(entries[0], segment.entries[0]), min(entries[1], segment.entries[1])
@@ -65,7 +65,7 @@ def _why(error: CorruptRecording, folder: Path) -> str:
 
 
 def lost_of(folder: Path, segment: Segment, *, deep: bool) -> list[Lost]:
-    """What cannot be read of a segment: by its footer, or by every byte of it."""
+    """Return the losses of a segment: by its footer or, with `deep`, by every byte."""
     try:
         file = SegmentFile(folder, segment)
     except CorruptRecording as error:
@@ -80,12 +80,12 @@ def lost_of(folder: Path, segment: Segment, *, deep: bool) -> list[Lost]:
 
 
 def lost_of_group(folder: Path, group: Group, *, deep: bool = True) -> list[Lost]:
-    """What cannot be read of a group."""
+    """Return the losses of a group's segments."""
     return [one for segment in group.files.values() for one in lost_of(folder, segment, deep=deep)]
 
 
 def by_batch(folder: Path, group: Group, lost: Sequence[Lost]) -> list[Lost]:
-    """The same, each as wide as the batches of packets that it touches: packets are made again batch by batch, from its first on."""
+    """Widen each loss to the batches of packets that it touches, since packets are rebuilt batch by batch."""
     try:
         spans = SegmentFile(folder, group.files["packets"]).spans("entry") if lost and group.files["packets"].rows else []
     except CorruptRecording:  # then all of the group is lost already
@@ -98,7 +98,7 @@ def by_batch(folder: Path, group: Group, lost: Sequence[Lost]) -> list[Lost]:
 
 
 def missing(manifest: Manifest, *, journal_holds: bool = False) -> list[Hole]:
-    """The stretches of entries that no group has, since its lines are damaged, and no journal."""
+    """Return the stretches of entries that are in no group, whose lines are damaged, and in no journal."""
     found = []
     expected, seq = 1, 0
     for group in manifest.groups:
@@ -111,7 +111,7 @@ def missing(manifest: Manifest, *, journal_holds: bool = False) -> list[Hole]:
 
 
 def merged(lost: Iterable[Lost], others: Sequence[Hole] = ()) -> list[Hole]:
-    """Holes in order of entries: stretches that overlap are one."""
+    """Return the holes in order of entries, with stretches that overlap joined."""
     every = [*others, *(Hole(one.entries, one.seq, None if one.time_ns is None else one.time_ns[0], (one.table,)) for one in lost)]
     found: list[Hole] = []
     for hole in sorted(every, key=lambda hole: hole.entries):

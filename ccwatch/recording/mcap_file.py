@@ -11,13 +11,13 @@ from ccwatch.protocol.messages import Event, Packet
 from ccwatch.recording.folder import Session
 
 Lines = Callable[[str, Packet | Event], Iterable[dict[str, Any]]]
-"""The rows of a table that an item makes, as JSON objects."""
+"""A function that returns the rows of a table that an item makes, as JSON objects."""
 
 
 def write(out: IO[bytes], session: Session, table: str, items: Iterator[Packet | Event], lines: Lines, tell: Callable[[int], None]) -> int:
-    """Write one table; how many messages.
+    """Write one table, and return the count of messages.
 
-    Of packets the channel `/stream` has each message byte for byte, as JSON, its sequence the packet's (modulo 2^32). Any other table
+    For packets, the channel `/stream` has each message byte for byte, as JSON, its sequence the packet's (modulo 2^32). Any other table
     is the channel of its name, with a message per row. Log time is when it was received, publish time the stream's own, both ns.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The overlay: the segments of a recording, and over them, in memory, what only its journal holds yet.
+"""The overlay: the segments of a recording and, in memory, the rows that only its journal holds yet.
 
 Both are Arrow tables made by the same code. Looking never writes, and may happen while a recorder moves files.
 """
@@ -28,9 +28,9 @@ from ccwatch.recording.segment_file import SegmentFile
 from ccwatch.recording.tables import Tables
 
 MERGE_TABLES: Final = 64
-"""The overlay joins its small tables once there are so many, so that following a recording stays cheap."""
+"""Count of small tables at which the overlay joins them, so that following a recording stays cheap."""
 ATTEMPTS: Final = 5
-"""How often a look at the folder is repeated when a recorder moved files meanwhile."""
+"""How often a look at the folder is tried when a recorder moves files meanwhile."""
 
 
 Span = tuple[int, int] | None
@@ -38,10 +38,10 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Overlay:
-    """The segments, and over them the tables of what only the journal holds yet."""
+    """The segments of a recording, and tables in memory of the rows that only the journal holds yet."""
 
     def __init__(self, folder: Path, session: Session) -> None:
-        """Nothing is read yet."""
+        """Prepare the overlay; nothing is read yet."""
         self._folder = folder
         self._session = session
         # Serialises looks at the folder: two at once would both append the journal's news.
@@ -58,17 +58,17 @@ class Overlay:
         self._holes: set[tuple[Path, int]] = set()
 
     def look(self) -> Manifest:
-        """The manifest as it is now, with the overlay brought up to it."""
+        """Return the manifest as it is now, after bringing the overlay up to date."""
         with self._lock:
             return self._look()
 
     @property
     def journal_holes(self) -> int:
-        """Count of damaged places of the journal, as of the last look."""
+        """Return the count of damaged places of the journal, as of the last look."""
         return len(self._holes)
 
     def holes(self) -> list[Hole]:
-        """The entries that cannot be read any more, in segments and between them: by every footer, and by what was read so far."""
+        """Return the entries known to be lost, in segments and between them: by all footers, and by the rows read so far."""
         with self._lock:
             return self._find_holes(self._look())
 
@@ -82,19 +82,19 @@ class Overlay:
         return holes.merged([*found.lost, *self._lost], holes.missing(found, journal_holds=self._tail_last > found.last_entry))
 
     def table(self, table: str, names: Sequence[str], span: Span = None) -> Any:
-        """Columns of one table, rows in order of arrival; see `tables`."""
+        """Return columns of one table, rows in order of arrival; see `tables`."""
         return self.tables({table: names}, span)[0]
 
     def tables(self, wanted: Mapping[str, Sequence[str]], span: Span = None, *, may_be_lost: bool = False) -> list[Any]:
-        """Columns of several tables, all as of the same instant. What is intact is read; what is not is a hole (see `holes`).
+        """Return columns of several tables, all as of the same instant; damaged stretches are left out (see `holes`).
 
         Args:
             wanted: names of columns by table.
             span: first and last time (ns) that are of interest: row groups without any of them are not read.
-            may_be_lost: no error where nothing of a table is intact.
+            may_be_lost: whether a table of which nothing is intact is returned empty, without an error.
 
         Raises:
-            CorruptRecording: nothing of a table is intact, so that an empty one would be an answer made of nothing.
+            CorruptRecording: nothing of a table is intact, so that an empty one would be a false answer.
         """
         with self._lock:
             found = self._look()
@@ -109,7 +109,7 @@ class Overlay:
         return joined
 
     def parts(self, table: str) -> tuple[list[Path], Any]:
-        """The segment files of a table that can be read, and the rows that only the journal holds, as of the same instant."""
+        """Return a table's readable segment files, and the rows that only the journal holds, as of the same instant."""
         with self._lock:
             found = self._look()
             tail = list(self._tail[table])
@@ -120,7 +120,7 @@ class Overlay:
     def _join(
         self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any], span: Span, gaps: Sequence[Hole]
     ) -> tuple[Any, CorruptRecording | None]:
-        """The rows that are intact, and why others are not."""
+        """Return the intact rows, and the error of the first others; None where all are intact."""
         is_events = table == "events"
         stored = [*names, "entry"] if is_events and "entry" not in names else list(names)
         parts: list[Any] = []
@@ -145,7 +145,7 @@ class Overlay:
         return (pa.concat_tables(parts) if parts else schema.empty_table()).select(list(names)), error
 
     def _read(self, segment: Segment, names: Sequence[str], span: Span) -> Iterator[Any]:
-        """The row groups of a segment that have a time in the span; in the place of one that cannot be read, why. That is noted."""
+        """Yield the row groups of a segment with a time in the span, or the error of one that cannot be read, which is noted."""
         try:
             file = SegmentFile(self._folder, segment)
         except CorruptRecording as error:
@@ -160,7 +160,7 @@ class Overlay:
                 yield error
 
     def note(self, lost: Lost) -> None:
-        """Remember what cannot be read, and say so once."""
+        """Remember a loss, and log it once."""
         if lost not in self._lost:
             self._lost[lost] = None
             first, last = lost.entries
@@ -168,14 +168,14 @@ class Overlay:
 
     def _look(self) -> Manifest:
         for _ in range(ATTEMPTS):
-            # The journal before the manifest: an entry that moves between the two looks is then seen twice, and told apart
+            # The journal before the manifest: an entry that moves between the two looks is then seen twice, and recognised
             # by its number, instead of not at all.
             files = journal_files(self._folder / JOURNAL)
             try:
                 self._refresh_manifest()
                 self._read_tail(files)
             except FileNotFoundError:
-                self._forget_tail()  # what was read of it so far stands in no table yet
+                self._forget_tail()  # the rows read from it so far are in no table yet
                 continue
             return self._manifest
         raise CorruptRecording(f"{self._folder}: files vanish while they are read")
@@ -209,7 +209,7 @@ class Overlay:
                 self._tail[table] = [pa.concat_tables(parts).unify_dictionaries().combine_chunks()]
 
     def _with_end(self, fresh: Iterator[Entry], files: Sequence[Path]) -> Iterator[Entry]:
-        """The same, and the gap at the journal's end where that is damaged and nobody will write on."""
+        """Yield the same entries, then a gap event if the journal's end is damaged and no recorder writes it."""
         item: Packet | Event | Stored | None = None
         for entry, item in fresh:
             self._tail_last = entry
@@ -221,7 +221,7 @@ class Overlay:
             yield self._tail_last + 1, groups.lost_end(size, self._tail_last + 1, item or groups.end_of(self._manifest, self._session))
 
     def _news(self, path: Path) -> Iterator[Entry]:
-        """Entries of the frames that came since the last look. A torn end is looked at again: it may be a write in progress."""
+        """Yield the entries of frames since the last look. A torn end is read again later: it may be a write in progress."""
         start = self._read_to.get(path, 0)
         for frame in read_frames(path, bytes.fromhex(self._session.nonce), start):
             if isinstance(frame, Frame):
@@ -232,6 +232,6 @@ class Overlay:
 
 
 def _within(file: SegmentFile, span: tuple[int, int]) -> list[int]:
-    """The row groups of a segment that have a time in the span."""
+    """Return the row groups of a segment that have a time in the span."""
     low, high = span[0] // 1000, span[1] // 1000
     return [group for group, (first, last) in enumerate(file.spans("time_us")) if first <= high and last >= low]

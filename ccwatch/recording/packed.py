@@ -23,12 +23,12 @@ _END_BYTES: Final = 22 + (1 << 16)
 
 
 def is_packed(path: Path) -> bool:
-    """Whether the path is a file that ends like a packed recording."""
+    """Return whether the path is a file with the suffix of a packed recording."""
     return path.suffix.lower() == SUFFIX and path.is_file()
 
 
 def pack_folder(folder: Path, archive: Path) -> int:
-    """Pack the files of a folder, below its own name; how many bytes the archive has. A whole archive or none."""
+    """Pack the files of a folder, below its name, into a whole archive or none, and return its size in bytes."""
     part = archive.with_name(archive.name + ".part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
@@ -42,11 +42,11 @@ def pack_folder(folder: Path, archive: Path) -> int:
 
 
 def unpack(archive: Path) -> Path:
-    """Unpack into a new folder among the system's temporary ones; the recording's folder in it.
+    """Unpack an archive into a new temporary folder, and return the recording's folder in it.
 
     Raises:
         RecordingNotFound: no recording in it.
-        CorruptRecording: it is no zip file, a file in it fails its checksum, or it has what no packed recording has.
+        CorruptRecording: it is no zip file, a file in it fails its checksum, or it has a file that no packed recording has.
         RecordingError: it cannot be read, or there is no room for it.
     """
     root = Path(tempfile.mkdtemp(prefix="ccwatch-"))
@@ -86,7 +86,7 @@ def _unpack_into(archive: Path, root: Path) -> None:
 
 
 def _check(archive: Path, entry: zipfile.ZipInfo) -> None:
-    """Refuse what `pack_folder` does not write.
+    """Refuse a file that `pack_folder` does not write.
 
     Raises:
         CorruptRecording: it is none of a recording's files.
@@ -102,7 +102,7 @@ def _check(archive: Path, entry: zipfile.ZipInfo) -> None:
 
 
 def _directory_bytes(stream: IO[bytes], size: int) -> int:
-    """The size of an archive's list of files, which is read as a whole, as its end says."""
+    """Return the size of an archive's list of files, which is read as a whole, from the archive's end."""
     stream.seek(max(0, size - _END_BYTES))
     end = stream.read()
     at = end.rfind(b"PK\5\6")

@@ -4,9 +4,9 @@ The public columns are those of `protocol.columns`, with an integer `x_us` besid
 subtract timestamps). A few more, at the end of each table, let `rebuild` make the packets again:
 
     entry      every table: the recording's own number of the packet or event that the row came from, from 1
-    logs_kept  packets: how many lines at the end of the list before begin this list, -1 where `frames` has to tell
+    logs_kept  packets: how many lines at the end of the list before begin this list, -1 where `frames` holds the lists
     raw_from   packets: where the raw message is: "frames", "fields" (encoding the packet in its layout gives it) or "none"
-    layout     packets: what the packet's fields do not tell about its message (see `protocol.layout`)
+    layout     packets: the shape of its message, which the packet's fields do not give (see `protocol.layout`)
 
 Frames on the screen and files on the disk are made from the same Arrow tables, so they cannot differ.
 """
@@ -21,11 +21,11 @@ import pyarrow as pa
 from ccwatch.protocol.columns import TABLES, Column
 
 LAST_ENTRY: Final = 2**63 - 1
-"""No recording has an entry of this number."""
+"""The highest entry number; no recording has an entry with it."""
 FRAMES: Final = "frames"
 ALL_TABLES: Final = (*TABLES, FRAMES)
 ALWAYS: Final = tuple(table for table in ALL_TABLES if table not in {"trades", "scanner", "bars"})
-"""Tables that every group has a file of, as in the first released format; of the others there is one where there are rows."""
+"""Tables that every group has a file of, as in the first released format; another table has one only where it has rows."""
 ENTRY: Final = Column("entry", "uint64", "", "", "the recording's own number of the packet or event, from 1")
 RECEIVED: Final = tuple(c for c in TABLES["packets"] if c.name in {"received_at", "received_mono_ns", "connection"})
 _INTERNAL: Final[dict[str, tuple[Column, ...]]] = {
@@ -84,7 +84,7 @@ SCHEMAS: Final[dict[str, Any]] = {**{table: _schema(table) for table in TABLES},
 
 
 def public_schema(table: str) -> Any:
-    """The schema of a table with its public columns alone."""
+    """Return the schema of a table with its public columns alone."""
     return pa.schema([SCHEMAS[table].field(column.name) for column in TABLES[table]])
 
 
@@ -94,11 +94,11 @@ _DICTIONARY: Final = frozenset({"latency_ms", "price"})
 _SPLIT: Final = frozenset({"invocations"})
 _TEXTS: Final = {"timestamp_raw": "DELTA_BYTE_ARRAY", "log_time_raw": "DELTA_BYTE_ARRAY", "message": "PLAIN"}
 _DIGITS: Final = 9
-"""Decimals beyond which a double counts as one of full mantissa."""
+"""Decimals beyond which a double counts as having a full mantissa."""
 
 
 def encodings(table: str, sample: Any) -> tuple[list[str], dict[str, str]]:
-    """The columns kept as dictionaries, and the encoding of each of the others, by the first rows of a file."""
+    """Return the columns to keep as dictionaries and the encoding of each other one, chosen by a file's first rows."""
     dictionaries, found = [], {}
     for field in SCHEMAS[table]:
         if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
@@ -115,7 +115,7 @@ def encodings(table: str, sample: Any) -> tuple[list[str], dict[str, str]]:
 
 
 def _is_full(values: Any) -> bool:
-    """Whether most of the numbers that are there have more digits than a person would write."""
+    """Return whether most of the numbers that are not missing have more digits than a person would write."""
     known = values[~np.isnan(values)]
     with np.errstate(over="ignore"):  # of what is too large to be rounded, nobody wrote the digits
         return bool(len(known)) and bool((np.round(known, _DIGITS) != known).mean() > 0.5)

@@ -180,7 +180,7 @@ class _Scope:
         if isinstance(node, Window):
             is_absence = node.function == "absent" and isinstance(node.of, Name)
             return self._carried(Name(absence_key(node.of, node.seconds))) if is_absence else self._window(node)  # type: ignore[arg-type] # an absence is of a name
-        if isinstance(node, Word):  # only stands in a comparison, which was resolved
+        if isinstance(node, Word):  # only occurs in a comparison, which was resolved
             return np.full(size, np.nan)
         return _apply(node.sign, [self.value(part) for part in node.parts])
 

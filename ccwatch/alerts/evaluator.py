@@ -116,7 +116,7 @@ class Evaluator:
 
     @property
     def troubles(self) -> dict[str, str]:
-        """Return the newest failures of the user's functions, by the rule's name."""
+        """Return the newest failure of each rule that is a function, by the rule's name."""
         return {machine.rule.name: judge.trouble for machine, judge in self._functions if judge.trouble}
 
     def watch_from(self, time_ns: int, mono_ns: int) -> None:

@@ -145,7 +145,7 @@ class Machine:
         return changes
 
     def _run_open(self, code: int, seen: Observations, i: int, j: int) -> list[tuple[int, Change]]:
-        """Judge a run while a firing is open: it goes on, or it is resolved once it was clear for long enough."""
+        """Judge a run while a firing is open, which is resolved once the measure was clear for long enough."""
         resolved = j
         if code == CLEAR and (not self.rule.latched or self.is_acknowledged):
             self._clear_at = int(seen.moment[i]) if self._clear_at is None else self._clear_at

@@ -241,7 +241,7 @@ class Observer:
         self._frozen = int(counted[-1])
         return counted.astype(np.float64)
 
-    # ── what packets say ──
+    # ── contents of packets ──
 
     def _contents(self, frame: Columns, order: Ints, at: Ints, time: Ints, flags: Ints) -> dict[Key, Observations]:
         if not len(frame):

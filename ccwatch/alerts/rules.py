@@ -83,7 +83,7 @@ class Rule:
 
     Attributes:
         name: of the rule, in lower case with dashes.
-        measure: what is observed; see `ccwatch.alerts.measures`.
+        measure: the observed measure; see `ccwatch.alerts.measures`.
         limit: it is passed at this value, and beyond.
         meaning: one line for people.
         unit: of the measure.
@@ -94,7 +94,7 @@ class Rule:
         least_n: how many observations in a row must pass it.
         keep_s: how long a firing goes on after the measure has cleared, s.
         no_data_s: without an observation for so long the rule has no data, s.
-        latched: a firing ends only when someone acknowledges it.
+        latched: a firing ends only once it is acknowledged.
         about_stream: it judges how the stream is received, not the market: it cannot be a false alarm of a drawdown.
         hours: "session" judges only while the market trades, where trading hours are known; "always" round the clock.
         runbook: where to read what to do: an address or a path.
@@ -236,7 +236,7 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
         about_stream=True,
     ),
 )
-"""The rules that every view, report and guard begins with. No service has an objective until someone sets one."""
+"""The rules that every view, report and guard begins with. No service has an objective until one is set."""
 
 CONTRACT_OBJECTIVES: Final = "Chronos=150, FinBERT=25, reasoning LLM=3000, memory search=200, scanner=2000"
 """The contract's figures for p95 in ms: drawn as lines, never judged by themselves."""

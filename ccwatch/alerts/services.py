@@ -57,7 +57,7 @@ class Service:
         self._made: Floats = np.zeros(0)  # calls of these entries
         self._counted: tuple[float, float] | None = None  # calls, and failed ones, when the counter was last sent
         self._usual: list[float] = []  # calls that are usual
-        self._block: list[float] = []  # calls since the usual was worked out
+        self._block: list[float] = []  # calls since the usual was computed
         self._level = np.nan
 
     def observe(self, order: Ints, at: Ints, time: Ints, gauge: Floats, count: Floats, rate: Floats) -> dict[str, Observations]:

@@ -201,7 +201,7 @@ class AlertWatch:
         return unsubscribe
 
     def acknowledge(self, rule: str, subject: str = "") -> None:
-        """Acknowledge what fires; done on this watch's own thread."""
+        """Acknowledge a firing; done on this watch's own thread."""
         self._asked.append((rule, subject))
 
     def receive(self, items: Sequence[Item], /) -> None:
@@ -251,7 +251,7 @@ class AlertWatch:
         if found != self.shown:
             self.shown = found
             self._post(found)
-        told, self._told = self._told, []  # also what a pass had found before it failed
+        told, self._told = self._told, []  # also those that a pass had found before it failed
         self._tell(told)
         self._after()
         self.is_caught_up = self.evaluator is not None and not self.behind
@@ -433,7 +433,7 @@ class _Loop:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step that runs; does not wait for it, since a callback may call this."""
+        """End after the step that runs, without waiting for it, since a callback may call this."""
         self._stop.set()
 
     def _run(self) -> None:

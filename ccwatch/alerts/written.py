@@ -27,7 +27,7 @@ class Rule:
         when: a condition such as "drawdown_peak <= -2%" or "alpha < 1.7 and exposure > 10%", or a function that takes the frame of the
             last 15 minutes up to a packet, and returns whether it holds at the frame's last row.
         for_: how long it must hold without a break: "30s", "5min".
-        clears: what ends a firing: a condition, or a bare value for the only measure of `when`; None ends it once `when` no longer holds.
+        clears: the end of a firing: a condition, or a bare value for the only measure of `when`; None ends it once `when` no longer holds.
         severity: "info", "warning" or "critical".
         hours: "session" judges only while the market trades, where trading hours are known; "always" round the clock.
         runbook: where to read what to do: an address or a path.

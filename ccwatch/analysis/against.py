@@ -34,7 +34,7 @@ class Against(Result):
     """A session compared with its expectation. Amounts in USD, of an account that began with as much as the recorded one.
 
     Attributes:
-        difference_usd: what the account made less what it was expected to make, at the last matched packet; NaN without either's nav.
+        difference_usd: actual less expected profit and loss, at the last matched packet; NaN where either has no nav.
         tracking_error: standard deviation of the difference of returns, packet by packet, a fraction.
         split_usd: that difference by cause: part (timing, size, price, missing signals), change_usd; to the cent, or without rows where
             `split` raises.
@@ -45,7 +45,7 @@ class Against(Result):
         shift_s: by how much the expectation was moved to meet the session, s.
         expected: name of the expectation.
         basis: n counts packets that met an expected one.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "against"

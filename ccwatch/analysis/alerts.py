@@ -42,7 +42,7 @@ class Alerts(Result):
         judged_by: the rules themselves, with their limits.
         objectives: p95 in ms by the beginning of a service's name.
         basis: n counts packets, flagged ones too.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "alerts"
@@ -174,7 +174,7 @@ def alerts(
         agents: the agents table, for rules on latency.
         models: the models table, likewise.
         symbol: whose price is used for drawdowns of a stream without nav.
-        rules: what to judge by.
+        rules: to judge by.
         objectives: p95 in ms by the beginning of a service's name; None is the setting `objectives`.
         material: a drawdown counts from this depth on (fraction < 0).
         within_s: a firing warned of a trough that came within so many seconds.
@@ -182,7 +182,7 @@ def alerts(
 
     Raises:
         NotEnoughData: no packet.
-        AnalysisError: an index that is no time with a zone.
+        AnalysisError: an index that is not a DatetimeIndex with a zone.
     """
     frame = on_utc("alerts", frame)
     if not len(frame):

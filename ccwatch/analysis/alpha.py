@@ -39,7 +39,7 @@ class Alpha(Result):
         level: probability of the intervals.
         cuts: cut-offs of alpha between Critical, Lévy Stable and Gaussian.
         basis: n counts returns.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "alpha"

@@ -40,7 +40,7 @@ class Attribution(Result):
         adds_up: whether the parts of each split are the whole change exactly.
         symbol: the one that the packets are of; None where they do not say.
         basis: n counts changes between neighbouring packets.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "attribution"
@@ -235,7 +235,7 @@ def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame
 
 
 def _state(used: Sample, name: str) -> tuple[Ints, list[str]]:
-    """Return the state of the packet before each change, as codes into words; the last word stands for "not carried"."""
+    """Return the state of the packet before each change, as codes into words; the last word is "not carried"."""
     words = used.words(name)
     codes = np.asarray(words.codes[:-1], dtype=np.int64)
     names = [*(str(word) for word in words.categories), NOT_CARRIED]

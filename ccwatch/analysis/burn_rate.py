@@ -46,7 +46,7 @@ class BurnRate(Result):
         curves: index time; name, calls, misses since the stream's start; the points of the figure.
         objective: share of calls that should succeed.
         basis: n counts calls of all services.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "burn_rate"
@@ -141,7 +141,7 @@ def burn_rate(
 ) -> BurnRate:
     """Measure errors in windows as differences of a counter: calls times (1 - success_rate), rounded to a whole call.
 
-    A counter that falls was reset: its value then counts the calls since. Rounding of the gauge bounds what is known: with d decimals
+    A counter that falls was reset: its value then counts the calls since. Rounding of the gauge limits the accuracy: with d decimals
     a reading of n calls is off by at most n times half of 10^-d. Burn = error rate over (1 - objective).
 
     Args:

@@ -33,7 +33,7 @@ class Changepoints(Result):
     Attributes:
         changes: one row per change; see `to_frame`.
         basis: n counts observations of all series.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "changepoints"
@@ -191,7 +191,7 @@ def pelt(values: Floats, penalty: float, least: int = 1) -> list[int]:
 
     Args:
         values: nothing missing.
-        penalty: what each change must lower the sum of squares by.
+        penalty: the least decrease of the sum of squares per change.
         least: fewest values in a segment.
 
     Returns:

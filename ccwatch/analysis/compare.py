@@ -36,7 +36,7 @@ class Comparison(Result):
         level: probability of the intervals.
         replicates: bootstrap samples of each session.
         basis: of the first session; n counts packets of both.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "compare"
@@ -156,8 +156,8 @@ def compare(
         a: series of the first session.
         b: of the second.
         names: of the two.
-        basis: what the answer rests on.
-        notes: what limits it.
+        basis: of the answer.
+        notes: limits of the answer, as sentences.
         replicates: bootstrap samples.
         level: probability of the intervals.
         seed: of the drawing.

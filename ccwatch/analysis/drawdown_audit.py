@@ -35,7 +35,7 @@ class DrawdownAudit(Result):
         tolerance: how far apart two values may be to count as the same.
         curve: index time; columns from_peak, from_start (worst so far), engine.
         basis: n counts packets that carry both nav and max_drawdown.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "drawdown_audit"

@@ -25,15 +25,15 @@ class Drawdowns(Result):
     """Episodes of drawdown. Fractions are ≤ 0 and of the running peak; times are UTC.
 
     Attributes:
-        column: nav or price: what was measured, in USD.
+        column: the measured one, nav or price, in USD.
         episodes: one row per episode; see `to_frame`.
         max_drawdown: the deepest, a fraction; 0.0 where the value never fell below its peak, NaN where no peak was above zero.
         current: drawdown at the last sample, a fraction.
         ulcer_index: sqrt(mean D²), a fraction.
         under_water_s: seconds under water, each episode from its first sample under water to its recovery.
-        curve: index time; columns value (USD), drawdown (fraction), after_gap; what the picture shows.
-        basis: what it rests on; n counts samples of the column.
-        notes: what limits it.
+        curve: index time; columns value (USD), drawdown (fraction), after_gap; the data of the figure.
+        basis: n counts samples of the column.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "drawdowns"

@@ -43,7 +43,7 @@ LEAST_N, LEAST_BASELINE = 5, 20
 
 
 class Observed(NamedTuple):
-    """One measure of the stream: its name, what it is of, its unit, and its observations."""
+    """One measure of the stream: its name, its subject (a service, or empty), its unit, and its observations."""
 
     measure: str
     subject: str
@@ -65,12 +65,12 @@ class Explanation(Result):
         nav: the change of nav in the window by regime and side of the packet before: regime, side, change_usd, gain_usd, loss_usd, n,
             time_s; without rows where the stream carries no nav.
         change_usd: the change of nav in the window, NaN where the stream carries none.
-        differences: one row per measure, what differs most first: rank, measure, subject, unit, n, n_baseline, median, baseline_median,
+        differences: one row per measure, the most different first: rank, measure, subject, unit, n, n_baseline, median, baseline_median,
             robust_z (distance of the medians in standard deviations that the baseline's MAD gives), cliffs_delta (chance that a value of
             the window is above one of the baseline less that it is below), p_value (Mann & Whitney 1947), q_value (Benjamini &
             Hochberg 1995), differs (q ≤ 0.05), reason (why a number is missing).
         basis: n counts packets of the window.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "explain"
@@ -194,7 +194,7 @@ def explain(
     baseline_s: float = 900.0,
     symbol: str | None = None,
 ) -> Explanation:
-    """Order the evidence of a window around a moment, split the change of nav, and rank what differs from the baseline before it.
+    """Order the evidence of a window around a moment, split the change of nav, and rank the differences from the baseline before it.
 
     Args:
         frame: packets; flagged ones are left out.

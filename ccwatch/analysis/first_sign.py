@@ -61,9 +61,9 @@ class FirstSign(Result):
         start_time: when the fall began: the last packet less than a tenth of the way down to the trough.
         lead_s: how long before it signs were looked for, s.
         level: share of false discoveries.
-        blocks: calm stretches as long as the lead, of this session and of those handed in.
+        blocks: calm stretches as long as the lead, of this session and of the calm ones that were given.
         basis: n counts observations of the lead.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "first_sign"
@@ -213,7 +213,7 @@ def _judged(seen: Any, begin: int, lead: int, busy: pd.DataFrame | None, calm: S
     row["departure"] = float(apart.max())
     if len(greatest) < LEAST_BLOCKS:
         return row | {"reason": f"n too small: {len(greatest)} of {LEAST_BLOCKS} calm stretches"}, len(greatest)
-    # of few stretches the spread itself is uncertain: it is taken for larger, by what calm sessions have shown to keep their share
+    # the spread of few stretches is itself uncertain: it is enlarged, by the amount with which calm sessions keep the stated share
     scale = max(float(greatest.std(ddof=1)) * math.sqrt(6.0) / math.pi, 1e-9) * (1.0 + UNSURE / math.sqrt(len(greatest)))
     place = float(greatest.mean()) - _EULER * scale
     beyond_all = float(-math.expm1(-math.exp(-min(700.0, max(-700.0, (row["departure"] - place) / scale)))))

@@ -40,7 +40,7 @@ class Governance(Result):
         not_judged: packets left out, since their approved size above 1 is no fraction.
         symbol: the one that the packets are of; None where they do not say.
         basis: n counts packets with a BUY or SELL and a size.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "governance"
@@ -72,7 +72,7 @@ class Governance(Result):
         """Return one row per regime.
 
         Columns: regime, n (packets with BUY or SELL and a size), n_vetoed, veto_rate, veto_low, veto_high (Wilson, 95 %; packets of one
-        veto hang together, so it is too narrow), median_size (of what was not vetoed), size_confidence (Spearman's rank correlation of
+        veto are correlated, so it is too narrow), median_size (of what was not vetoed), size_confidence (Spearman's rank correlation of
         the two where not vetoed, NaN where one of them is constant or n < 3), reason.
         """
         return self.by_regime.copy()

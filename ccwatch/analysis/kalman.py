@@ -50,7 +50,7 @@ class Kalman(Result):
         explained: share of the velocity's variance that the best filter explains; below zero it is worse than a constant.
         curve: index time; columns engine, ours ($/period).
         basis: n counts packets judged.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "kalman"

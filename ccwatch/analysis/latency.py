@@ -51,7 +51,7 @@ class Latency(Result):
         slow_calls: slow calls in a row that make a stretch.
         level: probability of the intervals.
         basis: n counts observed calls of all services.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
         kept: by kind and name, the sketch of a service's calls, in place of `observations`; None where all calls are there.
     """
 

@@ -130,7 +130,7 @@ def ending(rows: Rows, events: pd.DataFrame | None, now: pd.Timestamp | None) ->
     end, gone = int(last), False
     if events is not None:
         kinds = events["kind"].astype(TEXT).to_numpy()
-        # only these stand on the stream's own clock: what comes before a connection's first packet has no such time
+        # only these are on the stream's own clock: an event before a connection's first packet has no such time
         end = max([end, *times_ns(events)[(kinds == EventKind.DISCONNECT) | (kinds == EventKind.STALE)].tolist()])
         turns = np.flatnonzero((kinds == EventKind.CONNECT) | (kinds == EventKind.DISCONNECT))
         gone = bool(len(turns)) and kinds[turns[-1]] == EventKind.DISCONNECT

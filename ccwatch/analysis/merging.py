@@ -73,7 +73,7 @@ def _of_no_symbol(results: Sequence[Answer]) -> list[Answer]:
 
 
 def _short(result: Any) -> Any:
-    """Return the answer with at most some NOTES_KEPT notes: those that hold for all sessions first."""
+    """Return the answer with a bounded number of notes (see NOTES_KEPT): those that hold for all sessions first."""
     if len(result.notes) <= NOTES_KEPT:
         return result
     more = "further notes hold of single sessions: ask each session for them"

@@ -33,11 +33,11 @@ class Quality(Result):
         reasons: why it is not OK, the worst first.
         measures: one row per measure; see `to_frame`.
         gaps: start_time, end_time, duration_s, reason: when the stream was not received.
-        flags: what was noticed about packets: flag, n, share.
+        flags: flags of packets: flag, n, share.
         unknown_fields: fields that have no column: field, n (packets).
         intervals_s: index time; the interval before each packet, in s, and after_gap.
         basis: n counts all packets, repeats included.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "quality"
@@ -69,7 +69,7 @@ class Quality(Result):
         return f"Stream quality {self.verdict}: {'; '.join(self.reasons[:3])}."
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per measure: measure, value, unit, n (what it was made from), level (OK, WARN, STALLED, STOPPED), reason."""
+        """Return one row per measure: measure, value, unit, n (observations), level (OK, WARN, STALLED, STOPPED), reason."""
         return self.measures.copy()
 
     def to_dict(self) -> dict[str, object]:
@@ -112,7 +112,7 @@ def quality(
 
     Raises:
         NotEnoughData: neither a packet nor an event.
-        AnalysisError: an index that is no time with a zone.
+        AnalysisError: an index that is not a DatetimeIndex with a zone.
     """
     frame = on_utc("quality", frame)
     told = on_utc("quality", events) if events is not None and len(events) else None

@@ -70,16 +70,16 @@ class Questions:
 
         Args:
             source: a Feed, a Recording, or a frame with columns of `protocol.columns` and a DatetimeIndex with a zone. Of a feed that still
-                runs, a report keeps the rows as they stood at its first question.
+                runs, a report keeps the rows as they were at its first question.
             symbol: only packets of this one, for a stream that holds several.
-            start: only what lies from this time on; see `ccwatch.stream.moments`.
-            end: only what lies up to this time, included.
+            start: only rows from this time on; see `ccwatch.stream.moments`.
+            end: only rows up to this time, included.
             drop: columns (nav, cash, …) and lists (agents, models, logs) that are as if the stream had never carried them, for a report
                 that is shared. With money go the log lines, which may quote it.
 
         Raises:
             ConfigError: a time without a zone, a `drop` that names no column, or a source that is none of these.
-            AnalysisError: a frame whose index is no time with a zone, or with two columns of one name.
+            AnalysisError: a frame whose index is not a DatetimeIndex with a zone, or with two columns of one name.
         """
         if isinstance(drop, str):
             raise ConfigError(f"drop={drop!r}: expected a list of names, for example ('nav', 'cash')")
@@ -235,11 +235,11 @@ class Questions:
         Args:
             time: "10:32" is read on the session's date, in `display_tz`; or a time with a zone.
             window: length of the window, half of it on either side.
-            baseline: length of the stretch before the window that it is held against.
+            baseline: length of the stretch before the window that it is compared with.
             display_tz: IANA zone of a time without one; None is the setting, else UTC.
 
         Raises:
-            ConfigError: no time, one outside the session, or one that names several moments.
+            ConfigError: not a time, one outside the session, or one that names several moments.
             NotEnoughData: no packet in the window.
             MixedSymbols: several symbols and none was chosen.
         """

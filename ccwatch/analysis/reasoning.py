@@ -42,7 +42,7 @@ class Reasoning(Result):
         length: Spearman's rank correlation of a text's length with the return that followed: rho, p_value, n, reason.
         horizon_s: seconds that a statement is followed.
         basis: n counts statements.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "reasoning"

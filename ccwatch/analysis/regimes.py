@@ -43,7 +43,7 @@ class Regimes(Result):
         cuts: cut-offs of alpha between Critical, Lévy Stable and Gaussian.
         symbol: the one that the packets are of; None where they do not say.
         basis: n counts packets that carry a regime.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "regimes"

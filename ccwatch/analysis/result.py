@@ -32,7 +32,7 @@ class Result(ABC):
 
     Answers that are made of counts and stretches have `merge(other)`: the answer for both of two sessions that do not overlap in time
     (or are `apart`: of different streams), in either order, with nothing counted from one to the other; `Result.merge_all` is for many.
-    Drawdowns and their audit have none, since an episode may hang from a peak of the session before; nor have alpha, Kalman,
+    Drawdowns and their audit have none, since an episode may start from a peak of the session before; nor have alpha, Kalman,
     changepoints and quality, which fit or rank the packets of one session, nor explanation and comparison, which are about one moment
     and about two sessions. Ask those of one frame that holds both.
     """
@@ -111,7 +111,7 @@ def in_order(one: Answer, two: Answer, **alike: tuple[Any, Any]) -> tuple[Answer
     Args:
         one: an answer.
         two: another one to the same question.
-        alike: by name, what must be the same in both.
+        alike: by name, the two values that must be equal.
 
     Raises:
         ValueError: answers that were asked differently.
@@ -182,7 +182,7 @@ def plain(value: Any) -> Any:
 
 
 def cell_text(value: Any) -> str:
-    """Return a table's cell as people read it; a dash where it is missing."""
+    """Return a table's cell as text for people; a dash where it is missing."""
     found = plain(value)
     if found is None or found == "":
         return "–"

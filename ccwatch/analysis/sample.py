@@ -97,10 +97,10 @@ class Sample:
     """The clean rows of one session, by time.
 
     Attributes:
-        question: who asks, for errors.
+        question: name of the question, for errors.
         frame: the rows; DatetimeIndex in UTC, ns.
         broken: per row, whether a gap lies between the row before and this one.
-        received: rows that were handed in, whatever their flags.
+        received: number of rows that were given, whatever their flags.
         symbol: the one that the rows are of; None where they name none, or several.
     """
 
@@ -192,7 +192,7 @@ def sample(
     """Return the rows of a packets frame that a question may use: no repeats, replays and placeholders, by time, of one symbol.
 
     Args:
-        question: who asks.
+        question: name of the question, for errors.
         frame: packets, as `protocol.columns` lists them, clean or not, in any order; other frames need no `flags`, `seq` or `connection`.
         events: the events table, whose gaps count; without it, gaps are found in the intervals.
         needs: columns that must be carried at least once.
@@ -200,7 +200,7 @@ def sample(
         one_symbol: refuse several symbols, for questions about a market.
 
     Raises:
-        AnalysisError: an index that is no time with a zone.
+        AnalysisError: an index that is not a DatetimeIndex with a zone.
         NotEnoughData: no row is left.
         MixedSymbols: several symbols where one_symbol, and none was chosen.
         MissingColumns: the stream never carried one of `needs`.
@@ -241,7 +241,7 @@ def on_utc(question: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with its index in UTC and ns; rows without a time are left out.
 
     Raises:
-        AnalysisError: an index that is no time with a zone.
+        AnalysisError: an index that is not a DatetimeIndex with a zone.
     """
     index = frame.index
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:

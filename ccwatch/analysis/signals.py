@@ -35,7 +35,7 @@ class Signals(Result):
         calibrated_at_s: horizon of the calibration, s.
         symbol: the one that the packets are of; None where they do not say.
         basis: n counts changes of side to BUY or SELL; coverage counts packets that carry side and price.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "signals"

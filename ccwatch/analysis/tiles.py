@@ -25,7 +25,7 @@ class Tile:
     """One number of the first screen.
 
     Attributes:
-        label: what it is, in one or two words.
+        label: its name, in one or two words.
         value: the number, in the digits that matter.
         detail: when, or why it is not known.
         is_bad: whether a reader should look here first.

@@ -192,7 +192,7 @@ def timeline(
 
     Raises:
         NotEnoughData: neither a packet nor an event.
-        AnalysisError: an index that is no time with a zone.
+        AnalysisError: an index that is not a DatetimeIndex with a zone.
     """
     frame = on_utc("timeline", frame)
     told = on_utc("timeline", events) if events is not None and len(events) else None

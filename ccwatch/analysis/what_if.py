@@ -45,9 +45,9 @@ class WhatIf(Result):
         runs: runs of changed decisions next to each other.
         repeated: the difference with more delay and more cost: delay (packets), cost_bps, difference.
         curve: index time; recorded and replayed nav.
-        assumptions: what the number takes for granted, and what it cannot know.
+        assumptions: those behind the number, and its blind spots.
         basis: n counts packets that carry price, nav and cash.
-        notes: what limits it.
+        notes: limits of the answer, as sentences.
     """
 
     question: ClassVar[str] = "what_if"

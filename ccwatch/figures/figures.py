@@ -69,7 +69,7 @@ def overview(
         events: the events' table, for gaps.
         tz: IANA name of the zone that the axis shows.
         dark: whether the background is dark.
-        panels: names out of PANELS, or panels of your own; DEFAULT_PANELS by default.
+        panels: names out of PANELS, or Panel objects; DEFAULT_PANELS by default.
         models: the models' table, for the panels of models.
         lines: computed lines by the panel's name.
         forecasts: the forecasts' table: the newest one is drawn ahead of the price, see `forecast_lines`.

@@ -40,7 +40,7 @@ Trace = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A line that is computed from tables, not carried by packets: a quantile, an interval, a function of the user's.
+    """A line that is computed from tables, not carried by packets: a quantile, an interval, a user's function.
 
     Attributes:
         label: its name, as plain text.
@@ -173,7 +173,7 @@ def points(series: Series, column: str, *, latest_symbol: bool = False) -> tuple
     return dates(np.insert(series.time_ms[rows], cut, series.time_ms[rows[cut]])), np.insert(value[rows], cut, np.nan)
 
 
-# ── what the panels draw ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── traces of the panels ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _price_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:

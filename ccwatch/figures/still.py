@@ -108,7 +108,7 @@ class _Picture:
         low, high = self._domain(name)
         return self._bottom - high * (self._bottom - self._top), self._bottom - low * (self._bottom - self._top)
 
-    # ── what is drawn, the furthest back first ────────────────────────────────────────────────────────────────────────
+    # ── the parts drawn, the furthest back first ────────────────────────────────────────────────────────────────────────
 
     def parts(self) -> Iterator[str]:
         """Yield the pieces of the element."""

@@ -1,4 +1,4 @@
-"""Compaction beside a running recorder: the compactor as a niced process of its own, so that it costs the recording nothing.
+"""Compaction beside a running recorder: the compactor as a separate niced process, so that it does not slow the recording.
 
 A process and not a thread, since compaction would hold the interpreter; never multiprocessing, which would run the user's script
 again. It inherits the recorder's lock, and ends when the recorder's process does.
@@ -25,13 +25,13 @@ class CompactorProcess:
     """One run of the compactor."""
 
     def __init__(self, folder: Path, keep: Path | None, lock_handle: int, *, nice: bool = True) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            folder: the recording's.
+            folder: the recording's folder.
             keep: the journal file that is being written; it and later ones stay. None: none is written any more.
             lock_handle: the recorder's lock, which the process holds on to until it ends.
-            nice: it stands back for others; False where someone waits for it.
+            nice: whether it runs at low priority; False where someone waits for it.
         """
         what = ["--all"] if keep is None else ["--keep", str(keep)]
         root = str(Path(__file__).parents[2])
@@ -62,7 +62,7 @@ class CompactorProcess:
             raise RecordingError(f"compaction failed, the journal holds everything: {''.join(last)}")
 
     def kill(self) -> None:
-        """End it now; what it had not published is made again later."""
+        """End the process now; groups that it has not published are made again later."""
         self._process.kill()
 
 
@@ -77,12 +77,12 @@ class Compactor:
     """Makes Parquet of the journal's older files whenever the journal has gone on in a new one."""
 
     def __init__(self, lock: WriterLock, first: Path, tell: Callable[[Any], None]) -> None:
-        """Nothing is to be done yet.
+        """Prepare a compactor that has nothing to do yet.
 
         Args:
-            lock: the recorder's, which knows where the recording is.
+            lock: the recorder's lock, which knows the recording's folder.
             first: the journal's file that is written now.
-            tell: takes a `Compacting` at each beginning and end.
+            tell: called with a `Compacting` at each beginning and end.
         """
         self._lock = lock
         self._tell = tell
@@ -107,7 +107,7 @@ class Compactor:
             self._compacted_below = below
 
     def close(self, patience_s: float) -> None:
-        """Begin nothing more; a process that is at work gets so many seconds to end by itself."""
+        """Begin no more runs; a running process gets so many seconds to end by itself."""
         deadline = monotonic() + patience_s
         with self._changed:
             self._is_closed = True
@@ -133,7 +133,7 @@ class Compactor:
                 self._tell(Compacting(is_running=False, error=self._compact(keep)))
 
     def _compact(self, keep: Path) -> str | None:
-        """Run the process for all files before this one; why it failed."""
+        """Run the process for all files before this one, and return why it failed; None where it did not."""
         try:
             with self._changed:
                 if self._is_closed:

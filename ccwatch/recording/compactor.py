@@ -15,7 +15,7 @@ from ccwatch.recording.groups import compact as compact_beside
 from ccwatch.recording.recover import compact
 
 NICE: Final = 10
-"""How far it stands back for others."""
+"""The process's niceness."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """The pipe to the recorder's process ends with it."""
+    """End when the recorder's process does, which closes the pipe to it."""
     sys.stdin.buffer.read()
     os._exit(0)
 

@@ -49,7 +49,7 @@ def compact(
     deadline: float = math.inf,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Turn the journal into segments; how many entries.
+    """Turn the journal into segments, and return the count of entries.
 
     Args:
         folder: the recording's.
@@ -87,7 +87,7 @@ def write_group(
     deadline: float = math.inf,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Write entries as one group of segments, and publish it; how many entries.
+    """Write entries as one group of segments, publish it, and return the count of entries.
 
     Raises:
         OutOfTime: the deadline has passed; nothing of the group was published.
@@ -108,7 +108,7 @@ def _from(done: int, on_progress: Callable[[int], None] | None) -> Callable[[int
 
 
 def in_time(entries: Iterable[Entry], deadline: float) -> Iterator[Entry]:
-    """The entries, as long as there is time.
+    """Yield the entries, as long as there is time.
 
     Raises:
         OutOfTime: the deadline has passed.
@@ -120,7 +120,7 @@ def in_time(entries: Iterable[Entry], deadline: float) -> Iterator[Entry]:
 
 
 def journal_entries(path: Path, session: Session, holes: list[Hole] | None = None) -> Iterator[Entry]:
-    """Each entry of a journal file that can be read, its message not yet; what cannot be is added to `holes`."""
+    """Yield each readable entry of a journal file, with its message not yet read; damaged stretches are added to `holes`."""
     for frame in read_frames(path, bytes.fromhex(session.nonce)):
         if not isinstance(frame, Hole):
             yield from frame.stored(session.server_tz)
@@ -131,15 +131,15 @@ def journal_entries(path: Path, session: Session, holes: list[Hole] | None = Non
 def journal_items(
     paths: Iterable[Path], session: Session, found: manifest.Manifest, holes: list[Hole], *, is_over: bool, after: int = 0
 ) -> Iterator[Entry]:
-    """The entries of journal files beyond those of the manifest and beyond `after`, with a gap event in the place of each hole.
+    """Yield the journal's entries beyond the manifest's and beyond `after`, with a gap event in the place of each hole.
 
     Args:
         paths: the files, in order.
         session: the recording's.
         found: its manifest.
-        holes: what could not be read is added to it.
-        is_over: nobody writes on, so that damage at the end is a loss.
-        after: an entry.
+        holes: the list to which damaged stretches are added.
+        is_over: whether no recorder writes it any more, so that damage at the end is a loss.
+        after: the number of the entry to begin after.
     """
     last = max(after, found.last_entry)
     item: Packet | Event | Stored | None = None
@@ -153,7 +153,7 @@ def journal_items(
 
 
 def mended(numbered: Iterable[Entry], after: int) -> Iterator[Entry]:
-    """Entries beyond `after`, with a gap event in the place of each stretch of entries that cannot be read any more."""
+    """Yield entries beyond `after`, with a gap event in the place of each stretch that cannot be read any more."""
     last = after
     for entry, item in numbered:
         if entry <= last:
@@ -165,7 +165,7 @@ def mended(numbered: Iterable[Entry], after: int) -> Iterator[Entry]:
 
 
 def lost(first: int, last: int, following: Packet | Event | Stored) -> Event:
-    """The event that stands for entries that cannot be read any more."""
+    """Return the gap event in the place of entries that cannot be read any more."""
     return Event(
         following.time_ns,
         following.seq if isinstance(following, Event) else max(0, following.seq - 1),
@@ -178,13 +178,13 @@ def lost(first: int, last: int, following: Packet | Event | Stored) -> Event:
 
 
 def lost_end(size: int, first: int, before: Packet | Event | Stored) -> Event:
-    """The event that stands for the damaged end of a journal, of which nobody knows how many entries it had."""
+    """Return the gap event of a journal's damaged end, whose count of entries is unknown."""
     detail = f"bytes={size} reason=damaged first_entry={first}"
     return Event(before.time_ns, before.seq, EventKind.GAP, detail, before.connection, before.received_at_ns, before.received_mono_ns)
 
 
 def end_of(found: manifest.Manifest, session: Session) -> Event:
-    """An event at the end of what stands in segments, or at the session's beginning."""
+    """Return an event with the time of the segments' end, or of the session's beginning."""
     time_ns, seq = session.wall_ns, 0
     if found.groups:
         packets = found.groups[-1].files["packets"]
@@ -193,7 +193,7 @@ def end_of(found: manifest.Manifest, session: Session) -> Event:
 
 
 def batches(numbered: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Runs of items that fit in memory."""
+    """Yield runs of items that fit in memory."""
     batch: list[Entry] = []
     size = 0
     for entry, item in numbered:

@@ -18,7 +18,7 @@ from ccwatch.recording.stats import Lost
 
 QUEUE_ITEMS: Final = 100_000
 QUEUE_BYTES: Final = journal.MOST_ENTRY
-"""More than this waiting for the disk is dropped, and counted."""
+"""Most bytes that wait for the disk, as `QUEUE_ITEMS` is most items: more are dropped, and counted."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -31,25 +31,25 @@ class Waiting(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What the source has handed over. Frozen, and only the source's thread makes the next one."""
+    """The state of the items handed over by the source. Frozen; only the source's thread makes the next one."""
 
     seq: int = 0
-    """Of the last packet."""
+    """Seq of the last packet."""
     dropped: int = 0
     """Count of items that found no room or cannot be stored."""
     is_losing: bool = False
-    """Items were dropped that no drop event tells of yet."""
+    """Whether items were dropped that no drop event reports yet."""
 
 
 class Work(NamedTuple):
-    """What the writing thread is to do next."""
+    """The next work of the writing thread."""
 
     items: list[Waiting]
     reports: list[Any]
-    """What the other threads of the recorder have to say."""
+    """The messages of the recorder's other threads."""
     is_roll_asked: bool
     is_over: bool
-    """The recorder was asked to stop, and nothing waits any more."""
+    """Whether the recorder was asked to stop, and no item waits any more."""
 
 
 class Intake:
@@ -105,7 +105,7 @@ class Intake:
     # ── the writing thread ──
 
     def next(self) -> Work:
-        """Wait until there is something to do."""
+        """Wait until there is something to do, and return it."""
         with self._changed:
             while not (self._queue or self._reports or self._is_closed or self._is_roll_asked):
                 self._changed.wait()
@@ -148,13 +148,13 @@ class Intake:
     # ── any thread ──
 
     def tell(self, report: Any) -> None:
-        """Say something to the writing thread."""
+        """Pass a message to the writing thread."""
         with self._changed:
             self._reports.append(report)
             self._changed.notify_all()
 
     def told(self) -> list[Any]:
-        """What was said and nobody has heard yet."""
+        """Take and return the messages that were not read yet."""
         with self._changed:
             reports, self._reports = self._reports, []
             return reports
@@ -178,14 +178,14 @@ class Intake:
             return True
 
     def fail(self) -> None:
-        """Nobody will write any more: what comes from now on is counted as dropped."""
+        """Note that writing has ended: items that come from now on are counted as dropped."""
         with self._changed:
             self._is_broken = True
             self._changed.notify_all()
 
 
 def _packed(item: Packet | Event) -> bytes | None:
-    """The journal's entry of an item; None where it cannot be stored, which must not end the recording."""
+    """Return the journal's entry of an item; None where it cannot be stored, which must not end the recording."""
     try:
         return journal.pack_packet(item) if isinstance(item, Packet) else journal.pack_event(item)
     except Exception:  # noqa: BLE001 - one odd item must not end the recording

@@ -1,4 +1,4 @@
-"""The journal: packets and events on the disk while they arrive, so that a kill or a power cut loses next to nothing.
+"""The journal: packets and events on the disk while they arrive, so that a kill or a power cut loses almost nothing.
 
 A file is a run of frames, a frame a run of entries. Each record packs and unpacks itself here, side by side. The journal knows
 bytes, numbers and checksums, but neither threads nor Parquet.
@@ -63,7 +63,7 @@ _NO_RAW: Final = 1
 
 
 def pack_packet(packet: Packet) -> bytes:
-    """A packet as an entry: its raw message, and what that alone does not tell."""
+    """Return a packet as an entry: its raw message, and the facts that the message alone does not give."""
     raw, no_raw = (packet.raw, 0) if packet.raw else (codec.encode(packet), _NO_RAW)
     new = _places(packet) if packet.new_logs else ()
     time_ns, seq, connection, received_ns, mono_ns, _, _, flags = packet[:8]
@@ -74,7 +74,7 @@ def pack_packet(packet: Packet) -> bytes:
 
 
 def _with_rows(entry: bytes, rows: NewRows) -> bytes:
-    """A packet's entry and, behind its message, where an earlier ccwatch does not look, its rows at times of their own."""
+    """Return a packet's entry with, after its message, where an earlier ccwatch does not look, its rows with their own times."""
     behind = codec.pack_rows(rows)
     return struct.pack("<I", len(entry) + len(behind)) + entry[4:] + behind
 
@@ -89,16 +89,16 @@ class Stored(NamedTuple):
     received_mono_ns: int
     flags: int
     is_rebuilt: int
-    """The packet came without a message, and `raw` was made of its fields."""
+    """Whether the packet came without a message, so that `raw` was made from its fields."""
     places: tuple[int, ...]
-    """Of the new lines among all lines of the message."""
+    """The places of the new lines among all lines of the message."""
     raw: bytes
     server_tz: str
     rows: bytes
-    """Its rows at times of their own, as they were packed; empty where there are none."""
+    """Its rows with their own times, as they were packed; empty where there are none."""
 
     def read(self) -> Packet | Event:
-        """The packet; a MALFORMED event where this ccwatch cannot read the message any more."""
+        """Return the packet; a MALFORMED event where this ccwatch cannot read the message any more."""
         now = Instant(self.received_at_ns, self.received_mono_ns)
         try:
             packet = codec.decode(self.raw, seq=self.seq, connection=self.connection, now=now, server_tz=self.server_tz)
@@ -117,7 +117,7 @@ class Stored(NamedTuple):
         return packet._replace(time_ns=self.time_ns, flags=self.flags, new_logs=new, new_rows=rows, raw=raw)
 
     def new_of(self, logs: Sequence[LogLine]) -> tuple[LogLine, ...] | None:
-        """The new ones of the message's lines; None where they are not among them."""
+        """Return the new lines among the message's lines; None where their places are not among them."""
         if not self.places:
             return ()
         if max(self.places) >= len(logs):
@@ -129,7 +129,7 @@ _stored: Final = partial(tuple.__new__, Stored)  # without the checks of a named
 
 
 def unpack_packet(payload: bytes, at: int, end: int, server_tz: str) -> Stored:
-    """The packet of the entry whose body begins at `at`."""
+    """Return the packet of the entry whose body begins at `at`."""
     time_ns, seq, connection, received_ns, mono_ns, flags, no_raw, count, size = _PACKET_FIELDS.unpack_from(payload, at)
     at += _PACKET_FIELDS.size
     places = struct.unpack_from(f"<{count}I", payload, at) if count else ()
@@ -139,7 +139,7 @@ def unpack_packet(payload: bytes, at: int, end: int, server_tz: str) -> Stored:
 
 
 def pack_event(event: Event) -> bytes:
-    """An event as an entry."""
+    """Return an event as an entry."""
     kind, detail = event.kind.encode(), event.detail.encode("utf-8", "backslashreplace")
     fields = _EVENT_FIELDS.pack(
         event.time_ns,
@@ -155,7 +155,7 @@ def pack_event(event: Event) -> bytes:
 
 
 def unpack_event(body: bytes) -> Event:
-    """The event of an entry."""
+    """Return the event of an entry."""
     time_ns, seq, connection, received_ns, mono_ns, kind_size, detail_size, raw_size = _EVENT_FIELDS.unpack_from(body)
     detail_at = _EVENT_FIELDS.size + kind_size
     raw_at = detail_at + detail_size
@@ -165,7 +165,7 @@ def unpack_event(body: bytes) -> Event:
 
 
 def event_kind(word: str) -> str:
-    """The kind of an event as the enum's member, where it has one."""
+    """Return the kind of an event as the enum's member, or the word itself where there is none."""
     return _KINDS.get(word, word)
 
 
@@ -177,7 +177,7 @@ def _entry(record: int, *parts: bytes) -> bytes:
 
 
 def _places(packet: Packet) -> list[int]:
-    """Where the new lines stand among all lines of the message: they are some of them, in their order."""
+    """Return the places of the new lines among all lines of the message, whose order they keep."""
     places = []
     at = 0
     for line in packet.new_logs:
@@ -198,15 +198,15 @@ class Frame(NamedTuple):
     first_entry: int
     entries: int
     payload: bytes
-    """As unpacked."""
+    """The payload, decompressed."""
 
     def items(self, server_tz: str) -> Iterator[tuple[int, Packet | Event]]:
-        """Number and item of each entry; a record of a newer ccwatch is passed over."""
+        """Yield number and item of each entry; a record of a newer ccwatch is passed over."""
         for number, item in self.stored(server_tz):
             yield number, item.read() if isinstance(item, Stored) else item
 
     def stored(self, server_tz: str) -> Iterator[tuple[int, Stored | Event]]:
-        """As `items`, with the messages of packets not yet read."""
+        """Yield the entries as `items` does, with the messages of packets not yet read."""
         at = 0
         for number in range(self.first_entry, self.first_entry + self.entries):
             size, record = _ENTRY.unpack_from(self.payload, at)
@@ -223,11 +223,11 @@ class Hole(NamedTuple):
     offset: int
     end: int
     is_torn: bool
-    """It is the beginning of a frame, at the file's end: a write that a kill cut short, or one that is going on."""
+    """Whether it is the beginning of a frame at the file's end: a write that a kill cut short, or one in progress."""
 
 
 def pack_frame(entries: Sequence[bytes], *, nonce: bytes, first_entry: int, first_seq: int) -> bytes:
-    """Entries as one frame."""
+    """Return entries as one frame."""
     payload = b"".join(entries)
     stored = _ZSTD.compress(payload, asbytes=True)
     header = _HEADER.pack(_MAGIC, nonce, len(stored), len(payload), len(entries), first_entry, first_seq)
@@ -236,7 +236,7 @@ def pack_frame(entries: Sequence[bytes], *, nonce: bytes, first_entry: int, firs
 
 
 def read_frames(path: Path, nonce: bytes, start: int = 0) -> Iterator[Frame | Hole]:
-    """Good frames and holes of a file from byte `start` on, in order, one in memory at a time. Reading never writes."""
+    """Yield good frames and holes of a file from byte `start` on, in order, with one in memory at a time."""
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         at = start
@@ -271,7 +271,7 @@ def _read_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:
 
 
 def _unpacked(stored: bytes, size: int) -> bytes | None:
-    """The payload of a frame, of which the header tells the size; None where it is none of that size."""
+    """Return the decompressed payload of a frame; None where it has not the size that the header says."""
     if size > FRAME_BYTES + MOST_ENTRY:
         return None
     try:
@@ -282,7 +282,7 @@ def _unpacked(stored: bytes, size: int) -> bytes | None:
 
 
 def _is_whole(payload: bytes, count: int) -> bool:
-    """Whether a payload is just so many entries, each as large as what it says that it holds."""
+    """Return whether a payload is exactly `count` entries, each large enough for its contents."""
     at, end = 0, len(payload)
     if count * _ENTRY.size > end:
         return False
@@ -309,7 +309,7 @@ def _is_whole(payload: bytes, count: int) -> bool:
 
 
 def _is_torn(file: FileIO, at: int, size: int, nonce: bytes) -> bool:
-    """Whether the bytes up to the file's end are where a longer frame begins."""
+    """Return whether the bytes up to the file's end are the beginning of a longer frame."""
     prefix = _read_at(file, at, _PREFIX)
     mark = _MAGIC + nonce
     if len(prefix) < _PREFIX:
@@ -318,7 +318,7 @@ def _is_torn(file: FileIO, at: int, size: int, nonce: bytes) -> bool:
 
 
 def _next_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:
-    """The first good frame that begins at `at` or later."""
+    """Return the first good frame that begins at `at` or later; None where there is none."""
     mark = _MAGIC + nonce
     while at < size:
         block = _read_at(file, at, _SEARCH)
@@ -343,7 +343,7 @@ def _read_at(file: FileIO, at: int, size: int) -> bytes:
 
 
 def journal_files(folder: Path) -> list[Path]:
-    """The journal's files, oldest first."""
+    """Return the journal's files, oldest first."""
     found = (path for path in folder.glob(f"*{SUFFIX}") if _NUMBER.fullmatch(path.stem) and path.is_file())
     return sorted(found, key=lambda path: int(path.stem))
 
@@ -366,7 +366,7 @@ class JournalWriter:
 
     @property
     def path(self) -> Path:
-        """The file that is written now."""
+        """Return the file that is written now."""
         return self._folder / f"{self._number:06d}{SUFFIX}"
 
     def move(self, folder: Path) -> None:
@@ -374,7 +374,7 @@ class JournalWriter:
         self._folder = folder
 
     def append(self, entries: Sequence[bytes], *, first_entry: int, first_seq: int) -> int:
-        """Write one frame with one write; how many bytes it took.
+        """Write one frame with one write, and return its size in bytes.
 
         Raises:
             OSError: it could not be written whole, or the file was deleted. The file ends with the last good frame then.

@@ -1,9 +1,9 @@
-"""The manifest: which segment files belong to the recording, and what they must look like. Sealed lines, appended only.
+"""The manifest: the segment files that belong to a recording, with their sizes and checksums. Sealed lines, appended only.
 
 It is written twice, since damage to a line would take a whole segment away: a line counts where either file has it.
 
 A line per segment file. The files of one group hold the same stretch of entries, one file per table; the group counts once the
-lines of all its tables stand there, which one write puts there. A last line says that the recording was finished.
+lines of all its tables are there, which one write appends. A last line says that the recording was finished.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ccwatch.recording.folder import COPIES, MANIFEST, append_durably, seal, sea
 from ccwatch.recording.schemas import ALWAYS, FRAMES
 
 FILES: Final = (f"{COPIES}/{MANIFEST}", MANIFEST)
-"""In the order of writing."""
+"""The manifest's two files, in the order of writing."""
 LAST_LINE: Final = 1 << 16
-"""Bytes of the file's end in which its last line is looked for."""
+"""Bytes of the file's end in which its last line is searched."""
 MOST_ROWS_PER_BYTE: Final = 16
 FEW_ROWS: Final = 1 << 18
 """A stream's clocks and prices differ from row to row: no recording packs more rows into a byte than this, once it has a few."""
@@ -65,7 +65,7 @@ class Segment:
     also: checked.TableNames = ()
 
     def measured(self, file: Path) -> Segment:
-        """With the size and the checksums of the finished file."""
+        """Return the segment with the size and the checksums of the finished file."""
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         chunks = tuple(segments.chunk_crcs(file))
@@ -87,12 +87,12 @@ class DamagedLine(NamedTuple):
     offset: int
     length: int
     is_torn: bool
-    """It is the file's last one and not whole: a power cut came while it was written."""
+    """Whether it is the file's last line and incomplete: a power cut came while it was written."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """What cannot be read any more, as recovery found it: a table's rows of a stretch of entries.
+    """A table's rows of a stretch of entries that cannot be read any more, as recovery found them.
 
     Attributes:
         table: name of the table.
@@ -123,31 +123,31 @@ class Finish:
 
 
 class Manifest(NamedTuple):
-    """What the manifest says now."""
+    """The content of a manifest at one moment."""
 
     groups: tuple[Group, ...] = ()
-    """In order of entries."""
+    """The groups in order of entries."""
     finish: Finish | None = None
     damaged: tuple[DamagedLine, ...] = ()
     lost: tuple[Lost, ...] = ()
-    """What recovery found that cannot be read any more."""
+    """The losses that recovery found."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether the recording was finished."""
+        """Return whether the recording was finished."""
         return self.finish is not None
 
     @property
     def last_entry(self) -> int:
-        """The last entry that stands in a group; 0 where there is none."""
+        """Return the last entry that is in a group; 0 where there is none."""
         return self.groups[-1].entries[1] if self.groups else 0
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a recording; an empty one where there is none yet.
+    """Return the manifest of a recording; an empty one where there is none yet.
 
     Raises:
-        CorruptRecording: a line whose checksum is right says what cannot be; the message names the file and the field.
+        CorruptRecording: a line with a right checksum has an impossible value; the message names the file and the field.
     """
     lines: dict[tuple[int, int], dict[str, Segment]] = {}
     damaged: list[DamagedLine] = []
@@ -179,23 +179,23 @@ def read(folder: Path) -> Manifest:
 
 
 def size(folder: Path) -> tuple[int, int]:
-    """The sizes of its two files, which grow with each line; -1 where one is missing."""
+    """Return the sizes of the manifest's two files, which grow with each line; -1 where one is missing."""
     first, second = ((folder / file).stat().st_size if (folder / file).exists() else -1 for file in FILES)
     return first, second
 
 
 def append_group(folder: Path, files: Sequence[Segment]) -> None:
-    """Add the lines of a group: from now on it counts."""
+    """Append the lines of a group, which counts from then on."""
     _append(folder, b"".join(_line(segment) for segment in files))
 
 
 def append_finish(folder: Path, facts: dict[str, Any]) -> None:
-    """Say that the recording was finished."""
+    """Append the line that the recording was finished."""
     _append(folder, seal({"line": "finish", **facts}) + b"\n")
 
 
 def finish_line(folder: Path) -> dict[str, Any] | None:
-    """The manifest's last line, where it says that the recording was finished; only the file's end is read."""
+    """Return the manifest's last line if it says that the recording was finished; only the file's end is read."""
     try:
         with (folder / MANIFEST).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -206,7 +206,7 @@ def finish_line(folder: Path) -> dict[str, Any] | None:
 
 
 def finish_of(end: bytes) -> dict[str, Any] | None:
-    """The last line of a manifest's end, where it says that the recording was finished."""
+    """Return the last line of a manifest's end if it says that the recording was finished; otherwise None."""
     try:
         found = unseal(end.rstrip(b"\n").rpartition(b"\n")[2])
     except ValueError:
@@ -215,10 +215,10 @@ def finish_of(end: bytes) -> dict[str, Any] | None:
 
 
 def segments_of(end: bytes, path: Path) -> list[Segment]:
-    """The segments of the whole lines of a manifest's end.
+    """Return the segments of the whole lines of a manifest's end.
 
     Raises:
-        CorruptRecording: a line whose checksum is right says what cannot be.
+        CorruptRecording: a line with a right checksum has an impossible value.
     """
     found = []
     for line in end.split(b"\n"):
@@ -232,12 +232,12 @@ def segments_of(end: bytes, path: Path) -> list[Segment]:
 
 
 def append_lost(folder: Path, found: Sequence[Lost]) -> None:
-    """Add what cannot be read any more, so that the loss stays known."""
+    """Append the losses, so that they stay known."""
     _append(folder, b"".join(seal({"line": "lost", **asdict(one)}) + b"\n" for one in found))
 
 
 def repair(folder: Path) -> int:
-    """Write both files anew from the lines that either has, where one has a damaged line or is missing; how many were mended."""
+    """Rewrite both files from the lines of either, if one is damaged or missing, and return how many were mended."""
     found = read(folder)
     missing = [file for file in FILES if not (folder / file).exists()] if found.groups or found.finish else []
     whole: dict[bytes, None] = {}
@@ -268,21 +268,21 @@ def _ends_whole(file: Path) -> bool:
 
 
 def most_rows(size: int) -> int:
-    """How many rows a segment of so many bytes can have."""
+    """Return how many rows a segment of so many bytes can have."""
     return FEW_ROWS + MOST_ROWS_PER_BYTE * size
 
 
 def _is_whole(files: dict[str, Segment]) -> bool:
-    """Whether all tables of a group are there: each of its lines names those that are written only where they have rows."""
+    """Return whether all tables of a group are there: its lines name the tables that only some groups have."""
     wanted = {table for segment in files.values() for table in segment.also}
     return files.keys() >= wanted.union(ALWAYS)
 
 
 def _segment(line: dict[str, Any], path: Path) -> Segment:
-    """A segment's line, as it may be.
+    """Return the segment of a line, checked.
 
     Raises:
-        CorruptRecording: it cannot be.
+        CorruptRecording: the line has an impossible value.
     """
     segment = checked.fits(line, Segment, path)
     count = segment.entries[1] - segment.entries[0] + 1

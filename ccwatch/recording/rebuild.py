@@ -40,11 +40,11 @@ from ccwatch.stream import frames
 
 Row = dict[str, Any]
 SLICE: Final = 2048
-"""Rows that are Python objects at a time."""
+"""Count of rows that are Python objects at a time."""
 
 
 def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int = LAST_ENTRY) -> Iterator[Numbered]:
-    """Number and item of each entry of a group, beyond entry `after` and up to `until`.
+    """Yield number and item of each entry of a group, beyond entry `after` and up to `until`.
 
     Only the row groups that hold them are read; the first packet of each follows none, so reading can begin at any.
 
@@ -97,7 +97,7 @@ def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Pa
 
 
 def _encoded(packet: Packet, shape: str | None) -> bytes:
-    """The message of a packet, in its layout.
+    """Return the message of a packet, encoded in its layout.
 
     Raises:
         CorruptRecording: the layout is not the packet's.
@@ -109,7 +109,7 @@ def _encoded(packet: Packet, shape: str | None) -> bytes:
 
 
 def _from_rows(row: Row, found: dict[str, list[Row]], new_logs: tuple[LogLine, ...], before: Packet | None) -> Packet:
-    """A packet of which no message was kept."""
+    """Return a packet of which no message was kept, from the rows of the tables."""
     extra = row["extra"]
     lines = () if before is None else before.logs
     logs = lines[len(lines) - row["logs_kept"] :] + new_logs
@@ -129,7 +129,7 @@ def _from_rows(row: Row, found: dict[str, list[Row]], new_logs: tuple[LogLine, .
 
 
 def _own_rows(packet: Packet, found: dict[str, list[Row]]) -> NewRows:
-    """The rows of a packet at times of their own: trades, bars, and those of calls."""
+    """Return a packet's rows with their own times: trades, bars, and those of calls."""
     called = {(call.table, call.name) for call in packet.calls}
     own = {}
     for table in ("agents", "models", "trades", "bars"):
@@ -150,7 +150,7 @@ class _Cursor:
         self._next = next(rows, None)
 
     def take(self, entry: int) -> list[Row]:
-        """The rows of this entry; those of earlier ones are passed over."""
+        """Return the rows of this entry; those of earlier ones are passed over."""
         found = []
         while self._next is not None and self._next["entry"] <= entry:
             if self._next["entry"] == entry:
@@ -167,11 +167,11 @@ class _Rows:
         self._spans = [] if self._file is None else self._file.spans("entry")
 
     def first_entry(self, after: int) -> int:
-        """The first entry of the row group that holds what comes beyond `after`."""
+        """Return the first entry of the row group that holds the entries beyond `after`."""
         return next((low for low, high in self._spans if high > after), after + 1)
 
     def rows(self, start: int, until: int, names: Sequence[str] | None = None) -> Iterator[Row]:
-        """The rows of each row group that has one of an entry from `start` to `until`."""
+        """Yield the rows of each row group that has an entry from `start` to `until`."""
         if self._file is None:
             return
         columns = [c for c in STORED.get(self._file.segment.table, ()) if names is None or c.name in names]
@@ -188,7 +188,7 @@ class _Rows:
 
 
 def _listed(array: Any, column: Column) -> list[Any]:
-    """One column as the values that a packet's fields have."""
+    """Return one column as the values that a packet's fields have."""
     if column.dtype == "time":
         found: list[Any] = array.cast("int64").to_pylist()
         return found

@@ -1,6 +1,6 @@
 """A segment file that is read: its footer and its row groups, each checked before anything in them is used.
 
-A checksum does not say who wrote a file, so what the footer tells is held against the manifest and the table's own schema first.
+A checksum does not say who wrote a file, so the footer is compared with the manifest and the table's schema first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Mirrored:
     """A folder that is a copy of a recording elsewhere, of which only what is read is brought; as long as this is held."""
 
     def __init__(self, folder: Path, bring: Bring) -> None:
-        """Let `bring` see to the files of a folder."""
+        """Have `bring` provide the files of a folder."""
         self.bring = bring
         _BRINGS[folder] = self
 
@@ -86,11 +86,11 @@ class SegmentFile:
 
     @property
     def groups(self) -> int:
-        """Count of its row groups."""
+        """Return the count of its row groups."""
         return int(self.metadata.num_row_groups)
 
     def spans(self, column: str) -> list[tuple[int, int]]:
-        """Lowest and highest value of an integer column in each row group; all that there may be where it does not say."""
+        """Return the lowest and highest value of an integer column by row group; the widest range where they are not stored."""
         names = self.metadata.schema.names
         everything = (-(2**63), LAST_ENTRY)
         if column not in names:
@@ -99,7 +99,7 @@ class SegmentFile:
         return [(s.min, s.max) if s is not None and s.has_min_max else everything for s in found]
 
     def bad_chunks(self, group: int, columns: Sequence[str] | None = None) -> list[tuple[int, int]]:
-        """Offset and length of each column chunk of a row group whose bytes fail their checksum."""
+        """Return offset and length of each column chunk of a row group that fails its checksum."""
         self._bring(group, columns)
         names = self.metadata.schema.names
         found = []
@@ -114,7 +114,7 @@ class SegmentFile:
         return found
 
     def read(self, group: int, columns: Sequence[str]) -> Any:
-        """Columns of one row group, in order of arrival, after their checksums were compared.
+        """Return columns of one row group, in order of arrival, after comparing their checksums.
 
         Raises:
             CorruptRecording: they do not match, or hold what cannot be; the message names the file and the range.
@@ -135,7 +135,7 @@ class SegmentFile:
         return segments.with_all(segments.by_arrival(found) if by_place else found, columns, table)
 
     def read_all(self, columns: Sequence[str]) -> Any:
-        """Columns of all row groups; see `read`."""
+        """Return columns of all row groups; see `read`."""
         parts = [self.read(group, columns) for group in range(self.groups)]
         schema = pa.schema([SCHEMAS[self.segment.table].field(name) for name in columns])
         return pa.concat_tables(parts) if parts else schema.empty_table()

@@ -27,7 +27,7 @@ MOST_FOOTER_BYTES: Final = 64 << 20
 
 
 def arranged(table: str, rows: Any) -> Any:
-    """Rows in order of arrival, in the order in which a row group keeps them."""
+    """Return rows, given in order of arrival, in the order in which a row group keeps them."""
     if table not in BY_PLACE or not rows.num_rows:
         return rows
     entries = rows["entry"].to_numpy()
@@ -36,7 +36,7 @@ def arranged(table: str, rows: Any) -> Any:
 
 
 def by_arrival(rows: Any) -> Any:
-    """Rows of a row group in order of arrival: by `entry`, and of one entry as they stand."""
+    """Return the rows of a row group in order of arrival: by `entry`, and within one entry in their order."""
     entries = rows["entry"].to_numpy()
     if bool((entries[1:] >= entries[:-1]).all()):  # an earlier ccwatch wrote them so
         return rows
@@ -44,7 +44,7 @@ def by_arrival(rows: Any) -> Any:
 
 
 def writer(path: Path, table: str, sample: Any) -> Any:
-    """A Parquet writer of one table's file; `sample` are its first rows, which tell how the others are best kept."""
+    """Return a Parquet writer of one table's file; its first rows, `sample`, decide the encodings."""
     dictionaries, others = encodings(table, sample)
     return pq.ParquetWriter(
         path,
@@ -60,10 +60,10 @@ def writer(path: Path, table: str, sample: Any) -> Any:
 
 
 def footer_crc(path: Path) -> int:
-    """CRC32C of a Parquet file's footer.
+    """Return the CRC32C of a Parquet file's footer.
 
     Raises:
-        CorruptRecording: there is none.
+        CorruptRecording: the file has no footer, or cannot be read.
     """
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -77,10 +77,10 @@ def footer_crc(path: Path) -> int:
 
 
 def opened(path: Path) -> Any:
-    """An ordinary file, for reading.
+    """Open an ordinary file for reading.
 
     Raises:
-        CorruptRecording: it is missing, none, or cannot be read.
+        CorruptRecording: it is missing, no ordinary file, or cannot be read.
     """
     try:
         if not path.is_file():
@@ -101,7 +101,7 @@ def check_footer(path: Path, crc: int) -> None:
 
 
 def chunk_crcs(path: Path) -> list[int]:
-    """CRC32C of each column chunk, row group by row group: pages with their headers, which no page checksum covers."""
+    """Return the CRC32C of each column chunk, row group by row group: pages with their headers, which no page checksum covers."""
     metadata = pq.read_metadata(path)
     with path.open("rb") as file:
         return [
@@ -112,10 +112,10 @@ def chunk_crcs(path: Path) -> list[int]:
 
 
 def with_all(found: Any, columns: Sequence[str], table: str) -> Any:
-    """The columns in the order asked for; one that an earlier ccwatch did not write yet is missing in every row.
+    """Return the columns in the requested order; one that an earlier ccwatch did not write has missing values.
 
     Raises:
-        CorruptRecording: every ccwatch has written it.
+        CorruptRecording: a column is absent that every ccwatch writes.
     """
     for name in columns:
         if name not in found.schema.names:
@@ -128,7 +128,7 @@ def with_all(found: Any, columns: Sequence[str], table: str) -> Any:
 
 
 def chunk_range(metadata: Any, group: int, column: int) -> tuple[int, int]:
-    """Offset and length of a column chunk."""
+    """Return offset and length of a column chunk."""
     chunk = metadata.row_group(group).column(column)
     start = chunk.data_page_offset
     if chunk.dictionary_page_offset is not None:
@@ -137,7 +137,7 @@ def chunk_range(metadata: Any, group: int, column: int) -> tuple[int, int]:
 
 
 def chunk_crc(file: Any, start: int, size: int) -> int:
-    """CRC32C of a stretch of a file."""
+    """Return the CRC32C of a stretch of a file."""
     file.seek(start)
     return crc32c(file.read(size))
 
@@ -146,7 +146,7 @@ def chunk_crc(file: Any, start: int, size: int) -> int:
 
 
 def values_of(table: Any, columns: Iterable[Column]) -> dict[str, Any]:
-    """Columns of an Arrow table by field name, as `frames.build` takes them."""
+    """Return the columns of an Arrow table by field name, as `frames.build` takes them."""
     return {column.field: _values(table[column.name], column) for column in columns}
 
 

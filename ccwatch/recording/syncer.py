@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from ccwatch.recording.journal import JournalWriter
 
 SYNC_EVERY_S: Final[dict[str, float | None]] = {"strict": 0.0, "balanced": 0.2, "lazy": 5.0, "off": None}
-"""Seconds by policy; None for never."""
+"""Seconds between two syncs by policy; None is never."""
 
 
 class Mark(NamedTuple):
@@ -21,7 +21,7 @@ class Mark(NamedTuple):
 
 
 class Synced(NamedTuple):
-    """A report: up to here it is on the disk, or why it is not."""
+    """A report: how far the journal is on the disk, or why it is not."""
 
     mark: Mark
     error: str | None
@@ -31,12 +31,12 @@ class Syncer:
     """Syncs a journal that another thread writes."""
 
     def __init__(self, journal: JournalWriter, policy: str, tell: Callable[[Any], None]) -> None:
-        """Nothing was written yet.
+        """Prepare a syncer of a journal to which nothing was written yet.
 
         Args:
-            journal: what to sync.
+            journal: the journal to sync.
             policy: a key of `SYNC_EVERY_S`.
-            tell: takes a `Synced` after each sync.
+            tell: called with a `Synced` after each sync.
         """
         self._journal = journal
         self._every = SYNC_EVERY_S[policy]
@@ -48,7 +48,7 @@ class Syncer:
 
     @property
     def is_needed(self) -> bool:
-        """Whether the policy has anything to do for a thread."""
+        """Return whether the policy needs a thread."""
         return self._every is not None
 
     def written(self, mark: Mark) -> None:
@@ -58,7 +58,7 @@ class Syncer:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let the thread end; whoever closes syncs what is left."""
+        """Let the thread end; the caller syncs the rest."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -81,7 +81,7 @@ class Syncer:
             done = mark.entry
 
     def sync(self, mark: Mark) -> Synced:
-        """Bring the journal to the disk now; whoever calls knows that it is written up to `mark`."""
+        """Bring the journal to the disk now; the caller guarantees that it is written up to `mark`."""
         try:
             self._journal.sync()
         except OSError as error:

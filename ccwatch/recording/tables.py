@@ -54,7 +54,7 @@ class Tables:
     """Makes tables of a recording's items. Used by one thread."""
 
     def __init__(self, *, raw: str | None = None) -> None:
-        """Nothing is known of the stream yet.
+        """Prepare a maker of tables that knows nothing of the stream yet.
 
         Args:
             raw: which raw messages `frames` keeps: "auto" what could not be rebuilt byte for byte, "always" all, "never" none but
@@ -67,7 +67,7 @@ class Tables:
         self._readers: list[UsualMessages] = []
 
     def of(self, batch: Iterable[tuple[int, Item | Stored]]) -> dict[str, Any]:
-        """Numbered items, in order, as Arrow tables by name of the table.
+        """Return numbered items, in order, as Arrow tables by name of the table.
 
         The first packet of a batch follows none, so that reading can begin at any batch.
         """
@@ -124,7 +124,7 @@ class Tables:
         return tables
 
     def _read(self, item: Stored) -> tuple[UsualMessages, Any, tuple[LogLine, ...]] | None:
-        """A stored packet's message by the decoder of its layout, where there is one."""
+        """Return a stored packet's message as read by its layout's decoder; None where there is no decoder."""
         for place, reader in enumerate(self._readers):
             found = reader.read(item.raw, item.server_tz)
             if found is not None:
@@ -134,13 +134,13 @@ class Tables:
         return None
 
     def _source(self, follows: int, *, is_encodable: bool) -> tuple[str, int]:
-        """Where the raw message of a packet that has one will be, and how many lines it keeps of the list before."""
+        """Return the value of `raw_from` of a packet with a message, and how many lines it keeps of the list before."""
         if self._raw == "always" or (self._raw == "auto" and not (is_encodable and follows >= 0)):
             return "frames", -1
         return ("fields" if self._raw == "auto" else "none"), follows
 
     def _layout(self, packet: Packet, known: set[str]) -> str | None:
-        """The layout in which the packet's fields give its message byte for byte; None where there is none.
+        """Return the layout in which the packet's fields give its message byte for byte; None where there is none.
 
         It is tried out, once per layout where nothing about a packet is odd: its values stand in their columns as they came then.
         """
@@ -244,7 +244,7 @@ class _Others:
 
 
 def _long_columns(table: str, packets: Sequence[tuple[int, Packet]], lists: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    """The rows of packets in a long table, by column."""
+    """Return the rows of packets in a long table, by column."""
     counts = [len(entries) for entries in lists]
     found: dict[str, Any] = {
         "time_ns": np.repeat(np.array([packet.time_ns for _, packet in packets], dtype=np.int64), counts),
@@ -255,7 +255,7 @@ def _long_columns(table: str, packets: Sequence[tuple[int, Packet]], lists: Sequ
 
 
 def _own(table: str, lists: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
-    """The columns that a long table has beside time, seq and entry."""
+    """Return the columns of a long table except time, seq and entry."""
     own = [*zip(*chain.from_iterable(lists), strict=True)] or [()] * (len(STORED[table]) - 3)
     return dict(zip([column.field for column in STORED[table][2:-1]], own, strict=True))
 
@@ -280,12 +280,12 @@ def _arrays(column: Column, found: Any) -> list[Any]:
 
 
 def _constant(word: str, where: Any) -> Any:
-    """One word in the rows where it is, and nothing in the others: a layout is long, and written once."""
+    """Return a column with one word in some rows and null in the others: a long word is stored once."""
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(where), np.int32), mask=~where), pa.array([word], pa.string()))
 
 
 def _merged(parts: Sequence[Any]) -> Any:
-    """Rows of several tables in order of entry; within one, they are."""
+    """Return the rows of several tables, each in order of entry, as one table in that order."""
     filled = [part for part in parts if part.num_rows]
     if len(filled) < 2:
         return filled[0] if filled else parts[0]
@@ -303,7 +303,7 @@ def _following(lines: tuple[LogLine, ...], logs: tuple[LogLine, ...], new: tuple
 
 
 def _is_listed(packet: Packet) -> bool:
-    """Whether a packet has lists that the tables do not tell whole, so that its message is kept."""
+    """Return whether a packet has lists that the tables do not hold whole, so that its message is kept."""
     return bool(packet.calls or packet.trades or packet.bars)
 
 

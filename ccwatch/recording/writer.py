@@ -35,17 +35,17 @@ from ccwatch.stream.source import read_clock
 ROLL_PACKETS: Final = 50_000
 ROLL_BYTES: Final = 64 << 20
 ROLL_S: Final = 15 * 60
-"""A journal file is closed at whichever comes first."""
+"""A journal file is closed at the limit that is reached first."""
 RETRY_S: Final = 0.5
 GIVE_UP_S: Final = 0.6
-"""How long a recorder that was asked to stop tries a disk that refuses."""
+"""Seconds that a recorder that was asked to stop tries a disk that refuses."""
 FINISH_S: Final = 10.0
-"""How long `stop` may make Parquet; what is left then stays in the journal, for `recover`."""
+"""Seconds that `stop` may make Parquet; the rest stays in the journal, for `recover`."""
 COMPACTOR_PATIENCE_S: Final = 4.0
-"""How much of that a compaction that is under way gets, whose work would be lost."""
+"""Seconds of these for a compaction that is running, whose work would be lost otherwise."""
 
 IN_PROCESS_BYTES: Final = 1 << 20
-"""So much of a journal, some 3,000 packets, is compacted faster than a process starts."""
+"""Bytes of a journal, some 3,000 packets, that are compacted faster than a process starts."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class SessionFile:
         self._ask_origin = ask_origin
 
     def update(self, folder: Path) -> str | None:
-        """Write what the server says it is, where that is news; why it could not be written. Then it is tried again next time."""
+        """Write the server's origin if it is new, and return why it could not be written, so that it is tried again next time."""
         origin = self._ask_origin()
         if origin == self.session.origin:
             return None
@@ -109,11 +109,11 @@ class Writer:
 
     @property
     def folder(self) -> Path:
-        """Where the recording is, even if its folder was moved."""
+        """Return the recording's folder, even after it was moved."""
         return self._lock.folder
 
     def stats(self) -> RecorderStats:
-        """Where it stands now: what the writing thread published last, and what the source has handed over since."""
+        """Return the counters now: those that the writing thread published last, with the items handed over since."""
         status, taken = self._status, self._intake.taken
         return replace(
             status,
@@ -144,7 +144,7 @@ class Writer:
             self._lock.release()
 
     def _note(self, report: Any) -> None:
-        """What another thread has to say."""
+        """Take a report of another thread."""
         if isinstance(report, Synced):
             if report.error is not None and self._troubles.get("sync") is None:
                 # The kernel may have thrown the unwritten pages away: nothing after this is known to be durable.
@@ -200,14 +200,14 @@ class Writer:
         self._syncer.written(Mark(self._entry, self._status.written_seq))
 
     def _follow(self) -> None:
-        """Go on where the folder is, if someone has moved it."""
+        """Go on in the folder's new place, if it was moved."""
         self._journal.move(self.folder / JOURNAL)
 
     def _refuse_last_room(self) -> None:
-        """Leave to others what they need of the disk.
+        """Refuse to write when the disk is nearly full.
 
         Raises:
-            OSError: less is free than is to remain.
+            OSError: fewer bytes are free than must remain.
         """
         if self._min_free is None or (self._troubles.get("journal") is None and monotonic() - self._looked_at < RETRY_S):
             return
@@ -236,7 +236,7 @@ class Writer:
         self._compactor.rolled(self._journal.path)
 
     def _run(self, work: Callable[[], None]) -> None:
-        """A thread's whole life: whatever ends it early is shown in `stats` and logged."""
+        """Run a thread's function; an error that ends it early is shown in `stats` and logged."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - shown to whoever asks, instead of dying silently
@@ -263,7 +263,7 @@ class Writer:
             self._compactor.compacted(keep)
 
     def stop(self, *, finish: bool) -> None:
-        """Write and sync what waits, then finish; see `Recorder.stop`."""
+        """Write and sync the waiting items, then finish; see `Recorder.stop`."""
         if not self._intake.close(GIVE_UP_S):
             return
         self._syncer.close()
@@ -299,7 +299,7 @@ class Writer:
         self._publish()
 
     def _finish(self, deadline: float) -> None:
-        """Make Parquet of the whole journal, and say that the recording is finished."""
+        """Make Parquet of the whole journal, and mark the recording as finished."""
         folder = self.folder
         try:
             with self._compactor.working:
@@ -355,4 +355,4 @@ class Writer:
 
 
 _TROUBLES: Final = ("fault", "journal", "parquet", "session", "sync", "compaction")
-"""In the order in which they are shown."""
+"""Kinds of trouble, in the order in which they are shown."""

@@ -173,7 +173,7 @@ def timeline(
     least_depth: float = DRAWDOWN_LEAST,
     known: Mapping[str, Result | AnalysisError] | None = None,
 ) -> Timeline:
-    """List regime flips, changes of side and status, vetoes, broken rules, slow stretches, drawdowns, logs, trades, gaps and marks.
+    """List events: changes of regime, side and status, vetoes, broken rules, slow calls, drawdowns, logs, trades, gaps, reconnects, marks.
 
     A kind that needs what the stream does not carry is left out with a note; the others are still listed.
 

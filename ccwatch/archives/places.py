@@ -1,4 +1,4 @@
-"""Places of recordings: a folder of this machine, or an address in an object store. The one module that tells them apart."""
+"""Places of recordings: a folder of this machine, or an address in an object store. The only module that distinguishes them."""
 
 from __future__ import annotations
 

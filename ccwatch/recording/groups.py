@@ -1,7 +1,7 @@
 """Journal to segments: each file of the journal becomes one group of Parquet files, published whole or not at all.
 
 The order makes every instant a recoverable one: files are written in _staging, brought to the disk and moved to their place;
-the manifest's lines make them count; only then the journal file goes. Whoever calls holds the writer's lock.
+the manifest's lines make them count; only then the journal file goes. The caller holds the writer's lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ccwatch.recording.schemas import ALL_TABLES, ALWAYS
 from ccwatch.recording.tables import Tables
 
 SET_ASIDE: Final = ".damaged"
-"""Suffix of a journal file of which a part could not be read, once the rest is in segments."""
+"""Suffix of a journal file or segment that is set aside because it cannot be read whole."""
 BATCH_ITEMS: Final = 25_000
 BATCH_BYTES: Final = 64 << 20
 """A batch of this many items, or of this many bytes of messages, becomes one row group: what is in memory at a time. Half a file of
@@ -56,7 +56,7 @@ def compact(
         session: its session.json.
         keep: the journal file that is still being written; it and later ones stay.
         deadline: when to give up, by the monotonic clock.
-        on_progress: told the count of entries so far.
+        on_progress: called with the count of entries so far.
 
     Raises:
         OutOfTime: the deadline has passed.

@@ -1,4 +1,4 @@
-"""A segment file that is read: its footer and its row groups, each checked before anything in them is used.
+"""Reading a segment file: its footer and its row groups, each checked before anything in them is used.
 
 A checksum does not say who wrote a file, so the footer is compared with the manifest and the table's schema first.
 """
@@ -25,12 +25,12 @@ MOST_GROUP_ROWS: Final = {"packets": 1 << 16, "events": 1 << 16, "frames": 1 << 
 
 
 Bring = Callable[[Segment, int | None, Sequence[str] | None], None]
-"""Sees to it that bytes of a segment are in its file before they are read: its footer, or columns (None is all) of a row group."""
+"""A function that fetches bytes of a segment before they are read: its footer, or columns (None is all) of a row group."""
 _BRINGS: Final[WeakValueDictionary[Path, Mirrored]] = WeakValueDictionary()
 
 
 class Mirrored:
-    """A folder that is a copy of a recording elsewhere, of which only what is read is brought; as long as this is held."""
+    """A folder that is a partial copy of a remote recording: parts are fetched as they are read, while this object exists."""
 
     def __init__(self, folder: Path, bring: Bring) -> None:
         """Have `bring` provide the files of a folder."""
@@ -45,7 +45,7 @@ class SegmentFile:
         """Read and check the footer.
 
         Raises:
-            CorruptRecording: it fails its checksum, or tells of another table, of other rows or of columns of other types.
+            CorruptRecording: it fails its checksum, or describes another table, other rows or columns of other types.
         """
         self.path = folder / segment.path
         self.segment = segment

@@ -30,10 +30,10 @@ _SLOW: Final = _SEEN | ODD
 MOST_LAYOUTS: Final = 256
 """Layouts of one batch beyond which messages are kept instead: a stream that has so many has none."""
 MOST_READERS: Final = 8
-"""Layouts that get a decoder of their own, and how often each has to be met first: making one takes as long as 100 packets."""
+"""Most layouts that get their own decoder; making one takes as long as 100 packets."""
 MET_OFTEN: Final = 8
 LEARN_EVERY: Final = 16
-"""Where nobody asks for layouts, only so many packets are looked at for the sake of a decoder."""
+"""Where layouts are not needed, one packet in so many is examined to find a decoder."""
 
 Item = Packet | Event
 Numbered = tuple[int, Item]
@@ -165,7 +165,7 @@ class Tables:
         return found
 
     def _learn(self, packet: Packet, found: str | None) -> None:
-        """Count how often a layout was met that its packets' fields are proven to give; often is worth a decoder."""
+        """Count the packets of a proven layout, and make a decoder for it once there are many."""
         if found is None or not found.startswith(_COMPACT) or packet.flags & _SEEN or len(self._met) > MOST_LAYOUTS:
             return
         self._met[found] += 1
@@ -297,7 +297,7 @@ def _merged(parts: Sequence[Any]) -> Any:
 
 
 def _following(lines: tuple[LogLine, ...], logs: tuple[LogLine, ...], new: tuple[LogLine, ...]) -> int:
-    """How many lines at the end of the list before begin this one, so that the tables alone tell all lists; else -1."""
+    """Return how many lines at the end of the list before begin this one; -1 if the tables alone cannot give this list."""
     count = len(logs) - len(new)
     return count if 0 <= count <= len(lines) and logs == lines[len(lines) - count :] + new else -1
 
@@ -308,7 +308,7 @@ def _is_listed(packet: Packet) -> bool:
 
 
 def _logs_kept(before: Packet | Stored | None, lines: tuple[LogLine, ...], packet: Packet) -> int:
-    """As `_following`; of a packet that was seen before, the long tables have no rows, so its lists must be those before."""
+    """Return the same as `_following`; a packet seen before has no rows in the long tables, so its lists must be those before."""
     if not packet.flags & _SEEN:
         return _following(lines, packet.logs, packet.new_logs)
     if not isinstance(before, Packet):

@@ -51,13 +51,13 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class _Fault(str):
-    """A report: a thread has failed, and why."""
+    """A report that a thread has failed, with the reason."""
 
     __slots__ = ()
 
 
 class SessionFile:
-    """session.json, of which only the origin may change: the handshake tells it after the recording was begun."""
+    """session.json, of which only the origin may change: the handshake gives it after the recording was begun."""
 
     def __init__(self, session: Session, ask_origin: Callable[[], str]) -> None:
         self.session = session

@@ -27,7 +27,7 @@ SET_ASIDE: Final = ".damaged"
 """Suffix of a journal file or segment that is set aside because it cannot be read whole."""
 BATCH_ITEMS: Final = 25_000
 BATCH_BYTES: Final = 64 << 20
-"""A batch of this many items, or of this many bytes of messages, becomes one row group: what is in memory at a time. Half a file of
+"""A batch of this many items, or of this many bytes of messages, becomes one row group, which is in memory as a whole. Half a file of
 the journal: a third of it would keep 8 % more bytes."""
 
 LOOK_ENTRIES: Final = 256

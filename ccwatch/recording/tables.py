@@ -32,6 +32,7 @@ MOST_LAYOUTS: Final = 256
 MOST_READERS: Final = 8
 """Most layouts that get their own decoder; making one takes as long as 100 packets."""
 MET_OFTEN: Final = 8
+"""How often a layout must be met before it gets a decoder."""
 LEARN_EVERY: Final = 16
 """Where layouts are not needed, one packet in so many is examined to find a decoder."""
 
@@ -142,7 +143,7 @@ class Tables:
     def _layout(self, packet: Packet, known: set[str]) -> str | None:
         """Return the layout in which the packet's fields give its message byte for byte; None where there is none.
 
-        It is tried out, once per layout where nothing about a packet is odd: its values stand in their columns as they came then.
+        It is tried out; once per layout for packets with nothing odd, whose columns hold their values as they came.
         """
         if not packet.raw:
             return None

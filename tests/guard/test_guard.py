@@ -161,6 +161,7 @@ def test_an_alert_is_acknowledged_and_silenced_by_command_in_the_journal_that_th
     with guard_of(Recording(copied), tmp_path / "_guard") as guard:
         wait_until(lambda: any(a.rule == "halt" for a in guard.watch.open))
         (halt,) = [a for a in guard.watch.open if a.rule == "halt"]
+        wait_until(lambda: halt.id in guard.journal.book().alerts)  # written down only after its messages are queued
         run = [sys.executable, "-m", "ccwatch", "alerts", str(copied)]
         assert subprocess.run([*run, "--ack", halt.id, "--by", "anna"], capture_output=True, text=True, check=True).stdout
         wait_until(lambda: any(a.rule == "halt" and a.is_acknowledged for a in guard.watch.open))

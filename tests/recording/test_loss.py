@@ -85,7 +85,8 @@ def test_of_three_segments_the_intact_ones_are_read_everywhere(copied, how, tmp_
     report = cw.analyze(recording)
     assert len(report.timeline().to_frame())
     before, after = packets[0].time, items[29].time
-    assert_frame_equal(recording.frame(start=before, end=after), whole.loc[before:after])
+    # Categories are those of the segments that were read; a word of another segment is none of them.
+    assert_frame_equal(recording.frame(start=before, end=after), whole.loc[before:after], check_categorical=False)
     if how != "flipped":  # listing looks at sizes; bytes are looked at by who reads them, verify and recover
         assert_listed(folder, info)
     for command in (["info", folder], ["export", folder, "--to", "csv", "-o", tmp_path / "o.csv"], ["tail", folder, "-n", "5"]):

@@ -235,7 +235,12 @@ def test_pack_leaves_out_what_is_nobodys_business_and_the_file_opens_as_it_is(fi
     assert frame["reasoning"].isna().all()
     assert found.logs().empty
     assert found.origin == "synthetic"
-    assert pq.read_table(found.folder / "frames").num_rows == 0, "no message is kept as it came"
+    kept = pq.read_table(found.folder / "frames")
+    assert set(kept["why"].to_pylist()) <= {"lists"}, "no message is kept as it came, only what packets with fills still say"
+    for line in kept["raw"].to_pylist():
+        portfolio = json.loads(line)["data"]["portfolio"]
+        assert portfolio.get("cash") is None
+        assert portfolio["nav"] < 200, "scaled"
     assert not any(packet.raw for packet in found.packets())
     assert as_json("info", str(out), cwd=tmp_path)["packets"] == 120
     assert as_json("verify", str(out), "--deep", cwd=tmp_path)["ok"] is True

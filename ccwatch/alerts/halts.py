@@ -79,4 +79,4 @@ class Halt:
 def ranks_of(words: Any, clean: Bools) -> Ints:
     """Return the rank of each packet's status; NOT_CARRIED for repeats, replays and placeholders."""
     ranks = {word: status.rank(str(word) or None) for word in set(words.tolist())}
-    return np.where(clean, np.array([ranks[word] for word in words.tolist()], dtype=np.int64), status.NOT_CARRIED)
+    return np.where(clean, np.fromiter(map(ranks.__getitem__, words.tolist()), np.int64, len(words)), status.NOT_CARRIED)

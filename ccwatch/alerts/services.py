@@ -104,20 +104,26 @@ class Service:
             end = old + row + 1
             if end >= RECENT_LEAST_N and seen.moment[end - 1] - seen.moment[end - RECENT_LEAST_N] <= round(RECENT_MOST_S * SECOND):
                 level[row] = np.median(seen.value[end - RECENT_LEAST_N : end])
-        usual = np.array([self._learn(value) for value in calls.value.tolist()])
+        usual = self._learn(calls.value)
         ratio = np.divide(level, usual, out=np.full(len(level), np.nan), where=usual > 0.0)
         return calls._replace(value=ratio).where(np.isfinite(ratio))
 
-    def _learn(self, latency: float) -> float:
-        """Return the usual before this call, then note the call."""
-        usual = self._level
-        self._block.append(latency)
-        if len(self._block) >= USUAL_BLOCK:
-            bound = USUAL_FACTOR * self._level if np.isfinite(self._level) else np.inf
-            self._usual = [*self._usual, *(value for value in self._block if value <= bound)][-USUAL_CALLS:]
-            self._block = []
-            if len(self._usual) >= USUAL_LEAST_N:
-                self._level = float(np.median(self._usual))
+    def _learn(self, latencies: Floats) -> Floats:
+        """Return the usual before each of these calls, and note them; the usual is computed again after each block of calls."""
+        usual = np.empty(len(latencies))
+        done = 0
+        while done < len(latencies):
+            taken = latencies[done : done + USUAL_BLOCK - len(self._block)]
+            usual[done : done + len(taken)] = self._level
+            done += len(taken)
+            self._block.extend(taken.tolist())
+            if len(self._block) >= USUAL_BLOCK:
+                bound = USUAL_FACTOR * self._level if np.isfinite(self._level) else np.inf
+                block = np.array(self._block)
+                self._usual = [*self._usual, *block[block <= bound].tolist()][-USUAL_CALLS:]
+                self._block = []
+                if len(self._usual) >= USUAL_LEAST_N:
+                    self._level = float(np.median(self._usual))
         return usual
 
     def _errors(self, order: Ints, at: Ints, time: Ints, count: Floats, rate: Floats) -> dict[str, Observations]:

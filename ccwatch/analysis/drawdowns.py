@@ -200,7 +200,7 @@ def _capital_before(used: Sample, column: str) -> float | None:
         return None
     nav = used.numbers("nav")
     capital = starting_capital(nav, used.numbers("daily_pnl"))
-    return capital if capital > nav[0] and fall(nav[0], capital) < 0.0 else None
+    return capital if capital > nav[0] > 0.0 and fall(nav[0], capital) < 0.0 else None
 
 
 def _table(used: Sample, times: Ints, values: Floats, peak: Floats, depth: Floats, found: Episodes) -> pd.DataFrame:

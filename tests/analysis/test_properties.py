@@ -82,7 +82,8 @@ def session():
     mono = frame["received_mono_ns"].to_numpy() + late * 1_000_000_000
     nav = frame["nav"].to_numpy()
     worst = np.minimum.accumulate(nav / np.maximum.accumulate(nav) - 1.0)
-    return frame.set_axis(index, axis=0).assign(received_at=index, received_mono_ns=mono, max_drawdown=worst)
+    frame = frame.set_axis(index, axis=0).assign(received_at=index, received_mono_ns=mono, max_drawdown=worst)
+    return frame.assign(daily_pnl=nav - nav[0])  # the day began with the first nav: no loss came before it
 
 
 def ask(source, question, start=START):

@@ -109,10 +109,11 @@ def test_the_handshake_tells_of_a_virtual_clock(ws):
             assert ws(url).response.headers["X-Ccwatch-Clock"] == "virtual"
 
 
-def test_messages_are_not_compressed_even_for_those_who_ask(cottage, raw):
-    _, head = raw(cottage.url, "Sec-WebSocket-Extensions: permessage-deflate")
+@pytest.mark.parametrize("asked", [True, False])
+def test_messages_are_compressed_for_those_alone_who_ask(asked, cottage, raw):
+    _, head = raw(cottage.url, *(["Sec-WebSocket-Extensions: permessage-deflate"] if asked else []))
     assert head.startswith("HTTP/1.1 101")
-    assert "sec-websocket-extensions" not in head.lower()
+    assert ("sec-websocket-extensions: permessage-deflate" in head.lower()) == asked
 
 
 def test_a_token_is_answered_by_its_scheme_and_never_logged(cottage, raw, caplog):

@@ -50,7 +50,9 @@ def test_no_answer_loops_over_rows(question):
         ask = {"explain": lambda r=report, m=middle: r.explain(m), "compare": lambda r=report: r.compare(r)}.get(question)
         counts.append(steps(ask or getattr(report, question)))
     assert counts[0] > 0
-    assert counts[1] - counts[0] < 0.5 * 80_000, counts
+    # rules step where a measure crosses a limit: here one row in eight, some thirty lines each
+    most = 5.0 if question == "alerts" else 0.5
+    assert counts[1] - counts[0] < most * 80_000, counts
 
 
 @pytest.mark.skipif(not FULL, reason="an expensive proof: CCWATCH_FULL=1 runs it (2 to 5 minutes, 4 GB)")

@@ -175,9 +175,9 @@ def test_markup_in_the_stream_stays_text(tab: Tab, port: int) -> None:
     with cw.Cottage(HostileEngine(seed=4, rate=RATE), Options(Listen(port=port))) as cottage:
         tab.watch("hostile.ipynb", cottage.url, watch=f"cw.watch(cw.connect(feed.url, name={HOSTILE!r}))")
         assert HOSTILE in tab.header("symbol")
+        tab.wait_for(lambda: any(item["kind"] in {"signal", "veto"} for item in tab.look("items")), 40, "a signal")
         tab.page.get_by_role("button", name="Pause").first.click()  # what moves cannot be pointed at
         tab.wait_for(lambda: tab.header("note") == "charts paused", 10, "the pause")
-        tab.wait_for(lambda: any(item["kind"] in {"signal", "veto"} for item in tab.look("items")), 20, "a signal")
         assert "onerror" in tab.page.locator(".ccw-decision").inner_text()
         tab.page.get_by_role("button", name="Resume (").click()
         tab.page.get_by_role("tab", name="Logs").click()
@@ -221,7 +221,8 @@ def test_a_halt_is_armed_held_confirmed_and_its_alert_acknowledged(tab: Tab) -> 
         tab.wait_for(lambda: "HALT: CONFIRMED" in results.inner_text(), 15, "HALT to be confirmed")
         page.mouse.up()
         assert halt.get_attribute("data-state") == "idle", "the click that ends a hold arms nothing"
-        seen = page.get_by_role("button", name="Acknowledge halt")
+        seen, every = page.get_by_role("button", name="Acknowledge halt"), page.get_by_role("button", name="All alerts")
+        every.click()  # the badges are folded until they are asked for
         seen.focus()
         page.keyboard.press("Enter")
         tab.wait_for(lambda: page.locator(".ccw-alert.ccw-muted").count() == 1, 10, "the acknowledged badge")
@@ -244,8 +245,10 @@ def test_a_halt_is_armed_held_confirmed_and_its_alert_acknowledged(tab: Tab) -> 
         page.keyboard.down("Enter")
         tab.wait_for(lambda: page.locator(".ccw-alert").count() > 0, 15, "the badges of the second HALT")
         page.keyboard.up("Enter")
-        page.get_by_role("button", name="Acknowledge halt").click()
+        every.click()  # the press on the tab has folded them
+        seen.click()
         tab.wait_for(lambda: page.locator(".ccw-alert.ccw-muted").count() == 1, 10, "the badge that was acknowledged by mouse")
+        page.keyboard.press("Escape")  # the list folds, and covers nothing
         resume.click()
         tab.wait_for(lambda: resume.get_attribute("data-state") == "armed", 10, "RESUME to be armed by mouse")
         resume.hover()

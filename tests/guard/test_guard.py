@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,15 @@ from ccwatch.recording import AlertJournal, Recording
 from tests.guard.servers import desk
 
 BAD = Path(__file__).parents[2] / "recordings" / "sample-bad-session"
+
+
+@pytest.fixture(autouse=True)
+def _evidence_is_gathered():
+    """A guard ends within a second and leaves evidence that is being gathered to a daemon: here it is waited for."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "ccwatch-evidence":
+            thread.join(20.0)
 
 
 def wait_until(condition, seconds=15.0):

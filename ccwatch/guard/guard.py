@@ -125,6 +125,7 @@ class Guard:
         self.notifier = self._new_notifier()
         self.watch = self._new_watch(settings.rules)
         self.heartbeat = Heartbeat(self.options.heartbeat, self.options.heartbeat_s, receivers)
+        self._writing = threading.Lock()  # the watch's thread may still write the state while stop() does
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ccwatch-guard", daemon=True)
         self._saved = 0.0
@@ -151,8 +152,10 @@ class Guard:
         self.watch.stop()
         if self._thread.is_alive():
             self._thread.join(0.5)
-        self._save()
-        self.outbox.stop()
+        try:
+            self._save()
+        finally:
+            self.outbox.stop()
 
     def reload(self, settings: AlertSettings) -> None:
         """Evaluate other rules from now on; alerts of the rules that remain go on firing."""
@@ -361,7 +364,8 @@ class Guard:
                     state.told = [*[word for word in state.told if not word.startswith("day ")][-20:], f"day {day}"]
                     if len(state.sessions) > 1 or state.carry is not None:  # the time before this day is in the snapshot
                         state.carry, state.carry_seq, state.sessions = evaluator.snapshot(), self.watch.seq, [current]
-        state.write(self.folder)
+        with self._writing:
+            state.write(self.folder)
 
     # ── on the guard's own thread ──
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,11 @@ def test_one_marked_message_to_each_receiver_and_exit_1_if_one_fails(tmp_path):
         odd = subprocess.run([*run, "--notify", "desc"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert odd.returncode == 2
         assert "did you mean 'desk'" in odd.stderr
+
+
+def test_two_threads_write_the_state_one_after_the_other(tmp_path):
+    guard = guard_of(cw.synthetic(seed=1, rate=5, packets=5, name="state"), tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(guard._save) for _ in range(600)]:
+            done.result()
+    assert json.loads((tmp_path / "state.json").read_text())["alive_ns"] == guard.state.alive_ns

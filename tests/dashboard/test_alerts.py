@@ -58,8 +58,8 @@ def same(alerts):
 def test_the_strip_says_what_the_analysis_of_the_same_stream_says(halted, sent):
     with Dashboard(halted) as dashboard:
         paint(dashboard)
-        wait_until(lambda: side(sent, "alerts") and side(sent, "alerts")["begun"])
-        strip, history = side(sent, "alerts"), side(sent, "fired")
+        wait_until(lambda: side(sent, "alerts") and side(sent, "alerts")["begun"] and side(sent, "alerts")["open"])
+        strip, history = side(sent, "alerts"), side(sent, "fired") or []
         rows = cw.analyze(halted).alerts().to_frame()
         expected = sorted((row.rule, row.subject, row.fired_time.value / 1e6) for row in rows.itertuples())
         assert sorted((row["rule"], row["subject"], row["fired"]) for row in strip["open"] + history) == expected

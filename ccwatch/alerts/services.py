@@ -56,8 +56,8 @@ class Service:
         self._failed = none()  # value: failed calls; one entry per change of the counter
         self._made: Floats = np.zeros(0)  # calls of these entries
         self._counted: tuple[float, float] | None = None  # calls, and failed ones, when the counter was last sent
-        self._usual: list[float] = []  # calls that are usual
-        self._block: list[float] = []  # calls since the usual was computed
+        self._usual: Floats = np.zeros(0)  # calls that are usual
+        self._block: Floats = np.zeros(0)  # calls since the usual was computed
         self._level = np.nan
 
     def observe(self, order: Ints, at: Ints, time: Ints, gauge: Floats, count: Floats, rate: Floats) -> dict[str, Observations]:
@@ -100,10 +100,13 @@ class Service:
         seen = joined(self._calls, calls)
         old = len(self._calls.value)
         level = _rolling(seen, old, RECENT_S, RECENT_LEAST_N, 0.5)
-        for row in np.flatnonzero(~np.isfinite(level)).tolist():  # few calls in a minute: the last ones, where they are not old
-            end = old + row + 1
-            if end >= RECENT_LEAST_N and seen.moment[end - 1] - seen.moment[end - RECENT_LEAST_N] <= round(RECENT_MOST_S * SECOND):
-                level[row] = np.median(seen.value[end - RECENT_LEAST_N : end])
+        if len(seen.value) >= RECENT_LEAST_N:  # few calls in a minute: the last ones, where they are not old
+            rows = np.flatnonzero(~np.isfinite(level))
+            rows = rows[old + rows + 1 >= RECENT_LEAST_N]
+            first = old + rows + 1 - RECENT_LEAST_N
+            recent = seen.moment[old + rows] - seen.moment[first] <= round(RECENT_MOST_S * SECOND)
+            windows = np.lib.stride_tricks.sliding_window_view(seen.value, RECENT_LEAST_N)
+            level[rows[recent]] = np.median(windows[first[recent]], axis=1)
         usual = self._learn(calls.value)
         ratio = np.divide(level, usual, out=np.full(len(level), np.nan), where=usual > 0.0)
         return calls._replace(value=ratio).where(np.isfinite(ratio))
@@ -116,12 +119,11 @@ class Service:
             taken = latencies[done : done + USUAL_BLOCK - len(self._block)]
             usual[done : done + len(taken)] = self._level
             done += len(taken)
-            self._block.extend(taken.tolist())
+            self._block = np.append(self._block, taken)
             if len(self._block) >= USUAL_BLOCK:
                 bound = USUAL_FACTOR * self._level if np.isfinite(self._level) else np.inf
-                block = np.array(self._block)
-                self._usual = [*self._usual, *block[block <= bound].tolist()][-USUAL_CALLS:]
-                self._block = []
+                self._usual = np.append(self._usual, self._block[self._block <= bound])[-USUAL_CALLS:]
+                self._block = self._block[:0]
                 if len(self._usual) >= USUAL_LEAST_N:
                     self._level = float(np.median(self._usual))
         return usual

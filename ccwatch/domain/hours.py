@@ -78,7 +78,7 @@ class TradingHours:
         """
         if not len(times):
             return times.astype(np.int64), np.zeros(0, dtype=np.bool_)
-        opens, closes = self.sessions(int(times.min()), int(times.max()))
+        opens, closes = _sessions_around(self, int(times.min()) // _DAY_NS, int(times.max()) // _DAY_NS)
         if not len(opens):
             return np.zeros(len(times), dtype=np.int64), np.zeros(len(times), dtype=np.bool_)
         at = np.searchsorted(opens, times, side="right") - 1
@@ -161,17 +161,26 @@ def _time(name: str, value: Any) -> time:
 
 
 def _days(value: Any) -> tuple[int, ...]:
-    words = [str(word).strip().casefold()[:3] for word in (value.split(",") if isinstance(value, str) and "-" not in value else [])]
-    if isinstance(value, str) and "-" in value:
-        first, _, last = (part.strip().casefold()[:3] for part in value.partition("-"))
-        if first in WEEKDAYS and last in WEEKDAYS and WEEKDAYS.index(first) <= WEEKDAYS.index(last):
-            return tuple(range(WEEKDAYS.index(first), WEEKDAYS.index(last) + 1))
-        words = [value]
-    elif not isinstance(value, str):
-        words = [str(word).strip().casefold()[:3] for word in value or ()]
-    if not words or not set(words) <= set(WEEKDAYS):
+    """Return weekdays from names and ranges, as text with commas or as a list: "mon-wed, fri", ["sun-thu"]."""
+    found: set[int] = set()
+    for part in value.split(",") if isinstance(value, str) else value or ():
+        first, dash, last = (word.strip().casefold()[:3] for word in str(part).partition("-"))
+        if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
+            found.clear()
+            break
+        begin, end = WEEKDAYS.index(first), WEEKDAYS.index(last if dash else first)
+        found |= {day % 7 for day in range(begin, end + 1 + (7 if end < begin else 0))}
+    if not found:
         raise ValueError(f"days={value!r}: expected weekdays, for example 'mon-fri' or ['mon', 'wed']")
-    return tuple(sorted({WEEKDAYS.index(word) for word in words}))
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=64)
+def _sessions_around(hours: TradingHours, first: int, last: int) -> tuple[Ints, Ints]:
+    """Return the sessions around some days of UTC, counted from 1970, as arrays that cannot be changed."""
+    opens, closes = hours.sessions(first * _DAY_NS, (last + 1) * _DAY_NS - 1)
+    opens.flags.writeable = closes.flags.writeable = False
+    return opens, closes
 
 
 @lru_cache(maxsize=4096)

@@ -72,3 +72,23 @@ def test_days_may_be_a_range_a_list_or_words():
     for days in ("mon-wed", "mon, tue, wed", ["Monday", "tue", "wed"]):
         assert read_hours({"timezone": "UTC", "open": "09:30", "close": "16:00", "days": days}).days == (0, 1, 2)
     assert NYSE.holidays == {date(2026, 12, 25)}
+
+
+@pytest.mark.parametrize(
+    ("said", "days"),
+    [
+        ("mon-fri", (0, 1, 2, 3, 4)),
+        ("mon-wed, fri", (0, 1, 2, 4)),
+        (["mon-tue", "Sat"], (0, 1, 5)),
+        ("sun-thu", (0, 1, 2, 3, 6)),
+        ("wednesday", (2,)),
+    ],
+)
+def test_weekdays_are_names_and_ranges(said, days):
+    assert read_hours({"timezone": "UTC", "open": "09:30", "close": "16:00", "days": said}).days == days
+
+
+@pytest.mark.parametrize("said", ["", [], "mon-", "mon-xyz", "day", ["mon", "noday"], "mon,,fri"])
+def test_other_words_are_no_weekdays(said):
+    with pytest.raises(ValueError, match="days="):
+        read_hours({"timezone": "UTC", "open": "09:30", "close": "16:00", "days": said})

@@ -136,7 +136,7 @@ HOMES = {
     "click": {"cli"},
     "deltalake": {"archives"},
     "duckdb": {"archives"},
-    "google_crc32c": {"recording"},
+    "google_crc32c": {"protocol", "recording"},
     "jwt": {"cottage"},
     "lark": {"alerts"},
     "msgspec": {"protocol", "recording"},

@@ -3,7 +3,8 @@
 Three operations, applied in this order to a copy of the message before:
 
     unset   paths of object entries that are gone
-    set     a tree of what is new or other: an object is gone into, [value] is a value; a new entry goes to the end of its object
+    set     a tree of what is new or other: an object is gone into, and anything else is a value, where [value] is one that is an object
+            or a list; a new entry goes to the end of its object
     append  lists that moved on: [path, items, how many to drop in front]
 
 A change of the order of keys that these cannot make is no delta: `diff` says None then, and the sender sends the whole message.
@@ -61,7 +62,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any], path: Path, unset: l
     tree: dict[str, Any] = {}
     for key, value in after.items():
         if key not in before:
-            tree[key] = [value]
+            tree[key] = _leaf(value)
             continue
         known = before[key]
         if _same(known, value):
@@ -73,8 +74,12 @@ def _changes(before: dict[str, Any], after: dict[str, Any], path: Path, unset: l
         elif type(known) is list and type(value) is list and (moved := _moved(known, value)) is not None:
             append.append([[*path, key], *moved])
         else:
-            tree[key] = [value]
+            tree[key] = _leaf(value)
     return tree
+
+
+def _leaf(value: Any) -> Any:
+    return [value] if type(value) in {dict, list} else value
 
 
 def _moved(before: list[Any], after: list[Any]) -> tuple[list[Any], int] | None:
@@ -97,6 +102,19 @@ def _same(one: Any, other: Any) -> bool:
     if type(one) is list:
         return len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other) and (type(one) is not float or repr(one) == repr(other))
+
+
+def is_within_bounds(delta: Delta) -> bool:
+    """Return whether every receiver takes a delta: it has no more operations than one may have."""
+    if len(delta.get("append", ())) > MOST_APPENDS:
+        return False
+    left = MOST_OPERATIONS - len(delta.get("unset", ()))
+    trees = [delta["set"]] if "set" in delta else []
+    while trees and left >= 0:
+        tree = trees.pop()
+        left -= len(tree)
+        trees += [below for below in tree.values() if type(below) is dict]
+    return left >= 0
 
 
 def rebuild(before: Any, delta: Any) -> dict[str, Any]:
@@ -174,8 +192,10 @@ def _set(at: dict[str, Any], tree: Any, count: _Count, level: int) -> None:
         count.one()
         if type(key) is not str:
             raise DecodeError("set: expected names")
-        if type(below) is list and len(below) == 1:
-            at[key] = below[0]
+        if type(below) is not dict:
+            if type(below) is list and len(below) != 1:
+                raise DecodeError("set: expected a list of one value")
+            at[key] = below[0] if type(below) is list else below
             continue
         known = at.get(key)
         if type(known) is not dict:

@@ -1,0 +1,150 @@
+"""One client's protocol 2 at its server: what it was granted, what it has, and the form in which it gets each message. Pure.
+
+Clients that were granted the same and have all that was sent get the same bytes: `kind` names them, so that what is made for one of
+them, compression included, serves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ccwatch.protocol.wire import hello
+from ccwatch.protocol.wire.channels import WITHOUT_LOGS, Channels
+from ccwatch.protocol.wire.hello import Got, Refused
+from ccwatch.protocol.wire.packing import Encoding
+from ccwatch.protocol.wire.track import Sent
+
+
+class Kind(NamedTuple):
+    """What clients that get the same bytes have in common."""
+
+    encoding: Encoding
+    delta: bool
+    channels: tuple[str, ...]
+
+
+class Talk:
+    """What one client was granted and has. Used by one thread."""
+
+    __slots__ = ("_base", "_names", "kind")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self._base: dict[str, int] = {}  # the number of the message that a delta may follow, by channel
+        self._names = _names(kind.channels)
+
+    @property
+    def is_binary(self) -> bool:
+        """Return whether its messages are binary ones."""
+        return self.kind.encoding == "msgpack"
+
+    def wanted(self, found: Mapping[str, Sent]) -> list[Sent]:
+        """Return what it gets of a message, by what the message is on each channel."""
+        return [sent for name, sent in found.items() if name in self._names]
+
+    def is_in_step(self, sent: Sent) -> bool:
+        """Return whether it has the message before this one."""
+        return self._base.get(sent.ch) == sent.prev
+
+    def payload(self, sent: Sent, *, ref: int | None = None) -> bytes:
+        """Return a message in its form, and count it as sent: a delta if it has the message before.
+
+        Args:
+            sent: the message.
+            ref: the RESYNC that it answers.
+        """
+        as_delta = self.kind.delta and ref is None and self.is_in_step(sent)
+        self._base[sent.ch] = sent.seq
+        return sent.payload(self.kind.encoding, as_delta=as_delta, ref=ref)
+
+    def skipped(self) -> None:
+        """Note that it misses messages: the next of each channel is sent whole."""
+        self._base.clear()
+
+    def track_names(self) -> frozenset[str]:
+        """Return the names of the tracks that it gets."""
+        return self._names
+
+    # ── requests ──
+
+    @classmethod
+    def greet(cls, message: Mapping[str, Any], channels: Channels, *, counted: bool = True) -> tuple[Talk, bytes, list[Sent]]:
+        """Return the talk that a HELLO begins, its answer, and what the client missed since its last connection.
+
+        Args:
+            message: the HELLO.
+            channels: the channels of the stream.
+            counted: whether numbers go up by one.
+
+        Raises:
+            Refused: the HELLO cannot be granted.
+        """
+        want = hello.read_want(message)
+        encoding, granted, refused = hello.choose(want)
+        talk = cls(Kind(encoding, want.delta, granted))
+        missed: list[Sent] = []
+        at: dict[str, int] = {}
+        latest: dict[str, int] = {}
+        recovered: dict[str, bool] = {}
+        for ch in granted:
+            track = channels.track(ch, has_logs="logs" in granted)
+            at[ch] = latest[ch] = track.seq
+            if not want.epoch or ch not in want.seq:
+                continue
+            found = track.since(want.epoch, want.seq[ch])
+            recovered[ch] = found is not None
+            if found is not None:
+                at[ch] = want.seq[ch]
+                missed += found
+        got = Got(channels.epoch, encoding, want.delta, granted, refused, at, latest, counted, recovered)
+        return talk, hello.write_got(message.get("ref"), got), missed
+
+    def change(self, message: Mapping[str, Any], channels: Channels) -> bytes:
+        """Obey SUBSCRIBE or UNSUBSCRIBE for channels, and return the answer.
+
+        Raises:
+            Refused: it names no channel that there is.
+        """
+        asked = message.get("channels")
+        if type(asked) is not list or not 0 < len(asked) <= hello.MOST_WORDS or not all(type(word) is str for word in asked):
+            raise Refused("malformed", f"channels: expected a list of 1 to {hello.MOST_WORDS} words")
+        granted, refused = hello.sort_channels(asked)
+        refused = {word[:40]: why for word, why in refused.items()}
+        if not granted:
+            raise Refused("channel", "no such channel")
+        before = set(self.kind.channels)
+        after = before | set(granted) if message.get("type") == "SUBSCRIBE" else before - set(granted)
+        if ("logs" in before) != ("logs" in after):
+            self._base.pop("state", None)  # its other form is another text
+        for ch in before - after:
+            self._base.pop(ch, None)
+        self.kind = self.kind._replace(channels=hello.sort_channels(after)[0])
+        self._names = _names(self.kind.channels)
+        at = self.positions(channels)
+        return hello.write_ack(message.get("ref"), channels=list(granted), at=at, **({"refused": refused} if refused else {}))
+
+    def positions(self, channels: Channels) -> dict[str, int]:
+        """Return the number of the last message on each of its channels."""
+        return {ch: channels.track(ch, has_logs="logs" in self.kind.channels).seq for ch in self.kind.channels}
+
+    def resync(self, message: Mapping[str, Any], channels: Channels) -> list[bytes]:
+        """Return the last message of each channel that a RESYNC names, whole, and an ACK with their numbers.
+
+        Raises:
+            Refused: it names no channel that the client gets, or has no number to be answered by.
+        """
+        asked, ref = message.get("channels"), message.get("ref")
+        if type(asked) is not list or len(asked) > hello.MOST_WORDS or type(ref) is not int:
+            raise Refused("malformed", "expected a list of channels, and a number as ref")
+        named = [ch for ch in self.kind.channels if ch in asked]
+        if not named:
+            raise Refused("channel", "no channel of these is sent to this client")
+        tracks = [channels.track(ch, has_logs="logs" in self.kind.channels) for ch in named]
+        found = [self.payload(track.latest, ref=ref) for track in tracks if track.latest is not None]
+        return [*found, hello.write_ack(ref, at={track.ch: track.seq for track in tracks})]
+
+
+def _names(granted: Iterable[str]) -> frozenset[str]:
+    found = set(granted)
+    return frozenset(found - {"state"} | {WITHOUT_LOGS} if {"state", "logs"} <= found else found)

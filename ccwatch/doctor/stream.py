@@ -46,7 +46,7 @@ MEANINGS: Final = {
     Flag.COERCED: "a number that came as text was read, or a NaN token is missing",
     Flag.WRONG_TYPE: "a field of another type than the contract's: kept in extra",
     Flag.SYNTHETIC_FORECAST: "the server says that its forecast is a mock one",
-    Flag.CUT: "a word of more than 256 characters was cut; the raw bytes keep it",
+    Flag.CUT: "a word of more than 256 characters was cut; `extra` and the raw bytes keep it",
     Flag.UNKNOWN_WORD: "an unknown status, regime or side: the word is in the _raw column",
 }
 

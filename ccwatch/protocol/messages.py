@@ -90,7 +90,7 @@ class Flag(IntFlag):
     SYNTHETIC_FORECAST = 1 << 13
     """The server says that its forecast is a mock one (`is_synthetic`): shown wherever the forecast is."""
     CUT = 1 << 14
-    """A symbol, name or other word of more than 256 characters was cut there; the raw bytes keep it."""
+    """A symbol, name or other word of more than 256 characters was cut there; `extra` and the raw bytes keep it whole."""
 
 
 UNCLEAN: Final = Flag.REPEAT | Flag.REPLAYED | Flag.PLACEHOLDER

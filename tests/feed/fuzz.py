@@ -1,6 +1,8 @@
-"""Coverage-guided fuzzing of the frame parser: `python -m tests.feed.fuzz [runs]`, or for ever without a number.
+"""Coverage-guided fuzzing of the frame parser: `python -m tests.feed.fuzz [runs [seed]]`, or for ever without a number.
 
-Needs atheris. Whatever bytes a peer sends and however they are cut: the same messages and the same end as in one piece, no
+Needs atheris. Without a seed each run tries other bytes.
+
+Whatever bytes a peer sends and however they are cut: the same messages and the same end as in one piece, no
 exception, no message above the limit, and no more memory than the limit and a few reads.
 """
 
@@ -51,7 +53,7 @@ def check(data: bytes) -> None:
 
 def main() -> None:
     """Fuzz from a corpus of usual frames."""
-    runs = sys.argv[1] if len(sys.argv) > 1 else "-1"
+    runs, seed = [*sys.argv[1:], *("-1", "0")[len(sys.argv) - 1 :]]  # in the words of libFuzzer: without end, any seed
     seeds = [
         frame(b"{}"),
         frame(b"x" * 130),
@@ -60,10 +62,10 @@ def main() -> None:
         frame(b"\x03\xe8", opcode=8),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for i, seed in enumerate(seeds):
-            Path(folder, str(i)).write_bytes(bytes([i * 7]) + seed)
+        for i, message in enumerate(seeds):
+            Path(folder, str(i)).write_bytes(bytes([i * 7]) + message)
         found = f"-artifact_prefix={tempfile.gettempdir()}/"
-        atheris.Setup([sys.argv[0], f"-runs={runs}", "-max_len=4096", found, folder], check)
+        atheris.Setup([sys.argv[0], f"-runs={runs}", f"-seed={seed}", "-rss_limit_mb=0", "-max_len=4096", found, folder], check)
         atheris.Fuzz()
 
 

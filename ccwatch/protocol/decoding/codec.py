@@ -13,7 +13,6 @@ import orjson
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.decoding import asides, dialects, fields, several, typed
-from ccwatch.protocol.decoding.cut import cut
 from ccwatch.protocol.messages import NAN, Aside, AsideSort, Instant, NewRows, Packet
 
 PING: Final = b'{"type":"PING"}'
@@ -74,7 +73,7 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     """
     values = typed.read(raw, seq=seq, connection=connection, now=now, server_tz=server_tz)
     if values is not None:
-        return [cut(values)]
+        return [values]
     whole = bytes(raw)
     if whole.startswith(BYTE_ORDER_MARK):
         whole = whole.removeprefix(BYTE_ORDER_MARK)
@@ -125,7 +124,7 @@ def _part(message: Any, flags: int, raw: bytes, seq: int, connection: int, now: 
     values[fields.RECEIVED_AT] = now.wall_ns
     values[fields.RECEIVED_MONO] = now.mono_ns
     values[fields.RAW] = raw
-    return cut(values)
+    return values
 
 
 def loads(raw: bytes | memoryview) -> Any:

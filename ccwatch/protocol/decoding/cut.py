@@ -1,50 +1,77 @@
 """The limit on the length of words: symbols, names and status words are cut at 256 characters, since they go into vocabularies.
 
-Reasoning and log messages are never cut. The raw bytes keep the whole text.
+Reasoning and log messages are never cut. A word that was cut stays whole in `extra`, as any value that its column cannot hold.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ccwatch.protocol import columns
-from ccwatch.protocol.decoding.fields import AGENTS, FLAGS, INDEX, LOGS, MODELS
-from ccwatch.protocol.messages import Flag
+from ccwatch.protocol.decoding.fields import AGENTS, INDEX, LOGS, MODELS
+from ccwatch.protocol.messages import AgentMetric, Flag, LogLine, ModelMetric
+from ccwatch.protocol.words import LONGEST_WORD
 
-LONGEST: Final = 256
-"""The most characters of a word."""
 _CUT: Final = int(Flag.CUT)
 _RAW_WORDS: Final = ("status_raw", "regime_raw", "side_raw", "order_id")
-_WORDS: Final = tuple(
-    INDEX[column.field] for column in columns.PACKETS if (column.dtype == "category" and not column.words) or column.name in _RAW_WORDS
-)
+WORDS: Final = {
+    column.name: INDEX[column.field]
+    for column in columns.PACKETS
+    if (column.dtype == "category" and not column.words) or column.name in _RAW_WORDS
+}
+"""The columns of packets whose words have a limit, and their fields."""
+_METRICS: Final = {AGENTS: "agents", MODELS: "models"}
 _LISTS: Final = tuple(INDEX[name] for name in ("calls", "trades", "scanner"))
 
 
-def cut(values: list[Any]) -> list[Any]:
-    """Cut the words of a packet that are too long, in place, and set Flag.CUT; return its fields."""
-    is_cut = False
-    for place in _WORDS:
+def cut(values: list[Any], body: dict[str, Any], residue: dict[str, Any], place_of: Callable[[str], tuple[str, str]], logs: str) -> int:
+    """Cut the words of a packet that are too long, in place, and keep them whole in `residue`; return Flag.CUT if there were any.
+
+    Args:
+        values: the packet's fields.
+        body: the part of the message that they were read from.
+        residue: what becomes the packet's `extra`.
+        place_of: section and key of a column on the wire.
+        logs: the key of the list of log lines.
+    """
+    flags = 0
+    for name, place in WORDS.items():
         word = values[place]
-        if word is not None and len(word) > LONGEST:
-            values[place] = word[:LONGEST]
-            is_cut = True
-    for place in (AGENTS, MODELS, LOGS):  # a name, or a level, comes first
-        for entry in values[place]:
-            word = entry[0]
-            if word is not None and len(word) > LONGEST:
-                values[place] = tuple([_entry(entry, 1) for entry in values[place]])
-                is_cut = True
-                break
-    for place in _LISTS:
-        if values[place] and any(type(part) is str and len(part) > LONGEST for entry in values[place] for part in entry):
-            values[place] = tuple([_entry(entry, len(entry)) for entry in values[place]])
-            is_cut = True
-    if is_cut:
-        values[FLAGS] |= _CUT
-    return values
+        if word is not None and len(word) > LONGEST_WORD:
+            values[place] = word[:LONGEST_WORD]
+            section, key = place_of(name)
+            (residue.setdefault(section, {}) if section else residue).setdefault(key, word)  # a number that became text is there
+            flags = _CUT
+    for place in _METRICS:
+        if any(len(metric[0]) > LONGEST_WORD for metric in values[place]):
+            values[place] = tuple([_with_short_words(metric) for metric in values[place]])
+            flags = _CUT
+    if any(_has_long_level(line) for line in values[LOGS]):
+        residue.setdefault(logs, {}).update({str(n): body[logs][n] for n, line in enumerate(values[LOGS]) if _has_long_level(line)})
+        values[LOGS] = tuple([line._replace(level=line.level[:LONGEST_WORD]) if line.level else line for line in values[LOGS]])
+        flags = _CUT
+    for place in _LISTS:  # which `extra` holds anyway
+        short = tuple([_with_short_words(entry) for entry in values[place]])
+        if short != values[place]:
+            values[place] = short
+            flags = _CUT
+    if flags:  # names may be equal once cut
+        residue |= {key: body[key] for place, key in _METRICS.items() if has_longest_name(values[place])}
+    return flags
 
 
-def _entry(entry: Any, upto: int) -> Any:
-    """Return an entry of a list with its first words cut."""
-    return entry._make([part[:LONGEST] if n < upto and type(part) is str else part for n, part in enumerate(entry)])
+def has_longest_name(metrics: Iterable[AgentMetric | ModelMetric]) -> bool:
+    """Return whether a name is as long as one that was cut: in a packet with Flag.CUT such metrics are whole in `extra`."""
+    return any(len(metric[0]) == LONGEST_WORD for metric in metrics)
+
+
+def _has_long_level(line: LogLine) -> bool:
+    return line.level is not None and len(line.level) > LONGEST_WORD
+
+
+def _with_short_words(entry: Any) -> Any:
+    """Return an entry of a list, and gauges within it, with its words cut."""
+    return entry._make(
+        [part[:LONGEST_WORD] if type(part) is str else _with_short_words(part) if isinstance(part, tuple) else part for part in entry]
+    )

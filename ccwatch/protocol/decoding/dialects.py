@@ -15,6 +15,7 @@ from typing import Any, Final
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import columns, words
 from ccwatch.protocol.decoding import forecasts, log_lines, market_lists, metrics
+from ccwatch.protocol.decoding.cut import cut
 from ccwatch.protocol.decoding.fields import (
     APPROVED,
     APPROVED_RAW,
@@ -166,6 +167,7 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
     flags |= _judge_time(body, values, residue, dialect, server_tz)
     flags |= _judge_words(values)
     flags |= _judge_numbers(values, residue, dialect)
+    flags |= cut(values, body, residue, dialect.place_of, dialect.logs)
     values[FLAGS] = flags
     if residue:
         values[EXTRA] = MappingProxyType(residue)

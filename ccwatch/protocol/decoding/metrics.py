@@ -11,9 +11,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 from ccwatch.protocol import columns
+from ccwatch.protocol.decoding.cut import has_longest_name
 from ccwatch.protocol.decoding.fields import AGENTS, CALLS, MODELS, NUMBERS, RANGE, WRONG_TYPE, bounds, keep, number
 from ccwatch.protocol.decoding.market_lists import stamp_ns
-from ccwatch.protocol.messages import NAN, AgentMetric, ModelMetric, Packet, ServiceCall
+from ccwatch.protocol.messages import NAN, AgentMetric, Flag, ModelMetric, Packet, ServiceCall
 
 MOST_CALLS: Final = 10_000
 """How many calls of one message are read at most; deployed engines send ten of each name."""
@@ -55,8 +56,10 @@ def read_models(key: str, value: Any, values: list[Any], residue: dict[str, Any]
 
 
 def write_metrics(packet: Packet, table: str) -> dict[str, Any]:
-    """Return metrics as the object they were read from, without those that came as calls, which are in `extra`."""
+    """Return metrics as the object they were read from, without those that came as calls or were cut, which are in `extra`."""
     metrics: tuple[AgentMetric | ModelMetric, ...] = packet.agents if table == "agents" else packet.models
+    if packet.flags & Flag.CUT and has_longest_name(metrics):
+        return {}
     called = {call.name for call in packet.calls if call.table == table} if packet.calls else ()
     return {m[0]: {gauge: v for gauge, v in zip(m._fields[1:], m[1:], strict=True) if v is not NAN} for m in metrics if m[0] not in called}
 

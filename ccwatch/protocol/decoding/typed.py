@@ -15,6 +15,7 @@ import msgspec
 
 from ccwatch.protocol import columns, words
 from ccwatch.protocol.columns import Column
+from ccwatch.protocol.decoding.cut import WORDS
 from ccwatch.protocol.decoding.dialects import NO_SYMBOL, contract_places
 from ccwatch.protocol.decoding.fields import NAIVE_TIME, UNKNOWN_WORD, bounds
 from ccwatch.protocol.decoding.log_lines import usual_line
@@ -23,15 +24,15 @@ from ccwatch.protocol.words import LONGEST_WORD
 
 _EXACT: Final = 2.0**53 - 1
 """Integers up to this are exact as floats, and none beyond is rounded to it."""
-_JUDGED: Final = frozenset({"status_raw", "regime_raw", "side_raw"})
-"""Words with a meaning, which is looked up by their first letters only: longer ones are not usual."""
+_WORD = Annotated[str, msgspec.Meta(max_length=LONGEST_WORD)]
+"""A word that need not be cut."""
 _KINDS: Final = {kind.value: kind for kind in (Kind.WELCOME, Kind.TELEMETRY)}
 
 
 def _type(column: Column) -> Any:
     """Return the type that accepts a column's value only if nothing about it is odd."""
     if column.dtype != "float64":
-        return Annotated[str, msgspec.Meta(max_length=LONGEST_WORD)] if column.name in _JUDGED else str
+        return _WORD if column.name in WORDS else str
     low, high = bounds(column)
     if column.name == "price":
         return Annotated[float, msgspec.Meta(gt=0.0, le=_EXACT)]  # others are placeholders
@@ -49,7 +50,7 @@ def _gauges(name: str, table: tuple[Column, ...]) -> Any:
 
 
 class _Log(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    level: str
+    level: _WORD
     message: str
     timestamp: str
 
@@ -65,8 +66,8 @@ _DATA: Final = msgspec.defstruct(
         *[(key, _type(_PACKETS[name]), None) for key, name in _PLACES[""].items()],
         *[(section, struct, msgspec.field(default_factory=struct)) for section, struct in _STRUCTS.items()],
         ("logs", msgspec.Raw, msgspec.Raw(b"[]")),
-        ("agents", GenericAlias(dict, (str, _gauges("Agent", columns.AGENTS))), msgspec.field(default_factory=dict)),
-        ("models", GenericAlias(dict, (str, _gauges("Model", columns.MODELS))), msgspec.field(default_factory=dict)),
+        ("agents", GenericAlias(dict, (_WORD, _gauges("Agent", columns.AGENTS))), msgspec.field(default_factory=dict)),
+        ("models", GenericAlias(dict, (_WORD, _gauges("Model", columns.MODELS))), msgspec.field(default_factory=dict)),
     ],
     forbid_unknown_fields=True,
 )

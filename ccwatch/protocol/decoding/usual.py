@@ -21,12 +21,15 @@ from ccwatch.errors import ProtocolError
 from ccwatch.protocol import words
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.decoding import codec, log_lines
+from ccwatch.protocol.decoding.cut import WORDS
 from ccwatch.protocol.decoding.dialects import DIALECTS, NO_SYMBOL
 from ccwatch.protocol.messages import LogLine, Packet
 
 _EXACT: Final = 2.0**53 - 1
 """Beyond this integers are no longer exact as floats; and beyond 10^16 the two encoders spell exponents differently."""
 _NUMBERS: Final = {kind: Annotated[kind, msgspec.Meta(ge=-int(_EXACT), le=int(_EXACT))] for kind in (int, float)}
+_WORD: Final = Annotated[str, msgspec.Meta(max_length=words.LONGEST_WORD)]
+"""A word that need not be cut."""
 _METRICS: Final = {table: [c.name for c in TABLES[table] if c.dtype == "float64"] for table in ("agents", "models")}
 _MEANINGS: Final[dict[str, tuple[str, Callable[[str], tuple[str | None, bool]]]]] = {
     "status": ("status_raw", words.status),
@@ -152,7 +155,7 @@ class UsualMessages:
         if column is None or type(value) not in ((int, float) if column in _FLOATS else (str,)):
             raise Unusual(key)
         self._places[column] = (path, attribute)
-        return _NUMBERS.get(type(value), str)
+        return _NUMBERS.get(type(value)) or (_WORD if column in WORDS else str)
 
     def _metric(self, table: str, value: Any, path: str) -> Any:
         wanted = _METRICS[table]
@@ -197,7 +200,7 @@ def _lines_type(key: str, value: Any) -> Any:
         raise Unusual(key)
     if any(type(text) is not str for entry in value for text in entry.values()):
         raise Unusual(key)
-    line = msgspec.defstruct("Line", [(name, str) for name in value[0]], forbid_unknown_fields=True, gc=False)
+    line = msgspec.defstruct("Line", [(name, _WORD if name == "level" else str) for name in value[0]], forbid_unknown_fields=True, gc=False)
     return Annotated[GenericAlias(list, (line,)), msgspec.Meta(min_length=1)]
 
 

@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for each module of browser tests; a page in a fresh profile for each."""
+"""One JupyterLab for all browser tests, one Chromium for each module of them; a page in a fresh profile for each."""
 
 from __future__ import annotations
 
@@ -25,14 +25,21 @@ def chromium() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="module")  # `package` would keep its kernels busy for the rest of the suite
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     running = Lab(tmp_path_factory.mktemp("lab"))
     running.start()
     try:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def lab(_server: Lab) -> Iterator[Lab]:
+    """The session's JupyterLab, whose kernels end with each module: they would keep the processors busy for the rest of the suite."""
+    yield _server
+    _server.end_kernels()
 
 
 @pytest.fixture

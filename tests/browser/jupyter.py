@@ -13,9 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.request import urlopen
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
@@ -139,6 +140,17 @@ class Lab:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(5)
+
+    def end_kernels(self) -> None:
+        """End all kernels, and wait until they have gone."""
+        opener = build_opener(HTTPCookieProcessor(cookies := CookieJar()))
+        opener.open(f"{self.url}/lab", timeout=20).close()  # brings the cookie that guards against forged requests
+        token = next((cookie.value for cookie in cookies if cookie.name == "_xsrf"), "") or ""
+        with opener.open(f"{self.url}/api/kernels", timeout=20) as answer:
+            running = [kernel["id"] for kernel in json.load(answer)]
+        for kernel in running:
+            request = Request(f"{self.url}/api/kernels/{kernel}", method="DELETE", headers={"X-XSRFToken": token})  # noqa: S310 - our own server
+            opener.open(request, timeout=60).close()
 
     def notebook(self, name: str, *cells: str) -> str:
         """Write a notebook of code cells; returns its name."""

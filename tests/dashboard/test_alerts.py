@@ -132,7 +132,7 @@ def test_silence_makes_a_live_feed_late():
     with cw.synthetic(seed=1, scenario="gap@1", rate=20) as feed, cw.watch(feed) as dashboard:
         heard: list[Alert] = []
         dashboard.on_alert(heard.append)
-        wait_until(lambda: any(a.rule == "late" for a in heard), 12)
+        wait_until(lambda: any(a.rule == "late" for a in heard), 60)
         assert [a.rule for a in dashboard.alerts] == ["late"]
         feed.stop()
 
@@ -152,7 +152,7 @@ def test_a_recording_and_its_replay_agree_with_the_analysis():
     rows = cw.analyze(opened).alerts().to_frame()
     with cw.watch(opened) as dashboard:
         dashboard._alerts.start()
-        wait_until(lambda: dashboard._alerts.shown.has_begun, 20)
+        wait_until(lambda: dashboard._alerts.shown.has_begun, 60)
         found = [*dashboard._alerts.shown.open, *dashboard._alerts.shown.past]
         assert sorted((a.rule, a.subject, a.fired_ns) for a in found) == sorted(
             (row.rule, row.subject, row.fired_time.value) for row in rows.itertuples()
@@ -160,7 +160,7 @@ def test_a_recording_and_its_replay_agree_with_the_analysis():
     with cw.replay(opened, speed="max", name="again") as feed, cw.watch(feed) as dashboard:
         dashboard._alerts.start()
         feed.join(60)
-        wait_until(lambda: same([*dashboard._alerts.shown.open, *dashboard._alerts.shown.past]) == same(found), 20)
+        wait_until(lambda: same([*dashboard._alerts.shown.open, *dashboard._alerts.shown.past]) == same(found), 60)
         assert dashboard._alerts.shown.now_ns is None, "the clock of a replay is not ours"
 
 
@@ -173,7 +173,7 @@ def test_a_recording_in_progress_is_followed(tmp_path):
             dashboard.on_alert(heard.append)
             wait_until(lambda: dashboard._alerts.seq > 5)
             assert feed.halt(confirm="HALT").confirmed
-            wait_until(lambda: [a.rule for a in heard] == ["halt"], 10)
+            wait_until(lambda: [a.rule for a in heard] == ["halt"], 60)
 
 
 def test_silence_goes_on_in_a_recording_in_progress(tmp_path):
@@ -184,14 +184,14 @@ def test_silence_goes_on_in_a_recording_in_progress(tmp_path):
         with cw.watch(recorder.path, rules=rules) as dashboard:
             heard: list[Alert] = []
             dashboard.on_alert(heard.append)
-            wait_until(lambda: heard, 12)
+            wait_until(lambda: heard, 60)
             assert [(alert.rule, alert.is_open) for alert in heard] == [("gone", True)]
             newest = feed.frame(["seq"]).index[-1].value
-            wait_until(lambda: dashboard._alerts.shown.now_ns > newest, 12)  # what ages are counted to goes on by the wall clock
+            wait_until(lambda: dashboard._alerts.shown.now_ns > newest, 60)  # what ages are counted to goes on by the wall clock
             assert feed.frame(["seq"]).index[-1].value == newest, "no packet came meanwhile"
             feed.stop()
             recorder.stop()
-            wait_until(lambda: dashboard._alerts.shown.now_ns is None, 5)  # over: silence tells nothing any more
+            wait_until(lambda: dashboard._alerts.shown.now_ns is None, 60)  # over: silence tells nothing any more
 
 
 @pytest.mark.parametrize("is_of_this_boot", [True, False])
@@ -207,7 +207,7 @@ def test_the_clock_of_another_machine_that_is_behind_makes_no_silence(tmp_path, 
             heard: list[Alert] = []
             dashboard.on_alert(heard.append)
             read = feed.latest.seq + 20
-            wait_until(lambda: dashboard._alerts.seq > read, 12)
+            wait_until(lambda: dashboard._alerts.seq > read, 60)
             assert bool(heard) == is_of_this_boot
 
 

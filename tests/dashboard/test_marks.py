@@ -37,7 +37,7 @@ def test_a_mark_of_a_feed_goes_at_once_into_every_recording_that_is_being_made_o
             feed.wait(5)
         say(shown, {"type": "record"})
         wait_until(lambda: shown._record_control.recorder)
-        wait_until(lambda: shown._record_control.recorder.stats.written_seq > 0 and own.stats.written_seq > 0, 20)
+        wait_until(lambda: shown._record_control.recorder.stats.written_seq > 0 and own.stats.written_seq > 0, 60)
         shown.mark("seen live")
         made = shown._record_control.recorder.path
         for path in (own.path, made):

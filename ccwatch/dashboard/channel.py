@@ -11,7 +11,7 @@ from ccwatch.alerts import AnyRule
 from ccwatch.dashboard import marks
 from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content
 from ccwatch.dashboard.background import Background, Job
-from ccwatch.dashboard.computed import COMPUTED
+from ccwatch.dashboard.computed import COSTLY
 from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.side import health, services
@@ -21,7 +21,7 @@ from ccwatch.figures.panels import Panel
 
 COMPUTED_S: Final = 5.0
 OWN_S: Final = 1.0
-"""Lines of the registry's panels, and those of a user's own functions, are computed at most this often."""
+"""Lines are computed at most this often: those of the costly panels, and the forecast's and those of a user's own functions."""
 ASIDE_S: Final = 2.0
 """The tables beside the charts change at most this often."""
 
@@ -108,7 +108,7 @@ class Channel:
             return lambda: panel.compute(view) if panel.compute is not None else []
 
         own = [
-            Job(panel.name, lines(panel), COMPUTED_S if panel.name in COMPUTED else OWN_S, once=self._rests)
+            Job(panel.name, lines(panel), COMPUTED_S if panel.name in COSTLY else OWN_S, once=self._rests)
             for panel in self._showing.panels
             if panel.compute and not self.place
         ]

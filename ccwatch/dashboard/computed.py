@@ -16,6 +16,7 @@ import pandas as pd
 from ccwatch.alerts import drawn_objectives, objective_of
 from ccwatch.config import Settings
 from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.figures.forecast import forecast_lines
 from ccwatch.figures.panels import Line
 from ccwatch.figures.series import Floats
 
@@ -27,6 +28,8 @@ ALPHA_RETURNS: Final = 250
 QUANTILE_POINTS: Final = 120
 QUANTILE_CALLS: Final = 100
 """Calls that one quantile is made from."""
+FORECAST_ROWS: Final = 600
+"""Newest packets, and newest rows of forecasts, among which the last burst and its usual interval are looked for."""
 
 
 def alpha_interval(view: Any) -> list[Line]:
@@ -75,8 +78,23 @@ def of_objectives(view: Any) -> list[Line]:
     return lines
 
 
-COMPUTED: Final[dict[str, Callable[[Any], Sequence[Line]]]] = {"alpha": alpha_interval, "objective": of_objectives}
+def newest_forecast(view: Any) -> list[Line]:
+    """Return the forecast that the last burst carried, ahead of the price; none where it carried none or the view has no forecasts."""
+    forecasts = getattr(view, "forecasts", None)
+    if forecasts is None:
+        return []
+    sent = forecasts(FORECAST_ROWS)  # read first: a packet that comes meanwhile must not lose its forecast
+    return forecast_lines(view.frame(["seq", "connection", "symbol", "price", "flags"], FORECAST_ROWS), sent) if len(sent) else []
+
+
+COMPUTED: Final[dict[str, Callable[[Any], Sequence[Line]]]] = {
+    "price": newest_forecast,
+    "alpha": alpha_interval,
+    "objective": of_objectives,
+}
 """Functions that compute the lines of the registry's panels, by the panel's name."""
+COSTLY: Final = frozenset({"alpha", "objective"})
+"""Panels whose lines are made from hours of packets, and change slowly."""
 
 
 def of_function(function: Callable[[pd.DataFrame], Any], name: str) -> Callable[[Any], Sequence[Line]]:

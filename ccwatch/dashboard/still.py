@@ -82,7 +82,6 @@ def charts(view: View, panels: Sequence[Panel], *, tz: str, dark: bool = False) 
         panels=panels,
         models=table_of(view, "models"),
         lines=_computed(view, panels),
-        forecasts=table_of(view, "forecasts"),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ def resolve(panels: Sequence[str | Panel] | None) -> tuple[Panel, ...]:
 def shifted(lines: Mapping[str, Sequence[Line]], shift: timedelta) -> dict[str, list[Line]]:
     """Return computed lines at the wall time of a display zone."""
     by_ms = shift.total_seconds() * 1000.0
-    return {name: [Line(line.label, line.time_ms + by_ms, line.value, line.fills) for line in some] for name, some in lines.items()}
+    return {name: [replace(line, time_ms=line.time_ms + by_ms) for line in some] for name, some in lines.items()}
 
 
 def price_figure(

@@ -52,11 +52,11 @@ def forecast_lines(frame: pd.DataFrame, forecasts: pd.DataFrame | None) -> list[
     lines = []
     if between.sum() > 1:
         lines += [
-            Line(f"{word} p10", time_ms[between], values["p10"][between]),
-            Line(f"{word} p90", time_ms[between], values["p90"][between], fills=True),
+            Line(f"{word} p10", time_ms[between], values["p10"][between], ahead=word),
+            Line(f"{word} p90", time_ms[between], values["p90"][between], fills=True, ahead=word),
         ]
     if middle.sum() > 1:
-        lines.append(Line(f"{word} median", time_ms[middle], values["median"][middle]))
+        lines.append(Line(f"{word} median", time_ms[middle], values["median"][middle], ahead=word))
     return lines
 
 

@@ -47,12 +47,14 @@ class Line:
         time_ms: UTC, ms since 1970, ascending.
         value: of the same length, in the panel's unit; NaN cuts the line.
         fills: whether the space down to the line before it is filled, as that of an interval is.
+        ahead: the name under which lines ahead of the newest packet are listed together, such as "forecast"; empty for other lines.
     """
 
     label: str
     time_ms: Floats
     value: Floats
     fills: bool = False
+    ahead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,10 @@ def computed_traces(panel: Panel, lines: Sequence[Line], colours: Theme) -> list
             trace["line"] |= {"width": 0.8, "dash": "dot", "color": colours.muted}
         if line.fills:
             trace |= {"fill": "tonexty", "fillcolor": "rgba(128,128,128,0.18)"}
+        if line.ahead:
+            trace["meta"]["ahead"] = line.ahead
+            if not is_interval[place]:
+                trace["line"] |= {"dash": "dash", "color": colours.line}
         traces.append(trace)
     return traces
 

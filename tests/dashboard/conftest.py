@@ -29,7 +29,7 @@ SECOND = 1_000_000_000
 START = Instant(1_767_364_200 * SECOND, 0)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {seconds} s in vain; last seen: {value!r}"
@@ -98,6 +98,9 @@ class SteppedView:
 
     def models(self, last: Any = None) -> Any:
         return self._buffer.long("models", last)
+
+    def forecasts(self, last: Any = None) -> Any:
+        return self._buffer.long("forecasts", last)
 
     def events(self, last: Any = None) -> Any:
         return self._buffer.long("events", last)

@@ -7,8 +7,9 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.analysis.tail import hill
-from ccwatch.dashboard.computed import ALPHA_RETURNS, MOST_POINTS, alpha_interval, of_function, of_objectives, to_lines
+from ccwatch.dashboard.computed import ALPHA_RETURNS, MOST_POINTS, alpha_interval, newest_forecast, of_function, of_objectives, to_lines
 from ccwatch.errors import ConfigError
+from ccwatch.protocol.messages import Flag, ForecastPoint
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,20 @@ def test_quantiles_stand_against_the_objective_of_their_service_and_one_without_
     calls = cw.analyze(feed).latency().observations
     mine = calls.loc[calls["name"] == "FinBERT", "latency_ms"].to_numpy()[-100:]
     assert lines["FinBERT p95 / 25 ms"].value[-1] == pytest.approx(np.quantile(mine, 0.95) / 25)
+
+
+def test_the_forecast_of_the_last_burst_lies_ahead_of_the_price_and_a_mock_one_is_called_that(view):
+    points = (ForecastPoint(1, 99.0, 100.0, 101.0), ForecastPoint(2, 98.0, 100.0, 102.0))
+    assert newest_forecast(view) == []
+    view.change(forecasts=points)
+    assert [line.label for line in newest_forecast(view)] == ["forecast p10", "forecast p90", "forecast median"]
+    assert {line.ahead for line in newest_forecast(view)} == {"forecast"}
+    view.change(forecasts=points, flags=Flag.SYNTHETIC_FORECAST)
+    lines = newest_forecast(view)
+    assert {line.ahead for line in lines} == {"mock forecast"}
+    assert all(line.time_ms[-1] > view.frame().index[-1].value / 1e6 for line in lines)
+    view.step(20)  # a second on: no packet of the last burst has one
+    assert newest_forecast(view) == []
 
 
 def test_the_settings_objectives_hold(feed, monkeypatch):

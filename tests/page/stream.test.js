@@ -140,6 +140,28 @@ test("computed lines are read at a time, and a NaN cuts them", () => {
   assert.equal(stream.looks.get("alpha"), traces);
 });
 
+test("a forecast is held with its end, and goes when the next lines come without it", () => {
+  const stream = new Stream();
+  const look = (column, ahead) => ({ meta: { column, ahead } });
+  const lines = (...times) => {
+    const bytes = new Uint8Array(times.length * 12);
+    bytes.set(new Uint8Array(Float64Array.from(times).buffer));
+    return new DataView(bytes.buffer);
+  };
+  const both = { light: [look("price/low", "forecast"), look("price/high", "forecast")], dark: [] };
+  const own = { light: [look("mean/line")], dark: [] };
+  assert.equal(stream.ahead, null);
+  stream.take({ kind: "computed", panel: "mean", counts: [1], traces: own }, [lines(99)]);
+  assert.equal(stream.ahead, null, "a line that is no forecast lies where it lies");
+  stream.take({ kind: "computed", panel: "price", counts: [2, 2], traces: both }, [lines(10, 30, 10, 20)]);
+  assert.equal(stream.ahead, 30, "the later end of two");
+  stream.take({ kind: "computed", panel: "price", counts: [2, 2] }, [lines(10, 20, 10, 40)]);
+  assert.equal(stream.ahead, 40);
+  stream.take({ kind: "computed", panel: "price", counts: [], traces: { light: [], dark: [] } }, [lines()]);
+  assert.equal(stream.ahead, null);
+  assert.deepEqual([...stream.computed.keys()], ["mean/line"]);
+});
+
 test("a value is that of the last row at or before a time which carries one", () => {
   const { stream } = taken(1);
   const { rows } = stream;

@@ -272,6 +272,22 @@ export class Painter {
   }
 
   /**
+   * Words in the middle of a box.
+   * @param {Scale} scale
+   * @param {Box} box
+   * @param {string} words
+   * @param {string} color
+   */
+  words(scale, box, words, color) {
+    const { ctx } = this;
+    ctx.font = "11px system-ui, sans-serif";
+    ctx.textAlign = "center";
+    ctx.textBaseline = "middle";
+    ctx.fillStyle = color;
+    ctx.fillText(words, scale.left + scale.width / 2, box.top + box.height / 2);
+  }
+
+  /**
    * @param {number} x
    * @param {number} y
    * @param {string} symbol of plotly

@@ -12,9 +12,10 @@ import { barHeight, CELL, cells, heat, ROWS, served } from "./heat.js";
 import { axisRange, BOTTOM, isNear, LANE, outgrows, RIBBON, share, tickFormat, TOP } from "./layout.js";
 import { UNKNOWN } from "./rows.js";
 import { gaps, stretches, Thinning } from "./thin.js";
+import { nameOfLine } from "./values.js";
 
-const LEFT = 72; // px beside the panels
-const RIGHT = 20;
+const LEFT = 84; // px beside the panels
+const RIGHT = 28; // half of the last tick's label
 const BACK_PX = 24; // so far left of what is new a bar or a mark may reach
 const OTHERS = ["#7B3FA0", "#00795C", "#B34700", "#7A6A00"]; // lines of a second stream and the next ones
 
@@ -91,7 +92,7 @@ export class Charts {
 
   /** Whether a trace is shown. @param {Trace} trace */
   shows(trace) {
-    return !this.view.values.hidden.has(trace.meta.label);
+    return !this.view.values.hidden.has(nameOfLine(trace));
   }
 
   /** Draw what is new, or all of it where the axes changed. */
@@ -107,12 +108,12 @@ export class Charts {
     this.lastThin = performance.now() - began;
     const traces = this.traces;
     const spans = this.spans(traces);
-    const look = [view.dark, width, height, range, this.panels.map((panel) => panel.name), view.values.version, skeleton.layout.xaxis.title.text];
+    const look = [view.dark, width, height, range, this.panels.map((panel) => panel.name), view.values.version, skeleton.layout.xaxis.title.text, traces.map(nameOfLine)];
     const key = JSON.stringify(look);
     const grown = places.some(({ spec }) => {
       const box = this.boxes.get(spec.axis);
       const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
-      return !box || (!spec.strip && (outgrows(spec, box, low, high) || this.near(spec, low, high) !== this.nearKeys.get(spec.axis)));
+      return !box || this.bare.has(spec.axis) === (low <= high) || (!spec.strip && (outgrows(spec, box, low, high) || this.near(spec, low, high) !== this.nearKeys.get(spec.axis)));
     });
     const isBase = key !== this.key || grown;
     if (isBase) {
@@ -128,6 +129,9 @@ export class Charts {
 
   /** Which limits are drawn. @type {Map<string, string>} */
   nearKeys = new Map();
+
+  /** The axes of panels without a value. @type {Set<string>} */
+  bare = new Set();
 
   /** @param {PanelSpec} spec @param {number} low @param {number} high */
   near(spec, low, high) {
@@ -182,6 +186,7 @@ export class Charts {
       if ((trace.meta.role !== "line" && trace.meta.role !== "computed") || !this.shows(trace)) continue;
       const points = this.linePoints(trace);
       this.points += points.x.length;
+      if (trace.meta.ahead) continue;
       let { low, high } = points;
       if (low === undefined || high === undefined) {
         [low, high] = [Infinity, -Infinity];
@@ -194,6 +199,24 @@ export class Charts {
       }
       const held = found.get(trace.yaxis) ?? [Infinity, -Infinity];
       found.set(trace.yaxis, [Math.min(held[0], low), Math.max(held[1], high)]);
+    }
+    return this.stretched(traces, found);
+  }
+
+  /**
+   * Make room for a forecast, above and below at most as much as the other lines span: they must not become flat.
+   * @param {Trace[]} traces
+   * @param {Map<string, [number, number]>} spans
+   */
+  stretched(traces, spans) {
+    const found = new Map(spans);
+    for (const trace of traces) {
+      const [low, high] = spans.get(trace.yaxis) ?? [Infinity, -Infinity];
+      if (!trace.meta.ahead || !this.shows(trace) || !(low <= high)) continue;
+      const values = /** @type {number[]} */ (this.linePoints(trace).y.filter((value) => value !== null));
+      const held = found.get(trace.yaxis) ?? [low, high];
+      const room = Math.max(high - low, 0.001 * Math.abs(high));
+      found.set(trace.yaxis, [Math.min(held[0], Math.max(low - room, Math.min(...values))), Math.max(held[1], Math.min(high + room, Math.max(...values)))]);
     }
     return found;
   }
@@ -220,6 +243,7 @@ export class Charts {
     const { xaxis } = /** @type {any} */ (this.base)._fullLayout;
     this.scale = new Scale(xaxis._offset, xaxis._length, range[0], range[1]);
     this.boxes = new Map();
+    this.bare = new Set();
     for (const { spec, top, height: own, ribbon } of this.places) {
       const axis = layout[`yaxis${spec.axis.slice(1)}`];
       this.boxes.set(spec.axis, { top, height: own, low: axis.range[0], high: axis.range[1] });
@@ -227,6 +251,7 @@ export class Charts {
       if (spec.ribbon) this.boxes.set(spec.ribbon, { top: ribbon, height: RIBBON, low: 0, high: 1 });
       const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
       this.nearKeys.set(spec.axis, this.near(spec, low, high));
+      if (!(low <= high)) this.bare.add(spec.axis);
     }
     this.view.values.place();
   }
@@ -259,7 +284,7 @@ export class Charts {
       const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
       const span = spec.strip ? [0, ROWS] : axisRange(spec, low, high);
       const old = layout[key(spec.axis)];
-      layout[key(spec.axis)] = { ...old, title: undefined, autorangeoptions: undefined, autorange: false, range: span, domain: domain(top, own), fixedrange: true, nticks: own < 90 ? 3 : 6, hoverformat: spec.tickformat, tickformat: tickFormat(spec.tickformat, (span[1] ?? 1) - (span[0] ?? 0)) };
+      layout[key(spec.axis)] = { ...old, title: undefined, autorangeoptions: undefined, autorange: false, range: span, domain: domain(top, own), fixedrange: true, showticklabels: low <= high && !spec.strip, nticks: own < 90 ? 3 : 6, hoverformat: spec.tickformat, tickformat: tickFormat(spec.tickformat, (span[1] ?? 1) - (span[0] ?? 0)) };
       layout[key(spec.gaps)] = { ...layout[key(spec.gaps)], range: [0, 1] };
       if (spec.ribbon) layout[key(spec.ribbon)] = { ...layout[key(spec.ribbon)], domain: domain(ribbon, RIBBON), range: [0, 1] };
       for (const [level, words] of spec.levels) {
@@ -411,6 +436,8 @@ export class Charts {
         for (const trace of mine) {
           if (trace.meta.role === "line" || trace.meta.role === "computed") this.paintLine(trace, mine, scale, box, since);
         }
+        this.paintAhead(mine, scale, box);
+        if (this.bare.has(spec.axis) && !(spec.strip && this.services.length)) this.painter.words(scale, box, "no values in this view", this.skeleton?.layout.meta.colours.muted);
       });
       for (const trace of mine) if (trace.meta.role === "signals") painter.within(scale, box, () => this.paintMarks(trace, scale, box, since));
       const hatch = traces.find((trace) => trace.yaxis === spec.gaps);
@@ -447,6 +474,23 @@ export class Charts {
       if (before) this.painter.fill(scale, box, this.linePoints(before), points, trace.fillcolor);
     }
     this.painter.line(scale, box, points.x, points.y, trace.line, first);
+  }
+
+  /** The name of what lies ahead of the price, above or below it: a mock forecast must not pass for one. @param {Trace[]} mine @param {Scale} scale @param {Box} box */
+  paintAhead(mine, scale, box) {
+    const ahead = mine.filter((trace) => trace.meta.ahead);
+    const words = ahead[0]?.meta.ahead;
+    const points = ahead.map((trace) => this.linePoints(trace)).filter(({ x }) => x.length);
+    if (!words || !points.length) return;
+    const { ctx } = this.painter;
+    const end = Math.min(scale.left + scale.width, Math.max(...points.map(({ x }) => scale.x(x.at(-1) ?? 0))));
+    const values = points.flatMap(({ y }) => y.filter((value) => value !== null));
+    const top = Scale.y(box, Math.max(...values));
+    ctx.font = "11px system-ui, sans-serif";
+    ctx.textAlign = "right";
+    ctx.textBaseline = "bottom";
+    ctx.fillStyle = this.skeleton?.layout.meta.colours.text ?? "#888";
+    ctx.fillText(words, end, top - 2 < box.top + 12 ? Math.min(box.top + box.height - 2, Scale.y(box, Math.min(...values)) + 14) : top - 2);
   }
 
   /** @param {Trace} trace @param {Scale} scale @param {Box} box @param {number} since ms */

@@ -32,6 +32,20 @@ export function follow(shown, first, last, span, moves) {
 }
 
 /**
+ * The time that must be in sight on the right: the newest row's, or the end of a forecast ahead of it, as far as a third of the window.
+ * @param {number} last ms of the newest row
+ * @param {number | null} ahead ms of the forecast's end; null where none is
+ * @param {number} span ms of the window; 0 is everything
+ * @param {number} whole ms that are held
+ * @returns {number}
+ */
+export function foreseen(last, ahead, span, whole) {
+  if (ahead === null || ahead <= last) return last;
+  const room = (span > 0 ? Math.min(span, Math.max(whole, YOUNG_MS)) : Math.max(whole, YOUNG_MS)) / 3;
+  return Math.min(ahead, last + room);
+}
+
+/**
  * A range that is at least 20 ms long.
  * @param {Range} range
  * @returns {Range}

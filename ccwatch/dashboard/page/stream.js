@@ -148,7 +148,10 @@ export class Stream {
 
   /** @param {Content} content @param {DataView} view @returns {"changed" | null} */
   compute({ panel, counts, traces }, view) {
-    if (traces) this.looks.set(panel, traces);
+    if (traces) {
+      for (const { meta } of this.looks.get(panel)?.light ?? []) this.computed.delete(meta.column ?? "");
+      this.looks.set(panel, traces);
+    }
     const looks = this.looks.get(panel);
     if (!looks) return null;
     const bytes = /** @type {ArrayBuffer} */ (view.buffer).slice(view.byteOffset, view.byteOffset + view.byteLength);
@@ -165,6 +168,21 @@ export class Stream {
     }
     this.computedAt += 1;
     return "changed";
+  }
+
+  /**
+   * The last time of a forecast that is held; null where none is. A forecast is of the newest packets, or not held at all.
+   * @returns {number | null}
+   */
+  get ahead() {
+    let last = null;
+    for (const { light } of this.looks.values()) {
+      for (const { meta } of light) {
+        const time = meta.ahead ? this.computed.get(meta.column ?? "")?.x.at(-1) : undefined;
+        if (time !== undefined && (last === null || time > last)) last = time;
+      }
+    }
+    return last;
   }
 
   /**

@@ -54,6 +54,7 @@ export interface Meta {
   digits: number;
   scale: number;
   stream?: number;
+  ahead?: string;
 }
 
 /** A plotly trace, of which only `meta` is ours. */

@@ -8,6 +8,16 @@ import { tell, write } from "./dom.js";
 import { ROWS } from "./heat.js";
 import { clock, known, number, reading } from "./words.js";
 
+/** The name under which a trace is listed and hidden: the lines of a forecast go together. @param {Trace} trace */
+export function nameOfLine({ meta }) {
+  return meta.ahead ?? meta.label;
+}
+
+/** Whether a trace has an entry: of the lines of one forecast, the last, which is its median where it has one. @param {Trace} trace @param {Trace[]} later */
+function isListed({ meta }, later) {
+  return !meta.ahead || !later.some((other) => other.meta.ahead === meta.ahead);
+}
+
 export class Values {
   /** @param {View} view */
   constructor(view) {
@@ -47,7 +57,7 @@ export class Values {
       if (spec.strip) this.strip(group, height);
       else {
         const mine = listed.filter((trace) => trace.yaxis === spec.axis || (spec.ribbon && trace.yaxis === spec.ribbon));
-        const lines = mine.filter((trace) => trace.meta.role === "line" || trace.meta.role === "computed");
+        const lines = mine.filter((trace, at) => (trace.meta.role === "line" || trace.meta.role === "computed") && isListed(trace, mine.slice(at + 1)));
         const marks = mine.filter((trace) => trace.meta.role !== "line" && trace.meta.role !== "computed");
         group.append(...lines.map((trace) => this.entry(trace)));
         if (spec.name === "pnl") group.append(...this.account());
@@ -107,7 +117,7 @@ export class Values {
 
   /** @param {Trace} trace */
   entry(trace) {
-    const { label } = trace.meta;
+    const label = nameOfLine(trace);
     const made = tell("button", "ccw-entry");
     made.type = "button";
     made.title = `${label}: show or hide`;
@@ -131,6 +141,8 @@ export class Values {
   /** The value of a trace at the crosshair, else the newest. @param {Trace} trace */
   value(trace) {
     const stream = this.view.store.streams[trace.meta.stream ?? 0] ?? this.view.store.main;
+    const { reads } = this.view.cursor;
+    if (trace.meta.ahead && (reads === null || reads <= this.view.now)) return stream.value(trace.meta.column ?? "", Infinity); // where it ends
     return stream.value(trace.meta.column ?? "", this.view.cursor.reads ?? this.view.now);
   }
 
@@ -138,13 +150,13 @@ export class Values {
   read() {
     const { reads } = this.view.cursor;
     write(this.at, reads === null ? "newest" : `at ${clock(reads)}`);
-    for (const [trace, place] of this.cells) write(place, reading(this.value(trace), trace.meta));
+    for (const [trace, place] of this.cells) write(place, reading(this.value(trace), trace.meta.ahead ? { ...trace.meta, unit: "" } : trace.meta));
     const { services } = this.view.charts;
     const { main } = this.view.store;
     this.services.forEach(({ name, ratio, ms }, row) => {
       const of = services[row];
       const value = of ? main.value(of.column, reads ?? this.view.now) : null;
-      write(name, of ? of.name.replace(/(Agent|Model)$/, "") : "");
+      write(name, of ? of.name.replace(/(.)(Agent|Model|Service)$/, "$1") : "");
       name.title = of ? `${of.name}, usual ${number(of.usual, 0)} ms` : "";
       const times = of && known(value) ? value / of.usual : null;
       write(ratio, known(times) ? `${number(times, 1)}×` : "");

@@ -12,7 +12,7 @@ import { Cursor } from "./cursor.js";
 import { tell } from "./dom.js";
 import { Changes, items } from "./items.js";
 import { Side } from "./side.js";
-import { follow, widened } from "./span.js";
+import { follow, foreseen, widened } from "./span.js";
 import { StatusBar } from "./status.js";
 import { Thinning } from "./thin.js";
 import { Values } from "./values.js";
@@ -378,7 +378,12 @@ export class View {
     if (this.zoom) return this.zoom;
     const { whole } = this;
     const moves = this.store.streams.some((stream) => stream.moves);
-    return whole && follow(this.shown, whole[0], whole[1], this.windowMs, moves);
+    return whole && follow(this.shown, whole[0], foreseen(whole[1], this.ahead, this.windowMs, whole[1] - whole[0]), this.windowMs, moves);
+  }
+
+  /** The end of the forecast that is shown; null where none is, as in the past. @returns {number | null} */
+  get ahead() {
+    return this.head === null ? this.store.main.ahead : null;
   }
 
   /** The price of all that is held, thinned to a width. @param {Range} whole @param {number} width */

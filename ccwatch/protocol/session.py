@@ -21,6 +21,7 @@ from ccwatch.protocol.liveness import Duty, Liveness
 from ccwatch.protocol.loglines import LogLines
 from ccwatch.protocol.messages import Aside, AsideSort, ConnectionState, Event, EventKind, Flag, Instant, Item, Kind, Packet, StateChange
 from ccwatch.protocol.own_rows import OwnRows
+from ccwatch.protocol.repeated_hour import OwnStamps
 from ccwatch.protocol.words import second_reading
 
 __all__ = ["BACKOFF_S", "BURST_NS", "LATE_INTERVALS", "LATE_NS", "SECOND", "STALE_INTERVALS", "STALE_NS", "Duty", "Session"]
@@ -53,6 +54,7 @@ class Session:
         self._duplicates = Duplicates()
         self._connect_burst = ConnectBurst()
         self._logs = LogLines()
+        self._own_stamps = OwnStamps(server_tz)
         self._own_rows = OwnRows()
         self._status = BurstStatus()
         self._failures = 0
@@ -165,6 +167,7 @@ class Session:
                 time_ns = values[TIME] = clock.choose(time_ns, later, now)
         is_first = duplicates.is_first
         flags |= duplicates.judge(values[TIMESTAMP] if flags & NO_TIME else time_ns, values)
+        values = self._own_stamps.settled(values)
         if not flags & _SEEN:
             if not flags & NO_TIME:
                 flags |= clock.judge(time_ns, now.wall_ns)

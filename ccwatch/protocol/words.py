@@ -27,6 +27,7 @@ FARTHEST_NS: Final = 9_200_000_000 * 1_000_000_000
 """Stamps reach from 1678 to 2261: the range of int64 nanoseconds, with room to add an interval."""
 _PRINTED_ENUM: Final = re.compile(r"<?\s*(?:[^\W\d]\w*\.)+([^\W\d].*)", re.DOTALL)
 """A name behind the names of its class and modules; a dot behind a blank, as in "levy stable (alpha 1.7)", is none of these."""
+_SECOND_READING: Final = " second reading"
 _FRACTION: Final = re.compile(r"[.,](\d{7,9})\d*")
 
 
@@ -112,7 +113,7 @@ def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
 
     It reads ISO 8601 in either case, with " UTC" or "GMT" for an offset, with the leap second :60 (the second that follows) and
     24:00 (the next day); and seconds, milli-, micro- or nanoseconds since 1970, told apart by their size. A stamp without offset is
-    read in `server_tz`; in the repeated hour at the end of summer time this is the first reading, see `second_reading`.
+    read in `server_tz`; in the repeated hour at the end of summer time this is the first reading, see `second_pass`.
     """
     if not 9 <= len(stamp) <= LONGEST_STAMP:
         return None, False
@@ -122,7 +123,17 @@ def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
             return _within(epoch), False
         if stamp[8:9] not in {"T", "t"}:  # fromisoformat reads eight digits as a day
             return None, False
-    return _iso(stamp, server_tz, fold=0)
+    return _iso(stamp, *_zone(server_tz))
+
+
+def second_pass(server_tz: str) -> str:
+    """Return a zone for `time_ns` in which stamps of the repeated hour have their second reading."""
+    return server_tz + _SECOND_READING
+
+
+def _zone(server_tz: str) -> tuple[str, int]:
+    name = server_tz.removesuffix(_SECOND_READING)
+    return name, int(name != server_tz)
 
 
 @lru_cache(maxsize=256)
@@ -130,11 +141,11 @@ def second_reading(stamp: str, server_tz: str) -> int | None:
     """Return the later of the two times that a stamp without offset may mean in the repeated hour; None where it has one meaning."""
     if server_tz == "UTC" or not 9 <= len(stamp) <= LONGEST_STAMP:
         return None
-    (first, is_naive), (second, _) = _iso(stamp, server_tz, fold=0), _iso(stamp, server_tz, fold=1)
+    (first, is_naive), (second, _) = _iso(stamp, server_tz, 0), _iso(stamp, server_tz, 1)
     return second if is_naive and first is not None and second is not None and second > first else None
 
 
-def _iso(stamp: str, server_tz: str, *, fold: int) -> tuple[int | None, bool]:
+def _iso(stamp: str, server_tz: str, fold: int) -> tuple[int | None, bool]:
     text, later = stamp, timedelta(0)
     try:
         moment = datetime.fromisoformat(text)

@@ -27,6 +27,7 @@ import pyarrow as pa
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NOTHING, Event, EventKind, Instant, LogLine, NewRows, Packet
+from ccwatch.protocol.repeated_hour import settled
 from ccwatch.recording.checked import MOST_ENTRIES
 from ccwatch.recording.folder import datasync, sync_folder
 
@@ -105,6 +106,7 @@ class Stored(NamedTuple):
         except DecodeError as error:
             detail = f"bytes={len(self.raw)} {error.reason}"
             return Event(self.time_ns, self.seq, EventKind.MALFORMED, detail, self.connection, *now, self.raw)
+        packet = settled(packet._replace(time_ns=self.time_ns), self.server_tz)
         raw = b"" if self.is_rebuilt else self.raw
         new = self.new_of(packet.logs)
         try:
@@ -114,7 +116,7 @@ class Stored(NamedTuple):
         if new is None:
             detail = f"bytes={len(self.raw)} its entry has lines or rows that are not its own"
             return Event(self.time_ns, self.seq, EventKind.MALFORMED, detail, self.connection, *now, self.raw)
-        return packet._replace(time_ns=self.time_ns, flags=self.flags, new_logs=new, new_rows=rows, raw=raw)
+        return packet._replace(flags=self.flags, new_logs=new, new_rows=rows, raw=raw)
 
     def new_of(self, logs: Sequence[LogLine]) -> tuple[LogLine, ...] | None:
         """Return the new lines among the message's lines; None where their places are not among them."""

@@ -31,6 +31,7 @@ from ccwatch.protocol.messages import (
     Packet,
     ScannerEntry,
 )
+from ccwatch.protocol.repeated_hour import settled
 from ccwatch.recording.journal import event_kind
 from ccwatch.recording.manifest import Group, Segment
 from ccwatch.recording.schemas import ALL_TABLES, FRAMES, LAST_ENTRY, STORED
@@ -87,7 +88,7 @@ def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Pa
     else:
         now = Instant(row["received_at_ns"], row["received_mono_ns"])
         packet = codec.decode(raw, seq=row["seq"], connection=row["connection"], now=now, server_tz=server_tz)
-        packet = packet._replace(time_ns=row["time_ns"], flags=row["flags"], new_logs=new_logs)
+        packet = settled(packet._replace(time_ns=row["time_ns"], flags=row["flags"], new_logs=new_logs), server_tz)
         packet = packet._replace(new_rows=_own_rows(packet, found))
     if row["raw_from"] == "none":
         return packet._replace(raw=b"")

@@ -19,6 +19,7 @@ from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.decoding.usual import Unusual, UsualMessages
 from ccwatch.protocol.messages import SEEN_BEFORE, AgentMetric, Event, Flag, LogLine, ModelMetric, Packet
+from ccwatch.protocol.repeated_hour import is_near
 from ccwatch.recording.journal import Stored
 from ccwatch.recording.schemas import ARROW, FRAMES, RECEIVED, SCHEMAS, STORED
 from ccwatch.stream import frames
@@ -80,7 +81,8 @@ class Tables:
         lines: tuple[LogLine, ...] = ()
         for entry, item in batch:
             if isinstance(item, Stored):
-                read = None if item.flags & _SLOW or item.is_rebuilt else self._read(item)
+                is_slow = item.flags & _SLOW or item.is_rebuilt or is_near(item.time_ns, item.server_tz)
+                read = None if is_slow else self._read(item)
                 new = item.new_of(read[2]) if read is not None else None
                 if read is not None and new is not None:
                     reader, found, logs = read

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
@@ -16,6 +19,7 @@ from tests.protocol import deployed
 
 SECOND = 10**9
 NINE = 1_795_770_000  # 2026-11-27T09:00:00Z
+ONE_FIRST = int(datetime(2026, 11, 1, 1, tzinfo=ZoneInfo("America/New_York")).timestamp())
 TABLES = ("agents", "models", "logs", "forecasts", "trades", "scanner", "bars", "events")
 
 
@@ -89,3 +93,25 @@ def test_each_call_trade_and_bar_is_one_row_and_a_mock_forecast_is_told(tmp_path
     assert bars["open"].tolist() == [float(k) for k in range(len(bars))]
     told = [packet.is_forecast_synthetic for packet in recording.packets()]
     assert told == [n % 4 == 0 for n in range(40)]
+
+
+@pytest.mark.parametrize("finish", [False, True])
+def test_stamps_without_an_offset_in_the_repeated_hour_are_those_of_the_live_rows(tmp_path, finish):
+    zone = "America/New_York"
+    session, sent = Session(server_tz=zone), []
+    for second in range(ONE_FIRST, ONE_FIRST + 9000, 450):
+        stamps = [datetime.fromtimestamp(second - k, ZoneInfo(zone)).replace(tzinfo=None).isoformat() for k in range(3)]
+        lines = [{"level": "INFO", "message": f"line {k}", "timestamp": stamp} for k, stamp in enumerate(stamps)]
+        body = {"timestamp": stamps[0], "market": {"symbol": "SPY", "price": 1.0 + second % 77}, "logs": lines}
+        now = Instant(second * SECOND, second * SECOND)
+        sent += session.opened(now) if not sent else []
+        sent += session.receive(json.dumps({"type": "TELEMETRY", "data": body}).encode(), now)
+    live = RollingBuffer()
+    live.receive(sent)
+    assert (live.long("logs").index - live.long("logs")["log_time"]).max() < pd.Timedelta("3s")
+    with Recorder(tmp_path / "s", url="", origin="live", server_tz=zone) as recorder:
+        recorder.receive(sent)
+        recorder.stop(finish=finish)
+    recording = Recording(tmp_path / "s")
+    assert_frame_equal(recording.logs(), live.long("logs"))
+    assert list(recording.items()) == [item for item in sent if not isinstance(item, StateChange)]

@@ -18,7 +18,7 @@ from ccwatch.wiring import Token
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ccwatch.alerts import Rule
+    from ccwatch.alerts import AlertWatch, Rule
     from ccwatch.analysis.compare import Comparison
     from ccwatch.analysis.report import Report
     from ccwatch.archives import Archive
@@ -389,12 +389,13 @@ def backtest(
     return room.backtest(tried, room.opened(found), incidents=incidents, horizon=horizon, hours=AlertSettings.load().hours)
 
 
-def export_metrics(feed: Feed, port: int = 0) -> Exporter:
+def export_metrics(feed: Feed, port: int = 0, *, watch: AlertWatch | None = None) -> Exporter:
     """Serve a feed's metrics to Prometheus, on this machine only, until stop(); `.url` is the address.
 
     Args:
         feed: the stream.
         port: port to listen on; 0 picks a free one.
+        watch: judges the feed already, as a guard's does: its alerts and its account are shown; None judges by the desk's rules.
 
     Raises:
         ConfigError: a port in use, or prometheus-client is not installed.
@@ -404,7 +405,7 @@ def export_metrics(feed: Feed, port: int = 0) -> Exporter:
     except ImportError as error:
         raise ConfigError(f"metrics need {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     try:
-        return registry.keep(Exporter(feed, port))
+        return registry.keep(Exporter(feed, port, watch=watch))
     except OSError as error:
         raise ConfigError(f"port {port} cannot be used ({error.strerror}); port 0 is a free one") from None
 

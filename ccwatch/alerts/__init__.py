@@ -1,8 +1,8 @@
 """Alerts: rules, and the evaluator that judges a stream by them, live, recorded or guarded: frames in, state changes out."""
 
-from ccwatch.alerts.certificates import Certificate, Certificates
+from ccwatch.alerts.certificates import NEVER, Certificate, Certificates
 from ccwatch.alerts.columns import Calls, Columns
-from ccwatch.alerts.evaluator import Evaluator
+from ccwatch.alerts.evaluator import Evaluator, measures_of
 from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_of
 from ccwatch.alerts.groups import RANK, group_of
 from ccwatch.alerts.log import Alert, AlertLog
@@ -27,6 +27,7 @@ __all__ = [
     "COLUMNS",
     "CONTRACT_OBJECTIVES",
     "DEFAULT_RULES",
+    "NEVER",
     "PERIOD_S",
     "RANK",
     "SENTINELS",
@@ -53,6 +54,7 @@ __all__ = [
     "WrittenRule",
     "drawn_objectives",
     "group_of",
+    "measures_of",
     "nearest_word",
     "objective_of",
     "read_objectives",

@@ -20,11 +20,13 @@ class Account:
 
     Attributes:
         known_from: when its first nav was seen, ns since 1970; None before. Earlier peaks are not known.
+        latest: each measure's value at the last packet that carried a nav.
     """
 
     def __init__(self, hours: TradingHours | None) -> None:
         self._hours = hours
         self.known_from: int | None = None
+        self.latest: dict[str, float] = {}  # replaced, never changed: other threads read it
         self.day: int | None = None
         self._peak = self._highest = drawdown.NO_PEAK
         self._capital = np.nan
@@ -54,7 +56,14 @@ class Account:
             self._last = float(nav[carried]), float(pnl[carried])
         highest, found["drawdown_inception"] = drawdown.under_water(nav, self._highest)
         self._highest = drawdown.next_peak(highest, self._highest)
+        self.latest = {name: float(values[known[-1]]) for name, values in found.items()}
         return found
+
+    def use_hours(self, hours: TradingHours | None, now_ns: int) -> None:
+        """Use other trading hours from now on; the trading day that runs goes on, with its peak and its capital."""
+        self._hours = hours
+        if self.day is not None:
+            self.day = int(days_of(np.array([now_ns], dtype=np.int64), hours)[0])
 
     def _begin(self, day: int, nav: Floats, pnl: Floats) -> None:
         """Begin a trading day with this nav.

@@ -50,7 +50,8 @@ class Certificate:
     tried_at: str
 
     def __str__(self) -> str:
-        return f"{self.caught} of {self.incidents}, {self.false_a_day:.2g} false a day, {len(self.sessions)} sessions"
+        n = len(self.sessions)
+        return f"{self.caught} of {self.incidents}, {self.false_a_day:.2g} false a day, {n} session{'' if n == 1 else 's'}"
 
     def holds_for(self, rule: HasDigest) -> bool:
         """Return whether the rule is still the one that was tried."""

@@ -56,28 +56,56 @@ class Evaluator:
         Raises:
             ConfigError: two rules of one name, or a measure that does not exist.
         """
+        self._observer = Observer(
+            read_objectives(Settings().objectives) if objectives is None else objectives, hours=hours, virtual_clock=virtual_clock
+        )
+        self._services: set[str] = set()  # for which conditions have machines
+        self._hold(rules)
+
+    def _hold(self, rules: Sequence[AnyRule]) -> None:
+        """Make the machines of these rules, in place of any others."""
         names = [rule.name for rule in rules]
         if len(set(names)) < len(names):
             raise ConfigError(f"rules: {next(name for name in names if names.count(name) > 1)!r} is there twice")
+        wanted, awaited = _needs(rules)
         self.rules: tuple[AnyRule, ...] = tuple(rules)
         self._places = {rule.name: place for place, rule in enumerate(self.rules)}
-        wanted, awaited = _needs(self.rules)
-        self._observer = Observer(
-            read_objectives(Settings().objectives) if objectives is None else objectives,
-            wanted=wanted,
-            absences=awaited,
-            hours=hours,
-            virtual_clock=virtual_clock,
-        )
+        self._observer.want(wanted, awaited)
         self._machines: dict[tuple[str, str], Machine] = {}
         self._limits: dict[Key, list[Machine]] = {}  # machines of limits, by what they judge
         self._conditions: list[tuple[Machine, Judge, Judge | None]] = []
         self._functions: list[tuple[Machine, FunctionJudge]] = []
         self._per_service: list[written.Rule] = []
-        self._services: set[str] = set()  # for which conditions have machines
         for rule in self.rules:
             self._add(rule)
+        for service in self._services:
+            self._serve(service)
         self._read = self.columns
+
+    def use_rules(self, rules: Sequence[AnyRule], hours: TradingHours | None) -> None:
+        """Judge by other rules and hours from now on. What is the same goes on where it was; an edited rule keeps its firing.
+
+        Raises:
+            ConfigError: two rules of one name, or a measure that does not exist; nothing has changed then.
+        """
+        machines = self._machines
+        judges = {(m.rule.name, m.subject): (judge, ends) for m, judge, ends in self._conditions}
+        functions = {m.rule.name: judge for m, judge in self._functions}
+        self._hold(rules)
+        self._observer.use_hours(hours)
+        for key, machine in self._machines.items():
+            if key in machines:
+                machine.restore(machines[key].snapshot())
+        for at, (machine, judge, ends) in enumerate(self._conditions):
+            was = judges.get((machine.rule.name, machine.subject), (None, None))
+            kept = [
+                old if old and new and old.condition.text == new.condition.text else new
+                for old, new in zip(was, (judge, ends), strict=True)
+            ]
+            self._conditions[at] = machine, kept[0] or judge, kept[1]
+        for at, (machine, function) in enumerate(self._functions):
+            old = functions.get(machine.rule.name)
+            self._functions[at] = machine, old if old is not None and old.function is function.function else function
 
     def _add(self, rule: AnyRule) -> None:
         """Add the machines of a rule whose subjects are known from the beginning."""
@@ -108,6 +136,11 @@ class Evaluator:
     def known_from_ns(self) -> int | None:
         """Return since when the account's peak is known, ns since 1970; None before its first nav."""
         return self._observer.account.known_from
+
+    @property
+    def account(self) -> dict[str, float]:
+        """Return the account's measures as of the last nav, by name; see `Account.observe`. Empty before the first."""
+        return self._observer.account.latest
 
     @property
     def trading_day(self) -> int | None:
@@ -285,6 +318,13 @@ def _unread_events(batch: Columns, events: pd.DataFrame | None) -> Ints | None:
         return None
     told = events.loc[(events["kind"] == EventKind.MALFORMED).to_numpy(), "seq"].to_numpy().astype(np.int64)
     return np.bincount(np.searchsorted(seq, told, side="right"), minlength=len(seq) + 1)
+
+
+def measures_of(rule: AnyRule | None) -> frozenset[str]:
+    """Return the names of the series that a rule judges; none of a function."""
+    if isinstance(rule, Rule):
+        return frozenset({_RENAMED.get(rule.measure, rule.measure)})
+    return frozenset() if rule is None or rule.condition is None else rule.condition.measures
 
 
 def _needs(rules: Sequence[AnyRule]) -> tuple[frozenset[str], dict[str, tuple[str, float]]]:

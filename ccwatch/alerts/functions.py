@@ -32,7 +32,7 @@ class FunctionJudge:
     """A user's function on one stream."""
 
     def __init__(self, rule: HasFunction) -> None:
-        self._function = rule.when
+        self.function = rule.when
         self._kept: pd.DataFrame | None = None
         self._kept_at: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self.trouble = ""
@@ -58,7 +58,7 @@ class FunctionJudge:
 
     def _ask(self, frame: pd.DataFrame) -> float:
         try:
-            said = self._function(frame)
+            said = self.function(frame)
             if isinstance(said, pd.Series | np.ndarray | pd.Index):
                 said = said[-1] if isinstance(said, np.ndarray) else said.iloc[-1] if isinstance(said, pd.Series) else said[-1]
             return float("nan") if said is None or said is pd.NA else float(bool(said))

@@ -154,9 +154,14 @@ class AlertLog:
                 self._open[key] = replace(known, state=change.state, value=change.value)
         return told
 
-    def restore(self, open_ones: Iterable[Alert]) -> None:
-        """Go on with alerts that fired before, of rules that are still there."""
-        self._open = {(alert.rule, alert.subject): alert for alert in open_ones if alert.rule in self._rules}
+    def use_rules(self, rules: Sequence[AnyRule], now_ns: int) -> list[Alert]:
+        """Log by other rules from now on; return the alerts that end here, since their rules are gone."""
+        self._rules = {rule.name: rule for rule in rules}
+        gone = [key for key in self._open if key[0] not in self._rules]
+        over = [replace(self._open.pop(key), state=AlertState.OK, resolved_ns=now_ns, is_waiting=False) for key in gone]
+        over = [replace(alert, meaning=f"{alert.meaning} (its rule was removed)") for alert in over]
+        self.past.extend(over)
+        return over
 
     def restore_open(self, standing: Iterable[Standing]) -> None:
         """Go on with the firings that an evaluator knows, after a restart that left only its snapshot."""

@@ -60,8 +60,6 @@ class Observer:
         self,
         objectives: Mapping[str, float],
         *,
-        wanted: frozenset[str] | None = None,
-        absences: Mapping[str, tuple[str, float]] | None = None,
         hours: TradingHours | None = None,
         virtual_clock: bool = False,
     ) -> None:
@@ -69,12 +67,9 @@ class Observer:
 
         Args:
             objectives: p95 in ms by the beginning of a service's name.
-            wanted: the measures, columns and words ("status=HALT") that are judged; None is every measure.
-            absences: by the name of a series, the measure that it awaits, and for how many seconds.
             hours: when the market trades; None is round the clock, in days of UTC.
             virtual_clock: the stream's stamps do not keep pace with the receiver's clock: durations are measured on the stamps.
         """
-        self._wanted = frozenset(MEASURES) if wanted is None else wanted
         self._virtual = virtual_clock
         self.hours = hours
         self.offset = 0
@@ -91,16 +86,33 @@ class Observer:
         self._missed_open = 0  # the open that was reported as missed
         self._frozen = 0
         self._schema: dict[tuple[str, str], int] = {}
-        self._services = Services(objectives, self._wanted)
+        self._services = Services(objectives)
         self._traffic = Traffic()
         self._malformed = 0  # messages since the last packet
         self._halt = Halt()
-        self._absences = {key: _Absence(*of) for key, of in (absences or {}).items()}
+        self._absences: dict[str, _Absence] = {}
+        self.want(frozenset(MEASURES), {})
 
     @property
     def order(self) -> int:
         """Return the `order` of observations made in the silence after the last packet."""
         return 2 * self._packets - 1
+
+    def want(self, wanted: frozenset[str], absences: Mapping[str, tuple[str, float]]) -> None:
+        """Observe these from now on.
+
+        Args:
+            wanted: the measures, columns and words ("status=HALT") that are judged; every measure until this is called.
+            absences: by the name of a series, the measure that it awaits, and for how many seconds.
+        """
+        self._wanted = wanted
+        self._services.want(wanted)
+        self._absences = {key: self._absences.get(key) or _Absence(*of) for key, of in absences.items()}
+
+    def use_hours(self, hours: TradingHours | None) -> None:
+        """Use other trading hours from now on; the trading day that runs goes on."""
+        self.hours = hours
+        self.account.use_hours(hours, self.time)
 
     def watch_from(self, time_ns: int, at_ns: int) -> None:
         """Watch the stream from now on, before its first packet."""

@@ -50,7 +50,7 @@ class Service:
             wanted: the measures that some rule judges; the others are not computed.
         """
         self._objective = objective_of(name, objectives)
-        self._wanted = wanted
+        self.wanted = wanted
         self._last: tuple[float, float] | None = None  # gauge and counter
         self._calls = none()  # as far back as some measure looks
         self._failed = none()  # value: failed calls; one entry per change of the counter
@@ -80,11 +80,11 @@ class Service:
         called = counters.read(gauge, count, before=self._last).is_call
         calls = Observations(order[called], at[called], time[called], gauge[called])
         found = {"latency": calls}
-        if "latency_usual" in self._wanted:
+        if "latency_usual" in self.wanted:
             found["latency_usual"] = self._against_usual(calls)
-        if "latency_objective" in self._wanted and np.isfinite(self._objective):
+        if "latency_objective" in self.wanted and np.isfinite(self._objective):
             found["latency_objective"] = self._against_objective(calls)
-        if self._wanted & {"error_rate", "burn_rate"}:
+        if self.wanted & {"error_rate", "burn_rate"}:
             found |= self._errors(order, at, time, count, rate)
         self._calls = tail(joined(self._calls, calls), int(at[-1]) - int(RECENT_MOST_S * SECOND))
         self._last = float(gauge[-1]), float(count[-1])
@@ -165,9 +165,16 @@ class Service:
 class Services:
     """All agents and models of a stream."""
 
-    def __init__(self, objectives: Mapping[str, float], wanted: frozenset[str]) -> None:
-        self._objectives, self._wanted = objectives, wanted
+    def __init__(self, objectives: Mapping[str, float]) -> None:
+        self._objectives = objectives
+        self._wanted: frozenset[str] = frozenset()
         self._known: dict[str, Service] = {}
+
+    def want(self, wanted: frozenset[str]) -> None:
+        """Compute these measures from now on."""
+        self._wanted = wanted
+        for service in self._known.values():
+            service.wanted = wanted
 
     def observe(self, calls: Calls, seq: Ints | None, order: Ints, at: Ints, clean: Bools) -> dict[Key, Observations]:
         """Return the observations of a table's rows.

@@ -153,10 +153,23 @@ class AlertWatch:
         """Return since when the account's peak is known, ns since 1970; None before its first nav."""
         return None if self.evaluator is None else self.evaluator.known_from_ns
 
-    def snapshot_of_evaluator(self) -> dict[str, Any] | None:
-        """Return the evaluator's snapshot, to go on from with other rules; wait for the pass that runs."""
+    @property
+    def account(self) -> dict[str, float]:
+        """Return the account's measures as of the newest nav that was judged, by name; empty before the first."""
+        return {} if self.evaluator is None else self.evaluator.account
+
+    def use_rules(self, settings: AlertSettings) -> None:
+        """Judge by other rules and hours from now on; rules that remain go on where they were. Waits for the pass that runs.
+
+        Raises:
+            ConfigError: two rules of one name, or a measure that does not exist; nothing has changed then.
+        """
+        columns = Evaluator(settings.rules).columns
         with self.judging:
-            return None if self.evaluator is None else self.evaluator.snapshot()
+            self.rules, self._settings, self._columns = settings.rules, settings, columns
+            if self.evaluator is not None:
+                self.evaluator.use_rules(settings.rules, settings.hours)
+            self._told += self.log.use_rules(settings.rules, time.time_ns() if self._last is None else self._last[0])
 
     def start(self) -> None:
         """Judge for a page, until rest()."""

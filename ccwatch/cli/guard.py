@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import signal
 import threading
@@ -16,7 +15,7 @@ import click
 
 from ccwatch import api, wiring
 from ccwatch.cli.common import interruptible
-from ccwatch.config import Settings, Tables
+from ccwatch.config import Settings, Tables, recordings_folder
 from ccwatch.errors import ConfigError
 
 WAIT_S: Final = 0.2
@@ -89,14 +88,13 @@ def _guard(
     from ccwatch.guard.guard import Guard  # noqa: PLC0415 - the same
     from ccwatch.recording import Turn  # noqa: PLC0415 - the same
 
-    # the modules for evidence take a second to import: not with the first alert
-    threading.Thread(target=importlib.import_module, args=("ccwatch.analysis",), daemon=True).start()
+    tested = recordings_folder(Settings.load())  # where `ccwatch rules test` keeps certificates
     until = None if seconds is None else time.monotonic() + seconds
     if source is not None and "://" not in source:
         recording = api.open_recording(source)
         root = Path(recording.path).parent
         folder = setup.guard_folder(Settings.load(), str(recording.session.session), root)
-        with Guard(recording, folder, settings=settings, receivers=told, options=options, on_event=say) as running:
+        with Guard(recording, folder, settings=settings, receivers=told, options=options, certificates=tested, on_event=say) as running:
             say("watching", {"source": str(recording.path), "rules": len(settings.rules)})
             return _wait(running, until, again, rules, is_over=lambda: recording.status != "open" and running.watch.is_caught_up)
     made = Settings.load(url=source)
@@ -106,10 +104,11 @@ def _guard(
     series = None if record is None else api.record_series(feed, root_of, turn=Turn(), tags=["guard"])
     exported = None
     try:
-        with feed, Guard(feed, folder, settings=settings, receivers=told, options=options, recorder=series, on_event=say) as running:
+        guard = Guard(feed, folder, settings=settings, receivers=told, options=options, recorder=series, certificates=tested, on_event=say)
+        with feed, guard as running:
             feed.start()
             if metrics is not None:
-                exported = api.export_metrics(feed, metrics)
+                exported = api.export_metrics(feed, metrics, watch=running.watch)
             facts = {"source": feed.url, "rules": len(settings.rules), "recording": None if series is None else str(series.path)}
             say("watching", facts | ({} if exported is None else {"metrics": exported.url}))
             return _wait(running, until, again, rules, is_over=lambda: False)
@@ -158,7 +157,8 @@ def _test(source: str | None, record: str | None, receivers: list[Any], say: Cal
         failed += not found.done
         if found.done:
             outbox.note_success(receiver.name)
-        say("test", {"receiver": receiver.name, "ok": found.done, "detail": found.detail})
+        words = f"{receiver.name} {'took it' if found.done else 'did not take it'}: {found.detail}"
+        say("test", {"receiver": receiver.name, "ok": found.done, "detail": found.detail, "text": words})
     return 1 if failed else 0
 
 

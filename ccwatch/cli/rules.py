@@ -9,6 +9,7 @@ import click
 from ccwatch.cli import rendering
 from ccwatch.cli.common import json_option
 from ccwatch.config import Settings, recordings_folder
+from ccwatch.errors import ConfigError
 
 _paths = click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 
@@ -69,6 +70,8 @@ def test(*, paths: tuple[Path, ...], file: Path | None, incidents: str | None, h
     settings = AlertSettings.load()
     own = rules_file(file) if file is not None else settings.own
     tried = settings.rules if is_all or not own else own
+    if not paths and not _folder().is_dir():
+        raise ConfigError(f"no recording to try rules on: there is no folder {_folder()}; ccwatch record makes one, or name recordings")
     found = api.backtest(tried, list(paths) or [_folder()], incidents=incidents, horizon=horizon)
     kept = Certificates(_folder())
     for rule in found.rules:
@@ -83,11 +86,18 @@ def test(*, paths: tuple[Path, ...], file: Path | None, incidents: str | None, h
 def suggest(*, paths: tuple[Path, ...], as_json: bool) -> int:
     """Propose limits from the calm recordings PATHS, as [[rules]] for ccwatch.toml."""
     from ccwatch.alerts import AlertSettings  # noqa: PLC0415 - pandas is not needed for --help
-    from ccwatch.guard import backtest  # noqa: PLC0415 - the same
+    from ccwatch.guard.backtest import opened  # noqa: PLC0415 - the same
+    from ccwatch.guard.suggest import suggest as suggested  # noqa: PLC0415 - the same
 
-    table = backtest.suggest(backtest.opened(list(paths) or [_folder()]), AlertSettings.load().hours)
+    found = suggested(opened(list(paths) or [_folder()]), AlertSettings.load().hours)
+    table = found.rules
+    if found.others:
+        rendering.note(f"left out, since they hold an incident: {', '.join(found.others)}")
+    if not found.calm:
+        raise ConfigError("no calm session to take limits from; expected recordings without a drawdown, a halt or a mark of an incident")
+    calm = f"{len(found.calm)} calm session{'' if len(found.calm) == 1 else 's'}"
     for row in table.itertuples():
-        lines = f"[[rules]]\nname = \"{row.name}\"\nwhen = '{row.when}'  # the worst of {row.sessions} calm sessions: {row.worst:.4g}\n"
+        lines = f"[[rules]]\nname = \"{row.name}\"\nwhen = '{row.when}'  # the worst of {calm}: {row.worst:.4g}\n"
         rendering.say({"name": row.name, "when": row.when, "worst": row.worst, "sessions": row.sessions}, lines, as_json=as_json)
     return 0 if len(table) else 1
 

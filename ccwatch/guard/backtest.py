@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ccwatch.alerts import (
-    COLUMNS,
     AlertState,
     AnyRule,
-    Calls,
     Certificate,
-    Columns,
     Evaluator,
-    Name,
-    Number,
-    Observer,
-    Operation,
     Rule,
-    WrittenRule,
     read_objectives,
-    text_of,
 )
 from ccwatch.config import Settings
 from ccwatch.domain.durations import duration_text, seconds_of
 from ccwatch.domain.hours import TradingHours, days_of
 from ccwatch.domain.limits import DRAWDOWN_WARNS
 from ccwatch.errors import ConfigError
+from ccwatch.guard.tuning import Incident, Session, score, trading_days, tuning_curve, variants
 from ccwatch.recording import Recording
 
-Ints = npt.NDArray[np.int64]
 FEWEST: Final = 5
 """The fewest incidents that limits are tuned on; with fewer, their list says more than a curve would."""
-LIMITS: Final = 12
-"""How many limits a tuning curve tries."""
-RESAMPLED: Final = 500
-SEED: Final = 20_260_102
-"""Seed of the bootstrap: the same sessions give the same intervals."""
-
-
-@dataclass(frozen=True)
-class Incident:
-    """An event that an alert should have reported."""
-
-    session: str
-    kind: str
-    time_ns: int
-    detail: str
-
-
-@dataclass(frozen=True)
-class _Session:
-    name: str
-    days: int
-    incidents: tuple[Incident, ...]
-    fired: Mapping[str, Ints]
-    """Times in ns at which each rule fired, by the rule's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +50,7 @@ class Backtest:
     horizon_s: float
     sessions: tuple[str, ...]
     days: int
-    tried: tuple[_Session, ...] = field(repr=False)
+    tried: tuple[Session, ...] = field(repr=False)
     curves: Mapping[str, pd.DataFrame] = field(repr=False)
 
     def to_frame(self) -> pd.DataFrame:
@@ -95,7 +61,7 @@ class Backtest:
         """
         rows = []
         for rule in self.rules:
-            found = _score(self.tried, rule.name, self.horizon_s)
+            found = score(self.tried, rule.name, self.horizon_s)
             rows.append(
                 {
                     "rule": rule.name,
@@ -140,7 +106,7 @@ class Backtest:
         mine = next((tried for tried in self.rules if tried.name == name), None)
         if mine is None or (not isinstance(rule, str) and rule.digest != mine.digest):
             raise ConfigError(f"rule {name!r} {'was not tried' if mine is None else 'was edited since it was tried'}; try it again")
-        found = _score(self.tried, name, self.horizon_s)
+        found = score(self.tried, name, self.horizon_s)
         lead = None if np.isnan(found.lead_s) else found.lead_s
         rate = found.false / self.days if self.days else 0.0
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -183,18 +149,10 @@ class Backtest:
     def __str__(self) -> str:
         lines = [self.definition, "", self.to_frame().to_string(index=False)]
         if len(self.incidents) < FEWEST:
-            lines += ["", f"{len(self.incidents)} incidents: too few for a tuning curve."]
+            n = len(self.incidents)
+            lines += ["", f"{n} incident{'' if n == 1 else 's'}: too few for a tuning curve, which takes {FEWEST}."]
             lines += [f"  {_iso(i.time_ns)}  {i.kind}  {i.detail}  ({i.session})" for i in self.incidents]
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class _Score:
-    incidents: int
-    caught: int
-    lead_s: float
-    fired: int
-    false: int
 
 
 def backtest(
@@ -218,15 +176,17 @@ def backtest(
     Raises:
         ConfigError: no rule, no recording, or an argument that cannot be used.
     """
-    if not rules or not recordings:
-        raise ConfigError("expected at least one rule and one recording to try it on")
+    if not rules:
+        raise ConfigError("there is no rule to try; expected for example cw.Rule('deep', 'drawdown_peak <= -2%'), or [[rules]]")
+    if not recordings:
+        raise ConfigError("there is no recording to try rules on; expected recordings, or a folder that holds some")
     try:
         horizon_s = seconds_of(horizon)
     except ValueError as error:
         raise ConfigError(f"horizon: {error}") from None
     depth, given = _asked(incidents)
-    variants = {rule.name: _variants(rule) for rule in rules}
-    every = [*rules, *(variant for found in variants.values() for _, variant in found)]
+    other = {rule.name: variants(rule) for rule in rules}
+    every = [*rules, *(variant for found in other.values() for _, variant in found)]
     tried = []
     for recording in recordings:
         frame = recording.frame(Evaluator(every).columns, clean=False)
@@ -244,8 +204,8 @@ def backtest(
         f"{duration_text(horizon_s)} of it, before or after; a false alarm is a firing with none within {duration_text(horizon_s)}."
     )
     found = tuple(sorted((i for session in tried for i in session.incidents), key=lambda i: i.time_ns))
-    days = sum(session.days for session in tried)
-    curves = {name: _curve(tried, [(limit, variant.name) for limit, variant in mine], horizon_s) for name, mine in variants.items() if mine}
+    days = trading_days(tried)
+    curves = {name: tuning_curve(tried, [(limit, rule.name) for limit, rule in mine], horizon_s) for name, mine in other.items() if mine}
     return Backtest(tuple(rules), found, definition, horizon_s, tuple(s.name for s in tried), days, tuple(tried), curves)
 
 
@@ -279,7 +239,7 @@ def _judge(
     given: list[int] | None,
     horizon_s: float,
     hours: TradingHours | None,
-) -> _Session:
+) -> Session:
     """Return one session with its incidents and the times at which each rule fired."""
     times = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
     mono = frame["received_mono_ns"].to_numpy().astype(np.int64)
@@ -311,131 +271,9 @@ def _judge(
     for incident in sorted(found, key=lambda i: i.time_ns):
         if not merged or incident.time_ns - merged[-1].time_ns > horizon_s * 1e9:
             merged.append(incident)
-    days = len(np.unique(days_of(times.astype(np.int64), hours)))
-    return _Session(name, days, tuple(merged), {rule: np.array(sorted(moments), dtype=np.int64) for rule, moments in fired.items()})
-
-
-def _score(sessions: Sequence[_Session], rule: str, horizon_s: float) -> _Score:
-    """Return one rule's counts on some sessions."""
-    reach = round(horizon_s * 1e9)
-    caught, false, fired, total = 0, 0, 0, 0
-    leads: list[float] = []
-    for session in sessions:
-        moments = session.fired[rule]
-        incidents = np.array([i.time_ns for i in session.incidents], dtype=np.int64)
-        fired += len(moments)
-        total += len(incidents)
-        false += sum(not (np.abs(incidents - moment) <= reach).any() for moment in moments)
-        for at in incidents:
-            near = moments[np.abs(moments - at) <= reach]
-            if len(near):
-                caught += 1
-                leads.append(float(at - near[0]) / 1e9)
-    return _Score(total, caught, float(np.median(leads)) if leads else float("nan"), fired, false)
-
-
-def _variants(rule: AnyRule) -> list[tuple[float, AnyRule]]:
-    """Return the rule at other limits, around its own."""
-    if isinstance(rule, Rule):
-        if rule.limit in {0.0, 1.0} or not rule.unit:
-            return []
-        return [(v, replace(rule, name=f"{rule.name} @{v:.6g}", limit=v, clears=None)) for v in _around(rule.limit)]
-    condition = rule.condition
-    if condition is None or np.isnan(condition.limit) or not isinstance(condition.tree, Operation) or condition.lead is None:
-        return []
-    if isinstance(condition.lead, Name) and "=" in condition.lead.name:
-        return []
-    found: list[tuple[float, AnyRule]] = []
-    for value in _around(condition.limit):
-        below = condition.below
-        text = text_of(Operation("<=" if below else ">=", (condition.lead, Number(value))))
-        found.append((value, WrittenRule(f"{rule.name} @{value:.6g}"[:80], text, for_=rule.for_, hours=rule.hours)))
-    return found
-
-
-def _around(limit: float) -> list[float]:
-    return [float(f"{limit * factor:.6g}") for factor in np.geomspace(0.25, 2.5, LIMITS)] if limit else []
-
-
-def _curve(sessions: Sequence[_Session], limits: Sequence[tuple[float, str]], horizon_s: float) -> pd.DataFrame:
-    """Return the tuning curve: limits chosen on every second session, judged on the others, with intervals over sessions."""
-    chosen_on, judged_on = list(sessions[::2]), list(sessions[1::2])
-    draw = np.random.default_rng(SEED)
-    picks = draw.integers(0, max(len(judged_on), 1), size=(RESAMPLED, max(len(judged_on), 1)))
-    rows = []
-    for limit, name in limits:
-        ours = _score(chosen_on, name, horizon_s)
-        parts = [(_score([session], name, horizon_s), session.days) for session in judged_on]
-        hits, all_of, false, days = (
-            (np.array(values, dtype=np.float64) for values in zip(*[(s.caught, s.incidents, s.false, d) for s, d in parts], strict=True))
-            if parts
-            else (np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1))
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shares = hits[picks].sum(axis=1) / all_of[picks].sum(axis=1)
-            rates = false[picks].sum(axis=1) / days[picks].sum(axis=1)
-        rows.append(
-            {
-                "limit": limit,
-                "caught": ours.caught / ours.incidents if ours.incidents else np.nan,
-                "false_a_day": ours.false / max(sum(s.days for s in chosen_on), 1),
-                "judged_caught": _share(hits.sum(), all_of.sum()),
-                "judged_false_a_day": _share(false.sum(), days.sum()),
-                **dict(zip(("caught_low", "caught_high"), _bounds(shares), strict=True)),
-                **dict(zip(("false_low", "false_high"), _bounds(rates), strict=True)),
-            }
-        )
-    table = pd.DataFrame(rows)
-    worth = table["caught"].fillna(0.0) - table["false_a_day"].clip(upper=1.0)
-    best = np.flatnonzero(worth.to_numpy() >= worth.max() - 1e-12)
-    table.insert(3, "chosen", np.arange(len(table)) == int(best[len(best) // 2]))  # of equally good ones the one in the middle
-    return table
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else float("nan")
-
-
-def _bounds(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    return (float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975))) if len(known) else (float("nan"), float("nan"))
-
-
-def suggest(recordings: Sequence[Recording], hours: TradingHours | None = None, *, margin: float = 1.5) -> pd.DataFrame:
-    """Suggest limits from calm sessions: the worst value seen of each measure, times a margin.
-
-    Returns:
-        A DataFrame with columns: name, when (the condition), worst (seen), sessions.
-    """
-    worst: dict[tuple[str, str], float] = {}
-    for recording in recordings:
-        frame = recording.frame(list(COLUMNS), clean=False)
-        if not len(frame):
-            continue
-        times, mono = pd.DatetimeIndex(frame.index).as_unit("ns").asi8, frame["received_mono_ns"].to_numpy().astype(np.int64)
-        is_virtual = len(times) > 1 and 2 * int(mono[-1] - mono[0]) < int(times.max() - times.min())
-        observer = Observer({}, hours=hours, virtual_clock=is_virtual)
-        tables = [Calls.of_frame("agents", recording.agents()), Calls.of_frame("models", recording.models())]
-        for (measure, subject), seen in observer.observe(Columns.of_frame(frame, COLUMNS), tables).items():
-            if measure in _SUGGESTED:
-                pick: Callable[[Any], Any] = np.min if measure.startswith("drawdown") else np.max
-                value = float(pick(np.abs(seen.value) if measure == "exposure" else seen.value))
-                key = measure, subject if measure == "latency" else ""
-                worst[key] = float(pick([worst.get(key, value), value]))
-    rows = []
-    for (measure, subject), value in sorted(worst.items()):
-        limit = value * margin
-        if not limit or not np.isfinite(limit):
-            continue
-        below = measure.startswith("drawdown")
-        shown = f"{100.0 * limit:.3g}%" if measure.startswith("drawdown") or measure == "exposure" else f"{limit:.4g}"
-        of = f'{measure}:"{subject}"' if subject else f"abs({measure})" if measure == "exposure" else measure
-        name = "-".join(filter(None, (measure.replace("_", "-"), subject)))
-        rows.append({"name": name, "when": f"{of} {'<=' if below else '>='} {shown}", "worst": value, "sessions": len(recordings)})
-    return pd.DataFrame(rows, columns=["name", "when", "worst", "sessions"])
-
-
-_SUGGESTED: Final = frozenset({"drawdown_peak", "exposure", "latency_usual", "latency", "error_rate"})
+    days = tuple(np.unique(days_of(times.astype(np.int64), hours)).tolist())
+    at = {rule: np.array(sorted(moments), dtype=np.int64) for rule, moments in fired.items()}
+    return Session(name, days, (int(times.min()), int(times.max())), tuple(merged), at)
 
 
 def _iso(ns: int) -> str:

@@ -6,26 +6,38 @@ heartbeat, repetition, escalation, acknowledgements from other processes, the da
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 
-from ccwatch.alerts import Alert, AlertLog, AlertSettings, AlertWatch, AnyRule, Certificates, Evaluator, Severity, read_objectives
+from ccwatch.alerts import (
+    NEVER,
+    Alert,
+    AlertLog,
+    AlertSettings,
+    AlertWatch,
+    Certificates,
+    Evaluator,
+    Severity,
+    measures_of,
+    read_objectives,
+)
 from ccwatch.config import Settings
 from ccwatch.domain.hours import days_of
+from ccwatch.guard.daybook import Daybook
 from ccwatch.guard.groups import Notice, Notifier
 from ccwatch.guard.heartbeat import Heartbeat
-from ccwatch.guard.messages import body_of, plain_body
+from ccwatch.guard.incidents import Incidents
+from ccwatch.guard.messages import body_of, in_words
+from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.outbox import Outbox
-from ccwatch.guard.page import AROUND, write_page
 from ccwatch.guard.receivers import Delivery, Receiver
 from ccwatch.guard.state import GuardState
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Packet
@@ -33,51 +45,12 @@ from ccwatch.recording import AlertJournal, Recording
 from ccwatch.stream.source import read_clock
 
 TICK_S: Final = 0.5
-EXPLAIN_S: Final = 0.6
-"""How long a message waits for its evidence; the incident page gets it in any case."""
-PAGE_S: Final = 30.0
-"""An incident's page is written again at this interval until the incident is over."""
 KNOWN_AT_ONCE_NS: Final = 60_000_000_000
 """A peak known since at most so long after the open counts as the day's."""
 BATCH: Final = 5_000
+_OF_THE_DAY: Final = frozenset({"drawdown_peak", "drawdown_start", "drawdown_inception", "day_pnl", "halt"})
+"""Measures of the account since its day began, and what follows from them."""
 _BLIND_STATES: Final = frozenset({ConnectionState.CONNECTING, ConnectionState.DISCONNECTED, ConnectionState.STOPPED, ConnectionState.ENDED})
-
-
-@dataclass(frozen=True)
-class GuardOptions:
-    """The options of a guard.
-
-    Attributes:
-        notify: names of the receivers of messages.
-        escalate_to: names of the receivers of escalations; empty is those of `notify`.
-        repeat_s: seconds after which an alert that was not acknowledged is reported again.
-        escalate_s: seconds after which a critical alert that was not acknowledged is escalated.
-        heartbeat: where the sign of life goes while the guard sees: a file, a json:// address or a receiver's name; empty is none.
-        heartbeat_s: seconds from one beat to the next.
-        digest_at: local time of day of the digest, "16:05"; empty is none.
-        digest_to: who gets the digest; empty is the first of `notify`.
-        link_base: the URL that links to incident pages begin with; empty links by path.
-        drop: columns that incident pages leave out, such as nav.
-    """
-
-    notify: tuple[str, ...] = ()
-    escalate_to: tuple[str, ...] = ()
-    repeat_s: float = 4 * 3600.0
-    escalate_s: float = 600.0
-    heartbeat: str = ""
-    heartbeat_s: float = 30.0
-    digest_at: str = ""
-    digest_to: str = ""
-    link_base: str = ""
-    drop: tuple[str, ...] = ()
-
-
-@dataclass
-class _Incident:
-    alert: Alert
-    page: Path
-    explain: list[str] = field(default_factory=list)
-    written_at: float = 0.0
 
 
 class Guard:
@@ -92,6 +65,7 @@ class Guard:
         receivers: Sequence[Receiver] = (),
         options: GuardOptions | None = None,
         recorder: Any = None,
+        certificates: Path | None = None,
         on_event: Callable[[str, dict[str, Any]], None] = lambda *_: None,
     ) -> None:
         """Take up the state that an earlier guard has left; no rule is evaluated before start().
@@ -103,6 +77,7 @@ class Guard:
             receivers: all receivers that messages may go to.
             options: the guard's options.
             recorder: the RecordingSeries that records the feed; None where none does.
+            certificates: the folder of the rules' certificates; None is the one above `folder`.
             on_event: called with the name and the facts of each of its actions, for a log.
         """
         self.options = options or GuardOptions()
@@ -112,23 +87,24 @@ class Guard:
         self.recorder = recorder
         self.on_event = on_event
         self.state = GuardState.read(folder)
-        self.began_ns = time.time_ns()
-        self.blind_since_ns = self.state.alive_ns
         self.outbox = Outbox(folder, receivers, on_result=self._delivered)
         self.journal = AlertJournal(self._journal_folder())
         self._take_over_journal()
-        self.certificates = Certificates(folder.parent)
-        self._known = self.certificates.read()
-        self._incidents: dict[str, _Incident] = {}
-        self._zone: Any = ZoneInfo(settings.hours.timezone) if settings.hours is not None else UTC
+        self.certificates = Certificates(folder.parent if certificates is None else certificates)
+        self._tested = self.certificates.read()
+        self.incidents = Incidents(
+            view, folder / "incidents", self.options, remarks=self._remarks, on_trouble=lambda text: on_event("explain", {"text": text})
+        )
+        self.daybook = Daybook(view, self.outbox, self.state, self.options, on_event=on_event)
         self._lock = threading.Lock()  # serialises the notifier between the watch's thread and the guard's own
         self.notifier = self._new_notifier()
-        self.watch = self._new_watch(settings.rules)
+        self.watch = self._new_watch()
         self.heartbeat = Heartbeat(self.options.heartbeat, self.options.heartbeat_s, receivers)
         self._writing = threading.Lock()  # the watch's thread may still write the state while stop() does
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ccwatch-guard", daemon=True)
         self._saved = 0.0
+        self._troubles: dict[str, str] = {}  # of rules that are functions, as reported
 
     def __enter__(self) -> Self:
         return self.start()
@@ -138,8 +114,10 @@ class Guard:
 
     def start(self) -> Self:
         """Start to evaluate and deliver, and return at once."""
+        # What evidence needs takes a second to import: not with the first alert.
+        threading.Thread(target=importlib.import_module, args=("ccwatch.analysis",), name="ccwatch-imports", daemon=True).start()
         self.outbox.start()
-        self.watch.listen(self._take, past=True)
+        self.watch.listen(self._note, past=True)
         self._thread.start()
         if self.settings.hours is None and "round the clock" not in self.state.told:
             self.state.told.append("round the clock")
@@ -158,15 +136,15 @@ class Guard:
             self.outbox.stop()
 
     def reload(self, settings: AlertSettings) -> None:
-        """Evaluate other rules from now on; alerts of the rules that remain go on firing."""
-        old = self.watch
+        """Judge by other rules and hours from now on; rules that remain go on where they were.
+
+        Raises:
+            ConfigError: two rules of one name, or a measure that does not exist; nothing has changed then.
+        """
+        self.watch.use_rules(settings)
         self.settings = settings
-        self._known = self.certificates.read()
-        kept = old.snapshot_of_evaluator()
-        old.stop()
-        self.watch = self._new_watch(settings.rules, kept)
-        self.watch.listen(self._take, past=True)
-        self.on_event("reload", {"rules": len(settings.rules)})
+        self._tested = self.certificates.read()
+        self.on_event("reload", {"rules": len(settings.rules), "text": f"judging by {len(settings.rules)} rules from now on"})
 
     # ── taking over earlier state ──
 
@@ -189,26 +167,22 @@ class Guard:
             is_seen=lambda alert: alert.id in self.journal.book().acknowledged,
         )
 
-    def _new_watch(self, rules: Sequence[AnyRule], kept: dict[str, Any] | None = None) -> AlertWatch:
+    def _new_watch(self) -> AlertWatch:
         judged = None
         if not isinstance(self.view, Recording):
             evaluator = Evaluator(
-                rules,
+                self.settings.rules,
                 objectives=read_objectives(Settings.load().objectives),
                 hours=self.settings.hours,
                 virtual_clock=bool(getattr(self.view, "virtual_clock", False)),
             )
-            log = AlertLog(rules)
-            if kept is not None:
-                evaluator.restore(kept)
-                log.restore(self.watch.log.open)
-            else:
-                self._go_on(evaluator, log)
+            log = AlertLog(self.settings.rules)
+            self._go_on(evaluator, log)
             now = read_clock()
             evaluator.use_clock(now.wall_ns - now.mono_ns)
             evaluator.watch_from(now.wall_ns, now.mono_ns)
             judged = evaluator, log
-        watch = AlertWatch(self.view, rules, settings=self.settings, judged=judged, after=self._after, ends_with_view=False)
+        watch = AlertWatch(self.view, self.settings.rules, settings=self.settings, judged=judged, after=self._after, ends_with_view=False)
         watch.recorder = self.recorder
         return watch
 
@@ -245,24 +219,19 @@ class Guard:
 
     # ── on the watch's thread ──
 
-    def _take(self, alert: Alert) -> None:
-        """Take an alert that began or ended: queue its messages, then write down that it did."""
-        self._note(alert)
-
     def _note(self, alert: Alert) -> None:
+        """Take an alert that began or ended: queue its messages, then write down that it did."""
         facts = alert.to_dict()
         known = self.journal.book().alerts.get(alert.id)
         with self._lock:
             notices = self.notifier.take(alert, time.time_ns())
         for notice in notices:
             self._queue(notice)
-        if known is None or (known["resolved"] is None) is not (facts["resolved"] is None):
+        if known is None or (known["resolved"] is None and facts["resolved"] is not None):
             self.journal.note(facts)
             self._record(alert)
-            self.on_event("alert", facts)
-        incident = self._incidents.get(alert.id)
-        if incident is not None:
-            incident.alert, incident.written_at = alert, 0.0
+            self.on_event("alert", facts | {"text": in_words(alert, self._zone)})
+        self.incidents.update(alert)
 
     def _record(self, alert: Alert) -> None:
         """Put an alert into the recording's events."""
@@ -282,17 +251,15 @@ class Guard:
         alert = notice.alert
         if alert.severity is Severity.INFO or self.outbox.has(notice.name):
             return
-        incident = self._incident(alert)
+        incident = self.incidents.open(alert)
         rule = next((rule for rule in self.settings.rules if rule.name == alert.rule), None)
-        certificate = "never tested" if rule is None else self.certificates.text_of(rule, self._known)
-        link = f"{self.options.link_base.rstrip('/')}/{incident.page.name}" if self.options.link_base else str(incident.page)
         body = body_of(
             notice,
             stream=str(getattr(self.view, "url", "") or getattr(self.view, "path", "")),
             is_synthetic=getattr(self.view, "origin", "") == "synthetic",
-            certificate=certificate,
+            certificate=NEVER if rule is None else self.certificates.text_of(rule, self._tested),
             explain=incident.explain,
-            page=link,
+            page=self.incidents.link_of(incident),
             remarks=self._remarks(alert),
             zone=self._zone,
         )
@@ -300,46 +267,19 @@ class Guard:
         self.on_event("message", {"name": notice.name, "kind": notice.kind, "receivers": list(receivers), "text": body["sentence"]})
 
     def _remarks(self, alert: Alert) -> list[str]:
+        """Return what limits an alert on the account: since when the peak is known, where that is less than the day."""
         known_ns = self.watch.known_from_ns if hasattr(self, "watch") else None
-        if "drawdown" not in alert.rule and alert.unit != "fraction":
-            return []
-        if known_ns is None:
+        rule = next((rule for rule in self.settings.rules if rule.name == alert.rule), None)
+        if known_ns is None or not (measures_of(rule) & _OF_THE_DAY):
             return []
         day_ns = int(days_of(np.array([alert.fired_ns], dtype=np.int64), self.settings.hours)[0])
         if known_ns <= day_ns + KNOWN_AT_ONCE_NS:
             return []
         return [f"peak known only since {datetime.fromtimestamp(known_ns / 1e9, self._zone):%H:%M}"]
 
-    def _incident(self, alert: Alert) -> _Incident:
-        found = self._incidents.get(alert.id)
-        if found is None:
-            found = _Incident(alert, self.folder / "incidents" / f"{alert.fired:%Y%m%dT%H%M%S}-{alert.id}.html")
-            self._incidents[alert.id] = found
-            done = threading.Event()
-
-            def explain() -> None:
-                found.explain = self._explain(alert)
-                found.written_at = 0.0  # the page is written again
-                done.set()
-
-            # A daemon: evidence of a long session takes a while, and must not keep the guard from ending.
-            threading.Thread(target=explain, name="ccwatch-evidence", daemon=True).start()
-            done.wait(EXPLAIN_S)
-        return found
-
-    def _explain(self, alert: Alert) -> list[str]:
-        """Return the first lines of the evidence around a firing; empty where there is none."""
-        from ccwatch.analysis import Report  # noqa: PLC0415 - scipy takes a second, and this runs beside the watch
-
-        try:
-            found = Report(self.view).explain(alert.fired)
-            nearest = found.to_frame()
-            nearest = nearest.iloc[nearest["offset_s"].abs().argsort(kind="stable")[:4]].sort_values("offset_s", kind="stable")
-            lines = [f"{row.offset_s:+.0f} s {row.kind} {row.subject}: {row.detail}" for row in nearest.itertuples()]
-            return [found.headline(), *lines]
-        except Exception as error:  # noqa: BLE001 - evidence is a help, not a duty: a message goes without
-            self.on_event("explain", {"trouble": f"{type(error).__name__}: {error}"[:200]})
-            return []
+    @property
+    def _zone(self) -> Any:
+        return UTC if self.settings.hours is None else ZoneInfo(self.settings.hours.timezone)
 
     def _after(self) -> None:
         """Save the state, at most once a second; called after each evaluation."""
@@ -347,10 +287,13 @@ class Guard:
         if now - self._saved >= 1.0:
             self._saved = now
             self._save()
+            troubles = {} if self.watch.evaluator is None else self.watch.evaluator.troubles
+            for name, text in troubles.items() - self._troubles.items():
+                self.on_event("trouble", {"rule": name, "text": f"rule {name!r} cannot be judged: {text}"})
+            self._troubles = troubles
 
     def _save(self) -> None:
         state = self.state
-        state.alive_ns = time.time_ns()
         evaluator = self.watch.evaluator
         if evaluator is not None and not isinstance(self.view, Recording):
             if self.recorder is None:
@@ -386,92 +329,22 @@ class Guard:
                 notices = self.notifier.due(time.time_ns())
             for notice in notices:
                 self._queue(notice)
+        self.daybook.see(is_blind=self.is_blind, hours=self.settings.hours, zone=self._zone)
         if not self.is_blind:
-            self._first_of_the_day()
             self.heartbeat.beat()
-        self._digest()
-        self._write_pages()
+        evaluator = self.watch.evaluator
+        self.daybook.digest(self.settings.hours, self._zone, None if evaluator is None else evaluator.trading_day)
+        self.incidents.write(self.watch.open)
 
     @property
     def is_blind(self) -> bool:
         """Return whether the guard cannot see the stream, or cannot evaluate its rules."""
-        state = getattr(self.view, "state", None)
-        if isinstance(self.view, Recording):
+        if self.watch.trouble or isinstance(self.view, Recording):
             return bool(self.watch.trouble)
-        return bool(self.watch.trouble) or (state in _BLIND_STATES and self._is_in_hours())
+        return getattr(self.view, "state", None) in _BLIND_STATES and self._is_in_hours()
 
     def _is_in_hours(self) -> bool:
         return self.settings.hours is None or self.settings.hours.is_open(time.time_ns())
-
-    def _first_of_the_day(self) -> None:
-        if not self._is_in_hours() or not self.options.notify:
-            return
-        now = datetime.now(self._zone)
-        name = f"watching-{now:%Y%m%d}"
-        if not self.outbox.has(name):
-            text = f"Watching {getattr(self.view, 'url', '')} since {now:%H:%M} {now:%Z}."
-            self.outbox.queue(name, self._plain("day", "ccwatch is watching", text + self._blind_text()), self.options.notify)
-        elif self.blind_since_ns and "blind" not in self.state.told[-1:]:
-            text = f"Watching again since {now:%H:%M} {now:%Z}.{self._blind_text()}"
-            if self.began_ns - self.blind_since_ns > 60_000_000_000:
-                self.outbox.queue(f"blind-{self.blind_since_ns}", self._plain("blind", "ccwatch was blind", text), self.options.notify[:1])
-        self.blind_since_ns = 0
-
-    def _blind_text(self) -> str:
-        if not self.blind_since_ns or self.began_ns - self.blind_since_ns < 2_000_000_000:
-            return ""
-        start, end = (datetime.fromtimestamp(ns / 1e9, self._zone) for ns in (self.blind_since_ns, self.began_ns))
-        return f" It saw nothing from {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}."
-
-    def _plain(self, kind: str, title: str, text: str) -> dict[str, Any]:
-        return plain_body(kind, title, text, stream=str(getattr(self.view, "url", "")))
-
-    def _digest(self) -> None:
-        now = datetime.now(self._zone)
-        to = self.options.digest_to or (self.options.notify[0] if self.options.notify else "")
-        if not self.options.digest_at or not to or f"{now:%H:%M}" < self.options.digest_at:
-            return
-        name = f"digest-{now:%Y%m%d}"
-        if self.outbox.has(name) or (self.settings.hours is not None and not self.settings.hours.session_of(now.date())):
-            return
-        self.outbox.queue(name, self._plain("digest", f"ccwatch: {now:%Y-%m-%d}", self._day_in_words(now)), [to])
-
-    def _day_in_words(self, now: datetime) -> str:
-        from ccwatch.analysis import Report  # noqa: PLC0415 - see _explain
-
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        alerts = [a for a in self.journal.book().alerts.values() if datetime.fromisoformat(str(a["fired"])) >= midnight]
-        counted = f"{len(alerts)} alerts fired today: {', '.join(str(a['rule']) for a in alerts)}." if alerts else "No alert fired today."
-        try:
-            source = Recording(self.recorder.path) if self.recorder is not None else self.view
-            sentences = [sentence for _, sentence in Report(source).what_happened()]
-        except Exception as error:  # noqa: BLE001 - the digest goes out without the report
-            sentences = [f"The day's report could not be made: {type(error).__name__}."]
-        return "\n".join([counted, *sentences])
-
-    def _write_pages(self) -> None:
-        for incident in list(self._incidents.values()):
-            alert = incident.alert
-            moment = time.monotonic()
-            if incident.written_at and (not alert.is_open or moment - incident.written_at < PAGE_S):
-                continue
-            fired = pd.Timestamp(alert.fired_ns, unit="ns", tz="UTC")
-            frame = self.view.frame()
-            frame = frame[(frame.index >= fired - AROUND) & (frame.index <= fired + AROUND)]
-            write_page(
-                incident.page,
-                alert,
-                [other for other in self.watch.open if other.id != alert.id],
-                frame,
-                explain=incident.explain,
-                remarks=self._remarks(alert),
-                drop=self.options.drop,
-                is_synthetic=getattr(self.view, "origin", "") == "synthetic",
-            )
-            incident.written_at = moment
-            over_ns = alert.resolved_ns
-            if over_ns is not None and len(self._incidents) > 50:
-                self._incidents.pop(alert.id, None)
 
     def _delivered(self, message: str, receiver: str, found: Delivery) -> None:
         """Log the outcome of a delivery; called on the receiver's thread."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from ccwatch.alerts import Alert
 from ccwatch.domain.durations import duration_text
 from ccwatch.guard.groups import Notice
 
@@ -45,6 +46,16 @@ def sentence(notice: Notice, zone: Any = UTC) -> str:
     also = f"; also {', '.join(other.name for other in notice.also)}" if notice.also else ""
     since = f"{alert.fired.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
     return f"{str(alert.severity).upper()}: {alert.rule}{about} {word}{lasted}: {alert.meaning}{said}, since {since}{also}."
+
+
+def in_words(alert: Alert, zone: Any = UTC) -> str:
+    """Return a line for a log: an alert's severity, name, state and value."""
+    value = reading(alert.value if alert.is_open else alert.worst, alert.unit)
+    state = f"fires since {alert.fired.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    if alert.resolved_ns is not None:
+        state = f"is over after {duration_text((alert.resolved_ns - alert.fired_ns) / 1e9)}"
+    said = f", {'now' if alert.is_open else 'at worst'} {value}" if value else ""
+    return f"{alert.id} {alert.severity} {alert.name} {state}: {alert.meaning}{said}"
 
 
 def body_of(

@@ -14,8 +14,6 @@ from prometheus_client.registry import Collector
 
 from ccwatch.alerts import Alert, AlertWatch
 from ccwatch.domain.counters import read
-from ccwatch.domain.drawdown import NO_PEAK, fall, starting_capital
-from ccwatch.domain.exposure import exposure
 from ccwatch.protocol.messages import Item, Packet, Regime, Status
 
 BUCKETS_MS: Final = (5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
@@ -53,11 +51,10 @@ class _Histogram:
 class EngineCollector(Collector):
     """Turns a feed's packets into figures. A Sink of the feed, and a Prometheus Collector."""
 
-    def __init__(self, feed: Any, watch: AlertWatch) -> None:
+    def __init__(self, feed: Any, watch: Any) -> None:
         self._feed, self._watch = feed, watch
         self._lock = threading.Lock()  # between the feed's thread and those that ask
         self._last: Packet | None = None
-        self._peak, self._capital = NO_PEAK, math.nan
         self._latencies: dict[tuple[str, str], _Histogram] = {}
 
     def receive(self, items: Sequence[Item], /) -> None:
@@ -67,10 +64,6 @@ class EngineCollector(Collector):
                 if not isinstance(packet, Packet) or not packet.is_clean:
                     continue
                 self._last = packet
-                if math.isfinite(packet.nav):
-                    self._peak = max(self._peak, packet.nav)
-                    if math.isnan(self._capital):
-                        self._capital = starting_capital([packet.nav], [packet.daily_pnl])
                 for kind, rows in (("agent", packet.agents), ("model", packet.models)):
                     for row in rows:
                         key = kind, str(row[0])
@@ -79,10 +72,10 @@ class EngineCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield all figures as of now; a value that the stream does not carry has no sample."""
         with self._lock:
-            packet, peak, capital = self._last, self._peak, self._capital
+            packet = self._last
             histograms = {key: (found.buckets(), found.sum) for key, found in self._latencies.items()}
         if packet is not None:
-            yield from self._engine(packet, peak, capital)
+            yield from self._engine(packet)
         latency = HistogramMetricFamily(
             "ccwatch_service_latency_milliseconds", "Observed calls of agents and models", labels=["kind", "service"]
         )
@@ -92,8 +85,8 @@ class EngineCollector(Collector):
         yield from self._alerts(self._watch.open)
         yield from self._quality()
 
-    def _engine(self, packet: Packet, peak: float, capital: float) -> Iterable[Metric]:
-        share = float(exposure([packet.nav], [packet.cash])[0])
+    def _engine(self, packet: Packet) -> Iterable[Metric]:
+        account = self._watch.account
         values = {
             "price_usd": ("Market price", packet.price),
             "nav_usd": ("Net asset value", packet.nav),
@@ -102,9 +95,11 @@ class EngineCollector(Collector):
             "alpha": ("Tail index", packet.alpha),
             "confidence_ratio": ("Confidence of the signal", packet.confidence),
             "approved_size_ratio": ("Approved size, fraction of nav", packet.approved_size),
-            "exposure_ratio": ("Share of nav that is not cash", share),
-            "drawdown_peak_ratio": ("Nav from its peak since watching began", float(fall([packet.nav], [peak])[0])),
-            "drawdown_start_ratio": ("Nav from the starting capital", min(float(fall([packet.nav], [capital])[0]), 0.0)),
+            "exposure_ratio": ("Share of nav that is not cash", account.get("exposure", math.nan)),
+            "day_pnl_usd": ("Nav less the trading day's starting capital", account.get("day_pnl", math.nan)),
+            "drawdown_peak_ratio": ("Nav from the trading day's peak", account.get("drawdown_peak", math.nan)),
+            "drawdown_start_ratio": ("Nav from the trading day's starting capital", account.get("drawdown_start", math.nan)),
+            "drawdown_inception_ratio": ("Nav from its highest peak since watching began", account.get("drawdown_inception", math.nan)),
             "drawdown_engine_ratio": ("The engine's own maximum drawdown", packet.max_drawdown),
         }
         symbol = packet.symbol or ""
@@ -149,20 +144,21 @@ class Exporter:
         url: where Prometheus reads them.
     """
 
-    def __init__(self, feed: Any, port: int, host: str = "127.0.0.1") -> None:
-        """Start to serve.
+    def __init__(self, feed: Any, port: int, host: str = "127.0.0.1", *, watch: AlertWatch | None = None) -> None:
+        """Start to serve; without a `watch` that judges the feed already, one by the desk's rules begins, and ends with this.
 
         Raises:
             OSError: the port cannot be opened.
         """
-        self._watch = AlertWatch(feed, ends_with_view=True)
-        collector = EngineCollector(feed, self._watch)
+        self._own = AlertWatch(feed, ends_with_view=True) if watch is None else None
+        collector = EngineCollector(feed, watch or self._own)
         self._remove = feed.add_sink(collector)
         registry = CollectorRegistry(auto_describe=False)
         registry.register(collector)
         self._server: WSGIServer
         self._server, self._thread = start_http_server(port, addr=host, registry=registry)
-        self._watch.start()
+        if self._own is not None:
+            self._own.start()
         self.url = f"http://{host}:{self._server.server_port}/metrics"
 
     def __enter__(self) -> Exporter:  # noqa: PYI034 - there is nothing to inherit
@@ -174,6 +170,7 @@ class Exporter:
     def stop(self) -> None:
         """Stop serving."""
         self._remove()
-        self._watch.stop()
+        if self._own is not None:
+            self._own.stop()
         self._server.shutdown()
         self._server.server_close()

@@ -100,24 +100,32 @@ def read_receivers(tables: Tables) -> dict[str, Receiver]:
     found = {}
     for name, source in tables.receivers.items():
         place = tables.place("receivers", name)
-        if not isinstance(source, str) or not source.strip():
-            raise ConfigError(f'{place}: receiver {name!r}: expected "env:VAR", "file:PATH" or an address without secrets')
-        kind = source.partition(":")[0]
-        if kind not in {"env", "file"}:
-            parts = urlsplit(source)
-            if "://" not in source:
-                raise ConfigError(
-                    f'{place}: receiver {name!r}: expected "env:VAR", "file:PATH" or an address such as json://HOST:PORT/PATH'
-                )
-            if parts.username or parts.password or parts.query or parts.fragment or kind not in {"json", "jsons"}:
-                raise ConfigError(
-                    f"{place}: receiver {name!r}: an address with a user, a password, a token or a query is a secret: "
-                    f'put it into the environment or a file, and write "env:VAR" or "file:PATH"'
-                )
-        elif not source.partition(":")[2].strip():
-            raise ConfigError(f"{place}: receiver {name!r}: expected a name after {kind}:")
+        check_address(f"{place}: receiver {name!r}", source)
         found[str(name)] = Receiver(str(name), source.strip())
     return found
+
+
+def check_address(place: str, source: Any) -> None:
+    """Refuse an address in settings that cannot be used, or that holds a secret.
+
+    Raises:
+        ConfigError: begins with `place`; the address is not in it.
+    """
+    if not isinstance(source, str) or not source.strip():
+        raise ConfigError(f'{place}: expected "env:VAR", "file:PATH" or an address without secrets')
+    kind, _, rest = source.strip().partition(":")
+    if kind in {"env", "file"}:
+        if not rest.strip():
+            raise ConfigError(f"{place}: expected a name after {kind}:")
+        return
+    if "://" not in source:
+        raise ConfigError(f'{place}: expected "env:VAR", "file:PATH" or an address such as json://HOST:PORT/PATH')
+    parts = urlsplit(source)
+    if parts.username or parts.password or parts.query or parts.fragment or kind not in {"json", "jsons"}:
+        raise ConfigError(
+            f"{place}: an address with a user, a password, a token or a query is a secret: "
+            f'put it into the environment or a file, and write "env:VAR" or "file:PATH"'
+        )
 
 
 # ── json:// ────────────────────────────────────────────────────────────────────────────────────────────────────────────

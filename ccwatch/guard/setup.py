@@ -12,8 +12,8 @@ from ccwatch.alerts import AlertSettings, nearest_word, rules_file, with_own
 from ccwatch.config import Settings, Tables, recordings_folder
 from ccwatch.domain.durations import seconds_of
 from ccwatch.errors import ConfigError
-from ccwatch.guard.guard import GuardOptions
-from ccwatch.guard.receivers import Receiver
+from ccwatch.guard.options import GuardOptions
+from ccwatch.guard.receivers import Receiver, check_address
 
 _KEYS: Final = {
     "notify": "notify",
@@ -46,6 +46,8 @@ def read_options(tables: Tables, given: Mapping[str, Any]) -> GuardOptions:
     found = replace(GuardOptions(), **said)
     if found.digest_at and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", found.digest_at):
         raise ConfigError(f"digest={found.digest_at!r}: expected a time of day such as '16:05'")
+    if "://" in found.heartbeat or found.heartbeat.startswith(("env:", "file:")):
+        check_address("heartbeat", found.heartbeat)
     return found
 
 
@@ -92,4 +94,4 @@ def read_alert_settings(tables: Tables, rules: Path | None = None) -> AlertSetti
 def guard_folder(settings: Settings, url: str, root: Path | None = None) -> Path:
     """Return the folder where a stream's guard keeps its state: among the recordings, under the stream's name."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub(r"^\w+://", "", url)).strip("-.")[:60] or "stream"
-    return (recordings_folder(settings) if root is None else root) / "_guard" / name
+    return (recordings_folder(settings) if root is None else root).resolve() / "_guard" / name

@@ -15,12 +15,14 @@ class GuardState:
     """The state, as it is kept in one file.
 
     Attributes:
-        alive_ns: when the guard was last alive, wall clock; 0 where there was none.
+        alive_ns: when the guard last saw the stream, wall clock; 0 where there was none.
         sessions: the recordings that hold the trading day, in order.
         carry: a snapshot of the evaluator from before them; None where nothing preceded them.
         carry_seq: the seq in the first of them up to which `carry` goes.
         journal: the folder of the newest journal of alerts.
         told: names of days and other events that are reported only once.
+        blind: stretches between two guards in which nothing was seen, from and to, ns, that people were not told of yet.
+        blind_told_ns: when people were last told of such a stretch.
     """
 
     alive_ns: int = 0
@@ -29,6 +31,8 @@ class GuardState:
     carry_seq: int = 0
     journal: str = ""
     told: list[str] = field(default_factory=list)
+    blind: list[list[int]] = field(default_factory=list)
+    blind_told_ns: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> GuardState:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# These machines are shared: a deadline would measure the neighbours.
-settings.register_profile("ccwatch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# These machines are shared: a deadline would measure the neighbours. Only a search at full length draws new examples in each run.
+settings.register_profile(
+    "ccwatch", deadline=None, derandomize="CCWATCH_FULL" not in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("ccwatch")
 
 for _name in [
@@ -37,7 +39,7 @@ def _no_thread_of_ours_outlives_a_test() -> Iterator[None]:
     yield
     ours = [t for t in threading.enumerate() if t not in before and t.name.startswith("ccwatch-")]
     for thread in ours:
-        thread.join(2.0)
+        thread.join(10.0)
     left = [thread.name for thread in ours if thread.is_alive()]
     assert not left, f"threads left running: {left}"
 

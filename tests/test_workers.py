@@ -73,9 +73,9 @@ def test_workers_serve_one_stream_and_tell_of_all_and_a_killed_one_is_replaced(r
             os.kill(pid, signal.SIGKILL)
             time.sleep(0.3)
             served = one.health().packets
-            wait_until(lambda served=served: one.health().packets > served + 3, seconds=15)
+            wait_until(lambda served=served: one.health().packets > served + 3)
         assert one.health().packets > before.packets
-        wait_until(lambda: len(running.children()) == 3, seconds=10)
+        wait_until(lambda: len(running.children()) == 3)
     with redis.Redis(port=server.port) as client:
         numbers = [int(fields[b"n"]) for _, fields in client.xrange("ccwatch")]
     assert numbers == list(range(1, len(numbers) + 1)), "the bridge that was started again goes on in the numbers of the dead one"

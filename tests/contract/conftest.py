@@ -23,7 +23,7 @@ from tests.feed.servers import Peer, RawServer
 NODE_PACKAGES = ("ws", "wscat")
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Poll until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -217,7 +217,7 @@ def test_the_contracts_wscat_command_shows_a_welcome_at_once(run, node):
     with cw.serve(rate=0.01) as cottage:
         begin = time.monotonic()
         program = run(shlex.split(printed.replace("localhost:3000", f"localhost:{port_of(cottage.url)}")), node)
-        wait_until(lambda: "\n" in program.text(), 5)
+        wait_until(lambda: "\n" in program.text())
         assert time.monotonic() - begin < 5
     welcome = json.loads(program.text().splitlines()[0].removeprefix("< "))
     assert welcome["type"] == "WELCOME"

@@ -125,7 +125,7 @@ def metric():
 def until():
     """Polls until a condition holds, returns what it returned, and fails where it never does."""
 
-    def wait(condition, seconds=5.0):
+    def wait(condition, seconds=20.0):
         deadline = time.monotonic() + seconds
         while not (found := condition()):
             assert time.monotonic() < deadline, "it never happened"

@@ -171,7 +171,7 @@ def test_a_halt_that_stood_before_anyone_listened_is_told_and_so_is_its_end(serv
             with cw.connect(cottage.url, name="late") as late:
                 until(lambda: late.latest is not None and late.latest.status == "HALT")
             client.delete("SYSTEM:HALT")
-            until(lambda: bff.latest.status == "ACTIVE", seconds=8)
+            until(lambda: bff.latest.status == "ACTIVE")
 
 
 @pytest.mark.redis

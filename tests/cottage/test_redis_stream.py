@@ -70,8 +70,8 @@ def test_messages_wait_while_redis_is_gone_and_readers_go_on_by_id(server, until
         server.start()  # restarted empty
         assert writer.flush(15)
         before = feed.health().packets
-        until(lambda: feed.health().packets >= before, seconds=10)
-        until(lambda: any(kind == "disconnect" for kind in feed.events()["kind"]), seconds=10)
+        until(lambda: feed.health().packets >= before)
+        until(lambda: any(kind == "disconnect" for kind in feed.events()["kind"]))
         assert not any("messages=" in detail for detail in feed.events()["detail"])
 
 

@@ -169,7 +169,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=50 * MORE, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=15 * MORE, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     STREAM,
     st.lists(st.integers(1, 15), min_size=1, max_size=9),

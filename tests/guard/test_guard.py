@@ -35,7 +35,7 @@ def _evidence_is_gathered():
             thread.join(20.0)
 
 
-def wait_until(condition, seconds=15.0):
+def wait_until(condition, seconds=20.0):
     until = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < until, "waited in vain"

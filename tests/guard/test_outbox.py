@@ -26,7 +26,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(module, "BACKOFF_S", (0.05,))
 
 
-def wait_until(condition, seconds=8.0):
+def wait_until(condition, seconds=20.0):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"

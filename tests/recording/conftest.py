@@ -94,7 +94,7 @@ def varied(observed):
     return converse([first, [*some[-3:], *observed[1:3], b'{"type":"TELEMETRY","data":{"status":"ACTIVE","market":{"price":NaN}}}']])
 
 
-def wait_until(holds, seconds=5.0):
+def wait_until(holds, seconds=20.0):
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"

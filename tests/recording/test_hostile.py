@@ -308,7 +308,7 @@ def test_sixty_million_equal_rows_in_less_than_a_megabyte_are_refused(made, grou
     began = time.process_time()
     with pytest.raises(CorruptRecording, match="rows"):
         Recording(made).agents()
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 4
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - max(before, written) < 64 << 10
 
 

@@ -82,6 +82,7 @@ def test_no_json_value_makes_decode_raise_anything_but_decode_error(value):
 
 
 @example({"timestamp": 9_151_314_443, "approved_size": 0.0})  # late in 2259
+@example({"symbol": "9" * 400})
 @given(messages)
 @examples(300)
 def test_a_bent_message_is_a_whole_packet_that_is_written_as_it_was_read_and_has_lost_nothing(message):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
 from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, as_arrived, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
-from ccwatch.protocol.decoding.dialects import LISTED
+from ccwatch.protocol.decoding.unplaced import unplaced
 from ccwatch.protocol.messages import EventKind, Flag
 from ccwatch.stream.frames import TEXT
 
@@ -184,15 +183,15 @@ def _flags(flags: Ints) -> pd.DataFrame:
 def _unknown_fields(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the dotted names of fields that have no column, nor a table of their own. Equal texts are read once."""
     counted: Counter[str] = Counter()
-    texts: Iterable[tuple[Any, int]] = frame["extra"].dropna().value_counts().items() if "extra" in frame.columns else ()
-    for text, count in texts:
-        for name in _paths(json.loads(str(text))):
-            if not {name.split(".", 1)[0], ".".join(name.split(".", 2)[:2])} & LISTED.keys():
-                counted[name] += int(count)
+    if "extra" in frame.columns:
+        dialect = frame["dialect"].astype(TEXT).fillna("") if "dialect" in frame.columns else pd.Series("", frame.index)
+        same = pd.DataFrame({"extra": frame["extra"].to_numpy(), "dialect": dialect.to_numpy()}).dropna().value_counts()
+        for row in same.rename("n").reset_index().to_dict("records"):
+            for field in _named(str(row["extra"]), str(row["dialect"])):
+                counted[field] += int(row["n"])
     return pd.DataFrame(counted.most_common(), columns=["field", "n"])
 
 
-def _paths(value: Any, prefix: str = "") -> list[str]:
-    if not isinstance(value, dict) or not value:
-        return [prefix] if prefix else []
-    return [path for key, item in value.items() for path in _paths(item, f"{prefix}.{key}" if prefix else str(key))]
+def _named(text: str, dialect: str) -> tuple[str, ...]:
+    found = json.loads(text)
+    return unplaced(found, dialect) if isinstance(found, dict) else ()

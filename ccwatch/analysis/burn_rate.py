@@ -18,15 +18,14 @@ from ccwatch.analysis.sample import (
     Basis,
     Floats,
     Ints,
-    Sample,
     categorical,
     numbers,
-    on_utc,
     sample,
     stamp,
     times_ns,
     without_doubles,
 )
+from ccwatch.analysis.services import counted_in_order, usable_rows
 from ccwatch.domain import counters
 from ccwatch.domain.limits import BURN_LEAST_N, BURN_WINDOWS, SUCCESS_OBJECTIVE
 from ccwatch.errors import MissingColumns, NotEnoughData
@@ -166,7 +165,7 @@ def burn_rate(
     moments: list[Ints] = []
     tables: list[pd.DataFrame] = []
     for kind, gauge, table in (("agent", "success_rate", agents), ("model", "cache_hit_rate", models)):
-        usable = _usable(table, kind, gauge, found)
+        usable = usable_rows("burn_rate", table, kind, gauge, frame, counted=True)
         if usable is None:
             continue
         words = categorical(usable[kind])
@@ -213,18 +212,6 @@ def _limits(answer: BurnRate) -> tuple[str, ...]:
     return tuple(f"{row['name']}: {row['reason']}" for row in answer.services.to_dict("records") if row["reason"])
 
 
-def _usable(table: pd.DataFrame | None, kind: str, gauge: str, found: Sample | None) -> pd.DataFrame | None:
-    """Return the rows of clean packets, by time; None where the table carries no gauge or no counter."""
-    if table is None or not {kind, gauge, "invocations"} <= set(table.columns):
-        return None
-    table = on_utc("burn_rate", table)
-    if not table[gauge].notna().any() or not table["invocations"].notna().any():
-        return None
-    if found is not None and "seq" in found.frame.columns and "seq" in table.columns and len(found) < found.received:
-        table = table[np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())]
-    return table if table.index.is_monotonic_increasing else table.iloc[np.argsort(times_ns(table), kind="stable")]
-
-
 def _together(curves: list[pd.DataFrame]) -> pd.DataFrame:
     """Return the curves of all services, one after the other."""
     names: Any = union_categoricals([curve["name"].array for curve in curves])
@@ -247,7 +234,7 @@ def _count(table: pd.DataFrame, gauge: str) -> _Counter | None:
     """Count calls and misses since the first reading; None for fewer than two readings."""
     if len(table) < 2:
         return None
-    rate, count = numbers(table[gauge]), numbers(table["invocations"])
+    count, rate = counted_in_order(table, gauge)
     bad = np.rint(count * (1.0 - rate))
     _, calls, reset = counters.read(rate, count)
     misses = np.where(reset, bad, np.diff(bad, prepend=0.0 if count[0] == 1.0 else bad[0]))

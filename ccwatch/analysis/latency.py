@@ -21,13 +21,13 @@ from ccwatch.analysis.sample import (
     Sample,
     categorical,
     numbers,
-    on_utc,
     runs,
     sample,
     stamps,
     times_ns,
     without_doubles,
 )
+from ccwatch.analysis.services import counted_in_order, usable_rows
 from ccwatch.analysis.sketch import ERROR, Sketch
 from ccwatch.domain import counters
 from ccwatch.domain.limits import SLOW_CALLS, SLOW_FACTOR
@@ -240,7 +240,7 @@ def latency(
         NotEnoughData: no service made a call while the stream was watched.
     """
     found = None if frame is None else sample("latency", frame, events)
-    tables = {kind: _usable(table, kind, found) for kind, table in zip(_KINDS, (agents, models), strict=True)}
+    tables = {kind: usable_rows("latency", table, kind, "latency_ms", frame) for kind, table in zip(_KINDS, (agents, models), strict=True)}
     calls = [made for kind, table in tables.items() if table is not None and (made := _calls(kind, table)) is not None]
     if not calls:
         raise MissingColumns("latency", ("latency_ms",))
@@ -285,18 +285,6 @@ def _together(observed: list[pd.DataFrame]) -> pd.DataFrame:
     return whole
 
 
-def _usable(table: pd.DataFrame | None, kind: str, found: Sample | None) -> pd.DataFrame | None:
-    """Return the rows of a table that belong to clean packets, in order of time; None where it carries no latency."""
-    if table is None or not {kind, "latency_ms"} <= set(table.columns):
-        return None
-    table = on_utc("latency", table)
-    if not table["latency_ms"].notna().any():
-        return None
-    if found is not None and {"seq", "flags"} <= set(found.frame.columns) and "seq" in table.columns and len(found) < found.received:
-        table = table[np.isin(table["seq"].to_numpy(), found.frame["seq"].to_numpy())]
-    return table if table.index.is_monotonic_increasing else table.iloc[np.argsort(times_ns(table), kind="stable")]
-
-
 def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Return a table's observed calls, and per service the calls by its counter and the counter's resets; None without a gauge."""
     words = categorical(table[kind])
@@ -310,7 +298,7 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] 
         if not known.any():
             continue
         gauge, times = gauge[known], times_ns(mine)[known]
-        count = numbers(mine["invocations"])[known] if "invocations" in mine.columns else np.full(len(gauge), np.nan)
+        count, _ = counted_in_order(mine if known.all() else mine[known])
         is_call, made, is_reset = counters.read(gauge, count)
         counting = np.isfinite(made)
         told = float(made[counting].sum()) if counting.any() else np.nan

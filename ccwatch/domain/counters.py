@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -45,3 +46,30 @@ def read(gauge: Floats, count: Floats, *, before: tuple[float, float] | None = N
         made = np.where(is_reset, count, step)
         is_call: Bools = np.where(counting, made > 0.0, np.diff(gauge, prepend=first[0]) != 0.0)
     return Readings(is_call, made, is_reset)
+
+
+def renumber(seq: Ints, count: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """Return counter and share of successes of single calls, counted in the order of their times where some came late.
+
+    A feed counts calls as they come: one that is listed after younger ones has a higher count at an earlier time. Such rows are known by
+    counts that rise by exactly 1 in the order of arrival and not in that of time; all others, counters that were reset too, stay.
+
+    Args:
+        seq: of the packet that carried each row; rows are of one service, in the order of their times.
+        count: calls so far.
+        share: of them that succeeded; NaN where that is not known.
+    """
+    if len(count) < 2 or count.min() < 1.0 or not (np.diff(count) < 0.0).any():
+        return count, share
+    arrived = np.lexsort((count, seq))
+    if not (np.diff(count[arrived]) == 1.0).all():
+        return count, share
+    counted = count.min() + np.arange(len(count), dtype=np.float64)
+    if not np.isfinite(share).all():
+        return counted, share
+    successes = np.rint(count * share)[arrived]
+    own = np.empty(len(count))
+    own[arrived] = np.diff(successes, prepend=0.0)
+    first = arrived[0]
+    own[first] = float(successes[0] >= count[first])  # its share sums up calls of before, too: at most one of them is its own
+    return counted, (successes[0] - own[first] + np.cumsum(own)) / counted

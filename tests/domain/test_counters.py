@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, strategies as st
 
-from ccwatch.domain.counters import read
+from ccwatch.domain.counters import read, renumber
 
 
 def calls(gauge: list[float], count: list[float], before: tuple[float, float] | None = None) -> list[object]:
@@ -52,3 +52,35 @@ def test_the_cut_into_batches_does_not_matter(steps: list[tuple[int, int]], cut:
     rest = read(gauge[cut:], count[cut:], before=(float(gauge[cut - 1]), float(count[cut - 1])) if cut else None)
     for place in range(3):
         np.testing.assert_array_equal(np.concatenate((first[place], rest[place])), whole[place])
+
+
+def test_a_call_that_comes_after_younger_ones_is_counted_in_the_order_of_call_times() -> None:
+    """By arrival: b failed, c, then a, which is older than both; by time a, b, c."""
+    seq, count = np.array([9, 3, 5]), np.array([3.0, 1.0, 2.0])
+    share = np.array([2.0 / 3.0, 0.0, 0.5])
+    renumbered, again = renumber(seq, count, share)
+    assert renumbered.tolist() == [1.0, 2.0, 3.0]
+    assert again.tolist() == [1.0, 0.5, 2.0 / 3.0]
+
+
+def test_a_counter_that_was_reset_is_no_late_call() -> None:
+    """Though its counts are as many different numbers in a row: they came in the order of time."""
+    seq, count, share = np.arange(6), np.array([5.0, 6.0, 1.0, 2.0, 3.0, 4.0]), np.full(6, 1.0)
+    assert renumber(seq, count, share)[0] is count
+
+
+@given(st.permutations(range(12)), st.lists(st.booleans(), min_size=12, max_size=12), st.integers(0, 5))
+def test_whatever_order_calls_come_in_they_count_the_same(order: list[int], ok: list[bool], before: int) -> None:
+    """Calls of a service of which some were made before, all of them with success."""
+    count, share = np.empty(12), np.empty(12)
+    done = float(before)
+    for place, call in enumerate(order):
+        done += ok[call]
+        count[call] = before + place + 1.0
+        share[call] = done / count[call]
+    seq = count.astype(np.int64)
+    renumbered, again = renumber(seq, count, share)
+    if (np.diff(count) < 0.0).any():
+        assert renumbered.tolist() == [before + n + 1.0 for n in range(12)]
+        expected = (before + np.cumsum(np.array(ok, dtype=np.float64))) / renumbered
+        assert np.allclose(again, expected) or not ok[order[0]]

@@ -15,6 +15,7 @@ from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of,
 from ccwatch.analysis.returns import forward_returns, wilson
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, as_numbers, on_utc, runs, sample, stamps, times_ns
 from ccwatch.domain.limits import LARGEST_SIZE
+from ccwatch.errors import MissingColumns
 from ccwatch.protocol.messages import Flag, Regime, Side, Status
 from ccwatch.stream.frames import TEXT
 
@@ -37,7 +38,7 @@ class Governance(Result):
         breaks: stretches in which a rule was broken: rule, start_time, end_time, n (packets), worst (size, fraction).
         horizon_s: seconds that a vetoed signal is followed.
         largest_size: the largest size allowed.
-        not_judged: packets left out, since their approved size above 1 is no fraction.
+        not_judged: packets whose approved size above 1 is no fraction but an amount: not vetoed, and without a size to judge.
         symbol: the one that the packets are of; None where they do not say.
         basis: n counts packets with a BUY or SELL and a size.
         notes: limits of the answer, as sentences.
@@ -143,22 +144,24 @@ def governance(
         NotEnoughData: no packet is left.
         MixedSymbols: several symbols and none was chosen.
     """
-    found = sample("governance", frame, events, needs=("side", "approved_size"), symbol=symbol, one_symbol=True)
-    used = found.where(np.isfinite(_sent(found)) & (found.words("side").codes >= 0))
+    found = sample("governance", frame, events, needs=("side",), symbol=symbol, one_symbol=True)
+    sized = np.isfinite(_sent(found)) | _in_dollars(found)
+    if not sized.any():
+        raise MissingColumns("governance", ("approved_size",))
+    used = found.where(sized & (found.words("side").codes >= 0))
     used.need(1, "side and approved_size")
     side, size = _text(used, "side"), used.numbers("approved_size")
     trade = (side == Side.BUY) | (side == Side.SELL)
     vetoed = trade & (size == 0.0)
     vetoes = _vetoes(used, side, vetoed, logs, horizon_s)
-    flags = found.frame["flags"].to_numpy().astype(np.int64) if "flags" in found.frame.columns else np.zeros(0, dtype=np.int64)
     notes = ["the stream carries no logs: vetoes have no reason"] if logs is None or not len(logs) else []
     answer = Governance(
         by_regime=_by_regime(used, trade, vetoed, size),
         vetoes=vetoes,
-        breaks=_breaks(used, _sent(used), largest_size),
+        breaks=_breaks(used, largest_size),
         horizon_s=horizon_s,
         largest_size=largest_size,
-        not_judged=int(((flags & int(Flag.UNIT)) != 0).sum()),
+        not_judged=int(_in_dollars(found).sum()),
         symbol=found.symbol,
         basis=found.basis(int(trade.sum()), carrying=len(used)),
         notes=(),
@@ -170,7 +173,10 @@ def _limits(answer: Governance) -> list[str]:
     """Return the notes that follow from the answer's own tables and counts."""
     notes = []
     if answer.not_judged:
-        notes.append(f"not judged, since an approved size above 1 is no fraction: {count_of(answer.not_judged, 'packet')}")
+        notes.append(
+            f"an approved size above 1 is no fraction but an amount: {count_of(answer.not_judged, 'packet')} count as not vetoed, "
+            "without a size to judge"
+        )
     if len(answer.vetoes):
         followed = int(answer.vetoes[f"return_{answer.horizon_s:g}s"].notna().sum())
         notes.append(f"{followed:,} of {count_of(len(answer.vetoes), 'veto', 'vetoes')} can be followed for {answer.horizon_s:g} s")
@@ -183,6 +189,13 @@ def _sent(used: Sample) -> Floats:
         return np.full(len(used), np.nan)
     size = as_numbers(used.frame["approved_size"]).to_numpy(na_value=np.nan)
     return np.where(np.isfinite(size), size, np.nan)
+
+
+def _in_dollars(used: Sample) -> Bools:
+    """Return whether each packet's approved size came as an amount: more than nothing was approved, and no fraction is known."""
+    if "flags" not in used.frame.columns:
+        return np.zeros(len(used), dtype=bool)
+    return np.asarray((used.frame["flags"].to_numpy().astype(np.int64) & int(Flag.UNIT)) != 0, dtype=bool)
 
 
 def _text(used: Sample, name: str) -> Any:
@@ -259,16 +272,18 @@ def _reasons(starts: Ints, logs: pd.DataFrame | None) -> Any:
     return pd.array([word if is_near else None for word, is_near in zip(words, near, strict=True)], dtype=TEXT)
 
 
-def _breaks(used: Sample, size: Any, largest: float) -> pd.DataFrame:
+def _breaks(used: Sample, largest: float) -> pd.DataFrame:
+    size = _sent(used)
+    some = (size > 0.0) | _in_dollars(used)
     rules = {
         OUTSIDE: (size < 0.0) | (size > largest),
-        IN_CRITICAL: (size > 0.0) & (_text(used, "regime") == Regime.CRITICAL),
-        WHILE_HALTED: (size > 0.0) & (_text(used, "status") == Status.HALT),
+        IN_CRITICAL: some & (_text(used, "regime") == Regime.CRITICAL),
+        WHILE_HALTED: some & (_text(used, "status") == Status.HALT),
     }
     tables = []
     for rule, against in rules.items():
         first, end = runs(np.asarray(against, dtype=bool), used.broken)
-        least, most = np.minimum.reduceat(size, first), np.maximum.reduceat(size, first)
+        least, most = np.fmin.reduceat(size, first), np.fmax.reduceat(size, first)
         worst = np.where(-least > most, least, most)
         kept = np.asarray(against, dtype=bool)[first]
         table = {"start_time": stamps(used.times[first[kept]]), "end_time": stamps(used.times[end[kept] - 1]), "n": (end - first)[kept]}

@@ -8,6 +8,7 @@ from ccwatch.analysis import governance
 from ccwatch.analysis.governance import IN_CRITICAL, OUTSIDE, WHILE_HALTED
 from ccwatch.errors import MissingColumns, MixedSymbols, NotEnoughData
 from ccwatch.feed.scenarios import planted
+from ccwatch.protocol.messages import Flag
 
 G, C = "Gaussian", "Critical"
 
@@ -78,11 +79,24 @@ def test_broken_rules_are_found_as_stretches(rows):
     assert found["start_time"].tolist() == frame.index[[1, 3, 4, 6]].tolist()
 
 
-def test_a_size_in_dollars_is_not_judged_and_that_is_said(rows):
-    frame = rows(side=["BUY", "BUY"], approved_size=[np.nan, 0.1], flags=np.array([256, 0], dtype=np.uint32))
+def test_a_size_in_dollars_is_no_veto_without_a_size_to_judge_and_that_is_said(rows):
+    """A server that sends dollars sends 0 for a veto, too: without the others every signal would seem to be vetoed."""
+    unit = int(Flag.UNIT)
+    frame = rows(side=["BUY", "BUY", "SELL"], approved_size=[np.nan, 0.1, 0.0], flags=np.array([unit, 0, 0], dtype=np.uint32))
     found = governance(frame)
-    assert found.basis.n == 1
+    assert found.basis.n == 3
+    assert found.to_frame()[["n", "n_vetoed"]].to_numpy().tolist() == [[3, 1]]
     assert any("no fraction" in note for note in found.notes)
+
+
+def test_dollars_alone_are_an_answer_and_break_the_rules_that_need_no_size(rows):
+    frame = rows(
+        side=["BUY"] * 3, approved_size=[np.nan] * 3, status=["ACTIVE", "HALT", "HALT"], flags=np.full(3, int(Flag.UNIT), dtype=np.uint32)
+    )
+    found = governance(frame)
+    assert found.breaks[["rule", "n"]].to_numpy().tolist() == [[WHILE_HALTED, 2]]
+    assert found.breaks["worst"].isna().all()
+    assert len(found.vetoes) == 0
 
 
 def test_a_reason_is_near_and_speaks_of_governance(rows):

@@ -201,7 +201,7 @@ def test_what_limits_a_merged_answer_is_told_of_both_sessions_or_of_the_one_that
     followed = merged.vetoes["return_60s"].notna().sum()
     assert merged.notes == (
         "the stream carries no logs: vetoes have no reason",
-        "not judged, since an approved size above 1 is no fraction: 6 packets",
+        "an approved size above 1 is no fraction but an amount: 6 packets count as not vetoed, without a size to judge",
         f"{followed} of {len(merged.vetoes)} vetoes can be followed for 60 s",
         several,
     )

@@ -266,7 +266,11 @@ def _of_packets(whole: Sample) -> Iterator[Observed]:
     yield Observed("return", "", "fraction", times, np.where(steady, returns, np.nan))
     yield Observed("step of nav", "", "USD", times, np.where(steady, np.append(np.nan, np.diff(nav)), np.nan))
     yield Observed("drawdown", "", "fraction", times, under_water(nav)[1])
-    yield Observed("implied exposure", "", "fraction", times, exposure(nav, whole.numbers("cash")))
+    sent = whole.numbers("exposure")  # a frame of the user's own may have it; no known server sends it
+    implied = exposure(nav, whole.numbers("cash"))
+    yield Observed(
+        "exposure" if np.isfinite(sent).any() else "implied exposure", "", "fraction", times, sent if np.isfinite(sent).any() else implied
+    )
     for name, unit in (
         ("alpha", ""),
         ("velocity", "$/period"),

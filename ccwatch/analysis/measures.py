@@ -183,7 +183,7 @@ def copies(rows: Rows) -> list[Measure]:
     found = []
     for name, flag, meaning in (
         ("duplicates", Flag.REPEAT, ("packet repeats the one before", "packets repeat the one before")),
-        ("replays", Flag.REPLAYED, ("packet was sent again after a reconnect", "packets were sent again after a reconnect")),
+        ("replays", Flag.REPLAYED, ("packet is a state from before its connection", "packets are states from before their connection")),
     ):
         count = rows.count(flag)
         found.append(Measure(name, count, "packets", n, WARN if count else OK, count_of(count, *meaning) if count else ""))

@@ -167,6 +167,9 @@ def _halts(order: Timeline) -> str:
     unread = int(seen.loc[(seen["status"] == UNREADABLE).to_numpy(dtype=bool), "n"].sum())
     if unread:
         return f"whether the engine halted is not known, for its status could not be read in {unread:,} of {int(seen['n'].sum()):,} bursts"
+    if order.halts_before:
+        before = count_of(order.halts_before, "state", "states")
+        return f"the engine did not halt while it was watched, but {before} of before, at a time that is not known, said HALT"
     return f"the engine did not halt{_as_received(order)}"
 
 

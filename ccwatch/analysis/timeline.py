@@ -21,7 +21,7 @@ from ccwatch.analysis.sample import Basis, Floats, Ints, Sample, moments_ns, num
 from ccwatch.domain import status
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
-from ccwatch.protocol.messages import EventKind
+from ccwatch.protocol.messages import EventKind, Flag
 from ccwatch.stream.frames import TEXT
 
 Answer = TypeVar("Answer", bound=Result)
@@ -79,6 +79,7 @@ class Timeline(Result):
         symbol: the one that was asked for.
         statuses: stretches of one status, the worst of each burst of packets: status, start_time, end_time (of its last packet), n
             (bursts); without rows where the stream carried none.
+        halts_before: states of HALT that the engine sent again when it was connected to; when they were is not known.
         basis: n counts events.
         notes: what could not be determined, and why.
     """
@@ -89,6 +90,7 @@ class Timeline(Result):
     least_depth: float
     symbol: str | None
     statuses: pd.DataFrame
+    halts_before: int
     basis: Basis
     notes: tuple[str, ...]
 
@@ -145,7 +147,13 @@ class Timeline(Result):
         asked = {name: (getattr(self, name), getattr(other, name)) for name in ("least_depth", "symbol")}
         one, two = in_order(self, other, **asked)
         events = stacked(one.events, two.events).sort_values("time", kind="stable", ignore_index=True)
-        merged = replace(one, events=events, statuses=stacked(one.statuses, two.statuses), basis=one.basis.merge(two.basis, apart=apart))
+        merged = replace(
+            one,
+            events=events,
+            statuses=stacked(one.statuses, two.statuses),
+            halts_before=one.halts_before + two.halts_before,
+            basis=one.basis.merge(two.basis, apart=apart),
+        )
         return replace(merged, notes=notes_of(one, two, merged))
 
 
@@ -247,7 +255,24 @@ def timeline(
     unread = int(seen.loc[seen["status"] == status.UNREADABLE, "n"].sum())
     if unread:
         notes.append(f"{count_of(unread, 'burst')} of packets had a status that could not be read: whether it was a halt is not known")
-    return Timeline(events=table, least_depth=least_depth, symbol=symbol, statuses=seen, basis=basis, notes=tuple(notes))
+    return Timeline(
+        events=table,
+        least_depth=least_depth,
+        symbol=symbol,
+        statuses=seen,
+        halts_before=_halts_before(frame),
+        basis=basis,
+        notes=tuple(notes),
+    )
+
+
+def _halts_before(frame: pd.DataFrame) -> int:
+    """Return the number of states of HALT without a stamp that were sent again at a connect."""
+    if not {"flags", "status"} <= set(frame.columns):
+        return 0
+    replayed = int(Flag.REPLAYED | Flag.NO_TIME)
+    again = (frame["flags"].to_numpy().astype(np.int64) & replayed) == replayed
+    return int((again & (frame["status"].astype(TEXT) == status.HALT).to_numpy(dtype=bool, na_value=False)).sum())
 
 
 def _answer(known: Mapping[str, Result | AnalysisError], question: str, ask: Callable[[], Answer]) -> Answer:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
 from ccwatch.domain.limits import LARGEST_AMOUNT
-
-IMPLIED: Final = "implied from nav and cash"
-"""The note beside an exposure that the stream did not send itself."""
 
 
 def exposure(nav: npt.ArrayLike, cash: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -366,7 +366,16 @@ PANELS: Final[dict[str, Panel]] = {
             levels=_LIMITS,
             ceiling=0.0,
         ),
-        Panel("exposure", "exposure (%)", ".0%", ("exposure",), _plain(("exposure", "exposure"), hover="%{y:.1%}"), "%", 1, 100.0),
+        Panel(
+            "exposure",
+            "implied exposure (%)",
+            ".0%",
+            ("exposure",),
+            _plain(("exposure", "implied exposure"), hover="%{y:.1%}"),
+            "%",
+            1,
+            100.0,
+        ),
         Panel(
             "alpha",
             "alpha, tail index (no unit)",

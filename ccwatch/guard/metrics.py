@@ -95,7 +95,7 @@ class EngineCollector(Collector):
             "alpha": ("Tail index", packet.alpha),
             "confidence_ratio": ("Confidence of the signal", packet.confidence),
             "approved_size_ratio": ("Approved size, fraction of nav", packet.approved_size),
-            "exposure_ratio": ("Share of nav that is not cash", account.get("exposure", math.nan)),
+            "exposure_ratio": ("Implied exposure: share of nav that is not cash", account.get("exposure", math.nan)),
             "day_pnl_usd": ("Nav less the trading day's starting capital", account.get("day_pnl", math.nan)),
             "drawdown_peak_ratio": ("Nav from the trading day's peak", account.get("drawdown_peak", math.nan)),
             "drawdown_start_ratio": ("Nav from the trading day's starting capital", account.get("drawdown_start", math.nan)),

@@ -135,7 +135,7 @@ def watch(
             the day's P&L, alpha and services.
         window: how much time the charts show at first, or "all"; None is 30 minutes.
         rate: pictures per second, at most 10.
-        display_tz: IANA zone of the time axis; None is CCWATCH_DISPLAY_TZ, else UTC.
+        display_tz: IANA zone of the time axis and of the answers; None is the setting, else the timezone of [hours], else UTC.
         rules: the rules that raise alerts; None is `ccwatch.alerts.DEFAULT_RULES`.
 
     Raises:

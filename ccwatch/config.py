@@ -41,6 +41,7 @@ class Settings:
     server_tz: str = "UTC"
     """Zone of timestamps that carry no offset."""
     display_tz: str = "UTC"
+    """Zone of the charts, of sentences and tables, and of times that are typed; where it is not set, the timezone of `[hours]`."""
     fsync: str = "balanced"
     objectives: str = ""
     """Limits in ms for the 95 % quantile of a service's latency, by the beginning of the service's name. By default no service has an
@@ -81,8 +82,11 @@ class Settings:
         known = {f.name: f.type for f in fields(cls)}
         if path is not None:
             found |= _read(path)[0]
+            hours = found.get("hours")
             for name in TABLES:
                 found.pop(name, None)
+            if isinstance(hours, dict) and _is_zone(hours.get("timezone")):  # else those who read the table say file and line
+                found.setdefault("display_tz", hours["timezone"])
             unknown = [key for key in found if key not in known]
             if unknown:
                 raise ConfigError(f"{path}: {no_such('setting', unknown[0], (*known, *TABLES))}")
@@ -173,6 +177,13 @@ class Tables:
             elif inside and key is not None and word.partition("=")[0].strip().strip("\"'") == key:
                 return f"{self.path}:{at}"
         return f"{self.path}:{line}" if line else str(self.path)
+
+
+def _is_zone(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and bool(name) and ZoneInfo(name) is not None
+    except (ValueError, OSError, KeyError):
+        return False
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:

@@ -59,3 +59,15 @@ def test_recordings_go_beside_the_project_file_unless_told(tmp_path: Path) -> No
     (tmp_path / "project" / "pyproject.toml").write_text("")
     assert recordings_folder(Settings(), work) == tmp_path.resolve() / "project" / "recordings"
     assert recordings_folder(Settings(recordings="elsewhere"), work) == Path("elsewhere")
+
+
+def test_times_are_shown_in_the_zone_of_the_trading_hours_unless_another_is_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "ccwatch.toml"
+    path.write_text('[hours]\ntimezone = "America/New_York"\nopen = "09:30"\nclose = "16:00"\n')
+    assert Settings.load().display_tz == "America/New_York"
+    assert Settings.load(environment={"CCWATCH_DISPLAY_TZ": "Europe/Berlin"}).display_tz == "Europe/Berlin"
+    path.write_text('display_tz = "Asia/Tokyo"\n\n[hours]\ntimezone = "America/New_York"\n')
+    assert Settings.load().display_tz == "Asia/Tokyo"
+    path.write_text('[hours]\ntimezone = "Mars/Base"\n')
+    assert Settings.load().display_tz == "UTC", "those who read the table say what is wrong with it"

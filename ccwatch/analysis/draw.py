@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis.sample import Bools, Floats, Ints
+from ccwatch.figures.series import zone_label, zone_shift
 from ccwatch.figures.theme import Theme, axis, layout, theme
+from ccwatch.stream.moments import shown_zone
 
 MOST_POINTS: Final = 4000
 """Points of one line in a figure; of more, each bucket shows its least and its greatest."""
@@ -29,11 +32,30 @@ def figure(
 ) -> go.Figure:
     """Draw traces on one pair of axes, in the theme of the live charts. Titles are not escaped: they must not come from the stream."""
     colours = theme(dark)
+    if dates:
+        traces, x_title = local(traces, x_title)
     shape = layout(colours) | {"height": height, "hovermode": "closest", "bargap": 0.25}
     shape["xaxis"] = axis(colours, x_title) | ({"type": "date", "hoverformat": "%Y-%m-%d %H:%M:%S.%L"} if dates else {})
     shape["yaxis"] = axis(colours, y_title) | ({"tickformat": y_format} if y_format else {})
     shape["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)", "font": {"color": colours.text}}
     return go.Figure({"data": traces, "layout": shape | more})
+
+
+def local(traces: list[dict[str, Any]], title: str) -> tuple[list[dict[str, Any]], str]:
+    """Return traces over times, and the axis's title, in the zone in which times are shown: plotly takes every time for UTC."""
+    zone = shown_zone()
+    newest = max((trace[name].max() for trace in traces for name in ("x", "base") if _has_times(trace, name)), default=None)
+    if zone == "UTC" or newest is None:
+        return traces, title
+    offset = zone_shift(pd.Timestamp(newest, tz="UTC"), zone)
+    by = np.timedelta64(offset // timedelta(milliseconds=1), "ms")
+    moved = [trace | {name: trace[name] + by for name in ("x", "base") if _has_times(trace, name)} for trace in traces]
+    return moved, title.replace("UTC", zone_label(zone, offset))
+
+
+def _has_times(trace: dict[str, Any], name: str) -> bool:
+    values = trace.get(name)
+    return isinstance(values, np.ndarray) and values.dtype.kind == "M" and len(values) > 0  # of a bar with a base, x is its length
 
 
 def line(name: str, times: Ints, values: Floats, colour: str, *, broken: Bools | None = None, **more: Any) -> dict[str, Any]:

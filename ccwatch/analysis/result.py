@@ -18,6 +18,7 @@ from pandas.api.types import union_categoricals
 from ccwatch import text as leaving
 from ccwatch.analysis.sample import Basis
 from ccwatch.stream import arrow
+from ccwatch.stream.moments import shown
 
 Answer = TypeVar("Answer", bound="Result")
 
@@ -187,7 +188,8 @@ def cell_text(value: Any) -> str:
     if found is None or found == "":
         return "–"
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03d}"
+        here = value if value.tzinfo is None else shown(value)
+        return f"{here:%Y-%m-%d %H:%M:%S}.{here.microsecond // 1000:03d}"
     if isinstance(found, bool):
         return "yes" if found else "no"
     if isinstance(found, float):
@@ -236,8 +238,10 @@ def basis_line(basis: Basis) -> str:
 
 
 def span_of(basis: Basis) -> str:
-    """Return the first and the last time of an answer as text, UTC."""
-    return "no packets" if basis.start is None else f"{basis.start:%Y-%m-%d %H:%M:%S} to {basis.end:%Y-%m-%d %H:%M:%S} UTC"
+    """Return the first and the last time of an answer as text, in the zone in which times are shown."""
+    if basis.start is None or basis.end is None:
+        return "no packets"
+    return f"{shown(basis.start):%Y-%m-%d %H:%M:%S} to {shown(basis.end):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def count_of(n: int, one: str, many: str | None = None) -> str:
@@ -251,12 +255,12 @@ def count_or_none(n: int) -> str:
 
 
 def clock(moment: Any, within: Basis | None = None, *, dated: bool = False) -> str:
-    """Return a time for a sentence, UTC: the time of day, with its date if asked for or where `within` spans several days."""
+    """Return a time for a sentence, in the zone in which times are shown: the time of day, and its date where `within` spans days."""
     if moment is None or pd.isna(moment):
         return "–"
     if within is not None and within.start is not None and within.end is not None:
-        dated = dated or within.start.date() != within.end.date()
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if dated else f"{moment:%H:%M:%S} UTC"
+        dated = dated or shown(within.start).date() != shown(within.end).date()
+    return f"{shown(moment):%Y-%m-%d %H:%M:%S %Z}" if dated else f"{shown(moment):%H:%M:%S %Z}"
 
 
 def percent(value: float, decimals: int = 2) -> str:

@@ -14,6 +14,7 @@ from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.timeline import Timeline
 from ccwatch.domain.status import HALT, UNREADABLE
 from ccwatch.errors import AnalysisError
+from ccwatch.stream.moments import shown
 
 Answers = Mapping[str, Result | AnalysisError]
 
@@ -53,12 +54,12 @@ def session_line(answers: Answers) -> str:
     basis = max((answer.basis for answer in known), key=lambda basis: basis.duration_s, default=None)
     if basis is None or basis.start is None or basis.end is None:
         return ""
-    start, end = basis.start, basis.end
+    start, end = shown(basis.start), shown(basis.end)
     day = f"{start:%A, %Y-%m-%d}" if start.date() == end.date() else f"{start:%Y-%m-%d} to {end:%Y-%m-%d}"
     symbol = next((answer.symbol for answer in known if isinstance(answer, Attribution | Timeline) and answer.symbol), None)
     minutes, seconds = divmod(round(basis.duration_s), 60)
     length = f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {seconds:02d} s"
-    parts = [day, symbol, f"{start:%H:%M:%S} to {end:%H:%M:%S} UTC, {length}", count_of(basis.packets, "packet")]
+    parts = [day, symbol, f"{start:%H:%M:%S} to {end:%H:%M:%S %Z}, {length}", count_of(basis.packets, "packet")]
     return " · ".join(part for part in parts if part)
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 import pandas as pd
 
 from ccwatch.dashboard.panels import View
+from ccwatch.stream.moments import shown
 
 log = logging.getLogger("ccwatch.dashboard")
 
@@ -131,7 +132,7 @@ class Commander:
         with self._lock:
             if attempt < self._attempt.get(what, 0):
                 return
-            line = {"what": what, "state": state, "words": words, "remedy": remedy, "at": f"{datetime.now(UTC):%H:%M:%S} UTC"}
+            line = {"what": what, "state": state, "words": words, "remedy": remedy, "at": f"{shown(datetime.now(UTC)):%H:%M:%S %Z}"}
             known = self._said.get(what)
             if known is not None and known["state"] in UNDER_WAY and attempt != self._attempt[what] and state in {"SENDING", "NOT SENT"}:
                 # The earlier attempt was sent, or is about to be: one that was not sent must not replace its line.

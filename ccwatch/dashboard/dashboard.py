@@ -43,6 +43,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.figures.still import svg
 from ccwatch.stream import registry
 from ccwatch.stream.callbacks import Failures
+from ccwatch.stream.moments import shown_zone
 
 MAX_RATE_HZ: Final = 10.0
 STATUS_S: Final = 0.5
@@ -58,7 +59,7 @@ class Dashboard(PageWidget):
         panels: names out of `ccwatch.figures.panels.PANELS`, functions of your own (see `choose_panels`), or "all"; four by default.
         window: the time shown at first: seconds, a timedelta, text such as "15min", or "all"; 30 minutes by default.
         rate: frames per second, above 0 and at most 10.
-        display_tz: IANA name of the zone that is shown; UTC by default.
+        display_tz: IANA name of the zone that is shown; that of the settings by default.
         record: a function that starts a recording of the view and returns it; without it there is no record button.
         owns_feed: whether stop() also stops the feeds: True for all of them, or a frozenset of the names of some.
         keep_mark: a function of time and text that writes a mark into every recording that is being made of the view.
@@ -87,7 +88,7 @@ class Dashboard(PageWidget):
         views = dict(view) if isinstance(view, Mapping) else {"": view}
         if not views:
             raise ConfigError("expected at least one stream to watch")
-        self._tz = display_tz or "UTC"
+        self._tz = display_tz or shown_zone()
         self._panels = choose_panels(panels)
         self._owned = owns_feed if isinstance(owns_feed, frozenset) else frozenset(views if owns_feed else ())
         self._keep_mark = keep_mark
@@ -418,7 +419,7 @@ class Dashboard(PageWidget):
             if kind == "mark":
                 self.mark(str(content["text"])[:MARK_CHARACTERS], self._moment(content["time"]))
                 return
-            said = explain(self.view, self._moment(content["from"]), self._moment(content["to"]))
+            said = explain(self.view, self._moment(content["from"]), self._moment(content["to"]), self._tz)
         except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
             said = {"title": f"This {kind} failed", "lines": [f"{type(error).__name__}: {error}"], "code": ""}
         with self._lock:

@@ -1,12 +1,15 @@
 """Moments as a user names them, the same in every verb: "14:38", "2026-01-02 14:38", timestamps. Ranges are closed at both ends.
 
-A text without a zone is in the zone of the settings (`display_tz`, UTC if not set); one without a date is on a date of the session.
+A text without a zone is in the zone of the settings (`display_tz`, else that of `[hours]`, else UTC), in which times are shown, too. One
+without a date is on a date of the session.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -27,6 +30,29 @@ _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOST_SHOWN: Final = 3
 """How many of the possible moments a message lists at most."""
+
+
+_SHOWING: ContextVar[str | None] = ContextVar("zone in which times are shown", default=None)
+
+
+@contextmanager
+def showing(zone: str | None) -> Iterator[None]:
+    """Have times shown in a zone of its IANA name instead of the settings' while the block runs."""
+    token = _SHOWING.set(zone)
+    try:
+        yield
+    finally:
+        _SHOWING.reset(token)
+
+
+def shown_zone() -> str:
+    """Return the IANA name of the zone in which times are shown."""
+    return _SHOWING.get() or Settings.load().display_tz
+
+
+def shown(moment: datetime) -> datetime:
+    """Return an aware time in the zone in which times are shown."""
+    return moment.astimezone(ZoneInfo(shown_zone()))
 
 
 def span_of(start: Moment, end: Moment, session: Session | None = None) -> tuple[int, int] | None:

@@ -43,3 +43,18 @@ def test_the_page_escapes_a_tile(tmp_path: Path, recording) -> None:
     frame["symbol"] = "<b>SPY</b>"
     text = cw.analyze(frame).to_html(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<b>SPY" not in text.partition("<h2>What happened")[0]
+
+
+def test_axis_tables_and_sentences_are_in_the_one_zone_of_the_trading_hours(recording, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ccwatch.toml").write_text('[hours]\ntimezone = "America/New_York"\nopen = "09:30"\nclose = "16:00"\n')
+    report = cw.analyze(recording)
+    assert "09:30:00 to 09:45:29 EST" in session_line(report.answers())
+    words = "\n".join(map(str, report.what_happened())) + report.drawdowns().to_markdown() + report.explain("09:39").headline()
+    assert "EST" in words
+    assert "UTC" not in words
+    assert "2026-01-02 14:3" not in words, "the tables, too"
+    figure = report.drawdowns().figure()
+    assert figure.layout.xaxis.title.text == "time (America/New_York, UTC-05:00)"
+    assert str(figure.data[0].x[0]).startswith("2026-01-02T09:30")
+    assert str(report.drawdowns().to_frame()["peak_time"].dt.tz) == "UTC", "frames stay in UTC"

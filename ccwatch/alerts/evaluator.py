@@ -17,6 +17,7 @@ from ccwatch.alerts.columns import Calls, Columns
 from ccwatch.alerts.conditions import Judge, absence_key, absences, is_of
 from ccwatch.alerts.functions import FunctionJudge
 from ccwatch.alerts.grammar import nearest_word
+from ccwatch.alerts.log import Alert
 from ccwatch.alerts.machine import BETWEEN, BEYOND, CLEAR, AnyRule, Change, Codes, Machine, Standing
 from ccwatch.alerts.measures import COLUMNS, Observer
 from ccwatch.alerts.rules import DEFAULT_RULES, Rule, read_objectives
@@ -244,18 +245,33 @@ class Evaluator:
         """Return the state to go on from after a restart, as values that JSON can hold; the contents of windows are not in it."""
         return {
             "account": self._observer.account.snapshot(),
+            "services": self._observer.services.snapshot(),
             "machines": [[rule, subject, machine.snapshot()] for (rule, subject), machine in self._machines.items()],
         }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Go on from a snapshot; its entries for rules that are no longer judged are left out."""
         self._observer.account.restore(kept["account"])
+        self._observer.services.restore(kept.get("services", {}))
         for name, subject, state in kept["machines"]:
-            if subject:
-                self._serve(subject, name)
-            machine = self._machines.get((name, subject))
+            machine = self._machine_of(name, subject)
             if machine is not None:
                 machine.restore(state)
+
+    def adopt(self, alert: Alert) -> None:
+        """Go on with an alert as people were told of it: one that fires, or one that is over."""
+        machine = self._machine_of(alert.rule, alert.subject)
+        if machine is None:
+            return
+        if alert.is_open:
+            machine.adopt(alert.fired_ns, alert.value, alert.worst)
+        else:
+            machine.close(alert.fired_ns)
+
+    def _machine_of(self, name: str, subject: str) -> Machine | None:
+        if subject:
+            self._serve(subject, name)
+        return self._machines.get((name, subject))
 
     # ── inside ──
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from base64 import b32encode
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self
 
 from ccwatch.alerts.machine import AnyRule, Change, Standing
 from ccwatch.alerts.rules import AlertState, Rule, Severity, digest_of
@@ -93,9 +93,31 @@ class Alert:
             "severity": str(self.severity),
             "state": str(self.state),
             "fired": self.fired.isoformat(),
+            "fired_ns": self.fired_ns,
             "resolved": None if self.resolved_at is None else self.resolved_at.isoformat(),
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
+        """Return the alert that `to_dict` returned; times to the nanosecond where they are in it, else to the microsecond.
+
+        Raises:
+            KeyError, TypeError, ValueError: these are no facts of an alert.
+        """
+        words = {name: str(facts[name]) for name in ("rule", "subject", "meaning", "unit")}
+        numbers = {name: math.nan if facts[name] is None else float(facts[name]) for name in ("fired_value", "value", "worst")}
+        resolved = facts.get("resolved")
+        more: dict[str, Any] = words | numbers
+        return cls(
+            **more,
+            severity=Severity(facts["severity"]),
+            state=AlertState(facts["state"]),
+            fired_ns=int(facts["fired_ns"]) if "fired_ns" in facts else to_ns(datetime.fromisoformat(facts["fired"])),
+            resolved_ns=None if resolved is None else to_ns(datetime.fromisoformat(resolved)),
+            is_acknowledged=bool(facts.get("is_acknowledged")),
+            runbook=str(facts.get("runbook") or ""),
+        )
 
     @property
     def fired_at(self) -> datetime:
@@ -106,6 +128,11 @@ class Alert:
     def resolved_at(self) -> datetime | None:
         """Return when it was resolved, as an aware datetime in UTC; None until then."""
         return None if self.resolved_ns is None else from_ns(self.resolved_ns)
+
+
+def to_ns(moment: datetime) -> int:
+    """Return an aware datetime as ns since 1970."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
 
 
 class AlertLog:
@@ -162,6 +189,14 @@ class AlertLog:
         over = [replace(alert, meaning=f"{alert.meaning} (its rule was removed)") for alert in over]
         self.past.extend(over)
         return over
+
+    def adopt(self, alert: Alert) -> None:
+        """Go on with an alert as a journal has it: one that fires, or one that is over, of a rule that is still there."""
+        key = alert.rule, alert.subject
+        if alert.is_open and alert.rule in self._rules:
+            self._open[key] = alert
+        elif key in self._open and self._open[key].id == alert.id:
+            del self._open[key]
 
     def restore_open(self, standing: Iterable[Standing]) -> None:
         """Go on with the firings that an evaluator knows, after a restart that left only its snapshot."""

@@ -86,7 +86,7 @@ class Observer:
         self._missed_open = 0  # the open that was reported as missed
         self._frozen = 0
         self._schema: dict[tuple[str, str], int] = {}
-        self._services = Services(objectives)
+        self.services = Services(objectives)
         self._traffic = Traffic()
         self._malformed = 0  # messages since the last packet
         self._halt = Halt()
@@ -106,7 +106,7 @@ class Observer:
             absences: by the name of a series, the measure that it awaits, and for how many seconds.
         """
         self._wanted = wanted
-        self._services.want(wanted)
+        self.services.want(wanted)
         self._absences = {key: self._absences.get(key) or _Absence(*of) for key, of in absences.items()}
 
     def use_hours(self, hours: TradingHours | None) -> None:
@@ -164,7 +164,7 @@ class Observer:
         found[f"status={Status.HALT}", ""] = halted
         for calls in tables:
             if calls is not None:
-                found |= self._services.observe(calls, packets.whole("seq"), order, at, clean)
+                found |= self.services.observe(calls, packets.whole("seq"), order, at, clean)
         for key, absence in self._absences.items():
             found[key, ""] = absence.observe(found.get((absence.name, "")), order, at, time)
         self.at, self.time = int(at[-1]), int(time[-1])

@@ -60,6 +60,16 @@ class Service:
         self._block: Floats = np.zeros(0)  # calls since the usual was computed
         self._level = np.nan
 
+    @property
+    def state(self) -> tuple[float, float, float]:
+        """Return its usual, and its last gauge and counter; NaN where they are not known."""
+        return self._level, *(self._last or (np.nan, np.nan))
+
+    @state.setter
+    def state(self, state: tuple[float, float, float]) -> None:
+        self._level = state[0]
+        self._last = None if np.isnan(state[1]) else state[1:]
+
     def observe(self, order: Ints, at: Ints, time: Ints, gauge: Floats, count: Floats, rate: Floats) -> dict[str, Observations]:
         """Return the observations of a batch of rows of this service.
 
@@ -175,6 +185,17 @@ class Services:
         self._wanted = wanted
         for service in self._known.values():
             service.wanted = wanted
+
+    def snapshot(self) -> dict[str, list[float | None]]:
+        """Return each service's usual, and its last gauge and counter, as values that JSON can hold."""
+        return {name: [value if np.isfinite(value) else None for value in service.state] for name, service in self._known.items()}
+
+    def restore(self, kept: Mapping[str, list[float | None]]) -> None:
+        """Go on from a snapshot; calls of earlier minutes are not in it."""
+        for name, state in kept.items():
+            service = self._known[name] = Service(name, self._objectives, self._wanted)
+            usual, gauge, count = (np.nan if value is None else value for value in state)
+            service.state = usual, gauge, count
 
     def observe(self, calls: Calls, seq: Ints | None, order: Ints, at: Ints, clean: Bools) -> dict[Key, Observations]:
         """Return the observations of a table's rows.

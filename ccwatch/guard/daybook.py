@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -40,9 +39,8 @@ class Daybook:
         self._since_ns = state.alive_ns  # blind since; 0 while it sees
         self._is_restart = bool(state.alive_ns)
 
-    def see(self, *, is_blind: bool, hours: TradingHours | None, zone: Any) -> None:
+    def see(self, now_ns: int, *, is_blind: bool, hours: TradingHours | None, zone: Any) -> None:
         """Note whether the guard sees the stream now, and queue what is due: the day's first message, or what it has not seen."""
-        now_ns = time.time_ns()
         if is_blind:
             self._since_ns = self._since_ns or now_ns
             return
@@ -51,11 +49,11 @@ class Daybook:
             self._note_blindness(self._since_ns, now_ns, hours, zone)
         self._since_ns, self._is_restart = 0, False
         if self._options.notify and (hours is None or hours.is_open(now_ns)):
-            self._report(datetime.fromtimestamp(now_ns / 1e9, zone), zone)
+            self._report(now_ns, zone)
 
-    def digest(self, hours: TradingHours | None, zone: Any, day_ns: int | None) -> None:
+    def digest(self, now_ns: int, hours: TradingHours | None, zone: Any, day_ns: int | None) -> None:
         """Queue the day's digest once its time has come, on days with trading; `day_ns` is when the stream's trading day began."""
-        now = datetime.now(zone)
+        now = datetime.fromtimestamp(now_ns / 1e9, zone)
         to = self._options.digest_to or (self._options.notify[0] if self._options.notify else "")
         name = f"digest-{now:%Y%m%d}"
         if not self._options.digest_at or not to or f"{now:%H:%M}" < self._options.digest_at or self._outbox.has(name):
@@ -69,19 +67,20 @@ class Daybook:
         if self._is_restart and (hours is None or hours.is_open(since_ns) or (hours.next_open(since_ns) or until_ns) < until_ns):
             self._state.blind.append([since_ns, until_ns])
 
-    def _report(self, now: datetime, zone: Any) -> None:
+    def _report(self, now_ns: int, zone: Any) -> None:
+        now = datetime.fromtimestamp(now_ns / 1e9, zone)
         spans = [(since, until) for since, until in self._state.blind]
         unseen = f" {_nothing_seen(spans, zone)}" if spans else ""
         today = f"watching-{now:%Y%m%d}"
         if not self._outbox.has(today):
             text = f"Watching {_name_of(self._view)} since {now:%H:%M} {now:%Z}.{unseen}"
             self._queue(today, "day", "ccwatch is watching", text, self._options.notify)
-        elif not spans or time.time_ns() - self._state.blind_told_ns < AGAIN_NS:
+        elif not spans or now_ns - self._state.blind_told_ns < AGAIN_NS:
             return
         else:
             text = f"Watching {_name_of(self._view)} again since {now:%H:%M:%S} {now:%Z}.{unseen}"
             self._queue(f"blind-{spans[0][0]}", "blind", "ccwatch was blind", text, self._options.notify)
-            self._state.blind_told_ns = time.time_ns()
+            self._state.blind_told_ns = now_ns
         self._state.blind = []
 
     def _day_in_words(self, day_ns: int | None) -> str:

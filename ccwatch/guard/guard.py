@@ -34,7 +34,7 @@ from ccwatch.domain.hours import days_of
 from ccwatch.guard.daybook import Daybook
 from ccwatch.guard.groups import Notice, Notifier
 from ccwatch.guard.heartbeat import Heartbeat
-from ccwatch.guard.incidents import Incidents
+from ccwatch.guard.incidents import EXPLAIN_S, Incident, Incidents
 from ccwatch.guard.messages import body_of, in_words
 from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.outbox import Outbox
@@ -103,7 +103,7 @@ class Guard:
         self._writing = threading.Lock()  # the watch's thread may still write the state while stop() does
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ccwatch-guard", daemon=True)
-        self._saved = 0.0
+        self._saved, self._saved_seq = 0.0, -1
         self._troubles: dict[str, str] = {}  # of rules that are functions, as reported
 
     def __enter__(self) -> Self:
@@ -128,6 +128,7 @@ class Guard:
         """End within a second; undelivered messages wait in the outbox."""
         self._over.set()
         self.watch.stop()
+        self.incidents.stop()
         if self._thread.is_alive():
             self._thread.join(0.5)
         try:
@@ -207,28 +208,44 @@ class Guard:
         now = read_clock()
         evaluator.use_clock(now.wall_ns - now.mono_ns)
         evaluator.skip_to(now.mono_ns)
-        book = self.journal.book()
-        for (rule, subject), alert in [((a.rule, a.subject), a) for a in log.open]:
-            if alert.id in book.acknowledged:
-                log.acknowledge(rule, subject)
-                evaluator.acknowledge(rule, subject)
-        for alert in told:
+        self._adopt(evaluator, log)
+        for alert in (*told, *log.open):
             self._note(alert)
         if self.recorder is not None:
             state.sessions = [*map(str, sessions), str(self.recorder.path)]
 
+    def _adopt(self, evaluator: Evaluator, log: AlertLog) -> None:
+        """Go on with what people were told: the last packets before a kill are in no recording and no snapshot, but their alerts are."""
+        book = self.journal.book()
+        for facts in book.alerts.values():
+            alert = Alert.from_dict(facts)
+            evaluator.adopt(alert)
+            log.adopt(alert)
+        for alert in log.open:
+            if alert.id in book.acknowledged:
+                log.acknowledge(alert.rule, alert.subject)
+                evaluator.acknowledge(alert.rule, alert.subject)
+
     # ── on the watch's thread ──
 
     def _note(self, alert: Alert) -> None:
-        """Take an alert that began or ended: queue its messages, then write down that it did."""
+        """Take an alert that began or ended: write it down, and queue its messages.
+
+        A kill between the two loses nothing: one that fires is written down first and told after the restart; one that is over is told
+        first, and ends again after the restart.
+        """
         facts = alert.to_dict()
         known = self.journal.book().alerts.get(alert.id)
+        is_new = known is None or (known["resolved"] is None and facts["resolved"] is not None)
+        if is_new and alert.is_open:
+            self.journal.note(facts)
         with self._lock:
             notices = self.notifier.take(alert, time.time_ns())
         for notice in notices:
             self._queue(notice)
-        if known is None or (known["resolved"] is None and facts["resolved"] is not None):
-            self.journal.note(facts)
+        if is_new:
+            if not alert.is_open:
+                self.journal.note(facts)
             self._record(alert)
             self.on_event("alert", facts | {"text": in_words(alert, self._zone)})
         self.incidents.update(alert)
@@ -252,8 +269,15 @@ class Guard:
         if alert.severity is Severity.INFO or self.outbox.has(notice.name):
             return
         incident = self.incidents.open(alert)
+        body = self._body_of(notice, incident)
+        self.outbox.queue(notice.name, body, receivers, hold_s=0.0 if incident.is_explained else EXPLAIN_S)
+        self.incidents.when_explained(incident, lambda: self.outbox.amend(notice.name, self._body_of(notice, incident)))
+        self.on_event("message", {"name": notice.name, "kind": notice.kind, "receivers": list(receivers), "text": body["sentence"]})
+
+    def _body_of(self, notice: Notice, incident: Incident) -> dict[str, Any]:
+        alert = notice.alert
         rule = next((rule for rule in self.settings.rules if rule.name == alert.rule), None)
-        body = body_of(
+        return body_of(
             notice,
             stream=str(getattr(self.view, "url", "") or getattr(self.view, "path", "")),
             is_synthetic=getattr(self.view, "origin", "") == "synthetic",
@@ -263,8 +287,6 @@ class Guard:
             remarks=self._remarks(alert),
             zone=self._zone,
         )
-        self.outbox.queue(notice.name, body, receivers)
-        self.on_event("message", {"name": notice.name, "kind": notice.kind, "receivers": list(receivers), "text": body["sentence"]})
 
     def _remarks(self, alert: Alert) -> list[str]:
         """Return what limits an alert on the account: since when the peak is known, where that is less than the day."""
@@ -282,10 +304,10 @@ class Guard:
         return UTC if self.settings.hours is None else ZoneInfo(self.settings.hours.timezone)
 
     def _after(self) -> None:
-        """Save the state, at most once a second; called after each evaluation."""
-        now = time.monotonic()
-        if now - self._saved >= 1.0:
-            self._saved = now
+        """Save the state: once a second, and with each packet where no recording holds the stream."""
+        now, seq = time.monotonic(), self.watch.seq
+        if now - self._saved >= 1.0 or (self.recorder is None and seq != self._saved_seq):
+            self._saved, self._saved_seq = now, seq
             self._save()
             troubles = {} if self.watch.evaluator is None else self.watch.evaluator.troubles
             for name, text in troubles.items() - self._troubles.items():
@@ -329,11 +351,12 @@ class Guard:
                 notices = self.notifier.due(time.time_ns())
             for notice in notices:
                 self._queue(notice)
-        self.daybook.see(is_blind=self.is_blind, hours=self.settings.hours, zone=self._zone)
+        now_ns = time.time_ns()
+        self.daybook.see(now_ns, is_blind=self.is_blind, hours=self.settings.hours, zone=self._zone)
         if not self.is_blind:
             self.heartbeat.beat()
         evaluator = self.watch.evaluator
-        self.daybook.digest(self.settings.hours, self._zone, None if evaluator is None else evaluator.trading_day)
+        self.daybook.digest(now_ns, self.settings.hours, self._zone, None if evaluator is None else evaluator.trading_day)
         self.incidents.write(self.watch.open)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +33,18 @@ class Incident:
     alert: Alert
     page: Path
     explain: list[str] = field(default_factory=list)
+    is_explained: bool = False
+    """Whether the evidence was looked for; it may be empty."""
     written_at: float = 0.0
+    then: list[Callable[[], None]] = field(default_factory=list)
+    """What waits for the evidence."""
 
 
 class Incidents:
-    """The incidents of one view. The watch's thread opens and updates them, the guard's own thread writes their pages."""
+    """The incidents of one view. The watch's thread opens and updates them, the guard's own thread writes their pages.
+
+    Evidence is gathered by a thread of its own, one incident after the other: neither the watch nor a message waits for it.
+    """
 
     def __init__(
         self,
@@ -59,20 +67,33 @@ class Incidents:
         self._view, self._folder, self._options = view, folder, options
         self._remarks, self._on_trouble = remarks, on_trouble
         self._known: dict[str, Incident] = {}
+        self._lock = threading.Lock()  # guards what waits for evidence, between those who ask and the thread that gathers
+        self._asked: deque[Incident] = deque()
+        self._is_gathering = self._is_over = False
 
     def open(self, alert: Alert) -> Incident:
-        """Return the incident of an alert, a new one with its evidence, if that is gathered quickly."""
-        found = self._known.get(alert.id)
-        if found is None:
-            found, done = self._begin(alert)
-            done.wait(EXPLAIN_S)
-        return found
+        """Return the incident of an alert; where it is new, its evidence is gathered from now on."""
+        return self._known.get(alert.id) or self._begin(alert)
+
+    def when_explained(self, incident: Incident, then: Callable[[], None]) -> None:
+        """Call `then` once an incident's evidence is gathered, on the thread that gathers it."""
+        with self._lock:
+            if not incident.is_explained:
+                incident.then.append(then)
+                return
+        then()
+
+    def stop(self) -> None:
+        """Gather no more evidence than what is under way."""
+        with self._lock:
+            self._is_over = True
+            self._asked.clear()
 
     def update(self, alert: Alert) -> None:
         """Note an alert's newest state; its page is written again. One that has a page from before a restart goes on with it."""
         found = self._known.get(alert.id)
         if found is None and alert.is_open and self._page_of(alert).exists():
-            found, _ = self._begin(alert)
+            found = self._begin(alert)
         if found is not None:
             found.alert, found.written_at = alert, 0.0
 
@@ -107,21 +128,32 @@ class Incidents:
     def _page_of(self, alert: Alert) -> Path:
         return self._folder / f"{alert.fired:%Y%m%dT%H%M%S}-{alert.id}.html"
 
-    def _begin(self, alert: Alert) -> tuple[Incident, threading.Event]:
-        made, done = Incident(alert, self._page_of(alert)), threading.Event()
-        kept = self._known.setdefault(alert.id, made)
-        if kept is not made:  # the other thread has just begun it
-            done.set()
-            return kept, done
+    def _begin(self, alert: Alert) -> Incident:
+        made = Incident(alert, self._page_of(alert))
+        with self._lock:
+            kept = self._known.setdefault(alert.id, made)
+            if kept is made and not self._is_over:
+                self._asked.append(made)
+                if not self._is_gathering:
+                    self._is_gathering = True
+                    # A daemon: evidence of a busy stretch takes a while, and must not keep the guard from ending.
+                    threading.Thread(target=self._gather, name="ccwatch-evidence", daemon=True).start()
+        return kept
 
-        def gather() -> None:
-            made.explain = self._explain(alert)
-            made.written_at = 0.0  # the page is written again
-            done.set()
-
-        # A daemon: evidence of a busy stretch takes a while, and must not keep the guard from ending.
-        threading.Thread(target=gather, name="ccwatch-evidence", daemon=True).start()
-        return made, done
+    def _gather(self) -> None:
+        while True:
+            with self._lock:
+                if not self._asked:
+                    self._is_gathering = False
+                    return
+                incident = self._asked.popleft()
+            lines = self._explain(incident.alert)
+            with self._lock:
+                incident.explain, incident.is_explained = lines, True
+                incident.written_at = 0.0  # the page is written again
+                then, incident.then = incident.then, []
+            for call in then:
+                call()
 
     def _explain(self, alert: Alert) -> list[str]:
         """Return the first lines of the evidence around a firing; empty where there is none."""

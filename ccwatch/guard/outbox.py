@@ -43,6 +43,8 @@ class _Message:
     body: dict[str, Any]
     waiting: dict[str, bool]
     """Receivers that are not known to have it; True for one that may have it all the same."""
+    held_until: float = 0.0
+    """It is not sent before this moment of the monotonic clock."""
 
 
 class Outbox:
@@ -93,18 +95,31 @@ class Outbox:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
-    def queue(self, name: str, body: Mapping[str, Any], receivers: Sequence[str]) -> bool:
-        """Keep a message for its receivers, durably; return False where there are none or the name was queued before."""
+    def queue(self, name: str, body: Mapping[str, Any], receivers: Sequence[str], *, hold_s: float = 0.0) -> bool:
+        """Keep a message for its receivers, durably; return False where there are none or the name was queued before.
+
+        It goes out after `hold_s` seconds at the latest, and before that once it was amended.
+        """
         with self._changed:
             if name in self._known or not receivers:
                 return False
             at_ns = round(self._clock() * 1e9)
-            message = _Message(name, at_ns, dict(body) | {"message": name}, dict.fromkeys(receivers, False))
+            until = time.monotonic() + hold_s if hold_s else 0.0
+            message = _Message(name, at_ns, dict(body) | {"message": name}, dict.fromkeys(receivers, False), until)
             self._append({"kind": "queued", "name": name, "at_ns": at_ns, "receivers": list(receivers), "body": message.body}, durably=True)
             self._known[name] = at_ns
             self._messages[name] = message
             self._changed.notify_all()
             return True
+
+    def amend(self, name: str, body: Mapping[str, Any]) -> None:
+        """Give a message that waits another body, and hold it no longer; a receiver that has it already keeps the first."""
+        with self._changed:
+            message = self._messages.get(name)
+            if message is not None:
+                message.body, message.held_until = dict(body) | {"message": name}, 0.0
+                self._append({"kind": "amended", "name": name, "body": message.body})
+                self._changed.notify_all()
 
     def waiting(self) -> dict[str, tuple[str, ...]]:
         """Return the names of the messages that wait, by receiver."""
@@ -170,9 +185,10 @@ class Outbox:
         with self._changed:
             while not self._is_stopping:
                 found = next((m for m in self._messages.values() if receiver in m.waiting), None)
-                if found is not None:
+                held_s = 0.0 if found is None else found.held_until - time.monotonic()
+                if found is not None and held_s <= 0.0:
                     return found
-                self._changed.wait(5.0)
+                self._changed.wait(5.0 if found is None else held_s)
             return None
 
     def _body(self, message: _Message, receiver: str) -> dict[str, Any]:
@@ -227,6 +243,9 @@ class Outbox:
                 if line["at_ns"] >= oldest:
                     maybe = line.get("maybe", [])
                     self._messages[name] = _Message(name, line["at_ns"], line["body"], {r: r in maybe for r in line["receivers"]})
+            elif line["kind"] == "amended":
+                if name in self._messages:
+                    self._messages[name].body = line["body"]
             elif line["kind"] == "tested":
                 self.successes[line["receiver"]] = line["at_ns"]
             elif name in self._messages:

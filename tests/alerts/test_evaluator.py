@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ccwatch.alerts import AlertState, Evaluator, Rule
+from ccwatch.alerts import DEFAULT_RULES, AlertLog, AlertState, Evaluator, Rule, WrittenRule
+from ccwatch.domain.hours import read_hours
 from ccwatch.errors import ConfigError
 from ccwatch.feed.scenarios import planted
 from ccwatch.feed.synthetic import START, messages
 from ccwatch.protocol.messages import Packet
+from ccwatch.recording import Recording
 from tests.analysis.conftest import SECOND, receive
 
 ZERO_NS = int(START.timestamp()) * SECOND
@@ -273,3 +278,55 @@ def test_where_a_burst_is_cut_does_not_matter(packets, cut):
     times = np.cumsum([step for _, step in packets]).tolist()
     words = [word for word, _ in packets]
     assert halts(words, times, cut=min(cut, len(words) - 1)) == halts(words, times)
+
+
+# ── other rules while it runs, and after a restart ──
+
+
+def test_other_rules_take_over_in_mid_stream_and_what_is_the_same_goes_on():
+    deep, mean = WrittenRule("deep", "drawdown_peak <= -2%"), WrittenRule("mean", "mean(nav, 60s) < 98", for_="3s")
+    evaluator = Evaluator([deep, mean], virtual_clock=True)
+    assert [c.rule for c in evaluator.observe(rows([100.0] + [97.0] * 4)) if c.state == "FIRING"] == ["deep"]
+    edited = WrittenRule("deep", "drawdown_peak <= -5%")
+    evaluator.use_rules([mean, edited, WrittenRule("low", "nav < 96")], None)
+    # the mean of 100, 97 and so on is below 98 from the fourth packet on: only one that kept its window and its 3 s fires now
+    found = evaluator.observe(rows([97.0, 95.9], times=[5, 6]))
+    assert [(c.rule, str(c.state)) for c in found if c.state in {"FIRING", "OK"}] == [
+        ("deep", "OK"),
+        ("low", "OK"),
+        ("mean", "FIRING"),
+        ("low", "FIRING"),
+    ]
+    assert evaluator.account["drawdown_peak"] == pytest.approx(-0.041), "the peak is that of before"
+    with pytest.raises(ConfigError, match="twice"):
+        evaluator.use_rules([deep, deep], None)
+    assert [rule.name for rule in evaluator.rules] == ["mean", "deep", "low"], "rules that cannot be used change nothing"
+
+
+def test_other_hours_in_mid_day_do_not_begin_the_account_anew():
+    evaluator = Evaluator([drawdown()], virtual_clock=True)
+    evaluator.observe(rows([100.0, 99.0]))
+    evaluator.use_rules([drawdown()], read_hours({"timezone": "UTC", "open": "09:30", "close": "16:00"}))
+    assert [c.state for c in evaluator.observe(rows([97.9], times=[2]))] == ["FIRING"]
+
+
+@pytest.mark.slow
+def test_killed_at_any_packet_of_the_bad_session_the_alerts_are_those_of_an_evaluator_that_was_not():
+    """Without a recording: the account, each machine, and what is usual of each service survive in a snapshot of plain values."""
+    recording = Recording(Path(__file__).parents[2] / "recordings" / "sample-bad-session")
+    packets = list(recording.packets())
+
+    def alerts(evaluator, part):
+        log = AlertLog(DEFAULT_RULES)
+        log.restore_open(evaluator.standing)
+        return {(a.rule, a.subject, a.fired_ns) for a in log.take(evaluator.receive(part))}
+
+    expected = alerts(Evaluator(virtual_clock=True), packets)
+    assert len(expected) > 5
+    for kill in range(1, len(packets), 1 if os.environ.get("CCWATCH_FULL") else 75):
+        before = Evaluator(virtual_clock=True)
+        seen = alerts(before, packets[:kill])
+        after = Evaluator(virtual_clock=True)
+        after.restore(json.loads(json.dumps(before.snapshot())))
+        seen |= alerts(after, packets[kill:])
+        assert {(rule, subject) for rule, subject, _ in seen} == {(rule, subject) for rule, subject, _ in expected}, kill

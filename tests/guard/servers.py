@@ -44,7 +44,7 @@ def desk(port: int = 0) -> Iterator[Desk]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = found.answers.pop(0) if found.answers else 200
             if answer == "slow":
-                time.sleep(1.0)
+                time.sleep(1.5)
                 answer = 200
             if answer in {200, "cut"}:  # a cut answer was taken all the same
                 found.taken.append(body)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import ccwatch as cw
-from ccwatch.alerts import AlertSettings
-from ccwatch.guard.guard import Guard, GuardOptions
+from ccwatch.alerts import DEFAULT_RULES, AlertSettings, Certificate, Certificates
+from ccwatch.cli.app import main
+from ccwatch.errors import ConfigError
+from ccwatch.guard.guard import Guard
+from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.receivers import Receiver
 from ccwatch.recording import AlertJournal, Recording
 from tests.guard.servers import desk
@@ -35,7 +40,7 @@ def _evidence_is_gathered():
             thread.join(20.0)
 
 
-def wait_until(condition, seconds=20.0):
+def wait_until(condition, seconds=60.0):
     until = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < until, "waited in vain"
@@ -45,6 +50,13 @@ def wait_until(condition, seconds=20.0):
 
 def ids(folder):
     return {(key, alert["resolved"] is None) for key, alert in AlertJournal(folder).book().alerts.items()}
+
+
+def ccwatch(*arguments):
+    """Run a command in this process; return its exit code."""
+    with pytest.raises(SystemExit) as done:
+        main([str(word) for word in arguments])
+    return done.value.code or 0
 
 
 def guard_of(view, folder, server=None, **more):
@@ -61,43 +73,95 @@ def test_a_guard_needs_no_widget():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-def test_a_recording_is_judged_and_people_are_told_with_evidence_and_a_page(tmp_path):
-    events = []
-    with desk() as server:
-        copied = tmp_path / "bad"
-        subprocess.run(["cp", "-r", str(BAD), str(copied)], check=True)
-        with guard_of(Recording(copied), tmp_path / "_guard", server, on_event=lambda *e: events.append(e)) as guard:
-            wait_until(lambda: guard.watch.is_caught_up and ids(copied))
-            assert guard.outbox.drain(5)
-            page = Path(server.kinds("firing")[0]["page"])
-            wait_until(page.exists)
+@pytest.fixture
+def bad(tmp_path):
+    """A copy of the bad session, which guards may write beside."""
+    shutil.copytree(BAD, tmp_path / "bad")
+    return tmp_path / "bad"
+
+
+def test_a_recording_is_judged_and_people_are_told_with_evidence_and_an_offline_page(bad, tmp_path):
+    """Money is left out of the page, as asked; the message says what the rule's trial gave."""
+    halt = next(rule for rule in DEFAULT_RULES if rule.name == "halt")
+    Certificates(tmp_path).keep(Certificate("halt", halt.digest, 3, 3, 0.2, 16.0, ("a", "b"), 2.0, ""))
+    options = {"drop": ("nav", "price"), "link_base": "https://desk/incidents/"}
+    with desk() as server, guard_of(Recording(bad), tmp_path / "_guard", server, options=options) as guard:
+        wait_until(lambda: guard.watch.is_caught_up and ids(bad))
+        assert guard.outbox.drain(20)
+        told = server.kinds("firing", "worse")
+        name = next(m for m in told if m["rule"] == "halt")["page"].removeprefix("https://desk/incidents/")
+        page = guard.folder / "incidents" / name
+        wait_until(lambda: page.exists() and "not worked out yet" not in page.read_text(encoding="utf-8"))
+        text = page.read_text(encoding="utf-8")
     expected = {(row.rule, row.subject) for row in cw.analyze(BAD).alerts().to_frame().itertuples()}
-    assert {(a["rule"], a["subject"]) for a in AlertJournal(copied).book().alerts.values()} == expected
-    told = server.kinds("firing", "worse")
-    assert "halt" in {m["rule"] for m in told}
-    assert all(m["certificate"] == "never tested" and m["id"] in m["text"] and m["synthetic"] for m in told)
-    text = page.read_text(encoding="utf-8")
+    assert {(a["rule"], a["subject"]) for a in AlertJournal(bad).book().alerts.values()} == expected
+    assert all(m["id"] in m["text"] and m["synthetic"] and m["sentence"] in m["text"] for m in told)
+    assert {m["certificate"] for m in told if m["rule"] == "halt"} == {"3 of 3, 0.2 false a day, 2 sessions"}
+    assert {m["certificate"] for m in told if m["rule"] != "halt"} == {"never tested"}
     assert "<svg" in text
     assert "SYNTHETIC" in text
+    assert "nav (USD)" not in text
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", text), "it is offline"
 
 
-def test_money_is_left_out_of_pages_where_asked(tmp_path):
-    copied = tmp_path / "bad"
-    subprocess.run(["cp", "-r", str(BAD), str(copied)], check=True)
-    with desk() as server, guard_of(Recording(copied), tmp_path / "_guard", server, options={"drop": ("nav", "price")}) as guard:
-        wait_until(lambda: server.kinds("firing"))
-        page = Path(server.kinds("firing")[0]["page"])
-        wait_until(page.exists)
-        assert guard.outbox.drain(5)
-    assert "nav (USD)" not in page.read_text(encoding="utf-8")
+def test_what_people_were_told_before_a_kill_is_known_even_where_nothing_else_is(tmp_path):
+    """The last packets before a kill are in no recording and no snapshot; the journal of alerts says what followed from them."""
+
+    def guarded(server, name):
+        feed = cw.synthetic(seed=1, scenario="drawdown-halt", packets=300, pace="max", name=name)
+        return feed, guard_of(feed, tmp_path / "g", server)
+
+    with desk() as server:
+        feed, guard = guarded(server, "before")
+        with feed, guard:
+            wait_until(lambda: any(m["rule"] == "halt" for m in server.kinds("firing")))
+            assert guard.outbox.drain(20)
+    (tmp_path / "g" / "state.json").unlink()
+    told = set(server.names)
+    with desk() as server:
+        feed, guard = guarded(server, "after")
+        assert {a.rule for a in guard.watch.log.open} >= {"halt", "drawdown-start-2"}, "before the first packet"
+        with feed, guard:
+            wait_until(lambda: guard.watch.is_caught_up and guard.watch.seq)
+            assert guard.outbox.drain(20)
+    assert not told & set(server.names), "nothing is told twice"
+    assert "halt" not in {m.get("rule") for m in server.taken}
+
+
+def test_rules_are_read_again_while_the_stream_goes_on(tmp_path):
+    low, deep = cw.Rule("low", "price > 1"), cw.Rule("deep", "drawdown_peak <= -50%")
+    with desk() as server, cw.synthetic(seed=1, rate=20, name="reload") as feed:
+        settings = AlertSettings(rules=(low, deep), own=(low, deep))
+        with guard_of(feed, tmp_path, server, settings=settings) as guard:
+            wait_until(lambda: {a.rule for a in guard.watch.open} == {"low"})
+            high = cw.Rule("high", "price > 2")
+            guard.reload(AlertSettings(rules=(deep, high), own=(deep, high)))
+            wait_until(lambda: {a.rule for a in guard.watch.open} == {"high"})
+            with pytest.raises(ConfigError, match="twice"):
+                guard.reload(AlertSettings(rules=(deep, deep)))
+            assert guard.outbox.drain(20)
+            over = wait_until(lambda: server.kinds("resolved"))
+    assert over[0]["rule"] == "low"
+    assert "its rule was removed" in over[0]["text"]
+
+
+def test_a_function_that_fails_is_reported_and_the_others_are_judged(tmp_path):
+    events = []
+    rules = (cw.Rule("odd", lambda frame: frame["no such column"]), cw.Rule("low", "price > 1"))
+    feed = cw.synthetic(seed=1, rate=20, name="fails")
+    settings = AlertSettings(rules=rules, own=rules)
+    with feed, guard_of(feed, tmp_path, settings=settings, on_event=lambda *event: events.append(event)) as guard:
+        wait_until(lambda: {a.rule for a in guard.watch.open} == {"low"})
+        wait_until(lambda: [facts for name, facts in events if name == "trouble" and "rule 'odd' cannot be judged" in facts["text"]])
+        assert not guard.is_blind
 
 
 GUARD = """
 import sys, time
 from pathlib import Path
 from ccwatch.alerts import AlertSettings
-from ccwatch.guard.guard import Guard, GuardOptions
+from ccwatch.guard.guard import Guard
+from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.receivers import Receiver
 from ccwatch.recording import Recording
 recording = Recording(Path(sys.argv[1]))
@@ -110,15 +174,13 @@ with guard:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_the_set_of_alerts_is_that_of_an_unkilled_guard_and_nothing_is_told_twice(tmp_path):
+def test_killed_at_random_moments_the_set_of_alerts_is_that_of_an_unkilled_guard_and_nothing_is_told_twice(bad, tmp_path):
     """Each kill lands somewhere between the first packet that is judged and the last message that is delivered."""
-    kills = 60 if os.environ.get("CCWATCH_FULL") else 6
+    kills = 60 if os.environ.get("CCWATCH_FULL") else 3
     rng = random.Random(3)
     expected = {(row.rule, row.subject) for row in cw.analyze(BAD).alerts().to_frame().itertuples()}
-    copied = tmp_path / "bad"
-    subprocess.run(["cp", "-r", str(BAD), str(copied)], check=True)
     with desk() as server:
-        run = [sys.executable, "-c", GUARD, str(copied), str(tmp_path / "_guard"), server.address]
+        run = [sys.executable, "-c", GUARD, str(bad), str(tmp_path / "_guard"), server.address]
         for _ in range(kills):
             child = subprocess.Popen(run)
             try:
@@ -127,107 +189,83 @@ def test_killed_at_random_moments_the_set_of_alerts_is_that_of_an_unkilled_guard
                 child.send_signal(signal.SIGKILL)
                 child.wait()
         subprocess.run(run, check=True)
-        assert {(a["rule"], a["subject"]) for a in AlertJournal(copied).book().alerts.values()} == expected
+        assert {(a["rule"], a["subject"]) for a in AlertJournal(bad).book().alerts.values()} == expected
         seen = set()
         for message in server.kinds("firing", "worse", "resolved"):
             assert message["message"] not in seen or message["possibly_repeated"]
             seen.add(message["message"])
 
 
-@pytest.mark.slow
-def test_restarted_in_mid_fall_it_knows_peak_capital_and_latches(tmp_path):
-    """The server goes on; the second guard sees only the second half of the fall, and knows what the first one saw."""
-    root = tmp_path / "rec"
-
-    def run(url, server):
-        env = os.environ | {"DESK": server.address}
-        command = [sys.executable, "-m", "ccwatch", "guard", url, "--record", str(root), "--notify", "desk", "--log", "json"]
-        return subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-
-    (tmp_path / "ccwatch.toml").write_text('[receivers]\ndesk = "env:DESK"\n')
-    with desk() as server, cw.serve(seed=1, scenario="drawdown-halt", rate=6) as cottage:
-        first = run(cottage.url, server)
-        wait_until(lambda: any(m["group"] == "drawdown" for m in server.kinds("firing")), 60)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
-        first.stderr.close()
-        second = run(cottage.url, server)
-        wait_until(lambda: any(m["rule"] == "halt" for m in server.kinds("firing")), 30)
-        second.send_signal(signal.SIGTERM)
-        log = second.communicate(timeout=20)[1]
-        assert second.returncode == 0
-    fired = [json.loads(line) for line in log.splitlines() if '"event": "alert"' in line]
-    assert "drawdown-peak-2" in {line["rule"] for line in fired}, "it knows the peak from before it was killed"
-    names = server.names
-    assert len(names) == len(set(names)), "nothing was told twice"
-    book = AlertJournal(max(root.glob("*/alerts.jsonl"), key=lambda p: p.stat().st_mtime).parent).book()
-    assert {"drawdown-peak-1.5", "drawdown-peak-2", "halt"} <= {a["rule"] for a in book.open}, "the journal was carried over"
-    events = Recording(max(root.glob("2*/"))).events()
-    assert (events["kind"] == "alert").any(), "alerts stand in the recording's events"
-
-
-def test_an_alert_is_acknowledged_and_silenced_by_command_in_the_journal_that_the_guard_reads(tmp_path):
-    copied = tmp_path / "bad"
-    subprocess.run(["cp", "-r", str(BAD), str(copied)], check=True)
-    with guard_of(Recording(copied), tmp_path / "_guard") as guard:
+def test_an_alert_is_acknowledged_and_silenced_by_command_in_the_journal_that_the_guard_reads(bad, tmp_path, capsys):
+    with guard_of(Recording(bad), tmp_path / "_guard") as guard:
         wait_until(lambda: any(a.rule == "halt" for a in guard.watch.open))
         (halt,) = [a for a in guard.watch.open if a.rule == "halt"]
-        wait_until(lambda: halt.id in guard.journal.book().alerts)  # written down only after its messages are queued
-        run = [sys.executable, "-m", "ccwatch", "alerts", str(copied)]
-        assert subprocess.run([*run, "--ack", halt.id, "--by", "anna"], capture_output=True, text=True, check=True).stdout
+        wait_until(lambda: halt.id in guard.journal.book().alerts)
+        assert ccwatch("alerts", bad, "--ack", halt.id, "--by", "anna") == 0
         wait_until(lambda: any(a.rule == "halt" and a.is_acknowledged for a in guard.watch.open))
-        refused = subprocess.run([*run, "--silence", halt.id, "30min"], capture_output=True, text=True, check=False)
-        assert refused.returncode == 2
-        assert "--reason" in refused.stderr
-        subprocess.run([*run, "--silence", halt.id, "30min", "--reason", "deploy"], capture_output=True, check=True)
+        assert ccwatch("alerts", bad, "--silence", halt.id, "30min") == 2
+        assert "--reason" in capsys.readouterr().err
+        assert ccwatch("alerts", bad, "--silence", halt.id, "30min", "--reason", "deploy") == 0
         book = guard.journal.book()
         assert book.acknowledged[halt.id].by == "anna"
         assert book.silence_of(halt.to_dict()).reason == "deploy"
-        listed = subprocess.run([*run, "--json"], capture_output=True, text=True, check=True).stdout
-        rows = [json.loads(line) for line in listed.splitlines()]
+        capsys.readouterr()
+        assert ccwatch("alerts", bad, "--json") == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert next(row for row in rows if row["id"] == halt.id)["acknowledged_by"] == "anna"
 
 
-def test_from_packet_to_receiver_takes_less_than_a_second(tmp_path):
-    rules = (cw.Rule("tick", "count(price, 1s) >= 1 and price > 0", severity="critical"),)
-    settings, took = AlertSettings(rules=rules, own=rules), []
-    with desk() as server:
-        for n in range(5):
-            feed = cw.synthetic(seed=n, rate=5, packets=5, name=f"latency{n}")
-            with feed, guard_of(feed, tmp_path / str(n), server, settings=settings):
-                wait_until(lambda n=n: len(server.kinds("firing")) == n + 1)
-                began = feed.frame(clean=False)["received_at"].iloc[0].timestamp()
-                took.append(server.times[len(server.times) - 1] - began)
-        assert sorted(took)[2] < 1.0, took
+@pytest.mark.slow
+def test_from_packet_to_receiver_takes_less_than_a_second(tmp_path, capsys):
+    """With the evidence of each. In full at 1 Hz, where the 99 % quantile is the claim; else a bound that a slow machine holds."""
+    is_full = bool(os.environ.get("CCWATCH_FULL"))
+    rate, count = (1, 300) if is_full else (8, 48)
+    rules = (cw.Rule("up", f"change(price, {1400 // rate}ms) > 0", severity="critical"),)
+    with desk() as server, cw.synthetic(seed=5, rate=rate, packets=count, name="p99") as feed:
+        with guard_of(feed, tmp_path, server, settings=AlertSettings(rules=rules, own=rules)) as guard:
+            feed.join(600)
+            wait_until(lambda: guard.watch.is_caught_up)
+            assert guard.outbox.drain(20)
+        received = feed.frame(clean=False)["received_at"]
+    took = []
+    for body, at in zip(server.taken, server.times, strict=True):
+        if body["kind"] in {"firing", "resolved"}:
+            moment = body["alerts"][0]["resolved" if body["kind"] == "resolved" else "fired"]
+            took.append(at - received[pd.Timestamp(moment)].timestamp())
+    took.sort()
+    with capsys.disabled():
+        p99 = took[min(round(0.99 * len(took)), len(took) - 1)]
+        print(f"\n{len(took)} messages at {rate} Hz: median {took[len(took) // 2]:.3f} s, p99 {p99:.3f} s, worst {took[-1]:.3f} s")
+    assert len(took) >= count // 4
+    assert p99 <= (1.0 if is_full else 8.0)
 
 
 def test_the_heartbeat_stops_when_the_guard_is_blind(tmp_path):
     beat = tmp_path / "alive"
     options = {"heartbeat": str(beat), "heartbeat_s": 0.1}
-    with cw.serve(seed=1, rate=20) as cottage, cw.connect(cottage.url) as feed, guard_of(feed, tmp_path / "g", options=options):
+    with cw.serve(seed=1, rate=20) as cottage, cw.connect(cottage.url) as feed, guard_of(feed, tmp_path / "g", options=options) as guard:
         wait_until(beat.exists)
         first = json.loads(beat.read_text())["at_ns"]
         wait_until(lambda: json.loads(beat.read_text())["at_ns"] > first)
         cottage.stop()
         wait_until(lambda: str(feed.state) == "DISCONNECTED")
-        time.sleep(1.2)
+        wait_until(lambda: guard.is_blind)
+        time.sleep(0.7)  # a beat that was under way
         last = json.loads(beat.read_text())["at_ns"]
-        time.sleep(1.5)
+        time.sleep(1.0)
         assert json.loads(beat.read_text())["at_ns"] == last
 
 
-def test_one_marked_message_to_each_receiver_and_exit_1_if_one_fails(tmp_path):
+def test_one_marked_message_to_each_receiver_and_exit_1_if_one_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     with desk() as server:
         (tmp_path / "ccwatch.toml").write_text(f'[receivers]\ndesk = "{server.address}"\nother = "env:NOWHERE"\n')
-        run = [sys.executable, "-m", "ccwatch", "guard", "--test", "--log", "json"]
-        good = subprocess.run([*run, "--notify", "desk"], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert good.returncode == 0, good.stderr
+        assert ccwatch("guard", "--test", "--notify", "desk") == 0
         assert server.taken[0]["kind"] == "test"
         assert server.taken[0]["text"].startswith("TEST")
-        assert subprocess.run(run, cwd=tmp_path, capture_output=True, check=False).returncode == 1
-        odd = subprocess.run([*run, "--notify", "desc"], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert odd.returncode == 2
-        assert "did you mean 'desk'" in odd.stderr
+        assert ccwatch("guard", "--test") == 1
+        assert ccwatch("guard", "--test", "--notify", "desc") == 2
+        assert "did you mean 'desk'" in capsys.readouterr().err
 
 
 def test_two_threads_write_the_state_one_after_the_other(tmp_path):

@@ -144,7 +144,8 @@ class _Closes:
             regimes: Any = report.attribution()
         except AnalysisError:
             regimes = None
-        yield kernels.WHOLE, (rows, regimes, report.drawdowns(column="nav").basis)
+        basis = report.drawdowns(column="nav").basis if regimes is None else regimes.basis
+        yield kernels.WHOLE, (rows, regimes, basis)
 
 
 def merge(parts: list[Any], *, apart: bool | None = None) -> Any:

@@ -1,13 +1,15 @@
 """An archive of seeded recordings, made fast: no server, no waiting; all scenarios, two symbols, three desks, damaged and running ones.
 
 python -m tests.archives.seeded FOLDER --sessions 1000 --packets 2000
+python -m tests.archives.seeded FOLDER --sessions 200 --packets 60 --copies 50
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
@@ -17,6 +19,7 @@ from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import Instant, StateChange
 from ccwatch.protocol.session import Session
 from ccwatch.recording import Recorder
+from ccwatch.recording.folder import Session as Identity
 
 FIRST = date(2026, 1, 5)
 DESKS = ("paris", "london", "tokyo")
@@ -66,11 +69,11 @@ def write(folder, items, *, url, tags=(), state="finished"):
     return None
 
 
-def make(root, *, sessions=24, packets=240, seed=0, desks=DESKS, symbols=SYMBOLS, damaged=1, killed=1, running=1):
-    """An archive: each day every desk records one session, of a scenario and a symbol in turn."""
+def make(root, *, sessions=24, packets=240, seed=0, desks=DESKS, symbols=SYMBOLS, damaged=1, killed=1, running=1, first=0):
+    """An archive: each day every desk records one session, of a scenario and a symbol in turn; without those before the `first`."""
     made = Made(Path(root))
     scenarios = sorted(SCENARIOS)
-    for n in range(sessions):
+    for n in range(first, sessions):
         desk, day = desks[n % len(desks)], FIRST + timedelta(days=n // len(desks))
         name = f"{day:%Y%m%d}-{desk}"
         left = sessions - n
@@ -89,12 +92,26 @@ def make(root, *, sessions=24, packets=240, seed=0, desks=DESKS, symbols=SYMBOLS
     return made
 
 
+def copy_of(folder, target, *, desk):
+    """Copy a recording as another desk's: its rows are the same, its name and its stream's url are not."""
+    shutil.copytree(folder, target)
+    if (folder / "session.json").stat().st_size > 2:  # else it is damaged, and so is the copy
+        identity = Identity.read(folder)
+        replace(identity, session=target.name, url=f"ws://{desk}:3000").write(target)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--packets", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="go on at this session")
+    parser.add_argument("--copies", type=int, default=1, help="this many of each, under other desks' names")
     asked = parser.parse_args()
     begun = time.perf_counter()
-    found = make(asked.folder, sessions=asked.sessions, packets=asked.packets, running=0)
-    print(f"{len(found.names)} sessions in {time.perf_counter() - begun:.1f} s")
+    found = make(asked.folder, sessions=asked.sessions, packets=asked.packets, running=0, first=asked.first)
+    for n in range(1, asked.copies):
+        for name in found.names:
+            desk = f"{name[9:]}{n}"
+            copy_of(asked.folder / name, asked.folder / f"{name[:9]}{desk}", desk=desk)
+    print(f"{len(found.names) * asked.copies} sessions in {time.perf_counter() - begun:.1f} s")

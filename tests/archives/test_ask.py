@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
@@ -27,10 +28,16 @@ def archive(made):
 
 
 @pytest.fixture(scope="module")
+def few(made):
+    """The damaged one and two sessions of each desk: the fewest that have groups of more than one."""
+    return Archive(made.root).filter(where=[*made.damaged, *made.names[3:9]])
+
+
+@pytest.fixture(scope="module")
 def one_desk(tmp_path_factory):
-    """Six days of one desk and one symbol."""
+    """Four days of one desk and one symbol."""
     root = tmp_path_factory.mktemp("one-desk")
-    make(root, sessions=6, packets=150, desks=("paris",), symbols=("SPY",), damaged=0, killed=0, running=0, seed=40)
+    make(root, sessions=4, packets=150, desks=("paris",), symbols=("SPY",), damaged=0, killed=0, running=0, seed=40)
     return Archive(root)
 
 
@@ -96,23 +103,23 @@ def test_latencies_merge_by_sketches_within_their_stated_error(one_desk):
     assert row["p95_ms"] <= row["p95_high_ms"] * 1.02
 
 
-def test_each_group_has_the_rows_of_its_own_answer(archive):
-    by_session = archive.ask("governance", by="session")
+def test_each_group_has_the_rows_of_its_own_answer(few):
+    by_session = few.ask("governance", by="session")
     assert isinstance(by_session, pd.DataFrame)
     assert by_session.index.name == "session"
-    for session in archive.asked():
+    for session in few.asked()[:2]:
         mine = by_session.loc[[session.name]].reset_index(drop=True)
         pd.testing.assert_frame_equal(
             mine, Report(open_place(session.place)).governance().to_frame(), check_dtype=False, check_frame_type=False
         )
-    days = archive.ask("governance", by="day")
+    days = few.ask("governance", by="day")
     assert {str(day.date()) for day in days.index} == {
-        f"{session.name[:4]}-{session.name[4:6]}-{session.name[6:8]}" for session in archive.asked()
+        f"{session.name[:4]}-{session.name[4:6]}-{session.name[6:8]}" for session in few.asked()
     }
     assert str(days.index.dtype) == "datetime64[ns, UTC]"
-    assert set(archive.ask("governance", by="symbol").index) == {"SPY", "QQQ"}
-    assert set(archive.ask("governance", by="tag").index) <= {"paris", "london", "tokyo", "untagged"}
-    regimes = archive.ask("governance", by="regime")
+    assert set(few.ask("governance", by="symbol").index) == {"SPY", "QQQ"}
+    assert set(few.ask("governance", by="tag").index) <= {"paris", "london", "tokyo", "untagged"}
+    regimes = few.ask("governance", by="regime")
     assert (regimes.index == regimes["regime"]).all()
     assert regimes["n"].sum() == by_session["n"].sum()
 
@@ -144,60 +151,60 @@ def test_desks_that_overlap_are_merged_and_two_recordings_of_one_stream_count_on
 
 
 def test_the_same_stream_recorded_twice_at_once_is_asked_once(tmp_path):
-    feed = cw.synthetic(seed=5, packets=80, rate=400, pace="wall")
-    with cw.record(feed, tmp_path, name="one"), cw.record(feed, tmp_path, name="two"):
-        feed.join(20)
-    feed.stop()
+    with cw.synthetic(seed=5, rate=200) as feed, cw.record(feed, tmp_path, name="one") as one, cw.record(feed, tmp_path, name="two") as two:
+        until = time.monotonic() + 60
+        while min(one.stats.packets, two.stats.packets) < 40 and time.monotonic() < until:
+            time.sleep(0.05)
     archive = Archive(tmp_path)
-    assert len(archive) == 2
+    assert archive.sessions["packets"].min() >= 40
     answer = archive.ask("attribution")
-    assert answer.basis.packets <= 80
+    assert answer.basis.packets <= archive.sessions["packets"].max()
     assert any("recorded at the same time" in note for note in answer.notes)
 
 
 @pytest.mark.parametrize("pool", ["threads", "processes", ThreadPoolExecutor])
-def test_every_executor_gives_the_same_bytes(archive, pool):
-    alone = archive.ask("attribution")
+def test_every_executor_gives_the_same_bytes(few, pool):
+    alone = few.ask("attribution")
     done = []
     if isinstance(pool, str):
-        other = archive.ask("attribution", executor=pool, on_progress=lambda now, of: done.append((now, of)))
+        other = few.ask("attribution", executor=pool, on_progress=lambda now, of: done.append((now, of)))
     else:
         with pool(2) as executor:
-            other = archive.ask("attribution", executor=executor, on_progress=lambda now, of: done.append((now, of)))
+            other = few.ask("attribution", executor=executor, on_progress=lambda now, of: done.append((now, of)))
     assert other.to_dict() == alone.to_dict()
     assert done[0][0] == 0
     assert done[-1][0] == done[-1][1] > 1
 
 
-def test_a_question_ends_when_it_is_cancelled_and_refuses_what_it_does_not_know(archive):
+def test_a_question_ends_when_it_is_cancelled_and_refuses_what_it_does_not_know(few):
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
-        archive.ask("timeline", cancel=cancel)
+        few.ask("timeline", cancel=cancel)
     for arguments, said in (
         ({"question": "weather"}, "expected one of quality"),
         ({"question": "latency", "by": "year"}, "expected None or one of session"),
         ({"question": "latency", "executor": 5}, "expected None, 'threads'"),
     ):
         with pytest.raises(ConfigError, match=said):
-            archive.ask(**arguments)
+            few.ask(**arguments)
 
 
-def test_one_damaged_session_is_left_out_and_named(archive, made):
-    for answer in (archive.ask("governance"), archive.worst_drawdowns(3), archive.performance()):
+def test_one_damaged_session_is_left_out_and_named(few, made):
+    for answer in (few.ask("governance"), few.worst_drawdowns(3), few.performance()):
         assert any(made.damaged[0] in note for note in answer.notes)
-    assert made.damaged[0] in archive.ask("governance", by="session").attrs["left_out"]
+    assert made.damaged[0] in few.ask("governance", by="session").attrs["left_out"]
 
 
-def test_the_worst_drawdowns_are_the_deepest_of_all_sessions(archive):
-    every = pd.concat([Report(open_place(session.place)).drawdowns().episodes["depth"] for session in archive.asked()]).nsmallest(5)
-    worst = archive.worst_drawdowns(5)
+def test_the_worst_drawdowns_are_the_deepest_of_all_sessions(few):
+    every = pd.concat([Report(open_place(session.place)).drawdowns().episodes["depth"] for session in few.asked()]).nsmallest(5)
+    worst = few.worst_drawdowns(5)
     np.testing.assert_allclose(worst.to_frame()["depth"], every.to_numpy())
-    assert worst.to_frame()["session"].isin(archive.sessions.index).all()
+    assert worst.to_frame()["session"].isin(few.sessions.index).all()
     assert worst.headline().endswith(".")
     worst.figure()
     with pytest.raises(ConfigError):
-        archive.worst_drawdowns(0)
+        few.worst_drawdowns(0)
 
 
 def test_an_absent_default_folder_is_empty_and_a_named_one_an_error(tmp_path, monkeypatch):
@@ -241,13 +248,13 @@ def test_tags_and_notes_are_added_later_with_author_and_time(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_dask_cluster_gives_the_same_bytes_also_when_a_worker_is_killed(archive, tmp_path):
+def test_a_dask_cluster_gives_the_same_bytes_also_when_a_worker_is_killed(few, tmp_path):
     import subprocess  # noqa: PLC0415
     import sys  # noqa: PLC0415
 
     from distributed import Client  # noqa: PLC0415
 
-    alone = archive.ask("alerts")
+    alone = few.ask("attribution")
     file = tmp_path / "scheduler.json"
     command = [
         sys.executable,
@@ -274,8 +281,8 @@ def test_a_dask_cluster_gives_the_same_bytes_also_when_a_worker_is_killed(archiv
     ]
     try:
         started += [subprocess.Popen([*worker, "--local-directory", str(tmp_path / str(n))], stderr=subprocess.DEVNULL) for n in range(2)]
-        with Client(scheduler_file=str(file), timeout=60) as client:
-            client.wait_for_workers(2, timeout=60)
+        with Client(scheduler_file=str(file), timeout=180) as client:
+            client.wait_for_workers(2, timeout=180)
             killed = []
 
             def kill_one(done, every):
@@ -283,7 +290,7 @@ def test_a_dask_cluster_gives_the_same_bytes_also_when_a_worker_is_killed(archiv
                     killed.append(done)
                     started[1].kill()
 
-            answer = archive.ask("alerts", executor=client, on_progress=kill_one)
+            answer = few.ask("attribution", executor=client, on_progress=kill_one)
         assert killed
         assert answer.to_dict() == alone.to_dict()
     finally:

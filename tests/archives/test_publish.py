@@ -22,7 +22,8 @@ def read(url):
 
 
 def test_a_table_per_kind_with_times_in_us_nulls_and_signed_integers(made, tmp_path):
-    archive = Archive(made.root)
+    running = [recorder.path.name for recorder in made.running]
+    archive = Archive(made.root).filter(where=[*made.damaged, made.names[4], *made.killed, *running])
     done = archive.publish(tmp_path / "tables")
     assert set(done.sessions) == {session.name for session in archive.asked()}
     assert made.damaged[0] in done.left_out

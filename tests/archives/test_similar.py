@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
-import stumpy
 
 import ccwatch as cw
 from ccwatch.archives import Archive
 from ccwatch.archives.distance import nearest
 from ccwatch.errors import ConfigError, NotEnoughData
 from tests.archives.seeded import items_of, write
+
+numba.config.DISABLE_JIT = True  # to compile stumpy takes longer than what is asked of it here
+import stumpy  # noqa: E402
+
+numba.config.DISABLE_JIT = False
 
 PLANT = np.sin(np.linspace(0.0, 9.0, 60)) + np.linspace(0.0, 1.0, 60)
 
@@ -28,6 +33,7 @@ def planted(tmp_path_factory):
     return Archive(root)
 
 
+@pytest.mark.filterwarnings("ignore:Degrees of freedom:RuntimeWarning")  # stumpy's own, of the missing values
 @pytest.mark.parametrize("m", [8, 37, 120])
 def test_distances_and_order_are_stumpys_to_1e9(m):
     rng = np.random.default_rng(m)

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ccwatch.archives.objects import Store
 from ccwatch.config import cache_folder
 from ccwatch.errors import CorruptRecording, RecordingError, RecordingNotFound
-from ccwatch.recording import Mirrored, Recording, Verification, catalog, folder as files, manifest
+from ccwatch.recording import Mirrored, Recording, Verification, catalog, folder as files, manifest, segments
 
 WORKERS: Final = 16
 """Count of sessions that are requested of a store at a time."""
@@ -99,15 +98,15 @@ class Mirror:
 
     def _bring_chunks(self, segment: manifest.Segment, group: int, columns: Sequence[str] | None) -> None:
         path = self.folder / segment.path
-        metadata = pq.read_metadata(path)
-        names = metadata.schema.names
-        if group >= metadata.num_row_groups or metadata.num_row_groups * len(names) != len(segment.chunks):
+        footer = segments.footer(path, segment.footer_crc)
+        names = footer.names
+        if group >= len(footer.groups) or len(footer.groups) * len(names) != len(segment.chunks):
             raise CorruptRecording(f"{self._store.url}/{segment.path}: it has other columns than the manifest says")
         wanted = []
         for place, name in enumerate(names):
             number = group * len(names) + place
             if (columns is None or name in columns) and (segment.path, number) not in self._whole:
-                wanted.append((number, *_chunk(metadata, group, place)))
+                wanted.append((number, *footer.chunks[group][place][:2]))
         due = [part for part in wanted if _crc(path, part[1], part[2]) != segment.chunks[part[0]]]
         for start, length in _joined([(start, length) for _, start, length in due]):
             _write(path, start, self._ask(segment, start, length))
@@ -144,7 +143,7 @@ class RemoteRecording(Recording):
         for group in manifest.read(self.folder).groups:
             for segment in group.files.values():
                 self._mirrored.bring(segment, None, None)
-                for number in range(pq.read_metadata(self.folder / segment.path).num_row_groups if deep else 0):
+                for number in range(len(segments.footer(self.folder / segment.path).groups) if deep else 0):
                     self._mirrored.bring(segment, number, None)
         return super().verify(deep, on_progress=on_progress)
 
@@ -220,14 +219,6 @@ def _has_footer(path: Path, crc: int) -> bool:
         end = file.read()
     length = int.from_bytes(end[:4], "little") + 8
     return end[4:] == b"PAR1" and length <= size and _crc(path, size - length, length) == crc
-
-
-def _chunk(metadata: Any, group: int, column: int) -> tuple[int, int]:
-    chunk = metadata.row_group(group).column(column)
-    start = chunk.data_page_offset
-    if chunk.dictionary_page_offset is not None:
-        start = min(start, chunk.dictionary_page_offset)
-    return start, chunk.total_compressed_size
 
 
 def _joined(parts: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 
 from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.columns import Column
+from ccwatch.recording import parquet_format
 from ccwatch.recording.folder import crc32c
+from ccwatch.recording.parquet_format import Footer
 from ccwatch.recording.schemas import SCHEMAS, encodings
 from ccwatch.stream import frames
 
@@ -24,6 +27,8 @@ BY_PLACE: Final = frozenset({"agents", "models"})
 """Tables of which each packet has several rows, always the same: within a row group the first rows of all packets stand first, then
 the second ones, so that neighbours are of one agent. Reading puts them back into the order of arrival."""
 MOST_FOOTER_BYTES: Final = 64 << 20
+FOOTERS: Final = 64
+"""Of so many files what the footer says is kept, since each question to a recording opens its files again."""
 
 
 def arranged(table: str, rows: Any) -> Any:
@@ -59,8 +64,8 @@ def writer(path: Path, table: str, sample: Any) -> Any:
     )
 
 
-def footer_crc(path: Path) -> int:
-    """Return the CRC32C of a Parquet file's footer.
+def footer_end(path: Path) -> tuple[bytes, int]:
+    """Return a Parquet file's footer, with its length and the magic behind it, and the size of the file.
 
     Raises:
         CorruptRecording: the file has no footer, or cannot be read.
@@ -70,10 +75,33 @@ def footer_crc(path: Path) -> int:
         file.seek(max(0, size - 8))
         end = file.read()
         length = int.from_bytes(end[:4], "little") + 8
-        if end[4:] != b"PAR1" or length > min(size, MOST_FOOTER_BYTES):
+        if end[4:] != parquet_format.MAGIC or length > min(size, MOST_FOOTER_BYTES):
             raise CorruptRecording(f"{path}, bytes {max(0, size - 8)} to {size}: not the end of a Parquet file")
         file.seek(size - length)
-        return crc32c(file.read())
+        return file.read(length), size
+
+
+def footer_crc(path: Path) -> int:
+    """Return the CRC32C of a Parquet file's footer; see `footer_end`."""
+    return crc32c(footer_end(path)[0])
+
+
+def footer(path: Path, crc: int | None = None) -> Footer:
+    """Return what a Parquet file's footer says, after comparing its checksum with `crc`, unless that is None.
+
+    Raises:
+        CorruptRecording: it does not match, contradicts itself, or there is no such file.
+    """
+    end, size = footer_end(path)
+    if crc is not None and crc32c(end) != crc:
+        raise CorruptRecording(f"{path}: its footer fails its checksum")
+    try:
+        return _footer_of(end, size)
+    except ValueError as error:
+        raise CorruptRecording(f"{path}: its footer: {error}") from None
+
+
+_footer_of: Final = lru_cache(maxsize=FOOTERS)(parquet_format.footer_of)
 
 
 def opened(path: Path) -> Any:
@@ -90,25 +118,11 @@ def opened(path: Path) -> Any:
         raise CorruptRecording(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def check_footer(path: Path, crc: int) -> None:
-    """Compare the checksum of a segment's footer, without which nothing in it can be found.
-
-    Raises:
-        CorruptRecording: it does not match, or there is no such file.
-    """
-    if footer_crc(path) != crc:
-        raise CorruptRecording(f"{path}: its footer fails its checksum")
-
-
 def chunk_crcs(path: Path) -> list[int]:
     """Return the CRC32C of each column chunk, row group by row group: pages with their headers, which no page checksum covers."""
-    metadata = pq.read_metadata(path)
+    found = footer(path)
     with path.open("rb") as file:
-        return [
-            chunk_crc(file, *chunk_range(metadata, group, column))
-            for group in range(metadata.num_row_groups)
-            for column in range(metadata.num_columns)
-        ]
+        return [chunk_crc(file, chunk.start, chunk.length) for chunks in found.chunks for chunk in chunks]
 
 
 def with_all(found: Any, columns: Sequence[str], table: str) -> Any:
@@ -125,15 +139,6 @@ def with_all(found: Any, columns: Sequence[str], table: str) -> Any:
             missing = pa.nulls(found.num_rows, field.type)
             found = found.append_column(field, missing.fill_null(np.nan) if pa.types.is_floating(field.type) else missing)
     return found.select(list(columns))
-
-
-def chunk_range(metadata: Any, group: int, column: int) -> tuple[int, int]:
-    """Return offset and length of a column chunk."""
-    chunk = metadata.row_group(group).column(column)
-    start = chunk.data_page_offset
-    if chunk.dictionary_page_offset is not None:
-        start = min(start, chunk.dictionary_page_offset)
-    return start, chunk.total_compressed_size
 
 
 def chunk_crc(file: Any, start: int, size: int) -> int:

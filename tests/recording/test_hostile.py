@@ -322,6 +322,38 @@ def test_words_that_are_no_text_are_refused(made):
         Recording(made).logs()
 
 
+def test_a_column_chunk_of_another_type_than_its_column_is_refused_and_ends_no_process(made):
+    """Arrow ends the whole process when the statistics of such a chunk are asked for."""
+    (path,) = (made / "models").glob("*.parquet")
+    data = path.read_bytes()
+    at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    changed = data[:at] + data[at:].replace(b"\x15\x04\x19", b"\x15\x00\x19")  # INT64 becomes BOOLEAN
+    assert changed != data
+    path.write_bytes(changed)
+    segment_says(made, "models", footer_crc=footer_crc(path))
+    with pytest.raises(CorruptRecording, match=r"models-.*another column's"):
+        Recording(made).models()
+    assert len(Recording(made).agents())
+    assert Recording(made).info().damaged == 1
+
+
+@pytest.mark.parametrize(("column", "options"), [
+    ("reasoning", {}),
+    ("layout", {}),
+    ("reasoning", {"use_dictionary": False, "column_encoding": {"reasoning": "DELTA_BYTE_ARRAY"}}),
+])  # fmt: skip
+def test_texts_that_few_bytes_make_long_are_refused_before_they_take_memory(made, column, options):
+    rows = pq.read_table(next((made / "packets").iterdir()))
+    field = rows.schema.field(column)
+    same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows.num_rows, np.int32)), pa.array(["x" * (8 << 20)]))
+    changed = rows.set_column(rows.schema.get_field_index(column), field, same.cast(field.type))
+    replaced(made, "packets", changed, compression="zstd", **options)
+    del changed, same
+    assert next((made / "packets").iterdir()).stat().st_size < 100_000
+    with pytest.raises(CorruptRecording, match=r"of text|texts of"):
+        _ = [packet.raw for packet in Recording(made).packets()]
+
+
 @pytest.mark.parametrize(("column", "value"), [("extra", "{"), ("layout", '["compact",{"a":'), ("layout", "[1]"), ("layout", '["no",0]')])
 def test_columns_that_make_no_packet_are_named(made, column, value):
     rows = pq.read_table(next((made / "packets").iterdir()))

@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Desk:
-    """What it took, and how it answers the next requests: a status, "cut" before the answer, or "slow"."""
+    """What it took, and how it answers the next requests: a status, "cut" before the answer, "torn" within it, or "slow"."""
 
     def __init__(self) -> None:
         self.taken: list[dict[str, Any]] = []
@@ -46,11 +46,13 @@ def desk(port: int = 0) -> Iterator[Desk]:
             if answer == "slow":
                 time.sleep(1.5)
                 answer = 200
-            if answer in {200, "cut"}:  # a cut answer was taken all the same
+            if answer in {200, "cut", "torn"}:  # what lost its answer was taken all the same
                 found.taken.append(body)
                 found.headers.append(dict(self.headers))
                 found.times.append(time.time())
-            if answer == "cut":
+            if answer == "torn":
+                self.wfile.write(b"HTTP/1.0 20")
+            if answer in {"cut", "torn"}:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             self.send_response(answer)

@@ -1,1 +1,1 @@
-"""The suite. A package, since a library of the test extra ships a top-level package of this name, which would hide ours."""
+"""The suite. A package, so that another package of this name on the path, which some distributions ship, cannot hide it."""

@@ -16,7 +16,7 @@ from ccwatch.cottage.endpoint import Endpoint, Outcome, health
 from ccwatch.cottage.engine import Engine, command_routes, state_of
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.places import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
+from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
 
 log = logging.getLogger("ccwatch.cottage")
 

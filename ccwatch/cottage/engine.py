@@ -14,7 +14,7 @@ from ccwatch.cottage.broadcaster import HISTORY, Client, Message, SlowPolicy, St
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import Endpoint, Outcome, answer, health, refused
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.places import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
+from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
 from ccwatch.stream.source import Steerable
 
 log = logging.getLogger("ccwatch.cottage")

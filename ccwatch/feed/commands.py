@@ -24,7 +24,7 @@ from ccwatch.errors import CcwatchError, ConfigError, NoCommandRoute
 from ccwatch.feed.address import basic_credentials, redact
 from ccwatch.protocol import words
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.places import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
+from ccwatch.protocol.server_paths import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
 from ccwatch.protocol.messages import Flag, Item, Packet, Status
 from ccwatch.stream.source import Sink
 

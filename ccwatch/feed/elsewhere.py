@@ -12,7 +12,7 @@ from ccwatch.feed import framing
 from ccwatch.feed.address import Address, parse_url
 from ccwatch.feed.connection import ConnectionLost, Waker, connect
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.places import KNOWN_PATHS
+from ccwatch.protocol.server_paths import KNOWN_PATHS
 
 SEARCH_S: Final = 7.0
 """Seconds for all paths together: long enough to hear an engine that speaks every five seconds."""

@@ -9,7 +9,7 @@ from ccwatch.domain.limits import BURST_NS, FROZEN_PACKETS
 from ccwatch.domain.liveness import STREAM_NS
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.fields import AGENTS, EXTRA, FORECASTS, RAW, STATUS, TIMESTAMP
+from ccwatch.protocol.decoding.packet_fields import AGENTS, EXTRA, FORECASTS, RAW, STATUS, TIMESTAMP
 from ccwatch.protocol.messages import Flag, Instant, Item, Kind, Packet
 
 REMEMBERED, REMEMBERED_BYTES = 64, 4 << 20

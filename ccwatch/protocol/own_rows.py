@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ccwatch.domain.known_items import KnownItems
 from ccwatch.domain.service_calls import Call, ServiceCalls
-from ccwatch.protocol.decoding.fields import BARS, CALLS, SYMBOL, TIME, TRADES
+from ccwatch.protocol.decoding.packet_fields import BARS, CALLS, SYMBOL, TIME, TRADES
 from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Bar, ModelMetric, NewRows, ServiceCall, Trade
 
 MOST_SYMBOLS: Final = 1024

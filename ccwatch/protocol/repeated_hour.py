@@ -15,7 +15,7 @@ from ccwatch.domain.limits import SECOND
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import words
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.fields import BARS, CALLS, LOGS, RAW, TIME, TRADES
+from ccwatch.protocol.decoding.packet_fields import BARS, CALLS, LOGS, RAW, TIME, TRADES
 from ccwatch.protocol.messages import Instant, Packet
 
 AHEAD_NS: Final = 60 * SECOND

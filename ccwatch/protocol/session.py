@@ -15,7 +15,7 @@ from ccwatch.domain.status import HALT, BurstStatus
 from ccwatch.errors import DecodeError, FeedError
 from ccwatch.protocol.clock import StreamClock
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.fields import FLAGS, KIND, LOGS, NAIVE_TIME, NEW_LOGS, NEW_ROWS, NO_TIME, STATUS, TIME, TIMESTAMP
+from ccwatch.protocol.decoding.packet_fields import FLAGS, KIND, LOGS, NAIVE_TIME, NEW_LOGS, NEW_ROWS, NO_TIME, STATUS, TIME, TIMESTAMP
 from ccwatch.protocol.duplicates import ConnectBurst, Duplicates
 from ccwatch.protocol.liveness import Duty, Liveness
 from ccwatch.protocol.loglines import LogLines

@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.decoders import decoder_for
 from ccwatch.protocol.messages import NOTHING, Event, EventKind, Instant, LogLine, NewRows, Packet
 from ccwatch.protocol.repeated_hour import settled
 from ccwatch.recording.checked import MOST_ENTRIES
@@ -102,7 +103,7 @@ class Stored(NamedTuple):
         """Return the packet; a MALFORMED event where this ccwatch cannot read the message any more."""
         now = Instant(self.received_at_ns, self.received_mono_ns)
         try:
-            packet = codec.decode(self.raw, seq=self.seq, connection=self.connection, now=now, server_tz=self.server_tz)
+            packet = decoder_for().packet(self.raw, seq=self.seq, connection=self.connection, now=now, server_tz=self.server_tz)
         except DecodeError as error:
             detail = f"bytes={len(self.raw)} {error.reason}"
             return Event(self.time_ns, self.seq, EventKind.MALFORMED, detail, self.connection, *now, self.raw)

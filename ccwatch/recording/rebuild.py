@@ -16,6 +16,7 @@ from typing import Any, Final
 from ccwatch.errors import CorruptRecording, ProtocolError
 from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec, layout
+from ccwatch.protocol.decoding.decoders import decoder_for
 from ccwatch.protocol.messages import (
     NAN,
     NOTHING,
@@ -87,7 +88,7 @@ def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Pa
         packet = _from_rows(row, found, new_logs, before)
     else:
         now = Instant(row["received_at_ns"], row["received_mono_ns"])
-        packet = codec.decode(raw, seq=row["seq"], connection=row["connection"], now=now, server_tz=server_tz)
+        packet = decoder_for().packet(raw, seq=row["seq"], connection=row["connection"], now=now, server_tz=server_tz)
         packet = settled(packet._replace(time_ns=row["time_ns"], flags=row["flags"], new_logs=new_logs), server_tz)
         packet = packet._replace(new_rows=_own_rows(packet, found))
     if row["raw_from"] == "none":

@@ -1,7 +1,7 @@
 """Packets and events to Arrow tables, batch by batch.
 
 Packets of the journal whose messages have a layout that was met before go into columns at once, without a Packet for each
-(see `protocol.usual`): this is where a compaction's time goes. Any other becomes a Packet first.
+(see `protocol.decoding.one_layout`): this is where a compaction's time goes. Any other becomes a Packet first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pyarrow as pa
 from ccwatch.errors import CcwatchError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.decoding import codec, layout
-from ccwatch.protocol.decoding.usual import Unusual, UsualMessages
+from ccwatch.protocol.decoding.decoders import decoder_for
+from ccwatch.protocol.decoding.one_layout import NoDecoder, OneLayout
 from ccwatch.protocol.messages import SEEN_BEFORE, AgentMetric, Event, Flag, LogLine, ModelMetric, Packet
 from ccwatch.protocol.repeated_hour import is_near
 from ccwatch.recording.journal import Stored
@@ -66,7 +67,7 @@ class Tables:
         self._layouts = layout.Layouts()
         self._proven: set[str] = set()
         self._met: Counter[str] = Counter()
-        self._readers: list[UsualMessages] = []
+        self._readers: list[OneLayout] = []
 
     def of(self, batch: Iterable[tuple[int, Item | Stored]]) -> dict[str, Any]:
         """Return numbered items, in order, as Arrow tables by name of the table.
@@ -126,7 +127,7 @@ class Tables:
             )
         return tables
 
-    def _read(self, item: Stored) -> tuple[UsualMessages, Any, tuple[LogLine, ...]] | None:
+    def _read(self, item: Stored) -> tuple[OneLayout, Any, tuple[LogLine, ...]] | None:
         """Return a stored packet's message as read by its layout's decoder; None where there is no decoder."""
         for place, reader in enumerate(self._readers):
             found = reader.read(item.raw, item.server_tz)
@@ -174,15 +175,15 @@ class Tables:
         self._met[found] += 1
         if self._met[found] == MET_OFTEN and len(self._readers) < MOST_READERS:
             try:
-                self._readers.append(UsualMessages(packet, found))
-            except Unusual:
+                self._readers.append(decoder_for(found))
+            except NoDecoder:
                 return
 
 
 class _Usual:
     """Packets of one layout, their values still in the decoder's hands."""
 
-    def __init__(self, reader: UsualMessages) -> None:
+    def __init__(self, reader: OneLayout) -> None:
         self._reader = reader
         self.rows: list[tuple[int, Stored, Any, int, str, tuple[LogLine, ...]]] = []
         """Entry, item, what the reader found, `logs_kept`, `raw_from` and the new lines of each."""
@@ -192,7 +193,8 @@ class _Usual:
         count = len(entries)
         missing = np.full(count, np.nan)
         values: dict[str, Any] = {c.field: missing if c.dtype == "float64" else pa.nulls(count, ARROW[c.dtype]) for c in TABLES["packets"]}
-        values |= self._reader.packets(found_in)
+        read = self._reader.columns_of(found_in)
+        values |= read.packets
         head = zip(*items, strict=True)
         values |= {name: np.array(next(head), dtype) for name, dtype in _HEAD.items()} | {"entry": np.array(entries, np.uint64)}
         values |= {"dialect": _constant(self._reader.dialect, np.ones(count, bool)), "logs_kept": logs_kept, "raw_from": raw_from}
@@ -200,7 +202,7 @@ class _Usual:
         heads = {name: values[name] for name in ("time_ns", "seq", "entry")}
         found = {"packets": _table("packets", values)}
         for table, gauges in _METRICS.items():
-            names, readings = self._reader.metrics(table, found_in)
+            names, _, readings = read.metrics[table]
             numbers = np.fromiter(readings, np.float64, count * len(names) * gauges).reshape(-1, gauges)
             rows: dict[str, Any] = {name: np.repeat(head, len(names)) for name, head in heads.items()}
             name, *own = [column.field for column in STORED[table][2:-1]]

@@ -12,7 +12,7 @@ import orjson
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.columns import TABLES
-from ccwatch.protocol.decoding import asides, dialects, fields, several, typed
+from ccwatch.protocol.decoding import asides, contract, packet_fields, rewriting, several, tolerant
 from ccwatch.protocol.messages import NAN, Aside, AsideSort, Instant, NewRows, Packet
 
 PING: Final = b'{"type":"PING"}'
@@ -71,7 +71,7 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     Raises:
         DecodeError: not JSON, not an object, or of no known shape.
     """
-    values = typed.read(raw, seq=seq, connection=connection, now=now, server_tz=server_tz)
+    values = contract.read(raw, seq=seq, connection=connection, now=now, server_tz=server_tz)
     if values is not None:
         return [values]
     whole = bytes(raw)
@@ -110,20 +110,20 @@ def _part(message: Any, flags: int, raw: bytes, seq: int, connection: int, now: 
     if type(message) is not dict:
         raise DecodeError(f"expected a JSON object, got {type(message).__name__}")
     try:
-        values = dialects.read(message, now.wall_ns, server_tz)
+        values = tolerant.read(message, now.wall_ns, server_tz)
     except DecodeError:
         aside = asides.of_message(message, raw)
         if aside is None:
             raise
         return aside
-    if values[fields.EXTRA] and raw.count(b"{") + raw.count(b"[") > MOST_LEVELS:
+    if values[packet_fields.EXTRA] and raw.count(b"{") + raw.count(b"[") > MOST_LEVELS:
         _refuse_depth(message)
-    values[fields.FLAGS] |= flags
-    values[fields.SEQ] = seq
-    values[fields.CONNECTION] = connection
-    values[fields.RECEIVED_AT] = now.wall_ns
-    values[fields.RECEIVED_MONO] = now.mono_ns
-    values[fields.RAW] = raw
+    values[packet_fields.FLAGS] |= flags
+    values[packet_fields.SEQ] = seq
+    values[packet_fields.CONNECTION] = connection
+    values[packet_fields.RECEIVED_AT] = now.wall_ns
+    values[packet_fields.RECEIVED_MONO] = now.mono_ns
+    values[packet_fields.RAW] = raw
     return values
 
 
@@ -184,7 +184,7 @@ def _one_nan(value: Any) -> Any:
 
 def encode(packet: Packet) -> bytes:
     """Return the packet as a message of its own dialect, rebuilt from its fields alone: `decode(encode(p))` has the fields of `p`."""
-    return orjson.dumps(dialects.write(packet))
+    return orjson.dumps(rewriting.write(packet))
 
 
 def _refuse_depth(message: dict[str, Any]) -> None:
@@ -203,7 +203,7 @@ def _parsed_leniently(raw: bytes) -> tuple[Any, int]:
         orjson.dumps(whole)  # refuses what nests too deep, which nothing downstream could store
     except (ValueError, RecursionError, TypeError) as error:
         raise DecodeError(f"not JSON: {str(error)[:120]}") from None
-    return whole, fields.COERCED if whole != value else 0
+    return whole, packet_fields.COERCED if whole != value else 0
 
 
 def _without_half_pairs(value: Any) -> Any:

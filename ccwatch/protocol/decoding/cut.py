@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ccwatch.protocol import columns
-from ccwatch.protocol.decoding.fields import AGENTS, INDEX, LOGS, MODELS
+from ccwatch.protocol.decoding.packet_fields import AGENTS, INDEX, LOGS, MODELS
 from ccwatch.protocol.messages import AgentMetric, Flag, LogLine, ModelMetric
 from ccwatch.protocol.words import LONGEST_WORD
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ccwatch.protocol.decoding.fields import BLANK, FORECASTS, NUMBERS, WRONG_TYPE, number
+from ccwatch.protocol.decoding.packet_fields import BLANK, FORECASTS, NUMBERS, WRONG_TYPE, number
 from ccwatch.protocol.messages import NAN, Flag, ForecastPoint, Packet
 
 QUANTILES: Final = ("p10", "median", "p90")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ccwatch.errors import ProtocolError
-from ccwatch.protocol.decoding import codec, dialects
+from ccwatch.protocol.decoding import codec, rewriting
 from ccwatch.protocol.messages import Packet
 
 PLAIN, WHOLE, NESTED, FIRST_NUMBER = 0, 1, 2, 3
@@ -91,7 +91,7 @@ def encode(packet: Packet, layout: str) -> bytes:
         Unfit: the packet has other fields than the layout.
     """
     style, shape = _parsed(layout)
-    return STYLES[style](_arranged(dialects.write(packet), shape))
+    return STYLES[style](_arranged(rewriting.write(packet), shape))
 
 
 def _arranged(value: Any, shape: Any) -> Any:

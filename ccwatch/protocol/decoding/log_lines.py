@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from ccwatch.protocol import words
-from ccwatch.protocol.decoding.fields import COERCED, LOGS, NUMBERS, WRONG_TYPE
+from ccwatch.protocol.decoding.packet_fields import COERCED, LOGS, NUMBERS, WRONG_TYPE
 from ccwatch.protocol.messages import LogLine
 
 LONGEST_USUAL: Final = 1000

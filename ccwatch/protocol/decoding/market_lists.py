@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ccwatch.protocol import words
-from ccwatch.protocol.decoding.fields import BARS, NUMBERS, SCANNER, TRADES, number
+from ccwatch.protocol.decoding.packet_fields import BARS, NUMBERS, SCANNER, TRADES, number
 from ccwatch.protocol.messages import NAN, Bar, ScannerEntry, Trade
 
 MOST_ENTRIES: Final = 10_000

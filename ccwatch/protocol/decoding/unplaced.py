@@ -9,8 +9,8 @@ from typing import Any, Final
 from ccwatch.protocol.columns import AGENTS, MODELS
 from ccwatch.protocol.decoding import metrics
 from ccwatch.protocol.decoding.dialects import DIALECTS, ENVELOPE, LISTED, Dialect
-from ccwatch.protocol.decoding.fields import BARS, BLANK, CALLS, SCANNER, TRADES
 from ccwatch.protocol.decoding.market_lists import read_bars, read_scanner, read_trades
+from ccwatch.protocol.decoding.packet_fields import BARS, BLANK, CALLS, SCANNER, TRADES
 
 DEEPEST: Final = 4
 GAUGES: Final = {

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from ccwatch.protocol.decoding import codec, typed
+from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.decoding.contract import read as read_contract
 from ccwatch.protocol.messages import NAN, Flag, ModelMetric, Packet
 from tests.protocol.shapes import NOW, contract, decode
 
@@ -70,7 +71,7 @@ def test_two_names_that_are_equal_once_cut_are_two_rows():
 
 
 @pytest.mark.parametrize("length", [256, 257])
-def test_the_typed_decoder_leaves_long_words_to_the_tolerant_one(length):
+def test_the_contracts_decoder_leaves_long_words_to_the_tolerant_one(length):
     word = "W" * length
     for sent in (
         contract(market={"symbol": word}),
@@ -78,5 +79,5 @@ def test_the_typed_decoder_leaves_long_words_to_the_tolerant_one(length):
         contract(agents={word: {"latency_ms": 1.0}}),
         contract(logs=[{"level": word, "message": "m", "timestamp": "2026-01-02T10:00:00Z"}]),
     ):
-        read = typed.read(json.dumps(sent).encode(), seq=1, connection=1, now=NOW, server_tz="UTC")
+        read = read_contract(json.dumps(sent).encode(), seq=1, connection=1, now=NOW, server_tz="UTC")
         assert (read is not None) == (length == 256)

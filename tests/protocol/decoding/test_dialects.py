@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from ccwatch.errors import DecodeError
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.decoding import codec, dialects
 from ccwatch.protocol.decoding.dialects import Dialect
@@ -513,5 +514,5 @@ def test_a_fifth_dialect_appears_in_the_dialect_column_of_a_live_frame():
 
 
 def test_without_its_entry_the_fifth_dialect_is_refused():
-    with pytest.raises(dialects.DecodeError):
+    with pytest.raises(DecodeError):
         decode(TAPE)

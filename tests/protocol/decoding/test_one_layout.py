@@ -11,8 +11,9 @@ from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.decoding import codec, layout
+from ccwatch.protocol.decoding.decoders import decoder_for
 from ccwatch.protocol.decoding.dialects import DIALECTS
-from ccwatch.protocol.decoding.usual import Unusual, UsualMessages
+from ccwatch.protocol.decoding.one_layout import NoDecoder
 from ccwatch.recording.tables import ODD
 from tests.protocol.shapes import examples
 
@@ -59,7 +60,7 @@ def reader(message):
     packet = codec.decode(raw)
     found = layout.Layouts().of(raw)
     assert layout.encode(packet, found) == raw
-    return UsualMessages(packet, found)
+    return decoder_for(found)
 
 
 def places(value, path=()):
@@ -87,12 +88,14 @@ def check(usual, raw):
     packet = codec.decode(raw)
     if packet.flags & ODD:
         return True  # a recording's packet of these flags does not come here
-    message, logs = found
+    _, logs = found
     assert (packet.extra, packet.forecasts, packet.dialect) == ({}, (), usual.dialect)
     assert layout.Layouts().of(raw) == usual.layout
     assert layout.encode(packet, usual.layout) == raw
     assert logs == packet.logs
-    values = usual.packets([message, message])
+    columns = usual.columns([raw, raw])
+    assert (columns.logs, columns.refused) == ([packet.logs] * 2, [])
+    values = columns.packets
     for column in PACKETS:
         sent = getattr(packet, column.field)
         if column.name in values:
@@ -100,10 +103,10 @@ def check(usual, raw):
         elif column.wire:
             assert sent is None or sent != sent or column.name == "time"  # noqa: PLR0124 - NaN
     for table in ("agents", "models"):
-        names, gauges = usual.metrics(table, [message])
+        names, counts, gauges = columns.metrics[table]
         metrics = getattr(packet, table)
-        assert names == [metric[0] for metric in metrics]
-        assert list(gauges) == [gauge for metric in metrics for gauge in metric[1:]]
+        assert (names, counts) == ([metric[0] for metric in metrics], None)
+        assert list(gauges) == [gauge for metric in metrics for gauge in metric[1:]] * 2
     return True
 
 
@@ -165,11 +168,18 @@ def test_what_has_no_column_gets_no_decoder():
         {**data, "market": {**BODY["market"], "x": 1.0}},
         {**data, "agents": {"A": {"latency_ms": 1.0}}},
         {**data, "logs": [*LINES, "text"]},
-        {**data, "signal": {"confidence": True}},
+        {**data, "signal": {"reasoning": 1}},
+        {**data, "market": [1]},
     ):
         raw = codec.dumps({"type": "TELEMETRY", "data": odd})
-        with pytest.raises(Unusual):
-            UsualMessages(codec.decode(raw), "")
+        with pytest.raises(NoDecoder):
+            decoder_for(layout.Layouts().of(raw))
+
+
+@pytest.mark.parametrize("odd", ["", "{", "[]", "[1,2]", '["compact",[0]]', '["spaced",{"data":{"x":0}}]', '["compact",{"x":0}]'])
+def test_what_is_no_layout_gets_no_decoder(odd):
+    with pytest.raises(NoDecoder):
+        decoder_for(odd)
 
 
 def test_both_encoders_spell_every_number_alike_that_a_decoder_takes():

@@ -11,22 +11,23 @@ from hypothesis import given, strategies as st
 
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages as seeded
-from ccwatch.protocol.decoding import codec, dialects, fields, typed
+from ccwatch.protocol.decoding import codec, packet_fields, tolerant
+from ccwatch.protocol.decoding.contract import read as read_contract
 from tests.protocol.shapes import CONTRACT, NOW, contract, examples, messages, texts, words_
 
 ZONE = "America/New_York"
 
 
 def typed_fields(raw):
-    return typed.read(raw, seq=3, connection=2, now=NOW, server_tz=ZONE)
+    return read_contract(raw, seq=3, connection=2, now=NOW, server_tz=ZONE)
 
 
 def plain_fields(raw):
     """The same without the typed decoder."""
-    values = dialects.read(orjson.loads(raw), NOW.wall_ns, ZONE)
-    values[fields.SEQ], values[fields.CONNECTION] = 3, 2
-    values[fields.RECEIVED_AT], values[fields.RECEIVED_MONO] = NOW
-    values[fields.RAW] = bytes(raw)
+    values = tolerant.read(orjson.loads(raw), NOW.wall_ns, ZONE)
+    values[packet_fields.SEQ], values[packet_fields.CONNECTION] = 3, 2
+    values[packet_fields.RECEIVED_AT], values[packet_fields.RECEIVED_MONO] = NOW
+    values[packet_fields.RAW] = bytes(raw)
     return values
 
 

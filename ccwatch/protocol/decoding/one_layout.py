@@ -2,7 +2,7 @@
 
 Nearly all messages of a stream have the same keys in the same order, with values of the same types. A decoder that expects
 just these parses and checks them at a sixth of the cost of reading each into Python's objects. A message that it accepts,
-and writes back as the bytes that came, has this layout, and `dialects` would give it the same fields, as a test checks on
+and writes back as the bytes that came, has this layout, and `tolerant` would give it the same fields, as a test checks on
 every shape. Every other message is refused, for other readers. The module knows no table and no file.
 """
 
@@ -13,21 +13,23 @@ from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from types import GenericAlias
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from ccwatch.errors import ProtocolError
+from ccwatch.errors import DecodeError, ProtocolError
 from ccwatch.protocol import words
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.decoding import codec, log_lines
 from ccwatch.protocol.decoding.cut import WORDS
-from ccwatch.protocol.decoding.dialects import DIALECTS, NO_SYMBOL
-from ccwatch.protocol.messages import LogLine, Packet
+from ccwatch.protocol.decoding.dialects import NO_SYMBOL, recognised_as
+from ccwatch.protocol.decoding.layout import PLAIN, WHOLE
+from ccwatch.protocol.messages import LogLine
 
 _EXACT: Final = 2.0**53 - 1
 """Beyond this integers are no longer exact as floats; and beyond 10^16 the two encoders spell exponents differently."""
-_NUMBERS: Final = {kind: Annotated[kind, msgspec.Meta(ge=-int(_EXACT), le=int(_EXACT))] for kind in (int, float)}
+_NUMBERS: Final = {code: Annotated[kind, msgspec.Meta(ge=-int(_EXACT), le=int(_EXACT))] for code, kind in ((WHOLE, int), (PLAIN, float))}
+"""The type of a number by its code in a layout."""
 _WORD: Final = Annotated[str, msgspec.Meta(max_length=words.LONGEST_WORD)]
 """A word that need not be cut."""
 _METRICS: Final = {table: [c.name for c in TABLES[table] if c.dtype == "float64"] for table in ("agents", "models")}
@@ -42,33 +44,67 @@ _REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Unusual(ProtocolError):
+class NoDecoder(ProtocolError):
     """A message has a field without a column, so that no decoder can be made for its layout."""
 
 
-class UsualMessages:
-    """Reads the messages of one layout. Used by one thread."""
+class Metrics(NamedTuple):
+    """The agents or the models of many messages."""
 
-    def __init__(self, packet: Packet, layout: str) -> None:
-        """Make a decoder for messages such as the one this packet was read from.
+    names: list[str]
+    """Of one message, if all have the same in the same order; else of all messages, one after the other."""
+    counts: list[int] | None
+    """How many each message has; None if all have the same."""
+    gauges: Iterable[float]
+    """Message by message, metric by metric, in the order of the table's columns."""
+
+
+class Columns(NamedTuple):
+    """Messages as columns, each a list with one value per message, in their order."""
+
+    packets: dict[str, list[Any]]
+    """Of the packets table, by column, without what the message alone does not give (time, flags, number, receipt); columns that the
+    messages do not carry may be left out."""
+    metrics: dict[str, Metrics]
+    """Of "agents" and "models"."""
+    logs: list[tuple[LogLine, ...]]
+    refused: list[int]
+    """The places of the messages that the decoder does not take, and that are not in the columns."""
+
+
+class OneLayout:
+    """Reads the messages of one layout."""
+
+    packet = staticmethod(codec.decode)
+    """Reads one message, of any layout: many at once are what a layout's decoder is faster for."""
+
+    def __init__(self, layout: str) -> None:
+        """Make a decoder for the messages of a layout.
+
+        It takes those about which nothing is odd: no `extra`, no forecasts, no value that its column does not hold as it came. A zero
+        that means "not known yet" is such a value too, and only its packet's flags tell it: its caller leaves those out.
 
         Args:
-            packet: with its raw message, and nothing odd about it: no `extra`, no forecasts, no flag that says that a column
-                does not hold its value as it came.
-            layout: the message's, of style "compact".
+            layout: see `layout`.
 
         Raises:
-            Unusual: a value has no column.
+            NoDecoder: a value has no column, or the layout is not of style "compact".
         """
         self.layout = layout
-        self.dialect = str(packet.dialect)
-        dialect = next(d for d in DIALECTS if d.name == packet.dialect)
+        try:
+            style, message = codec.loads(layout.encode())
+        except (DecodeError, TypeError, ValueError):
+            raise NoDecoder(layout[:80]) from None
+        recognised = style == "compact" and type(message) is dict and recognised_as(specimen(message))
+        if not recognised:
+            raise NoDecoder(layout[:80])
+        dialect, kind = recognised
+        self.dialect = dialect.name
         self._places: dict[str, tuple[str, str]] = {}
         """Column to where its value is: the path of attributes to its section, and its own attribute."""
         self._metrics: dict[str, tuple[str, list[str], Any]] = {}
         """Table to the path of its metrics, their names, and a getter of their gauges in the table's order."""
         self._logs_path = self._kind_path = ""
-        message = codec.loads(packet.raw)
         fields = []
         for attribute, key, value in _attributes(message):
             if key == dialect.body:
@@ -79,9 +115,9 @@ class UsualMessages:
             elif not dialect.body:
                 fields.append((attribute, self._field(key, value, attribute, "", dialect)))
             else:
-                raise Unusual(key)
+                raise NoDecoder(key)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_struct(message, fields))
-        self._kind = packet.kind
+        self._kind = kind
         self._symbol = attrgetter("".join(self._places["symbol"])) if "symbol" in self._places else None
         self._logs = attrgetter(self._logs_path) if self._logs_path else None
         self._known_logs = lru_cache(maxsize=64)(self._read_logs)  # the same ten lines come in many packets
@@ -97,8 +133,19 @@ class UsualMessages:
         logs = () if self._logs is None else self._known_logs(bytes(self._logs(found)), server_tz)
         return None if logs is None else (found, logs)
 
-    def packets(self, found: Sequence[Any]) -> dict[str, Any]:
-        """Return the messages' values for the packets table, one list by column; columns that they do not carry are left out."""
+    def columns(self, raws: Sequence[bytes], server_tz: str = "UTC") -> Columns:
+        """Return messages as columns; those of another layout are named, not read."""
+        read = [self.read(raw, server_tz) for raw in raws]
+        found = [one for one in read if one is not None]
+        columns = self.columns_of([message for message, _ in found], [logs for _, logs in found])
+        return columns._replace(refused=[place for place, one in enumerate(read) if one is None])
+
+    def columns_of(self, found: Sequence[Any], logs: Sequence[tuple[LogLine, ...]] = ()) -> Columns:
+        """Return messages as columns, which `read` has read one by one."""
+        metrics = {table: self._metrics_of(table, found) for table in _METRICS}
+        return Columns(self._packets_of(found), metrics, [*logs], [])
+
+    def _packets_of(self, found: Sequence[Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         sections: dict[str, list[Any]] = {}
         for column, (path, attribute) in self._places.items():
@@ -112,18 +159,12 @@ class UsualMessages:
         values["kind"] = [*map(attrgetter(self._kind_path), found)] if self._kind_path else [str(self._kind)] * len(found)
         return values
 
-    def metrics(self, table: str, found: Iterable[Any]) -> tuple[list[str], Iterable[float]]:
-        """Return the metrics of "agents" or "models" in each of the messages.
-
-        Returns:
-            Their names, the same in each message, and their gauges: message by message, metric by metric, in the order of the
-            table's columns.
-        """
+    def _metrics_of(self, table: str, found: Iterable[Any]) -> Metrics:
         if table not in self._metrics:
-            return [], ()
+            return Metrics([], None, ())
         path, names, gauges = self._metrics[table]
         metrics = chain.from_iterable(map(msgspec.structs.astuple, map(attrgetter(path), found)))
-        return names, chain.from_iterable(map(gauges, metrics))
+        return Metrics(names, None, chain.from_iterable(map(gauges, metrics)))
 
     # ── the decoder's types ──
 
@@ -136,13 +177,13 @@ class UsualMessages:
             return None
         if key in _METRICS:
             return self._metric(key, value, path)
-        if key == dialect.logs:
+        if key == dialect.logs and type(value) is list:
             self._logs_path = path
             self._lines = msgspec.json.Decoder(_lines_type(key, value))
             return msgspec.Raw
         places = dialect.places.get(key) if type(value) is dict else dialect.places.get("")
         if places is None or key == "":
-            raise Unusual(key)
+            raise NoDecoder(key)
         if type(value) is not dict:
             return self._value(places, key, value, parent, path.rpartition(".")[2])
         return _struct(value, [(a, self._value(places, name, entry, f"{path}.", a)) for a, name, entry in _attributes(value)])
@@ -152,25 +193,25 @@ class UsualMessages:
         if value is None:
             return None
         column = places.get(key)
-        if column is None or type(value) not in ((int, float) if column in _FLOATS else (str,)):
-            raise Unusual(key)
+        if column is None or type(value) is not int or (value == WHOLE and column not in _FLOATS):
+            raise NoDecoder(key)
         self._places[column] = (path, attribute)
-        return _NUMBERS.get(type(value)) or (_WORD if column in WORDS else str)
+        return _NUMBERS[value] if column in _FLOATS else _WORD if column in WORDS else str
 
     def _metric(self, table: str, value: Any, path: str) -> Any:
         wanted = _METRICS[table]
         fields = []
         order: list[str] = []
         for attribute, name, readings in _attributes(value) if type(value) is dict else ():
-            if type(readings) is not dict or {*readings} != {*wanted} or not {*map(type, readings.values())} <= {int, float}:
-                raise Unusual(name)
+            if type(readings) is not dict or {*readings} != {*wanted} or not {*map(type, readings.values())} <= {int}:
+                raise NoDecoder(name)
             at = {key: below for below, key, _ in _attributes(readings)}
             if order and order != [at[gauge] for gauge in wanted]:
-                raise Unusual(name)
+                raise NoDecoder(name)
             order = [at[gauge] for gauge in wanted]
-            fields.append((attribute, _struct(readings, [(a, _NUMBERS[type(v)]) for a, _, v in _attributes(readings)])))
+            fields.append((attribute, _struct(readings, [(a, _NUMBERS[code]) for a, _, code in _attributes(readings)])))
         if not fields:
-            raise Unusual(table)
+            raise NoDecoder(table)
         self._metrics[table] = (path, list(value), attrgetter(*order))
         return _struct(value, fields)
 
@@ -185,21 +226,18 @@ class UsualMessages:
             return None
 
 
-def _lines_type(key: str, value: Any) -> Any:
-    """Return the type of a list of log lines that are all of three texts, or all plain texts, or of an empty list.
+def _lines_type(key: str, value: list[Any]) -> Any:
+    """Return the type of a list of log lines, by its shape: all of three texts, or all plain texts, or none.
 
     Raises:
-        Unusual: another list, or not a list.
+        NoDecoder: another list.
     """
     if value == []:
         return Annotated[list[str], msgspec.Meta(max_length=0)]
-    kinds = {type(entry) for entry in value} if type(value) is list else set()
-    if kinds == {str}:
+    if value == [PLAIN]:
         return Annotated[list[str], msgspec.Meta(min_length=1)]
-    if kinds != {dict} or len({tuple(entry) for entry in value}) > 1 or {*value[0]} != {*_LINE}:
-        raise Unusual(key)
-    if any(type(text) is not str for entry in value for text in entry.values()):
-        raise Unusual(key)
+    if len(value) > 1 or type(value[0]) is not dict or {*value[0]} != {*_LINE} or {*value[0].values()} != {PLAIN}:
+        raise NoDecoder(key)
     line = msgspec.defstruct("Line", [(name, _WORD if name == "level" else str) for name in value[0]], forbid_unknown_fields=True, gc=False)
     return Annotated[GenericAlias(list, (line,)), msgspec.Meta(min_length=1)]
 
@@ -208,6 +246,15 @@ def _line(entry: Any, server_tz: str) -> LogLine:
     if type(entry) is str:
         return LogLine(None, entry, None, None)
     return log_lines.usual_line(entry.level, entry.message, entry.timestamp, server_tz)
+
+
+def specimen(shape: Any) -> Any:
+    """Return a message of a shape, with some value in place of each code."""
+    if type(shape) is dict:
+        return {key: "TELEMETRY" if key == "type" else specimen(below) for key, below in shape.items()}
+    if type(shape) is list:
+        return [specimen(below) for below in shape]
+    return None if shape is None else "Active"  # a status that is known, since one word may be all that a state has
 
 
 def _attributes(value: dict[str, Any]) -> list[tuple[str, str, Any]]:

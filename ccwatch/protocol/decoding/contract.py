@@ -2,7 +2,7 @@
 
 Nearly every message of a healthy engine has no more than the contract's fields, with their types and ranges. The decoder
 checks all of that while it parses, at a third of the cost of looking at each field here. Every message that it refuses,
-and every other dialect, is read by `dialects`; an accepted message has the same fields there, as a test checks on generated messages.
+and every other dialect, is read by `tolerant`; an accepted message has the same fields there, as a test checks on generated messages.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ccwatch.protocol import columns, words
 from ccwatch.protocol.columns import Column
 from ccwatch.protocol.decoding.cut import WORDS
 from ccwatch.protocol.decoding.dialects import NO_SYMBOL, contract_places
-from ccwatch.protocol.decoding.fields import NAIVE_TIME, UNKNOWN_WORD, bounds
 from ccwatch.protocol.decoding.log_lines import usual_line
+from ccwatch.protocol.decoding.packet_fields import NAIVE_TIME, UNKNOWN_WORD, bounds
 from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Instant, Kind, LogLine, ModelMetric, Status
 from ccwatch.protocol.words import LONGEST_WORD
 
@@ -95,7 +95,7 @@ _known_logs: Final = lru_cache(maxsize=64)(_logs)
 
 
 def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any] | None:
-    """Return the fields of a Packet, as `dialects.read` gives them; None if `dialects` has to read the message itself."""
+    """Return the fields of a Packet, as `tolerant.read` gives them; None if that has to read the message itself."""
     try:
         message = _DECODER.decode(raw)
     except _REFUSALS:

@@ -25,8 +25,8 @@ from ccwatch.cottage.options import Options
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
+from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
 from ccwatch.stream.source import Source, Steerable, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")

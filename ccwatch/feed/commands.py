@@ -24,8 +24,8 @@ from ccwatch.errors import CcwatchError, ConfigError, NoCommandRoute
 from ccwatch.feed.address import basic_credentials, redact
 from ccwatch.protocol import words
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.server_paths import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
 from ccwatch.protocol.messages import Flag, Item, Packet, Status
+from ccwatch.protocol.server_paths import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
 from ccwatch.stream.source import Sink
 
 log = logging.getLogger("ccwatch.feed")

@@ -15,8 +15,8 @@ from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, 
 from ccwatch.feed.dialling import Dialler
 from ccwatch.feed.elsewhere import find_stream
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.server_paths import ORIGIN_HEADER
 from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
+from ccwatch.protocol.server_paths import ORIGIN_HEADER
 from ccwatch.protocol.session import Duty, Session
 from ccwatch.stream.source import Sink, Stop, read_clock
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ccwatch.alerts import AlertWatch, Rule
+    from ccwatch.analysis import Align
     from ccwatch.analysis.compare import Comparison
     from ccwatch.analysis.report import Report
     from ccwatch.archives import Archive
@@ -125,6 +126,8 @@ def watch(
     rate: float = 5,
     display_tz: str | None = None,
     rules: Sequence[Rule] | None = None,
+    against: Any = None,
+    align: Align = "clock",
 ) -> Dashboard:
     """Return the dashboard of a stream, which is displayed when it is the last line of a notebook cell.
 
@@ -137,14 +140,21 @@ def watch(
         rate: pictures per second, at most 10.
         display_tz: IANA zone of the time axis and of the answers; None is the setting, else the timezone of [hours], else UTC.
         rules: the rules that raise alerts; None is `ccwatch.alerts.DEFAULT_RULES`.
+        against: what was expected, drawn as a ghost line, with the difference as a panel: a Recording, its path or name, "latest", a frame
+            or CSV file of nav, returns or signals. None is `[expected] path` of ccwatch.toml, False is nothing. Of several sources, the
+            first is held against it.
+        align: how the expectation is laid beside the stream: "clock" by time, "open" by their first packets, "event" by their first
+            BUY or SELL.
 
     Raises:
         ConfigError: an argument that cannot be used.
+        MissingColumns: the expectation has neither nav nor returns nor signals.
         RecordingNotFound: no recording at the path.
     """
     from ccwatch.dashboard import Dashboard  # noqa: PLC0415 - plotly and ipywidgets take a second to import
 
     zone = Settings.load(display_tz=display_tz).display_tz
+    panels = wiring.panels_of(panels, against, align)
     views = wiring.views_of(source)
     view = next(iter(views.values()))[0]
     recorder = (lambda: record(view)) if isinstance(view, Feed) else None

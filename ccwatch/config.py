@@ -186,6 +186,27 @@ def _is_zone(name: Any) -> bool:
         return False
 
 
+def default_expected(folder: Path | None = None) -> str | None:
+    """Return what a stream is held against where nothing is named, `[expected] path`: a path (absolute) or a name; None if not set.
+
+    Raises:
+        ConfigError: another key in the table, or a value that is no text.
+    """
+    tables = Tables.load(folder)
+    unknown = [key for key in tables.expected if key != "path"]
+    if unknown:
+        raise ConfigError(f"{tables.place('expected', unknown[0])}: {no_such('setting of [expected]', unknown[0], ('path',))}")
+    found = tables.expected.get("path")
+    if found is None or tables.path is None:
+        return None
+    if not isinstance(found, str) or not found.strip():
+        raise ConfigError(
+            f"{tables.place('expected', 'path')}: path={found!r}: expected the path or the name of a recording, or of a CSV file"
+        )
+    beside = tables.path.parent / Path(found).expanduser()
+    return str(beside) if beside.exists() else found
+
+
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
         text = path.read_text(encoding="utf-8")

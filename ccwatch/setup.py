@@ -35,6 +35,10 @@ server_tz = {server_tz}          # zone of timestamps that carry no offset
 # close = "16:00"
 # days = "mon-fri"
 
+# What a stream is held against, as a ghost line: a recording's path or name, or a CSV file of nav, returns or signals.
+# [expected]
+# path = "back-test.csv"
+
 # Who is told by `ccwatch guard --notify desk`: an address stands in the environment or in a file, not here.
 # [receivers]
 # desk = "env:DESK_WEBHOOK"

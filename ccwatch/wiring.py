@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ccwatch.config import Settings, recordings_folder
+from ccwatch.config import Settings, default_expected, recordings_folder
 from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound
 from ccwatch.feed.connection import parse_url
 from ccwatch.feed.feed import Feed
@@ -20,6 +20,7 @@ from ccwatch.stream import registry
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ccwatch.analysis import Align
     from ccwatch.recording.recorder import Recorder
     from ccwatch.recording.recording import Recording
 
@@ -231,6 +232,23 @@ def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
     if isinstance(source, Feed) or callable(getattr(source, "packets", None)):  # asked for what it can do: no pyarrow to watch
         return source, False
     raise ConfigError(f"source={source!r}: expected a url, a Feed, a Recording, its path or name, or 'latest'")
+
+
+def panels_of(panels: Any, against: Any, align: Align) -> Any:
+    """Return the panels to show; with an expectation, those with its ghost line and the difference from it.
+
+    Raises:
+        ConfigError: panels, an expectation or an alignment that cannot be used.
+        RecordingNotFound: the expectation is no recording that is there.
+    """
+    if align not in {"clock", "open", "event"}:
+        raise ConfigError(f"align={align!r}: expected one of clock, open, event")
+    expected = default_expected() if against is None else against
+    if expected is None or expected is False:
+        return panels
+    from ccwatch.dashboard import panels_against  # noqa: PLC0415 - pandas is not needed to connect
+
+    return panels_against(panels, expected, align)
 
 
 def views_of(source: Any) -> dict[str, tuple[Any, bool]]:

@@ -4,6 +4,7 @@
 module of its name: `ccwatch.analysis.drawdowns` is the function.
 """
 
+from ccwatch.analysis.against import Align, expected_curve
 from ccwatch.analysis.alerts import Alerts, alerts
 from ccwatch.analysis.alpha import Alpha, alpha
 from ccwatch.analysis.attribution import Attribution, attribution
@@ -13,6 +14,7 @@ from ccwatch.analysis.changepoints import Changepoints, changepoints, page_hinkl
 from ccwatch.analysis.compare import Comparison, compare
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.explain import Explanation, explain
 from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.kalman import Kalman, kalman
@@ -33,6 +35,7 @@ from ccwatch.analysis.timeline import Timeline, timeline
 __all__ = [
     "QUESTIONS",
     "Alerts",
+    "Align",
     "Alpha",
     "Attribution",
     "Basis",
@@ -67,6 +70,7 @@ __all__ = [
     "dollars",
     "drawdown_audit",
     "drawdowns",
+    "expected_curve",
     "explain",
     "governance",
     "hill",
@@ -78,6 +82,7 @@ __all__ = [
     "percent",
     "quality",
     "quantile",
+    "read_expected",
     "regimes",
     "signals",
     "timeline",

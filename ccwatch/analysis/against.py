@@ -136,23 +136,10 @@ def against(
         NotEnoughData: fewer than two packets meet.
         MixedSymbols: several symbols and none was chosen.
     """
-    if align not in ALIGNMENTS:
-        raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
-    actual = sample("against", frame, events, symbol=symbol, one_symbol=True)
-    planned = sample("against", _with_nav(expected), symbol=symbol if "symbol" in expected.columns else None, one_symbol=True)
-    common = [column for column in COMPARED if _has(actual, column) and _has(planned, column)]
+    pair, actual, common, shift = _matched(frame, expected, events, align, symbol)
     if not common:
         raise MissingColumns("against", COMPARED)
-    shift = _shift(actual, planned, align)
-    rows, met = _meet(actual, planned, shift)
-    if int(met.sum()) < 2:
-        raise NotEnoughData(
-            f"against: {int(met.sum())} packets meet an expected one; the session goes from {stamp(actual.times[0])} to "
-            f"{stamp(actual.times[-1])}, the expectation from {stamp(planned.times[0] + shift)} to {stamp(planned.times[-1] + shift)}; "
-            "align='open' lays the two by their first packets"
-        )
-    used = actual.where(met)
-    pair = _Pair(used, planned, rows[met])
+    used = pair.used
     made, meant = pair.profit()
     departs = {column: pair.departs(column) for column in common}
     any_departs = np.logical_or.reduce(list(departs.values()))
@@ -177,6 +164,55 @@ def against(
         basis=actual.basis(len(used)),
         notes=tuple(notes),
     )
+
+
+def expected_curve(frame: pd.DataFrame, expected: pd.DataFrame, *, align: Align = "clock") -> pd.DataFrame:
+    """Return the profit and loss of a session beside the expected one, packet by packet, without the rest of an answer.
+
+    An expectation of signals alone is the result of holding them at the session's own prices: `approved_size` is the share of the nav
+    that is held, all of it where there is no such column.
+
+    Args:
+        frame: packets of the session, of one symbol or several.
+        expected: as for `against`.
+        align: as for `against`.
+
+    Returns:
+        Index time; actual, expected: float64, profit and loss since the first matched packet as a fraction of the session's nav there.
+
+    Raises:
+        ConfigError: another `align`.
+        MissingColumns: the session has no nav, or the expectation none of nav, returns and side.
+        NotEnoughData: fewer than two packets meet.
+    """
+    newest = [str(word) for word in frame["symbol"].dropna().iloc[-1:]] if "symbol" in frame.columns else []
+    pair, _, _, _ = _matched(frame, expected, None, align, newest[0] if newest else None)
+    made, meant = pair.profit()
+    if not np.isfinite(made).any():
+        raise MissingColumns("against", ("nav",))
+    if not np.isfinite(meant).any():
+        meant = pair.start * pair.held_signals()
+    return pd.DataFrame({"actual": made / pair.start, "expected": meant / pair.start}, index=pair.used.frame.index)
+
+
+def _matched(
+    frame: pd.DataFrame, expected: pd.DataFrame, events: pd.DataFrame | None, align: Align, symbol: str | None
+) -> tuple[_Pair, Sample, list[str], int]:
+    """Return the packets that meet an expected one, the whole session, the columns that both carry, and the plan's shift in ns."""
+    if align not in ALIGNMENTS:
+        raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
+    actual = sample("against", frame, events, symbol=symbol, one_symbol=True)
+    planned = sample("against", _with_nav(expected), symbol=symbol if "symbol" in expected.columns else None, one_symbol=True)
+    common = [column for column in COMPARED if _has(actual, column) and _has(planned, column)]
+    shift = _shift(actual, planned, align)
+    rows, met = _meet(actual, planned, shift)
+    if int(met.sum()) < 2:
+        raise NotEnoughData(
+            f"against: {int(met.sum())} packets meet an expected one; the session goes from {stamp(actual.times[0])} to "
+            f"{stamp(actual.times[-1])}, the expectation from {stamp(planned.times[0] + shift)} to {stamp(planned.times[-1] + shift)}; "
+            "align='open' lays the two by their first packets"
+        )
+    return _Pair(actual.where(met), planned, rows[met]), actual, common, shift
 
 
 def _with_nav(frame: pd.DataFrame) -> pd.DataFrame:
@@ -260,6 +296,16 @@ class _Pair:
         mine, meant = (pd.Series(values).ffill().to_numpy() for values in self.both("nav"))
         first = [values[np.isfinite(values)][:1] for values in (mine, meant)]
         return tuple(values - (start[0] if len(start) else np.nan) for values, start in zip((mine, meant), first, strict=True))  # type: ignore[return-value] # two in, two out
+
+    def held_signals(self) -> Floats:
+        """Return the return since the first packet of holding the plan's signals at the session's prices; NaN without side or price."""
+        _, side = self.words("side")
+        held = pd.Series(side).map({Side.BUY: 1.0, Side.SELL: -1.0, Side.FLAT: 0.0}).astype(np.float64)
+        if _has(self.planned, "approved_size"):
+            held *= pd.Series(self.both("approved_size")[1]).ffill().fillna(0.0)
+        price = pd.Series(self.used.numbers("price")).ffill()
+        moves = held.ffill().shift().fillna(0.0) * price.pct_change(fill_method=None).fillna(0.0)
+        return np.asarray((1.0 + moves).cumprod() - 1.0) if held.notna().any() and price.notna().any() else np.full(len(price), np.nan)
 
     def split(self, gap: Floats) -> tuple[pd.DataFrame, str]:
         """Split the tracking difference by cause, in whole cents; without rows where a position is not known, and with the reason.

@@ -30,11 +30,12 @@ SHALLOW: Final = 0.1
 class Deeper(Questions):
     """The questions against, what_if, first_sign and reasoning."""
 
-    def against(self, expected: Any, align: Align = "clock") -> Against:
+    def against(self, expected: Any = None, align: Align = "clock") -> Against:
         """Compare this session with a plan, packet by packet; `ccwatch.compare` is for two equals. See `ccwatch.analysis.against`.
 
         Args:
-            expected: a Recording, its path or name, "latest", a CSV file, or a frame or series of nav, price, returns or side.
+            expected: a Recording, its path or name, "latest", a CSV file, or a frame or series of nav, price, returns or side;
+                None is `[expected] path` of ccwatch.toml.
             align: "clock" aligns the two by time, "open" by their first packets, "event" by their first BUY or SELL.
 
         Raises:

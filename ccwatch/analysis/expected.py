@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ccwatch.analysis.tables import Tables
-from ccwatch.config import Settings, recordings_folder
+from ccwatch.config import Settings, default_expected, recordings_folder
 from ccwatch.errors import ConfigError
 from ccwatch.recording import Recording, locate
 from ccwatch.stream.given import read_given
@@ -27,7 +27,7 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
 
     Args:
         expected: a Recording or a Feed; the path or the name of a recording, or "latest"; the path of a CSV file; a frame or a series of
-            nav, price, returns or side over time.
+            nav, price, returns or side over time; None is `[expected] path` of ccwatch.toml.
         symbol: the one to take where a file or a frame has several.
 
     Raises:
@@ -35,6 +35,8 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
         ConfigError: something else, or a frame without times.
         MixedSymbols: several symbols, and none was chosen.
     """
+    if expected is None:
+        expected = default_expected()
     if isinstance(expected, str | Path) and Path(expected).suffix.lower() not in {".csv", ".tsv", ".txt"}:
         expected = Recording(locate(expected, recordings_folder(Settings.load())))
     if not isinstance(expected, str | Path | pd.DataFrame | pd.Series):

@@ -44,7 +44,7 @@ def alpha_interval(view: Any) -> list[Line]:
     price, codes = frame["price"].to_numpy(), pd.factorize(frame["symbol"])[0]
     same = (np.diff(codes) == 0) & (np.diff(frame["connection"].to_numpy()) == 0)
     size = np.abs(np.diff(np.log(price)))[same]
-    time = _ms(frame.index)[1:][same]
+    time = to_ms(frame.index)[1:][same]
     ends: list[int] = []
     if len(size) >= ALPHA_RETURNS:
         ends = np.unique(np.linspace(ALPHA_RETURNS, len(size), ALPHA_POINTS).astype(int)).tolist()
@@ -71,7 +71,7 @@ def of_objectives(view: Any) -> list[Line]:
         objective = objective_of(str(name), objectives)
         if np.isnan(objective) or not len(mine):
             continue
-        value, time = mine["latency_ms"].to_numpy(), _ms(mine.index)
+        value, time = mine["latency_ms"].to_numpy(), to_ms(mine.index)
         ends = np.unique(np.linspace(min(20, len(value)), len(value), QUANTILE_POINTS).astype(int))
         p95 = [float(np.quantile(value[max(0, end - QUANTILE_CALLS) : end], 0.95)) / objective for end in ends]
         lines.append(Line(f"{name} p95 / {objective:g} ms", time[ends - 1], np.array(p95)))
@@ -104,7 +104,7 @@ def of_function(function: Callable[[pd.DataFrame], Any], name: str) -> Callable[
         frame = view.frame()
         lines = to_lines(function(frame), name, frame.index)
         share = MOST_POINTS // max(1, len(lines))
-        return [_thinned(line, share) for line in lines]
+        return [thinned(line, share) for line in lines]
 
     return compute
 
@@ -145,12 +145,12 @@ def to_lines(made: Any, name: str, index: pd.Index) -> list[Line]:
 def _line(label: str, index: pd.Index, values: Floats) -> Line:
     if not isinstance(index, pd.DatetimeIndex):
         raise ConfigError(f"the line {label!r} has an index of {index.dtype}; expected times, as the frame's own index has them")
-    time = _ms(index)
+    time = to_ms(index)
     order = np.argsort(time, kind="stable")
     return Line(label, time[order], values[order])
 
 
-def _thinned(line: Line, most: int) -> Line:
+def thinned(line: Line, most: int) -> Line:
     """Return the line, of more than `most` points only those that are the minimum or maximum of their stretch."""
     count = len(line.value)
     if count <= most:
@@ -167,6 +167,7 @@ def _thinned(line: Line, most: int) -> Line:
     return Line(line.label, line.time_ms[rows], line.value[rows], line.fills)
 
 
-def _ms(index: pd.Index) -> Floats:
+def to_ms(index: pd.Index) -> Floats:
+    """Return times as ms since 1970, UTC; those without a zone count as UTC."""
     times = pd.DatetimeIndex(index)
     return times.as_unit("ns").asi8 / 1e6 if times.tz is not None else times.tz_localize("UTC").as_unit("ns").asi8 / 1e6

@@ -143,7 +143,7 @@ def _named(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
         if word in by_name and ours not in renamed.values():
             renamed[by_name[word]] = ours
     if "price" not in renamed.values() and "nav" not in renamed.values() and "returns" not in renamed.values():
-        numeric = list(frame.select_dtypes("number").columns)
+        numeric = [name for name in frame.select_dtypes("number").columns if name not in renamed]
         if len(numeric) == 1:
             renamed[numeric[0]] = "price"
     said += [f"column {name!r} is taken for {ours}" for name, ours in renamed.items() if str(name) != ours]

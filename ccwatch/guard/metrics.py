@@ -8,14 +8,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, StateSetMetricFamily
 from prometheus_client.registry import Collector
 
-from ccwatch.alerts import Alert, AlertWatch
+from ccwatch.alerts import Alert, AlertWatch, Calls
 from ccwatch.domain.counters import read
 from ccwatch.protocol.messages import Item, Packet, Regime, Status
 
+Floats = npt.NDArray[np.float64]
 BUCKETS_MS: Final = (5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
 
 
@@ -23,29 +26,24 @@ class _Histogram:
     """Counts of calls by latency, each call once."""
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS_MS) + 1)
+        self.counts = np.zeros(len(BUCKETS_MS) + 1, dtype=np.int64)
         self.sum = 0.0
         self.before: tuple[float, float] | None = None
 
-    def see(self, latency: float, count: float) -> None:
-        """Count a reading of a gauge and its counter, if it is a new call."""
-        import numpy as np  # noqa: PLC0415 - one look per reading
-
-        if not math.isfinite(latency):
-            return
-        if read(np.array([latency]), np.array([count]), before=self.before).is_call[0]:
-            place = next((at for at, bound in enumerate(BUCKETS_MS) if latency <= bound), len(BUCKETS_MS))
-            self.counts[place] += 1
-            self.sum += latency
-        self.before = latency, count
+    def see(self, latency: Floats, count: Floats) -> None:
+        """Count the calls among readings of a gauge, ms, and its counter."""
+        known = np.isfinite(latency)
+        latency, count = latency[known], count[known]
+        if len(latency):
+            calls = latency[read(latency, count, before=self.before).is_call]
+            np.add.at(self.counts, np.searchsorted(BUCKETS_MS, calls), 1)
+            self.sum += float(calls.sum()) / 1e3
+            self.before = float(latency[-1]), float(count[-1])
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return the cumulative counts by their upper bound in ms."""
-        total, found = 0, []
-        for bound, count in zip([*map(str, BUCKETS_MS), "+Inf"], self.counts, strict=True):
-            total += count
-            found.append((bound, float(total)))
-        return found
+        """Return the cumulative counts by their upper bound in s."""
+        bounds = [*(f"{ms / 1e3:g}" for ms in BUCKETS_MS), "+Inf"]
+        return list(zip(bounds, np.cumsum(self.counts).astype(np.float64).tolist(), strict=True))
 
 
 class EngineCollector(Collector):
@@ -59,15 +57,19 @@ class EngineCollector(Collector):
 
     def receive(self, items: Sequence[Item], /) -> None:
         """Take packets; called on the feed's thread."""
+        packets = [item for item in items if isinstance(item, Packet) and item.is_clean]
+        if not packets:
+            return
         with self._lock:
-            for packet in items:
-                if not isinstance(packet, Packet) or not packet.is_clean:
+            self._last = packets[-1]
+            for table in ("agents", "models"):
+                calls = Calls.of_packets(table, packets)
+                if calls is None:
                     continue
-                self._last = packet
-                for kind, rows in (("agent", packet.agents), ("model", packet.models)):
-                    for row in rows:
-                        key = kind, str(row[0])
-                        self._latencies.setdefault(key, _Histogram()).see(row.latency_ms, row.invocations)
+                for service in dict.fromkeys(calls.service.tolist()):
+                    mine = calls.service == service
+                    latency, count = (calls.gauges[name][mine] for name in ("latency_ms", "invocations"))
+                    self._latencies.setdefault((table[:-1], service), _Histogram()).see(latency, count)
 
     def collect(self) -> Iterable[Metric]:
         """Yield all figures as of now; a value that the stream does not carry has no sample."""
@@ -77,7 +79,7 @@ class EngineCollector(Collector):
         if packet is not None:
             yield from self._engine(packet)
         latency = HistogramMetricFamily(
-            "ccwatch_service_latency_milliseconds", "Observed calls of agents and models", labels=["kind", "service"]
+            "ccwatch_service_latency_seconds", "Observed calls of agents and models", labels=["kind", "service"]
         )
         for (kind, service), (buckets, total) in sorted(histograms.items()):
             latency.add_metric([kind, service], buckets, total)

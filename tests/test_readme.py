@@ -36,6 +36,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     cw.stop_all()
 
 
+def test_the_first_picture_moves_and_is_light() -> None:
+    picture = (ROOT / re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)[0]).read_bytes()
+    assert len(picture) < 2_000_000
+    assert picture.startswith(b"GIF89a")
+    assert picture.count(b"\x21\xf9\x04") > 10, "its frames; python -m tests.browser.moving_picture makes them"
+
+
 def test_there_are_six_lines() -> None:
     assert list(LINES) == ["watch live", "record", "be told", "ask why", "compare with the back-test", "look over months"]
 

@@ -122,6 +122,7 @@ export class AlertLine {
     this.polite.setAttribute("aria-live", "polite");
     this.assertive = tell("div", "ccw-spoken");
     this.assertive.setAttribute("role", "alert");
+    this.why.hidden = this.ack.hidden = this.toggle.hidden = true; // until something fires
     this.line.append(this.icon, this.head, this.why, this.ack, this.toggle);
     this.el.append(this.line, this.list, this.polite, this.assertive);
     /** @type {Alert[][]} */

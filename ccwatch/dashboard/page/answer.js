@@ -35,6 +35,7 @@ export class Answer {
     const held = this.el.contains(document.activeElement);
     this.el.replaceChildren(...parts, close);
     this.el.hidden = false;
+    this.view.side.el.classList.add("ccw-answers");
     this.view.side.openPanel();
     if (this.awaited) this.el.scrollIntoView({ block: "nearest" }); // not in a view whose reader did not ask
     this.awaited = false;
@@ -46,6 +47,7 @@ export class Answer {
   close() {
     if (this.el.contains(document.activeElement)) this.view.charts.plot.focus({ preventScroll: true });
     this.el.hidden = true;
+    this.view.side.el.classList.remove("ccw-answers");
   }
 
   /** @param {HTMLElement} shown @param {HTMLElement} made */

@@ -287,6 +287,12 @@ export class Charts {
       layout[key(spec.axis)] = { ...old, title: undefined, autorangeoptions: undefined, autorange: false, range: span, domain: domain(top, own), fixedrange: true, showticklabels: low <= high && !spec.strip, nticks: own < 90 ? 3 : 6, hoverformat: spec.tickformat, tickformat: tickFormat(spec.tickformat, (span[1] ?? 1) - (span[0] ?? 0)) };
       layout[key(spec.gaps)] = { ...layout[key(spec.gaps)], range: [0, 1] };
       if (spec.ribbon) layout[key(spec.ribbon)] = { ...layout[key(spec.ribbon)], domain: domain(ribbon, RIBBON), range: [0, 1] };
+      // A band's name needs a line's height of it in sight; else the names of two lie on each other.
+      layout.shapes = layout.shapes.map((/** @type {any} */ shape) => {
+        if (shape.yref !== spec.axis || shape.type !== "rect" || !shape.label) return shape;
+        const seen = Math.min(shape.y1, span[1] ?? 1) - Math.max(shape.y0, span[0] ?? 0);
+        return (own * seen) / ((span[1] ?? 1) - (span[0] ?? 0)) < 13 ? { ...shape, label: undefined } : shape;
+      });
       for (const [level, words] of spec.levels) {
         if (!(low <= high) || !isNear(level, low, high)) continue;
         layout.shapes.push({ ...made.meta.level, layer: "above", yref: spec.axis, y0: level, y1: level, label: { ...made.meta.level.label, text: ` ${words}` } });

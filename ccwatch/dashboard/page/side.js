@@ -60,7 +60,10 @@ export class Side {
       tab.setAttribute("role", "tab");
       tab.setAttribute("aria-controls", this.body.id);
       tab.dataset.tab = name;
-      tab.addEventListener("click", () => this.open(name));
+      tab.addEventListener("click", () => {
+        this.view.answers.close();
+        this.open(name);
+      });
       tab.addEventListener("keydown", (event) => this.arrow(event));
       list.append(tab);
       return tab;
@@ -279,7 +282,7 @@ export class Side {
     const item = tell("button", "ccw-row");
     item.type = "button";
     /** @type {any} */ (item).key = key;
-    item.title = "show this moment; with Shift, ask why too";
+    item.title = `${words}\n(show this moment; with Shift, ask why too)`;
     // Before the first packet only the receiver's clock was known: what is shown is where that was by the stream's.
     if (own !== undefined) item.title += `; before the stream's first packet, at ${new Date(own).toISOString().slice(0, 19).replace("T", " ")} by the receiver's clock`;
     const name = `ccw-kind ccw-kind-${/^[a-zA-Z]+$/.test(kind) ? kind.toLowerCase() : "none"}`;

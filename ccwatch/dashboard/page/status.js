@@ -89,13 +89,13 @@ class StatusLine {
   connection(status, facts) {
     const { view } = this;
     const plays = !this.stream.moves;
-    const playing = view.controls.playing ? "playing" : view.head === null ? "" : "at the play head";
-    this.put("note", [status?.note ?? "", playing].filter(Boolean).join(", "), "warn");
+    const playing = view.controls.playing ? "playing" : "at the play head";
+    this.put("note", view.head === null ? (status?.note ?? "") : playing, "warn");
     this.put("trouble", status?.trouble ?? "", "bad", status?.trouble ?? "");
     /** @type {HTMLElement} */ (this.cells.trouble).setAttribute("role", status?.trouble ? "alert" : "presentation");
     const age = status && known(status.age_s) && !plays && !status.stopped ? `${number(view.age(this.stream, status), 1)} s` : "";
     this.put("age", age ? `● ${age}` : "", status?.mood ?? "", "since the last packet");
-    this.put("state", status?.words ?? "", status?.mood ?? "", [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
+    this.put("state", plays && view.head !== null ? "" : (status?.words ?? ""), status?.mood ?? "", [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
     this.put("recording", status?.recording ? (status.recording.startsWith("recording to") ? "●REC" : "recorded") : "", "record", status?.recording ?? "");
     this.put("origin", status?.origin.toLowerCase().includes("synthetic") ? "SYNTHETIC" : "", "synthetic", "made up: no real market");
     const time = view.cursor.reads ?? facts.time;

@@ -62,12 +62,12 @@ class Certificates:
     """The certificates in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+        self.path = folder / FILE
 
     def read(self) -> dict[str, Certificate]:
         """Return the certificates by the rule's digest; none where the file cannot be read."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            found = json.loads(self.path.read_text(encoding="utf-8"))
             return {key: Certificate(**{**value, "sessions": tuple(value["sessions"])}) for key, value in found.items()}
         return {}
 
@@ -79,12 +79,12 @@ class Certificates:
         """
         every = {key: asdict(value) for key, value in self.read().items()} | {made.digest: asdict(made)}
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            part = self._path.with_suffix(".part")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            part = self.path.with_suffix(".part")
             part.write_text(json.dumps(every, indent=1), encoding="utf-8")
-            part.replace(self._path)
+            part.replace(self.path)
         except OSError as error:
-            raise ConfigError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise ConfigError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def text_of(self, rule: HasDigest, known: Mapping[str, Certificate] | None = None) -> str:
         """Return the words of messages about a rule: its figures, or "never tested"."""

@@ -63,7 +63,6 @@ def test(*, paths: tuple[Path, ...], file: Path | None, incidents: str | None, h
     from ccwatch import api  # noqa: PLC0415 - pandas is not needed for --help
     from ccwatch.alerts import (  # noqa: PLC0415 - the same
         AlertSettings,
-        Certificates,
         rules_file,
     )
 
@@ -73,9 +72,7 @@ def test(*, paths: tuple[Path, ...], file: Path | None, incidents: str | None, h
     if not paths and not _folder().is_dir():
         raise ConfigError(f"no recording to try rules on: there is no folder {_folder()}; ccwatch record makes one, or name recordings")
     found = api.backtest(tried, list(paths) or [_folder()], incidents=incidents, horizon=horizon)
-    kept = Certificates(_folder())
-    for rule in found.rules:
-        kept.keep(found.certificate(rule))
+    found.keep()
     rendering.say(found.to_dict(), str(found), as_json=as_json)
     return 0
 

@@ -1,4 +1,4 @@
-"""Backtests of alert rules on recorded sessions: incidents caught, incidents missed, false alarms. It writes nothing."""
+"""Backtests of alert rules on recorded sessions: incidents caught, incidents missed, false alarms."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ccwatch.alerts import (
     AlertState,
     AnyRule,
     Certificate,
+    Certificates,
     Evaluator,
     Rule,
     read_objectives,
 )
-from ccwatch.config import Settings
+from ccwatch.config import Settings, recordings_folder
 from ccwatch.domain.durations import duration_text, seconds_of
 from ccwatch.domain.hours import TradingHours, days_of
 from ccwatch.domain.limits import DRAWDOWN_WARNS
@@ -111,6 +112,20 @@ class Backtest:
         rate = found.false / self.days if self.days else 0.0
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Certificate(name, mine.digest, found.incidents, found.caught, rate, lead, self.sessions, float(self.days), now)
+
+    def keep(self, folder: str | Path | None = None) -> Path:
+        """Keep every rule's certificate, so that messages and the dashboard show it until the rule is edited; return the file.
+
+        Args:
+            folder: the folder of recordings; None is the desk's, where `ccwatch guard` and the dashboard look.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        kept = Certificates(recordings_folder(Settings.load()) if folder is None else Path(folder))
+        for rule in self.rules:
+            kept.keep(self.certificate(rule))
+        return kept.path
 
     def figure(self, *, dark: bool = False) -> Any:
         """Return a figure of the share caught against false alarms a day: a point per rule, a line per tuning curve."""

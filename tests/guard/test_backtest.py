@@ -5,6 +5,9 @@ import pytest
 import ccwatch as cw
 from ccwatch.alerts import Certificates
 from ccwatch.errors import ConfigError
+from ccwatch.guard.backtest import opened
+from ccwatch.guard.suggest import suggest
+from ccwatch.guard.tuning import Session, trading_days
 
 DEEP = cw.Rule("deep", "drawdown_peak <= -1%")
 NEVER = cw.Rule("never", "price < 0.5")
@@ -30,8 +33,8 @@ def test_a_rule_is_tried_on_incidents_and_its_certificate_holds_until_it_is_edit
     assert str(found).startswith("An incident is a drawdown")
     certificate = found.certificate(DEEP)
     assert str(certificate) == "6 of 6, 0 false a day, 7 sessions"
+    found.keep(desk)
     kept = Certificates(desk)
-    kept.keep(certificate)
     assert kept.text_of(DEEP) == str(certificate)
     edited = cw.Rule("deep", "drawdown_peak <= -1.1%")
     assert kept.text_of(edited) == "never tested"
@@ -61,3 +64,22 @@ def test_under_five_incidents_there_is_no_curve_but_the_list(desk):
 def test_what_cannot_be_tried_is_refused(desk, wrong):
     with pytest.raises(ConfigError):
         cw.backtest(**({"rules": [DEEP], "recordings": desk} | wrong))
+
+
+def test_days_are_counted_once_though_a_recording_is_cut_and_each_of_sessions_side_by_side():
+    def session(first, last, *days):
+        return Session("s", days, (first, last), (), {})
+
+    assert trading_days([session(0, 5, 0), session(5, 9, 0)]) == 1, "one day in two recordings"
+    assert trading_days([session(0, 9, 0), session(0, 9, 0), session(0, 4, 0)]) == 3, "seeded sessions of one date"
+    assert trading_days([session(0, 12, 0, 10), session(13, 19, 10)]) == 2
+
+
+def test_limits_are_suggested_from_calm_sessions_alone(desk):
+    found = suggest(opened([desk]))
+    assert len(found.calm) == 1
+    assert len(found.others) == 6
+    table = found.rules.set_index("name")
+    assert table.loc["drawdown-peak", "worst"] > -0.015
+    for when in table["when"]:
+        cw.Rule("suggested", when)

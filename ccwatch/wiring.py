@@ -179,7 +179,7 @@ def folder_of_recordings(path: str | Path | None) -> Path:
 
 def recorder_of(feed: Feed, settings: Settings, path: str | Path | None, name: str | None, **options: Any) -> Recorder:
     """Return a recorder of a feed that writes into a new folder."""
-    from ccwatch.recording import Recorder, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
+    from ccwatch.recording import Recorder, RecordingKeeper, new_session_path  # noqa: PLC0415 - pyarrow is not needed to watch
 
     if path is not None:
         expect_path(path)
@@ -193,7 +193,7 @@ def recorder_of(feed: Feed, settings: Settings, path: str | Path | None, name: s
         **options,
     )
     registry.note_recorder(feed, recorder)
-    feed.safe_up_to(lambda: recorder.stats.durable_seq)
+    feed.kept_by(RecordingKeeper(recorder))
     return recorder
 
 

@@ -4,7 +4,8 @@ from ccwatch.cottage.access import AccessRules
 from ccwatch.cottage.cottage import Cottage
 from ccwatch.cottage.options import Listen, Options
 from ccwatch.cottage.redis_bridge import RedisBridge
-from ccwatch.cottage.redis_stream import RedisStreamSource, StreamAddress, StreamWriter
+from ccwatch.cottage.redis_entries import StreamAddress
+from ccwatch.cottage.redis_stream import RedisStreamSource, StreamWriter
 from ccwatch.cottage.shared import Shared
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from redis.exceptions import RedisError
 
-from ccwatch.cottage.redis_stream import StreamAddress
+from ccwatch.cottage.redis_entries import StreamAddress
 
 log = logging.getLogger("ccwatch.cottage")
 

@@ -18,7 +18,7 @@ from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
 from ccwatch.stream import arrow, frames
-from ccwatch.stream.source import Handing, Sink, Source, Stop, read_clock
+from ccwatch.stream.source import Handing, Keeper, Sink, Source, Stop, read_clock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -376,11 +376,11 @@ class Feed:
 
     # ── listeners ──
 
-    def safe_up_to(self, durable: Callable[[], int]) -> None:
-        """Give a source that hands unsaved packets to other readers a function that returns the `seq` of the last saved packet."""
+    def kept_by(self, keeper: Keeper) -> None:
+        """Give a source that hands unsaved packets to other readers the recorder that saves them."""
         source = self._intake.source
         if isinstance(source, Handing):
-            source.durable = durable
+            source.kept_by(keeper)
 
     def on_packet(self, callback: Callable[[Packet], object]) -> Callable[[], None]:
         """Call `callback(packet)` for each packet from now on, on a separate thread; return a function that ends this.

@@ -4,6 +4,7 @@ from ccwatch.recording.alert_journal import ALERTS, Acknowledgement, AlertBook, 
 from ccwatch.recording.catalog import FINISHED, list_recordings
 from ccwatch.recording.export import FORMATS, export, packet_facts
 from ccwatch.recording.folder import append_durably, is_recording, new_session_path, seal, sealed_lines, write_durably
+from ccwatch.recording.keeper import RecordingKeeper
 from ccwatch.recording.lookup import locate
 from ccwatch.recording.pack import MONEY, Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
@@ -36,6 +37,7 @@ __all__ = [
     "Recorder",
     "RecorderStats",
     "Recording",
+    "RecordingKeeper",
     "RecordingSeries",
     "Recovery",
     "ReplaySource",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ccwatch.protocol.messages import Instant, Item
 
@@ -78,9 +78,31 @@ class Steerable(Protocol):
         """Deliver packets of these symbols beside its own from now on."""
 
 
+class Held(NamedTuple):
+    """How much of a stream another reader's recordings hold."""
+
+    last_seq: int | None
+    """`seq` of their last packet; None where they cannot be looked at from here."""
+    is_growing: bool = False
+    """Whether their recorder still runs, so that more may be in them later."""
+
+
+class Keeper(Protocol):
+    """A recorder, as a source that hands unsaved packets to other readers sees it. Called on the source's thread."""
+
+    def durable_seq(self) -> int:
+        """Return the `seq` of the last packet that is saved."""
+
+    def places(self) -> Sequence[str]:
+        """Return where the newest recordings are, in words that `held` of another reader's keeper understands."""
+
+    def held(self, places: Sequence[str], /) -> Held:
+        """Return how much the recordings at these places hold."""
+
+
 @runtime_checkable
 class Handing(Protocol):
     """A source whose unsaved packets go to another reader of its group."""
 
-    durable: Callable[[], int] | None
-    """Returns the `seq` of the last packet that is saved; None takes each packet as saved once it was delivered."""
+    def kept_by(self, keeper: Keeper, /) -> None:
+        """Count packets as read only once this recorder has saved them; without one, each is once it was delivered."""

@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
+from ccwatch.analysis.bootstrap import CHUNK, block_length, block_means
 from ccwatch.analysis.result import Result, amount, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample
 from ccwatch.protocol.messages import Regime, Side
@@ -22,8 +23,6 @@ LEVEL: Final = 0.95
 P95: Final = 0.95
 LONG: Final = 20_000
 """Number of values from which on a quantile is bootstrapped by shares; see `_drawn`."""
-_CHUNK: Final = 4_000_000
-"""Values that are drawn at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,18 +196,6 @@ def compare(
     )
 
 
-def block_length(values: Floats) -> int:
-    """Return the values per block: n^(1/3) times (1 + ρ)/(1 - ρ) of the lag-1 autocorrelation, at most a tenth of the series."""
-    n = len(values)
-    if n < LEAST_N:
-        return 0
-    centred = values - values.mean()
-    square = float(np.sum(np.square(centred)))
-    rho = min(max(float(np.sum(centred[1:] * centred[:-1])) / square, 0.0), 0.99) if square > 0.0 else 0.0
-    wanted: int = math.ceil(float(np.cbrt(n)) * (1.0 + rho) / (1.0 - rho))
-    return max(1, min(n // 10, wanted))
-
-
 def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator, *, long: int = LONG) -> Floats:
     """Return the statistic of each bootstrap sample.
 
@@ -224,39 +211,25 @@ def _drawn(values: Floats, how: str, replicates: int, rng: np.random.Generator, 
     """
     n = len(values)
     if how == "mean":
-        return _block_means(values, n, replicates, rng, block_length(values))[0]
+        return block_means(values, n, replicates, rng, block_length(values))[0]
     if how == "std":
         centred = values - values.mean()
-        first, second = _block_means(centred, n, replicates, rng, block_length(values), np.square(centred))
+        first, second = block_means(centred, n, replicates, rng, block_length(values), np.square(centred))
         spread: Floats = np.sqrt(np.maximum(second - np.square(first), 0.0) * n / (n - 1))
         return spread
     ordered = np.sort(values)
     if n > long:
         below = (values <= np.quantile(ordered, P95, method="linear")).astype(np.float64)
-        share = _block_means(below, n, replicates, rng, block_length(values))[0]
+        share = block_means(below, n, replicates, rng, block_length(values))[0]
         return np.asarray(np.quantile(ordered, np.clip(P95 + below.mean() - share, 0.0, 1.0), method="linear"))
     block = block_length(values)
-    at_once = max(1, _CHUNK // n)
+    at_once = max(1, CHUNK // n)
     found = []
     for start in range(0, replicates, at_once):
         begins = rng.integers(0, n, size=(min(at_once, replicates - start), -(-n // block)))
         rows = ((begins[:, :, None] + np.arange(block)) % n).reshape(len(begins), -1)[:, :n]
         found.append(np.quantile(values[rows], P95, axis=1, method="linear"))
     return np.concatenate(found)
-
-
-def _block_means(values: Floats, n: int, replicates: int, rng: np.random.Generator, block: int, *others: Floats) -> list[Floats]:
-    """Return the mean of each bootstrap sample of n values, and of other series drawn along; the last block is cut to make n."""
-    blocks = -(-n // block)
-    lengths = np.append(np.full(blocks - 1, block), n - (blocks - 1) * block)
-    sums = [np.concatenate(([0.0], np.cumsum(np.concatenate((series, series[:block]))))) for series in (values, *others)]
-    at_once = max(1, _CHUNK // blocks)
-    found: list[list[Floats]] = [[] for _ in sums]
-    for start in range(0, replicates, at_once):
-        begins = rng.integers(0, n, size=(min(at_once, replicates - start), blocks))
-        for told, passed in zip(found, sums, strict=True):
-            told.append((passed[begins + lengths] - passed[begins]).sum(axis=1) / n)
-    return [np.concatenate(told) for told in found]
 
 
 _STATISTICS: Final[dict[str, Callable[[Any], float]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -99,6 +100,7 @@ def quality(
     now: pd.Timestamp | None = None,
     message_bytes_mean: float | None = None,
     is_synthetic: bool = False,
+    said: Sequence[str] = (),
 ) -> Quality:
     """Judge how a stream was received.
 
@@ -108,6 +110,7 @@ def quality(
         now: the end of the window, for a stream that is still received; None is the last packet or event.
         message_bytes_mean: mean size of a message in bytes, where it is known: frames do not carry it.
         is_synthetic: the stream's stamps are seeded, as a synthetic one's are: that they are off this machine's clock says nothing.
+        said: one sentence for each choice, reordering or omission with which the frame was read.
 
     Raises:
         NotEnoughData: neither a packet nor an event.
@@ -135,7 +138,7 @@ def quality(
     ]
     worst = max(found, key=lambda measure: LEVELS.index(measure.level)).level
     reasons = sorted((m for m in found if m.level != OK), key=lambda m: -LEVELS.index(m.level))
-    notes = [f"{m.measure}: {m.reason}" for m in found if math.isnan(m.value)]
+    notes = [*said, *(f"{m.measure}: {m.reason}" for m in found if math.isnan(m.value))]
     table = pd.DataFrame(found, columns=list(Measure._fields))
     clean = Sample("quality", frame[rows.clean], broken[rows.clean], len(frame))
     basis = clean.basis(len(frame))

@@ -83,6 +83,7 @@ class Questions:
         """
         if isinstance(drop, str):
             raise ConfigError(f"drop={drop!r}: expected a list of names, for example ('nav', 'cash')")
+        said: tuple[str, ...] = ()
         if isinstance(source, pd.DataFrame):
             on_utc("analyze", source.iloc[:0])
             doubled = source.columns[source.columns.duplicated()]
@@ -91,10 +92,11 @@ class Questions:
                     f"analyze needs a frame whose columns have different names; more than once: {', '.join(map(str, doubled))}"
                 )
             if given.needs_reading(source):
-                source = given.read_given(source, symbol=symbol).frame
+                found = given.read_given(source, symbol=symbol)
+                source, said = found.frame, found.said
         elif not callable(getattr(source, "frame", None)):
             raise ConfigError(f"source={source!r}: expected a Feed, a Recording or a DataFrame with the columns of a Feed's frame()")
-        self._symbol = symbol
+        self._symbol, self._said = symbol, said
         ends = Tables(source).ends
         self._tables = Tables(source, moment(start, "start", ends), moment(end, "end", ends), frozenset(with_what_follows(drop)))
         self._answers: dict[str, Result | AnalysisError] = {}
@@ -121,7 +123,8 @@ class Questions:
             now = packets.index.max() + pd.Timedelta(seconds=health.age_s)
         size = getattr(health, "message_bytes_mean", None)
         return self._kept(
-            "quality", lambda: quality(packets, tables.events, now=now, message_bytes_mean=size, is_synthetic=self.is_synthetic)
+            "quality",
+            lambda: quality(packets, tables.events, now=now, message_bytes_mean=size, is_synthetic=self.is_synthetic, said=self._said),
         )
 
     def drawdowns(self, *, column: str | None = None, symbol: str | None = None) -> Drawdowns:

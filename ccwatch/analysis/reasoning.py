@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
@@ -14,7 +14,7 @@ from scipy import stats
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.lexicon import direction
-from ccwatch.analysis.result import Result, count_of
+from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns
 from ccwatch.analysis.sample import Basis, Bools, Sample, runs, sample, stamps
 from ccwatch.errors import MissingColumns
@@ -77,6 +77,35 @@ class Reasoning(Result):
     def listed(self) -> pd.DataFrame:
         """Return the rows of `to_frame`, the clearest first."""
         return self.findings.iloc[np.argsort(-self.findings["weight"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
+
+    def merge(self, other: Reasoning, *, apart: bool = False) -> Reasoning:
+        """Merge the statements of both sessions; a template of both is one. Ranks of two sessions do not merge.
+
+        Raises:
+            ValueError: asked with another `horizon_s`.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
+        """
+        one, two = in_order(self, other, horizon_s=(self.horizon_s, other.horizon_s))
+        said = one.statements + two.statements
+        both = pd.concat([one.templates, two.templates]).groupby("template", sort=False)
+        table = both.agg(n=("n", "sum"), example=("example", "first")).reset_index()
+        table = table.assign(share=table["n"] / said).sort_values("n", ascending=False, kind="stable", ignore_index=True)
+        merged = replace(
+            one,
+            statements=said,
+            templates=table[["template", "n", "share", "example"]],
+            repeated_share=(said - len(table)) / said,
+            findings=stacked(one.findings, two.findings),
+            turns=stacked(one.turns, two.turns),
+            length={
+                "rho": np.nan,
+                "p_value": np.nan,
+                "n": one.length["n"] + two.length["n"],
+                "reason": "ranks of two sessions do not merge",
+            },
+            basis=one.basis.merge(two.basis, apart=apart),
+        )
+        return replace(merged, notes=notes_of(one, two, merged))
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Draw how often each template was used, the most frequent first."""

@@ -30,7 +30,7 @@ class Report(Deeper):
         Raises:
             ConfigError: not a time, or one that occurs in the session never, or more than once.
         """
-        return Report(self._tables.source, symbol=self._symbol, start=start, end=end, drop=sorted(self._tables.dropped))
+        return self._again(start, end, sorted(self._tables.dropped))
 
     def without(self, drop: Sequence[str]) -> Report:
         """Return the report of the stream as if it had never carried these columns and lists, nor the text that may quote them.
@@ -44,7 +44,7 @@ class Report(Deeper):
         tables = self._tables
         if isinstance(drop, str):
             raise ConfigError(f"drop={drop!r}: expected a list of names, for example {drop.split(',')}")
-        return Report(tables.source, symbol=self._symbol, start=tables.start, end=tables.end, drop=[*tables.dropped, *drop])
+        return self._again(tables.start, tables.end, [*tables.dropped, *drop])
 
     # ── all together ──
 
@@ -142,6 +142,12 @@ class Report(Deeper):
         return f"<table><caption>{html.escape(repr(self)[1:-1])}{badge}</caption>{rows}</table>"
 
     # ── inside ──
+
+    def _again(self, start: Any, end: Any, drop: Sequence[str]) -> Report:
+        """Return the report of the same source, read in the same way."""
+        found = Report(self._tables.source, symbol=self._symbol, start=start, end=end, drop=drop)
+        found._said = self._said
+        return found
 
     def _sections(self) -> dict[str, Result | AnalysisError]:
         """Return every answer, and the explanation of the moment at which the worst drawdown began."""

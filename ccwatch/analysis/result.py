@@ -34,8 +34,8 @@ class Result(ABC):
     Answers that are made of counts and stretches have `merge(other)`: the answer for both of two sessions that do not overlap in time
     (or are `apart`: of different streams), in either order, with nothing counted from one to the other; `Result.merge_all` is for many.
     Drawdowns and their audit have none, since an episode may start from a peak of the session before; nor have alpha, Kalman,
-    changepoints and quality, which fit or rank the packets of one session, nor explanation and comparison, which are about one moment
-    and about two sessions. Ask those of one frame that holds both.
+    changepoints and quality, which fit or rank the packets of one session, nor explanation and first sign, which are about one moment,
+    nor comparison and against, which are about a session and another one. Ask those of one frame that holds both.
     """
 
     question: ClassVar[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -13,7 +13,8 @@ import plotly.graph_objects as go
 from ccwatch.alerts import AlertState, Evaluator, WrittenRule
 from ccwatch.analysis import draw
 from ccwatch.analysis.book import Book, Replay
-from ccwatch.analysis.result import Result, count_of
+from ccwatch.analysis.bootstrap import interval_of_sum
+from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Sample, sample, stamps
 from ccwatch.domain.durations import seconds_of
 from ccwatch.domain.hours import TradingHours, days_of
@@ -28,7 +29,8 @@ LEVEL: Final = 0.95
 REPLICATES: Final = 2000
 MORE_PACKETS, MORE_BPS = 1, 5.0
 """Extra delay (packets) and extra cost (hundredths of a percent) with which the answer is repeated."""
-_IN_SAMPLE: Final = "in sample: a rule that was chosen by looking at this session is judged by it, too"
+_NO_INTERVAL: Final = "no interval: "
+IN_SAMPLE: Final = "in sample: a rule that was chosen by looking at this session is judged by it, too"
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
@@ -45,6 +47,8 @@ class WhatIf(Result):
         runs: runs of changed decisions next to each other.
         repeated: the difference with more delay and more cost: delay (packets), cost_bps, difference.
         curve: index time; recorded and replayed nav.
+        shares: the part of the difference that each decision made, changed or not (USD), by time.
+        rule: the rules that were asked for, as one text.
         assumptions: those behind the number, and its blind spots.
         basis: n counts packets that carry price, nav and cash.
         notes: limits of the answer, as sentences.
@@ -60,6 +64,8 @@ class WhatIf(Result):
     runs: int
     repeated: pd.DataFrame
     curve: pd.DataFrame
+    shares: Floats
+    rule: str
     assumptions: tuple[str, ...]
     basis: Basis
     notes: tuple[str, ...]
@@ -92,8 +98,36 @@ class WhatIf(Result):
         return self.changed.iloc[np.argsort(-self.changed["difference_usd"].abs().to_numpy(), kind="stable")].reset_index(drop=True)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the answer as plain values, without the curve."""
-        return {name: value for name, value in super().to_dict().items() if name != "curve"}
+        """Return the answer as plain values, without the curve and the decisions that are as they were."""
+        return {name: value for name, value in super().to_dict().items() if name not in {"curve", "shares"}}
+
+    def merge(self, other: WhatIf, *, apart: bool = False) -> WhatIf:
+        """Merge the decisions of both sessions: differences add up, and the interval is that of all decisions.
+
+        Raises:
+            ValueError: other rules, another delay or another cost.
+            AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
+        """
+        one, two = in_order(self, other, rule=(self.rule, other.rule))
+        shares = np.concatenate((one.shares, two.shares))
+        changed, difference = stacked(one.changed, two.changed), one.difference + two.difference
+        interval, why = _interval(shares, len(changed), difference)
+        merged = replace(
+            one,
+            difference=difference,
+            interval=interval,
+            changed=changed,
+            decisions=one.decisions + two.decisions,
+            runs=one.runs + two.runs,
+            repeated=one.repeated.assign(difference=one.repeated["difference"] + two.repeated["difference"]),
+            curve=stacked(one.curve, two.curve),
+            shares=shares,
+            assumptions=tuple(dict.fromkeys((*one.assumptions, *two.assumptions))),
+            basis=one.basis.merge(two.basis, apart=apart),
+        )
+        said = [[note for note in part.notes if not note.startswith(_NO_INTERVAL)] for part in (one, two)]
+        plain = replace(one, notes=tuple(said[0])), replace(two, notes=tuple(said[1]))
+        return replace(merged, notes=(*([f"{_NO_INTERVAL}{why}"] if why else []), *notes_of(*plain, merged)))
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Draw recorded and replayed nav over time."""
@@ -185,11 +219,13 @@ def what_if(
         runs=int((np.diff(order, prepend=-2) > 1).sum()) if len(order) else 0,
         repeated=pd.DataFrame({"delay": [h[0] for h in repeated], "cost_bps": [h[1] for h in repeated], "difference": values}),
         curve=pd.DataFrame({"recorded": book.nav, "replayed": main.nav}, index=used.frame.index),
+        shares=share,
+        rule=f"veto={veto!r}, size_cap={size_cap!r}, breaker={breaker!r}, rearm={rearm!r}, delay={late} packets, cost_bps={cost_bps:g}",
         assumptions=_assumptions(book, late, cost_bps),
         basis=found.basis(len(used)),
         notes=(
-            *([f"no interval: {why}"] if why else []),
-            "in sample: a rule that was chosen by looking at this session is judged by it, too",
+            *([f"{_NO_INTERVAL}{why}"] if why else []),
+            IN_SAMPLE,
         ),
     )
 
@@ -275,17 +311,12 @@ def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools,
 
 
 def _interval(share: Floats, changed: int, difference: float) -> tuple[tuple[float, float] | None, str]:
-    """Return the interval by a circular block bootstrap of the sum over decisions (Politis & Romano 1992), or why there is none."""
+    """Return the interval of the expected sum over decisions, or why there is none; see `bootstrap.interval_of_sum`."""
     if changed < LEAST_CHANGED:
         return None, f"{count_of(changed, 'decision')} differ, and {LEAST_CHANGED} are needed"
     if np.abs(share).max() > LARGEST_SHARE * abs(difference):
         return None, "one decision carries more than half of the difference"
-    n = len(share)
-    block = max(1, math.ceil(n ** (1.0 / 3.0)))
-    begins = np.random.default_rng(0).integers(0, n, size=(REPLICATES, -(-n // block)))
-    rows = ((begins[:, :, None] + np.arange(block)) % n).reshape(REPLICATES, -1)[:, :n]
-    low, high = np.quantile(share[rows].sum(axis=1), [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    return (float(low), float(high)), ""
+    return interval_of_sum(share, level=LEVEL, replicates=REPLICATES), ""
 
 
 def _assumptions(book: Book, delay: int, cost_bps: float) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ from ccwatch.errors import ConfigError, RecordingNotFound
 from ccwatch.recording import catalog, notes
 
 if TYPE_CHECKING:
+    from ccwatch.analysis.first_sign import FirstSign
+    from ccwatch.archives.choice import Choice
     from ccwatch.archives.performance import Performance
     from ccwatch.archives.publish import Published
     from ccwatch.archives.similar import Similar
@@ -218,6 +220,43 @@ class Archive:
 
         asked, left = self._asked()
         return performance(asked, by, executor, left_out=left, on_progress=on_progress, cancel=cancel)
+
+    def choose(self, *rules: Mapping[str, Any], executor: Any = None, cancel: threading.Event | None = None) -> Choice:
+        """Choose one of several rules of governance on the earlier half of the sessions, and judge it on the later half.
+
+        Args:
+            rules: the arguments of `report.what_if`, one mapping per rule: {"size_cap": 0.05}, {"veto": "alpha < 1.7"}.
+            executor: as for `ask`.
+            cancel: as for `ask`.
+
+        Raises:
+            ConfigError: no rule, or one that cannot be.
+            NotEnoughData: fewer than two sessions can be replayed.
+        """
+        from ccwatch.archives.choice import choose  # noqa: PLC0415 - as above
+
+        asked, left = self._asked()
+        return choose(asked, rules, executor, left_out=left, cancel=cancel)
+
+    def first_sign(self, session: str, episode: Any = None, *, lead_s: float = 300.0, most: int = 20) -> FirstSign:
+        """Say which measure had left its usual range before a fall of one session, judged by the calm of the others.
+
+        Args:
+            session: the session's name.
+            episode: a row number of its `drawdowns()`, or a time in one; None is the deepest.
+            lead_s: how long before the fall signs are looked for, s.
+            most: calm sessions that are read at most, the newest first: those without a halt and with half of that fall at most.
+
+        Raises:
+            ConfigError: no such session or episode.
+            NotEnoughData: the session has no drawdown.
+        """
+        from ccwatch.archives.choice import first_sign  # noqa: PLC0415 - as above
+
+        if session not in self._frame.index:
+            raise ConfigError(f"session={session!r}: the archive holds no such session")
+        asked, _ = self._asked(keep_doubled=True)
+        return first_sign(asked, self._frame, session, episode, lead_s=lead_s, most=most)
 
     def sql(self, query: str, *, memory: str = "1GB") -> Any:
         """Answer SQL over all sessions, by DuckDB; see `ccwatch.archives.sql`.

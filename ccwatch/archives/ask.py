@@ -19,6 +19,7 @@ from ccwatch.archives.workers import TASK_SESSIONS, run_all
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 from ccwatch.stream.frames import TEXT
 
+ASKED: Final = (*QUESTIONS, "reasoning", "what_if")
 BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")
 TOLD: Final = 5
 """Most sessions that a note names one by one."""
@@ -85,8 +86,8 @@ def check(question: str, by: str | None) -> None:
     Raises:
         ConfigError: it is unknown; the message lists the known ones.
     """
-    if question not in QUESTIONS:
-        raise ConfigError(f"question={question!r}: expected one of {', '.join(QUESTIONS)}")
+    if question not in ASKED:
+        raise ConfigError(f"question={question!r}: expected one of {', '.join(ASKED)}")
     if by is not None and by not in BY:
         raise ConfigError(f"by={by!r}: expected None or one of {', '.join(BY)}")
 

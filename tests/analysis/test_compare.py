@@ -7,7 +7,8 @@ import pytest
 from scipy import signal, stats
 
 import ccwatch as cw
-from ccwatch.analysis.compare import LONG, _drawn, block_length
+from ccwatch.analysis.bootstrap import block_length
+from ccwatch.analysis.compare import LONG, _drawn
 from ccwatch.errors import NotEnoughData
 
 

@@ -20,7 +20,8 @@ from statsmodels.robust.scale import mad
 from statsmodels.stats.multitest import multipletests
 
 from ccwatch.analysis import Report, calibrate, drawdowns, hill, quality, quantile
-from ccwatch.analysis.compare import _STATISTICS, _drawn, block_length
+from ccwatch.analysis.bootstrap import block_length
+from ccwatch.analysis.compare import _STATISTICS, _drawn
 
 
 def fit(values, threshold):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ccwatch import wiring
 from ccwatch.config import Settings
 from ccwatch.errors import ConfigError
 from ccwatch.feed.feed import Feed
+from ccwatch.feed.group import Feeds
 from ccwatch.stream import registry
 from ccwatch.wiring import Token
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
     from ccwatch.recording.series import RecordingSeries, Turn
+    from ccwatch.stream.moments import Moment
     from ccwatch.stream.source import Source
 
 Speed = float | Literal["max"]
@@ -309,26 +311,47 @@ def archive(path_or_url: str | Path | None = None) -> Archive:
     return Archive(path_or_url)
 
 
-def replay(recording: str | Path | Recording, *, speed: Speed = 1.0, start: Any = None, end: Any = None, name: str | None = None) -> Feed:
+@overload
+def replay(
+    recording: str | Path | Recording, *, speed: Speed = ..., start: Moment = ..., end: Moment = ..., name: str | None = ...
+) -> Feed: ...
+@overload
+def replay(
+    recording: list[Any] | tuple[Any, ...] | Mapping[str, str | Path | Recording],
+    *,
+    speed: Speed = ...,
+    start: Moment = ...,
+    end: Moment = ...,
+) -> Feeds: ...
+def replay(recording: Any, *, speed: Speed = 1.0, start: Moment = None, end: Moment = None, name: str | None = None) -> Feed | Feeds:
     """Replay a recording as a started Feed, which ends in state ENDED.
 
+    Several recordings play on one clock and are returned as Feeds, a tuple that `watch` shows on one time axis: side by side where they
+    overlap in time; where one ends before the next begins, one after the other, without the idle time between them.
+
     Args:
-        recording: the Recording or its path.
+        recording: the Recording, its path or name, or "latest"; or a list of these, or a dict by name.
         speed: 1 is the original pace, 10 is ten times as fast, "max" does not wait.
         start: the first time to replay, of the stream's own clock; None is the beginning.
         end: the last time; None is the end.
-        name: as for `connect`.
+        name: as for `connect`; of several, a dict gives the names.
 
     Raises:
         ConfigError: an argument that cannot be used.
         RecordingNotFound: no recording at the path.
     """
-    from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
+    if not isinstance(recording, list | tuple | Mapping):
+        return wiring.replay_of(recording, name, speed=speed, start=start, end=end).start()
+    from ccwatch.recording import ReplayClock  # noqa: PLC0415 - pyarrow is not needed to watch
 
-    opened = wiring.recording_of(recording)
-    source = ReplaySource(opened, speed=speed, start=start, end=end)
-    url = f"replay:{Path(opened.path).name}"
-    return registry.named(Feed(source, name=name or url, url=url, window="3650D")).start()
+    if name is not None or not recording:
+        raise ConfigError(f"expected several recordings without a name, or a dict by name, got {recording!r}, name={name!r}")
+    by_name = list(recording.items()) if isinstance(recording, Mapping) else [(None, one) for one in recording]
+    clock = ReplayClock()
+    feeds = Feeds(wiring.replay_of(one, given, speed=speed, start=start, end=end, clock=clock) for given, one in by_name)
+    for feed in feeds:  # all are placed on the clock before the first begins
+        feed.start()
+    return feeds
 
 
 def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Report:

@@ -234,6 +234,16 @@ def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
     raise ConfigError(f"source={source!r}: expected a url, a Feed, a Recording, its path or name, or 'latest'")
 
 
+def replay_of(recording: Any, name: str | None, **options: Any) -> Feed:
+    """Return a feed that replays a recording, not yet started; the options are those of `ReplaySource`."""
+    from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    opened = recording_of(recording)
+    source = ReplaySource(opened, **options)
+    url = f"replay:{Path(opened.path).name}"
+    return registry.named(Feed(source, name=name or url, url=url, window="3650D"))
+
+
 def panels_of(panels: Any, against: Any, align: Align) -> Any:
     """Return the panels to show; with an expectation, those with its ghost line and the difference from it.
 

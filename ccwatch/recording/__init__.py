@@ -11,7 +11,7 @@ from ccwatch.recording.prune import Candidate, candidates, delete
 from ccwatch.recording.recorder import Recorder
 from ccwatch.recording.recording import Info, Mark, Recording
 from ccwatch.recording.recover import Recovery, compact, recover
-from ccwatch.recording.replay import ReplaySource
+from ccwatch.recording.replay import ReplayClock, ReplaySource
 from ccwatch.recording.schemas import SCHEMAS
 from ccwatch.recording.segment_file import Mirrored
 from ccwatch.recording.segments import footer_crc
@@ -40,6 +40,7 @@ __all__ = [
     "RecordingKeeper",
     "RecordingSeries",
     "Recovery",
+    "ReplayClock",
     "ReplaySource",
     "Silence",
     "Turn",

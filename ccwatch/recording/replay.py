@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Final, Literal
 
 from ccwatch.errors import ConfigError
@@ -20,12 +22,59 @@ _STATES: Final = {
 }
 
 
+class ReplayClock:
+    """The clock of replays that play together: each begins as long after the first as its recording did, idle time between them left out.
+
+    Where recordings overlap, they play side by side; where one ends before the next begins, they play one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, int]] = []
+        self._began: float | None = None
+        self._beginning = threading.Lock()  # each replay has a thread of its own; the first one sets the beginning
+
+    def place(self, recording: Recording, span: tuple[int, int] | None, speed: float | Literal["max"]) -> Callable[[], float]:
+        """Take one more replay, and the ns between which it plays; return a function that says at which monotonic time it is to begin."""
+        ends = recording.ends()
+        if ends is None or speed == "max":
+            return time.monotonic
+        first, last = (int(end.value) for end in ends)
+        low, high = span or (first, last)
+        first = max(first, low)
+        self._spans.append((first, max(first, min(last, high))))
+        return lambda: self._begins() + self._after(first) / float(speed)
+
+    def _begins(self) -> float:
+        with self._beginning:
+            if self._began is None:
+                self._began = time.monotonic()
+            return self._began
+
+    def _after(self, start: int) -> float:
+        spans = sorted(self._spans)
+        idle, until = 0, spans[0][1]
+        for begin, end in spans:
+            if begin > start:
+                break
+            idle += max(0, begin - until)
+            until = max(until, end)
+        return (start - spans[0][0] - idle) / 1e9
+
+
 class ReplaySource:
     """A recorded stream: its packets and events as they were received, with their original numbers, flags and clocks."""
 
     is_replay = True
 
-    def __init__(self, recording: Recording, *, speed: float | Literal["max"] = 1.0, start: Moment = None, end: Moment = None) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        speed: float | Literal["max"] = 1.0,
+        start: Moment = None,
+        end: Moment = None,
+        clock: ReplayClock | None = None,
+    ) -> None:
         """Prepare a replay; each call of `stream` plays it from its beginning.
 
         Args:
@@ -33,6 +82,7 @@ class ReplaySource:
             speed: how many times as fast as it was received; "max" does not wait.
             start: first moment on the server's clock, as for `Recording.frame`. None is the recording's start.
             end: last moment, included.
+            clock: a clock shared with other replays; None is a clock of its own.
 
         Raises:
             ConfigError: a speed that is neither a number above 0 nor "max", or a time that is none.
@@ -42,7 +92,8 @@ class ReplaySource:
             raise ConfigError(f"speed: expected a number above 0 or 'max', got {speed!r}")
         self.recording = recording
         self.speed = speed
-        span_of(start, end, recording.ends)  # refuses a bad moment now, not in the thread that plays
+        span = span_of(start, end, recording.ends)  # refuses a bad moment now, not in the thread that plays
+        self._begin = time.monotonic if clock is None else clock.place(recording, span, speed)
         self._start, self._end = start, end
 
     def __repr__(self) -> str:
@@ -66,7 +117,7 @@ class ReplaySource:
         for item in self.recording.items(start=self._start, end=self._end):
             if self.speed != "max":
                 if begin is None:
-                    begin = time.monotonic(), item.received_mono_ns
+                    begin = self._begin(), item.received_mono_ns
                 due = begin[0] + (item.received_mono_ns - begin[1]) / 1e9 / float(self.speed)  # absolute: delays do not add up
                 if due > time.monotonic() and waiting:
                     sink.receive(waiting)

@@ -5,14 +5,16 @@ import shutil
 import threading
 import time
 
+import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
+import ccwatch as cw
 from ccwatch.errors import ConfigError
-from ccwatch.feed.synthetic import messages
+from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import ConnectionState, Packet, StateChange
-from ccwatch.recording import Recorder, Recording, ReplaySource
+from ccwatch.recording import Recorder, Recording, ReplayClock, ReplaySource
 from ccwatch.stream.source import Stop
 from tests.protocol.shapes import SHAPES, examples
 
@@ -161,3 +163,47 @@ def test_a_replay_that_waits_stops_at_once(recorded, usual):
     thread.join(10)
     assert not thread.is_alive()
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("spans", "begins"),
+    [
+        ([(0, 60), (10, 70)], [0.0, 10.0]),  # side by side
+        ([(0, 60), (86_400, 86_460)], [0.0, 60.0]),  # a day apart: one after the other
+        ([(86_400, 86_460), (0, 60), (30, 90)], [90.0, 0.0, 30.0]),
+    ],
+)
+def test_replays_on_one_clock_begin_as_far_apart_as_they_were_recorded_without_the_idle_time(spans, begins, monkeypatch):
+    class Recorded:
+        def __init__(self, span):
+            self.ends = lambda: tuple(pd.Timestamp(second, unit="s", tz="UTC").as_unit("ns") for second in span)
+
+    clock = ReplayClock()
+    placed = [clock.place(Recorded(span), None, 2.0) for span in spans]
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert [begin() for begin in placed] == [1000.0 + begin / 2.0 for begin in begins]
+    monkeypatch.setattr(time, "monotonic", lambda: 2000.0)
+    assert placed[0]() == 1000.0 + begins[0] / 2.0, "the clock has begun"
+
+
+def test_two_recordings_on_one_clock_are_two_feeds_that_end_with_the_rows_of_each(tmp_path):
+    for seed, name in ((4, "20260102T100000Z-paper-0000"), (5, "20260102T100001Z-live-0000")):
+        with Recorder(tmp_path / name, url="", origin="synthetic") as one:
+            SyntheticSource(seed=seed, packets=40, rate=20, pace="max").stream(one, Stop())
+    both = [cw.open_recording(path) for path in sorted(tmp_path.iterdir())]
+    with cw.replay({"paper": both[0], "live": both[1]}, speed=200.0) as feeds:
+        assert [feed.name for feed in feeds] == ["paper", "live"]
+        assert feeds.join(30)
+        for feed, recording in zip(feeds, both, strict=True):
+            assert feed.state == "ENDED"
+            pd.testing.assert_frame_equal(feed.frame(), recording.frame())
+        with cw.watch(feeds) as shown:
+            assert [channel.name for channel in shown._channels] == ["paper", "live"]
+    with cw.replay(both, speed="max") as feeds:
+        assert len({feed.name for feed in feeds}) == 2
+        assert feeds.join(30)
+    for wrong in ([], {}):
+        with pytest.raises(ConfigError, match="expected several recordings"):
+            cw.replay(wrong)
+    with pytest.raises(ConfigError, match="expected a Recording, its path, its name"):
+        cw.replay([both[0], 42])

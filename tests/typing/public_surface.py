@@ -8,6 +8,7 @@ import pandas as pd
 
 import ccwatch as cw
 from ccwatch.analysis import Report
+from ccwatch.feed.group import Feeds
 from ccwatch.protocol.messages import ConnectionState
 
 
@@ -37,6 +38,8 @@ def a_recording(feed: cw.Feed) -> None:
     assert_type(recording.frame(), pd.DataFrame)
     assert_type(cw.recordings(), pd.DataFrame)
     assert_type(cw.replay(recording, speed="max"), cw.Feed)
+    assert_type(cw.replay([recording, "latest"]), Feeds)
+    assert_type(cw.replay({"paper": recording}), Feeds)
 
 
 def a_report(recording: cw.Recording) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ccwatch.config import Settings, default_expected, recordings_folder
 from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound
@@ -25,6 +25,39 @@ if TYPE_CHECKING:
     from ccwatch.recording.recording import Recording
 
 Token = str | Callable[[], str | None] | None
+Speed = float | Literal["max"]
+Dialect = Literal["contract", "engine_loop", "bridge", "pipeline", "deployed"]
+Scenario = Literal[
+    "calm",
+    "regime-flip",
+    "slow-agent",
+    "drawdown-halt",
+    "gap",
+    "frozen",
+    "clock-skew",
+    "malformed",
+    "duplicate",
+    "reconnect-storm",
+    "flood",
+]
+"""Scenarios by name; several may be joined by "+", each with "@" and the seconds at which it begins."""
+PanelFunction = Callable[["pd.DataFrame"], Any]
+PanelName = Literal[
+    "price",
+    "pnl",
+    "nav",
+    "drawdown",
+    "exposure",
+    "alpha",
+    "services",
+    "velocity",
+    "acceleration",
+    "latency",
+    "models",
+    "objective",
+    "success",
+    "stream",
+]
 _LOG = logging.getLogger(__name__)
 
 

@@ -146,7 +146,7 @@ HOMES = {
     "pandas": {
         "alerts",
         "analysis",
-        "api.py",
+        "api",
         "archives",
         "assistant",
         "cli",

@@ -5,8 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from ccwatch import wiring
+from ccwatch.cottage.dialect import DIALECTS
+from ccwatch.feed.scenarios import SCENARIOS
+from ccwatch.figures.panels import PANELS
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
@@ -23,8 +29,14 @@ def test_uses_of_the_public_surface_have_the_types_that_are_promised() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_names_in_signatures_are_those_of_the_tables() -> None:
+    assert get_args(wiring.PanelName) == tuple(PANELS)
+    assert get_args(wiring.Scenario) == tuple(SCENARIOS)
+    assert set(get_args(wiring.Dialect)) == set(DIALECTS)
+
+
 def test_a_wrong_use_is_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
-    wrong.write_text('import ccwatch as cw\n\ncw.connect("ws://localhost", window=8)\ncw.record("ws://localhost", fsync="sometimes")\n')
+    wrong.write_text('import ccwatch as cw\n\ncw.connect("ws://localhost", window=8)\ncw.record("ws://localhost", fsync="sometimes")\ncw.watch("latest", panels=["prices"], align="noon")\ncw.serve(dialect="new")\n')
     done = check(wrong)
-    assert done.stdout.count("[arg-type]") == 2, done.stdout
+    assert done.stdout.count("[arg-type]") == 4, done.stdout

@@ -1,4 +1,4 @@
-"""The functions that users call, and the only place where the packages meet: sources, feeds, recorders and dashboards."""
+"""Verbs that make, show, record and replay a stream."""
 
 from __future__ import annotations
 
@@ -14,28 +14,17 @@ from ccwatch.errors import ConfigError
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.group import Feeds
 from ccwatch.stream import registry
-from ccwatch.wiring import Token
+from ccwatch.wiring import PanelFunction, PanelName, Scenario, Speed, Token
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ccwatch.alerts import AlertWatch, Rule
+    from ccwatch.alerts import Rule
     from ccwatch.analysis import Align
-    from ccwatch.analysis.compare import Comparison
-    from ccwatch.analysis.report import Report
-    from ccwatch.archives import Archive
-    from ccwatch.cottage import Cottage
     from ccwatch.dashboard.dashboard import Dashboard
     from ccwatch.feed.synthetic import Pace
-    from ccwatch.guard.backtest import Backtest
-    from ccwatch.guard.metrics import Exporter
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
     from ccwatch.recording.series import RecordingSeries, Turn
     from ccwatch.stream.moments import Moment
-    from ccwatch.stream.source import Source
-
-Speed = float | Literal["max"]
 
 
 def connect(
@@ -88,7 +77,7 @@ def connect(
 def synthetic(
     *,
     seed: int = 0,
-    scenario: str = "calm",
+    scenario: Scenario | str = "calm",
     rate: float = 1.0,
     packets: int | None = None,
     pace: Pace = "wall",
@@ -123,7 +112,7 @@ def synthetic(
 def watch(
     source: str | Path | Feed | Recording | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
-    panels: Any = None,
+    panels: Literal["all"] | PanelName | PanelFunction | Sequence[PanelName | PanelFunction] | None = None,
     window: str | None = None,
     rate: float = 5,
     display_tz: str | None = None,
@@ -263,54 +252,6 @@ def record_series(
     return registry.keep(series)
 
 
-def open_recording(path: str | Path) -> Recording:
-    """Open a recording, whether finished, killed or still being written; opening never writes.
-
-    Args:
-        path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was started last; or
-            its address in an object store, such as s3://BUCKET/FOLDER/NAME, from which only the needed parts are read.
-
-    Raises:
-        RecordingNotFound: nothing there; the message says where it was looked for and what is there.
-        UnsupportedFormat: written by a newer ccwatch.
-        CorruptRecording: its session.json cannot be read.
-    """
-    return wiring.recording_of(path)
-
-
-def recordings(path: str | Path | None = None) -> pd.DataFrame:
-    """Return one row per recorded session: start, end, symbols, packets, nav change, max drawdown, halts, gaps, tags, bytes, origin.
-
-    Args:
-        path: the folder that holds the recordings; None is where `record` puts them, which need not exist yet.
-
-    Raises:
-        RecordingNotFound: there is no folder at the path.
-    """
-    from ccwatch.recording import list_recordings  # noqa: PLC0415 - pyarrow is not needed to watch
-
-    return list_recordings(wiring.folder_of_recordings(path))
-
-
-def archive(path_or_url: str | Path | None = None) -> Archive:
-    """Open many recordings as one: `.sessions`, `.ask(question, by=…)`, `.performance()`, `.sql(…)`, `.similar(…)`.
-
-    Args:
-        path_or_url: a folder of recordings, or one in an object store, such as s3://BUCKET/FOLDER; None is where `record` puts them,
-            which need not exist yet.
-
-    Raises:
-        RecordingNotFound: there is no folder at the path.
-        RecordingError: the object store does not answer.
-        ConfigError: what an object store needs is not installed.
-    """
-    from ccwatch.archives import Archive  # noqa: PLC0415 - pyarrow is not needed to watch
-
-    if path_or_url is None:
-        return Archive(wiring.folder_of_recordings(None), must_exist=False)
-    return Archive(path_or_url)
-
-
 @overload
 def replay(
     recording: str | Path | Recording, *, speed: Speed = ..., start: Moment = ..., end: Moment = ..., name: str | None = ...
@@ -352,188 +293,3 @@ def replay(recording: Any, *, speed: Speed = 1.0, start: Moment = None, end: Mom
     for feed in feeds:  # all are placed on the clock before the first begins
         feed.start()
     return feeds
-
-
-def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Report:
-    """Analyze a stream; return a Report with one method per question.
-
-    Args:
-        source: a Feed, a Recording or its path, or your own frame with the columns of a Feed's `frame()`; a Report is given back.
-
-    Raises:
-        RecordingNotFound: no recording at the path.
-        MissingColumns: raised by each question that needs a column that the stream never carried.
-        ConfigError: the source is none of these.
-        AnalysisError: the index of a frame is not of times with a zone.
-    """
-    from ccwatch.analysis import Report  # noqa: PLC0415 - scipy and plotly take a second to import
-
-    if isinstance(source, Report):
-        return source
-    if isinstance(source, str) and "://" in source:
-        raise ConfigError(
-            f"source={source!r}: expected a Feed, a Recording, a path or a frame; to ask a stream, first feed = cw.connect({source!r})"
-        )
-    return Report(wiring.recording_of(source) if isinstance(source, str | Path) else source)
-
-
-def compare(
-    a: str | Path | Feed | Recording | pd.DataFrame | Report, b: str | Path | Feed | Recording | pd.DataFrame | Report
-) -> Comparison:
-    """Compare two sessions, measure by measure, with block-bootstrap intervals.
-
-    Args:
-        a: a source, as for `analyze`.
-        b: another; differences are b less a.
-
-    Raises:
-        RecordingNotFound: no recording at a path.
-        NotEnoughData: one of them has no packet.
-        MixedSymbols: one of them holds several symbols.
-    """
-    return analyze(a).compare(analyze(b))
-
-
-def backtest(
-    rules: Any,
-    recordings: Any,
-    *,
-    incidents: Any = None,
-    horizon: str = "15min",
-) -> Backtest:
-    """Try alert rules on recordings; return what they caught, what they missed and their false alarms.
-
-    Args:
-        rules: a `cw.Rule` or `ccwatch.alerts.Rule`, or several.
-        recordings: a Recording, its path or name, a folder of recordings, or several of these.
-        incidents: from which depth a drawdown is an incident ("-2%"; None is -1.5 %), beside halts and marks tagged `incident`; or moments.
-        horizon: how far before or after an incident an alert may begin and still count as having caught it.
-
-    Raises:
-        ConfigError: an argument that cannot be used.
-        RecordingNotFound: no recording at a path.
-    """
-    from ccwatch.alerts import AlertSettings  # noqa: PLC0415 - pandas is not needed to connect
-    from ccwatch.guard import backtest as room  # noqa: PLC0415 - the same
-
-    tried = list(rules) if isinstance(rules, Sequence) else [rules]
-    places = list(recordings) if isinstance(recordings, Sequence) and not isinstance(recordings, str) else [recordings]
-    found = [wiring.recording_of(p) if isinstance(p, str) and not Path(p).exists() else p for p in places]
-    return room.backtest(tried, room.opened(found), incidents=incidents, horizon=horizon, hours=AlertSettings.load().hours)
-
-
-def export_metrics(feed: Feed, port: int = 0, *, watch: AlertWatch | None = None) -> Exporter:
-    """Serve a feed's metrics to Prometheus, on this machine only, until stop(); `.url` is the address.
-
-    Args:
-        feed: the stream.
-        port: port to listen on; 0 picks a free one.
-        watch: judges the feed already, as a guard's does: its alerts and its account are shown; None judges by the desk's rules.
-
-    Raises:
-        ConfigError: a port in use, or prometheus-client is not installed.
-    """
-    try:
-        from ccwatch.guard.metrics import Exporter  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ConfigError(f"metrics need {error.name}, which comes with: pip install 'ccwatch[server]'") from None
-    try:
-        return registry.keep(Exporter(feed, port, watch=watch))
-    except OSError as error:
-        raise ConfigError(f"port {port} cannot be used ({error.strerror}); port 0 is a free one") from None
-
-
-def serve(
-    *,
-    seed: int = 0,
-    scenario: str = "calm",
-    rate: float = 1.0,
-    packets: int | None = None,
-    pace: Pace = "wall",
-    host: str = "127.0.0.1",
-    port: int = 0,
-    engine_port: int = 0,
-    dialect: str = "contract",
-    prices: Any = None,
-    symbol: str = "SPY",
-    recording: str | Path | Recording | None = None,
-    speed: Speed = 1.0,
-    start: Any = None,
-    end: Any = None,
-    engine: str | None = None,
-    redis: str | None = None,
-    seeded: bool | None = None,
-    push: bool = True,
-    secret: str | None = None,
-    audience: str = "ccwatch",
-    origins: Sequence[str] = (),
-    per_ip: int | None = 10,
-    proxies: Sequence[str] = (),
-    tls_cert: str | None = None,
-    tls_key: str | None = None,
-) -> Cottage:
-    """Serve a stream as engine and BFF, by the contract; return a started Cottage, which is also a context manager.
-
-    Args:
-        seed: as for `synthetic`, like scenario, rate and packets.
-        scenario: the incidents planted in the stream; `.planted` lists them.
-        rate: packets per second.
-        packets: the stream falls silent after this many packets; None for never.
-        pace: "wall", or "max": starts with the first client, waits for nothing but slow clients.
-        host: where to listen; other than a loopback address only with a secret.
-        port: port of the BFF, whose address is `.url`; 0 picks a free one.
-        engine_port: port of the engine, whose address is `.engine_url`; 0 picks a free one.
-        dialect: how the engine speaks on its socket: contract, engine_loop, bridge or pipeline; deployed is engine and BFF as seen running.
-        prices: prices for the seeded stream, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers.
-        symbol: the symbol that the seeded stream trades.
-        recording: a recording to stream instead of a seeded stream.
-        speed: pace of the recording: 1 is the original one, "max" waits for nothing but slow clients.
-        start: first time of the recording to serve, as for `replay`.
-        end: last time of the recording to serve, as for `replay`.
-        engine: url of another engine; the BFF polls it, and there is no embedded one.
-        redis: redis://HOST:PORT/DB, whose channels are streamed, and where commands are announced.
-        seeded: whether a seeded stream runs; None is yes, unless recording, engine or redis says what to stream.
-        push: whether the BFF is pushed what the engine streams; False polls it once a second.
-        secret: key that signs tokens (HS256, at least 32 bytes). Clients on other machines then need a token; `.token()` makes one.
-        audience: the value that a token's `aud` must contain.
-        origins: origins of the pages that may connect, beside localhost; "*" is every page, for watching.
-        per_ip: most WebSockets per address and site; None for any number.
-        proxies: addresses or networks whose X-Forwarded-For header is trusted.
-        tls_cert: path of a certificate chain, for wss and https.
-        tls_key: path of the certificate's key.
-
-    Raises:
-        ConfigError: an argument that cannot be used, or a port in use.
-        RecordingNotFound: no recording at the path.
-    """
-    try:
-        from ccwatch.cottage import AccessRules, Cottage, Listen, Options  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
-    wiring.expect_text(scenario=scenario, symbol=symbol, host=host, engine=engine, redis=redis, secret=secret, audience=audience)
-    others = [name for name, value in (("recording", recording), ("engine", engine), ("redis", redis)) if value is not None]
-    is_seeded = not others if seeded is None else seeded
-    if (recording is not None) + (engine is not None) + is_seeded > 1:
-        raise ConfigError(f"expected one stream, got {', '.join([*others, *(['seeded'] if is_seeded else [])])}")
-    source: Source | None = None
-    if is_seeded:
-        from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - see `synthetic`
-
-        source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
-    elif recording is not None:
-        from ccwatch.recording import ReplaySource  # noqa: PLC0415 - pyarrow is not needed to watch
-
-        opened = wiring.recording_of(recording)
-        source = ReplaySource(opened, speed=speed, start=start, end=end)
-    virtual = (is_seeded and pace == "max") or (recording is not None and speed != 1)
-    options = Options(
-        listen=Listen(host, port, engine_port, tls_cert, tls_key),
-        access=AccessRules(secret, audience, tuple([origins] if isinstance(origins, str) else origins), per_ip, tuple(proxies)),
-        dialect=dialect,
-        engine_url=engine,
-        redis_url=redis,
-        push=push,
-        virtual_clock=virtual,
-        start_on_first_client=virtual or recording is not None,
-    )
-    return registry.keep(Cottage(source, options).start())

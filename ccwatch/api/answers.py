@@ -1,0 +1,136 @@
+"""Verbs that open recordings and ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccwatch import wiring
+from ccwatch.errors import ConfigError
+from ccwatch.feed.feed import Feed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ccwatch.analysis.compare import Comparison
+    from ccwatch.analysis.report import Report
+    from ccwatch.archives import Archive
+    from ccwatch.guard.backtest import Backtest
+    from ccwatch.recording.recording import Recording
+
+
+def open_recording(path: str | Path) -> Recording:
+    """Open a recording, whether finished, killed or still being written; opening never writes.
+
+    Args:
+        path: its folder or packed file; or the name of one in the folder of recordings; or "latest", the one that was started last; or
+            its address in an object store, such as s3://BUCKET/FOLDER/NAME, from which only the needed parts are read.
+
+    Raises:
+        RecordingNotFound: nothing there; the message says where it was looked for and what is there.
+        UnsupportedFormat: written by a newer ccwatch.
+        CorruptRecording: its session.json cannot be read.
+    """
+    return wiring.recording_of(path)
+
+
+def recordings(path: str | Path | None = None) -> pd.DataFrame:
+    """Return one row per recorded session: start, end, symbols, packets, nav change, max drawdown, halts, gaps, tags, bytes, origin.
+
+    Args:
+        path: the folder that holds the recordings; None is where `record` puts them, which need not exist yet.
+
+    Raises:
+        RecordingNotFound: there is no folder at the path.
+    """
+    from ccwatch.recording import list_recordings  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    return list_recordings(wiring.folder_of_recordings(path))
+
+
+def archive(path_or_url: str | Path | None = None) -> Archive:
+    """Open many recordings as one: `.sessions`, `.ask(question, by=…)`, `.performance()`, `.sql(…)`, `.similar(…)`.
+
+    Args:
+        path_or_url: a folder of recordings, or one in an object store, such as s3://BUCKET/FOLDER; None is where `record` puts them,
+            which need not exist yet.
+
+    Raises:
+        RecordingNotFound: there is no folder at the path.
+        RecordingError: the object store does not answer.
+        ConfigError: what an object store needs is not installed.
+    """
+    from ccwatch.archives import Archive  # noqa: PLC0415 - pyarrow is not needed to watch
+
+    if path_or_url is None:
+        return Archive(wiring.folder_of_recordings(None), must_exist=False)
+    return Archive(path_or_url)
+
+
+def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Report:
+    """Analyze a stream; return a Report with one method per question.
+
+    Args:
+        source: a Feed, a Recording or its path, or your own frame with the columns of a Feed's `frame()`; a Report is given back.
+
+    Raises:
+        RecordingNotFound: no recording at the path.
+        MissingColumns: raised by each question that needs a column that the stream never carried.
+        ConfigError: the source is none of these.
+        AnalysisError: the index of a frame is not of times with a zone.
+    """
+    from ccwatch.analysis import Report  # noqa: PLC0415 - scipy and plotly take a second to import
+
+    if isinstance(source, Report):
+        return source
+    if isinstance(source, str) and "://" in source:
+        raise ConfigError(
+            f"source={source!r}: expected a Feed, a Recording, a path or a frame; to ask a stream, first feed = cw.connect({source!r})"
+        )
+    return Report(wiring.recording_of(source) if isinstance(source, str | Path) else source)
+
+
+def compare(
+    a: str | Path | Feed | Recording | pd.DataFrame | Report, b: str | Path | Feed | Recording | pd.DataFrame | Report
+) -> Comparison:
+    """Compare two sessions, measure by measure, with block-bootstrap intervals.
+
+    Args:
+        a: a source, as for `analyze`.
+        b: another; differences are b less a.
+
+    Raises:
+        RecordingNotFound: no recording at a path.
+        NotEnoughData: one of them has no packet.
+        MixedSymbols: one of them holds several symbols.
+    """
+    return analyze(a).compare(analyze(b))
+
+
+def backtest(
+    rules: Any,
+    recordings: Any,
+    *,
+    incidents: Any = None,
+    horizon: str = "15min",
+) -> Backtest:
+    """Try alert rules on recordings; return what they caught, what they missed and their false alarms.
+
+    Args:
+        rules: a `cw.Rule` or `ccwatch.alerts.Rule`, or several.
+        recordings: a Recording, its path or name, a folder of recordings, or several of these.
+        incidents: from which depth a drawdown is an incident ("-2%"; None is -1.5 %), beside halts and marks tagged `incident`; or moments.
+        horizon: how far before or after an incident an alert may begin and still count as having caught it.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        RecordingNotFound: no recording at a path.
+    """
+    from ccwatch.alerts import AlertSettings  # noqa: PLC0415 - pandas is not needed to connect
+    from ccwatch.guard import backtest as room  # noqa: PLC0415 - the same
+
+    tried = list(rules) if isinstance(rules, Sequence) else [rules]
+    places = list(recordings) if isinstance(recordings, Sequence) and not isinstance(recordings, str) else [recordings]
+    found = [wiring.recording_of(p) if isinstance(p, str) and not Path(p).exists() else p for p in places]
+    return room.backtest(tried, room.opened(found), incidents=incidents, horizon=horizon, hours=AlertSettings.load().hours)

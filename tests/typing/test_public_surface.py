@@ -37,6 +37,12 @@ def test_names_in_signatures_are_those_of_the_tables() -> None:
 
 def test_a_wrong_use_is_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
-    wrong.write_text('import ccwatch as cw\n\ncw.connect("ws://localhost", window=8)\ncw.record("ws://localhost", fsync="sometimes")\ncw.watch("latest", panels=["prices"], align="noon")\ncw.serve(dialect="new")\n')
+    uses = (
+        'cw.connect("ws://localhost", window=8)',
+        'cw.record("ws://localhost", fsync="sometimes")',
+        'cw.watch("latest", panels=["prices"], align="noon")',
+        'cw.serve(dialect="new")',
+    )
+    wrong.write_text("\n".join(["import ccwatch as cw", *uses]) + "\n")
     done = check(wrong)
     assert done.stdout.count("[arg-type]") == 4, done.stdout

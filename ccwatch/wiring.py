@@ -245,6 +245,18 @@ def keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
         raise failed
 
 
+def seen_before(view: Any, start: pd.Timestamp, end: pd.Timestamp, tz: str) -> dict[str, Any]:
+    """Search the recordings beside a view for a range of it; of a feed, those of the default folder or where it is being recorded."""
+    from ccwatch.archives.seen import seen_before as search  # noqa: PLC0415 - not needed to watch
+    from ccwatch.recording import Recording  # noqa: PLC0415 - as above
+
+    running = next((each for each in registry.recorders_of(view) if each.is_recording), None) if isinstance(view, Feed) else None
+    source = view if running is None else Recording(running.path)  # so that the range is not found in its own recording
+    path = getattr(source, "path", None)
+    folder = recordings_folder(Settings.load()) if path is None else Path(path).absolute().parent
+    return search(folder, source, "feed" if path is None else repr(str(path)), start, end, tz)
+
+
 def _tls(settings: Settings) -> ssl.SSLContext:
     """Return the TLS context: which certificates to trust, and the client certificate, if any."""
     try:

@@ -159,6 +159,7 @@ def watch(
         record=recorder,
         owns_feed=frozenset(name for name, (_, owned) in views.items() if owned),
         keep_mark=keep_mark,
+        seen_before=wiring.seen_before,
         rules=rules,
     )
     for shown, owned in views.values():

@@ -63,6 +63,7 @@ class Dashboard(PageWidget):
         record: a function that starts a recording of the view and returns it; without it there is no record button.
         owns_feed: whether stop() also stops the feeds: True for all of them, or a frozenset of the names of some.
         keep_mark: a function of time and text that writes a mark into every recording that is being made of the view.
+        seen_before: a function of view, start, end and zone that answers as `ask.explain` does; without it there is no such button.
         rules: the alert rules; None is `ccwatch.alerts.DEFAULT_RULES`.
 
     Raises:
@@ -80,6 +81,7 @@ class Dashboard(PageWidget):
         record: Callable[[], Recorder] | None = None,
         owns_feed: bool | frozenset[str] = False,
         keep_mark: Callable[[pd.Timestamp, str], None] | None = None,
+        seen_before: Callable[[View, pd.Timestamp, pd.Timestamp, str], dict[str, Any]] | None = None,
         rules: Sequence[AnyRule] | None = None,
     ) -> None:
         if not 0 < rate <= MAX_RATE_HZ:
@@ -92,6 +94,7 @@ class Dashboard(PageWidget):
         self._panels = choose_panels(panels)
         self._owned = owns_feed if isinstance(owns_feed, frozenset) else frozenset(views if owns_feed else ())
         self._keep_mark = keep_mark
+        self._seen_before = seen_before
         self._lock = threading.RLock()  # serialises the publisher with the page's callbacks: both touch the widget and the encoders
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -386,7 +389,7 @@ class Dashboard(PageWidget):
             self._switch_recording()
         elif kind == "select":
             self._choose(content)
-        elif kind in {"ask", "mark"}:
+        elif kind in {"ask", "mark", "seen"}:
             Thread(target=weakly(self._answer_slowly), args=(kind, content), name=f"ccwatch-{kind}", daemon=True).start()
         elif kind == "ready":
             self._enter(page, with_source=bool(content.get("source")))
@@ -419,11 +422,12 @@ class Dashboard(PageWidget):
             if kind == "mark":
                 self.mark(str(content["text"])[:MARK_CHARACTERS], self._moment(content["time"]))
                 return
-            said = explain(self.view, self._moment(content["from"]), self._moment(content["to"]), self._tz)
+            answer = explain if kind == "ask" or self._seen_before is None else self._seen_before
+            said = answer(self.view, self._moment(content["from"]), self._moment(content["to"]), self._tz)
         except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
             said = {"title": f"This {kind} failed", "lines": [f"{type(error).__name__}: {error}"], "code": ""}
         with self._lock:
-            self._publisher.tell({"kind": "answer", **said})
+            self._publisher.tell({"kind": "answer", "more": kind == "ask" and self._seen_before is not None, **said})
 
     def _choose(self, content: dict[str, Any]) -> None:
         found = tuple(None if content.get(name) is None else self._moment(content[name]) for name in ("from", "to", "cursor"))

@@ -228,6 +228,10 @@ def test_a_range_is_asked_about_by_mouse_and_by_keyboard_and_its_code_copied_by_
     page.get_by_role("button", name="Copy as code").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("() => navigator.clipboard.readText()") == code
+    page.get_by_role("button", name="Seen before?").click()
+    tab.wait_for(lambda: ".similar(feed, " in (page.locator(".ccw-answer .ccw-code").text_content() or ""), 60, "what was seen before")
+    assert (page.locator(".ccw-answer h4").text_content() or "").startswith("Seen before?")
+    picture(tab, "controls-seen.png")
     close(tab)
 
     page.evaluate(f"() => document.querySelector('.ccwatch-live-figure').ccwatch.put({at[300]})")

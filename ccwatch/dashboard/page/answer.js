@@ -20,10 +20,16 @@ export class Answer {
     });
   }
 
-  /** @param {{ title: string, lines: string[], code: string }} said */
-  show({ title, lines, code }) {
+  /** @param {{ title: string, lines: string[], code: string, more?: boolean }} said */
+  show({ title, lines, code, more }) {
     /** @type {HTMLElement[]} */
     const parts = [tell("h4", "", title), ...lines.map((words) => tell("p", "", words))];
+    const { asked } = this.view;
+    if (more && asked && asked[1] > asked[0]) {
+      const seen = button("Seen before?", "Search the recordings for what looks like this range", () => this.view.ask(asked, "seen"));
+      seen.removeAttribute("aria-label");
+      parts.push(seen);
+    }
     if (code) {
       const shown = tell("pre", "ccw-code", code);
       const copy = button("Copy as code", "Copy as code", () => this.copy(shown, copy));

@@ -33,6 +33,8 @@ export class View {
     /** @type {number | null} */
     this.head = null; // ms up to which a recording is shown; null: all of it
     /** @type {Range | null} */
+    this.asked = null; // the last range that this view asked about
+    /** @type {Range | null} */
     this.shown = null; // that was drawn last
     this.still = false; // plotly draws all of it, for a picture or a comparison
     this.lastDraw = 0;
@@ -306,15 +308,20 @@ export class View {
     this.spoken.textContent = words;
   }
 
-  /** Ask the kernel why; its answer opens beside the charts. @param {Range | null} range */
-  ask(range) {
+  /**
+   * Ask the kernel why, or whether it was seen before; its answer opens beside the charts.
+   * @param {Range | null} range
+   * @param {"ask" | "seen"} about
+   */
+  ask(range, about = "ask") {
     if (!range) return;
+    this.asked = range;
     this.answers.awaited = true;
     this.answers.show({ title: `Asking about ${clock(range[0], 3)}${range[1] > range[0] ? ` to ${clock(range[1], 3)}` : ""} …`, lines: [], code: "" });
     this.answers.awaited = true;
     const whole = this.whole;
     const [from, to] = whole && range[1] > range[0] ? [Math.max(range[0], whole[0]), Math.min(range[1], whole[1])] : range;
-    this.store.send({ type: "ask", from, to });
+    this.store.send({ type: about, from, to });
   }
 
   /** Tell the kernel what is chosen, for `dashboard.selection`. */

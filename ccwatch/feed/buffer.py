@@ -26,8 +26,12 @@ from ccwatch.stream import frames
 ROWS_AT_FIRST: Final = 4096
 ROWS_AT_ONCE: Final = 256
 """A larger batch is appended in parts: a slab always has room for one."""
-MOVED_PER_ROW: Final = 8
-"""Rows carried to the next slab for each one that is appended, so that no single append pays for the whole move."""
+MOVED_PER_ROW: Final = 64
+"""Rows carried to the next slab for each one that is appended, so that no single append pays for the whole move. So many that the
+move takes the last 64th of a slab's time: as long as it lasts, the rows are in memory twice."""
+HEADROOM: Final = 4
+"""A slab has room for a part in so many beyond the rows kept. Memory grows while the room is filled, long after the window is full;
+filling it takes as long as that part of the window, and each row is copied so many times."""
 LONG_ROWS_PER_PACKET: Final = 8
 """A long table holds at most this many rows for each packet that the buffer may hold."""
 
@@ -37,7 +41,7 @@ CHECKED: Final = 64
 """How many times the memory is checked while as many bytes arrive as the buffer may hold."""
 ROW_BYTES: Final = 1024
 """Bytes that a packet takes beside its text, roughly, to decide when to check the memory."""
-SLACK: Final = 2.4
+SLACK: Final = 2 * (1 + 1 / HEADROOM)
 """How many rows a slab and its successor have room for, at most, for each row kept."""
 _UNCLEAN: Final = int(UNCLEAN)
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(|[kKmMgGtT]?i?[bB])")
@@ -374,7 +378,7 @@ class _Table:
                 self._text_bytes += size
                 self._sizes.append((self._gone + slab.end, size))
         self._has_new = True
-        if slab.capacity - slab.end <= slab.capacity // 4:
+        if (slab.capacity - slab.end - ROWS_AT_ONCE) * MOVED_PER_ROW <= len(self):
             self._move_some(MOVED_PER_ROW * count)
 
     def _note_order(self, times: Sequence[int], first: int) -> None:
@@ -392,9 +396,8 @@ class _Table:
         """Begin the slab that follows, without the words that left the window where it may `forget` them."""
         slab = self._slab
         self._next_from = self.start
-        # Half as much again as must fit: a young buffer grows, one at its limit stays at 2.4 times the limit.
-        kept = slab.end - self.start + slab.capacity // 4 + ROWS_AT_ONCE
-        self._next = slab.successor(max(kept + kept // 2, self._rows_at_first), self.start, forget=forget)
+        kept = len(self) + len(self) // MOVED_PER_ROW + ROWS_AT_ONCE  # with those that come while it is moved
+        self._next = slab.successor(max(kept + kept // HEADROOM + ROWS_AT_ONCE, self._rows_at_first), self.start, forget=forget)
 
     def _move_some(self, rows: int) -> None:
         if self._next is None:

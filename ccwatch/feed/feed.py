@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
+from ccwatch.feed.card import COLUMNS, ROWS, card
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
 from ccwatch.stream import arrow, frames
@@ -191,7 +192,7 @@ class Feed:
         return f"<Feed {self.name!r} {self.state} packets={self._intake.counter.packets} {self.url}>"
 
     def _repr_html_(self) -> str:
-        return self.health()._repr_html_()
+        return card(self.health(), self._intake.buffer.frame(COLUMNS, ROWS), self.name)  # begins no stream that waits for a reader
 
     # ── state ──
 

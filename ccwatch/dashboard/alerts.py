@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ccwatch.alerts import PERIOD_S, Alert, AlertWatch, Snapshot
@@ -12,8 +13,13 @@ __all__ = ["PERIOD_S", "AlertWatch", "Snapshot", "content", "reading"]
 MOST_SHOWN, MOST_HISTORY = 40, 100
 
 
-def content(found: Snapshot, shift_ms: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return a snapshot as plain values for JSON: open alerts, then history, newest first; times in ms of the display zone's wall clock."""
+def content(
+    found: Snapshot, shift_ms: float, words_of: Callable[[Alert], dict[str, Any]] = lambda _: {}
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a snapshot as plain values for JSON: open alerts, then history, newest first; times in ms of the display zone's wall clock.
+
+    `words_of` returns what else the page shows of an alert that is open.
+    """
 
     def row(alert: Alert) -> dict[str, Any]:
         return {
@@ -33,7 +39,7 @@ def content(found: Snapshot, shift_ms: float) -> tuple[dict[str, Any], list[dict
     # The time that ages are counted to: without an age to show, an unchanged strip is not sent again.
     now = None if found.now_ns is None or not found.open else found.now_ns / 1e6 + shift_ms
     strip = {
-        "open": [row(alert) for alert in found.open[:MOST_SHOWN]],
+        "open": [row(alert) | words_of(alert) for alert in found.open[:MOST_SHOWN]],
         "more": max(0, len(found.open) - MOST_SHOWN),
         "rules": found.rules,
         "silent": list(found.silent),

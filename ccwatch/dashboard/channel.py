@@ -14,6 +14,7 @@ from ccwatch.dashboard.background import Background, Job
 from ccwatch.dashboard.computed import COSTLY
 from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.publisher import Publisher
+from ccwatch.dashboard.shared_alerts import SharedAlerts
 from ccwatch.dashboard.side import health, services
 from ccwatch.dashboard.weak import weakly
 from ccwatch.dashboard.wire import Encoder, Message
@@ -61,7 +62,8 @@ class Channel:
         self._rests = not callable(getattr(view, "add_sink", None)) and getattr(view, "status", None) != "open"  # has ended, and is whole
         encoder = Encoder(view, tz=showing.tz, panels=showing.panels)
         self.publisher = Publisher(view, encoder, self._send, showing.period_s, showing.wake)
-        self.alerts = AlertWatch(view, showing.rules, weakly(self._post_alerts))
+        self.shared = SharedAlerts(view, weakly(self._post_again))
+        self.alerts = AlertWatch(view, showing.rules, weakly(self._post_alerts), after=weakly(self._follow))
         self.background = Background(self._jobs(), weakly(self._post))
         self._remove_sink: Callable[[], None] = lambda: None
 
@@ -119,9 +121,20 @@ class Channel:
             Job("health", lambda: health(view), ASIDE_S, once=self._rests),
         ]
 
+    def acknowledge(self, rule: str, subject: str) -> None:
+        """Acknowledge what fires, on the page and in the recording's journal."""
+        self.shared.acknowledge(self.alerts, rule, subject)
+
+    def _follow(self) -> None:
+        self.shared.follow(self.alerts)
+
+    def _post_again(self) -> None:
+        self._post_alerts(self.alerts.shown)
+
     def _post_alerts(self, found: Snapshot) -> None:
         with self._showing.lock:
-            strip, history = content(found, self.publisher.shift_ms)
+            shift = self.publisher.shift_ms
+            strip, history = content(found, shift, lambda alert: self.shared.words_of(self.alerts, alert, shift))
             self.publisher.aside("fired", history)
             self.publisher.aside("alerts", strip)
 

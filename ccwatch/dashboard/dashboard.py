@@ -237,7 +237,7 @@ class Dashboard(PageWidget):
         known = [known.name for known in self._alerts.rules]
         if rule not in known:
             raise ConfigError(f"rule={rule!r}: expected one of {', '.join(known)}")
-        self._alerts.acknowledge(rule, subject)
+        self._channels[0].acknowledge(rule, subject)
 
     def stop(self) -> None:
         """End the view within a second, then the recording that its button started and the feeds that the dashboard owns."""
@@ -380,7 +380,7 @@ class Dashboard(PageWidget):
                 for channel in self._channels:
                     channel.painted()
         elif kind == "acknowledge":
-            self._alerts.acknowledge(str(content.get("rule")), str(content.get("subject", "")))
+            self._channels[0].acknowledge(str(content.get("rule")), str(content.get("subject", "")))
         elif kind == "command" and not self._stopping.is_set():
             self._commander.ask(page, content)
         elif kind == "pause":
@@ -480,7 +480,13 @@ class Dashboard(PageWidget):
 
     def _status_of(self, channel: Channel) -> dict[str, Any]:
         failed = self._selected_failures
-        troubles = [self._chart_trouble, self._record_control.trouble, channel.background.trouble, channel.alerts.trouble]
+        troubles = [
+            self._chart_trouble,
+            self._record_control.trouble,
+            channel.background.trouble,
+            channel.alerts.trouble,
+            channel.shared.trouble,
+        ]
         troubles += [f"{failed.last} ({failed.count:,} in all)"] if failed.count else []
         is_stopped = self._stopping.is_set()
         try:

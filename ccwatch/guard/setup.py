@@ -14,6 +14,7 @@ from ccwatch.domain.durations import seconds_of
 from ccwatch.errors import ConfigError
 from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.receivers import Receiver, check_address
+from ccwatch.recording import guard_name
 
 _KEYS: Final = {
     "notify": "notify",
@@ -93,5 +94,4 @@ def read_alert_settings(tables: Tables, rules: Path | None = None) -> AlertSetti
 
 def guard_folder(settings: Settings, url: str, root: Path | None = None) -> Path:
     """Return the folder where a stream's guard keeps its state: among the recordings, under the stream's name."""
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", re.sub(r"^\w+://", "", url)).strip("-.")[:60] or "stream"
-    return (recordings_folder(settings) if root is None else root).resolve() / "_guard" / name
+    return (recordings_folder(settings) if root is None else root).resolve() / "_guard" / guard_name(url)

@@ -1,6 +1,6 @@
 """The recorder, its files (a journal while it runs, Parquet once it stops) and a reader of both. It knows no feed and no server."""
 
-from ccwatch.recording.alert_journal import ALERTS, Acknowledgement, AlertBook, AlertJournal, Silence
+from ccwatch.recording.alert_journal import ALERTS, Acknowledgement, AlertBook, AlertJournal, Silence, guard_name, journal_of_stream
 from ccwatch.recording.catalog import FINISHED, list_recordings
 from ccwatch.recording.export import FORMATS, export, packet_facts
 from ccwatch.recording.folder import append_durably, is_recording, new_session_path, seal, sealed_lines, write_durably
@@ -51,7 +51,9 @@ __all__ = [
     "delete",
     "export",
     "footer_crc",
+    "guard_name",
     "is_recording",
+    "journal_of_stream",
     "list_recordings",
     "locate",
     "new_session_path",

@@ -5,6 +5,8 @@ It has one sealed line per fact, appended by whichever process knows it; the new
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 import threading
 import time
@@ -166,6 +168,26 @@ class AlertJournal:
                 append_durably(self.path, seal(fact) + b"\n")
             except OSError as error:
                 raise RecordingError(f"{self.path} cannot be written: {error}") from error
+
+
+def guard_name(url: str) -> str:
+    """Return the name of the folder, below `_guard` among the recordings, in which a stream's guard keeps its state."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", re.sub(r"^\w+://", "", url)).strip("-.")[:60] or "stream"
+
+
+def journal_of_stream(root: Path, url: str) -> AlertJournal | None:
+    """Return the journal that a guard of this stream writes: beside the recording that it makes, else in its own folder.
+
+    Args:
+        root: the folder of recordings.
+        url: the stream's, without secrets.
+    """
+    folder = root / "_guard" / guard_name(url)
+    try:
+        named = Path(json.loads((folder / "state.json").read_text(encoding="utf-8"))["journal"])
+    except (OSError, ValueError, TypeError, KeyError):
+        named = folder
+    return next((AlertJournal(place) for place in (named, folder) if (place / ALERTS).exists()), None)
 
 
 def _book(path: Path) -> AlertBook:

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import math
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from ccwatch.dashboard import Dashboard, alerts as shown
 from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content, reading
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState
-from ccwatch.recording import Recording
+from ccwatch.recording import AlertJournal, Recording
 from ccwatch.stream.source import read_clock
 from tests.dashboard.conftest import wait_until
 from tests.dashboard.test_dashboard import ready, say
@@ -325,3 +326,39 @@ def test_what_a_pass_found_before_it_failed_is_told(halted, monkeypatch):
         dashboard.on_alert(heard.append)
         wait_until(lambda: failed and not dashboard._alerts.trouble)
         wait_until(lambda: {alert.rule for alert in heard} >= {alert.rule for alert in dashboard.alerts} != set())
+
+
+def test_the_strip_shows_what_the_guard_and_the_commands_know_and_they_learn_what_was_seen_here(tmp_path, sent):
+    shutil.copytree(BAD_SESSION, tmp_path / "bad")
+    journal = AlertJournal(tmp_path / "bad")
+    journal.note({"id": "other", "rule": "r", "subject": "", "resolved": None})  # a guard's
+    with Dashboard(Recording(tmp_path / "bad")) as dashboard:
+        paint(dashboard)
+        wait_until(lambda: {a.rule for a in dashboard.alerts} >= {"halt", "drawdown-peak-2"})
+        halt, deep = (next(a for a in dashboard.alerts if a.rule == rule) for rule in ("halt", "drawdown-peak-2"))
+        journal.note(deep.to_dict())
+        journal.silence(deep.id, 3600.0, "anna", "deploy")
+        journal.note(halt.to_dict())
+        journal.acknowledge(halt.id, "ben")
+
+        def row(rule):
+            strip = side(sent, "alerts")
+            return {} if strip is None else next((row for row in strip["open"] if row["rule"] == rule), {})
+
+        wait_until(lambda: row("halt").get("acknowledged"))
+        wait_until(lambda: row("drawdown-peak-2").get("silenced"))
+        assert row("halt")["by"] == "ben"
+        assert row("drawdown-peak-2")["silenced"][1:] == ["anna", "deploy"]
+        assert (row("drawdown-peak-2")["group"], row("drawdown-peak-2")["certificate"]) == ("drawdown", "never tested")
+        dashboard.acknowledge("drawdown-peak-2")
+        wait_until(lambda: deep.id in journal.book().acknowledged)
+
+
+def test_nothing_is_written_into_a_finished_recording_that_has_no_journal(tmp_path):
+    shutil.copytree(BAD_SESSION, tmp_path / "bad")
+    with Dashboard(Recording(tmp_path / "bad")) as dashboard:
+        paint(dashboard)
+        wait_until(lambda: any(a.rule == "halt" for a in dashboard.alerts))
+        dashboard.acknowledge("halt")
+        wait_until(lambda: any(a.rule == "halt" and a.is_acknowledged for a in dashboard.alerts))
+    assert not AlertJournal(tmp_path / "bad").path.exists()

@@ -18,6 +18,20 @@ export function nameOf(alert) {
   return alert.subject ? `${alert.rule}: ${alert.subject}` : alert.rule;
 }
 
+/**
+ * What the desk knows of an alert: who silenced or saw it, how its rule did when it was tried, what to do.
+ * @param {Alert} alert
+ */
+export function noteOf(alert) {
+  const { silenced } = alert;
+  return [
+    silenced ? `silenced until ${clock(silenced[0])} by ${silenced[1]}: ${silenced[2]}` : "",
+    alert.by ? `seen by ${alert.by}` : "",
+    alert.certificate ? `rule ${alert.certificate}` : "",
+    alert.runbook ? "runbook" : "",
+  ].filter(Boolean).join(" · ");
+}
+
 /** @param {Alert} alert */
 function keyOf(alert) {
   return `${alert.rule}\n${alert.subject}\n${alert.fired}`;
@@ -35,7 +49,7 @@ export function grouped(firing) {
     const key = alert.group ?? alert.subject;
     groups.set(key, [...(groups.get(key) ?? []), alert]);
   }
-  const rank = (/** @type {Alert} */ alert) => (RANK[alert.severity] ?? 1) + (alert.acknowledged ? 10 : 0);
+  const rank = (/** @type {Alert} */ alert) => (RANK[alert.severity] ?? 1) + (alert.acknowledged || alert.silenced ? 10 : 0);
   const order = (/** @type {Alert} */ one, /** @type {Alert} */ other) => rank(one) - rank(other) || one.fired - other.fired;
   const first = (/** @type {Alert[]} */ group) => /** @type {Alert} */ (group[0]);
   return [...groups.values()].map((group) => group.sort(order)).sort((one, other) => order(first(one), first(other)));
@@ -56,10 +70,11 @@ class Badge {
     this.name.type = "button";
     this.value = tell("span", "ccw-alert-value");
     this.since = tell("span", "ccw-alert-since");
+    this.note = tell("span", "ccw-alert-note");
     this.seen = button("Ack", "Acknowledge", () => this.acknowledge());
     this.seen.classList.add("ccw-seen");
     this.why = button("Why", `Ask why ${nameOf(alert)} fired`, () => line.view.ask([alert.fired, alert.fired]));
-    this.el.append(icon, this.severity, this.name, this.value, this.since, this.why, this.seen);
+    this.el.append(icon, this.severity, this.name, this.value, this.since, this.note, this.why, this.seen);
     this.name.addEventListener("click", (event) => {
       line.view.centre(this.alert.fired, true);
       if (event.shiftKey) line.view.ask([this.alert.fired, this.alert.fired]);
@@ -86,7 +101,9 @@ class Badge {
     this.seen.title = acknowledged ? "acknowledged" : "Acknowledge";
     this.seen.setAttribute("aria-disabled", String(acknowledged));
     this.seen.hidden = !still;
-    this.el.classList.toggle("ccw-muted", still && acknowledged);
+    this.el.classList.toggle("ccw-muted", still && (acknowledged || Boolean(alert.silenced)));
+    write(this.note, still ? noteOf(alert) : "");
+    this.note.title = alert.runbook ? `runbook: ${alert.runbook}` : "";
     write(this.value, still ? (alert.state === "NO_DATA" ? "no data" : alert.value) : alert.at);
     this.value.title = alert.at ? `${alert.at} when it fired${still ? `, worst ${alert.worst}` : ""}` : "";
     write(this.since, `${lasting(now - alert.fired)}, since ${clock(alert.fired)}`);

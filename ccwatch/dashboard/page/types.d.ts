@@ -80,6 +80,11 @@ export interface Alert {
   value: string;
   worst: string;
   acknowledged: boolean;
+  group?: string;
+  runbook?: string;
+  certificate?: string; // how its rule did when it was tried
+  by?: string; // who has seen it, as the recording's journal says
+  silenced?: [until: number, by: string, reason: string] | null;
   [more: string]: any;
 }
 

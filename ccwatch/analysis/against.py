@@ -178,7 +178,8 @@ def expected_curve(frame: pd.DataFrame, expected: pd.DataFrame, *, align: Align 
         align: as for `against`.
 
     Returns:
-        Index time; actual, expected: float64, profit and loss since the first matched packet as a fraction of the session's nav there.
+        Index time; actual, expected: float64, profit and loss since the first matched packet as a fraction of the session's nav there;
+        broken: bool, whether a gap of the session lies before the row.
 
     Raises:
         ConfigError: another `align`.
@@ -192,7 +193,8 @@ def expected_curve(frame: pd.DataFrame, expected: pd.DataFrame, *, align: Align 
         raise MissingColumns("against", ("nav",))
     if not np.isfinite(meant).any():
         meant = pair.start * pair.held_signals()
-    return pd.DataFrame({"actual": made / pair.start, "expected": meant / pair.start}, index=pair.used.frame.index)
+    columns = {"actual": made / pair.start, "expected": meant / pair.start, "broken": pair.used.broken}
+    return pd.DataFrame(columns, index=pair.used.frame.index)
 
 
 def _matched(

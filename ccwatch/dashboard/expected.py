@@ -77,7 +77,10 @@ def difference_panel(expectation: Expectation) -> Panel:
 
     def compute(view: Any) -> Sequence[Line]:
         curve = _curve(view, expectation)
-        return [_line("actual less expected", curve.index, (curve["actual"] - curve["expected"]).to_numpy())]
+        line = _line("actual less expected", curve.index, (curve["actual"] - curve["expected"]).to_numpy())
+        cuts = to_ms(curve.index[curve["broken"].to_numpy()])  # a gap is not bridged
+        places = np.searchsorted(line.time_ms, cuts)
+        return [Line(line.label, np.insert(line.time_ms, places, cuts), np.insert(line.value, places, np.nan))]
 
     panel = own_panel(DIFFERENCE, "actual \N{MINUS SIGN} expected (%)", compute)
     return replace(panel, tickformat=".2%", unit="%", scale=100.0, digits=2)
@@ -95,7 +98,7 @@ def _ghost(expectation: Expectation, kind: Literal["pnl", "nav"]) -> Callable[[A
             return []
         first = float(nav.iloc[0])
         expected = first * (1.0 + curve["expected"].to_numpy())
-        return [_line(GHOST, curve.index, expected if kind == "nav" else expected / capital - 1.0)]
+        return [replace(_line(GHOST, curve.index, expected if kind == "nav" else expected / capital - 1.0), ghost=True)]
 
     return compute
 

@@ -48,6 +48,7 @@ class Line:
         value: of the same length, in the panel's unit; NaN cuts the line.
         fills: whether the space down to the line before it is filled, as that of an interval is.
         ahead: the name under which lines ahead of the newest packet are listed together, such as "forecast"; empty for other lines.
+        ghost: whether it is drawn as a dashed grey line behind the stream's own: what was expected.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Line:
     value: Floats
     fills: bool = False
     ahead: str = ""
+    ghost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ def computed_traces(panel: Panel, lines: Sequence[Line], colours: Theme) -> list
             trace["line"] |= {"width": 0.8, "dash": "dot", "color": colours.muted}
         if line.fills:
             trace |= {"fill": "tonexty", "fillcolor": "rgba(128,128,128,0.18)"}
+        if line.ghost:
+            trace["line"] |= {"dash": "dash", "color": colours.muted}
         if line.ahead:
             trace["meta"]["ahead"] = line.ahead
             if not is_interval[place]:

@@ -52,8 +52,10 @@ def test_a_stream_that_follows_its_plan_has_the_ghost_on_its_own_line_and_no_dif
     assert ghost.value[-1] == pytest.approx(frame.iloc[-1])
     assert ghost.time_ms[-1] == frame.index[-1].value / 1e6
     assert len(ghost.value) <= 2 * POINTS
+    assert ghost.ghost
     (gap,) = found["difference"]
-    assert np.abs(gap.value).max() < 1e-9
+    assert np.nanmax(np.abs(gap.value)) < 1e-9
+    assert np.isnan(gap.value).any(), "a gap of the stream is not bridged"
 
 
 @pytest.mark.parametrize("kind", ["nav", "returns", "signals", "csv"])

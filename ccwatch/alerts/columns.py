@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts.series import Bools, Floats, Ints
-from ccwatch.protocol.columns import PACKETS
-from ccwatch.protocol.messages import Packet
+from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.ranges import within
 from ccwatch.stream import frames
+from ccwatch.stream.batch import Batch
 
 _NUMBERS: Final = {c.name for c in PACKETS if c.dtype == "float64"}
+_FIELDS: Final = {c.name: c.field for c in PACKETS}
 _WHOLE: Final = {c.name for c in PACKETS if c.dtype in {"uint64", "int64", "int32", "uint32"}}
 
 
@@ -33,18 +34,18 @@ class Columns:
         return name in self._values
 
     @classmethod
-    def of_packets(cls, packets: Sequence[Packet], names: Sequence[str]) -> Self:
-        """Return the columns of some packets."""
+    def of_batch(cls, batch: Batch, names: Sequence[str]) -> Self:
+        """Return the columns of a batch's packets."""
         values: dict[str, Any] = {}
         for name in names:
-            column = [getattr(packet, name) for packet in packets]
+            column = batch.column(_FIELDS[name])
             if name in _NUMBERS:
                 values[name] = np.array(column, dtype=np.float64)
             elif name in _WHOLE:
                 values[name] = np.array(column, dtype=np.int64)
             else:
                 values[name] = np.array(["" if word is None else str(word) for word in column], dtype=object)
-        return cls(np.array([packet.time_ns for packet in packets], dtype=np.int64), values)
+        return cls(np.array(batch.column("time_ns"), dtype=np.int64), values)
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, names: Sequence[str]) -> Self:
@@ -90,16 +91,15 @@ class Calls:
         self.service, self.seq, self.time, self.gauges = service, seq, time, gauges
 
     @classmethod
-    def of_packets(cls, table: str, packets: Sequence[Packet]) -> Calls | None:
-        """Return the rows that packets add to a table; None without any."""
-        if not any(getattr(packet, table) for packet in packets):
+    def of_batch(cls, table: str, batch: Batch) -> Calls | None:
+        """Return the rows that a batch's packets add to a table; None without any."""
+        rows = batch.table(table)
+        if not rows:
             return None
-        found = frames.long_columns(table, packets)
-        if not found["time_ns"]:
-            return None
+        found = dict(zip([column.name for column in TABLES[table]], rows, strict=False))
         values: dict[str, Floats] = {name: within(name, np.array(found[name], dtype=np.float64)) for name in _MEASURED if name in found}
-        seq = np.array(found["seq"], dtype=np.int64)
-        return cls(np.array(found[table[:-1]], dtype=object), seq, np.array(found["time_ns"], dtype=np.int64), values)
+        seq, time = np.array(found["seq"], dtype=np.int64), np.array(found["time"], dtype=np.int64)
+        return cls(np.array(found[table[:-1]], dtype=object), seq, time, values)
 
     @classmethod
     def of_frame(cls, table: str, frame: pd.DataFrame | None) -> Calls | None:

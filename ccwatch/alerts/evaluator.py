@@ -28,6 +28,7 @@ from ccwatch.domain.hours import TradingHours
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.stream import frames
+from ccwatch.stream.batch import Batch
 
 _SERVICES: Final = ("agents", "models")
 _RENAMED: Final = {"latency": "latency_objective"}
@@ -167,16 +168,16 @@ class Evaluator:
 
     def receive(self, items: Sequence[Item]) -> list[Change]:
         """Judge what a source delivers, in its order."""
-        packets = [item for item in items if isinstance(item, Packet)]
+        batch = Batch.of(items)
+        packets = batch.packets
         unread = _unread_items(items) if len(packets) < len(items) else None
         if not packets:
-            self._observer.observe(Columns.of_packets([], []), (), unread)
+            self._observer.observe(Columns.of_batch(Batch([]), []), (), unread)
             return []
-        batch = Columns.of_packets(packets, self._read)
         frame = None
         if self._functions:
             frame = frames.build("packets", frames.packet_columns(packets, ["time", *self._read]), self._read)
-        return self._take(batch, [Calls.of_packets(table, packets) for table in _SERVICES], frame, unread)
+        return self._take(Columns.of_batch(batch, self._read), [Calls.of_batch(table, batch) for table in _SERVICES], frame, unread)
 
     def observe(
         self,

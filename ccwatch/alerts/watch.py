@@ -26,6 +26,7 @@ from ccwatch.alerts.rules import AlertState, read_objectives
 from ccwatch.alerts.settings import AlertSettings
 from ccwatch.config import Settings
 from ccwatch.protocol.messages import ConnectionState, Item, Packet
+from ccwatch.stream.batch import Batch
 from ccwatch.stream.callbacks import Failures
 from ccwatch.stream.source import read_clock
 
@@ -106,7 +107,8 @@ class AlertWatch:
         """Whether everything that the view held has been judged, and its alerts reported."""
         self.evaluator: Evaluator | None = None if judged is None else judged[0]
         self.log = AlertLog(self.rules) if judged is None else judged[1]
-        self.arrived: deque[Packet] = deque()  # appended by the feed's thread, emptied by ours
+        self.arrived: deque[Batch] = deque()  # appended by the feed's thread, emptied by ours
+        self._put = self._taken = 0  # packets: the first is counted by the feed's thread, the second by ours
         self._asked: deque[tuple[str, str]] = deque()  # acknowledgements, appended by any thread, taken by ours
         self._listeners: tuple[_Listener, ...] = ()  # replaced, never changed
         self._past_errors = 0  # of listeners that are gone
@@ -221,9 +223,17 @@ class AlertWatch:
         """Keep packets until they are judged; called as a sink, on the feed's thread."""
         if self.behind:
             return  # they are in the view
-        self.arrived.extend(item for item in items if isinstance(item, Packet))
-        if len(self.arrived) > MOST_WAITING:
-            self.behind = True
+        batch = Batch.of(items).only_packets()
+        if batch:
+            self.arrived.append(batch)
+            self._put += len(batch)
+            if self.waiting > MOST_WAITING:
+                self.behind = True
+
+    @property
+    def waiting(self) -> int:
+        """Return how many packets wait to be judged."""
+        return self._put - self._taken
 
     def _run(self) -> None:
         if self._thread is None and not self._is_over:
@@ -281,8 +291,7 @@ class AlertWatch:
             self._begin()
         if self.evaluator is None:
             return
-        packets = [p for p in islice(iter(self.arrived.popleft, None), len(self.arrived)) if p.seq > self.seq]
-        self._judge_packets(packets)
+        self._judge_packets(Batch.joined(self._take()).only_packets(after=self.seq))
         known_ns = self._receiver_ns(self._read_ns)
         if known_ns is not None:
             self._told += self.log.take(self.evaluator.advance(known_ns))
@@ -300,17 +309,24 @@ class AlertWatch:
             )
         return self.evaluator
 
-    def _judge_packets(self, packets: Sequence[Packet]) -> None:
+    def _take(self) -> list[Batch]:
+        """Return the batches that wait, which wait no more."""
+        found = [*islice(iter(self.arrived.popleft, None), len(self.arrived))]
+        self._taken += sum(map(len, found))
+        return found
+
+    def _judge_packets(self, batch: Batch) -> None:
+        packets = batch.packets
         if packets:
             self.seq = packets[-1].seq
             self._last = packets[-1].time_ns, packets[-1].received_mono_ns
             self._first = self._first or (packets[0].time_ns, packets[0].received_mono_ns)
             self._wall_ns = packets[-1].received_at_ns
-            self._told += self.log.take(self._begin().receive(packets))
+            self._told += self.log.take(self._begin().receive(batch))
 
     def _catch_up(self) -> None:
         """Judge the rows of the view beyond what was judged, a part at a time."""
-        self.arrived.clear()
+        self._take()
         self.behind = False  # from here on what arrives waits; what is in both is left out by its seq
         everything = {"clean": False} if "clean" in inspect.signature(self._view.frame).parameters else {}
         frame = self._view.frame(self._columns, **everything)
@@ -341,9 +357,9 @@ class AlertWatch:
             if isinstance(item, Packet):
                 waiting.append(item)
             if len(waiting) >= AT_ONCE:
-                self._judge_packets(waiting)
+                self._judge_packets(Batch(waiting))
                 self._entry, waiting = read, []
-        self._judge_packets(waiting)
+        self._judge_packets(Batch(waiting))
         self._entry = read  # only now: what was read and not judged is read again
         self._read_ns = began_ns
         if self._wall_ns != newest_ns:

@@ -18,6 +18,7 @@ from ccwatch.dashboard.status import OVER
 from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.protocol.messages import Item
+from ccwatch.stream.batch import Batch
 
 MOST_WAITING: Final = 10_000
 """Items that may wait for one frame; when more arrive, the view is read instead."""
@@ -57,7 +58,8 @@ class Publisher:
         self._send = send
         self._period_s = period_s
         self._wake = wake
-        self._arrived: deque[Item] = deque()  # appended by the feed's thread, emptied by the holder of the lock
+        self._arrived: deque[Batch] = deque()  # appended by the feed's thread, emptied by the holder of the lock
+        self._put = self._taken = 0  # items: the first is counted by the feed's thread, the second by the holder of the lock
         self._overflown = False
         self._resync = False  # a full message is due
         self._full_at = -1e9
@@ -85,10 +87,11 @@ class Publisher:
         """Keep items until the next frame, as a Sink does; if they are too many for one, drop them, and the view is read instead."""
         if not self.pages or self._overflown:
             return
-        self._arrived.extend(items)
-        if len(self._arrived) <= len(items):  # nothing waited before, or it was just taken
+        self._arrived.append(Batch.of(items))
+        self._put += len(items)
+        if len(self._arrived) == 1:  # nothing waited before, or it was just taken
             self._wake()
-        if len(self._arrived) > MOST_WAITING:
+        if self._put - self._taken > MOST_WAITING:
             self._overflown = True
             self._arrived.clear()
 
@@ -226,10 +229,12 @@ class Publisher:
             if not self._encoder.chunks_left and monotonic() - self._full_at >= _SHARE * self._full_cost_s:
                 self._send_full()
             return
-        items = []
+        arrived = []
         with contextlib.suppress(IndexError):  # emptied; the feed's thread may add to it, or clear it, at any moment
             for _ in range(MOST_WAITING):
-                items.append(self._arrived.popleft())  # noqa: PERF401 - a comprehension would lose them all
+                arrived.append(self._arrived.popleft())  # noqa: PERF401 - a comprehension would lose them all
+        items = Batch.joined(arrived)
+        self._taken += len(items)
         message = None
         try:
             self._resync = self._overflown
@@ -253,6 +258,7 @@ class Publisher:
         began = monotonic()
         self._resync = True  # until it has been done
         self._arrived.clear()  # it is in the view already
+        self._taken = self._put
         self._overflown = False
         message = self._encoder.full(self.held)
         if self._grows:

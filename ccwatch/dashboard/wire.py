@@ -21,7 +21,7 @@ from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.side import newest_within
 from ccwatch.figures.figures import agent_names, compose, resolve, service_names, shifted
 from ccwatch.figures.panels import TEXT_LIMIT, Line, Panel, computed_traces, live_kinds, mark_px, mark_symbol, service_kinds
-from ccwatch.figures.prepare import gap_seqs, prepare, prepare_packets
+from ccwatch.figures.prepare import gap_seqs, prepare, prepare_batch
 from ccwatch.figures.series import (
     GAP_KINDS,
     PACKET_COLUMNS,
@@ -36,8 +36,9 @@ from ccwatch.figures.series import (
     zone_shift,
 )
 from ccwatch.figures.theme import theme
-from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
+from ccwatch.protocol.messages import Item
 from ccwatch.stream import frames
+from ccwatch.stream.batch import Batch
 
 PAGE_ROWS: Final = 200_000
 """Rows that the page holds at most; older ones stay in the feed."""
@@ -193,8 +194,10 @@ class Encoder:
         Raises:
             FullNeeded: full() must be sent instead.
         """
-        packets = [item for item in items if isinstance(item, Packet) and item.seq > self._carry.seq and not item.flags & UNCLEAN]
-        gaps = self._gaps + [item.seq for item in items if isinstance(item, Event) and item.kind in GAP_KINDS]
+        batch = Batch.of(items)
+        rows = batch.only_packets(after=self._carry.seq, clean=True)
+        packets = rows.packets
+        gaps = self._gaps + [event.seq for event in batch.events if event.kind in GAP_KINDS]
         if not packets:
             self._gaps = gaps
             return None
@@ -203,8 +206,8 @@ class Encoder:
         models = {metric.model for packet in packets for metric in packet.models} if asks else set()
         self._check(packets[-1].time, agents, models)
         symbols = len(self._names.symbols)
-        series = prepare_packets(
-            packets, np.array(gaps, dtype=np.uint64), self._names, wanted=self._wanted, shift=self._shift, carry=self._carry
+        series = prepare_batch(
+            rows, np.array(gaps, dtype=np.uint64), self._names, wanted=self._wanted, shift=self._shift, carry=self._carry
         )
         return self._rows(series, symbols, EXACT_ROWS)
 

@@ -20,8 +20,9 @@ import pandas as pd
 from ccwatch.errors import ConfigError
 from ccwatch.feed.slab import Slab, Stale, Vocabularies
 from ccwatch.protocol.columns import PACKETS, TABLES
-from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
+from ccwatch.protocol.messages import Item, StateChange
 from ccwatch.stream import frames
+from ccwatch.stream.batch import Batch
 
 ROWS_AT_FIRST: Final = 4096
 ROWS_AT_ONCE: Final = 256
@@ -43,7 +44,6 @@ ROW_BYTES: Final = 1024
 """Bytes that a packet takes beside its text, roughly, to decide when to check the memory."""
 SLACK: Final = 2 * (1 + 1 / HEADROOM)
 """How many rows a slab and its successor have room for, at most, for each row kept."""
-_UNCLEAN: Final = int(UNCLEAN)
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(|[kKmMgGtT]?i?[bB])")
 _UNITS: Final = {"": 1, "B": 1, "IB": 1} | {
     letter + suffix: base**power for power, letter in enumerate("KMGT", 1) for suffix, base in (("B", 1000), ("IB", 1024))
@@ -67,7 +67,8 @@ class RollingBuffer:
         self._window_ns = frames.span_ns(window)
         self._memory = parse_size(memory)
         self._evicted_bytes = self._unchecked = 0
-        self._waiting: list[Packet | Event] = []
+        self._waiting: list[Batch] = []
+        self._waiting_rows = 0
         self._waiting_bytes = 0
         self._lock = threading.Lock()  # guards the waiting items on their way into the slabs: the feed's thread puts, readers fetch
         self._max_rows = max_rows
@@ -102,11 +103,13 @@ class RollingBuffer:
 
     def receive(self, items: Sequence[Item]) -> None:
         """Take packets and events; every later read includes them."""
-        kept = [item for item in items if isinstance(item, (Packet, Event))]
+        batch = Batch.of(items)
+        size = sum([len(item.raw) for item in batch if not isinstance(item, StateChange)])
         with self._lock:
-            self._waiting += kept
-            self._waiting_bytes += sum([len(item.raw) for item in kept])
-            if len(self._waiting) >= ROWS_AT_ONCE or self._waiting_bytes >= WAITING_BYTES:
+            self._waiting.append(batch)
+            self._waiting_rows += len(batch)
+            self._waiting_bytes += size
+            if self._waiting_rows >= ROWS_AT_ONCE or self._waiting_bytes >= WAITING_BYTES:
                 self._take_in()
 
     def _fetch(self) -> None:
@@ -121,23 +124,18 @@ class RollingBuffer:
 
     def _take_in(self) -> None:
         """Append the waiting items, then publish them."""
-        kept, self._waiting = self._waiting, []
-        self._unchecked += self._waiting_bytes + ROW_BYTES * len(kept)
-        self._waiting_bytes = 0
-        packets = [item for item in kept if isinstance(item, Packet)]
-        unclean = [packet for packet in packets if packet.flags & _UNCLEAN]
-        clean = packets if not unclean else [packet for packet in packets if not packet.flags & _UNCLEAN]
-        if clean:
-            self._clean.extend(frames.packet_batch(clean))
-        if unclean:
-            self._unclean.extend(frames.packet_batch(unclean))
-        for name in frames.LONG:
-            batch = frames.long_batch(name, packets)
-            if batch:
-                self._long[name].extend(batch)
-        if len(packets) < len(kept):
-            self._long["events"].extend(frames.event_batch([item for item in kept if isinstance(item, Event)]))
-        self._publish(kept[-1].received_at_ns - self._window_ns)
+        batch, self._waiting = Batch.joined(self._waiting), []
+        self._unchecked += self._waiting_bytes + ROW_BYTES * self._waiting_rows
+        self._waiting_bytes = self._waiting_rows = 0
+        for table, rows in zip((self._clean, self._unclean), batch.split(), strict=True):
+            if rows:
+                table.extend(rows)
+        for name, table in self._long.items():
+            if rows := batch.table(name):
+                table.extend(rows)
+        newest = next((item for item in reversed(batch) if not isinstance(item, StateChange)), None)
+        if newest is not None:
+            self._publish(newest.received_at_ns - self._window_ns)
 
     def _publish(self, oldest_ns: int) -> None:
         """Publish the new rows to readers, and drop the rows that have left the window."""

@@ -19,6 +19,7 @@ from ccwatch.feed.card import COLUMNS, ROWS, card
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
 from ccwatch.stream import arrow, frames
+from ccwatch.stream.batch import Batch
 from ccwatch.stream.source import Handing, Keeper, Sink, Source, Stop, read_clock
 
 if TYPE_CHECKING:
@@ -53,14 +54,15 @@ class _Intake:
         """Why no packets arrive in this process: it was forked from the one that has the thread; else empty."""
 
     def receive(self, items: Sequence[Item]) -> None:
-        """Take items from the source: first into the buffer, then into the counters, then to the listeners."""
-        self.buffer.receive(items)
-        self.counter.receive(items)
+        """Take items from the source as one batch: first into the buffer, then into the counters, then to the listeners."""
+        batch = Batch.of(items)
+        self.buffer.receive(batch)
+        self.counter.receive(batch)
         with self.changed:
             self.changed.notify_all()
         for sink in self.sinks:
             try:
-                sink.receive(items)
+                sink.receive(batch)
             except Exception:  # noqa: BLE001 - one listener's fault must not reach the others
                 self.lost_sinks += 1
                 self.remove(sink)

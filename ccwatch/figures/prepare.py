@@ -35,7 +35,7 @@ from ccwatch.figures.series import (
     Seqs,
     Series,
 )
-from ccwatch.protocol.messages import Packet
+from ccwatch.stream.batch import Batch
 
 _ALWAYS: Final = ("price", "nav", "cash", "daily_pnl", "confidence", "approved_size")
 """Numbers that marks, the running peak, P&L and exposure need, whatever is drawn."""
@@ -127,8 +127,8 @@ def prepare(
     )
 
 
-def prepare_packets(
-    packets: Sequence[Packet],
+def prepare_batch(
+    batch: Batch,
     gaps: Seqs,
     names: Names,
     *,
@@ -136,7 +136,8 @@ def prepare_packets(
     shift: timedelta = timedelta(0),
     carry: Carry | None = None,
 ) -> Series:
-    """Prepare clean packets, in order, for drawing: the same as prepare() on their frames, without the cost of a frame."""
+    """Prepare a batch of clean packets, in order, for drawing: the same as prepare() on their frames, without the cost of a frame."""
+    packets, column = batch.packets, batch.column
     services = {}
     for kind in wanted:
         if kind in GAUGES:
@@ -148,25 +149,25 @@ def prepare_packets(
                     place = places.get(metric[0])
                     if place is not None:
                         matrix[row, place] = getattr(metric, gauge)
-    for packet in packets:
-        if packet.symbol is not None and packet.symbol not in names.symbols and len(names.symbols) < NONE:
-            names.symbols.append(packet.symbol)
+    for symbol in column("symbol"):
+        if symbol is not None and symbol not in names.symbols and len(names.symbols) < NONE:
+            names.symbols.append(symbol)
     received = (
-        np.array([packet.received_mono_ns for packet in packets], dtype=np.int64),
-        np.array([packet.received_at_ns for packet in packets], dtype=np.int64) / 1e6,
+        np.array(column("received_mono_ns"), dtype=np.int64),
+        np.array(column("received_at_ns"), dtype=np.int64) / 1e6,
     )
     return _assemble(
-        seq=np.array([packet.seq for packet in packets], dtype=np.uint64),
-        connection=np.array([packet.connection for packet in packets], dtype=np.int32),
-        time_ms=np.array([packet.time_ns for packet in packets], dtype=np.int64) / 1e6 + shift.total_seconds() * 1000.0,
+        seq=np.array(column("seq"), dtype=np.uint64),
+        connection=np.array(column("connection"), dtype=np.int32),
+        time_ms=np.array(column("time_ns"), dtype=np.int64) / 1e6 + shift.total_seconds() * 1000.0,
         received=received,
-        status=np.array([rank(packet.status) for packet in packets], dtype=np.int64),
-        numbers={name: np.array([getattr(packet, name) for packet in packets], dtype=np.float64) for name in _numbers(wanted)},
-        regime=_places([packet.regime for packet in packets], REGIME_WORDS),
-        symbol=_places([packet.symbol for packet in packets], names.symbols),
-        side=_places([packet.side for packet in packets], SIDE_WORDS),
+        status=np.array([rank(word) for word in column("status")], dtype=np.int64),
+        numbers={name: np.array(column(name), dtype=np.float64) for name in _numbers(wanted)},
+        regime=_places(column("regime"), REGIME_WORDS),
+        symbol=_places(column("symbol"), names.symbols),
+        side=_places(column("side"), SIDE_WORDS),
         services=services,
-        reasoning=lambda rows: [packets[row].reasoning or "" for row in rows],
+        reasoning=lambda rows: [column("reasoning")[row] or "" for row in rows],
         gaps=gaps,
         names=names,
         wanted=wanted,

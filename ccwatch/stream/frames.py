@@ -36,9 +36,10 @@ Batch = list[Sequence[Any]]
 """Rows as columns, in their table's order, and a last column with the time at which each row was received, in ns."""
 
 _SEEN_BEFORE: Final = int(SEEN_BEFORE)
-_EXTRA, _RECEIVED = Packet._fields.index("extra"), Packet._fields.index("received_at_ns")
+_EXTRA: Final = Packet._fields.index("extra")
 _EVENT_RECEIVED: Final = Event._fields.index("received_at_ns")
-_CALLS, _NEW_ROWS = attrgetter("calls"), attrgetter("new_rows")
+_OWN_TIMED: Final = frozenset({"agents", "models", "trades", "bars"})
+"""The tables with rows at times of their own."""
 _ENTRIES: Final = {table: attrgetter(field) for table, field in LISTS.items()}
 _BY_TABLE: Final = {table: {column.name: column for column in columns} for table, columns in TABLES.items()}
 _DEFAULTS: Final = {
@@ -209,21 +210,22 @@ def long_columns(table: str, items: Iterable[Packet | Event]) -> dict[str, list[
     return {column.field: [row[i] for row in rows] for i, column in enumerate(TABLES[table])}
 
 
-def packet_batch(packets: Sequence[Packet]) -> Batch:
-    """Return one or more packets as columns in the table's order, and when they were received."""
-    fields: list[Sequence[Any]] = [*zip(*packets, strict=True)]
-    batch = fields[: len(PACKETS)]
-    batch[_EXTRA] = [extra_text(extra) if extra else None for extra in batch[_EXTRA]]
-    return [*batch, fields[_RECEIVED]]
+def with_text_of_extra(columns: Batch) -> Batch:
+    """Return columns of the packets table with `extra` as text."""
+    found = [*columns]
+    found[_EXTRA] = [extra_text(extra) if extra else None for extra in columns[_EXTRA]]
+    return found
 
 
 def long_batch(table: str, packets: Sequence[Packet]) -> Batch:
     """Return the rows of `long_rows` for many packets, as columns in the table's order, and when they were received; empty without rows."""
-    if any(map(_CALLS, packets)) or any(map(_NEW_ROWS, packets)):
-        rows = [(*row, packet.received_at_ns) for packet in packets for row in long_rows(table, packet)]
-        return [*zip(*rows, strict=True)]
-    if table not in LISTS:
-        return []
+    if table in _OWN_TIMED:
+        own = [packet for packet in packets if table in packet.new_rows or packet.calls]
+        if table not in LISTS:
+            packets = own
+        if own or table not in LISTS:
+            rows = [(*row, packet.received_at_ns) for packet in packets for row in long_rows(table, packet)]
+            return [*zip(*rows, strict=True)]
     if table != "logs":
         packets = [packet for packet in packets if not packet.flags & _SEEN_BEFORE]
     lists = [*map(_ENTRIES[table], packets)]

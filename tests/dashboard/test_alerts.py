@@ -220,12 +220,12 @@ def test_what_does_not_fit_the_queue_is_read_from_the_view(view, monkeypatch):
     wait_until(lambda: watch.seq == view.latest.seq)
     with watch.judging:
         view.step(100)
-        assert len(watch.arrived) <= 70
+        assert watch.waiting <= 70
         assert watch.behind
     wait_until(lambda: watch.seq == view.latest.seq and not watch.behind)
     watch.rest()
     view.step(50)
-    assert len(watch.arrived) == 0
+    assert watch.waiting == 0
     watch.start()
     wait_until(lambda: watch.seq == view.latest.seq)
     watch.stop()

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from ccwatch.alerts import Alert, AlertWatch, Calls
 from ccwatch.domain.counters import read
 from ccwatch.protocol.messages import Item, Packet, Regime, Status
+from ccwatch.stream.batch import Batch
 
 Floats = npt.NDArray[np.float64]
 BUCKETS_MS: Final = (5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
@@ -57,13 +58,13 @@ class EngineCollector(Collector):
 
     def receive(self, items: Sequence[Item], /) -> None:
         """Take packets; called on the feed's thread."""
-        packets = [item for item in items if isinstance(item, Packet) and item.is_clean]
-        if not packets:
+        batch = Batch.of(items).only_packets(clean=True)
+        if not batch:
             return
         with self._lock:
-            self._last = packets[-1]
+            self._last = batch.packets[-1]
             for table in ("agents", "models"):
-                calls = Calls.of_packets(table, packets)
+                calls = Calls.of_batch(table, batch)
                 if calls is None:
                     continue
                 for service in dict.fromkeys(calls.service.tolist()):

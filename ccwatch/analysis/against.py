@@ -13,8 +13,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
+from ccwatch.analysis.divergence import Divergence
 from ccwatch.analysis.result import Result, cell_text, clock, count_of, dollars
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, paces, sample, stamp
+from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, paces, sample, stamp, stamps
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import ConfigError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import Side
@@ -41,6 +42,9 @@ class Against(Result):
         first: the first packet that departs from the plan: time, seq, columns; None where none does.
         divergences: one row per packet that departs; see `to_frame`.
         curve: index time; actual, expected (USD of profit and loss), divergence (a fraction of the first nav).
+        plan: index time, as moved to meet the session; the plan's whole profit and loss (USD), of later times, too.
+        started_at: time of the first packet that meets the plan.
+        start_usd: nav at that packet.
         align: how the two were aligned.
         shift_s: by how much the expectation was moved to meet the session, s.
         expected: name of the expectation.
@@ -56,6 +60,9 @@ class Against(Result):
     first: dict[str, Any] | None
     divergences: pd.DataFrame
     curve: pd.DataFrame
+    plan: pd.Series
+    started_at: pd.Timestamp
+    start_usd: float
     align: str
     shift_s: float
     expected: str
@@ -94,19 +101,17 @@ class Against(Result):
         return self.divergences.copy()
 
     def to_dict(self) -> dict[str, object]:
-        """Return the answer as plain values, without the curve."""
-        return {name: value for name, value in super().to_dict().items() if name != "curve"}
+        """Return the answer as plain values, without the curves."""
+        return {name: value for name, value in super().to_dict().items() if name not in {"curve", "plan"}}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Draw actual and expected profit and loss over time."""
-        colours = draw.colours(dark)
-        times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
-        looks = (("actual", colours.line, "solid"), ("expected", colours.line_engine, "dash"))
-        traces = [
-            draw.line(name, times, self.curve[name].to_numpy(), colour) | {"line": {"color": colour, "dash": dash, "width": 1.5}}
-            for name, colour, dash in looks
-        ]
-        return draw.figure(traces, x_title="time (UTC)", y_title="profit and loss (USD)", dark=dark, y_format=",.0f", dates=True)
+        return draw.pair(self.curve, ("actual", "expected"), y_title="profit and loss (USD)", dark=dark)
+
+    @property
+    def divergence(self) -> Divergence:
+        """Return the divergence from the plan as a function of a frame, for `cw.watch(panels=…)` and for rules."""
+        return Divergence(self.plan, self.started_at, self.start_usd)
 
 
 def against(
@@ -157,6 +162,9 @@ def against(
         first={str(key): value for key, value in table.iloc[0].to_dict().items()} if len(table) else None,
         divergences=table,
         curve=pd.DataFrame({"actual": made, "expected": meant, "divergence": (made - meant) / start}, index=used.frame.index),
+        plan=pair.plan(shift),
+        started_at=used.frame.index[0],
+        start_usd=start,
         align=align,
         shift_s=shift / SECOND_NS,
         expected=name,
@@ -308,6 +316,11 @@ class _Pair:
         price = pd.Series(self.used.numbers("price")).ffill()
         moves = held.ffill().shift().fillna(0.0) * price.pct_change(fill_method=None).fillna(0.0)
         return np.asarray((1.0 + moves).cumprod() - 1.0) if held.notna().any() and price.notna().any() else np.full(len(price), np.nan)
+
+    def plan(self, shift: int) -> pd.Series:
+        """Return the plan's whole profit and loss since its first matched nav, USD, moved by `shift` ns; a missing nav repeats the last."""
+        worth = pd.Series(self.planned.numbers("nav") * self._scale, index=stamps(self.planned.times + shift)).ffill()
+        return worth - self.start
 
     def split(self, gap: Floats) -> tuple[pd.DataFrame, str]:
         """Split the tracking difference by cause, in whole cents; without rows where a position is not known, and with the reason.

@@ -83,6 +83,8 @@ class Replay:
     """The replayed account, packet by packet."""
 
     nav: Floats
+    target: Floats
+    """The signed fraction of nav that it meant to hold."""
     changed: Bools
     """Whether the target was another one than the recorded one."""
     stops: Ints
@@ -117,6 +119,7 @@ class _Replayer:
         self.rows = np.flatnonzero(moved | turned)
         self.moved = moved
         self.nav = book.nav.copy()
+        self.target = book.target.copy()
         self.changed = np.zeros(len(book.nav), dtype=bool)
 
     def run(self) -> Replay:
@@ -159,12 +162,13 @@ class _Replayer:
                     if end == row:
                         continue
             self.nav[row:end] = worth_of
+            self.target[row:end] = wanted
             self.changed[row:end] = wanted != book.target[row:end]
             peak = float(peaks[-1]) if len(peaks) else peak
             if flat_until and end >= flat_until > row:
                 peak = -np.inf  # after the breaker has closed again, the peak is counted from there
             at = end
-        return Replay(self.nav, self.changed, np.array(stops, dtype=np.int64))
+        return Replay(self.nav, self.target, self.changed, np.array(stops, dtype=np.int64))
 
     def _recorded(self, row: int) -> float:
         """Return the number of shares that the recorded account traded at a row."""

@@ -78,6 +78,18 @@ def line(name: str, times: Ints, values: Floats, colour: str, *, broken: Bools |
     }
 
 
+def pair(curve: pd.DataFrame, names: tuple[str, str], *, y_title: str, dark: bool) -> go.Figure:
+    """Draw two columns of a curve over time, the second one dashed: what was, and what should or could have been."""
+    colours = theme(dark)
+    times = np.asarray(pd.DatetimeIndex(curve.index).asi8)
+    looks = zip(names, (colours.line, colours.line_engine), ("solid", "dash"), strict=True)
+    traces = [
+        line(name, times, curve[name].to_numpy(), colour) | {"line": {"color": colour, "dash": dash, "width": 1.5}}
+        for name, colour, dash in looks
+    ]
+    return figure(traces, x_title="time (UTC)", y_title=y_title, dark=dark, y_format=",.0f", dates=True)
+
+
 def thin(values: Floats, most: int) -> Ints:
     """Return indices of at most about `most` of the values: the least and the greatest of each of equal buckets."""
     if len(values) <= most:

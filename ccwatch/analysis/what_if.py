@@ -131,14 +131,7 @@ class WhatIf(Result):
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Draw recorded and replayed nav over time."""
-        colours = draw.colours(dark)
-        times = np.asarray(pd.DatetimeIndex(self.curve.index).asi8)
-        looks = (("recorded", colours.line, "solid"), ("replayed", colours.line_engine, "dash"))
-        traces = [
-            draw.line(name, times, self.curve[name].to_numpy(), colour) | {"line": {"color": colour, "dash": dash, "width": 1.5}}
-            for name, colour, dash in looks
-        ]
-        return draw.figure(traces, x_title="time (UTC)", y_title="nav (USD)", dark=dark, y_format=",.0f", dates=True)
+        return draw.pair(self.curve, ("recorded", "replayed"), y_title="nav (USD)", dark=dark)
 
 
 def what_if(
@@ -280,7 +273,6 @@ def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools,
     first = starts[rows]
     last = np.maximum(ends[rows] - (rows < len(starts) - 1), first)
     side = np.asarray(used.words("side").astype(object))[first] if "side" in used.frame.columns else np.sign(book.target[first])
-    after = np.where(main.changed, np.where(vetoed, 0.0, book.target), book.target)
     reasons = [
         ", ".join(
             word
@@ -293,7 +285,9 @@ def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools,
         )
         for a, b in zip(first.tolist(), last.tolist(), strict=True)  # one per decision that differs
     ]
-    least = np.array([after[a : b + 1][np.argmin(np.abs(after[a : b + 1]))] for a, b in zip(first, last, strict=True)], dtype=np.float64)
+    least = np.array(
+        [main.target[a : b + 1][np.argmin(np.abs(main.target[a : b + 1]))] for a, b in zip(first, last, strict=True)], dtype=np.float64
+    )
     table = pd.DataFrame(
         {
             "decision": book.decision[first],
@@ -313,7 +307,7 @@ def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools,
 def _interval(share: Floats, changed: int, difference: float) -> tuple[tuple[float, float] | None, str]:
     """Return the interval of the expected sum over decisions, or why there is none; see `bootstrap.interval_of_sum`."""
     if changed < LEAST_CHANGED:
-        return None, f"{count_of(changed, 'decision')} differ, and {LEAST_CHANGED} are needed"
+        return None, f"{count_of(changed, 'decision differs', 'decisions differ')}, and {LEAST_CHANGED} are needed"
     if np.abs(share).max() > LARGEST_SHARE * abs(difference):
         return None, "one decision carries more than half of the difference"
     return interval_of_sum(share, level=LEVEL, replicates=REPLICATES), ""

@@ -91,3 +91,29 @@ def test_a_plan_may_be_a_file_a_series_or_returns(plan, tmp_path):
     assert cw.analyze(plan()).against(plan()["nav"]).difference_usd == 0.0
     with pytest.raises(ConfigError, match="no times"):
         cw.analyze(plan()).against(pd.DataFrame({"nav": [1.0, 2.0]}))
+
+
+def test_divergence_is_the_curves_and_warns_as_a_rule(plan):
+    """Also of a frame that begins later, as the last minutes that a rule sees do."""
+    report = cw.analyze(plan(bump=-1.0))
+    found = report.against(plan())
+    frame = plan(bump=-1.0)
+    np.testing.assert_allclose(found.divergence(frame).to_numpy(), found.curve["divergence"].to_numpy(), atol=1e-12)
+    np.testing.assert_allclose(found.divergence(frame.iloc[40:]).to_numpy(), found.curve["divergence"].to_numpy()[40:], atol=1e-12)
+    assert found.divergence(frame.assign(nav=np.nan)).isna().all()
+    fired = report.alerts(rules=[found.divergence.rule(-0.0009)]).firings
+    assert fired["fired_time"].tolist() == [frame.index[30]]  # the price falls by a dollar on 100 shares
+    with pytest.raises(ConfigError, match="expected a fraction"):
+        found.divergence.rule(0.0)
+
+
+def test_divergence_is_a_panel_beside_others(plan, tmp_path):
+    report = cw.analyze(plan(bump=-1.0))
+    divergence = report.against(plan()).divergence
+    feed = cw.synthetic(seed=1, packets=60, pace="max")
+    feed.join(30)
+    try:
+        page = cw.watch(feed, panels=["price", divergence]).to_html(tmp_path / "page.html")
+        assert "divergence" in page.read_text(encoding="utf-8")
+    finally:
+        cw.stop_all()

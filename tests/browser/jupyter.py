@@ -32,6 +32,10 @@ CHROMIUM_FLAGS = [
 ]
 
 
+PATIENCE_S = 60.0
+"""What is waited for gets as long at least: where all processors are busy a page takes tens of seconds for what usually takes one."""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,7 +115,7 @@ class Lab:
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(self.command(), env=environment, cwd=self.notebooks, stdout=log, stderr=subprocess.STDOUT)
-        wait_until(self._answers, 60.0, f"{self.module} at {self.url} (its log: {self.log})")
+        wait_until(self._answers, 180.0, f"{self.module} at {self.url} (its log: {self.log})")
 
     def command(self) -> list[str]:
         return [
@@ -176,6 +180,7 @@ class Tab:
         self.errors: list[str] = []
         self.abroad: list[str] = []
         self.received: list[Received] = []
+        page.set_default_timeout(1000 * PATIENCE_S)
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", self._asked)
@@ -207,7 +212,7 @@ class Tab:
 
     def idle(self) -> None:
         """Wait until the kernel is idle, as the status bar says it."""
-        self.page.get_by_text("| Idle").first.wait_for(timeout=60_000)
+        self.page.get_by_text("| Idle").first.wait_for(timeout=120_000)
 
     def run_all(self) -> None:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -274,8 +279,8 @@ class Tab:
         return words
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0, what: str = "the page") -> Any:
-        """Poll while the browser's events are handled."""
-        deadline = time.monotonic() + seconds
+        """Poll while the browser's events are handled, for PATIENCE_S seconds at least."""
+        deadline = time.monotonic() + max(seconds, PATIENCE_S)
         while not (value := condition()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited {seconds:g} s for {what}; last seen: {value!r}; console: {self.errors}")

@@ -389,7 +389,7 @@ class Dashboard(PageWidget):
             self._switch_recording()
         elif kind == "select":
             self._choose(content)
-        elif kind in {"ask", "mark", "seen"}:
+        elif kind in {"ask", "mark", "seen", "silence"}:
             Thread(target=weakly(self._answer_slowly), args=(kind, content), name=f"ccwatch-{kind}", daemon=True).start()
         elif kind == "ready":
             self._enter(page, with_source=bool(content.get("source")))
@@ -421,6 +421,10 @@ class Dashboard(PageWidget):
         try:
             if kind == "mark":
                 self.mark(str(content["text"])[:MARK_CHARACTERS], self._moment(content["time"]))
+                return
+            if kind == "silence":
+                reason = str(content.get("reason", ""))[:MARK_CHARACTERS]
+                self._channels[0].shared.silence(self._alerts, str(content.get("rule")), str(content.get("subject", "")), reason)
                 return
             answer = explain if kind == "ask" or self._seen_before is None else self._seen_before
             said = answer(self.view, self._moment(content["from"]), self._moment(content["to"]), self._tz)

@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from ccwatch.alerts import NEVER, Alert, AlertWatch, Certificate, Certificates, group_of
 from ccwatch.config import Settings, recordings_folder
-from ccwatch.errors import RecordingError
+from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.recording import AlertBook, AlertJournal, Recording, journal_of_stream
 
 LOOKS_S: Final = 5.0
 """A journal that a guard has begun, and new certificates, are looked for at this interval."""
+SILENCE_S: Final = 1800.0
+"""How long the page's button silences an alert."""
 
 
 class SharedAlerts:
@@ -66,6 +68,24 @@ class SharedAlerts:
                 except RecordingError as error:
                     self.trouble = f"the acknowledgement is not written down: {error}"
 
+    def silence(self, watch: AlertWatch, rule: str, subject: str, reason: str) -> None:
+        """Silence what fires for SILENCE_S seconds, in the journal, and have the page say so.
+
+        Raises:
+            ConfigError: no reason, or no recording that has a journal.
+            RecordingError: the journal cannot be written.
+        """
+        journal = self._journal or self._find(watch)
+        if journal is None:
+            raise ConfigError(f"{rule} cannot be silenced: no recording is being made, in whose journal it would be kept")
+        for alert in watch.open:
+            if (alert.rule, alert.subject) == (rule, subject):
+                if alert.id not in journal.book().alerts:
+                    journal.note(alert.to_dict())
+                journal.silence(alert.id, SILENCE_S, getpass.getuser(), reason)
+        self._book = journal.book()
+        self._again()
+
     def words_of(self, watch: AlertWatch, alert: Alert, shift_ms: float) -> dict[str, Any]:
         """Return what the page shows of an alert beside its values: names, whether it was seen or silenced, how its rule did when tried."""
         rule = next((rule for rule in watch.rules if rule.name == alert.rule), None)
@@ -74,6 +94,7 @@ class SharedAlerts:
         found = None if rule is None else self._known.get(rule.digest)
         return {
             "id": alert.id,
+            "keeps": self._journal is not None,
             "group": group_of(alert),
             "runbook": alert.runbook,
             "certificate": NEVER if found is None else str(found),

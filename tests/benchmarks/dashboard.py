@@ -152,7 +152,7 @@ class Watched:
         self.page = self.tab.page
         self.tab.open(lab.notebook(name, setup, cell))
         self.tab.run_cell(0)
-        self.tab.wait_for(lambda: self.page.get_by_text("[1]:", exact=True).count(), 60, "the first cell")
+        self.tab.wait_for(lambda: self.page.get_by_text("[1]:", exact=True).count(), 120, "the first cell")
         self.tab.idle()
         self.tab.received.clear()
         self.devtools = self.context.new_cdp_session(self.page)
@@ -293,7 +293,7 @@ def _lag(chromium: Any, lab: Any) -> list[Row]:
                 const look = () => {
                     if (ccwatch.draws !== draws) {
                         draws = ccwatch.draws;
-                        window.ccwLags.push(Date.now() - ccwatch.range()[1]);
+                        window.ccwLags.push(Date.now() - ccwatch.newest);
                     }
                     requestAnimationFrame(look);
                 };

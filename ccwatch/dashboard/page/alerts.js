@@ -74,7 +74,8 @@ class Badge {
     this.seen = button("Ack", "Acknowledge", () => this.acknowledge());
     this.seen.classList.add("ccw-seen");
     this.why = button("Why", `Ask why ${nameOf(alert)} fired`, () => line.view.ask([alert.fired, alert.fired]));
-    this.el.append(icon, this.severity, this.name, this.value, this.since, this.note, this.why, this.seen);
+    this.quiet = button("Silence", `Silence ${nameOf(alert)} for half an hour`, () => this.silence());
+    this.el.append(icon, this.severity, this.name, this.value, this.since, this.note, this.why, this.seen, this.quiet);
     this.name.addEventListener("click", (event) => {
       line.view.centre(this.alert.fired, true);
       if (event.shiftKey) line.view.ask([this.alert.fired, this.alert.fired]);
@@ -87,9 +88,28 @@ class Badge {
     this.line.view.store.send({ type: "acknowledge", rule: this.alert.rule, subject: this.alert.subject });
   }
 
+  /** Ask for the reason, then have the kernel write the silence into the recording's journal. */
+  silence() {
+    const reason = tell("input", "ccw-note-input");
+    reason.maxLength = 300;
+    reason.placeholder = "why? Enter silences it for half an hour";
+    reason.setAttribute("aria-label", `Reason to silence ${nameOf(this.alert)}; Enter keeps it, Escape does not`);
+    reason.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      const words = reason.value.trim();
+      if (event.key === "Enter" && words) this.line.view.store.send({ type: "silence", rule: this.alert.rule, subject: this.alert.subject, reason: words });
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      reason.remove();
+      this.why.focus();
+    });
+    this.el.append(reason);
+    reason.focus();
+  }
+
   /** @param {Alert} alert @param {number} now @param {boolean} still */
   write(alert, now, still) {
     this.alert = alert;
+    this.quiet.hidden = !still || !alert.keeps || Boolean(alert.silenced);
     const { acknowledged } = alert;
     const name = nameOf(alert);
     this.el.dataset.severity = alert.severity;

@@ -85,6 +85,7 @@ export interface Alert {
   certificate?: string; // how its rule did when it was tried
   by?: string; // who has seen it, as the recording's journal says
   silenced?: [until: number, by: string, reason: string] | null;
+  keeps?: boolean;
   [more: string]: any;
 }
 

@@ -411,6 +411,9 @@ export class View {
       get lastSeq() {
         return store.main.seq;
       },
+      get newest() {
+        return view.now;
+      },
       get draws() {
         return charts.draws;
       },

@@ -35,6 +35,7 @@ def packets(scenario: str, count: int = 160) -> list[Packet]:
     return [i for i in receive(itertools.islice(messages(3, scenario, 1.0), count)) if isinstance(i, Packet)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 159), max_size=5), st.sampled_from(["slow-agent@60", "gap@70", "regime-flip@20"]))
 @settings(max_examples=8, deadline=None)
 def test_where_a_stream_is_cut_does_not_matter_to_rules_in_words(cuts, scenario):
@@ -48,6 +49,7 @@ def test_where_a_stream_is_cut_does_not_matter_to_rules_in_words(cuts, scenario)
     assert {change.rule for change in expected if change.state == "FIRING"} & {rule.name for rule in RULES}
 
 
+@pytest.mark.slow
 def test_a_recorded_frame_gives_what_the_live_packets_gave(stream):
     source = stream("slow-agent@40", count=150)
     live = Evaluator([*DEFAULT_RULES, *RULES], virtual_clock=True)

@@ -197,6 +197,7 @@ def test_a_slow_agent_fires_two_minutes_after_it_became_slow_and_is_resolved_two
     assert ended < times["OK"] < ended + 125.0
 
 
+@pytest.mark.slow
 def test_items_one_by_one_give_what_the_whole_recording_gives(stream):
     source = stream("slow-agent", count=300)
     whole = Evaluator(virtual_clock=True, objectives=OBJECTIVES)
@@ -220,6 +221,7 @@ def test_where_a_stream_is_cut_into_batches_does_not_matter(values, cut, steps):
     assert judged(rule, values, times=times) == judged(rule, values, times=times, cut=min(cut, len(values)))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 399), max_size=6))
 @settings(max_examples=10)
 def test_a_stream_with_a_gap_and_a_freeze_may_be_cut_anywhere(cuts):

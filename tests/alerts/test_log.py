@@ -81,6 +81,7 @@ def test_a_latched_alert_that_is_clear_waits_to_be_acknowledged():
     assert judge.log.open == ()
 
 
+@pytest.mark.slow
 def test_what_matters_most_and_nobody_has_seen_comes_first_and_the_past_is_bounded():
     judge = Judge(drawdown(), drawdown(name="deep", limit=-0.03, severity=Severity.CRITICAL), drawdown(name="mild", limit=-0.01))
     judge.see(0.0, -0.015, -0.025, -0.04)

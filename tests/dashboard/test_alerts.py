@@ -129,6 +129,7 @@ def test_a_callback_that_fails_is_counted_logged_once_and_told_and_the_others_go
     wait_until(lambda: threads() == [])
 
 
+@pytest.mark.slow
 def test_silence_makes_a_live_feed_late():
     with cw.synthetic(seed=1, scenario="gap@1", rate=20) as feed, cw.watch(feed) as dashboard:
         heard: list[Alert] = []
@@ -177,6 +178,7 @@ def test_a_recording_in_progress_is_followed(tmp_path):
             wait_until(lambda: [a.rule for a in heard] == ["halt"], 60)
 
 
+@pytest.mark.slow
 def test_silence_goes_on_in_a_recording_in_progress(tmp_path):
     rules = [Rule("gone", "late", 1.0, "packets are late"), Rule("halted", "halt", 1.0, "the engine is halted")]
     with cw.synthetic(seed=1, scenario="gap@1", rate=20) as feed, cw.record(feed, tmp_path) as recorder:

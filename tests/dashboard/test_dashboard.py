@@ -258,6 +258,7 @@ def test_the_publisher_rests_when_the_stream_has_ended_and_wakes_for_a_page(dash
     assert len(sent.mirror()) == len(view.frame())
 
 
+@pytest.mark.slow
 def test_a_view_that_fails_is_told_in_the_header_and_does_not_end_the_thread(dashboard, view, sent, monkeypatch):
     ready(dashboard)
     with monkeypatch.context() as broken:
@@ -476,6 +477,7 @@ def test_stop_ends_a_live_feed_that_delivers_within_a_second(sent):
     assert len(sent.custom()) == count
 
 
+@pytest.mark.slow
 def test_older_rows_follow_the_first_picture_in_bounded_messages_until_the_page_holds_every_row(view, sent):
     view.step(FIRST_ROWS + CHUNK_ROWS + 700)
     with Dashboard(view, rate=10) as shown:
@@ -494,6 +496,7 @@ def test_older_rows_follow_the_first_picture_in_bounded_messages_until_the_page_
         assert np.array_equal(sent.mirror().rows["price"], frame["price"])
 
 
+@pytest.mark.slow
 def test_frames_go_on_between_the_older_rows(view, sent):
     view.step(FIRST_ROWS + 4 * CHUNK_ROWS)
     with Dashboard(view, rate=10) as shown:
@@ -517,6 +520,7 @@ def test_older_rows_are_not_sent_for_a_page_that_has_gone(view, sent):
     assert sent.custom("older") == []
 
 
+@pytest.mark.slow
 def test_a_recording_in_progress_is_followed_until_it_is_finished(sent, tmp_path):
     feed = cw.synthetic(seed=5, rate=50)
     recorder = cw.record(feed, tmp_path)

@@ -95,6 +95,7 @@ def test_repeats_are_no_rows_and_the_next_row_follows_the_last(view, mirror, tap
     assert len(mirror) == len(view.frame())
 
 
+@pytest.mark.slow
 def test_a_frame_of_ten_packets_stays_below_two_kilobytes_whatever_the_window_holds(view, tap):
     encoder = Encoder(view)
     sizes = {}
@@ -129,6 +130,7 @@ def test_a_flood_is_thinned_to_rows_that_keep_every_minimum_and_maximum(view, se
         assert mirror.rows[name][known:].max() == exact.rows[name][known:].max(), name
 
 
+@pytest.mark.slow
 def test_a_long_stream_begins_with_a_sketch_that_keeps_every_minimum_maximum_and_gap(view, sent):
     view.step(FIRST_ROWS + 2 * CHUNK_ROWS)
     view.reconnect()
@@ -148,6 +150,7 @@ def test_a_long_stream_begins_with_a_sketch_that_keeps_every_minimum_maximum_and
     assert (np.diff(first.sketch["time"]) >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_first_message_stays_small_and_older_rows_come_in_chunks_that_rebuild_the_frame(view, sent):
     view.step(FIRST_ROWS + 3 * CHUNK_ROWS)
     messages = everything(Encoder(view))
@@ -197,6 +200,7 @@ def test_a_gap_within_a_flood_is_not_lost(view, sent, tap):
     assert mirror.rows["broken"].sum() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packets", [10, 300, 3_000])
 def test_a_frame_stays_below_64_kb_whatever_arrives_at_once(view, packets):
     """Of a flood of wild values from 24 agents and as many models, signals that change with each packet, and a log line with each."""

@@ -26,6 +26,7 @@ def environment_with(folder: Path, answer: str, code: int = 0) -> Path:
     return programs
 
 
+@pytest.mark.slow
 def test_this_environments_own_lab_can_show_the_dashboard() -> None:
     found = examine_lab({"PATH": str(Path(sys.executable).parent)})
     assert found.healthy, found.problems
@@ -36,6 +37,7 @@ def test_this_environments_own_lab_can_show_the_dashboard() -> None:
     json.dumps(found.to_dict())
 
 
+@pytest.mark.slow
 def test_a_lab_of_another_environment_that_lacks_the_widgets_is_named_with_what_to_install_there(tmp_path: Path) -> None:
     answer = "JupyterLab v4.2.0\n/elsewhere/labextensions\n        jupyterlab_pygments v0.3.0 \x1b[32menabled\x1b[0m \x1b[32mOK\x1b[0m\n"
     programs = environment_with(tmp_path / "other", answer)

@@ -288,6 +288,7 @@ def test_an_unknown_column_is_refused_with_the_ones_there_are():
 # ── frames are the reader's own ──
 
 
+@pytest.mark.slow
 def test_a_frame_that_was_taken_never_changes_while_more_is_appended():
     buffer, taken = RollingBuffer(max_rows=200), []
     for n in range(1, 1500):

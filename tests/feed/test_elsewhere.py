@@ -56,6 +56,7 @@ def test_the_error_names_the_path_from_which_a_packet_was_read(raw, asked, strea
     assert feed.state in {"DISCONNECTED", "STOPPED"}
 
 
+@pytest.mark.slow
 def test_a_path_that_accepts_and_says_nothing_that_is_a_packet_is_not_named(raw):
     server = Paths(raw, "/api/ws/stream", says=b'{"hello":"world"}')
     with cw.connect(server.url + "/ws/stream") as feed, pytest.raises(Unauthorized) as failed:

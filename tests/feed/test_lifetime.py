@@ -98,6 +98,7 @@ def test_one_that_was_stopped_before_it_began_stays_empty():
         feed.start()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_in_a_forked_child_a_feed_is_stopped_with_the_reason_and_the_parents_goes_on(raw, live):
     def script(peer):

@@ -70,6 +70,7 @@ def test_one_connection_although_the_contracts_ping_is_due_many_times(monkeypatc
     assert [kind for kind, _ in events] == ["connect"]
 
 
+@pytest.mark.slow
 def test_one_that_welcomes_but_does_not_read_is_lost_once_and_then_never_again(monkeypatch):
     monkeypatch.setattr(liveness, "PING_NS", liveness.PING_NS // 50)
     monkeypatch.setattr(liveness, "KEEPALIVE_NS", liveness.KEEPALIVE_NS // 50)

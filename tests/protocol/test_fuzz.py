@@ -12,6 +12,7 @@ import pytest
 from tests.protocol.shapes import FULL
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed (no wheel for this Python)")
 @pytest.mark.parametrize("target", ["tests.protocol.fuzz", "tests.feed.fuzz"])
 def test_no_bytes_that_a_fuzzer_finds_break_a_promise(target):

@@ -628,6 +628,7 @@ def test_the_states_of_a_life_are_told_in_their_order_and_each_once():
     )
 
 
+@pytest.mark.slow
 def test_hundreds_of_reconnects_keep_nothing_but_the_last_packets():
     stream = Stream(is_open=False)
 
@@ -759,6 +760,7 @@ def test_a_list_of_more_lines_than_are_remembered_is_still_new_only_once():
 # ── whatever comes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(messages.map(lambda m: json.dumps(m).encode()), st.binary(max_size=50)), max_size=8), st.data())
 @examples(100)
 def test_whatever_is_received_gives_whole_packets_or_events_and_every_item_can_be_stored(raws, data):

@@ -179,6 +179,7 @@ def cuts(usual, tmp_path_factory):
     return disk
 
 
+@pytest.mark.slow
 def test_after_a_power_cut_every_durable_packet_is_there_and_none_is_invented(cuts, usual, tmp_path):
     sent = {item.seq: item for item in usual if isinstance(item, Packet)}
     dice = random.Random(1)
@@ -234,6 +235,7 @@ def wholes(usual, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["flip", "cut"])
 def test_no_damage_makes_a_silently_wrong_row_and_all_outside_it_is_read(wholes, how):
     dice = random.Random(how)

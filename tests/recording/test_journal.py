@@ -53,6 +53,7 @@ def test_naive_timestamps_come_back_in_the_zone_of_the_feed(tmp_path, conversati
     assert [item for _, item in frame.items("America/New_York")] == items
 
 
+@pytest.mark.slow
 def test_no_single_flipped_bit_makes_a_wrong_or_a_new_row(tmp_path, varied):
     items = varied[:8]
     path = write(tmp_path, items, 2)
@@ -74,6 +75,7 @@ def test_no_single_flipped_bit_makes_a_wrong_or_a_new_row(tmp_path, varied):
     assert harmless == 0
 
 
+@pytest.mark.slow
 def test_every_torn_end_is_a_hole_and_all_before_it_is_read(tmp_path, varied):
     items = varied[:6]
     path = write(tmp_path, items, 2)

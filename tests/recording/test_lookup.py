@@ -53,6 +53,7 @@ def test_a_path_is_never_taken_for_a_name(root: Path) -> None:
         locate("../desk-3", root)
 
 
+@pytest.mark.slow
 def test_the_verbs_take_names(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CCWATCH_RECORDINGS", str(root))
     (one,) = root.glob("*desk-3*")

@@ -300,6 +300,7 @@ def test_events_alone_between_two_rotations_are_kept_each_time(start, usual):
     assert len(list((one.path / "events").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_the_journal_rolls_and_all_its_files_become_parquet(start, usual, monkeypatch, eventually):
     monkeypatch.setattr(writer, "ROLL_PACKETS", 40)
     one = start()
@@ -314,6 +315,7 @@ def test_the_journal_rolls_and_all_its_files_become_parquet(start, usual, monkey
     assert list(Recording(one.path).items()) == usual
 
 
+@pytest.mark.slow
 def test_the_compactor_ends_with_its_recorder_and_what_it_had_not_done_is_done_later(tmp_path, eventually):
     path = tmp_path / "s"
     code = RECORD.replace("recorder = Recorder(", "from ccwatch.recording import writer; writer.ROLL_PACKETS = 4000; recorder = Recorder(")

@@ -114,6 +114,7 @@ odd_messages = bodies.flatmap(
 ).map(codec.dumps)
 
 
+@pytest.mark.slow
 @settings(max_examples=300 if os.environ.get("CCWATCH_FULL") else 12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(odd_messages | st.binary(max_size=20), max_size=6), min_size=1, max_size=3))
 def test_whatever_arrives_parquet_and_journal_and_memory_tell_the_same(tmp_path_factory, conversation, batches):
@@ -179,6 +180,7 @@ def snapshot(folder):
     return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in [folder, *folder.rglob("*")]}
 
 
+@pytest.mark.slow
 def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_once(recorded, varied, tmp_path):
     """The folder is copied after each step that touches the disk, as a kill there would leave it."""
     recording = recorded(varied, "killed")
@@ -253,6 +255,7 @@ def test_a_torn_end_is_a_note_and_a_damaged_one_a_problem(recorded, usual):
     assert found.info().damaged == found.info().damaged == 1
 
 
+@pytest.mark.slow
 def test_verify_names_the_file_and_the_range_and_no_flipped_bit_makes_a_wrong_row(recorded, usual):
     items = usual[:40]
     recording = recorded(items)

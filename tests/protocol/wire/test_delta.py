@@ -28,6 +28,7 @@ def assert_exact(before, after):
     return True
 
 
+@pytest.mark.slow
 @given(ANY, ANY)
 @examples(150)
 def test_a_delta_between_any_two_messages_is_exact_to_the_byte(before, after):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import html
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +32,20 @@ _PAGES: Final = ("JPY_SESSION_NAME", "VSCODE_PID")
 """Set where a page runs the kernel: by jupyter_server since 2.0, and by VS Code (plotly looks for it too)."""
 _PAPER: Final = ("#fff", "#111")
 """Background colours of a file's charts: light, dark."""
-REMEDY: Final = (
-    "Run the cell again. If this text comes back, install ccwatch where JupyterLab runs and reload the page: ",
-    "pip install 'ccwatch[lab]'",
-    "; what is missing is said by ",
-    "ccwatch doctor --lab",
-    ". For a picture that may be saved, nav included: ",
-    "dashboard.still()",
-    "; for one file that needs no kernel: ",
-    "dashboard.to_html('view.html')",
-    ".",
+_INSTALL: Final = "Run the cell again. If this text comes back: pip install 'ccwatch[lab]'"
+_DOCTOR: Final = "ccwatch doctor --lab says what is missing."
+HOMES: Final = {
+    "marimo": ("marimo", "Run the cell again: marimo shows the live dashboard as the value of a cell."),
+    "colab": ("Colab", "Run first, in a cell: from google.colab import output; output.enable_custom_widget_manager()"),
+    "vscode": ("VS Code", f"Install the extension Jupyter, set jupyter.widgetScriptSources, then run the cell again. {_DOCTOR}"),
+    "hub": ("JupyterHub", f"{_INSTALL} in your server's own environment, then restart that server from the hub. {_DOCTOR}"),
+    "jupyter": ("Jupyter", f"{_INSTALL} where Jupyter runs, and reload the page; {_DOCTOR}"),
+    "none": ("a kernel without a page (nbclient, papermill, nbconvert)", f"Open it in JupyterLab and run the cell there. {_DOCTOR}"),
+}
+"""The name of each home, and what helps in it."""
+PICTURES: Final = (
+    "For a picture that may be saved, nav included: dashboard.still(); for one file that needs no kernel: dashboard.to_html('view.html')."
 )
-"""Words and code in turn."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,6 +72,19 @@ class Still:
 def has_page() -> bool:
     """Return whether the kernel was started for a page, as far as its environment variables show."""
     return any(name in os.environ for name in _PAGES)
+
+
+def home() -> str:
+    """Return where the notebook is shown, a key of HOMES, as far as modules and environment variables tell."""
+    if "marimo" in sys.modules:
+        return "marimo"
+    if "google.colab" in sys.modules:
+        return "colab"
+    if "VSCODE_PID" in os.environ:
+        return "vscode"
+    if "JUPYTERHUB_USER" in os.environ:
+        return "hub"
+    return "jupyter" if has_page() else "none"
 
 
 def charts(view: View, panels: Sequence[Panel], *, tz: str, dark: bool = False) -> Any:
@@ -122,9 +138,9 @@ def market(view: View, *, tz: str, heading: str) -> str:
 
 def card(title: str, picture: str = "") -> str:
     """Return the HTML that goes with the widget, for pages that show no widgets."""
-    words = "".join(f"<code>{html.escape(part)}</code>" if place % 2 else html.escape(part) for place, part in enumerate(REMEDY))
+    name, help_ = HOMES[home()]
     return (
         '<div style="border:1px solid #8a8a8a;border-radius:4px;padding:8px 12px;font:13px/1.5 system-ui,sans-serif">'
         f"<b>{html.escape(title)}</b><br>The live charts are not here: their kernel is gone, or this page shows no Jupyter widgets. "
-        f"{words}{picture}</div>"
+        f"This notebook was run in {html.escape(name)}. {html.escape(help_)} {html.escape(PICTURES)}{picture}</div>"
     )

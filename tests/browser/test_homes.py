@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import Error
 
 import ccwatch as cw
-from tests.browser.jupyter import Lab, Tab
+from tests.browser.jupyter import Lab, Tab, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 pytestmark = [
     pytest.mark.browser,
@@ -114,3 +116,42 @@ def test_voila_shows_the_dashboard_and_works_it(chromium: Browser, tmp_path: Pat
         tab.wait_for(lambda: "Kernel shutdown" in tab.lab.log.read_text(), 20, "the kernel to end with its page")
         assert [error for error in tab.errors if AWESOME not in error] == []
         assert [url for url in tab.abroad if AWESOME not in url] == []
+
+
+MARIMO = """
+import marimo
+app = marimo.App()
+
+@app.cell
+def _():
+    import ccwatch as cw
+    cw.watch(cw.synthetic(seed=2, rate=10))
+    return
+"""
+
+
+def test_marimo_shows_the_dashboard_live(chromium: Browser, tmp_path: Path) -> None:
+    if importlib.util.find_spec("marimo") is None:
+        pytest.skip("marimo is not installed (pip install marimo)")
+    (tmp_path / "app.py").write_text(MARIMO)
+    port = Lab(tmp_path / "port").port
+    command = [sys.executable, "-m", "marimo", "run", "app.py", "--headless", "--no-token", "--port", str(port)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        context = chromium.new_context(viewport={"width": 1200, "height": 1100})
+        try:
+            page = context.new_page()
+            wait_until(lambda: opens(page, f"http://127.0.0.1:{port}"), 60)
+            page.locator(".ccw-plot").first.wait_for(timeout=90_000)
+            seen = page.locator(".ccw-head, .ccw-plot").first.evaluate("node => node.getRootNode().textContent")
+            assert "SYNTHETIC" in seen
+        finally:
+            context.close()
+            process.terminate()
+
+
+def opens(page: Page, url: str) -> bool:
+    try:
+        return page.goto(url) is not None
+    except Error:
+        return False

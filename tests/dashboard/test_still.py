@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -35,7 +36,6 @@ def test_beside_the_widget_stands_a_picture_of_the_market_alone_and_the_remedy(f
         found = bundle(shown)
         assert next(iter(found)) == WIDGET or WIDGET in found
         text = str(found["text/html"])
-        assert "pip install 'ccwatch[lab]'" in text.replace("&#x27;", "'")
         assert "ccwatch doctor --lab" in text
         assert "price (USD)" in text
         assert "SYNTHETIC" in text
@@ -50,6 +50,26 @@ def test_where_a_page_runs_the_kernel_nothing_of_the_stream_is_saved_beside_the_
         text = str(bundle(shown)["text/html"])
         assert "<svg" not in text
         assert "ccwatch doctor --lab" in text
+
+
+@pytest.mark.parametrize(
+    ("variables", "named", "helps"),
+    [
+        ({}, "a kernel without a page", "Open it in JupyterLab"),
+        ({"JPY_SESSION_NAME": "x"}, "run in Jupyter.", "pip install 'ccwatch[lab]' where Jupyter runs"),
+        ({"JPY_SESSION_NAME": "x", "JUPYTERHUB_USER": "ann"}, "JupyterHub", "restart that server from the hub"),
+        ({"VSCODE_PID": "7"}, "VS Code", "jupyter.widgetScriptSources"),
+    ],
+)
+def test_the_card_names_the_home_it_is_in_and_what_helps_there(feed, monkeypatch, variables, named, helps):
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID", "JUPYTERHUB_USER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with cw.watch(feed) as shown:
+        text = html.unescape(str(bundle(shown)["text/html"]))
+    assert named in text
+    assert helps in text
 
 
 def test_a_still_that_was_asked_for_is_an_image_of_all_panels(feed, tmp_path):

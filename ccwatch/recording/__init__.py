@@ -4,12 +4,13 @@ from ccwatch.recording.alert_journal import ALERTS, Acknowledgement, AlertBook, 
 from ccwatch.recording.catalog import FINISHED, list_recordings
 from ccwatch.recording.export import FORMATS, export, packet_facts
 from ccwatch.recording.folder import append_durably, is_recording, new_session_path, seal, sealed_lines, write_durably
+from ccwatch.recording.info import Info, Mark
 from ccwatch.recording.keeper import RecordingKeeper
 from ccwatch.recording.lookup import locate
 from ccwatch.recording.pack import MONEY, Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
 from ccwatch.recording.recorder import Recorder
-from ccwatch.recording.recording import Info, Mark, Recording
+from ccwatch.recording.recording import Recording
 from ccwatch.recording.recover import Recovery, compact, recover
 from ccwatch.recording.replay import ReplayClock, ReplaySource
 from ccwatch.recording.schemas import SCHEMAS

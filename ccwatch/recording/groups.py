@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from ccwatch.protocol.messages import Event, EventKind, Packet
 from ccwatch.recording import manifest, segments
+from ccwatch.recording.entries import Stored
 from ccwatch.recording.folder import JOURNAL, STAGING, Session, sync_file, sync_folder
-from ccwatch.recording.journal import Hole, Stored, journal_files, read_frames
+from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.recording.manifest import Segment
 from ccwatch.recording.schemas import ALL_TABLES, ALWAYS
 from ccwatch.recording.tables import Tables

@@ -13,11 +13,11 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from ccwatch.protocol.messages import Event, Item, Packet
-from ccwatch.recording import journal
+from ccwatch.recording import entries, journal
 from ccwatch.recording.stats import Lost
 
 QUEUE_ITEMS: Final = 100_000
-QUEUE_BYTES: Final = journal.MOST_ENTRY
+QUEUE_BYTES: Final = entries.MOST_ENTRY
 """Most bytes that wait for the disk, as `QUEUE_ITEMS` is most items: more are dropped, and counted."""
 
 _LOG: Final = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Intake:
 
     def _tell_of_lost(self) -> None:
         if self._lost is not None:
-            entry = journal.pack_event(self._lost.event("queue-full"))
+            entry = entries.pack_event(self._lost.event("queue-full"))
             self._lost = None
             self._queue.append(Waiting(entry, 0))
             self._bytes += len(entry)
@@ -187,7 +187,7 @@ class Intake:
 def _packed(item: Packet | Event) -> bytes | None:
     """Return the journal's entry of an item; None where it cannot be stored, which must not end the recording."""
     try:
-        return journal.pack_packet(item) if isinstance(item, Packet) else journal.pack_event(item)
+        return entries.pack_packet(item) if isinstance(item, Packet) else entries.pack_event(item)
     except Exception:  # noqa: BLE001 - one odd item must not end the recording
         _LOG.exception("an item cannot be recorded: %r", item)
         return None

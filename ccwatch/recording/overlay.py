@@ -18,10 +18,11 @@ from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import Event, Packet
 from ccwatch.recording import groups, holes, manifest
+from ccwatch.recording.entries import Stored
 from ccwatch.recording.folder import JOURNAL, Session, is_being_written
 from ccwatch.recording.groups import Entry
 from ccwatch.recording.holes import Hole
-from ccwatch.recording.journal import Frame, Stored, journal_files, read_frames
+from ccwatch.recording.journal import Frame, journal_files, read_frames
 from ccwatch.recording.manifest import Group, Lost, Manifest, Segment
 from ccwatch.recording.schemas import SCHEMAS
 from ccwatch.recording.segment_file import SegmentFile

@@ -33,7 +33,7 @@ from ccwatch.protocol.messages import (
     ScannerEntry,
 )
 from ccwatch.protocol.repeated_hour import settled
-from ccwatch.recording.journal import event_kind
+from ccwatch.recording.entries import event_kind
 from ccwatch.recording.manifest import Group, Segment
 from ccwatch.recording.schemas import ALL_TABLES, FRAMES, LAST_ENTRY, STORED
 from ccwatch.recording.segment_file import SegmentFile

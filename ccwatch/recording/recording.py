@@ -7,15 +7,13 @@ This module knows no socket and no live buffer.
 from __future__ import annotations
 
 import contextlib
-import html
 import shutil
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +23,11 @@ from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
 from ccwatch.recording import checked, groups, holes, manifest, rebuild, segments
+from ccwatch.recording.entries import Stored
 from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, boot_id, is_being_written, seal, sealed_lines
 from ccwatch.recording.holes import Hole
-from ccwatch.recording.journal import Stored, journal_files
+from ccwatch.recording.info import Info, Mark
+from ccwatch.recording.journal import journal_files
 from ccwatch.recording.manifest import Lost, Manifest
 from ccwatch.recording.overlay import ATTEMPTS, Overlay
 from ccwatch.recording.packed import is_packed, unpack
@@ -36,68 +36,6 @@ from ccwatch.recording.tables import Numbered
 from ccwatch.recording.verify import Verification, verify
 from ccwatch.stream import arrow, frames
 from ccwatch.stream.moments import Moment, span_of
-
-
-@dataclass(frozen=True)
-class Info:
-    """The facts of a recording: its origin, times, counts and sizes.
-
-    Attributes:
-        path: its folder.
-        session: its id.
-        status: "open" while a recorder writes it, "finished", or "killed".
-        origin: "live", "synthetic" or "replay".
-        url: where the stream came from.
-        tags: the words that the user gave it.
-        start: the earliest time of a packet, by the server's clock; None without packets.
-        end: the latest one.
-        duration_s: seconds between them.
-        packets: count of packets.
-        events: count of events.
-        symbols: in alphabetical order.
-        gaps: count of gap and drop events, each of which says that something is missing.
-        connections: count of connections.
-        malformed: count of messages that could not be placed.
-        bytes: its size on the disk.
-        journal_bytes: the part of `bytes` that is not in Parquet yet.
-        damaged: count of places that cannot be read, or could not be when it was recovered (see `verify` and the gap events).
-    """
-
-    path: Path
-    session: str
-    status: str
-    origin: str
-    url: str
-    tags: tuple[str, ...]
-    start: datetime | None
-    end: datetime | None
-    duration_s: float
-    packets: int
-    events: int
-    symbols: tuple[str, ...]
-    gaps: int
-    connections: int
-    malformed: int
-    bytes: int
-    journal_bytes: int
-    damaged: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values that JSON can hold."""
-        plain = asdict(self) | {"path": str(self.path), "tags": list(self.tags), "symbols": list(self.symbols)}
-        return plain | {name: moment.isoformat() for name in ("start", "end") if (moment := plain[name]) is not None}
-
-
-class Mark(NamedTuple):
-    """A marked moment with a text; the time is by the stream's own clock, ns since 1970 UTC."""
-
-    time_ns: int
-    text: str
-
-    @property
-    def time(self) -> datetime:
-        """Return the moment as an aware datetime in UTC."""
-        return from_ns(self.time_ns)
 
 
 class Recording:
@@ -127,22 +65,7 @@ class Recording:
         return f"<Recording {self.path.name}>"
 
     def _repr_html_(self) -> str:
-        info = self.info()
-        rows = [
-            ("status", info.status + (" · SYNTHETIC" if info.origin == "synthetic" else "")),
-            ("from", info.url),
-            ("start", "" if info.start is None else f"{info.start:%Y-%m-%d %H:%M:%S} UTC"),
-            ("duration", str(timedelta(seconds=round(info.duration_s)))),
-            ("packets", f"{info.packets:,} in {info.connections} connections, {info.events:,} events"),
-            ("symbols", ", ".join(info.symbols)),
-            ("health", f"{info.gaps} gaps, {info.malformed} malformed, {info.damaged} damaged places"),
-            ("size", f"{info.bytes / 1e6:,.2f} MB, of these {info.journal_bytes / 1e6:,.2f} MB not in Parquet yet"),
-            ("tags", ", ".join(info.tags)),
-        ]
-        cells = "".join(
-            f'<tr><th style="text-align:left">{name}</th><td style="text-align:left">{html.escape(value)}</td></tr>' for name, value in rows
-        )
-        return f"<table><caption>{html.escape(info.session)}</caption>{cells}</table>"
+        return self.info()._repr_html_()
 
     @property
     def folder(self) -> Path:

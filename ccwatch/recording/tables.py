@@ -21,7 +21,7 @@ from ccwatch.protocol.decoding.decoders import decoder_for
 from ccwatch.protocol.decoding.one_layout import NoDecoder, OneLayout
 from ccwatch.protocol.messages import SEEN_BEFORE, AgentMetric, Event, Flag, LogLine, ModelMetric, Packet
 from ccwatch.protocol.repeated_hour import is_near
-from ccwatch.recording.journal import Stored
+from ccwatch.recording.entries import Stored
 from ccwatch.recording.schemas import ARROW, FRAMES, RECEIVED, SCHEMAS, STORED
 from ccwatch.stream import frames
 

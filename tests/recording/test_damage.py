@@ -183,7 +183,7 @@ def cuts(usual, tmp_path_factory):
 def test_after_a_power_cut_every_durable_packet_is_there_and_none_is_invented(cuts, usual, tmp_path):
     sent = {item.seq: item for item in usual if isinstance(item, Packet)}
     dice = random.Random(1)
-    count = 3_000 if FULL else 60
+    count = 3_000 if FULL else 30
     refused = 0
     assert len(cuts.moments) > 60
     for n in range(count):
@@ -242,7 +242,7 @@ def test_no_damage_makes_a_silently_wrong_row_and_all_outside_it_is_read(wholes,
     places = [(whole, file) for whole in wholes for file in sorted(whole[0].rglob("*")) if file.is_file() and file.name != ".lock"]
     kinds = {file.parent.name if file.suffix in {".parquet", ".ccj"} else f"{file.parent.name}/{file.name}" for _, file in places}
     assert len([kind for kind in kinds if "/" not in kind]) == 9, "eight tables and the journal"
-    per_file = max(1, (2_000 if FULL else 60) // len(places))
+    per_file = max(1, (2_000 if FULL else 20) // len(places))
     for whole, file in places:
         good = file.read_bytes()
         for _ in range(per_file):

@@ -302,11 +302,11 @@ def test_events_alone_between_two_rotations_are_kept_each_time(start, usual):
 
 @pytest.mark.slow
 def test_the_journal_rolls_and_all_its_files_become_parquet(start, usual, monkeypatch, eventually):
-    monkeypatch.setattr(writer, "ROLL_PACKETS", 40)
+    monkeypatch.setattr(writer, "ROLL_PACKETS", 120)
     one = start()
-    for n in range(0, len(usual), 20):
-        one.receive(usual[n : n + 20])
-        eventually(lambda n=n: one.stats.packets + one.stats.events >= min(n + 20, len(usual)))
+    for n in range(0, len(usual), 50):
+        one.receive(usual[n : n + 50])
+        eventually(lambda n=n: one.stats.packets + one.stats.events >= min(n + 50, len(usual)))
     eventually(lambda: one.stats.bytes > 0 and not one.stats.compacting and len(journal_files(one.path / "_journal")) == 1, 60)
     assert one.stats.error is None
     assert len(list((one.path / "packets").iterdir())) > 0, "Parquet is made while it runs"
@@ -318,7 +318,7 @@ def test_the_journal_rolls_and_all_its_files_become_parquet(start, usual, monkey
 @pytest.mark.slow
 def test_the_compactor_ends_with_its_recorder_and_what_it_had_not_done_is_done_later(tmp_path, eventually):
     path = tmp_path / "s"
-    code = RECORD.replace("recorder = Recorder(", "from ccwatch.recording import writer; writer.ROLL_PACKETS = 4000; recorder = Recorder(")
+    code = RECORD.replace("recorder = Recorder(", "from ccwatch.recording import writer; writer.ROLL_PACKETS = 1500; recorder = Recorder(")
     code = code.replace("time.sleep(0.0005)", "pass").replace("recorder.stats.durable_seq, flush", "recorder.stats.compacting, flush")
     with run_python(code, path, "balanced") as process:
         while (said := process.stdout.readline().split())[1] != "True":

@@ -115,7 +115,7 @@ odd_messages = bodies.flatmap(
 
 
 @pytest.mark.slow
-@settings(max_examples=300 if os.environ.get("CCWATCH_FULL") else 12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300 if os.environ.get("CCWATCH_FULL") else 6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(odd_messages | st.binary(max_size=20), max_size=6), min_size=1, max_size=3))
 def test_whatever_arrives_parquet_and_journal_and_memory_tell_the_same(tmp_path_factory, conversation, batches):
     items = conversation(batches)
@@ -265,7 +265,7 @@ def test_verify_names_the_file_and_the_range_and_no_flipped_bit_makes_a_wrong_ro
     wrong = refused = harmless = 0
     for file in files:
         good = file.read_bytes()
-        for place in range(3, len(good), max(1, len(good) // (200 if os.environ.get("CCWATCH_FULL") else 12))):
+        for place in range(3, len(good), max(1, len(good) // (200 if os.environ.get("CCWATCH_FULL") else 4))):
             damaged = bytearray(good)
             damaged[place] ^= 1 << place % 8
             file.write_bytes(damaged)
@@ -289,7 +289,7 @@ def test_verify_names_the_file_and_the_range_and_no_flipped_bit_makes_a_wrong_ro
                 wrong += not same and not opened.info().damaged
         file.write_bytes(good)
     assert wrong == 0
-    assert refused >= 30  # where the flips land depends on the sizes of the files
+    assert refused >= 8  # where the flips land depends on the sizes of the files
     assert harmless > 0  # bytes of page indexes, which nothing here reads
     assert Recording(recording.path).verify(deep=True).ok
 

@@ -35,14 +35,13 @@ from ccwatch.dashboard.gone import Gone
 from ccwatch.dashboard.panels import DEFAULT_WINDOW_S, Recorder, View, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.record import RecordControl
-from ccwatch.dashboard.selection import Selection, select
+from ccwatch.dashboard.selection import Choices, Selection, select
 from ccwatch.dashboard.status import OVER, Status, observe
 from ccwatch.dashboard.weak import weakly
 from ccwatch.dashboard.widget import PageWidget, plotly_source
 from ccwatch.errors import ConfigError
 from ccwatch.figures.still import svg
 from ccwatch.stream import registry
-from ccwatch.stream.callbacks import Failures
 from ccwatch.stream.moments import shown_zone
 
 MAX_RATE_HZ: Final = 10.0
@@ -107,9 +106,7 @@ class Dashboard(PageWidget):
         self._record_control = RecordControl(record)
         self._is_switching = False  # a recording is being begun or ended
         self._chart_trouble = ""
-        self._chosen: tuple[pd.Timestamp | None, pd.Timestamp | None, pd.Timestamp | None] = (None, None, None)
-        self._selected: tuple[Callable[[Selection], object], ...] = ()
-        self._selected_failures = Failures("a callback on selections")
+        self._choices = Choices()
         send = weakly(self._send_all)
         self._showing = Showing(self._panels, self._tz, 1.0 / rate, rules, send, self._wake.set, self._lock)
         self._bind(views)
@@ -154,19 +151,14 @@ class Dashboard(PageWidget):
     @property
     def selection(self) -> Selection:
         """Return the reader's choice in the page: the zoomed range, and the pinned moment with its packet."""
-        return select(self.view, *self._chosen)
+        return select(self.view, *self._choices.chosen)
 
     def on_select(self, callback: Callable[[Selection], object]) -> Callable[[], None]:
         """Call `callback(selection)` whenever another range or moment is chosen; return a function that ends this.
 
         Each call runs on a thread of its own. Exceptions of the callback are counted and reported in the status line.
         """
-        self._selected = (*self._selected, callback)
-
-        def unsubscribe() -> None:
-            self._selected = tuple(other for other in self._selected if other is not callback)
-
-        return unsubscribe
+        return self._choices.listen(callback)
 
     def pause(self) -> None:
         """Freeze the charts; the feed, its recording and the status line go on."""
@@ -434,16 +426,8 @@ class Dashboard(PageWidget):
             self._publisher.tell({"kind": "answer", "more": kind == "ask" and self._seen_before is not None, **said})
 
     def _choose(self, content: dict[str, Any]) -> None:
-        found = tuple(None if content.get(name) is None else self._moment(content[name]) for name in ("from", "to", "cursor"))
-        if found != self._chosen:
-            self._chosen = found  # type: ignore[assignment] # of three
-            if self._selected:
-                Thread(target=weakly(self._tell_selection), name="ccwatch-select", daemon=True).start()
-
-    def _tell_selection(self) -> None:
-        found = self.selection
-        for callback in self._selected:
-            self._selected_failures.guard(callback, found)
+        start, end, cursor = (None if content.get(name) is None else self._moment(content[name]) for name in ("from", "to", "cursor"))
+        self._choices.choose(self.view, (start, end, cursor))
 
     def _moment(self, shown_ms: Any) -> pd.Timestamp:
         """Return a time of the page, given in ms of the display zone's wall clock, as a Timestamp in UTC."""
@@ -483,15 +467,14 @@ class Dashboard(PageWidget):
             channel.publisher.aside("status", self._status_of(channel), volatile=("age_s", "packets"))
 
     def _status_of(self, channel: Channel) -> dict[str, Any]:
-        failed = self._selected_failures
         troubles = [
             self._chart_trouble,
             self._record_control.trouble,
             channel.background.trouble,
             channel.alerts.trouble,
             channel.shared.trouble,
+            self._choices.trouble,
         ]
-        troubles += [f"{failed.last} ({failed.count:,} in all)"] if failed.count else []
         is_stopped = self._stopping.is_set()
         try:
             seen = observe(channel.view, self._tz)

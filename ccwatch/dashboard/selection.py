@@ -1,13 +1,20 @@
-"""A reader's choice in a dashboard, as a value for Python."""
+"""A reader's choice in a dashboard, as a value for Python, and the callbacks that are called with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import pandas as pd
 
 from ccwatch.dashboard.panels import View
+from ccwatch.dashboard.weak import weakly
+from ccwatch.stream.callbacks import Failures
+
+Chosen = tuple[pd.Timestamp | None, pd.Timestamp | None, pd.Timestamp | None]
+"""Start and end of the zoomed range, and the pinned moment; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +51,40 @@ def select(view: View, start: pd.Timestamp | None, end: pd.Timestamp | None, cur
         place = int(frame.index.searchsorted(cursor, side="right")) - 1
         row = frame.iloc[place] if place >= 0 else None
     return Selection(start, end, cursor, row)
+
+
+class Choices:
+    """What is chosen in the page now, and who wants to know. Any thread."""
+
+    def __init__(self) -> None:
+        """Begin with nothing chosen."""
+        self.chosen: Chosen = (None, None, None)
+        self._callbacks: tuple[Callable[[Selection], object], ...] = ()  # replaced, never changed
+        self._failures = Failures("a callback on selections")
+
+    @property
+    def trouble(self) -> str:
+        """Return the newest failure of a callback and how many there were, in a line; empty without any."""
+        failed = self._failures
+        return f"{failed.last} ({failed.count:,} in all)" if failed.count else ""
+
+    def listen(self, callback: Callable[[Selection], object]) -> Callable[[], None]:
+        """Call a function, on a thread of its own, whenever something else is chosen; return a function that ends this."""
+        self._callbacks = (*self._callbacks, callback)
+
+        def unsubscribe() -> None:
+            self._callbacks = tuple(other for other in self._callbacks if other is not callback)
+
+        return unsubscribe
+
+    def choose(self, view: View, chosen: Chosen) -> None:
+        """Keep what the page has chosen, and call the callbacks if it is something else."""
+        if chosen != self.chosen:
+            self.chosen = chosen
+            if self._callbacks:
+                Thread(target=weakly(self._call), args=(view, chosen), name="ccwatch-select", daemon=True).start()
+
+    def _call(self, view: View, chosen: Chosen) -> None:
+        found = select(view, *chosen)
+        for callback in self._callbacks:
+            self._failures.guard(callback, found)

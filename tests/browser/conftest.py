@@ -44,6 +44,5 @@ def lab(_server: Lab) -> Iterator[Lab]:
 
 @pytest.fixture
 def tab(lab: Lab, chromium: Browser) -> Iterator[Tab]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 1150})
-    yield Tab(lab, context.new_page())
-    context.close()
+    with chromium.new_context(viewport={"width": 1280, "height": 1150}) as context:
+        yield Tab(lab, context.new_page())

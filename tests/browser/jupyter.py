@@ -32,7 +32,7 @@ CHROMIUM_FLAGS = [
 ]
 
 
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 """What is waited for gets as long at least: where all processors are busy a page takes tens of seconds for what usually takes one."""
 
 
@@ -208,7 +208,7 @@ class Tab:
         """Open a notebook that watches a stream, and run it until something is drawn."""
         self.open(self.lab.notebook(notebook, "import ccwatch as cw", f"feed = cw.connect({url!r})", watch, *more))
         self.run_all()
-        self.wait_for(lambda: (self.look("draws") or 0) > 0 and self.look("lastSeq") > 0, 40, "the first drawing")
+        self.wait_for(lambda: (self.look("draws") or 0) > 0 and self.look("lastSeq") > 0, 120, "the first drawing")
 
     def idle(self) -> None:
         """Wait until the kernel is idle, as the status bar says it."""

@@ -29,14 +29,14 @@ CELLS = (
 @pytest.fixture(scope="module")
 def tab(lab: Lab, chromium: Browser) -> Iterator[Tab]:
     """A page that shows 400 packets of a stream that has ended; the tests follow each other on it."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1150}, permissions=["clipboard-read", "clipboard-write"])
-    page = Tab(lab, context.new_page())
-    page.open(lab.notebook("controls.ipynb", *CELLS))
-    page.run_all()
-    page.wait_for(lambda: (page.look("draws") or 0) > 0 and page.look("rows") == 400, 40, "all rows")
-    page.wait_for(lambda: page.page.locator('.ccw-values b[data-column="mean_price/price"]').count() == 1, 30, "the user's own line")
-    yield page
-    context.close()
+    allowed = ["clipboard-read", "clipboard-write"]
+    with chromium.new_context(viewport={"width": 1280, "height": 1150}, permissions=allowed) as context:  # else a page that could not
+        page = Tab(lab, context.new_page())  # begin would go on, and save its notebook over that of the next try
+        page.open(lab.notebook("controls.ipynb", *CELLS))
+        page.run_all()
+        page.wait_for(lambda: (page.look("draws") or 0) > 0 and page.look("rows") == 400, 120, "all rows")
+        page.wait_for(lambda: page.page.locator('.ccw-values b[data-column="mean_price/price"]').count() == 1, 60, "the user's own line")
+        yield page
 
 
 @pytest.fixture(autouse=True)

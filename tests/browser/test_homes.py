@@ -80,7 +80,7 @@ def works(tab: Tab) -> None:
     tab.wait_for(lambda: not tab.header("note"), 10, "the end of the pause by key")
     page.keyboard.press("+")
     tab.wait_for(lambda: tab.look("zoom"), 10, "a zoom by key")
-    page.get_by_role("tab", name="Agents and Models").click()
+    page.get_by_role("tab", name="Services").click()
     tab.wait_for(lambda: page.locator(".ccw-services .ccw-spark").count() >= 6, 20, "the services")
     page.get_by_role("button", name="What differs").click()
     page.locator(".ccw-answer .ccw-code").wait_for(timeout=20_000)

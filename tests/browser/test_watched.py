@@ -27,12 +27,10 @@ STOP = "if runs > 1:\n    dashboard.stop()"  # not when all cells are run
 @pytest.fixture(scope="module")
 def tab(lab: Lab, chromium: Browser) -> Iterator[Tab]:
     """A page that shows a stream of 20 packets a second; the tests follow each other on it."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1150})
-    with cw.serve(seed=4, rate=20) as server:
+    with chromium.new_context(viewport={"width": 1280, "height": 1150}) as context, cw.serve(seed=4, rate=20) as server:
         page = Tab(lab, context.new_page())
         page.watch("watched.ipynb", server.url, SUM, STOP)
         yield page
-    context.close()
 
 
 @pytest.fixture(autouse=True)

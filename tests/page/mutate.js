@@ -1,15 +1,18 @@
 // Changes the modules that thin and store, a line at a time, and says which changes no test of node --test notices.
-// `node tests/page/mutate.js [module …]`: prints each survivor and the score; ends with 1 where a line survives all that is done to it.
+// `node tests/page/mutate.js [--every N] [module …]`: prints each survivor and the score (of every Nth change), also when it is ended
+// early; ends with 1 where a line survives all that is done to it.
 
 import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const PAGE = join(HERE, "../../ccwatch/dashboard/page");
-const MODULES = process.argv.length > 2 ? process.argv.slice(2) : ["rows.js", "thin.js", "stream.js"];
+const { values, positionals } = parseArgs({ options: { every: { type: "string", default: "1" } }, allowPositionals: true });
+const MODULES = positionals.length ? positionals : ["rows.js", "thin.js", "stream.js"];
 const AT_ONCE = 2;
 const TIMEOUT_MS = 20_000;
 
@@ -45,11 +48,12 @@ function fails(root) {
 }
 
 /** @type {{ module: string, number: number, line: string, lines: string[], to: string }[]} */
-const work = MODULES.flatMap((module) => {
+const every = MODULES.flatMap((module) => {
   const lines = readFileSync(join(PAGE, module), "utf8").split("\n");
   return lines.flatMap((line, at) => changed(line).map((to) => ({ module, number: at + 1, line, lines, to })));
 });
-const total = work.length;
+const work = every.filter((_, at) => at % Number(values.every) === 0);
+let total = 0;
 /** @type {Map<string, { caught: number, survived: string[] }>} */
 const seen = new Map();
 
@@ -62,15 +66,23 @@ async function run(/** @type {string} */ root) {
     const of = seen.get(key) ?? { caught: 0, survived: [] };
     seen.set(key, of);
     if (await fails(root)) of.caught += 1;
-    else of.survived.push(`${line.trim()}  →  ${to.trim() || "(removed)"}`);
+    else {
+      of.survived.push(to);
+      console.log(`${key}: ${line.trim()}  →  ${to.trim() || "(removed)"}`);
+    }
+    total += 1;
     writeFileSync(path, lines.join("\n"));
   }
 }
 
+function sum() {
+  const survived = [...seen.values()].reduce((count, of) => count + of.survived.length, 0);
+  const lost = [...seen].filter(([, { caught, survived: left }]) => !caught && left.length).map(([key]) => key);
+  console.log(`${total - survived} of ${total} changes are noticed (of ${every.length} in all); ${seen.size - lost.length} of ${seen.size} lines; none of ${lost.join(", ") || "no line"} is`);
+  return lost.length ? 1 : 0;
+}
+
+process.on("SIGTERM", () => process.exit(sum()));
 await Promise.all(slots.map(run));
 rmSync(folder, { recursive: true });
-const survivors = [...seen].flatMap(([key, { survived }]) => survived.map((words) => `${key}: ${words}`));
-const lost = [...seen].filter(([, { caught }]) => !caught).map(([key]) => key);
-console.log(survivors.join("\n"));
-console.log(`${total - survivors.length} of ${total} changes are noticed; ${seen.size - lost.length} of ${seen.size} lines; none of ${lost.join(", ") || "no line"} is`);
-process.exitCode = lost.length ? 1 : 0;
+process.exitCode = sum();

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 import { Stream } from "../../ccwatch/dashboard/page/stream.js";
+import { gapWords } from "../../ccwatch/dashboard/page/items.js";
 import { number, percent, reading } from "../../ccwatch/dashboard/page/words.js";
 
 const vectors = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
@@ -232,6 +233,12 @@ test("the first price is that of the row's own symbol on its own day", () => {
   assert.equal(stream.firstPrice(a), 1);
   assert.equal(stream.firstPrice(b), null);
   assert.equal(stream.facts(5 * day + 3).first, 4);
+});
+
+test("a gap is told in words", () => {
+  assert.equal(gapWords("seconds=31.000 reason=silence"), "31.0 s without a packet: silence");
+  assert.equal(gapWords("seconds=1.5"), "1.5 s without a packet");
+  assert.equal(gapWords("reset by peer"), "reset by peer");
 });
 
 test("words say a number once, with one minus sign", () => {

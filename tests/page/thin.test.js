@@ -46,6 +46,20 @@ test("many rows become the minimum and the maximum of each two pixels, in their 
   assert.deepEqual([line.low, line.high], [-50, 50]);
 });
 
+test("the range of a line is that of its values, also where all lie on one side of zero", () => {
+  const of = (price) => new Thinning(rowsOf({ time: range(3), price }), 0, 3, 0, 2, 10).line("price", null);
+  assert.deepEqual([of([-3, -1, -2]).low, of([-3, -1, -2]).high], [-3, -1]);
+  assert.deepEqual([of([3, 1, 2]).low, of([3, 1, 2]).high], [1, 3]);
+  assert.deepEqual([of([NaN, NaN, NaN]).low, of([NaN, NaN, NaN]).high], [Infinity, -Infinity]);
+});
+
+test("buckets are counted from the window's beginning, wherever that lies", () => {
+  const rows = rowsOf({ time: range(100, (at) => 5_000 + at), price: range(100) });
+  const thinning = new Thinning(rows, 0, 100, 5_000, 5_100, 20);
+  assert.equal(thinning.scale, 0.1);
+  assert.deepEqual(thinning.starts, range(10, (at) => at * 10));
+});
+
 test("a bucket of one value is one point, and one of none is no point", () => {
   const rows = rowsOf({ time: range(40), price: range(40, (at) => (at < 10 ? 7 : at < 20 ? NaN : at)) });
   const line = new Thinning(rows, 0, 40, 0, 40, 8).line("price", null);

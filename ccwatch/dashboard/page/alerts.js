@@ -265,8 +265,8 @@ export class AlertLine {
       write(this.head, this.words(alerts));
       this.head.title = alerts.silent.length ? `No data for: ${alerts.silent.join(", ")}` : "";
     } else {
-      const names = group.slice(0, 3).map((alert) => `${alert.rule}${alert.value && still ? ` ${alert.value}` : alert.at ? ` ${alert.at}` : ""}`).join(", ");
-      const more = group.length > 3 ? ` and ${group.length - 3} more` : "";
+      const names = group.slice(0, 2).map((alert) => `${alert.rule}${alert.value && still ? ` ${alert.value}` : alert.at ? ` ${alert.at}` : ""}`).join(", ");
+      const more = group.length > 2 ? ` and ${group.length - 2} more` : "";
       write(this.head, `${first.severity.toUpperCase()} ${first.subject ? `${first.subject}: ` : ""}${names}${more}, since ${clock(first.fired)} (${lasting(now - first.fired)})`);
       this.head.title = group.map((alert) => `${nameOf(alert)}: ${alert.meaning}`).join("\n");
     }

@@ -6,17 +6,16 @@
 /** @import { Stream } from "./stream.js" */
 /** @import { Served } from "./heat.js" */
 
+import { axesOf, filledTraces } from "./axes.js";
 import { Painter, Scale } from "./canvas.js";
 import { tell } from "./dom.js";
 import { barHeight, CELL, cells, heat, ROWS, served } from "./heat.js";
-import { axisRange, BOTTOM, isNear, LANE, outgrows, RIBBON, share, tickFormat, TOP } from "./layout.js";
+import { isNear, LANE, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
+import { BACK_PX, paintLane, paintPanels } from "./paint.js";
 import { UNKNOWN } from "./rows.js";
 import { gaps, stretches, Thinning } from "./thin.js";
 import { nameOfLine } from "./values.js";
 
-const LEFT = 84; // px beside the panels
-const RIGHT = 28; // half of the last tick's label
-const BACK_PX = 24; // so far left of what is new a bar or a mark may reach
 const OTHERS = ["#7B3FA0", "#00795C", "#B34700", "#7A6A00"]; // lines of a second stream and the next ones
 
 export class Charts {
@@ -230,11 +229,11 @@ export class Charts {
    * @param {Trace[]} traces
    */
   rebase(range, width, height, spans, traces) {
-    const layout = this.layout(range, width, height, spans);
+    const layout = axesOf(this, range, width, height, spans);
     const blank = [...new Set(this.panels.map((panel) => panel.axis))].map((yaxis) => ({
       type: "scatter", mode: "lines", x: [null], y: [null], xaxis: "x", yaxis, hoverinfo: "skip", showlegend: false,
     }));
-    const full = this.view.still ? this.filled(traces, range) : blank;
+    const full = this.view.still ? filledTraces(this, traces, range) : blank;
     this.Plotly.react(this.base, full, layout, { displayModeBar: false, doubleClick: false, responsive: false, scrollZoom: false, staticPlot: !this.view.still });
     this.bases += 1;
     this.view.el.dataset.bases = String(this.bases);
@@ -256,90 +255,10 @@ export class Charts {
     this.view.values.place();
   }
 
-  /**
-   * @param {Range} range
-   * @param {number} width
-   * @param {number} height
-   * @param {Map<string, [number, number]>} spans
-   */
-  layout(range, width, height, spans) {
-    const { layout: made, data } = /** @type {Skeleton} */ (this.skeleton);
-    const inner = height - TOP - BOTTOM;
-    const domain = (/** @type {number} */ top, /** @type {number} */ own) => [Math.max(0, 1 - (top + own - TOP) / inner), Math.min(1, 1 - (top - TOP) / inner)];
-    /** @type {Record<string, any>} */
-    const layout = {
-      ...made,
-      meta: undefined,
-      width,
-      height,
-      margin: { l: LEFT, r: RIGHT, t: TOP, b: BOTTOM },
-      hovermode: this.view.still ? "closest" : false,
-      dragmode: false,
-      showlegend: false,
-      shapes: (made.shapes ?? []).slice(),
-      xaxis: { ...made.xaxis, title: undefined, range, autorange: false, showspikes: false, fixedrange: true },
-    };
-    for (const { spec, top, height: own, ribbon } of this.places) {
-      const key = (/** @type {string} */ name) => `yaxis${name.slice(1)}`;
-      const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
-      const span = spec.strip ? [0, ROWS] : axisRange(spec, low, high);
-      const old = layout[key(spec.axis)];
-      layout[key(spec.axis)] = { ...old, title: undefined, autorangeoptions: undefined, autorange: false, range: span, domain: domain(top, own), fixedrange: true, showticklabels: low <= high && !spec.strip, nticks: own < 90 ? 3 : 6, hoverformat: spec.tickformat, tickformat: tickFormat(spec.tickformat, (span[1] ?? 1) - (span[0] ?? 0)) };
-      layout[key(spec.gaps)] = { ...layout[key(spec.gaps)], range: [0, 1] };
-      if (spec.ribbon) layout[key(spec.ribbon)] = { ...layout[key(spec.ribbon)], domain: domain(ribbon, RIBBON), range: [0, 1] };
-      // A band's name needs a line's height of it in sight; else the names of two lie on each other.
-      layout.shapes = layout.shapes.map((/** @type {any} */ shape) => {
-        if (shape.yref !== spec.axis || shape.type !== "rect" || !shape.label) return shape;
-        const seen = Math.min(shape.y1, span[1] ?? 1) - Math.max(shape.y0, span[0] ?? 0);
-        return (own * seen) / ((span[1] ?? 1) - (span[0] ?? 0)) < 13 ? { ...shape, label: undefined } : shape;
-      });
-      for (const [level, words] of spec.levels) {
-        if (!(low <= high) || !isNear(level, low, high)) continue;
-        layout.shapes.push({ ...made.meta.level, layer: "above", yref: spec.axis, y0: level, y1: level, label: { ...made.meta.level.label, text: ` ${words}` } });
-      }
-    }
-    if (!this.view.still) for (const { spec } of this.places) for (const name of [spec.gaps, spec.ribbon]) if (name) delete layout[`yaxis${name.slice(1)}`];
-    for (const name of Object.keys(layout)) if (name.startsWith("legend")) delete layout[name];
-    if (this.view.still) layout.shapes.push(...this.flags());
-    return data.length || layout ? layout : layout;
-  }
-
-  /** A thin line at each of the user's marks, for plotly. */
-  flags() {
-    const { main } = this.view.store;
-    const color = this.skeleton?.layout.font.color;
-    return this.flagTimes(main).map((x) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color, width: 1, dash: "dashdot" } }));
-  }
-
   /** @param {Stream} stream */
   flagTimes(stream) {
     const { head } = this.view;
     return stream.tables.marks.map(([time]) => time).filter((time) => head === null || time <= head);
-  }
-
-  /** The traces as plotly would draw them: for a picture that stands still. @param {Trace[]} traces @param {Range} range */
-  filled(traces, range) {
-    /** @type {any[]} */
-    const found = [];
-    for (const trace of traces) {
-      const { role } = trace.meta;
-      if (!this.shows(trace)) continue;
-      if (role === "line" || role === "computed") {
-        const { x, y } = this.linePoints(trace);
-        found.push({ ...trace, x: x.slice(), y: y.slice(), hovertemplate: undefined, hoverinfo: "skip", line: { ...trace.line, simplify: false } });
-      } else if (role === "signals") {
-        const mine = this.marks(trace);
-        found.push({ ...trace, visible: mine.length > 0, x: mine.map((mark) => mark[0]), y: mine.map((mark) => mark[1]), text: [], hoverinfo: "skip", hovertemplate: undefined, cliponaxis: true, marker: { ...trace.marker, size: mine.map((mark) => mark[7]), symbol: mine.map((mark) => mark[8]) } });
-      } else if (role === "strip") {
-        const bars = this.bars();
-        const scale = /** @type {Scale} */ (this.scale ?? new Scale(LEFT, 1, range[0], range[1]));
-        found.push({ ...trace, visible: bars.length > 0, text: [], hoverinfo: "skip", hovertemplate: undefined, base: bars.map((bar) => bar.row), y: bars.map((bar) => bar.height), x: bars.map((bar) => scale.time(scale.left + bar.x)), width: bars.map(() => (CELL - 1) / scale.perMs), marker: { color: bars.map((bar) => this.colour(bar.heat)), line: { width: 0 } } });
-      } else {
-        const spans = role === "gaps" ? this.gapSpans(-Infinity) : this.ribbon(-Infinity).filter((bar) => bar[0] === trace.meta.code).map((bar) => [bar[1], bar[2]]);
-        found.push({ ...trace, visible: spans.length > 0, x: spans.map((bar) => bar[0]), width: spans.map((bar) => (bar[1] ?? 0) - (bar[0] ?? 0)), y: spans.map(() => 1) });
-      }
-    }
-    return found;
   }
 
   /** The signals of a side that are shown; one that would cover the one before is left out. @param {Trace} trace */
@@ -422,123 +341,13 @@ export class Charts {
     this.computedAt = this.view.store.main.computedAt;
     const from = whole || moved || computed || this.view.still ? 0 : Math.max(0, Math.floor(this.drawnTo) - BACK_PX);
     painter.begin(from);
-    if (!this.view.still) this.paintPanels(traces, from, scale);
-    this.paintLane(scale);
+    if (!this.view.still) paintPanels(this, traces, from, scale);
+    paintLane(this, scale);
     painter.end();
     this.drawnTo = Math.min(...this.thinned.map((thinning) => (thinning && thinning.starts.length > 1 ? scale.x(thinning.rows.time(thinning.starts[thinning.starts.length - 2] ?? thinning.from)) : 0)));
   }
 
   computedAt = -1;
-
-  /** @param {Trace[]} traces @param {number} from px @param {Scale} scale */
-  paintPanels(traces, from, scale) {
-    const { painter } = this;
-    const since = from > 0 ? scale.time(from - BACK_PX) : -Infinity;
-    for (const { spec } of this.places) {
-      const box = /** @type {Box} */ (this.boxes.get(spec.axis));
-      const mine = traces.filter((trace) => trace.yaxis === spec.axis && this.shows(trace));
-      painter.within(scale, box, () => {
-        if (spec.strip) this.paintStrip(scale, box, from);
-        for (const trace of mine) {
-          if (trace.meta.role === "line" || trace.meta.role === "computed") this.paintLine(trace, mine, scale, box, since);
-        }
-        this.paintAhead(mine, scale, box);
-        if (this.bare.has(spec.axis) && !(spec.strip && this.services.length)) this.painter.words(scale, box, "no values in this view", this.skeleton?.layout.meta.colours.muted);
-      });
-      for (const trace of mine) if (trace.meta.role === "signals") painter.within(scale, box, () => this.paintMarks(trace, scale, box, since));
-      const hatch = traces.find((trace) => trace.yaxis === spec.gaps);
-      if (hatch && !this.view.values.hidden.has(hatch.meta.label)) painter.within(scale, box, () => painter.bars(scale, box, this.gapSpans(since), hatch.marker));
-      const ribbon = this.boxes.get(spec.ribbon);
-      if (spec.ribbon && ribbon) {
-        const found = this.ribbon(since);
-        painter.within(scale, ribbon, () => {
-          for (const trace of traces) {
-            if (trace.yaxis !== spec.ribbon || !this.shows(trace)) continue;
-            painter.bars(scale, ribbon, found.filter((bar) => bar[0] === trace.meta.code).map((bar) => [bar[1], bar[2]]), trace.marker);
-          }
-        });
-      }
-    }
-    for (const time of this.flagTimes(this.view.store.main)) {
-      const x = scale.x(time);
-      if (time < scale.from || time > scale.to) continue;
-      painter.line(new Scale(x, 1, 0, 1), { top: TOP, height: this.height - TOP - BOTTOM, low: 0, high: 1 }, [0, 0], [1, 0], { color: this.skeleton?.layout.font.color, width: 1, dash: "dashdot" });
-    }
-  }
-
-  /** @param {Trace} trace @param {Trace[]} mine @param {Scale} scale @param {Box} box @param {number} since ms */
-  paintLine(trace, mine, scale, box, since) {
-    const points = this.linePoints(trace);
-    let first = 0;
-    if (since > -Infinity) {
-      first = points.x.length - 1;
-      while (first > 0 && (/** @type {number} */ (points.x[first]) > since || points.y[first] === null)) first -= 1;
-      first = Math.max(0, first);
-    }
-    if (trace.fill === "tonexty") {
-      const before = mine[mine.indexOf(trace) - 1];
-      if (before) this.painter.fill(scale, box, this.linePoints(before), points, trace.fillcolor);
-    }
-    this.painter.line(scale, box, points.x, points.y, trace.line, first);
-  }
-
-  /** The name of what lies ahead of the price, above or below it: a mock forecast must not pass for one. @param {Trace[]} mine @param {Scale} scale @param {Box} box */
-  paintAhead(mine, scale, box) {
-    const ahead = mine.filter((trace) => trace.meta.ahead);
-    const words = ahead[0]?.meta.ahead;
-    const points = ahead.map((trace) => this.linePoints(trace)).filter(({ x }) => x.length);
-    if (!words || !points.length) return;
-    const { ctx } = this.painter;
-    const end = Math.min(scale.left + scale.width, Math.max(...points.map(({ x }) => scale.x(x.at(-1) ?? 0))));
-    const values = points.flatMap(({ y }) => y.filter((value) => value !== null));
-    const top = Scale.y(box, Math.max(...values));
-    ctx.font = "11px system-ui, sans-serif";
-    ctx.textAlign = "right";
-    ctx.textBaseline = "bottom";
-    ctx.fillStyle = this.skeleton?.layout.meta.colours.text ?? "#888";
-    ctx.fillText(words, end, top - 2 < box.top + 12 ? Math.min(box.top + box.height - 2, Scale.y(box, Math.min(...values)) + 14) : top - 2);
-  }
-
-  /** @param {Trace} trace @param {Scale} scale @param {Box} box @param {number} since ms */
-  paintMarks(trace, scale, box, since) {
-    for (const mark of this.marks(trace)) {
-      if (mark[0] < since || mark[0] > scale.to || mark[1] === null) continue;
-      this.painter.symbol(scale.x(mark[0]), Scale.y(box, mark[1]), mark[8], mark[7], trace.marker.color, trace.marker.line?.width ?? 1);
-    }
-  }
-
-  /** @param {Scale} scale @param {Box} box @param {number} from px */
-  paintStrip(scale, box, from) {
-    const { ctx } = this.painter;
-    const row = box.height / ROWS;
-    for (const bar of this.bars()) {
-      const x = scale.left + bar.x;
-      if (x < from - CELL) continue;
-      ctx.fillStyle = this.colour(bar.heat);
-      ctx.fillRect(x, box.top + box.height - (bar.row + bar.height) * row, CELL - 1, bar.height * row);
-    }
-  }
-
-  /** The lane of events, below the regimes. @param {Scale} scale */
-  paintLane(scale) {
-    const place = this.places.find(({ lane }) => lane > 0);
-    if (!place) return;
-    const { ctx } = this.painter;
-    const { colours } = this.skeleton?.layout.meta ?? { colours: {} };
-    const chosen = this.view.side.chosen;
-    ctx.textAlign = "center";
-    ctx.textBaseline = "middle";
-    let free = -Infinity;
-    for (const item of this.laneItems()) {
-      const x = scale.x(item.time);
-      const isChosen = chosen !== null && item.time === chosen;
-      if (x < scale.left || x > scale.left + scale.width || (x < free && !isChosen)) continue;
-      free = x + 7;
-      ctx.font = `${isChosen ? "bold 14px" : "11px"} system-ui, sans-serif`;
-      ctx.fillStyle = item.kind === "halt" || item.kind === "alert" ? colours.heat?.[2] : item.kind === "gap" ? colours.muted : colours.text;
-      ctx.fillText(item.glyph, x, place.lane + LANE / 2);
-    }
-  }
 
   /** What the lane shows: what is important. @returns {Item[]} */
   laneItems() {
@@ -582,8 +391,8 @@ export class Charts {
     const width = this.el.clientWidth;
     const traces = this.traces;
     this.view.still = true;
-    const layout = { ...this.layout(range, width, this.height, this.spans(traces)), paper_bgcolor: this.view.dark ? "#111" : "#fff" };
-    const data = this.filled(traces, range);
+    const layout = { ...axesOf(this, range, width, this.height, this.spans(traces)), paper_bgcolor: this.view.dark ? "#111" : "#fff" };
+    const data = filledTraces(this, traces, range);
     this.view.still = false;
     await this.Plotly.downloadImage({ data, layout }, { format: "png", filename: "ccwatch", width, height: this.height, scale: 2 });
   }

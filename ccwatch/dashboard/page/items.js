@@ -63,6 +63,12 @@ export class Changes {
   }
 }
 
+/** A gap's detail, which the kernel writes as seconds=31.000 reason=silence, in words. @param {string} detail */
+export function gapWords(detail) {
+  const found = /^seconds=([0-9.]+)(?: reason=(.*))?$/.exec(detail);
+  return found ? `${number(Number(found[1]), 1)} s without a packet${found[2] ? `: ${found[2]}` : ""}` : detail;
+}
+
 /**
  * All moments, by time.
  * @param {Stream} stream
@@ -88,7 +94,7 @@ export function items(stream, changes) {
   for (const [time, kind, text, own] of tables.events) {
     if (kind === "mark") continue;
     const isGap = GAP_KINDS.has(kind ?? "");
-    found.push({ time, kind: kind ?? "", glyph: isGap ? "░" : "·", words: text || (kind ?? ""), important: isGap, ...(own === undefined ? {} : { own }) });
+    found.push({ time, kind: kind ?? "", glyph: isGap ? "░" : "·", words: isGap ? gapWords(text) || (kind ?? "") : text || (kind ?? ""), important: isGap, ...(own === undefined ? {} : { own }) });
   }
   for (const [time, kind, text] of tables.trades) found.push({ time, kind: kind ?? "trade", glyph: "◈", words: text, important: true });
   for (const [time, text] of tables.marks) found.push({ time, kind: "mark", glyph: "✎", words: text, important: true });

@@ -2,6 +2,8 @@
 
 /** @import { PanelSpec } from "./types.js" */
 
+export const LEFT = 84; // px beside the panels
+export const RIGHT = 28; // half of the last tick's label
 export const TOP = 14;
 export const BOTTOM = 20;
 export const SPACE = 8;

@@ -95,7 +95,7 @@ class StatusLine {
     /** @type {HTMLElement} */ (this.cells.trouble).setAttribute("role", status?.trouble ? "alert" : "presentation");
     const age = status && known(status.age_s) && !plays && !status.stopped ? `${number(view.age(this.stream, status), 1)} s` : "";
     this.put("age", age ? `● ${age}` : "", status?.mood ?? "", "since the last packet");
-    this.put("state", plays && view.head !== null ? "" : (status?.words ?? ""), status?.mood ?? "", [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
+    this.put("state", plays && (view.head !== null || status?.note) ? "" : (status?.words ?? ""), status?.mood ?? "", [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
     this.put("recording", status?.recording ? (status.recording.startsWith("recording to") ? "●REC" : "recorded") : "", "record", status?.recording ?? "");
     this.put("origin", status?.origin.toLowerCase().includes("synthetic") ? "SYNTHETIC" : "", "synthetic", "made up: no real market");
     const time = view.cursor.reads ?? facts.time;

@@ -10,6 +10,7 @@ import { CommandBar } from "./commands.js";
 import { Controls } from "./controls.js";
 import { Cursor } from "./cursor.js";
 import { tell } from "./dom.js";
+import { expose } from "./exposed.js";
 import { Changes, items } from "./items.js";
 import { Side } from "./side.js";
 import { follow, foreseen, widened } from "./span.js";
@@ -80,7 +81,7 @@ export class View {
     this.main = tell("div", "ccw-main");
     this.build();
     this.listen();
-    this.expose();
+    expose(this);
     void store.shared.ready.then((plotly) => {
       this.charts.Plotly = plotly;
       this.schedule();
@@ -401,80 +402,5 @@ export class View {
     const isFresh = held && held.rows === rows && held.most === width && rows.last < held.start + width / 2 / held.scale;
     if (!isFresh || !held.extend(rows.end)) this.all_ = new Thinning(rows, rows.first, rows.end, whole[0], end, width);
     return /** @type {Thinning} */ (this.all_).line("price", null);
-  }
-
-  /** What tests and the curious may read. */
-  expose() {
-    const view = this;
-    const { store, charts } = this;
-    /** @type {any} */ (this.el).ccwatch = {
-      get lastSeq() {
-        return store.main.seq;
-      },
-      get newest() {
-        return view.now;
-      },
-      get draws() {
-        return charts.draws;
-      },
-      get bases() {
-        return charts.bases;
-      },
-      get lastDrawMs() {
-        return view.lastDraw;
-      },
-      get lastThinMs() {
-        return charts.lastThin;
-      },
-      get rows() {
-        return store.main.rows ? store.main.rows.count : 0;
-      },
-      get missing() {
-        return store.main.rows ? store.main.rows.exact : 0;
-      },
-      get older() {
-        return store.main.older;
-      },
-      get frames() {
-        return store.main.received;
-      },
-      get streams() {
-        return store.streams.length;
-      },
-      get pointsDrawn() {
-        return charts.points;
-      },
-      get dark() {
-        return view.dark;
-      },
-      get windowMs() {
-        return view.windowMs;
-      },
-      get zoom() {
-        return view.zoom;
-      },
-      get head() {
-        return view.head;
-      },
-      get cursor() {
-        return view.cursor.time;
-      },
-      get items() {
-        return view.items;
-      },
-      put: (/** @type {number} */ time) => view.cursor.put(time),
-      x: (/** @type {number} */ time) => charts.scale?.x(time),
-      range: () => view.range(),
-      facts: () => store.main.facts(view.now),
-      line: (/** @type {string} */ column) => charts.thinned[0]?.line(column, null).x.length ?? 0,
-      points: (/** @type {string} */ name) => (store.main.rows ? Array.from(store.main.rows.column(name).subarray(store.main.rows.first, store.main.rows.end)) : []),
-      drawNow: () => view.draw(),
-      /** Have plotly draw all of it, or the canvas again. */
-      still: (/** @type {boolean} */ on) => {
-        view.still = on;
-        charts.key = "";
-        view.draw();
-      },
-    };
   }
 }

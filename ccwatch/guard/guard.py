@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -89,11 +89,16 @@ class Guard:
         self.state = GuardState.read(folder)
         self.outbox = Outbox(folder, receivers, on_result=self._delivered)
         self.journal = AlertJournal(self._journal_folder())
-        self._take_over_journal()
+        self._before = self._take_over_journal()
         self.certificates = Certificates(folder.parent if certificates is None else certificates)
         self._tested = self.certificates.read()
         self.incidents = Incidents(
-            view, folder / "incidents", self.options, remarks=self._remarks, on_trouble=lambda text: on_event("explain", {"text": text})
+            view,
+            folder / "incidents",
+            self.options,
+            earlier=lambda: [Path(path) for path in self.state.sessions if Path(path).exists()],
+            remarks=self._remarks,
+            on_trouble=lambda text: on_event("explain", {"text": text}),
         )
         self.daybook = Daybook(view, self.outbox, self.state, self.options, on_event=on_event)
         self._lock = threading.Lock()  # serialises the notifier between the watch's thread and the guard's own
@@ -154,11 +159,15 @@ class Guard:
             return Path(self.recorder.path)
         return Path(self.view.folder) if isinstance(self.view, Recording) else self.folder
 
-    def _take_over_journal(self) -> None:
+    def _take_over_journal(self) -> Mapping[str, Any]:
+        """Carry on what an earlier journal leaves open; return all of its alerts, which are known."""
         before = Path(self.state.journal) if self.state.journal else None
-        if before is not None and before != self._journal_folder() and before.exists():
-            self.journal.carry(AlertJournal(before).book())
         self.state.journal = str(self._journal_folder())
+        if before is None or before == self._journal_folder() or not before.exists():
+            return {}
+        book = AlertJournal(before).book()
+        self.journal.carry(book)
+        return book.alerts
 
     def _new_notifier(self) -> Notifier:
         return Notifier(
@@ -235,7 +244,7 @@ class Guard:
         first, and ends again after the restart.
         """
         facts = alert.to_dict()
-        known = self.journal.book().alerts.get(alert.id)
+        known = self.journal.book().alerts.get(alert.id) or self._before.get(alert.id)
         is_new = known is None or (known["resolved"] is None and facts["resolved"] is not None)
         if is_new and alert.is_open:
             self.journal.note(facts)
@@ -248,7 +257,7 @@ class Guard:
                 self.journal.note(facts)
             self._record(alert)
             self.on_event("alert", facts | {"text": in_words(alert, self._zone)})
-        self.incidents.update(alert)
+        self.incidents.update(alert, is_told=self.outbox.has(f"{alert.id}-firing"))
 
     def _record(self, alert: Alert) -> None:
         """Put an alert into the recording's events."""

@@ -15,8 +15,9 @@ import pandas as pd
 from ccwatch.alerts import Alert
 from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.page import AROUND, write_page
+from ccwatch.recording import Recording
 
-EXPLAIN_S: Final = 0.5
+EXPLAIN_S: Final = 0.4
 """How long a message waits for its evidence; the incident page gets it in any case."""
 PAGE_S: Final = 30.0
 """An incident's page is written again at this interval until the incident is over."""
@@ -38,6 +39,8 @@ class Incident:
     written_at: float = 0.0
     then: list[Callable[[], None]] = field(default_factory=list)
     """What waits for the evidence."""
+    before: pd.DataFrame | None = None
+    """Packets around the firing of a recording that an earlier guard made; None where the view has them."""
 
 
 class Incidents:
@@ -52,6 +55,7 @@ class Incidents:
         folder: Path,
         options: GuardOptions,
         *,
+        earlier: Callable[[], Sequence[Path]],
         remarks: Callable[[Alert], list[str]],
         on_trouble: Callable[[str], None],
     ) -> None:
@@ -61,11 +65,12 @@ class Incidents:
             view: the Feed or Recording that is watched.
             folder: the folder of the pages.
             options: of which `drop` and `link_base` are used.
+            earlier: returns the recordings of the day that were made before this guard began.
             remarks: returns what limits an alert, a line each.
             on_trouble: called with the reason where evidence cannot be gathered.
         """
         self._view, self._folder, self._options = view, folder, options
-        self._remarks, self._on_trouble = remarks, on_trouble
+        self._earlier, self._remarks, self._on_trouble = earlier, remarks, on_trouble
         self._known: dict[str, Incident] = {}
         self._lock = threading.Lock()  # guards what waits for evidence, between those who ask and the thread that gathers
         self._asked: deque[Incident] = deque()
@@ -89,10 +94,10 @@ class Incidents:
             self._is_over = True
             self._asked.clear()
 
-    def update(self, alert: Alert) -> None:
-        """Note an alert's newest state; its page is written again. One that has a page from before a restart goes on with it."""
+    def update(self, alert: Alert, *, is_told: bool) -> None:
+        """Note an alert's newest state; its page is written again, also after a restart where people were told of it before."""
         found = self._known.get(alert.id)
-        if found is None and alert.is_open and self._page_of(alert).exists():
+        if found is None and alert.is_open and is_told:
             found = self._begin(alert)
         if found is not None:
             found.alert, found.written_at = alert, 0.0
@@ -108,14 +113,18 @@ class Incidents:
             alert, moment = incident.alert, time.monotonic()
             if incident.written_at and (not alert.is_open or moment - incident.written_at < PAGE_S):
                 continue
-            fired = pd.Timestamp(alert.fired_ns, unit="ns", tz="UTC")
-            frame = self._view.frame()
             incident.written_at = moment  # first: what comes while it is written makes it due again
+            fired = pd.Timestamp(alert.fired_ns, unit="ns", tz="UTC")
+            frame = _around(self._view.frame(), fired)
+            if incident.before is not None:
+                frame = pd.concat([incident.before, frame]).sort_index(kind="stable")
+            elif incident.page.exists() and not (len(frame) and frame.index[0] <= fired):
+                continue  # nothing is left of the packets around it but the page itself
             write_page(
                 incident.page,
                 alert,
                 [other for other in open_ones if other.id != alert.id],
-                frame[(frame.index >= fired - AROUND) & (frame.index <= fired + AROUND)],
+                frame,
                 explain=incident.explain,
                 remarks=self._remarks(alert),
                 drop=self._options.drop,
@@ -147,7 +156,7 @@ class Incidents:
                     self._is_gathering = False
                     return
                 incident = self._asked.popleft()
-            lines = self._explain(incident.alert)
+            lines = self._explain(incident)
             with self._lock:
                 incident.explain, incident.is_explained = lines, True
                 incident.written_at = 0.0  # the page is written again
@@ -155,13 +164,14 @@ class Incidents:
             for call in then:
                 call()
 
-    def _explain(self, alert: Alert) -> list[str]:
+    def _explain(self, incident: Incident) -> list[str]:
         """Return the first lines of the evidence around a firing; empty where there is none."""
         from ccwatch.analysis import Report  # noqa: PLC0415 - scipy takes a second, and this runs beside the watch
 
+        alert = incident.alert
         try:
             fired = pd.Timestamp(alert.fired_ns, unit="ns", tz="UTC")
-            found = Report(self._view, start=fired - LOOKS_BACK).explain(alert.fired)
+            found = Report(self._source_of(incident, fired), start=fired - LOOKS_BACK).explain(alert.fired)
             nearest = found.to_frame()
             nearest = nearest.iloc[nearest["offset_s"].abs().argsort(kind="stable")[:4]].sort_values("offset_s", kind="stable")
             lines = [f"{row.offset_s:+.0f} s {row.kind} {row.subject}: {row.detail}" for row in nearest.itertuples()]
@@ -169,3 +179,20 @@ class Incidents:
         except Exception as error:  # noqa: BLE001 - evidence is a help, not a duty: a message goes without
             self._on_trouble(f"no evidence on {alert.name}: {type(error).__name__}: {error}"[:200])
             return []
+
+    def _source_of(self, incident: Incident, fired: pd.Timestamp) -> Any:
+        """Return where the packets before a firing are: in the view, or after a restart in a recording of an earlier guard."""
+        times = self._view.frame(["seq"]).index
+        if len(times) and times[0] <= fired:
+            return self._view
+        for path in reversed(self._earlier()):
+            recording = Recording(path)
+            frame = _around(recording.frame(), fired)
+            if len(frame) and frame.index[0] <= fired:
+                incident.before = frame
+                return recording
+        return self._view
+
+
+def _around(frame: pd.DataFrame, fired: pd.Timestamp) -> pd.DataFrame:
+    return frame[(frame.index >= fired - AROUND) & (frame.index <= fired + AROUND)]

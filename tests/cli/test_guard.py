@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -52,18 +53,24 @@ def test_killed_in_mid_fall_it_knows_peak_capital_and_latches_and_reads_its_rule
         first = Running(tmp_path, cottage.url, root, server)
         wait_until(lambda: any(m["group"] == "drawdown" for m in server.kinds("firing")), 120)
         assert first.end(signal.SIGKILL) == -signal.SIGKILL
+        page = Path(server.kinds("firing")[0]["page"])
         second = Running(tmp_path, cottage.url, root, server)
+        wait_until(lambda: second.events("watching"), 120)
         wait_until(lambda: any(m["rule"] == "halt" for m in server.kinds("firing")), 120)
+        wait_until(lambda: page.exists() and "not worked out yet" not in page.read_text(), 120)
+        assert page.read_text().count("<polyline") >= 3, "the page has the packets of before the kill"
         file.write_text(receivers + '[[rules]]\nname = "now"\nwhen = "prize > 1"\n')
         second.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: any("did you mean 'price'" in line["text"] for line in second.events("trouble")), 60)
+        wait_until(lambda: any("did you mean 'price'" in line["text"] for line in second.events("trouble")), 120)
         file.write_text(receivers + '[[rules]]\nname = "now"\nwhen = "price > 1"\n')
         second.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: any(m["rule"] == "now" for m in server.kinds("firing")), 60)
-        wait_until(lambda: second.events("blind"), 60)
+        wait_until(lambda: any(m["rule"] == "now" for m in server.kinds("firing")), 120)
+        wait_until(lambda: second.events("blind"), 120)
         assert second.end(signal.SIGTERM) == 0
-    assert "drawdown-peak-2" in {line["rule"] for line in second.events("alert")}, "it knows the peak from before it was killed"
-    assert len(server.names) == len(set(server.names)), "nothing was told twice"
+    fired = {line["rule"] for line in (*first.events("alert"), *second.events("alert"))}
+    assert "drawdown-peak-2" in fired, "it knows the peak from before it was killed"
+    again = [m for at, m in enumerate(server.taken) if m["message"] in server.names[:at]]
+    assert all(m["possibly_repeated"] for m in again), "the kill may come between the answer and the note of it"
     assert [m["text"] for m in server.taken if m["kind"] == "blind" and "It saw nothing from 20" in m["text"]]
     book = AlertJournal(max(root.glob("*/alerts.jsonl"), key=lambda p: p.stat().st_mtime).parent).book()
     assert {"drawdown-peak-1.5", "drawdown-peak-2", "halt"} <= {a["rule"] for a in book.open}, "the journal was carried over"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ccwatch.config import Settings, default_expected, recordings_folder
-from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound
+from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound, no_such
 from ccwatch.feed.connection import parse_url
+from ccwatch.feed.conversation import Passed
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.live import LiveSource
+from ccwatch.protocol.wire.envelope import CHANNELS
+from ccwatch.protocol.wire.receiver import Protocol, Receiver
 from ccwatch.stream import registry
 
 if TYPE_CHECKING:
@@ -142,6 +145,31 @@ def end_after(recorder: Recorder, seconds: float) -> Callable[[], None]:
     return timer.cancel
 
 
+def _protocol(protocol: Protocol) -> Protocol:
+    if protocol != "auto" and (type(protocol) is not int or protocol not in {1, 2}):
+        raise ConfigError(f"protocol: expected 'auto', 1 or 2, got {protocol!r}")
+    return protocol
+
+
+def _channels(channels: Sequence[str] | str | None, protocol: Any) -> tuple[str, ...] | None:
+    """Return the channels to ask for; None is what a contract client gets.
+
+    Raises:
+        ConfigError: no such channel, or protocol 1, which has none.
+    """
+    if channels is None:
+        return None
+    asked = (channels,) if isinstance(channels, str) else tuple(channels)
+    if protocol == 1:
+        raise ConfigError("channels: protocol 1 has none; leave protocol at 'auto'")
+    for channel in asked:
+        if channel not in CHANNELS:
+            raise ConfigError(no_such("channel", str(channel), CHANNELS))
+    if not asked:
+        raise ConfigError(f"channels: expected at least one of {', '.join(CHANNELS)}")
+    return tuple(dict.fromkeys(asked))
+
+
 def live_feed(
     settings: Settings,
     token: Token = None,
@@ -150,6 +178,9 @@ def live_feed(
     commands: bool = False,
     searches: bool = True,
     compress: bool = True,
+    protocol: Protocol = "auto",
+    channels: Sequence[str] | str | None = None,
+    on_wire: Callable[[Passed], None] | None = None,
 ) -> Feed:
     """Return a feed of a server, not yet started, so that a caller can add listeners before the first packet."""
     if settings.url.startswith(("redis://", "rediss://")):
@@ -171,7 +202,9 @@ def live_feed(
         tls=tls,
         searches=searches,
         compress=compress,
+        receiver=Receiver(protocol=_protocol(protocol), channels=_channels(channels, protocol)),
     )
+    source.on_wire = on_wire
     desk = None
     if commands:
         from ccwatch.feed.commands import Commands  # noqa: PLC0415 - not needed to watch

@@ -51,6 +51,8 @@ class Plan:
     access: AccessRules
     seeded: dict[str, Any] | None
     """Arguments of the SyntheticSource to stream; None streams what engines publish on Redis."""
+    protocol: int = 2
+    """The highest protocol that clients may ask for."""
 
     def __post_init__(self) -> None:
         """Refuse an impossible plan.
@@ -91,7 +93,7 @@ class Workers:
         self._held = [_reserved(plan.listen.host, port) for port in (plan.listen.port, plan.listen.engine_port)]
         port, engine_port = (held.getsockname()[1] for held in self._held)
         listen = Listen(plan.listen.host, port, engine_port, plan.listen.tls_cert, plan.listen.tls_key, shared=True)
-        self._plan = Plan(plan.redis, plan.stream, plan.workers, listen, plan.access, plan.seeded)
+        self._plan = Plan(plan.redis, plan.stream, plan.workers, listen, plan.access, plan.seeded, plan.protocol)
         scheme, host = "wss" if listen.tls_cert else "ws", f"[{listen.host}]" if ":" in listen.host else listen.host
         self.url, self.engine_url = f"{scheme}://{host}:{port}", f"{scheme}://{host}:{engine_port}/ws/stream"
         self._stop = Stop()
@@ -279,7 +281,10 @@ def _worker(plan: Plan, role: str) -> Any:
     source = RedisStreamSource(plan.address, history=HISTORY)
     if plan.seeded:
         source.origin = "synthetic"
-    with Shared(plan.address, role) as shared, Cottage(source, Options(listen=plan.listen, access=plan.access, shared=shared)):
+    with (
+        Shared(plan.address, role) as shared,
+        Cottage(source, Options(listen=plan.listen, access=plan.access, shared=shared, protocol=plan.protocol)),
+    ):
         yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ccwatch import wiring
 from ccwatch.errors import ConfigError
@@ -53,6 +53,7 @@ def serve(
     port: int = 0,
     engine_port: int = 0,
     dialect: Dialect = "contract",
+    protocol: Literal[1, 2] = 2,
     prices: Any = None,
     symbol: str = "SPY",
     recording: str | Path | Recording | None = None,
@@ -82,6 +83,7 @@ def serve(
         host: where to listen; other than a loopback address only with a secret.
         port: port of the BFF, whose address is `.url`; 0 picks a free one.
         engine_port: port of the engine, whose address is `.engine_url`; 0 picks a free one.
+        protocol: the highest protocol that clients may ask for: with 1, the contract alone, HELLO is not answered.
         dialect: how the engine speaks on its socket: contract, engine_loop, bridge or pipeline; deployed is engine and BFF as seen running.
         prices: prices for the seeded stream, one per packet, in USD: a DataFrame, a Series, the path of a CSV file, or numbers.
         symbol: the symbol that the seeded stream trades.
@@ -129,6 +131,7 @@ def serve(
         listen=Listen(host, port, engine_port, tls_cert, tls_key),
         access=AccessRules(secret, audience, tuple([origins] if isinstance(origins, str) else origins), per_ip, tuple(proxies)),
         dialect=dialect,
+        protocol=protocol,
         engine_url=engine,
         redis_url=redis,
         push=push,

@@ -40,6 +40,8 @@ def connect(
     max_message_bytes: int | None = None,
     memory: str | int | None = None,
     compress: bool = True,
+    protocol: Literal["auto", 1, 2] = "auto",
+    channels: Sequence[str] | None = None,
 ) -> Feed:
     """Connect to the stream of an engine or a BFF and reconnect when it breaks; return a started Feed at once.
 
@@ -58,6 +60,10 @@ def connect(
             rows dropped because of the window, the row limit and the byte limit.
         compress: whether to offer the server the compression of RFC 7692, which needs a twentieth of the bytes; see
             `feed.health().compression`.
+        protocol: "auto" speaks protocol 2 with a server whose handshake names it, and the contract's with any other; 2 asks also a server
+            that does not name it, once it has shown that it reads; 1 never asks.
+        channels: the channels of protocol 2 to receive: state, market, logs, trades, heartbeat; None is state, which is what the contract
+            sends. A server of protocol 1 sends everything.
 
     Raises:
         ConfigError: a setting that cannot be used.
@@ -71,7 +77,7 @@ def connect(
         max_message_bytes=max_message_bytes,
         memory=None if memory is None else str(memory),
     )
-    return wiring.live_feed(settings, token, name, commands=commands, compress=compress).start()
+    return wiring.live_feed(settings, token, name, commands=commands, compress=compress, protocol=protocol, channels=channels).start()
 
 
 def synthetic(

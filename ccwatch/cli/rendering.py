@@ -357,7 +357,9 @@ def _compression(found: Diagnosis) -> str:
     """Return the stream's compression in words; an empty text where it is not known."""
     if found.compression is None or not found.inflated_bytes:
         return ""
-    return f"compression {found.compression}; {found.wire_bytes:,} bytes for {found.inflated_bytes:,} of messages"
+    return (
+        f"protocol {found.protocol}; compression {found.compression}; {found.wire_bytes:,} bytes for {found.inflated_bytes:,} of messages"
+    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -26,6 +26,7 @@ _OPTIONS: Final = (
     click.option("--tls-cert", type=EXISTING_FILE, help="A certificate chain: speak wss and https."),
     click.option("--tls-key", type=EXISTING_FILE, help="Its key."),
     click.option("--log", is_flag=True, help="Print the servers' log lines, as a container's log has them, to standard error."),
+    click.option("--protocol", type=click.IntRange(1, 2), default=2, show_default=True, help="The highest that clients may ask for."),
     click.option("--dialect", default="contract", show_default=True, help="How the engine speaks: see the notebook on real servers."),
 )
 
@@ -117,7 +118,7 @@ def _serve_workers(workers: int, stream: str, seeded: bool, *, as_json: bool, **
     listen = Listen(options["host"], options["port"], options["engine_port"], options["tls_cert"], options["tls_key"])
     access = AccessRules(options["secret"], "ccwatch", tuple(options["origins"]), options["per_ip"], tuple(options["proxies"]))
     source = {name: options[name] for name in ("seed", "scenario", "rate", "packets", "symbol")} if seeded else None
-    with Workers(Plan(options["redis"], stream, workers, listen, access, source)) as running:
+    with Workers(Plan(options["redis"], stream, workers, listen, access, source, options["protocol"])) as running:
         what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}" if seeded else "streams Redis"
         announce(running, f"{what}, by {workers} workers", as_json=as_json)
         while True:

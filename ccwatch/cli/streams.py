@@ -30,10 +30,17 @@ LAST_PACKETS: Final = 10
 @click.argument("source", metavar="URL|PATH")
 @click.option("-n", "--lines", type=click.IntRange(min=1), help="Stop after so many packets; of a recording, show so many of its last.")
 @click.option("--follow", is_flag=True, help="Of a recording with -n: go on while it is being written.")
+@click.option("--wire", is_flag=True, help="Of a URL: the messages as they are on the wire, with their sizes.")
 @json_option
 @streaming
-def tail(*, source: str, lines: int | None, follow: bool, as_json: bool) -> int:
+def tail(*, source: str, lines: int | None, follow: bool, wire: bool, as_json: bool) -> int:
     """Print packets and events as they arrive, from a URL or from a recording (PATH) while it is being written."""
+    if wire:
+        from ccwatch.cli import wire as on_the_wire  # noqa: PLC0415 - only with --wire
+
+        if "://" not in source or source.startswith("redis"):
+            raise click.UsageError("--wire shows the messages of a server: expected ws:// or wss://")
+        return on_the_wire.tail(source, lines, as_json=as_json)
 
     def show(item: Item) -> None:
         rendering.print_item(item, as_json=as_json)

@@ -17,6 +17,7 @@ from ccwatch.cottage.engine import Engine, command_routes, state_of
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
+from ccwatch.protocol.wire.commands import Keys
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -53,6 +54,8 @@ class Bff:
         engine: Engine | None = None,
         base: str | None = None,
         pushed: bool = True,
+        protocol: int = 1,
+        keys: Keys | None = None,
     ) -> None:
         """Prepare a BFF without state.
 
@@ -63,9 +66,11 @@ class Bff:
             engine: the embedded engine, to which commands go.
             base: the base url of another engine's REST routes, to which commands are passed on.
             pushed: whether it receives everything that the engine streams, so that a client can subscribe to another symbol.
+            protocol: the highest that clients may ask for.
+            keys: the commands that were obeyed, where the engine's own site obeys them too.
         """
-        self.broadcaster = StateBroadcaster(policy)
-        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed)
+        self.broadcaster = StateBroadcaster(policy, protocol=protocol)
+        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed, keys=keys)
         self._engine = engine
         self._base = base
         self._pushed = pushed

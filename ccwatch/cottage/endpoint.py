@@ -15,9 +15,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from ccwatch.cottage import limits
 from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
+from ccwatch.cottage.requests import Requests
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.wire import deflate
+from ccwatch.protocol.wire import deflate, hello
+from ccwatch.protocol.wire.commands import Answered, Keys
 from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.cottage")
@@ -74,7 +76,15 @@ class Endpoint:
     """A WebSocket endpoint of one broadcaster: greets each client, then leaves it to the broadcaster until it goes."""
 
     def __init__(
-        self, title: str, broadcaster: StateBroadcaster, site: Site, gate: Gate, welcomed: Callable[[], None], *, reads: bool = True
+        self,
+        title: str,
+        broadcaster: StateBroadcaster,
+        site: Site,
+        gate: Gate,
+        welcomed: Callable[[], None],
+        *,
+        reads: bool = True,
+        keys: Keys | None = None,
     ) -> None:
         """Prepare an endpoint without clients.
 
@@ -86,6 +96,7 @@ class Endpoint:
             welcomed: called when a new client was greeted and subscribed.
             reads: whether it reads clients' messages. Deployed engines do not: from a client's first text on they read nothing at all,
                 not even its pongs, and close the connection with 1011 once their own keepalive has had no answer.
+            keys: the commands that were obeyed, where other endpoints obey them too.
         """
         self.traffic = Traffic()
         self.gate = gate
@@ -94,6 +105,8 @@ class Endpoint:
         self._site = site
         self._welcomed = welcomed
         self._reads = reads
+        self._speaks = reads and broadcaster.channels is not None
+        self._requests = Requests(broadcaster, self._command, site.subscribe, keys or Keys(), self._count_refusal)
         self.most_descriptors = limits.MOST_DESCRIPTORS
         self._open: dict[web.WebSocketResponse, Client] = {}
         self._expiries: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
@@ -115,6 +128,8 @@ class Endpoint:
             response = refused(refusal)
             response.force_close()
             return response
+        if self._speaks:
+            socket.headers[hello.HEADER] = str(hello.PROTOCOL)
         try:
             await socket.prepare(request)
             if request.transport is not None:
@@ -153,6 +168,7 @@ class Endpoint:
         if expiry is not None:
             expiry.cancel()
         self._broadcaster.unsubscribe(client)
+        self._requests.forget(client)
         if client.symbol is not None:
             self._site.subscribe(client, "")
         del self._open[socket]
@@ -195,7 +211,12 @@ class Endpoint:
 
     async def _obey(self, said: str | bytes, client: Client, grant: Grant) -> str:
         """Obey a message, and return why the client must be closed; an empty text where it may stay."""
-        what, symbol = _command(said)
+        message, symbol = _command(said)
+        what = message.get("type")
+        if self._speaks and (
+            await self._requests.answer(message, client, grant, symbol) if message else self._requests.refuse(client, "no message")
+        ):
+            return ""
         if what == "PING":
             return ""
         if what not in {"SUBSCRIBE", "HALT", "RESUME"}:
@@ -209,12 +230,23 @@ class Endpoint:
             done = symbol is not None and self._site.subscribe(client, symbol)
             self.traffic.ignored += not done
         else:
-            outcome = await self._site.command(what, grant)
-            done = outcome.status < 300
-            if not done:
-                log.warning("%s: %s failed: %s", self._title, what, outcome.body.get("error"))
+            await self._command(what, grant)
+            return ""
         self.traffic.commands[what, "obeyed" if done else "failed"] += 1
         return ""
+
+    async def _command(self, what: str, grant: Grant) -> Answered:
+        """Obey HALT or RESUME, and return the outcome."""
+        outcome = await self._site.command(what, grant)
+        done = outcome.status < 300
+        reason = "" if done else str(outcome.body.get("error"))
+        if not done:
+            log.warning("%s: %s failed: %s", self._title, what, reason)
+        self.traffic.commands[what, "obeyed" if done else "failed"] += 1
+        return Answered("" if done else "unable", reason)
+
+    def _count_refusal(self, what: str) -> None:
+        self.traffic.commands[what, "refused"] += 1
 
     async def post(self, request: web.Request, what: str) -> web.Response:
         """Answer a HALT or RESUME by REST."""
@@ -279,18 +311,18 @@ def _agreement(socket: web.WebSocketResponse) -> deflate.Agreement | None:
         return None
 
 
-def _command(said: str | bytes) -> tuple[str | None, str | None]:
-    """Return a message's type and symbol, each None where it has no valid one."""
+def _command(said: str | bytes) -> tuple[dict[str, Any], str | None]:
+    """Return a message with a type, empty where it is none, and its symbol, None where it has no valid one."""
     try:
         message = codec.loads(said.encode() if isinstance(said, str) else said)
     except (DecodeError, UnicodeEncodeError):
-        return None, None
+        return {}, None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        return None, None
+        return {}, None
     symbol = message.get("symbol")
     if isinstance(symbol, str) and symbol.strip() and len(symbol) <= LONGEST_SYMBOL and symbol.isprintable():
-        return message["type"], symbol.strip()
-    return message["type"], None
+        return message, symbol.strip()
+    return message, None
 
 
 def _one_line(data: Any) -> str:

@@ -15,6 +15,7 @@ from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import Endpoint, Outcome, answer, health, refused
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
+from ccwatch.protocol.wire.commands import Keys
 from ccwatch.stream.source import Steerable
 
 log = logging.getLogger("ccwatch.cottage")
@@ -47,6 +48,8 @@ class Engine:
         policy: SlowPolicy | None = None,
         speaker: Speaker | None = None,
         steering: Callable[[], Steerable | None] = lambda: None,
+        protocol: int = 1,
+        keys: Keys | None = None,
     ) -> None:
         """Prepare an engine without state.
 
@@ -56,10 +59,12 @@ class Engine:
             policy: when slow clients skip messages and are dropped.
             speaker: the shape in which it speaks on its socket.
             steering: returns the running source that obeys commands, if there is one.
+            protocol: the highest that clients may ask for.
+            keys: the commands that were obeyed, where the BFF obeys them too.
         """
-        self.broadcaster = StateBroadcaster(policy)
+        self.broadcaster = StateBroadcaster(policy, protocol=protocol)
         self._speaker = speaker or Speaker()
-        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed, reads=not self._speaker.is_deployed)
+        self.endpoint = Endpoint(TITLE, self.broadcaster, self, gate, welcomed, reads=not self._speaker.is_deployed, keys=keys)
         self.states: deque[Message] = deque(maxlen=HISTORY)
         self.announce: Announce | None = None
         self.on_follow: Callable[[], None] = lambda: None

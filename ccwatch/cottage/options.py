@@ -13,6 +13,8 @@ from ccwatch.errors import ConfigError
 if TYPE_CHECKING:
     from ccwatch.cottage.shared import Shared
 
+PROTOCOLS = (1, 2)
+
 
 @dataclass(frozen=True)
 class Listen:
@@ -76,6 +78,8 @@ class Options:
     """Whether the BFF is pushed each message by its engine, byte for byte; False polls the engine over HTTP once a second."""
     virtual_clock: bool = False
     """Whether the source runs off the wall clock: clients are informed, and it waits for the slowest, so none skips a message."""
+    protocol: int = 2
+    """The highest protocol that clients may ask for: 1 is the contract alone, and answers no HELLO."""
     shared: Shared | None = None
     """The state that the workers of the same port share."""
     start_on_first_client: bool = False
@@ -85,8 +89,10 @@ class Options:
         """Refuse a Cottage that would be open to strangers.
 
         Raises:
-            ConfigError: a host beyond this machine without a secret.
+            ConfigError: a host beyond this machine without a secret, or a protocol that there is not.
         """
+        if self.protocol not in PROTOCOLS or type(self.protocol) is not int:
+            raise ConfigError(f"protocol: expected 1 or 2, got {self.protocol!r}")
         if self.access.secret is None and not is_loopback_host(self.listen.host):
             raise ConfigError(
                 f"host: {self.listen.host!r} is open to other machines, which needs a secret to verify tokens with; else 127.0.0.1"

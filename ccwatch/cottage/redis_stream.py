@@ -24,6 +24,7 @@ from ccwatch.errors import ConnectFailed
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.protocol.session import Session
+from ccwatch.protocol.wire.envelope import LONGEST_EPOCH
 from ccwatch.stream.source import Keeper, Sink, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
@@ -182,6 +183,12 @@ class RedisStreamSource:
         self._at: bytes | None = None
         self._last: Entry | None = None
         self._group = None if address.group is None else Group(address, address.group)
+
+    @property
+    def position(self) -> tuple[str, int] | None:
+        """Return epoch and number of the entry that is being delivered, where its writer numbers them. Of its own thread."""
+        last = self._last
+        return None if last is None or last.n is None or not last.epoch else (last.epoch.decode("ascii", "replace")[:LONGEST_EPOCH], last.n)
 
     def __repr__(self) -> str:
         return f"<RedisStreamSource {self.address.shown}>"

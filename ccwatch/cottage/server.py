@@ -7,7 +7,8 @@ import concurrent.futures
 import errno
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count, repeat
 from typing import Any, Final
 
 from aiohttp import web
@@ -27,6 +28,8 @@ from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
+from ccwatch.protocol.wire.commands import Keys
+from ccwatch.protocol.wire.damage import Damage
 from ccwatch.stream.source import Source, Steerable, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
@@ -35,6 +38,8 @@ SOURCE_STOP_S: Final = 0.4
 """Seconds that a source may take to end when the Cottage stops."""
 CANCEL_S: Final = 0.1
 """Seconds that a task may take to end once it is cancelled, before it is cancelled again."""
+MOST_OF_AN_ENTRY: Final = 4096
+"""The most messages that one entry of a stream can hold, each with a number."""
 HEAD_S: Final = 10.0
 """Seconds that a connection may take over a request, or be idle between two."""
 
@@ -44,20 +49,23 @@ class Server:
 
     def __init__(self, source: Source | None, options: Options) -> None:
         self._source, self._options = source, options
+        if getattr(source, "damages_itself", False):
+            source.damages_itself = False  # type: ignore[union-attr] # what is damaged is what clients are sent, envelope included
         self._tls = options.listen.tls()
         self._headers = _headers(source, options)
         self._base = None if options.engine_url is None else rest_base(options.engine_url)
         speaker = Speaker(options.dialect)
         self._push = options.push and self._base is None and not speaker.is_deployed  # deployed BFFs poll
         self._stream_path = STREAM_PATHS[speaker.is_deployed]
-        self._engine = Engine(self._welcomed, self._gate("engine"), policy=options.slow, speaker=speaker, steering=self._steerable)
+        spoken: dict[str, Any] = {"policy": options.slow, "protocol": options.protocol, "keys": Keys()}
+        self._engine = Engine(self._welcomed, self._gate("engine"), speaker=speaker, steering=self._steerable, **spoken)
         self._bff = Bff(
             self._welcomed,
             self._gate("bff"),
-            policy=options.slow,
             engine=self._engine if self._base is None else None,
             base=self._base,
             pushed=self._push,
+            **spoken,
         )
         self._engine.on_follow = self._follow
         self._bridge: RedisBridge | None = None
@@ -146,12 +154,14 @@ class Server:
     def receive(self, items: Sequence[Item], /) -> None:
         """Hand messages to the loop, and wait until it has taken them, so that the source is no faster than the server."""
         messages: list[Message | None] = []
+        numbers = _numbers(getattr(self._source, "position", None))
+        damage: Damage | None = getattr(self._source, "damage", None)  # of a source with planted damage
         for item in items:
             if isinstance(item, Packet):
                 raw, is_main = item.raw or codec.encode(item), self._own_symbol is None or item.symbol in {None, self._own_symbol}
-                messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main))
+                messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main, number=next(numbers), damage=damage))
             elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
-                messages.append(Message.of(item.raw, is_state=False))
+                messages.append(Message.of(item.raw, is_state=False, number=next(numbers), damage=damage))
             elif isinstance(item, Event) and item.kind == EventKind.GAP and "messages=" in item.detail:
                 messages.append(log_message("WARNING", f"gap: {item.detail}", from_ns(item.received_at_ns).isoformat()))
             elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and getattr(self._source, "cuts_connections", False):
@@ -187,6 +197,7 @@ class Server:
         self._stopping = asyncio.Event()
         runners: list[web.AppRunner] = []
         poller: asyncio.Task[None] | None = None
+        beats = [asyncio.create_task(site.broadcaster.beat_for_ever()) for site in (self._engine, self._bff)]
         try:
             base = self._base
             if base is None:
@@ -200,7 +211,7 @@ class Server:
             self._listening.set_result(None)
             await self._stopping.wait()
         finally:
-            await self._shut_down(runners, poller)
+            await self._shut_down(runners, [*beats, *([] if poller is None else [poller])])
 
     async def _open(self, runners: list[web.AppRunner], routes: list[web.RouteDef], gate: Gate, port: int) -> str:
         """Listen on a port, and return the site's http url."""
@@ -303,12 +314,11 @@ class Server:
         for tally in (self._engine.broadcaster.tally, self._bff.broadcaster.tally):
             tally.lag_s, tally.lag_max_s = lag_s, max(tally.lag_max_s, lag_s)
 
-    async def _shut_down(self, runners: list[web.AppRunner], poller: asyncio.Task[None] | None) -> None:
+    async def _shut_down(self, runners: list[web.AppRunner], tasks: list[asyncio.Task[None]]) -> None:
         self._is_draining = True
         self._stop_source.set()
-        for task in (poller, self._bridge_task):
-            if task is not None:
-                await _end(task)
+        for task in [*tasks, *([] if self._bridge_task is None else [self._bridge_task])]:
+            await _end(task)
         for site in [site for runner in runners for site in runner.sites]:
             await site.stop()
         await asyncio.gather(self._end_source(), self._engine.endpoint.close(), self._bff.endpoint.close())
@@ -323,6 +333,11 @@ class Server:
                 log.error("%s: the source did not end within %g s of being asked to", TITLE, SOURCE_STOP_S)
                 return
             await asyncio.sleep(0.005)
+
+
+def _numbers(position: tuple[str, int] | None) -> Iterator[tuple[str, int] | None]:
+    """Yield a number for each message of an entry of a stream that several servers read; None for ever where they count themselves."""
+    return repeat(None) if position is None else ((position[0], position[1] * MOST_OF_AN_ENTRY + place) for place in count())
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -129,6 +129,8 @@ class Diagnosis:
     events: dict[str, int]
     compression: str | None = None
     """The compression that was negotiated; the fields below hold the connection's bytes on the wire and inflated."""
+    protocol: str | None = None
+    """The protocol that the connection speaks: "1", or "2" with what was granted."""
     wire_bytes: int | None = None
     inflated_bytes: int | None = None
 
@@ -184,7 +186,8 @@ def examine(url: str | None = None, *, seconds: float = LISTEN_S, token: wiring.
     if found is None:
         return diagnosis
     health = found.feed.health()
-    return changed(diagnosis, compression=health.compression, wire_bytes=health.wire_bytes, inflated_bytes=health.inflated_bytes)
+    diagnosis = changed(diagnosis, compression=health.compression, protocol=health.protocol)
+    return changed(diagnosis, wire_bytes=health.wire_bytes, inflated_bytes=health.inflated_bytes)
 
 
 def usual_places(url: str) -> list[str]:

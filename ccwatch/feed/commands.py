@@ -22,16 +22,22 @@ from ccwatch.domain.liveness import Pace
 from ccwatch.domain.status import BurstStatus
 from ccwatch.errors import CcwatchError, ConfigError, NoCommandRoute
 from ccwatch.feed.address import basic_credentials, redact
+from ccwatch.feed.conversation import Reply
 from ccwatch.protocol import words
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Flag, Item, Packet, Status
 from ccwatch.protocol.server_paths import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
 from ccwatch.stream.source import Sink
+from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.feed")
 
 ANSWER_S: Final = 5.0
 """How long a server may take to answer a POST; it may have obeyed all the same, so the stream is watched on."""
+DEADLINE_S: Final = 10.0
+"""Seconds after which a server is not to obey a command that was sent by message: it may have waited somewhere."""
+FINAL: Final = frozenset({"forbidden", "unable"})
+"""The codes of a server's refusal of a command after which it is not asked by another way."""
 CONFIRM_S, CONFIRM_INTERVALS = 5.0, 3
 """A command waits this long for its confirmation, or this many of the stream's intervals, whichever is more."""
 LOOK_S, LOOK_AGAIN_S = 1.0, 0.5
@@ -75,6 +81,9 @@ class Line(Protocol):
     def send(self, payload: bytes) -> str | None:
         """Send a message on the open connection; return None, or why it could not be sent."""
 
+    def command(self, what: str, deadline_s: float, wait_s: float) -> Reply | None:
+        """Give a command by message, and return what the server answers; None where the connection does not speak protocol 2."""
+
     def note(self, detail: str) -> None:
         """Put a command event into the stream."""
 
@@ -112,6 +121,7 @@ class Commands:
             ConfigError: engine_url is not such a url.
         """
         self._base = rest_base(engine_url or url)
+        self._by_message = engine_url is None  # else the engine itself is asked
         self._shown = redact(url)
         self._line = line
         self._token = token
@@ -142,7 +152,7 @@ class Commands:
             NoCommandRoute: the server has no route for it.
         """
         witness = _Witness(lambda packet: packet.status == Status.HALT, frozenset({Status.HALT}))
-        return self._give("HALT", lambda: self._post("HALT"), witness, listen, on_sent)
+        return self._give("HALT", lambda: self._order("HALT"), witness, listen, on_sent)
 
     def resume(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
         """Resume trading; confirmed by a status ACTIVE or SLEEPING that no packet of its burst contradicts.
@@ -150,7 +160,7 @@ class Commands:
         Raises:
             NoCommandRoute: the server has no route for it.
         """
-        return self._give("RESUME", lambda: self._post("RESUME"), _Witness(None, RUNNING), listen, on_sent)
+        return self._give("RESUME", lambda: self._order("RESUME"), _Witness(None, RUNNING), listen, on_sent)
 
     def _give(self, what: str, send: Callable[[], _Answer], witness: _Witness, listen: Listen, on_sent: OnSent | None) -> CommandResult:
         leave = listen(witness)  # before it is sent: the confirmation may be faster than the answer
@@ -209,6 +219,29 @@ class Commands:
         said = _object(body).get("status") if 200 <= status < 300 else None
         word, is_known = words.status(said[: words.LONGEST_WORD]) if isinstance(said, str) else ("", False)
         return str(word) if is_known else ""
+
+    def _order(self, what: str) -> _Answer:
+        """Give the command by message where the stream's server takes it so, else by REST.
+
+        A server that refuses it for good is not asked again; one that did not answer is asked by REST, since a halt does no harm twice.
+
+        Raises:
+            NoCommandRoute: the server has no route for it.
+        """
+        reply = self._line.command(what, DEADLINE_S, ANSWER_S) if self._by_message else None
+        if reply is None:
+            return self._post(what)
+        route = f"{what} {self._shown}"
+        if reply.taken:
+            return _Answer(route, sent=True, accepted=True, error=None)
+        if reply.taken is False and reply.code in FINAL:
+            return _Answer(route, sent=True, accepted=False, error=f"{reply.code}: {plain(reply.reason, 200)}")
+        try:
+            answer = self._post(what)
+        except NoCommandRoute:
+            told = f"{reply.code}: {plain(reply.reason, 200)}" if reply.code else reply.reason
+            return _Answer(route, sent=True, accepted=reply.taken, error=told)
+        return _Answer(answer.route, sent=True, accepted=answer.accepted, error=answer.error)
 
     def _post(self, what: str) -> _Answer:
         """Post to the first of the command's routes that the server has.

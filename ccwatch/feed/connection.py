@@ -116,6 +116,11 @@ class Connection:
         """Return the bytes of its messages after decompression."""
         return self._parser.message_bytes
 
+    @property
+    def sizes(self) -> list[int]:
+        """Return the bytes on the wire of each message of the last `receive`."""
+        return self._parser.sizes
+
     def receive(self, timeout_s: float) -> list[framing.Message]:
         """Return the messages that have arrived whole; empty after `timeout_s` or when woken. They are valid until the next call.
 

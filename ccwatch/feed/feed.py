@@ -263,7 +263,8 @@ class Feed:
         wire = getattr(intake.source, "wire", None)  # of a source that has one
         if wire is None:
             return found
-        return replace(found, compression=wire.compression, wire_bytes=wire.wire_bytes, inflated_bytes=wire.message_bytes)
+        found = replace(found, compression=wire.compression, protocol=wire.protocol, resyncs=wire.resyncs)
+        return replace(found, wire_bytes=wire.wire_bytes, inflated_bytes=wire.message_bytes)
 
     def wait(self, packets: int = 1, timeout: float = 10) -> Self:
         """Wait until this many packets have arrived since the start.

@@ -62,6 +62,8 @@ class FrameParser:
         """Bytes of messages on the wire, without the headers of their frames."""
         self.message_bytes = 0
         """Bytes of messages after decompression."""
+        self.sizes: list[int] = []
+        """Bytes on the wire of each message of the last `filled`."""
         self._inflater = inflater
         self._is_compressed = False  # of the fragments
         self.error: FramingError | None = None
@@ -91,6 +93,7 @@ class FrameParser:
         """Take `count` bytes that were written into `space()`; return the messages that are whole now."""
         self._end += count
         messages: list[Message] = []
+        self.sizes = []
         try:
             while self._parse_one(messages):
                 pass
@@ -130,6 +133,7 @@ class FrameParser:
             self.wire_bytes += length
             self.message_bytes += length
             messages.append(Message(opcode, payload))
+            self.sizes.append(length)
         else:
             self._take(opcode, payload, messages, last=last, is_compressed=bool(first & _COMPRESSED))
         return True
@@ -152,6 +156,7 @@ class FrameParser:
     def _take(self, opcode: int, payload: memoryview, messages: list[Message], *, last: bool, is_compressed: bool) -> None:
         if opcode >= CLOSE:
             messages.append(Message(opcode, bytes(payload)))
+            self.sizes.append(len(payload))
             return
         if self._fragments is None:
             if last:  # not the usual, so it is compressed
@@ -166,7 +171,8 @@ class FrameParser:
 
     def _whole(self, opcode: int, payload: bytes | memoryview, *, is_compressed: bool) -> Message:
         """Return a message joined from all its fragments, decompressed if it was compressed."""
-        self.wire_bytes += len(payload)
+        wire_bytes = len(payload)
+        self.wire_bytes += wire_bytes
         if is_compressed and self._inflater is not None:
             try:
                 payload = self._inflater.inflate(payload)
@@ -175,4 +181,5 @@ class FrameParser:
             except InflateError as error:
                 raise FramingError(str(error)) from None
         self.message_bytes += len(payload)
+        self.sizes.append(wire_bytes)
         return Message(opcode, payload)

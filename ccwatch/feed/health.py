@@ -99,6 +99,10 @@ class Health:
     """Whether a recorder of this feed is converting its recording to Parquet."""
     compression: str | None = None
     """The compression agreed for the open connection, "none" if there is none; None for a source without a connection."""
+    protocol: str | None = None
+    """The protocol that the open connection speaks: "1", or "2" with its encoding and channels; None for a source without a connection."""
+    resyncs: int | None = None
+    """How often a whole message was asked for by protocol 2, because one did not fit."""
     wire_bytes: int | None = None
     """Bytes of all messages so far on the wire; `inflated_bytes` is the same after decompression."""
     inflated_bytes: int | None = None

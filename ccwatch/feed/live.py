@@ -5,19 +5,22 @@ from __future__ import annotations
 import queue
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
+from ccwatch.domain.limits import SECOND
 from ccwatch.errors import CcwatchError, ConnectFailed, FeedError, Unauthorized
 from ccwatch.feed import framing
 from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
+from ccwatch.feed.conversation import Conversation, Passed, Reply, is_capable
 from ccwatch.feed.dialling import Dialler
 from ccwatch.feed.elsewhere import find_stream
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.protocol.server_paths import ORIGIN_HEADER
 from ccwatch.protocol.session import Duty, Session
+from ccwatch.protocol.wire.receiver import Output, Receiver, Say
 from ccwatch.stream.source import Sink, Stop, read_clock
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
@@ -40,12 +43,16 @@ class _Errand(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """The compression agreed for this connection, and the bytes over all connections."""
+    """What was agreed for this connection, and the counts over all connections."""
 
     compression: str = "none"
+    protocol: str = "1"
+    """"1", or "2" with what the server granted."""
     wire_bytes: int = 0
     message_bytes: int = 0
     """Bytes of the messages after decompression."""
+    resyncs: int = 0
+    """How often a whole message was asked for, because one did not fit."""
 
 
 class LiveSource:
@@ -61,6 +68,7 @@ class LiveSource:
         tls: ssl.SSLContext | None = None,
         searches: bool = True,
         compress: bool = False,
+        receiver: Receiver | None = None,
         clock: Callable[[], Instant] = read_clock,
         pause: Callable[[Stop, float], bool] = Stop.wait,
     ) -> None:
@@ -73,6 +81,7 @@ class LiveSource:
             max_message_bytes: the most that one message may have.
             tls: TLS context for wss; None trusts the system's certificates.
             compress: whether to offer the compression of RFC 7692.
+            receiver: the receiving end of protocol 2; None asks servers that name it for the channel `state`.
             searches: whether a refusal without a token is followed by a look at the known paths of the same host and port.
             clock: reads both clocks.
             pause: waits between two attempts; True when asked to stop.
@@ -89,6 +98,10 @@ class LiveSource:
         self._wire = Wire()  # of the connections before
         self._connection: Connection | None = None  # the open one
         self._said = ""  # the error that the server reported on this connection
+        self._receiver = receiver or Receiver()
+        self._talk = Conversation(self._receiver)
+        self.on_wire: Callable[[Passed], None] | None = None
+        """Called with each message as it is on the wire, on the feed's thread; set before it starts."""
         self._clock = clock
         self._pause = pause
         self._session = Session(server_tz=server_tz)
@@ -111,8 +124,8 @@ class LiveSource:
         before, connection = self._wire, self._connection
         if connection is None:
             return before
-        compression = str(connection.agreement or "none")
-        return Wire(compression, before.wire_bytes + connection.wire_bytes, before.message_bytes + connection.message_bytes)
+        sizes = before.wire_bytes + connection.wire_bytes, before.message_bytes + connection.message_bytes
+        return Wire(str(connection.agreement or "none"), self._talk.protocol, *sizes, self._receiver.resyncs)
 
     def send(self, payload: bytes) -> str | None:
         """Send a message on the open connection; return None, or why it was not sent. It is never sent after a reconnect.
@@ -135,6 +148,20 @@ class LiveSource:
         except ConnectionLost as lost:
             return str(lost)
         return None
+
+    def command(self, what: str, deadline_s: float, wait_s: float) -> Reply | None:
+        """Give a command by message, and return what the server answers; None where the connection does not speak protocol 2.
+
+        Args:
+            what: HALT or RESUME.
+            deadline_s: seconds from now after which the server is not to obey it any more.
+            wait_s: how long to wait for the answer.
+        """
+        asked = self._talk.ask(what, deadline_s, self._clock())
+        if asked is None:
+            return None
+        trouble = self.send(asked.payload)
+        return self._talk.await_answer(asked, wait_s) if trouble is None else None
 
     def note(self, detail: str) -> None:
         """Put a command event with the current time into the stream; without a connection, once there is one."""
@@ -192,6 +219,7 @@ class LiveSource:
                 return self._converse(connection, sink, stop)
             finally:
                 self._wire, self._connection = self.wire, None
+                self._talk.ended()
                 with self._gate:
                     self._waker = None
                 sink.receive(self._run_errands(None))
@@ -257,18 +285,29 @@ class LiveSource:
         self.origin = origin if origin.isidentifier() else "live"
         session.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
         is_cottage = any(name.startswith(COTTAGE_HEADERS) for name in connection.headers)
+        receiver = self._receiver
         now = clock()
         sink.receive(session.opened(now, f"url={self._address.shown} origin={self.origin}", reads=is_cottage))
+        receiver.opened(now.mono_ns, is_capable=is_capable(connection.headers), is_compressed=connection.agreement is not None)
         items: list[Item] = []
         try:
             while not stop.is_set():
-                messages = connection.receive(session.wait_s(now))
+                items = self._take(receiver.due(now.mono_ns, may_text=not session.no_text), now, connection)
+                if items:
+                    sink.receive(items)
+                messages = connection.receive(self._wait_s(now))
                 now = clock()
                 items = []
+                if self.on_wire is not None:
+                    for message, size in zip(messages, connection.sizes, strict=False):
+                        self.on_wire(Passed(now, "<", message.opcode, size, bytes(message.payload)))
                 for opcode, payload in messages:
                     if opcode in (framing.TEXT, framing.BINARY):
-                        received = session.receive(payload, now)
-                        items += received if len(received) == 1 and type(received[0]) is Packet else map(self._without_secrets, received)
+                        if receiver.is_plain:
+                            items += self._checked(session.receive(payload, now))
+                        else:
+                            outputs = receiver.receive(payload, now.mono_ns, is_binary=opcode == framing.BINARY)
+                            items += self._take(outputs, now, connection)
                     elif opcode == framing.PONG:
                         session.pong()
                     elif opcode == framing.PING:
@@ -290,7 +329,35 @@ class LiveSource:
         except framing.FramingError as error:
             connection.close(error.code)
             return self._closed(str(error))
+        sink.receive(self._take(receiver.closed(), now, None))
         return []
+
+    def _wait_s(self, now: Instant) -> float:
+        """Return the seconds until something may be due without an arrival."""
+        wait_ns = self._receiver.wait_ns(now.mono_ns)
+        seconds = self._session.wait_s(now)
+        return seconds if wait_ns is None or self._session.no_text else min(seconds, wait_ns / SECOND)
+
+    def _checked(self, received: list[Item]) -> Iterable[Item]:
+        return received if len(received) == 1 and type(received[0]) is Packet else map(self._without_secrets, received)
+
+    def _take(self, outputs: Iterable[Output], now: Instant, connection: Connection | None) -> list[Item]:
+        """Return the items that the receiving end's outputs give; what it says is sent."""
+        items: list[Item] = []
+        for output in outputs:
+            if isinstance(output, Say):
+                if connection is not None:
+                    self._say(output.payload, now, connection)
+            else:
+                items += self._checked(self._talk.items(output, self._session, now))
+        return items
+
+    def _say(self, payload: bytes, now: Instant, connection: Connection) -> bool:
+        """Send a text; return whether the system took it."""
+        self._session.texted()
+        if self.on_wire is not None:
+            self.on_wire(Passed(now, ">", framing.TEXT, len(payload), payload))
+        return connection.send(payload)
 
     def _run_errands(self, connection: Connection | None) -> list[Item]:
         """Send the waiting messages, and return the waiting events; without a connection, nothing is sent."""
@@ -310,16 +377,14 @@ class LiveSource:
                 if connection is None or no_text:
                     errand.done.set_exception(ConnectionLost(no_text or "the connection is gone"))
                     continue
-                self._session.texted()
-                if not connection.send(errand.payload):
+                if not self._say(errand.payload, self._clock(), connection):
                     errand.done.set_exception(ConnectionLost("the connection is gone"))
                 else:
                     errand.done.set_result(None)
 
     def _do(self, duty: Duty, connection: Connection) -> None:
         if duty is Duty.SEND_KEEPALIVE:
-            self._session.texted()
-            connection.send(codec.PING)
+            self._say(codec.PING, self._clock(), connection)
         elif duty is Duty.SEND_PING:
             connection.send(b"", framing.PING)
         else:
@@ -329,7 +394,9 @@ class LiveSource:
         if self._said:
             reason = f"{reason}; before that it said: {self._said}"
         error = ConnectFailed(f"{self._address.shown}: {reason}")
-        return self._session.closed(self._clock(), f"reason={reason}", error=error, code=code)
+        now = self._clock()
+        held = self._take(self._receiver.closed(), now, None)
+        return [*held, *self._session.closed(now, f"reason={reason}", error=error, code=code)]
 
     def _without_secrets(self, item: Item) -> Item:
         """Return the item, where an error of the server is remembered and loses any secret of ours that it repeats."""

@@ -12,7 +12,7 @@ from ccwatch.errors import ConfigError, no_such
 from ccwatch.protocol.messages import Regime
 
 PlantKind = Literal[
-    "regime", "slow-agent", "drawdown", "halt", "gap", "frozen", "clock-skew", "malformed", "duplicate", "reconnect", "flood"
+    "regime", "slow-agent", "drawdown", "halt", "gap", "frozen", "clock-skew", "malformed", "duplicate", "reconnect", "flood", "lossy"
 ]
 
 
@@ -70,6 +70,8 @@ SLOW_FACTOR: Final = 8.0
 SKEW_S: Final = 90.0
 """How far a skewed clock is ahead, in seconds."""
 
+LOSSY_EVERY: Final = 10
+"""Of how many messages one is damaged on a lossy way."""
 FLOOD: Final = 50
 """How many packets a flood has in the place of one."""
 
@@ -112,6 +114,7 @@ SCENARIOS: Final[Mapping[str, tuple[Plant, ...]]] = MappingProxyType(
         ),
         "duplicate": (Plant("duplicate", 60, 70, "each packet is sent twice"),),
         "reconnect-storm": tuple(Plant("reconnect", n, n + 1, "every connection is cut") for n in range(90, 120, 5)),
+        "lossy": (Plant("lossy", 30, None, f"one message in {LOSSY_EVERY} is flipped, dropped, swapped with the next, or comes twice"),),
         "flood": (Plant("flood", 60, 70, f"{FLOOD} packets in the place of each", at_least_s=1.0),),
     }
 )

@@ -22,6 +22,7 @@ from ccwatch.feed.seeded_engine import SYMBOL, SeededEngine
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Item
 from ccwatch.protocol.session import Session
+from ccwatch.protocol.wire.damage import SORTS, Damage, flipped
 from ccwatch.stream.source import Sink, Stop, read_clock
 
 Pace = Literal["wall", "max"]
@@ -51,6 +52,8 @@ class Emission(NamedTuple):
     raw: bytes
     is_extra: bool = False
     """Whether its symbol was asked for beside the stream's own; then it does not count as one of `packets`."""
+    damage: Damage | None = None
+    """What happens to it on its way."""
 
 
 def messages(seed: int = 0, scenario: str = "calm", rate: float = 1.0) -> Iterator[bytes]:
@@ -109,7 +112,7 @@ def _emit(
             raw = codec.dumps({"type": "TELEMETRY", "data": state})
             if "malformed" in acting:
                 raw = _mangled(raw, acting["malformed"].what)
-            yield Emission(at, raw)
+            yield Emission(at, raw, damage=_damage(n) if "lossy" in acting else None)
             if "duplicate" in acting:
                 yield Emission(at, raw)
         wanted = controls.symbols - {engine.symbol}
@@ -120,6 +123,30 @@ def _emit(
                 state = other.step(n, stamp, {}, halted=controls.halted)
                 if "gap" not in acting:
                     yield Emission(n, codec.dumps({"type": "TELEMETRY", "data": state}), is_extra=True)
+
+
+def _damage(n: int) -> Damage | None:
+    """Return the damage to packet n on a lossy way: each sort in its turn, at another place each time."""
+    turn, rest = divmod(n, scenarios.LOSSY_EVERY)
+    return None if rest else Damage(SORTS[turn % len(SORTS)], turn * 7919)
+
+
+def _damaged(emitted: Iterator[Emission]) -> Iterator[Emission]:
+    """Yield emissions as their damage leaves them."""
+    late: list[Emission] = []
+    for emission in emitted:
+        sort = None if emission.damage is None else emission.damage.sort
+        if sort == "swap":
+            late.append(emission)
+        elif sort != "drop":
+            is_flipped = emission.damage is not None and sort == "flip"
+            raw = flipped(emission.raw, emission.damage.place, is_text=True) if is_flipped and emission.damage else emission.raw
+            yield emission._replace(raw=raw)
+            if sort == "repeat":
+                yield emission
+            yield from late
+            late.clear()
+    yield from late
 
 
 def _seed_of(symbol: str, seed: int) -> int:
@@ -183,6 +210,10 @@ class SyntheticSource:
         self.seed, self.scenario, self.rate, self.packets, self.pace, self.symbol = seed, scenario, rate, packets, pace, symbol
         self._prices = given
         self._controls = Controls()
+        self.damages_itself = True
+        """Whether planted damage is done here; a server that streams it sets False, and damages what its clients are sent."""
+        self.damage: Damage | None = None
+        """The damage to the message that is being delivered, for a server. Of the source's thread."""
 
     def __repr__(self) -> str:
         return f"<SyntheticSource seed={self.seed} scenario={self.scenario} rate={self.rate:g} pace={self.pace}>"
@@ -218,6 +249,8 @@ class SyntheticSource:
         emitted = _counted(
             emissions(self.seed, self.scenario, self.rate, symbol=self.symbol, prices=self._prices, controls=self._controls), self.packets
         )
+        if self.damages_itself:
+            emitted = _damaged(emitted)
         if self.pace == "max":
             self._hurry(emitted, session, sink, stop)
         else:
@@ -236,10 +269,14 @@ class SyntheticSource:
 
     def _hurry(self, emitted: Iterator[Emission], session: Session, sink: Sink, stop: Stop) -> None:
         while not stop.is_set():
-            items = [item for emission in islice(emitted, BATCH) for item in self._items(emission, session)]
-            if not items:
+            batch = [*islice(emitted, BATCH)]
+            if not batch:
                 return
-            sink.receive(items)
+            if self.damages_itself or all(emission.damage is None for emission in batch):
+                sink.receive([item for emission in batch for item in self._items(emission, session)])
+                continue
+            for emission in batch:
+                self._deliver(emission, session, sink)
 
     def _keep_pace(self, emitted: Iterator[Emission], session: Session, sink: Sink, stop: Stop) -> None:
         start = time.monotonic()
@@ -253,7 +290,12 @@ class SyntheticSource:
                     sink.receive(late)
             if stop.is_set():
                 return
-            sink.receive(self._items(emission, session))
+            self._deliver(emission, session, sink)
+
+    def _deliver(self, emission: Emission, session: Session, sink: Sink) -> None:
+        self.damage = emission.damage
+        sink.receive(self._items(emission, session))
+        self.damage = None
 
 
 def _counted(emitted: Iterator[Emission], packets: int | None) -> Iterator[Emission]:

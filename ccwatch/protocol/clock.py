@@ -34,14 +34,17 @@ class StreamClock:
         self._offsets.clear()
         self._highest_ns = 0
 
-    def judge(self, time_ns: int, wall_ns: int) -> int:
-        """Take a stamp and when it came; return OUT_OF_ORDER and CLOCK_SKEW, by the stamps before it on this connection."""
+    def judge(self, time_ns: int, wall_ns: int | None) -> int:
+        """Take a stamp and when it came; return OUT_OF_ORDER and CLOCK_SKEW, by the stamps before it on this connection.
+
+        A message that comes late, because it was missed, has no time of arrival: its age says nothing about the server's clock.
+        """
         flags = 0
         if time_ns < self._highest_ns:
             flags = _OUT_OF_ORDER
         else:
             self._highest_ns = time_ns
-        if not self.is_virtual and self._is_skewed(wall_ns - time_ns):
+        if wall_ns is not None and not self.is_virtual and self._is_skewed(wall_ns - time_ns):
             flags |= _SKEW
         return flags
 

@@ -34,6 +34,7 @@ class Duplicates:
 
     def __init__(self) -> None:
         self._last: tuple[Stamp, list[Any]] | None = None  # the packet before on this connection
+        self._before: tuple[Stamp, list[Any]] | None = None  # the last one of the connections before
         self._recent: deque[tuple[Stamp, bytes]] = deque()
         self._recent_bytes = 0
         self._earlier: dict[Stamp, list[Content]] = {}  # of the connections before
@@ -46,7 +47,7 @@ class Duplicates:
 
     def opened(self, now: Instant, server_tz: str) -> None:
         """Begin a connection: from now on a packet that an earlier connection brought is a replay."""
-        self._last = None
+        self._before, self._last = self._last or self._before, None
         self._frozen = 0
         self._earlier = {}
         for stamp, raw in self._recent:
@@ -55,6 +56,10 @@ class Duplicates:
             except DecodeError:  # a part of a message that holds several: it is no message by itself
                 continue
             self._earlier.setdefault(stamp, []).append(content(values))
+
+    def resumed(self) -> None:
+        """Go on where the connection before ended: what comes now was never sent before."""
+        self._last, self._earlier = self._before, {}
 
     def judge(self, stamp: Stamp, values: list[Any]) -> int:
         """Take a packet's fields; return REPEAT, FROZEN and REPLAYED as they apply."""

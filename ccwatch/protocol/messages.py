@@ -390,6 +390,8 @@ class EventKind(StrEnum):
     COMMAND = "command"
     MARK = "mark"
     ALERT = "alert"
+    ROWS = "rows"
+    """Rows that no packet carried: of the channels logs and trades of protocol 2. Its bytes are the rows, see `codec.read_rows`."""
 
 
 class Event(NamedTuple):

@@ -59,6 +59,7 @@ class Session:
         self._status = BurstStatus()
         self._failures = 0
         self._delivered = False
+        self._is_late = False  # whether what is read now was missed on an earlier connection
 
     @property
     def virtual_clock(self) -> bool:
@@ -122,8 +123,15 @@ class Session:
 
     # ── arrivals ──
 
-    def receive(self, raw: bytes | memoryview, now: Instant) -> list[Item]:
-        """Take one message; return its packet, or an event saying why it is none, with a gap event before it if there was a gap."""
+    def receive(self, raw: bytes | memoryview, now: Instant, *, is_late: bool = False) -> list[Item]:
+        """Take one message; return its packet, or an event saying why it is none, with a gap event before it if there was a gap.
+
+        Args:
+            raw: the message.
+            now: when it came.
+            is_late: whether it was missed on an earlier connection and is given now.
+        """
+        self._is_late = is_late
         try:
             parts = codec.read(raw, seq=self.seq + 1, connection=self.connection, now=now, server_tz=self.server_tz)
         except DecodeError as error:
@@ -170,7 +178,7 @@ class Session:
         values = self._own_stamps.settled(values)
         if not flags & _SEEN:
             if not flags & NO_TIME:
-                flags |= clock.judge(time_ns, now.wall_ns)
+                flags |= clock.judge(time_ns, None if self._is_late else now.wall_ns)
             if values[LOGS]:
                 values[NEW_LOGS] = self._logs.fresh(values[LOGS])
             values[NEW_ROWS] = self._own_rows.of(values)
@@ -193,6 +201,47 @@ class Session:
         if self.state is not ConnectionState.OPEN:
             items.extend(self._enter(ConnectionState.OPEN, now))
         return items
+
+    # ── protocol 2 ──
+
+    def resumed(self, now: Instant) -> list[Item]:
+        """Note that the server goes on exactly where the connection before ended; return the items that were held back."""
+        self._duplicates.resumed()
+        if self._clock.arrival is not None:
+            self._clock.note(self._clock.time_ns, now)  # nothing is missing, so the time without a connection is no gap
+        return self._connect_burst.flush()
+
+    def alive(self, now: Instant) -> list[Item]:
+        """Take a sign of life that is no message of the stream."""
+        self._liveness.alive(now)
+        return self._enter(ConnectionState.OPEN, now) if self.state in {ConnectionState.LATE, ConnectionState.STALE} else []
+
+    def lost(self, now: Instant, channel: str, messages: int | None, seconds: float, reason: str) -> list[Item]:
+        """Return the gap that the numbers of a channel prove."""
+        count = "unknown" if messages is None else messages
+        return [self.event(EventKind.GAP, now, f"seconds={seconds:.3f} messages={count} channel={channel} reason={reason}")]
+
+    def refused(self, now: Instant, reason: str, raw: bytes) -> list[Item]:
+        """Return the event of a message that protocol 2 cannot take."""
+        return [*self.alive(now), self._malformed(reason, raw, now)]
+
+    def receive_rows(self, text: bytes, now: Instant) -> list[Item]:
+        """Take a message of the channels logs or trades; return an event with its new rows, if there are any."""
+        whole = b'{"type":"TELEMETRY","data":%b}' % text
+        try:
+            values = codec.draft(whole, seq=self.seq, connection=self.connection, now=now, server_tz=self.server_tz)
+        except DecodeError as error:
+            return [self._malformed(error.reason, text, now)]
+        time_ns = values[TIME]
+        rows: dict[str, Any] = dict(self._own_rows.of(values))
+        lines = self._logs.fresh(values[LOGS]) if values[LOGS] else ()
+        if lines:
+            rows["logs"] = [(time_ns, line.level, line.message, line.log_time_ns) for line in lines]
+        found = self.alive(now)
+        if rows:
+            detail = " ".join(f"{table}={len(entries)}" for table, entries in rows.items())
+            found.append(self.event(EventKind.ROWS, now, detail, codec.write_rows(rows)))
+        return found
 
     def oversize(self, now: Instant, announced: int, limit: int) -> list[Item]:
         """Return the event of a message larger than allowed; the caller closes the connection."""

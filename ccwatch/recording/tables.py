@@ -19,7 +19,7 @@ from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.decoding.decoders import decoder_for
 from ccwatch.protocol.decoding.one_layout import NoDecoder, OneLayout
-from ccwatch.protocol.messages import SEEN_BEFORE, AgentMetric, Event, Flag, LogLine, ModelMetric, Packet
+from ccwatch.protocol.messages import SEEN_BEFORE, AgentMetric, Event, EventKind, Flag, LogLine, ModelMetric, Packet
 from ccwatch.protocol.repeated_hour import is_near
 from ccwatch.recording.entries import Stored
 from ccwatch.recording.schemas import ARROW, FRAMES, RECEIVED, SCHEMAS, STORED
@@ -214,6 +214,10 @@ class _Usual:
         return found
 
 
+_CARRIED: Final = ("logs", "trades")
+"""The tables whose rows may come without a packet, by an event of the kind "rows"."""
+
+
 class _Others:
     """Packets one by one, and events."""
 
@@ -238,6 +242,10 @@ class _Others:
                 continue
             rows = [(*row, entry) for entry, packet in self.packets for row in frames.long_rows(table, packet)]
             found[table] = _table(table, {column.field: [row[i] for row in rows] for i, column in enumerate(STORED[table])})
+        for table in _CARRIED if any(event.kind == EventKind.ROWS for _, event in self.events) else ():
+            rows = [(*row, entry) for entry, event in self.events for row in frames.long_rows(table, event)]
+            own = _table(table, {column.field: [row[i] for row in rows] for i, column in enumerate(STORED[table])})
+            found[table] = pa.concat_tables([found[table], own])
         received = [c.field for c in RECEIVED]
         rows = [
             (*row, *(getattr(event, field) for field in received), entry)

@@ -107,7 +107,8 @@ class Batch(Sequence[Item]):
             events = self.events
             return frames.event_batch(events) if events else []
         if name != "packets":
-            return frames.long_batch(name, self.packets)
+            rows, carried = frames.long_batch(name, self.packets), frames.rows_batch(name, self.events)
+            return [[*ours, *more] for ours, more in zip(rows, carried, strict=True)] if rows and carried else rows or carried
         if not self.packets:
             return []
         columns = [self.column(column.field) for column in TABLES["packets"]]

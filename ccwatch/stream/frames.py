@@ -18,7 +18,7 @@ import pandas as pd
 from ccwatch.errors import ConfigError, no_such
 from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import SEEN_BEFORE, UNCLEAN, Event, Packet
+from ccwatch.protocol.messages import SEEN_BEFORE, UNCLEAN, Event, EventKind, Packet
 
 TEXT: Final = pd.StringDtype(na_value=np.nan)
 """The dtype of text. By its name, "str", it would be an array of objects under `future.infer_string = False`, and a missing text "None"."""
@@ -192,7 +192,10 @@ def long_rows(table: str, item: Packet | Event) -> list[tuple[Any, ...]]:
     for the packet.
     """
     if isinstance(item, Event):
-        return [item[:4]] if table == "events" else []
+        if table == "events":
+            return [item[:4]]
+        carried = codec.read_rows(item.raw).get(table, ()) if item.kind == EventKind.ROWS else ()
+        return [(row[0], item.seq, *row[1:]) for row in carried]
     time_ns, seq = item.time_ns, item.seq
     if table == "logs":
         return [(time_ns, seq, line.level, line.message, line.log_time_ns) for line in item.new_logs]
@@ -242,6 +245,12 @@ def event_batch(events: Sequence[Event]) -> Batch:
     """Return one or more events as columns in their table's order, and when they were received."""
     columns: Batch = [*zip(*events, strict=True)]
     return [*columns[: len(TABLES["events"])], columns[_EVENT_RECEIVED]]
+
+
+def rows_batch(table: str, events: Sequence[Event]) -> Batch:
+    """Return the rows that events carry for a table, as columns in its order, and when they were received; empty without any."""
+    rows = [(*row, event.received_at_ns) for event in events if event.kind == EventKind.ROWS for row in long_rows(table, event)]
+    return [*zip(*rows, strict=True)]
 
 
 def extra_text(extra: Mapping[str, Any]) -> str | None:

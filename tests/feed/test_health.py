@@ -213,6 +213,8 @@ def test_a_counter_that_saw_nothing_has_figures_for_nothing():
         "rate_hz",
         "packets_per_s",
         "compression",
+        "protocol",
+        "resyncs",
         "wire_bytes",
         "inflated_bytes",
         "status",

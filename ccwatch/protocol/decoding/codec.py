@@ -13,7 +13,7 @@ import orjson
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.decoding import asides, contract, packet_fields, rewriting, several, tolerant
-from ccwatch.protocol.messages import NAN, Aside, AsideSort, Instant, NewRows, Packet
+from ccwatch.protocol.messages import NAN, NOTHING, Aside, AsideSort, Instant, NewRows, Packet
 
 PING: Final = b'{"type":"PING"}'
 """The contract's keepalive, which no server answers."""
@@ -29,6 +29,23 @@ _ROWS: Final[dict[str, Any]] = {
     for table in ("agents", "models", "trades", "bars")
 }
 """The types of rows with their own times, by table: one type per column."""
+_WRITABLE: Final = ("logs", "trades")
+"""The tables whose rows may come without a packet."""
+_ABSENT: Final = {kind: found | None for kind, found in _KINDS.items()}
+_COLUMNS: Final = {table: [column for column in TABLES[table] if column.name != "seq"] for table in _WRITABLE}
+_NUMBERED: Final = {table: {at for at, column in enumerate(_COLUMNS[table]) if column.dtype == "float64"} for table in _WRITABLE}
+_WRITTEN: Final[Any] = msgspec.defstruct(
+    "Written",
+    [
+        (
+            table,
+            list[tuple.__class_getitem__((_Int64, *[_ABSENT[column.dtype] for column in _COLUMNS[table][1:]]))],  # type: ignore[misc] # made of the column table
+            msgspec.field(default_factory=list),
+        )
+        for table in _WRITABLE
+    ],
+    forbid_unknown_fields=True,
+)
 
 
 def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: Instant = NEVER, server_tz: str = "UTC") -> Packet:
@@ -176,6 +193,25 @@ def unpack_rows(packed: bytes) -> NewRows:
     except msgspec.MsgspecError as error:
         raise DecodeError(f"no rows: {error}") from None
     return MappingProxyType({table: tuple([tuple(map(_one_nan, row)) for row in rows]) for table, rows in found.items()})
+
+
+def write_rows(rows: NewRows) -> bytes:
+    """Return rows by table as JSON that `read_rows` reads."""
+    return msgspec.json.encode({**rows})
+
+
+def read_rows(written: bytes) -> NewRows:
+    """Return rows by table, in the order of their columns without `seq`; none from bytes that are no such rows."""
+    try:
+        found = msgspec.json.decode(written, type=_WRITTEN)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return NOTHING
+    tables = {table: getattr(found, table) for table in _WRITABLE}
+    return {
+        table: tuple([tuple(NAN if value is None and at in _NUMBERED[table] else value for at, value in enumerate(row)) for row in rows])
+        for table, rows in tables.items()
+        if rows
+    }
 
 
 def _one_nan(value: Any) -> Any:

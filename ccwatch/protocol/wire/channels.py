@@ -31,6 +31,7 @@ class Channels:
         self._epoch = epoch
         self._lines: list[Any] | None = None
         self._beats = 0
+        self._order = 0
 
     @property
     def epoch(self) -> str:
@@ -55,8 +56,14 @@ class Channels:
             number: epoch and number that a shared stream has given it.
         """
         found = {"state": self._tracks["state"].add(text, number=number)}
-        if len(self._tracks) == 1:
-            return found
+        if len(self._tracks) > 1:
+            self._publish_parts(text, number, found)
+        for sent in found.values():
+            self._order += 1
+            sent.order = self._order
+        return found
+
+    def _publish_parts(self, text: bytes, number: tuple[str, int] | None, found: dict[str, Sent]) -> None:
         packet = _packet(text)
         without = self._tracks.get(WITHOUT_LOGS)
         if without is not None:
@@ -66,7 +73,6 @@ class Channels:
             part = None if track is None or packet is None else self._part(ch, packet)
             if track is not None and part is not None:
                 found[ch] = track.add(codec.dumps(part), number=number)
-        return found
 
     def beat(self, time: str) -> Sent:
         """Return a heartbeat, which says where each channel is."""

@@ -55,23 +55,25 @@ def _changes(before: dict[str, Any], after: dict[str, Any], path: Path, unset: l
     """Return the tree of `set` for an object; the other operations are added to their lists."""
     if len(path) >= MOST_LEVELS:
         raise _NoDelta
-    kept = [key for key in before if key in after]
-    if kept != [key for key in after if key in before] or any(key in before for key in list(after)[len(kept) :]):
-        raise _NoDelta  # new entries go to the end
-    unset += [[*path, key] for key in before if key not in after]
+    if list(before) != list(after):
+        kept = [key for key in before if key in after]
+        if kept != [key for key in after if key in before] or any(key in before for key in list(after)[len(kept) :]):
+            raise _NoDelta  # new entries go to the end
+        unset += [[*path, key] for key in before if key not in after]
     tree: dict[str, Any] = {}
     for key, value in after.items():
         if key not in before:
             tree[key] = _leaf(value)
             continue
         known = before[key]
-        if _same(known, value):
-            continue
         if type(known) is dict and type(value) is dict and value:
             below = _changes(known, value, [*path, key], unset, append)
             if below:
                 tree[key] = below
-        elif type(known) is list and type(value) is list and (moved := _moved(known, value)) is not None:
+            continue
+        if _same(known, value):
+            continue
+        if type(known) is list and type(value) is list and (moved := _moved(known, value)) is not None:
             append.append([[*path, key], *moved])
         else:
             tree[key] = _leaf(value)
@@ -95,13 +97,16 @@ def _moved(before: list[Any], after: list[Any]) -> tuple[list[Any], int] | None:
 
 def _same(one: Any, other: Any) -> bool:
     """Return whether two values give the same JSON: 1, 1.0 and true do not, nor 0.0 and -0.0, nor objects of another order."""
-    if type(one) is not type(other):
+    kind = type(one)
+    if kind is not type(other):
         return False
-    if type(one) is dict:
+    if kind is str or kind is int:
+        return bool(one == other)
+    if kind is dict:
         return list(one) == list(other) and all(_same(value, other[key]) for key, value in one.items())
-    if type(one) is list:
+    if kind is list:
         return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other) and (type(one) is not float or repr(one) == repr(other))
+    return bool(one == other) and (kind is not float or one != 0.0 or repr(one) == repr(other))
 
 
 def is_within_bounds(delta: Delta) -> bool:
@@ -128,7 +133,7 @@ def rebuild(before: Any, delta: Any) -> dict[str, Any]:
     if type(delta) is not dict or not delta.keys() <= {"unset", "set", "append"}:
         raise DecodeError("no delta: expected unset, set and append")
     count = _Count()
-    found = _copied(before)
+    found = dict(before)  # what is changed is copied first, what is not is shared
     for path in _listed(delta, "unset"):
         count.one()
         at, key = _parent(found, path)
@@ -161,11 +166,6 @@ class _Count:
             raise DecodeError(f"a delta of more than {MOST_OPERATIONS} operations")
 
 
-def _copied(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of the objects within a message; its lists are never changed in place."""
-    return {key: _copied(entry) if type(entry) is dict else entry for key, entry in value.items()}
-
-
 def _listed(delta: Delta, name: str, most: int = MOST_OPERATIONS) -> list[Any]:
     found = delta.get(name, [])
     if type(found) is not list or len(found) > most:
@@ -174,14 +174,17 @@ def _listed(delta: Delta, name: str, most: int = MOST_OPERATIONS) -> list[Any]:
 
 
 def _parent(found: dict[str, Any], path: Any) -> tuple[dict[str, Any], str]:
-    """Return the object that holds the entry at a path, and the entry's key."""
+    """Return a copy, in its place, of the object that holds the entry at a path, and the entry's key."""
     if type(path) is not list or not 0 < len(path) <= MOST_LEVELS or not all(type(key) is str for key in path):
         raise DecodeError("a path that is none")
     at: Any = found
     for key in path[:-1]:
-        at = at.get(key)
-        if type(at) is not dict:
+        below = at.get(key)
+        if type(below) is not dict:
             raise DecodeError("a path that leads nowhere")
+        fresh = dict(below)
+        at[key] = fresh
+        at = fresh
     return at, path[-1]
 
 
@@ -200,4 +203,5 @@ def _set(at: dict[str, Any], tree: Any, count: _Count, level: int) -> None:
         known = at.get(key)
         if type(known) is not dict:
             raise DecodeError("set within what is no object")
-        _set(known, below, count, level + 1)
+        at[key] = fresh = dict(known)
+        _set(fresh, below, count, level + 1)

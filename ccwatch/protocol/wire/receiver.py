@@ -7,7 +7,7 @@ do not, and says what was lost. What it hands on is the JSON text that a contrac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple
 
 from ccwatch.domain.limits import SECOND
@@ -126,17 +126,24 @@ class Receiver:
     """The receiving end of one feed, across its connections. Used by one thread."""
 
     def __init__(
-        self, *, protocol: Protocol = "auto", channels: tuple[str, ...] | None = None, encodings: tuple[str, ...] | None = None
+        self,
+        *,
+        protocol: Protocol = "auto",
+        channels: tuple[str, ...] | None = None,
+        encodings: tuple[str, ...] | None = None,
+        delta: bool = True,
     ) -> None:
         """Start without a connection.
 
         Args:
             protocol: 1 never asks for protocol 2; "auto" asks servers whose handshake names it, 2 also others that may be sent texts.
             channels: the channels to ask for; None is `state`.
-            encodings: the encodings to ask for, the best first; None is all of them.
+            delta: whether to ask for deltas.
+            encodings: the encodings to ask for, the best first; None is all of them, the smaller first.
         """
         self._protocol = protocol
-        self._want = Want(encodings or packing.ENCODINGS, delta=True, channels=channels or ("state",))
+        self._encodings = encodings
+        self._want = Want(encodings or packing.ENCODINGS, delta=delta, channels=channels or ("state",))
         self._places: dict[str, _Place] = {}
         self._resync = _Resync()
         self._got: Got | None = None  # of this connection
@@ -168,8 +175,16 @@ class Receiver:
 
     # ── the connection ──
 
-    def opened(self, now_ns: int, *, is_capable: bool) -> None:
-        """Begin a connection; `is_capable` is whether the handshake names protocol 2."""
+    def opened(self, now_ns: int, *, is_capable: bool, is_compressed: bool = False) -> None:
+        """Begin a connection.
+
+        Args:
+            now_ns: when, on the monotonic clock.
+            is_capable: whether the handshake names protocol 2.
+            is_compressed: whether compression was agreed: then JSON is the smaller encoding, else MessagePack.
+        """
+        if self._encodings is None:
+            self._want = replace(self._want, encodings=packing.ENCODINGS[::-1] if is_compressed else packing.ENCODINGS)
         self._got = None
         self._resync = _Resync(next_ns=self._resync.next_ns)
         self._wants_to_ask = self._protocol == 2 or (self._protocol == "auto" and is_capable)
@@ -224,7 +239,7 @@ class Receiver:
             return self._odd("a binary message, and JSON was agreed", payload)
         try:
             message = packing.unpack(payload, "msgpack" if is_binary else "json")
-            if message.get("type") in _CONTROL and "ch" not in message:
+            if "ch" not in message and str(message.get("type")) in _CONTROL:
                 return self._control(message, payload, now_ns)
             found = envelope.read(message)
         except DecodeError as error:
@@ -243,7 +258,7 @@ class Receiver:
                     message = packing.unpack(payload, "json")
                 except DecodeError:
                     message = {}
-                if message.get("type") in {"HELLO", "NACK"}:
+                if str(message.get("type")) in {"HELLO", "NACK"}:
                     return self._control(message, payload, now_ns)
         if self._held is None:
             return [Text(bytes(payload) if type(payload) is memoryview else payload)]
@@ -364,7 +379,7 @@ class Receiver:
         is_first = not place.epoch
         is_known = message.epoch == place.epoch and message.seq == place.seq  # a RESYNC finds that nothing is missing
         follows = is_first or (message.epoch == place.epoch and message.prev == place.seq)
-        if not follows and not is_known:
+        if not follows and not is_known and message.ch != "heartbeat":  # a beat less is no loss
             is_counted = message.epoch == place.epoch and message.prev > place.seq and self._got is not None and self._got.counted
             reason = place.lost or ("prev" if message.epoch == place.epoch else "restarted")
             count = message.prev - place.seq if is_counted else None

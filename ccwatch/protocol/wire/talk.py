@@ -27,11 +27,12 @@ class Kind(NamedTuple):
 class Talk:
     """What one client was granted and has. Used by one thread."""
 
-    __slots__ = ("_base", "_names", "kind")
+    __slots__ = ("_is_base", "_last", "_names", "kind")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self._base: dict[str, int] = {}  # the number of the message that a delta may follow, by channel
+        self._last: dict[str, int] = {}  # the number of the last message that it was sent, by channel
+        self._is_base: set[str] = set()  # channels on which a delta may follow that message
         self._names = _names(kind.channels)
 
     @property
@@ -45,7 +46,7 @@ class Talk:
 
     def is_in_step(self, sent: Sent) -> bool:
         """Return whether it has the message before this one."""
-        return self._base.get(sent.ch) == sent.prev
+        return sent.ch in self._is_base and self._last.get(sent.ch) == sent.prev
 
     def payload(self, sent: Sent, *, ref: int | None = None) -> bytes:
         """Return a message in its form, and count it as sent: a delta if it has the message before.
@@ -55,16 +56,24 @@ class Talk:
             ref: the RESYNC that it answers.
         """
         as_delta = self.kind.delta and ref is None and self.is_in_step(sent)
-        self._base[sent.ch] = sent.seq
+        self._last[sent.ch] = sent.seq
+        self._is_base.add(sent.ch)
         return sent.payload(self.kind.encoding, as_delta=as_delta, ref=ref)
 
     def skipped(self) -> None:
         """Note that it misses messages: the next of each channel is sent whole."""
-        self._base.clear()
+        self._is_base.clear()
 
-    def track_names(self) -> frozenset[str]:
-        """Return the names of the tracks that it gets."""
-        return self._names
+    def begin(self, channels: Channels) -> dict[str, int]:
+        """Go on with the next message of each channel, and return the number of the last one on each."""
+        self._is_base.clear()
+        self._last = {ch: channels.track(ch, has_logs="logs" in self.kind.channels).seq for ch in self.kind.channels}
+        return dict(self._last)
+
+    def behind(self, channels: Channels) -> list[Sent]:
+        """Return the last message of each channel that it was not sent."""
+        latest = [channels.track(ch, has_logs="logs" in self.kind.channels).latest for ch in self.kind.channels]
+        return [sent for sent in latest if sent is not None and sent.seq != self._last.get(sent.ch)]
 
     # ── requests ──
 
@@ -83,13 +92,12 @@ class Talk:
         want = hello.read_want(message)
         encoding, granted, refused = hello.choose(want)
         talk = cls(Kind(encoding, want.delta, granted))
+        latest = talk.begin(channels)
+        at = dict(latest)
         missed: list[Sent] = []
-        at: dict[str, int] = {}
-        latest: dict[str, int] = {}
         recovered: dict[str, bool] = {}
         for ch in granted:
             track = channels.track(ch, has_logs="logs" in granted)
-            at[ch] = latest[ch] = track.seq
             if not want.epoch or ch not in want.seq:
                 continue
             found = track.since(want.epoch, want.seq[ch])
@@ -98,7 +106,7 @@ class Talk:
                 at[ch] = want.seq[ch]
                 missed += found
         got = Got(channels.epoch, encoding, want.delta, granted, refused, at, latest, counted, recovered)
-        return talk, hello.write_got(message.get("ref"), got), missed
+        return talk, hello.write_got(message.get("ref"), got), sorted(missed, key=lambda sent: sent.order)
 
     def change(self, message: Mapping[str, Any], channels: Channels) -> bytes:
         """Obey SUBSCRIBE or UNSUBSCRIBE for channels, and return the answer.
@@ -116,17 +124,13 @@ class Talk:
         before = set(self.kind.channels)
         after = before | set(granted) if message.get("type") == "SUBSCRIBE" else before - set(granted)
         if ("logs" in before) != ("logs" in after):
-            self._base.pop("state", None)  # its other form is another text
-        for ch in before - after:
-            self._base.pop(ch, None)
+            self._is_base.discard("state")  # its other form is another text
+        self._is_base -= before - after
         self.kind = self.kind._replace(channels=hello.sort_channels(after)[0])
         self._names = _names(self.kind.channels)
-        at = self.positions(channels)
+        at = {ch: channels.track(ch, has_logs="logs" in after).seq for ch in self.kind.channels}
+        self._last = {ch: self._last.get(ch, seq) for ch, seq in at.items()}
         return hello.write_ack(message.get("ref"), channels=list(granted), at=at, **({"refused": refused} if refused else {}))
-
-    def positions(self, channels: Channels) -> dict[str, int]:
-        """Return the number of the last message on each of its channels."""
-        return {ch: channels.track(ch, has_logs="logs" in self.kind.channels).seq for ch in self.kind.channels}
 
     def resync(self, message: Mapping[str, Any], channels: Channels) -> list[bytes]:
         """Return the last message of each channel that a RESYNC names, whole, and an ACK with their numbers.

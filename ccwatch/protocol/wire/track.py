@@ -26,7 +26,7 @@ LARGEST_FOR_DELTAS: Final = 64 * 1024
 class Sent:
     """One message of a channel, and the forms in which clients get it, each made for the first client that needs it."""
 
-    __slots__ = ("_forms", "_kind", "_value", "before", "ch", "crc", "epoch", "is_whole", "prev", "seq", "text")
+    __slots__ = ("_forms", "_kind", "_value", "before", "ch", "crc", "epoch", "is_whole", "order", "prev", "seq", "text")
 
     def __init__(self, ch: str, text: bytes, seq: int, before: Sent | None, epoch: str, prev: int, *, is_whole: bool) -> None:
         self.ch, self.text, self.seq, self.epoch, self.prev = ch, text, seq, epoch, prev
@@ -34,6 +34,8 @@ class Sent:
         """The message before it, while it is the last one; deltas are made of the two."""
         self.is_whole = is_whole
         """Whether all clients are sent it whole."""
+        self.order = 0
+        """Its place among the messages of all channels."""
         self.crc = -1
         self._kind = ""
         self._value: Any = None
@@ -74,7 +76,7 @@ class Sent:
         kind, value = envelope.TYPE_OF.get(self.ch, "MESSAGE"), None
         try:
             value = codec.loads(self.text)
-            if type(value) is not dict or packing.text_of(value) != self.text or not packing.is_plain(value):
+            if type(value) is not dict or packing.text_of(value) != self.text or not self._is_shallow(value):
                 value = None
         except DecodeError:
             value = None
@@ -83,6 +85,10 @@ class Sent:
         elif self.ch == "state" and list(value) == ["type", "data"] and value["type"] in envelope.CONTRACT_TYPES:
             kind = value["type"]
         self._value, self._kind = value, kind
+
+    def _is_shallow(self, value: Any) -> bool:
+        """Return whether a value of JSON is not too deep for a receiver; one with few objects and lists cannot be."""
+        return self.text.count(b"{") + self.text.count(b"[") < packing.MOST_LEVELS or packing.is_plain(value)
 
     def _envelope(self) -> dict[str, Any]:
         self._look()
@@ -102,13 +108,15 @@ class Sent:
         return b"".join((packing.pack(head, "json")[:-1], b',"data":', data, b"}"))
 
     def _smaller(self, encoding: Encoding) -> bytes:
-        whole = self._whole(encoding)
         if self.before is None or len(self.text) > LARGEST_FOR_DELTAS:
-            return whole
+            return self._whole(encoding)
         change = delta.diff(self.before.value, self.value)
         if change is None or not delta.is_within_bounds(change):
-            return whole
+            return self._whole(encoding)
         made = packing.pack({**self._envelope(), "type": envelope.DELTA, "delta": change}, encoding)
+        if 2 * len(made) < len(self.text):  # smaller than any whole form
+            return made
+        whole = self._whole(encoding)
         return made if len(made) < len(whole) else whole
 
 

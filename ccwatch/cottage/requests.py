@@ -1,0 +1,153 @@
+"""What a client of protocol 2 asks for beside the stream, and what it is answered: HELLO, channels, RESYNC, commands."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from ccwatch.cottage.access import Grant
+from ccwatch.cottage.broadcaster import StateBroadcaster
+from ccwatch.cottage.client import Client
+from ccwatch.protocol.wire import hello
+from ccwatch.protocol.wire.commands import COMMANDS, Answered, Keys, read_command
+from ccwatch.protocol.wire.hello import Refused
+from ccwatch.protocol.wire.talk import Talk
+
+log = logging.getLogger("ccwatch.cottage")
+
+RESYNC_S: Final = 0.5
+"""The shortest time between two RESYNCs of a client that are obeyed; ccwatch's own sends at most one a second."""
+
+Obey = Callable[[str, Grant], Awaitable[Answered]]
+"""A function that obeys HALT or RESUME of a client that may command."""
+
+
+class Requests:
+    """Answers the requests of one endpoint's clients. Used on the loop's thread only."""
+
+    def __init__(
+        self,
+        broadcaster: StateBroadcaster,
+        obey: Obey,
+        choose_symbol: Callable[[Client, str], bool],
+        keys: Keys,
+        refused: Callable[[str], None],
+    ) -> None:
+        """Prepare to answer.
+
+        Args:
+            broadcaster: whose clients ask.
+            obey: obeys a command.
+            choose_symbol: sends a client one symbol's packets only, and returns whether there are any.
+            keys: the commands that were obeyed, on every site of this Cottage.
+            refused: counts a command that its client may not give.
+        """
+        self._broadcaster = broadcaster
+        self._obey = obey
+        self._choose_symbol = choose_symbol
+        self._keys = keys
+        self._refused = refused
+        self._resynced: dict[Client, float] = {}
+
+    def forget(self, client: Client) -> None:
+        """Forget a client that has gone."""
+        self._resynced.pop(client, None)
+
+    async def answer(self, message: dict[str, Any], client: Client, grant: Grant, symbol: str | None) -> bool:
+        """Answer a message, and return whether it is one of protocol 2.
+
+        Args:
+            message: what the client said.
+            client: who said it.
+            grant: its rights.
+            symbol: the message's symbol, if it has a valid one.
+        """
+        what, ref = message.get("type"), message.get("ref")
+        if self._broadcaster.channels is None or (client.talk is None and what != "HELLO") or what == "PING":
+            return False
+        try:
+            if what == "HELLO":
+                self._greet(message, client)
+            elif what in {"SUBSCRIBE", "UNSUBSCRIBE"}:
+                self._subscribe(message, client, grant, symbol)
+            elif what == "RESYNC":
+                self._resync(message, client)
+            elif what in COMMANDS:
+                client.say(await self._command(message, grant))
+            else:
+                raise Refused("unknown", "no such request")  # noqa: TRY301 - answered like the others
+        except Refused as refusal:
+            client.say(hello.write_nack(ref, refusal.code, str(refusal)))
+        return True
+
+    def refuse(self, client: Client, reason: str) -> bool:
+        """Answer what is no message, and return whether the client speaks protocol 2."""
+        if client.talk is None:
+            return False
+        client.say(hello.write_nack(None, "malformed", reason))
+        return True
+
+    def _greet(self, message: dict[str, Any], client: Client) -> None:
+        if client.talk is not None:
+            raise Refused("twice", "HELLO was said on this connection")
+        channels = self._broadcaster.channels_of(client.symbol)
+        assert channels is not None  # noqa: S101 - the caller has looked
+        talk, answer, missed = Talk.greet(message, channels, counted=self._broadcaster.is_counted)
+        client.begin(talk, channels, answer, missed)
+        self._broadcaster.regroup()
+
+    def _subscribe(self, message: dict[str, Any], client: Client, grant: Grant, symbol: str | None) -> None:
+        talk = client.talk
+        if talk is None or client.channels is None:
+            return
+        if "channels" in message:
+            client.say(talk.change(message, client.channels))
+            self._broadcaster.regroup()
+            return
+        if "origin" in grant.why_not:
+            raise Refused("forbidden", grant.why_not)
+        if message["type"] == "UNSUBSCRIBE":
+            symbol = ""
+        if symbol is None or not self._choose_symbol(client, symbol):
+            raise Refused("symbol", "there are no packets of this symbol here")
+        channels = self._broadcaster.channels_of(client.symbol)
+        if channels is not None:
+            client.channels, client.backlog = channels, None
+            at = talk.begin(channels)
+            client.say(hello.write_ack(message.get("ref"), symbol=client.symbol, epoch=channels.epoch, at=at))
+        self._broadcaster.regroup()
+
+    def _resync(self, message: dict[str, Any], client: Client) -> None:
+        talk, channels, now = client.talk, client.channels, time.monotonic()
+        if talk is None or channels is None:
+            return
+        if now - self._resynced.get(client, -RESYNC_S) < RESYNC_S or client.is_full or client.backlog is not None:
+            raise Refused("busy", "a whole message is on its way, or one was asked for a moment ago")
+        self._resynced[client] = now
+        *messages, answer = talk.resync(message, channels)
+        for payload in messages:
+            client.write(payload)
+        client.say(answer)
+
+    async def _command(self, message: dict[str, Any], grant: Grant) -> bytes:
+        """Obey a command once, and return the answer."""
+        ref = message.get("ref")
+        command = read_command(message)
+        facts = {} if command.key is None else {"key": command.key}
+        if grant.why_not:
+            self._refused(command.what)
+            log.warning("%s refused: %s", command.what, grant.why_not)
+            return hello.write_nack(ref, "forbidden", grant.why_not, **facts)
+        try:
+            answered = self._keys.begin(command, time.time_ns())
+        except Refused as refusal:
+            return hello.write_nack(ref, refusal.code, str(refusal), **facts)
+        if answered is None:
+            answered = Answered("unable", "the server failed")
+            try:
+                answered = await self._obey(command.what, grant)
+            finally:
+                self._keys.end(command, answered)
+        return hello.write_nack(ref, answered.code, answered.reason, **facts) if answered.code else hello.write_ack(ref, **facts)

@@ -42,6 +42,7 @@ Scenario = Literal[
     "duplicate",
     "reconnect-storm",
     "flood",
+    "lossy",
 ]
 """Scenarios by name; several may be joined by "+", each with "@" and the seconds at which it begins."""
 PanelFunction = Callable[["pd.DataFrame"], Any]

@@ -82,7 +82,8 @@ def _said(passed: Passed) -> Any:
     """Return what a message says, as a value where it can be read."""
     try:
         if NAMES.get(passed.opcode) == "binary":
-            return packing.unpack(passed.payload, "msgpack")
+            said = packing.unpack(passed.payload, "msgpack")
+            return said if packing.is_plain(said) else repr(said)
         return codec.loads(passed.payload) if NAMES.get(passed.opcode) == "text" else passed.payload.decode("utf-8", "replace")
     except DecodeError:
         return passed.payload.decode("utf-8", "replace")

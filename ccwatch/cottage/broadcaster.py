@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ccwatch.cottage.client import Client, SlowPolicy, Tally
-from ccwatch.cottage.forms import Forms, SharedStreams, TalkForms
+from ccwatch.cottage.forms import Forms, Lanes
 from ccwatch.cottage.message import BINARY, TEXT, Message, framed
 from ccwatch.protocol.wire import deflate
 from ccwatch.protocol.wire.channels import Channels
@@ -41,7 +41,7 @@ class StateBroadcaster:
         self._policy = policy or SlowPolicy()
         self._clients: set[Client] = set()
         self._shared = deflate.SharedStream()
-        self._talk_shared = SharedStreams()
+        self._lanes = Lanes()
         self._compressing = 0  # clients that take compressed messages
         self._by_symbol: dict[str, Channels] = {}  # of the symbols that clients of protocol 2 have subscribed to
         self._is_counted = True  # whether numbers go up by one
@@ -90,9 +90,8 @@ class StateBroadcaster:
         self._compressing = sum(client.agreement is not None for client in plain)
         if not self._compressing:
             self._shared.reset()
-        talking = [(client.symbol, client.talk.kind) for client in self._clients if client.talk is not None]
-        self._talk_shared.keep(talking)
-        wanted = {symbol for symbol, _ in talking if symbol is not None}
+        self._lanes.group(self._clients)
+        wanted = {client.symbol for client in self._clients if client.talk is not None}
         self._by_symbol = {symbol: channels for symbol, channels in self._by_symbol.items() if symbol in wanted}
 
     def channels_of(self, symbol: str | None) -> Channels | None:
@@ -112,7 +111,6 @@ class StateBroadcaster:
         parts = {} if self.channels is None else self._number(message)
         frame, sent = message.frame, 0
         forms = Forms(message, self._shared) if self._compressing and message.damage is None else None
-        talk_forms = TalkForms(self._talk_shared)
         for client in tuple(self._clients):
             wanted = client.symbol
             if not (message.is_main if wanted is None else message.symbol in {None, wanted}):
@@ -121,7 +119,7 @@ class StateBroadcaster:
             # Most have taken what they were sent: theirs is the short way, for they are hundreds.
             is_ready = client.stalled_at is None and not transport.get_write_buffer_size() and not transport.is_closing()
             if client.talk is not None:
-                sent += self._send_parts(client, message, client.talk.wanted(parts.get(wanted, {})), talk_forms, is_ready=is_ready)
+                sent += self._send_parts(client, message, client.talk.wanted(parts.get(wanted, {})), is_ready=is_ready)
             elif message.damage is not None:
                 self._send_damaged(client, [(TEXT if frame[0] & 0x0F == TEXT else BINARY, message.payload)], message.damage)
             elif is_ready:
@@ -138,14 +136,13 @@ class StateBroadcaster:
         """Send a heartbeat to the clients of protocol 2 that have asked for it."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         found: dict[int, Sent] = {}
-        forms = TalkForms(self._talk_shared)
         for client in tuple(self._clients):
-            talk, channels = client.talk, client.channels
-            if talk is None or channels is None or "heartbeat" not in talk.kind.channels or client.backlog is not None:
+            talk, channels, lane = client.talk, client.channels, client.lane
+            if talk is None or channels is None or lane is None or "heartbeat" not in talk.kind.channels or client.backlog is not None:
                 continue
             sent = found.get(id(channels)) or found.setdefault(id(channels), channels.beat(now))
             if client.stalled_at is None and not client.transport.get_write_buffer_size() and not client.transport.is_closing():
-                client.transport.write(forms.frame_for(client, sent))
+                client.transport.write(lane.frame_for(client, sent))
 
     async def beat_for_ever(self) -> None:
         """Send heartbeats until cancelled."""
@@ -172,7 +169,7 @@ class StateBroadcaster:
                 found[symbol] = channels.publish(message.payload)
         return found
 
-    def _send_parts(self, client: Client, message: Message, parts: list[Sent], forms: TalkForms, *, is_ready: bool) -> int:
+    def _send_parts(self, client: Client, message: Message, parts: list[Sent], *, is_ready: bool) -> int:
         """Send a client of protocol 2 its parts of a message; return how many messages were written at once."""
         talk = client.talk
         if not parts or talk is None:
@@ -182,9 +179,9 @@ class StateBroadcaster:
         elif message.damage is not None:
             opcode = BINARY if talk.is_binary else TEXT
             self._send_damaged(client, [(opcode, talk.payload(sent)) for sent in parts], message.damage)
-        elif is_ready:
+        elif is_ready and client.lane is not None:
             for sent in parts:
-                client.transport.write(forms.frame_for(client, sent))
+                client.transport.write(client.lane.frame_for(client, sent))
             return 1
         else:
             client.send(message, parts)

@@ -6,13 +6,16 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ccwatch.cottage.message import BINARY, TEXT, Message, framed
 from ccwatch.protocol.wire import deflate
 from ccwatch.protocol.wire.channels import Channels
 from ccwatch.protocol.wire.talk import Talk
 from ccwatch.protocol.wire.track import RING, Sent
+
+if TYPE_CHECKING:
+    from ccwatch.cottage.forms import Lane
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -64,6 +67,7 @@ class Client:
         "agreement",
         "backlog",
         "channels",
+        "lane",
         "late",
         "stalled_at",
         "step",
@@ -78,6 +82,7 @@ class Client:
         self.step = NO_STEP  # the number of the last message that it had of a shared deflate stream, if it can go on from there
         self.talk: Talk | None = None  # its protocol 2; None where it speaks protocol 1
         self.channels: Channels | None = None  # what its protocol 2 is sent of
+        self.lane: Lane | None = None  # of protocol 2: the clients that are sent the same
         self.backlog: deque[Sent] | None = None  # what it missed and is sent first; None once it has all
         self.late: list[bytes] = []  # frames that a planted damage has held back until after the next message
         self._most = policy.skip_above_bytes

@@ -14,6 +14,8 @@ from ccwatch.protocol.wire import deflate
 from ccwatch.protocol.wire.talk import Kind
 from ccwatch.protocol.wire.track import Sent
 
+WINDOW_BITS: Final = 15
+"""The window of protocol 2's streams: deltas are small, so that a larger one reaches further back and saves a twentieth."""
 MOST_SHARED: Final = 8
 """The most shared deflate streams; clients of further kinds are sent each message compressed alone."""
 
@@ -43,65 +45,58 @@ class Forms:
         return self._alone
 
 
-class SharedStreams:
-    """The shared deflate streams of protocol 2, one for each kind of client. Used on the loop's thread only."""
+class Lane:
+    """The clients of protocol 2 that are sent the same bytes, and their shared deflate stream. Used on the loop's thread only."""
 
-    def __init__(self) -> None:
-        self._streams: dict[tuple[str | None, Kind], deflate.SharedStream] = {}
-
-    def stream(self, symbol: str | None, kind: Kind) -> deflate.SharedStream | None:
-        """Return the stream of a kind of clients; None where there are too many kinds."""
-        found = self._streams.get((symbol, kind))
-        if found is None and len(self._streams) < MOST_SHARED:
-            found = self._streams[symbol, kind] = deflate.SharedStream()
-        return found
-
-    def keep(self, kinds: Iterable[tuple[str | None, Kind]]) -> None:
-        """Forget the streams of kinds that no client has any more."""
-        wanted = set(kinds)
-        self._streams = {key: stream for key, stream in self._streams.items() if key in wanted}
-
-    def reset(self) -> None:
-        """Begin every stream anew with the next message."""
-        for stream in self._streams.values():
-            stream.reset()
-
-
-class TalkForms:
-    """One message of protocol 2 in the forms in which clients take it."""
-
-    def __init__(self, shared: SharedStreams) -> None:
-        self._streams = shared
-        self._plain: dict[bytes, bytes] = {}  # by payload, which clients of one form have in common
-        self._alone: dict[bytes, bytes] = {}
-        self._shared: dict[tuple[str | None, Kind, Sent], tuple[bytes, bool, int]] = {}
+    def __init__(self, kind: Kind, stream: deflate.SharedStream | None) -> None:
+        self.stream = stream  # None where there are too many
+        self._kind = kind
+        self._opcode = BINARY if kind.encoding == "msgpack" else TEXT
+        self._sent: Sent | None = None  # the message whose frames these are
+        self._payload = self._plain = self._alone = self._shared = b""
+        self._begins, self._number = False, NO_STEP
 
     def frame_for(self, client: Client, sent: Sent) -> bytes:
-        """Return the frame of one part of the message for a client that has taken all that it was sent."""
+        """Return the frame of a message for a client that has taken all that it was sent."""
         talk, agreement = client.talk, client.agreement
-        assert talk is not None  # noqa: S101 - the caller has looked
-        is_in_step = talk.is_in_step(sent)
-        payload = talk.payload(sent)
-        opcode = BINARY if talk.is_binary else TEXT
+        assert talk is not None  # noqa: S101 - a client of a lane has one
+        if not talk.advance(sent):
+            client.step = NO_STEP
+            payload = talk.whole(sent)
+            return framed(self._opcode, payload) if agreement is None else framed(COMPRESSED | self._opcode, deflate.alone(payload))
+        if self._sent is not sent:
+            self._sent, self._plain, self._alone, self._shared = sent, b"", b"", b""
+            self._payload = sent.payload(self._kind.encoding, as_delta=self._kind.delta)
         if agreement is None:
-            return _once(self._plain, payload, opcode, payload)
-        if is_in_step and agreement.keeps_window:
-            key = (client.symbol, talk.kind, sent)
-            found = self._shared.get(key)
-            stream = None if found else self._streams.stream(client.symbol, talk.kind)
-            if stream is not None:
-                made, begins, number = stream.next(payload)
-                found = self._shared[key] = framed(COMPRESSED | opcode, made), begins, number
-            if found is not None and (found[1] or client.step == found[2] - 1):
-                client.step = found[2]
-                return found[0]
+            self._plain = self._plain or framed(self._opcode, self._payload)
+            return self._plain
+        if self.stream is not None and agreement.keeps_window and agreement.window_bits >= WINDOW_BITS:
+            if not self._shared:
+                made, self._begins, self._number = self.stream.next(self._payload)
+                self._shared = framed(COMPRESSED | self._opcode, made)
+            if self._begins or client.step == self._number - 1:
+                client.step = self._number
+                return self._shared
         client.step = NO_STEP
-        known = self._alone.get(payload)
-        return known if known is not None else _once(self._alone, payload, COMPRESSED | opcode, deflate.alone(payload))
+        self._alone = self._alone or framed(COMPRESSED | self._opcode, deflate.alone(self._payload))
+        return self._alone
 
 
-def _once(known: dict[bytes, bytes], key: bytes, opcode: int, payload: bytes) -> bytes:
-    found = known.get(key)
-    if found is None:
-        found = known[key] = framed(opcode, payload)
-    return found
+class Lanes:
+    """The lanes of a broadcaster's clients, by symbol and kind. Used on the loop's thread only."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[tuple[str | None, Kind], Lane] = {}
+
+    def group(self, clients: Iterable[Client]) -> None:
+        """Give each client of protocol 2 its lane, and forget those that no client has any more."""
+        wanted: dict[tuple[str | None, Kind], Lane] = {}
+        for client in clients:
+            if client.talk is not None:
+                key = (client.symbol, client.talk.kind)
+                if key not in wanted:
+                    stream = deflate.SharedStream(bits=WINDOW_BITS) if len(wanted) < MOST_SHARED else None
+                    wanted[key] = self._lanes.get(key) or Lane(client.talk.kind, stream)
+                if client.lane is not wanted[key]:
+                    client.lane, client.step = wanted[key], NO_STEP
+        self._lanes = wanted

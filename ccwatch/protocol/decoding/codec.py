@@ -171,6 +171,11 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
+def dumps_plain(value: Any) -> bytes:
+    """Return a value as compact JSON; raise TypeError for what JSON has no form of, such as bytes, times and keys that are not text."""
+    return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
 def text(value: Any) -> str:
     """Return a value as compact JSON text."""
     return orjson.dumps(value, default=dict).decode()

@@ -135,7 +135,7 @@ def rebuild(before: Any, delta: Any) -> dict[str, Any]:
     count = _Count()
     found = dict(before)  # what is changed is copied first, what is not is shared
     for path in _listed(delta, "unset"):
-        count.one()
+        count.take(1)
         at, key = _parent(found, path)
         if key not in at:
             raise DecodeError("unset of an entry that is not there")
@@ -160,8 +160,8 @@ class _Count:
     def __init__(self) -> None:
         self._left = MOST_OPERATIONS
 
-    def one(self) -> None:
-        self._left -= 1
+    def take(self, count: int) -> None:
+        self._left -= count
         if self._left < 0:
             raise DecodeError(f"a delta of more than {MOST_OPERATIONS} operations")
 
@@ -191,17 +191,18 @@ def _parent(found: dict[str, Any], path: Any) -> tuple[dict[str, Any], str]:
 def _set(at: dict[str, Any], tree: Any, count: _Count, level: int) -> None:
     if type(tree) is not dict or level >= MOST_LEVELS:
         raise DecodeError("set: expected a tree")
+    count.take(len(tree))
     for key, below in tree.items():
-        count.one()
-        if type(key) is not str:
-            raise DecodeError("set: expected names")
-        if type(below) is not dict:
-            if type(below) is list and len(below) != 1:
+        kind = type(below)
+        if kind is dict:
+            known = at.get(key)
+            if type(known) is not dict:
+                raise DecodeError("set within what is no object")
+            at[key] = fresh = dict(known)
+            _set(fresh, below, count, level + 1)
+        elif kind is list:
+            if len(below) != 1:
                 raise DecodeError("set: expected a list of one value")
-            at[key] = below[0] if type(below) is list else below
-            continue
-        known = at.get(key)
-        if type(known) is not dict:
-            raise DecodeError("set within what is no object")
-        at[key] = fresh = dict(known)
-        _set(fresh, below, count, level + 1)
+            at[key] = below[0]
+        else:
+            at[key] = below

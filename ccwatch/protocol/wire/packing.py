@@ -35,8 +35,8 @@ def unpack(payload: bytes | memoryview, encoding: Encoding) -> dict[str, Any]:
     """Return the object in a message.
 
     Raises:
-        DecodeError: not this encoding, not an object, nested too deep; in MessagePack also extension types, binary data, keys that
-            are not text, one key twice, numbers that are not finite.
+        DecodeError: not this encoding, not an object, nested too deep; in MessagePack also extension types and one key twice. What
+            else JSON cannot hold is refused where a text is made of it.
     """
     value = _unpacked(bytes(payload)) if encoding == "msgpack" else codec.loads(payload)
     if type(value) is not dict:
@@ -50,7 +50,6 @@ def _unpacked(payload: bytes) -> Any:
         is_shortest = msgspec.msgpack.encode(value) == payload
     except _REFUSALS as error:
         raise DecodeError(f"not MessagePack: {str(error)[:120]}") from None
-    _expect_plain(value)
     if not is_shortest:
         raise DecodeError("not MessagePack in its shortest form, or one key twice")
     return value
@@ -100,10 +99,10 @@ def text_of(value: Any) -> bytes:
     """Return a value as the JSON text that the receiver of a message rebuilds.
 
     Raises:
-        DecodeError: the value cannot be written as JSON.
+        DecodeError: JSON cannot hold the value: binary data, a time, a key that is not text, too deep.
     """
     try:
-        return codec.dumps(value)
+        return codec.dumps_plain(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise DecodeError(f"cannot be written as JSON: {str(error)[:120]}") from None
 

@@ -44,10 +44,6 @@ class Talk:
         """Return what it gets of a message, by what the message is on each channel."""
         return [sent for name, sent in found.items() if name in self._names]
 
-    def is_in_step(self, sent: Sent) -> bool:
-        """Return whether it has the message before this one."""
-        return sent.ch in self._is_base and self._last.get(sent.ch) == sent.prev
-
     def payload(self, sent: Sent, *, ref: int | None = None) -> bytes:
         """Return a message in its form, and count it as sent: a delta if it has the message before.
 
@@ -55,10 +51,21 @@ class Talk:
             sent: the message.
             ref: the RESYNC that it answers.
         """
-        as_delta = self.kind.delta and ref is None and self.is_in_step(sent)
-        self._last[sent.ch] = sent.seq
-        self._is_base.add(sent.ch)
+        as_delta = self.advance(sent) and self.kind.delta and ref is None
         return sent.payload(self.kind.encoding, as_delta=as_delta, ref=ref)
+
+    def advance(self, sent: Sent) -> bool:
+        """Count a message as sent, and return whether the client had the one before it."""
+        ch, is_base = sent.ch, self._is_base
+        is_in_step = ch in is_base and self._last.get(ch) == sent.prev
+        self._last[ch] = sent.seq
+        if not is_in_step:
+            is_base.add(ch)
+        return is_in_step
+
+    def whole(self, sent: Sent) -> bytes:
+        """Return a message whole, in the client's encoding."""
+        return sent.payload(self.kind.encoding, as_delta=False)
 
     def skipped(self) -> None:
         """Note that it misses messages: the next of each channel is sent whole."""

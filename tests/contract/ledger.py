@@ -360,14 +360,14 @@ LEDGER: Final = (
     Line("- Average message size", client=by.COUNTED, server=by.SIZE_MEASURED),
     Line("- Client reconnection rate", client=by.COUNTED, server=by.RECONNECTS_COUNTED),
     Line("## 10. Future Enhancements"),
-    Line("- [ ] **Binary Protocol** (MessagePack/Protobuf) for 50% size reduction", client=by.CODECS, server=by.CODECS),
+    Line("- [ ] **Binary Protocol** (MessagePack/Protobuf) for 50% size reduction", client=(by.CODECS, by.BY_NUMBERS), server=by.CODECS),
     Line("- [ ] **Delta Encoding** (only send changed fields)", client=by.CODECS, server=by.CODECS),
     Line("- [ ] **Compression** (zlib for large payloads)", client=by.COMPRESSED, server=by.COMPRESSED_FOR_OTHERS),
-    Line("- [ ] **Multi-Channel** (separate streams for logs, trades, market data)", client=by.CODECS, server=by.CODECS),
+    Line("- [ ] **Multi-Channel** (separate streams for logs, trades, market data)", client=by.CHANNELS, server=by.CHANNELS),
     Line(
         "- [ ] **Bidirectional Commands** (client → server actions)",
-        client=(by.SUBSCRIBE_SENT, by.HALT_SENT),
-        server=(by.SUBSCRIBE_OBEYED, by.HALT_OBEYED),
+        client=(by.SUBSCRIBE_SENT, by.HALT_SENT, by.BY_MESSAGE),
+        server=(by.SUBSCRIBE_OBEYED, by.HALT_OBEYED, by.BY_MESSAGE, by.ONCE),
     ),
 )
 

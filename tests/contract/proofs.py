@@ -16,17 +16,18 @@ class Owed:
 
 Proof = str | Owed
 
-# ── owed ──
-
-_LATER: Final = "later than The Cottage, which leaves section 10's codecs and channels out"
-
-CODECS: Final = Owed("binary and delta encoding, channels", _LATER)
-
 # ── proven elsewhere ──
 
 _COMPRESSION: Final = "tests/cottage/test_compression.py::"
 COMPRESSED: Final = _COMPRESSION + "test_a_compressed_feed_gets_the_bytes_of_a_plain_one_and_says_what_was_agreed"
 COMPRESSED_FOR_OTHERS: Final = _COMPRESSION + "test_another_client_reads_every_message_whatever_it_asks_for"
+
+_PROTOCOL_2: Final = "tests/cottage/test_protocol_2.py::"
+CODECS: Final = _PROTOCOL_2 + "test_rows_are_those_of_the_contract_for_every_encoding_delta_and_compression"
+CHANNELS: Final = _PROTOCOL_2 + "test_channels_carry_their_tables_as_the_contract_does"
+BY_MESSAGE: Final = _PROTOCOL_2 + "test_a_role_that_may_watch_only_is_refused_by_message_and_stays_connected"
+ONCE: Final = _PROTOCOL_2 + "test_a_command_with_a_key_is_obeyed_once_and_a_queued_halt_cannot_act_after_a_resume"
+BY_NUMBERS: Final = "tests/protocol/wire/test_receiver.py::test_every_text_arrives_byte_for_byte_and_in_fewer_bytes"
 
 # ── proven here ──
 

@@ -107,7 +107,8 @@ class Tables:
                 earlier = before.read()
                 before = earlier if isinstance(earlier, Packet) else None
             follows = -1 if self._raw is None or _is_listed(item) else _logs_kept(before, lines, item)
-            found_layout = self._layout(item, known) if self._raw == "auto" or entry % LEARN_EVERY == 0 else None
+            is_wanted = follows >= 0 if self._raw == "auto" else entry % LEARN_EVERY == 0  # a message that is kept needs no layout
+            found_layout = self._layout(item, known) if is_wanted else None
             source, follows = self._source(follows, is_encodable=found_layout is not None) if item.raw else ("none", follows)
             others.packets.append((entry, item))
             others.logs_kept.append(follows)

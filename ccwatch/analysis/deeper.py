@@ -16,7 +16,7 @@ from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.explain import Observed, observed
 from ccwatch.analysis.first_sign import FirstSign
 from ccwatch.analysis.questions import Questions
-from ccwatch.analysis.reasoning import Reasoning, reasoning
+from ccwatch.analysis.reasoning import Reasoning
 from ccwatch.analysis.sample import sample
 from ccwatch.analysis.what_if import WhatIf
 from ccwatch.domain.limits import DRAWDOWN_LEAST
@@ -116,15 +116,15 @@ class Deeper(Questions):
         """Return every measure of the session, as observations over time."""
         tables = self._tables
         whole = sample("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
-        return observed(whole, self._calls())
+        return observed(whole, self.calls())
 
-    def reasoning(self) -> Reasoning:
+    def reasoning(self, **options: Any) -> Reasoning:
         """Say what the agents write, and whether it agrees with what they do. See `ccwatch.analysis.reasoning`.
 
         Raises:
             MissingColumns: the stream never carried a reasoning.
         """
-        return self._kept("reasoning", lambda: reasoning(self._tables.packets_with_words, self._tables.events, symbol=self._symbol))
+        return self._ask(Reasoning, "reasoning", **options)
 
     def _episode(self, episode: Any, table: pd.DataFrame) -> int:
         """Return the row of an episode."""

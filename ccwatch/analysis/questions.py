@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from ccwatch.analysis.alerts import Alerts, alerts
-from ccwatch.analysis.alpha import Alpha, alpha
-from ccwatch.analysis.attribution import Attribution, attribution
-from ccwatch.analysis.burn_rate import BurnRate, burn_rate
-from ccwatch.analysis.changepoints import Changepoints, changepoints
+from ccwatch.analysis.alerts import Alerts
+from ccwatch.analysis.alpha import Alpha
+from ccwatch.analysis.attribution import Attribution
+from ccwatch.analysis.burn_rate import BurnRate
+from ccwatch.analysis.changepoints import Changepoints
 from ccwatch.analysis.compare import Comparison, Values, compare as compare_series, series_of
-from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
-from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
+from ccwatch.analysis.drawdown_audit import DrawdownAudit
+from ccwatch.analysis.drawdowns import Drawdowns
 from ccwatch.analysis.explain import Explanation, explain
-from ccwatch.analysis.governance import Governance, governance
-from ccwatch.analysis.kalman import Kalman, kalman
-from ccwatch.analysis.latency import Latency, latency
-from ccwatch.analysis.quality import Quality, quality
-from ccwatch.analysis.regimes import Regimes, regimes
+from ccwatch.analysis.governance import Governance
+from ccwatch.analysis.kalman import Kalman
+from ccwatch.analysis.latency import Latency
+from ccwatch.analysis.quality import Quality
+from ccwatch.analysis.regimes import Regimes
+from ccwatch.analysis.registry import QUESTIONS, REGISTRY
 from ccwatch.analysis.result import Result
 from ccwatch.analysis.sample import SECOND_NS, Sample, on_utc, sample
-from ccwatch.analysis.signals import Signals, signals
+from ccwatch.analysis.signals import Signals
 from ccwatch.analysis.tables import Tables
-from ccwatch.analysis.timeline import Timeline, timeline
+from ccwatch.analysis.timeline import Timeline
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 from ccwatch.recording import with_what_follows
 from ccwatch.stream import given
@@ -34,24 +35,6 @@ from ccwatch.stream.frames import span_ns
 from ccwatch.stream.moments import EXAMPLES, moment
 
 Answer = TypeVar("Answer", bound=Result)
-
-QUESTIONS: Final = (
-    "quality",
-    "drawdowns",
-    "regimes",
-    "governance",
-    "latency",
-    "attribution",
-    "burn_rate",
-    "drawdown_audit",
-    "signals",
-    "alpha",
-    "kalman",
-    "alerts",
-    "changepoints",
-    "timeline",
-)
-"""The questions of a report, in its order. Quality comes first: it limits all others."""
 
 
 class Questions:
@@ -109,98 +92,80 @@ class Questions:
     @property
     def is_synthetic(self) -> bool:
         """Return whether the stream came from a seeded engine."""
-        return "synthetic" in self._tables.origin
+        return self._tables.is_synthetic
+
+    @property
+    def tables(self) -> Tables:
+        """Return the session's tables, each read when it is first asked for."""
+        return self._tables
+
+    @property
+    def symbol(self) -> str | None:
+        """Return the symbol that was chosen; None where none was."""
+        return self._symbol
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Return how a frame that was handed in was read, as sentences."""
+        return self._said
 
     # ── the questions ──
 
     def quality(self) -> Quality:
         """Say how well the stream was received; see `ccwatch.analysis.quality`."""
-        tables = self._tables
-        packets = tables.packets_with_text
-        health = tables.health
-        now = None
-        if tables.is_live and health is not None and health.age_s is not None and len(packets):
-            now = packets.index.max() + pd.Timedelta(seconds=health.age_s)
-        size = getattr(health, "message_bytes_mean", None)
-        return self._kept(
-            "quality",
-            lambda: quality(packets, tables.events, now=now, message_bytes_mean=size, is_synthetic=self.is_synthetic, said=self._said),
-        )
+        return self._ask(Quality, "quality")
 
     def drawdowns(self, *, column: str | None = None, symbol: str | None = None) -> Drawdowns:
         """Say when the nav (or the price) fell, how deep and for how long; see `ccwatch.analysis.drawdowns`."""
-        return self._asked(drawdowns, column=column, symbol=symbol)
+        return self._ask(Drawdowns, "drawdowns", column=column, symbol=symbol)
 
     def drawdown_audit(self, *, symbol: str | None = None, **options: Any) -> DrawdownAudit:
         """Say which definition of drawdown the engine reports; see `ccwatch.analysis.drawdown_audit`."""
-        return self._asked(drawdown_audit, symbol=symbol, **options)
+        return self._ask(DrawdownAudit, "drawdown_audit", symbol=symbol, **options)
 
     def regimes(self, *, symbol: str | None = None, **options: Any) -> Regimes:
         """Say which regimes there were, for how long, and whether alpha agrees; see `ccwatch.analysis.regimes`."""
-        return self._asked(regimes, symbol=symbol, **options)
+        return self._ask(Regimes, "regimes", symbol=symbol, **options)
 
     def alpha(self, *, symbol: str | None = None, **options: Any) -> Alpha:
         """Say whether the engine's alpha agrees with Hill's estimator on the recorded returns; see `ccwatch.analysis.alpha`."""
-        return self._asked(alpha, symbol=symbol, **options)
+        return self._ask(Alpha, "alpha", symbol=symbol, **options)
 
     def kalman(self, *, symbol: str | None = None) -> Kalman:
         """Say whether the engine's velocity is that of a Kalman filter of the price; see `ccwatch.analysis.kalman`."""
-        return self._asked(kalman, symbol=symbol)
+        return self._ask(Kalman, "kalman", symbol=symbol)
 
     def signals(self, *, symbol: str | None = None, **options: Any) -> Signals:
         """Say what followed the signals, and whether confidence is calibrated; see `ccwatch.analysis.signals`."""
-        return self._asked(signals, symbol=symbol, **options)
+        return self._ask(Signals, "signals", symbol=symbol, **options)
 
     def governance(self, *, symbol: str | None = None, **options: Any) -> Governance:
         """Say what was vetoed, and which rules were broken; see `ccwatch.analysis.governance`."""
-        tables = self._tables
-
-        def ask() -> Governance:
-            return governance(tables.packets, tables.events, tables.logs, symbol=symbol or self._symbol, **options)
-
-        return ask() if options or symbol is not None else self._kept("governance", ask)
+        return self._ask(Governance, "governance", symbol=symbol, **options)
 
     def latency(self, **options: Any) -> Latency:
         """Say how long calls took, and which services were slow; see `ccwatch.analysis.latency`."""
-        return self._asked_of_services(latency, **options)
+        return self._ask(Latency, "latency", **options)
 
     def burn_rate(self, **options: Any) -> BurnRate:
         """Say which calls failed, and how fast the error budget is used up; see `ccwatch.analysis.burn_rate`."""
-        return self._asked_of_services(burn_rate, **options)
+        return self._ask(BurnRate, "burn_rate", **options)
 
     def attribution(self, *, symbol: str | None = None) -> Attribution:
         """Say in which regime and on which side the change of nav was made; see `ccwatch.analysis.attribution`."""
-        return self._asked(attribution, symbol=symbol)
+        return self._ask(Attribution, "attribution", symbol=symbol)
 
     def alerts(self, **options: Any) -> Alerts:
         """Say when each rule would have fired, and what it was worth; see `ccwatch.analysis.alerts`."""
-        tables = self._tables
-
-        def ask() -> Alerts:
-            return alerts(tables.packets, tables.events, tables.agents, tables.models, **{"symbol": self._symbol, **options})
-
-        return ask() if options else self._kept("alerts", ask)
+        return self._ask(Alerts, "alerts", **options)
 
     def timeline(self, **options: Any) -> Timeline:
         """List what happened, in order; see `ccwatch.analysis.timeline`."""
-        tables = self._tables
-
-        def ask() -> Timeline:
-            given = {"symbol": self._symbol, "marks": tables.marks, "trades": tables.trades, **options}
-            if "symbol" not in options:
-                given["known"] = self._answered(("quality", "drawdowns", "regimes", "governance", "latency"))
-            return timeline(tables.packets, tables.events, tables.agents, tables.models, tables.logs, **given)
-
-        return ask() if options else self._kept("timeline", ask)
+        return self._ask(Timeline, "timeline", **options)
 
     def changepoints(self, **options: Any) -> Changepoints:
         """Say when the level of a measure moved; see `ccwatch.analysis.changepoints`."""
-        tables = self._tables
-
-        def ask() -> Changepoints:
-            return changepoints(tables.packets, tables.events, self._calls(), **{"symbol": self._symbol, **options})
-
-        return ask() if options else self._kept("changepoints", ask)
+        return self._ask(Changepoints, "changepoints", **options)
 
     def compare(self, other: Questions) -> Comparison:
         """Compare this session with another one; see `ccwatch.analysis.compare`.
@@ -223,7 +188,7 @@ class Questions:
     def series(self) -> tuple[Sample, Values]:
         """Return the session's clean packets, and the series by measure that a comparison is made of."""
         used = sample("compare", self._tables.packets, self._tables.events, symbol=self._symbol, one_symbol=True)
-        return used, series_of(used, self._calls())
+        return used, series_of(used, self.calls())
 
     def explain(
         self,
@@ -255,7 +220,7 @@ class Questions:
         return explain(
             tables.packets,
             self.timeline().events,
-            self._calls(),
+            self.calls(),
             tables.events,
             time=asked,
             window_s=span_ns(window) / SECOND_NS,
@@ -263,56 +228,58 @@ class Questions:
             symbol=self._symbol,
         )
 
-    # ── inside ──
+    # ── what questions ask of each other ──
 
-    def _answered(self, questions: Sequence[str], on_progress: Callable[[str], object] | None = None) -> dict[str, Result | AnalysisError]:
+    def answered(self, questions: Sequence[str], on_progress: Callable[[str], object] | None = None) -> dict[str, Result | AnalysisError]:
+        """Return the answers to some questions, each asked once, or the error that says why there is none.
+
+        Args:
+            questions: their names.
+            on_progress: called with each question before it is asked.
+        """
         for question in questions:
             if on_progress is not None:
                 on_progress(question.replace("_", " "))
             try:
-                getattr(self, question)()
+                self._answer(question)
             except AnalysisError as error:
                 self._answers.setdefault(question, error)
         return {question: self._answers[question] for question in questions}
 
-    def _calls(self) -> pd.DataFrame | None:
+    def calls(self) -> pd.DataFrame | None:
         """Return the observed calls of agents and models; None where the stream carries none."""
         try:
             return self.latency().observations
         except AnalysisError:
             return None
 
-    def _asked(self, kernel: Callable[..., Answer], *, symbol: str | None = None, **options: Any) -> Answer:
-        """Ask a kernel of the packets; an answer to a question without options is kept."""
-        tables = self._tables
+    def _ask(self, kind: type[Answer], question: str, **options: Any) -> Answer:
+        """Ask a question of the registry, whose answers are of this kind; see `_answer`."""
+        answer = self._answer(question, **options)
+        if not isinstance(answer, kind):
+            raise TypeError(f"{question} gave a {type(answer).__name__}; expected a {kind.__name__}")
+        return answer
 
-        def ask() -> Answer:
-            return kernel(tables.packets, tables.events, symbol=symbol or self._symbol, **options)
+    def _answer(self, question: str, **options: Any) -> Result:
+        """Ask a question of the registry; an answer without options is kept.
 
-        given = symbol is not None or any(value is not None for value in options.values())
-        return ask() if given else self._kept(kernel.__name__, ask)
-
-    def _asked_of_services(self, kernel: Callable[..., Answer], **options: Any) -> Answer:
-        """Ask a kernel of the agents' and models' tables; an answer to a question without options is kept."""
-        tables = self._tables
-
-        def ask() -> Answer:
-            packets = None if tables.is_frame and "flags" not in tables.packets.columns else tables.packets
-            return kernel(tables.agents, tables.models, frame=packets, events=tables.events, **options)
-
-        return ask() if options else self._kept(kernel.__name__, ask)
-
-    def _kept(self, question: str, ask: Callable[[], Answer]) -> Answer:
+        Args:
+            question: its name.
+            options: arguments of its kernel; `symbol` and `column` are as if they were not given where they are None.
+        """
+        given = {name: value for name, value in options.items() if value is not None or name not in {"symbol", "column"}}
+        if given:
+            return REGISTRY[question].ask(self, given)
         answer = self._answers.get(question)
         if answer is None:
             try:
-                answer = ask()
+                answer = REGISTRY[question].ask(self, {})
             except AnalysisError as error:
                 answer = error
             self._answers[question] = answer
         if isinstance(answer, AnalysisError):
             raise answer.with_traceback(None)  # it may be raised many times: its traces would add up
-        return cast("Answer", answer)
+        return answer
 
 
 __all__ = ["QUESTIONS", "Questions"]

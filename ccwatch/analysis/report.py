@@ -54,7 +54,7 @@ class Report(Deeper):
         Args:
             on_progress: called with each question before it is asked, since a long session takes a while.
         """
-        return self._answered(QUESTIONS, on_progress)
+        return self.answered(QUESTIONS, on_progress)
 
     def what_happened(self) -> list[tuple[str, str]]:
         """Return at most five sentences made of evidence, each with the question that it comes from; see `ccwatch.analysis.story`."""

@@ -56,6 +56,11 @@ class Tables:
         """Return where the stream came from; empty where the source does not say."""
         return str(getattr(self.source, "origin", ""))
 
+    @property
+    def is_synthetic(self) -> bool:
+        """Return whether the stream came from a seeded engine."""
+        return "synthetic" in self.origin
+
     @cached_property
     def packets(self) -> pd.DataFrame:
         """Return every packet in order of arrival, without text."""

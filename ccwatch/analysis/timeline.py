@@ -4,51 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import ClassVar, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
-from ccwatch.analysis.governance import Governance, governance
-from ccwatch.analysis.latency import Latency, latency
+from ccwatch.analysis.drawdowns import drawdowns
+from ccwatch.analysis.governance import governance
+from ccwatch.analysis.latency import latency
 from ccwatch.analysis.quality import Quality, quality
-from ccwatch.analysis.regimes import Regimes, regimes
-from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of, percent, stacked
-from ccwatch.analysis.sample import Basis, Floats, Ints, Sample, moments_ns, numbers, on_utc, paces, runs, sample, stamps, times_ns
+from ccwatch.analysis.regimes import regimes
+from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
+from ccwatch.analysis.sample import Basis, Ints, Sample, on_utc, sample
+from ccwatch.analysis.timeline_rows import (
+    KINDS,
+    of_drawdowns,
+    of_events,
+    of_gaps,
+    of_governance,
+    of_latency,
+    of_log_lines,
+    of_reconnects,
+    of_regimes,
+    of_signals,
+    of_status,
+    of_trades,
+    ordered,
+    rows_of,
+    status_table,
+)
 from ccwatch.domain import status
 from ccwatch.domain.limits import DRAWDOWN_LEAST
-from ccwatch.errors import AnalysisError, MissingColumns, NotEnoughData
-from ccwatch.protocol.messages import EventKind, Flag
+from ccwatch.errors import AnalysisError, NotEnoughData
+from ccwatch.protocol.messages import Flag
 from ccwatch.stream.frames import TEXT
 
 Answer = TypeVar("Answer", bound=Result)
 
-KINDS: Final = (
-    "status",
-    "regime",
-    "signal",
-    "trade",
-    "veto",
-    "rule break",
-    "drawdown start",
-    "drawdown trough",
-    "recovery",
-    "slow",
-    "slow end",
-    "error log",
-    "warning log",
-    "gap",
-    "gap end",
-    "reconnect",
-    "stream",
-    "alert",
-    "command",
-    "mark",
-)
-"""The values of the column `kind`; `stream` is for events of the stream itself, such as stale, frozen, malformed."""
 COMMON: Final = ("warning log", "signal", "trade", "slow end", "gap end")
 """Kinds of which a session has many, or that only end another."""
 _NAMES: Final = {
@@ -63,10 +57,6 @@ _NAMES: Final = {
     "stream": ("event of the stream", "events of the stream"),
 }
 """The words for one and for several of a kind in a sentence, where the plural is not the kind with an s."""
-_LOGS: Final = {"ERROR": "error log", "CRITICAL": "error log", "WARNING": "warning log", "WARN": "warning log"}
-_EVENTS: Final = {EventKind.ALERT: "alert", EventKind.COMMAND: "command", EventKind.MARK: "mark"}
-_LEFT_OUT: Final = frozenset({EventKind.CONNECT, EventKind.GAP})
-"""Events that the timeline shows in another form: a connect is a reconnect, a gap has a beginning and an end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +198,6 @@ def timeline(
         raise NotEnoughData("timeline: neither a packet nor an event")
     known = known or {}
     notes: list[str] = []
-    parts: list[pd.DataFrame] = []
     try:
         found = sample("timeline", frame, events, symbol=symbol)
     except AnalysisError as error:
@@ -216,42 +205,20 @@ def timeline(
             raise
         notes.append(str(error))
         found = None
-    counted = frame if "seq" in frame.columns else None
-    asked: tuple[tuple[str, Callable[[Sample], pd.DataFrame]], ...] = (
-        ("status", _statuses),
-        ("regimes", lambda used: _regimes(used, _answer(known, "regimes", lambda: regimes(frame, events, symbol=symbol)))),
-        ("signals", _signals),
-        (
-            "vetoes and rules",
-            lambda used: _governance(used, _answer(known, "governance", lambda: governance(frame, events, logs, symbol=symbol))),
-        ),
-        (
-            "drawdowns",
-            lambda used: _drawdowns(used, _answer(known, "drawdowns", lambda: drawdowns(frame, events, symbol=symbol)), least_depth),
-        ),
-        ("latency", lambda used: _latency(used, _answer(known, "latency", lambda: latency(agents, models, frame=counted, events=events)))),
-    )
-    for name, part in asked if found is not None else ():
+    asked = _asked_of_packets(_Given(frame, events, agents, models, logs, symbol), known, least_depth)
+    parts: list[pd.DataFrame] = []
+    for name, part in asked.items() if found is not None else ():
         try:
             parts.append(part(found))  # type: ignore[arg-type] # the loop is empty without it
         except AnalysisError as error:
             notes.append(f"{name}: {error}")
     if logs is None:
         notes.append("logs: the stream's log lines are not at hand")
-    else:
-        parts.append(_log_lines(on_utc("timeline", logs)))
-    if len(frame):
-        parts.append(_gaps(_answer(known, "quality", lambda: quality(frame, told))))
-    parts.append(_reconnects(frame))
-    if told is not None:
-        parts.append(_events(told))
-    if trades is not None and len(trades):
-        parts.append(_trades(on_utc("timeline", trades)))
-    moments = list(marks)
-    parts.append(_rows("mark", np.array([ns for ns, _ in moments], dtype=np.int64), None, detail=[text for _, text in moments]))
-    table = _ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
+    gaps = _answer(known, "quality", lambda: quality(frame, told)) if len(frame) else None
+    parts += _of_tables(frame, logs, gaps, told, trades, list(marks))
+    table = ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
     basis = _basis(found, len(table), len(frame))
-    seen = _status_table(found)
+    seen = status_table(found)
     unread = int(seen.loc[seen["status"] == status.UNREADABLE, "n"].sum())
     if unread:
         notes.append(f"{count_of(unread, 'burst')} of packets had a status that could not be read: whether it was a halt is not known")
@@ -264,6 +231,60 @@ def timeline(
         basis=basis,
         notes=tuple(notes),
     )
+
+
+class _Given(NamedTuple):
+    """The tables that the questions behind the timeline are asked of, where they were not asked before."""
+
+    frame: pd.DataFrame
+    events: pd.DataFrame | None
+    agents: pd.DataFrame | None
+    models: pd.DataFrame | None
+    logs: pd.DataFrame | None
+    symbol: str | None
+
+
+def _asked_of_packets(
+    given: _Given, known: Mapping[str, Result | AnalysisError], least_depth: float
+) -> dict[str, Callable[[Sample], pd.DataFrame]]:
+    """Return, by the name of a note, what makes the rows of each kind that packets and answers about them give."""
+    frame, events, agents, models, logs, symbol = given
+    counted = frame if "seq" in frame.columns else None
+
+    def of_flips(used: Sample) -> pd.DataFrame:
+        _answer(known, "regimes", lambda: regimes(frame, events, symbol=symbol))  # for several symbols a flip would mean nothing
+        return of_regimes(used)
+
+    return {
+        "status": of_status,
+        "regimes": of_flips,
+        "signals": of_signals,
+        "vetoes and rules": lambda used: of_governance(
+            used, _answer(known, "governance", lambda: governance(frame, events, logs, symbol=symbol))
+        ),
+        "drawdowns": lambda used: of_drawdowns(
+            used, _answer(known, "drawdowns", lambda: drawdowns(frame, events, symbol=symbol)), least_depth
+        ),
+        "latency": lambda used: of_latency(used, _answer(known, "latency", lambda: latency(agents, models, frame=counted, events=events))),
+    }
+
+
+def _of_tables(
+    frame: pd.DataFrame,
+    logs: pd.DataFrame | None,
+    found: Quality | None,
+    events: pd.DataFrame | None,
+    trades: pd.DataFrame | None,
+    marks: list[tuple[int, str]],
+) -> list[pd.DataFrame]:
+    """Return the rows that tables give: log lines, gaps, reconnects, events, trades and marks; the last of them may be empty."""
+    parts = [of_log_lines(on_utc("timeline", logs))] if logs is not None else []
+    parts += [of_gaps(found)] if found is not None else []
+    parts.append(of_reconnects(frame))
+    parts += [of_events(events)] if events is not None else []
+    parts += [of_trades(on_utc("timeline", trades))] if trades is not None and len(trades) else []
+    times = np.array([ns for ns, _ in marks], dtype=np.int64)
+    return [*parts, rows_of("mark", times, None, detail=[text for _, text in marks])]
 
 
 def _halts_before(frame: pd.DataFrame) -> int:
@@ -288,254 +309,3 @@ def _basis(found: Sample | None, n: int, received: int) -> Basis:
         return Basis(n, 0, received, np.nan, None, None, 0.0, 0, 0.0)
     made = found.basis(n, carrying=0)
     return Basis(n, made.packets, made.left_out, np.nan, made.start, made.end, made.duration_s, made.gaps, made.gap_s)
-
-
-def _rows(
-    kind: str | list[str],
-    times: Ints,
-    seq: Any,
-    *,
-    subject: Any = "",
-    detail: Any = "",
-    value: Any = np.nan,
-    unit: str = "",
-) -> pd.DataFrame:
-    """Return events as rows of the table; `seq` is None where no packet carried them."""
-    size = len(times)
-
-    def text(words: Any) -> Any:
-        return pd.array([words] * size if isinstance(words, str) else [str(word) for word in words], dtype=TEXT)
-
-    return pd.DataFrame(
-        {
-            "time": stamps(times),
-            "seq": pd.array([pd.NA] * size if seq is None else np.asarray(seq, dtype=np.int64), dtype="Int64"),
-            "kind": text(kind),
-            "subject": text(subject),
-            "detail": text(detail),
-            "value": np.full(size, value, dtype=np.float64) if np.isscalar(value) else np.asarray(value, dtype=np.float64),
-            "unit": text(unit),
-        }
-    )
-
-
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Order events by time; those of one packet are marked, and in the order of KINDS, which says nothing about time."""
-    table = table.assign(kind=pd.Categorical(table["kind"], categories=pd.Index(KINDS, dtype=TEXT)))
-    order = np.lexsort((np.asarray(table["kind"].cat.codes), table["seq"].fillna(0).to_numpy(dtype=np.int64), moments_ns(table["time"])))
-    table = table.iloc[order].reset_index(drop=True)
-    return table.assign(same_packet=(table["seq"].duplicated(keep=False) & table["seq"].notna()).to_numpy(dtype=bool))
-
-
-def _seq(used: Sample, times: Ints) -> Any:
-    """Return the seq of the first packet at each time; None where the frame has none."""
-    if "seq" not in used.frame.columns:
-        return None
-    rows = np.minimum(np.searchsorted(used.times, times), len(used) - 1)
-    return used.frame["seq"].to_numpy()[rows]
-
-
-def _changes(used: Sample, name: str) -> tuple[Sample, Ints, Any]:
-    """Return the rows that carry a word, those where it differs from the row before (across gaps too), and the words."""
-    used = used.where(np.asarray(used.words(name).codes >= 0))
-    if not len(used):
-        raise MissingColumns("timeline", (name,))
-    words = used.words(name)
-    codes = np.asarray(words.codes)
-    return used, np.flatnonzero(codes[1:] != codes[:-1]) + 1, np.asarray(words.astype(object))
-
-
-def _turns(kind: str, used: Sample, name: str, value: str = "", unit: str = "") -> pd.DataFrame:
-    """Return the changes of a word: `detail` says from what to what, and across a gap that the moment was not seen."""
-    used, rows, words = _changes(used, name)
-    unseen = np.where(used.broken[rows], ", somewhere in a gap", "")
-    detail = [f"{a} → {b}{gap}" for a, b, gap in zip(words[rows - 1], words[rows], unseen, strict=True)]
-    numbers = used.numbers(value)[rows] if value else np.nan
-    times = used.times[rows]
-    return _rows(kind, times, _seq(used, times), subject=words[rows], detail=detail, value=numbers, unit=unit)
-
-
-def _statuses(used: Sample) -> pd.DataFrame:
-    """Return the changes of status, burst by burst: the worst word of a burst counts, so that two writers do not make it flicker."""
-    rows, ranks = _of_bursts(used)
-    if not len(rows):
-        raise MissingColumns("timeline", ("status",))
-    turns = np.flatnonzero(ranks[1:] != ranks[:-1]) + 1
-    words = np.array(status.ORDER, dtype=object)[ranks]
-    passed = np.cumsum(used.broken)[rows]
-    unseen = np.where(passed[turns] != passed[turns - 1], ", somewhere in a gap", "")
-    detail = [f"{_said(a)} → {_said(b)}{gap}" for a, b, gap in zip(words[turns - 1], words[turns], unseen, strict=True)]
-    times = used.times[rows[turns]]
-    return _rows("status", times, _seq(used, times), subject=words[turns], detail=detail)
-
-
-def _said(word: str) -> str:
-    """Return a status as an event words it."""
-    return f"{word} (a status that could not be read)" if word == status.UNREADABLE else word
-
-
-def _of_bursts(used: Sample) -> tuple[Ints, Ints]:
-    """Return, for each burst that carries a status, the row that first says its worst word, and the rank of that word."""
-    words = used.words("status")
-    places = np.array([*(status.rank(str(word)) for word in words.categories), status.NOT_CARRIED], dtype=np.int64)
-    ranks = places[np.asarray(words.codes)]
-    if not (ranks != status.NOT_CARRIED).any():
-        return ranks[:0], ranks[:0]
-    begins = paces(used.frame).begins
-    worst = status.worst_of_bursts(ranks, begins)
-    rows = np.flatnonzero((ranks == worst) & (ranks != status.NOT_CARRIED))
-    burst = np.cumsum(begins)[rows]
-    rows = rows[np.append(True, burst[1:] != burst[:-1])]
-    return rows, ranks[rows]
-
-
-def _status_table(used: Sample | None) -> pd.DataFrame:
-    """Return stretches of one status; a gap does not end one, since the status within it is not known."""
-    rows, ranks = (np.zeros(0, dtype=np.int64),) * 2 if used is None else _of_bursts(used)
-    times = np.zeros(0, dtype=np.int64) if used is None else used.times[rows]
-    first, end = runs(ranks, np.zeros(len(ranks), dtype=bool))
-    return pd.DataFrame(
-        {
-            "status": pd.array([status.ORDER[rank] for rank in ranks[first].tolist()], dtype=TEXT),
-            "start_time": stamps(times[first]),
-            "end_time": stamps(times[end - 1]),
-            "n": end - first,
-        }
-    )
-
-
-def _signals(used: Sample) -> pd.DataFrame:
-    return _turns("signal", used, "side", "confidence", "confidence")
-
-
-def _regimes(used: Sample, _: Regimes) -> pd.DataFrame:
-    """Return the flips of regime; none for several symbols, where a flip would mean nothing."""
-    return _turns("regime", used, "regime", "alpha", "alpha")
-
-
-def _governance(used: Sample, found: Governance) -> pd.DataFrame:
-    vetoes, breaks = found.vetoes, found.breaks
-    begun = moments_ns(vetoes["start_time"])
-    why = vetoes["reason"].fillna("no reason in the logs")
-    where = vetoes["regime"].fillna("a regime that is not known")
-    detail = [f"{count_of(n, 'packet')} in {place}: {text}" for n, place, text in zip(vetoes["n"], where, why, strict=True)]
-    rows = _rows(
-        "veto", begun, _seq(used, begun), subject=vetoes["side"], detail=detail, value=vetoes["confidence"].to_numpy(), unit="confidence"
-    )
-    broken = moments_ns(breaks["start_time"])
-    against = [count_of(n, "packet") for n in breaks["n"]]
-    return pd.concat(
-        [
-            rows,
-            _rows(
-                "rule break",
-                broken,
-                _seq(used, broken),
-                subject=breaks["rule"],
-                detail=against,
-                value=breaks["worst"].to_numpy(),
-                unit="fraction",
-            ),
-        ],
-        ignore_index=True,
-    )
-
-
-def _drawdowns(used: Sample, found: Drawdowns, least_depth: float) -> pd.DataFrame:
-    deep = found.episodes[found.episodes["depth"] <= least_depth]
-    depth = [f"{percent(d)} ({dollars(usd)})" for d, usd in zip(deep["depth"], deep["depth_usd"], strict=True)]
-    parts = []
-    for kind, column, detail in (
-        ("drawdown start", "start_time", "below the peak, on the way to "),
-        ("drawdown trough", "trough_time", "at the trough: "),
-        ("recovery", "recovery_time", "back at the peak after "),
-    ):
-        known = deep[column].notna().to_numpy()
-        times = moments_ns(deep[column][known])
-        words = [detail + text for text, is_known in zip(depth, known, strict=True) if is_known]
-        values = deep["depth"].to_numpy()[known]
-        parts.append(_rows(kind, times, _seq(used, times), subject=found.column, detail=words, value=values, unit="fraction"))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _latency(used: Sample, found: Latency) -> pd.DataFrame:
-    slow = found.slow
-    begun = moments_ns(slow["start_time"])
-    words = [
-        f"{ms:,.1f} ms, {times:.1f} times its usual, over {count_of(n, 'call')}"
-        for ms, times, n in zip(slow["median_ms"], slow["times_usual"], slow["n"], strict=True)
-    ]
-    over = slow[slow["end_time"].notna()]
-    ended = moments_ns(over["end_time"])
-    return pd.concat(
-        [
-            _rows("slow", begun, _seq(used, begun), subject=slow["name"], detail=words, value=slow["median_ms"].to_numpy(), unit="ms"),
-            _rows("slow end", ended, _seq(used, ended), subject=over["name"], detail="back below the limit"),
-        ],
-        ignore_index=True,
-    )
-
-
-def _log_lines(logs: pd.DataFrame) -> pd.DataFrame:
-    """Return errors and warnings, each log line once."""
-    if not len(logs) or "level" not in logs.columns:
-        return _rows("error log", np.zeros(0, dtype=np.int64), None)
-    kind = logs["level"].astype(TEXT).str.upper().map(_LOGS)
-    times = times_ns(logs)
-    if "log_time" in logs.columns:
-        own = moments_ns(logs["log_time"])
-        times = np.where(logs["log_time"].notna().to_numpy(), own, times)
-    chosen = logs.assign(kind=kind.to_numpy(), told=times)[kind.notna().to_numpy()]
-    chosen = chosen.drop_duplicates(subset=["told", "level", "message"])
-    seq = chosen["seq"].to_numpy() if "seq" in chosen.columns else None
-    return _rows(chosen["kind"].tolist(), chosen["told"].to_numpy(dtype=np.int64), seq, detail=chosen["message"])
-
-
-def _trades(trades: pd.DataFrame) -> pd.DataFrame:
-    """Return each trade at its own time: the side, the quantity and price, and its execution status."""
-
-    def words(name: str) -> list[str]:
-        return trades[name].astype(TEXT).fillna("").tolist() if name in trades.columns else [""] * len(trades)
-
-    def values(name: str) -> Floats:
-        return numbers(trades[name]) if name in trades.columns else np.full(len(trades), np.nan)
-
-    price = values("price")
-    amount = [f"{count:,.6g}" if np.isfinite(count) else "" for count in values("quantity")]
-    at = [f"at {one:,.2f}" if np.isfinite(one) else "" for one in price]
-    detail = [" ".join(filter(None, parts)) for parts in zip(amount, words("symbol"), at, words("status"), strict=True)]
-    seq = trades["seq"].to_numpy() if "seq" in trades.columns else None
-    return _rows("trade", times_ns(trades), seq, subject=words("side"), detail=detail, value=price, unit="USD")
-
-
-def _gaps(found: Quality) -> pd.DataFrame:
-    """Return each gap, from the last packet before it to the first one after it."""
-    gaps = found.gaps
-    begun, ended = moments_ns(gaps["start_time"]), moments_ns(gaps["end_time"])
-    seconds = gaps["duration_s"].to_numpy()
-    words = [f"nothing was received for {s:,.1f} s" for s in seconds]
-    return pd.concat(
-        [
-            _rows("gap", begun, None, subject=gaps["reason"], detail=words, value=seconds, unit="s"),
-            _rows("gap end", ended, None, subject=gaps["reason"], value=seconds, unit="s"),
-        ],
-        ignore_index=True,
-    )
-
-
-def _reconnects(frame: pd.DataFrame) -> pd.DataFrame:
-    if "connection" not in frame.columns or "seq" not in frame.columns or not len(frame):
-        return _rows("reconnect", np.zeros(0, dtype=np.int64), None)
-    connection = frame["connection"].to_numpy().astype(np.int64)
-    rows = np.flatnonzero(np.diff(connection) != 0) + 1
-    words = [f"first packet of connection {n}" for n in connection[rows]]
-    return _rows("reconnect", times_ns(frame)[rows], frame["seq"].to_numpy()[rows], detail=words)
-
-
-def _events(events: pd.DataFrame) -> pd.DataFrame:
-    """Return the events of the stream itself, without a seq: that of the events table is of the packet before, which did not carry it."""
-    kinds = events["kind"].astype(TEXT)
-    chosen = events[~kinds.isin([str(kind) for kind in _LEFT_OUT]).to_numpy()]
-    words = chosen["kind"].astype(TEXT)
-    kind = [_EVENTS.get(EventKind(word), "stream") if word in set(EventKind) else "stream" for word in words]
-    return _rows(kind, times_ns(chosen), None, subject=words, detail=chosen["detail"].astype(TEXT))

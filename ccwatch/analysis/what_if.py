@@ -168,6 +168,48 @@ def what_if(
         MixedSymbols: several symbols and none was chosen.
     """
     late = _packets(delay)
+    _refuse_impossible(veto, size_cap, breaker, cost_bps)
+    found = sample("what_if", frame, events, needs=("price", "nav", "cash"), symbol=symbol, one_symbol=True)
+    used = found.where(np.isfinite(found.prices()) & (found.numbers("nav") > 0.0) & np.isfinite(found.numbers("cash")))
+    used.need(2, "price, nav and cash")
+    book = Book.of(used)
+    if not book.trades and not (book.shares != 0.0).any():
+        raise MissingColumns("what_if", ("a position: nav and cash never differ",))
+    vetoed = _vetoed(used, veto)
+    scale, capped = _scaled(book, vetoed, size_cap)
+    day, rearm_ns = days_of(used.times, hours), _rearm_ns(rearm)
+    repeated = [(late, cost_bps), (late + MORE_PACKETS, cost_bps), (late, cost_bps + MORE_BPS)]
+    main, *others = [
+        book.replay(scale, breaker=breaker, day=day, rearm_ns=rearm_ns, delay=packets, cost_bps=bps) for packets, bps in repeated
+    ]
+    changed, share = _changed(book, main, used, vetoed, capped)
+    differences = [float(round((replay.nav - book.nav)[-1], 6)) for replay in (main, *others)]
+    interval, why = _interval(share, len(changed), differences[0])
+    held = np.union1d(book.decision[book.target != 0.0], changed["decision"].to_numpy(dtype=np.int64))
+    order = np.searchsorted(held, changed["decision"].to_numpy(dtype=np.int64))
+    return WhatIf(
+        difference=differences[0],
+        interval=interval,
+        level=LEVEL,
+        changed=changed.drop(columns="decision"),
+        decisions=len(held),
+        runs=int((np.diff(order, prepend=-2) > 1).sum()) if len(order) else 0,
+        repeated=pd.DataFrame({"delay": [h[0] for h in repeated], "cost_bps": [h[1] for h in repeated], "difference": differences}),
+        curve=pd.DataFrame({"recorded": book.nav, "replayed": main.nav}, index=used.frame.index),
+        shares=share,
+        rule=f"veto={veto!r}, size_cap={size_cap!r}, breaker={breaker!r}, rearm={rearm!r}, delay={late} packets, cost_bps={cost_bps:g}",
+        assumptions=_assumptions(book, late, cost_bps),
+        basis=found.basis(len(used)),
+        notes=(*([f"{_NO_INTERVAL}{why}"] if why else []), IN_SAMPLE),
+    )
+
+
+def _refuse_impossible(veto: str | None, size_cap: float | None, breaker: float | None, cost_bps: float) -> None:
+    """Refuse rules that cannot be, or none.
+
+    Raises:
+        ConfigError: says what was expected.
+    """
     if veto is None and size_cap is None and breaker is None:
         raise ConfigError("what_if: expected another rule: veto='alpha < 1.7', size_cap=0.10 or breaker=-0.015")
     if size_cap is not None and not 0.0 <= size_cap < math.inf:
@@ -176,51 +218,16 @@ def what_if(
         raise ConfigError(f"breaker={breaker!r}: expected a drawdown between -1 and 0, for example -0.015")
     if not 0.0 <= cost_bps < math.inf:
         raise ConfigError(f"cost_bps={cost_bps!r}: expected a number from 0")
-    found = sample("what_if", frame, events, needs=("price", "nav", "cash"), symbol=symbol, one_symbol=True)
-    used = found.where(np.isfinite(found.prices()) & (found.numbers("nav") > 0.0) & np.isfinite(found.numbers("cash")))
-    used.need(2, "price, nav and cash")
-    book = Book.of(used)
-    if not book.trades and not (book.shares != 0.0).any():
-        raise MissingColumns("what_if", ("a position: nav and cash never differ",))
-    vetoed = _vetoed(used, veto)
-    scale, capped = np.where(vetoed, 0.0, 1.0), np.zeros(len(used), dtype=bool)
-    if size_cap is not None:
-        size = np.abs(book.target)
-        capped = size > size_cap
-        scale = np.where(capped, scale * size_cap / np.where(size > 0.0, size, 1.0), scale)
-    day, rearm_ns = days_of(used.times, hours), _rearm_ns(rearm)
 
-    def replayed(packets: int, bps: float) -> Replay:
-        return book.replay(scale, breaker=breaker, day=day, rearm_ns=rearm_ns, delay=packets, cost_bps=bps)
 
-    main = replayed(late, cost_bps)
-    gap = main.nav - book.nav
-    changed, share = _changed(book, main, gap, used, vetoed, capped)
-    difference = float(round(gap[-1], 6))
-    repeated = [(late, cost_bps), (late + MORE_PACKETS, cost_bps), (late, cost_bps + MORE_BPS)]
-    values = [difference, *(float(round((replayed(*how).nav - book.nav)[-1], 6)) for how in repeated[1:])]
-    interval, why = _interval(share, len(changed), difference)
-    held = np.unique(book.decision[book.target != 0.0])
-    places = changed["decision"].to_numpy(dtype=np.int64)
-    order = np.searchsorted(np.union1d(held, places), places)
-    return WhatIf(
-        difference=difference,
-        interval=interval,
-        level=LEVEL,
-        changed=changed.drop(columns="decision"),
-        decisions=len(np.union1d(held, places)),
-        runs=int((np.diff(order, prepend=-2) > 1).sum()) if len(order) else 0,
-        repeated=pd.DataFrame({"delay": [h[0] for h in repeated], "cost_bps": [h[1] for h in repeated], "difference": values}),
-        curve=pd.DataFrame({"recorded": book.nav, "replayed": main.nav}, index=used.frame.index),
-        shares=share,
-        rule=f"veto={veto!r}, size_cap={size_cap!r}, breaker={breaker!r}, rearm={rearm!r}, delay={late} packets, cost_bps={cost_bps:g}",
-        assumptions=_assumptions(book, late, cost_bps),
-        basis=found.basis(len(used)),
-        notes=(
-            *([f"{_NO_INTERVAL}{why}"] if why else []),
-            IN_SAMPLE,
-        ),
-    )
+def _scaled(book: Book, vetoed: Bools, size_cap: float | None) -> tuple[Floats, Bools]:
+    """Return what each target is multiplied by under veto and size cap, and whether the cap is what counts."""
+    scale = np.where(vetoed, 0.0, 1.0)
+    if size_cap is None:
+        return scale, np.zeros(len(scale), dtype=bool)
+    size = np.abs(book.target)
+    capped = np.asarray(size > size_cap, dtype=bool)
+    return np.where(capped, scale * size_cap / np.where(size > 0.0, size, 1.0), scale), capped
 
 
 def _packets(delay: str | int) -> int:
@@ -263,8 +270,9 @@ def _vetoed(used: Sample, veto: str | None) -> Bools:
     return held
 
 
-def _changed(book: Book, main: Replay, gap: Floats, used: Sample, vetoed: Bools, capped: Bools) -> tuple[pd.DataFrame, Floats]:
+def _changed(book: Book, main: Replay, used: Sample, vetoed: Bools, capped: Bools) -> tuple[pd.DataFrame, Floats]:
     """Return the decisions that differ, and the part of the difference (USD) that each decision, changed or not, made."""
+    gap = main.nav - book.nav
     starts = np.flatnonzero(np.diff(book.decision, prepend=-1))
     ends = np.append(starts[1:], len(gap) - 1)
     share = gap[ends] - np.where(starts > 0, gap[starts], 0.0)

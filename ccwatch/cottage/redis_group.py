@@ -34,13 +34,24 @@ SETTLE_S: Final = 1.0
 """Seconds between two looks at what former readers had not finished."""
 PLACES: Final = 3
 """Recordings of one reader that an entry may be in: the newest ones, since a recorder may go on in a new one."""
+SETTLED_AT_ONCE: Final = 64
+"""Entries of former readers that are read at once: few, so that a slow machine keeps its lease meanwhile."""
+_TAKE_LEASE: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if holder then return tonumber(redis.call('GET', KEYS[2]) or redis.call('INCR', KEYS[2])) end
+return redis.call('INCR', KEYS[2])
+"""
+"""Take or renew the lease and return its term, which counts how often it was taken; 0 where another reader has it."""
 _HAND_ON: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[3], ARGV[2])
-for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+redis.call('SET', KEYS[4], ARGV[4])
+for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 return 1
 """
-"""Write down which entries the holder of the lease gives to its recorder; 0 where it is not the holder any more."""
+"""Write down which entries a reader gives to its recorder; 0 where another one took the lease since."""
 
 
 class Handed(NamedTuple):
@@ -60,11 +71,13 @@ class Group:
         self._address, self._group = address, group
         self._name = secrets.token_hex(8)
         base = f"{address.stream}:{group}"
-        self._lease, self._handed_key, self._last_key = f"{base}:reader", f"{base}:handed", f"{base}:last"
+        self._lease, self._term_key, self._handed_key, self._last_key = (f"{base}:{word}" for word in ("reader", "term", "handed", "last"))
+        self._term = 0
         self._keepers: deque[Keeper] = deque(maxlen=PLACES)
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._last: Entry | None = None
         self._has_joined = False
+        self._looked: dict[str, Held] = {}  # what the recordings of former readers that have ended hold
 
     def kept_by(self, keeper: Keeper) -> None:
         """Count entries as finished only once this recorder has saved their packets; called again when it goes on in another one."""
@@ -92,12 +105,8 @@ class Group:
 
     def _holds_the_lease(self, client: redis.Redis) -> bool:
         """Take or renew the lease to read for the group, and return whether this reader has it."""
-        if client.set(self._lease, self._name, nx=True, px=int(LEASE_S * 1000)):
-            return True
-        if client.get(self._lease) == self._name.encode():
-            client.pexpire(self._lease, int(LEASE_S * 1000))
-            return True
-        return False
+        self._term = int(client.eval(_TAKE_LEASE, 2, self._lease, self._term_key, self._name, int(LEASE_S * 1000)))
+        return self._term > 0
 
     def _read_with_the_lease(self, client: redis.Redis, session: Session, sink: Sink, stop: Stop) -> None:
         """Read the entries that a former reader had not finished, then new ones, until another reader has the lease."""
@@ -158,12 +167,12 @@ class Group:
         return True
 
     def _hand_on(self, client: redis.Redis, made: Sequence[tuple[Entry, Any, int, int]], last: Entry) -> bool:
-        arguments: list[Any] = [self._name, _text_of(last)]
+        arguments: list[Any] = [self._name, self._term, int(LEASE_S * 1000), _text_of(last)]
         if self._keepers:
             places = [place for keeper in self._keepers for place in keeper.places()]
             for entry, _, first, seq in made:
                 arguments += [entry.id, json.dumps([self._name, first, seq, places])]
-        return bool(client.eval(_HAND_ON, 3, self._lease, self._handed_key, self._last_key, *arguments))
+        return bool(client.eval(_HAND_ON, 4, self._lease, self._term_key, self._handed_key, self._last_key, *arguments))
 
     # ── what former readers did not finish ──
 
@@ -173,11 +182,10 @@ class Group:
         A reader that lost the lease but still runs finishes what it took.
         """
         mine = {id_ for _, id_ in self._unacknowledged}
-        looked: dict[str, Held] = {}
         growing = False
         at = "-"
         while True:
-            pending: Any = client.xpending_range(self._address.stream, self._group, min=at, max="+", count=COUNT)
+            pending: Any = client.xpending_range(self._address.stream, self._group, min=at, max="+", count=SETTLED_AT_ONCE)
             if not pending:
                 return growing
             at = f"({pending[-1]['message_id'].decode()}"
@@ -190,7 +198,7 @@ class Group:
                 if handed is None:
                     taken[id_] = 0
                     continue
-                held = self._held(handed, looked)
+                held = self._held(handed)
                 if held.is_growing:
                     growing = True
                 elif held.last_seq is None:
@@ -201,15 +209,18 @@ class Group:
                 else:
                     taken[id_] = max(0, held.last_seq - handed.first + 1)
             self._finish(client, recorded)
-            if not self._take(client, taken, doubtful, session, sink):
+            if not self._holds_the_lease(client) or not self._take(client, taken, doubtful, session, sink):
                 return True
 
-    def _held(self, handed: Handed, looked: dict[str, Held]) -> Held:
+    def _held(self, handed: Handed) -> Held:
         if handed.reader == self._name:
             return Held(handed.last)  # given to this recorder, and acknowledged before Redis went back to an earlier state
-        if handed.reader not in looked:
-            looked[handed.reader] = self._keepers[-1].held(handed.places) if self._keepers else Held(None)
-        return looked[handed.reader]
+        if handed.reader not in self._looked:
+            found = self._keepers[-1].held(handed.places) if self._keepers else Held(None)
+            if found.last_seq is None:
+                return found
+            self._looked[handed.reader] = found
+        return self._looked[handed.reader]
 
     def _take(self, client: redis.Redis, taken: dict[bytes, int], doubtful: int, session: Session, sink: Sink) -> bool:
         """Read entries of former readers, and return whether this reader still had the lease."""
@@ -221,10 +232,12 @@ class Group:
         if trimmed:
             sink.receive([session.event(EventKind.GAP, read_clock(), f"messages={trimmed} reason=trimmed")])
             self._finish(client, [id_ for id_ in ids if id_ not in {entry.id for entry in found}])
+        if not self._deliver(client, found, session, sink, taken):
+            return False
         if doubtful:
             told = f"up to {doubtful} messages may be recorded twice: the recording of the reader before cannot be looked at from here"
             sink.receive([session.event(EventKind.MARK, read_clock(), told)])
-        return self._deliver(client, found, session, sink, taken)
+        return True
 
     # ── what is finished ──
 

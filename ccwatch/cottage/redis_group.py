@@ -108,6 +108,11 @@ class Group:
         self._term = int(client.eval(_TAKE_LEASE, 2, self._lease, self._term_key, self._name, int(LEASE_S * 1000)))
         return self._term > 0
 
+    def _keeps_the_lease(self, client: redis.Redis) -> bool:
+        """Renew the lease, and return whether no other reader had it meanwhile: what was looked up before may be wrong then."""
+        term = self._term
+        return self._holds_the_lease(client) and self._term == term
+
     def _read_with_the_lease(self, client: redis.Redis, session: Session, sink: Sink, stop: Stop) -> None:
         """Read the entries that a former reader had not finished, then new ones, until another reader has the lease."""
         stream = self._address.stream
@@ -124,7 +129,7 @@ class Group:
                 if not self._deliver(client, entries, session, sink):
                     return
                 self._acknowledge(client)
-                if not self._holds_the_lease(client):
+                if not self._keeps_the_lease(client):
                     return
                 if left and time.monotonic() - settled_at > SETTLE_S:
                     settled_at, left = time.monotonic(), self._settle(client, session, sink)
@@ -209,7 +214,7 @@ class Group:
                 else:
                     taken[id_] = max(0, held.last_seq - handed.first + 1)
             self._finish(client, recorded)
-            if not self._holds_the_lease(client) or not self._take(client, taken, doubtful, session, sink):
+            if not self._keeps_the_lease(client) or not self._take(client, taken, doubtful, session, sink):
                 return True
 
     def _held(self, handed: Handed) -> Held:
@@ -228,10 +233,11 @@ class Group:
             return True
         ids: list[Any] = list(taken)
         found = entries_of(client.xclaim(self._address.stream, self._group, self._name, 0, ids))
-        trimmed = len(taken) - len(found)
+        others = taken.keys() - {entry.id for entry in found}  # trimmed, or acknowledged by the former reader meanwhile
+        trimmed = [id_ for id_ in others if not client.xrange(self._address.stream, id_, id_)]
         if trimmed:
-            sink.receive([session.event(EventKind.GAP, read_clock(), f"messages={trimmed} reason=trimmed")])
-            self._finish(client, [id_ for id_ in ids if id_ not in {entry.id for entry in found}])
+            sink.receive([session.event(EventKind.GAP, read_clock(), f"messages={len(trimmed)} reason=trimmed")])
+            self._finish(client, trimmed)
         if not self._deliver(client, found, session, sink, taken):
             return False
         if doubtful:

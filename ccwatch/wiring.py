@@ -281,7 +281,7 @@ def keep_mark(feed: Feed, time: pd.Timestamp, text: str) -> None:
 
 def seen_before(view: Any, start: pd.Timestamp, end: pd.Timestamp, tz: str) -> dict[str, Any]:
     """Search the recordings beside a view for a range of it; of a feed, those of the default folder or where it is being recorded."""
-    from ccwatch.archives.seen import seen_before as search  # noqa: PLC0415 - not needed to watch
+    from ccwatch.archives import seen_before as search  # noqa: PLC0415 - not needed to watch
     from ccwatch.recording import Recording  # noqa: PLC0415 - as above
 
     running = next((each for each in registry.recorders_of(view) if each.is_recording), None) if isinstance(view, Feed) else None

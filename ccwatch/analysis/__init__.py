@@ -16,6 +16,7 @@ from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
 from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.explain import Explanation, explain
+from ccwatch.analysis.first_sign import FirstSign
 from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.kalman import Kalman, kalman
 from ccwatch.analysis.latency import Latency, latency
@@ -31,8 +32,10 @@ from ccwatch.analysis.sketch import Sketch
 from ccwatch.analysis.survival import kaplan_meier
 from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.analysis.timeline import Timeline, timeline
+from ccwatch.analysis.what_if import IN_SAMPLE, WhatIf
 
 __all__ = [
+    "IN_SAMPLE",
     "QUESTIONS",
     "Alerts",
     "Align",
@@ -46,6 +49,7 @@ __all__ = [
     "DrawdownAudit",
     "Drawdowns",
     "Explanation",
+    "FirstSign",
     "Governance",
     "Kalman",
     "Latency",
@@ -58,6 +62,7 @@ __all__ = [
     "Sketch",
     "TailIndex",
     "Timeline",
+    "WhatIf",
     "alerts",
     "alpha",
     "attribution",

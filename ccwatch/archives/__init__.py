@@ -3,5 +3,6 @@
 from ccwatch.archives.archive import Archive
 from ccwatch.archives.places import open_place
 from ccwatch.archives.push import pull, push, sessions_of
+from ccwatch.archives.seen import seen_before
 
-__all__ = ["Archive", "open_place", "pull", "push", "sessions_of"]
+__all__ = ["Archive", "open_place", "pull", "push", "seen_before", "sessions_of"]

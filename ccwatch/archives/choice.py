@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.analysis import Basis, Report, Result, count_of, dollars, draw
-from ccwatch.analysis.first_sign import FirstSign
-from ccwatch.analysis.what_if import IN_SAMPLE, WhatIf
+from ccwatch.analysis import IN_SAMPLE, Basis, FirstSign, Report, Result, WhatIf, count_of, dollars, draw
 from ccwatch.archives.ask import collect, left_out_note
 from ccwatch.archives.places import open_place
 from ccwatch.archives.sessions import Session

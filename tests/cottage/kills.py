@@ -39,7 +39,7 @@ class Kills:
     def start(self, name):
         self.running[name] = self._redis() if name == "redis" else fork(getattr(self, f"_{name}"))
         if name == "redis":
-            with redis.Redis(port=self.port) as client:
+            with redis.Redis(port=self.port, socket_timeout=10) as client:
                 until(lambda: answers(client))
 
     def kill(self, name):
@@ -76,13 +76,13 @@ class Kills:
 
     def settled(self):
         """Return whether the group has read and acknowledged everything."""
-        with redis.Redis(port=self.port) as client:
+        with redis.Redis(port=self.port, socket_timeout=10) as client:
             (group,) = client.xinfo_groups("desk") or [None]
             return group is not None and not group["pending"] and group["lag"] == 0
 
     def counted(self):
         """Return the entries of the stream and the packets of all recordings, each counted by its bytes."""
-        with redis.Redis(port=self.port) as client:
+        with redis.Redis(port=self.port, socket_timeout=10) as client:
             sent = Counter(fields[b"raw"] for _, fields in client.xrange("desk"))
         kept = Counter()
         for path in self.folder.glob("[ab]/*/session.json"):
@@ -104,7 +104,7 @@ def fork(work):
 def answers(client):
     try:
         return client.ping()
-    except redis.ConnectionError:
+    except (redis.ConnectionError, redis.TimeoutError):
         return False
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.alerts import DEFAULT_RULES, AlertState, Change, Evaluator, Rule, Severity, read_objectives
+from ccwatch.alerts import DEFAULT_RULES, AlertSettings, AlertState, Change, Evaluator, Rule, Severity, read_objectives
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
 from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
+from ccwatch.domain.hours import TradingHours
 from ccwatch.domain.limits import DRAWDOWN_WARNS, WARNED_WITHIN_S
 from ccwatch.domain.liveness import PAUSE_NS
 from ccwatch.errors import AnalysisError, NotEnoughData
@@ -165,6 +166,7 @@ def alerts(
     material: float = DRAWDOWN_WARNS,
     within_s: float = WARNED_WITHIN_S,
     virtual_clock: bool | None = None,
+    hours: TradingHours | None = None,
 ) -> Alerts:
     """Judge a whole session by rules, with the evaluator that judges live streams.
 
@@ -179,6 +181,7 @@ def alerts(
         material: a drawdown counts from this depth on (fraction < 0).
         within_s: a firing warned of a trough that came within so many seconds.
         virtual_clock: durations are measured on the stamps, not on the receiver's clock; None is found from both.
+        hours: when the market trades, so that each trading day begins anew; None is [hours] of ccwatch.toml.
 
     Raises:
         NotEnoughData: no packet.
@@ -194,7 +197,8 @@ def alerts(
     if virtual_clock is None:
         virtual_clock = "received_mono_ns" not in frame.columns or not keeps_pace(times, frame["received_mono_ns"].to_numpy(dtype=np.int64))
     wanted = read_objectives(Settings.load().objectives) if objectives is None else objectives
-    evaluator = Evaluator(rules, objectives=wanted, virtual_clock=virtual_clock)
+    trading = AlertSettings.load().hours if hours is None else hours
+    evaluator = Evaluator(rules, objectives=wanted, hours=trading, virtual_clock=virtual_clock)
     changes = evaluator.observe(frame, agents, models, events)
     end = int(times[-1])
     ending = max(end, _ending(events))

@@ -81,3 +81,13 @@ def test_the_report_judges_by_the_settings(stream, monkeypatch):
     firings = Report(stream("slow-agent", count=400)).alerts().to_frame()
     assert "RiskAgent" in set(firings["subject"])
     assert "FinBERT" not in set(firings["subject"])
+
+
+def test_a_trading_day_over_midnight_is_one_day_where_the_settings_say_so(tmp_path, monkeypatch):
+    index = pd.DatetimeIndex(["2026-01-05T23:00Z", "2026-01-05T23:30Z", "2026-01-06T01:00Z"], name="time")
+    frame = pd.DataFrame({"nav": [99.0, 100.0, 97.9]}, index=index)
+    monkeypatch.chdir(tmp_path)
+    deep = "drawdown-peak-2"
+    assert deep not in set(Report(frame).alerts().firings["rule"]), "days of UTC"
+    (tmp_path / "ccwatch.toml").write_text('[hours]\ntimezone = "UTC"\nopen = "22:00"\nclose = "04:00"\n')
+    assert deep in set(Report(frame).alerts().firings["rule"])

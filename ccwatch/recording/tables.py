@@ -244,7 +244,8 @@ class _Others:
             rows = [(*row, entry) for entry, packet in self.packets for row in frames.long_rows(table, packet)]
             found[table] = _table(table, {column.field: [row[i] for row in rows] for i, column in enumerate(STORED[table])})
         for table in _CARRIED if any(event.kind == EventKind.ROWS for _, event in self.events) else ():
-            rows = [(*row, entry) for entry, event in self.events for row in frames.long_rows(table, event)]
+            absent = (None,) * (len(STORED[table]) - len(TABLES[table]) - 1)  # what is stored only to rebuild a message
+            rows = [(*row, *absent, entry) for entry, event in self.events for row in frames.long_rows(table, event)]
             own = _table(table, {column.field: [row[i] for row in rows] for i, column in enumerate(STORED[table])})
             found[table] = pa.concat_tables([found[table], own])
         received = [c.field for c in RECEIVED]

@@ -210,6 +210,26 @@ def since(frame, begin):
     return frame.loc[frame.index > begin].drop(columns=[*RECEIVED, "seq"], errors="ignore")
 
 
+def test_the_recording_of_a_stream_has_the_contracts_texts_and_rows_of_channels_are_recorded_too(tmp_path):
+    with Cottage(SyntheticSource(seed=7, rate=100.0), Options()) as cottage, contextlib.ExitStack() as stack:
+        feeds = [
+            stack.enter_context(feed_of(cottage.url, str(n), **wanted)) for n, wanted in enumerate(({}, {"channels": ("logs", "trades")}))
+        ]
+        recorders = [cw.record(feed, tmp_path) for feed in feeds]
+        for feed in feeds:
+            feed.start()
+        assert until(lambda: feeds[0].health().packets > 100 and len(feeds[1].trades()) > 2 and len(feeds[1].logs()) > 15)
+        for recorder in recorders:
+            recorder.stop()
+        whole, parts = (cw.open_recording(recorder.path) for recorder in recorders)
+        texts = [packet.raw for packet in whole.packets() if packet.kind == "TELEMETRY"]
+        assert set(texts) <= set(islice(messages(7, "calm", 100.0), 20_000))
+        for table in ("logs", "trades"):
+            recorded = getattr(parts, table)()
+            assert len(recorded) > 2
+            assert_frame_equal(recorded, getattr(feeds[1], table)().iloc[: len(recorded)])
+
+
 # ── by hand ──
 
 

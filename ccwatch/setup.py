@@ -28,7 +28,7 @@ server_tz = {server_tz}          # zone of timestamps that carry no offset
 # engine_url = "http://HOST:8000"  # where halt and resume go, if the BFF passes nothing on
 # recordings = "recordings"        # where recordings go; beside this file if not set
 
-# When the market trades: rules are quiet outside of it, and a day's figures begin anew at the open.
+# When the market trades: rules are quiet outside of it, and a day's figures begin again at the open.
 # [hours]
 # timezone = "America/New_York"
 # open = "09:30"

@@ -209,7 +209,7 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     Rule("critical", "critical", 1.0, f"the regime is Critical, for {CRITICAL_S:g} s", severity=Severity.INFO, for_s=CRITICAL_S),
     Rule("size-in-critical", "size_in_critical", _ANY, "a size above 0 in Critical", "fraction", _CRITICAL),
     Rule(
-        *("alpha-sentinel", "alpha_sentinel", 1.0, f"alpha stands at a sentinel value, for {SENTINEL_S:g} s"),
+        *("alpha-sentinel", "alpha_sentinel", 1.0, f"alpha is at a sentinel value, for {SENTINEL_S:g} s"),
         for_s=SENTINEL_S,
         hours="session",
     ),

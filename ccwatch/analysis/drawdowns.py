@@ -144,7 +144,7 @@ def drawdowns(
     capital = _capital_before(used, name)
     if capital is not None:
         notes.append(
-            f"the first nav, {values[0]:,.2f} USD, stands below the {capital:,.2f} USD that the day began with by its daily_pnl: that loss "
+            f"the first nav, {values[0]:,.2f} USD, is below the {capital:,.2f} USD that the day began with by its daily_pnl: that loss "
             "came before the first packet, and is counted from there as a lower bound"
         )
         times, values = np.append(times[0], times), np.append(capital, values)

@@ -136,7 +136,7 @@ class Report(Deeper):
         badge = " <strong>SYNTHETIC</strong>" if self.is_synthetic else ""
         rows = "".join(
             f"<tr><th style='text-align:left'>{_title(question)}</th><td style='text-align:left'>"
-            f"{html.escape(answer.headline() if isinstance(answer, Result) else f'cannot be told: {answer}')}</td></tr>"
+            f"{html.escape(answer.headline() if isinstance(answer, Result) else f'not known: {answer}')}</td></tr>"
             for question, answer in self.answers().items()
         )
         return f"<table><caption>{html.escape(repr(self)[1:-1])}{badge}</caption>{rows}</table>"

@@ -70,7 +70,7 @@ class Similar(Result):
         nearest_one = self.matches.iloc[0]
         told: dict[Any, Any] = self.followed.set_index("measure").loc["return"].to_dict()
         what = (
-            f"what followed within {self.horizon_s / 60:g} min is not told: {told['reason']}"
+            f"what followed within {self.horizon_s / 60:g} min is not known: {told['reason']}"
             if not np.isfinite(told["value"])
             else f"the price then moved by {percent(told['value'])} "
             f"(median of {int(told['n'])}, {percent(told['low'])} to {percent(told['high'])})"

@@ -21,7 +21,7 @@ from ccwatch.text import plain
 @click.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--ack", metavar="ID", help="Acknowledge an alert: someone has seen it.")
-@click.option("--silence", nargs=2, metavar="ID DURATION", help="Tell nobody of it, and of others of its rule and subject, for so long.")
+@click.option("--silence", nargs=2, metavar="ID DURATION", help="Notify no one of it, nor of others of its rule and subject, for so long.")
 @click.option("--reason", help="With --silence: why.")
 @click.option("--by", default=None, help="Who; the user's name if not given.")
 @json_option

@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "compact": ("recordings", "Make Parquet of what a recording has in its journal, without calling it finished."),
     "replay": ("recordings", "Play a recording in its own time: print it as `tail` does, or serve it."),
     "export": ("sharing", "Write a table of a recording as JSON lines, CSV, Parquet or MCAP."),
-    "pack": ("sharing", "Pack a recording into one file for a colleague, whole or without what is nobody's business."),
+    "pack": ("sharing", "Pack a recording into one file for a colleague, whole or without what is private."),
     "prune": ("recordings", "Delete old recordings so that the rest keep a limit."),
     "report": ("sharing", "Write the post-mortem of a recording as one offline file."),
     "guard": ("guard", "Watch a stream, or a recording while it is being written, and tell people."),

@@ -26,12 +26,12 @@ WAIT_S: Final = 0.2
 @click.option(
     "--record", "record", is_flag=False, flag_value="", default=None, metavar="[DIR]", help="Record the stream as well, into DIR."
 )
-@click.option("--notify", multiple=True, metavar="NAME", help="A receiver of ccwatch.toml that is told; may be given again.")
+@click.option("--notify", multiple=True, metavar="NAME", help="A receiver of ccwatch.toml to notify; may be given again.")
 @click.option("--rules", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A TOML file with more [[rules]].")
 @click.option("--metrics", type=int, metavar="PORT", help="Serve the watched engine's figures for Prometheus; 0 is a free port.")
 @click.option("--test", "is_test", is_flag=True, help="Send one marked message to each receiver; exit code 1 where one fails.")
 @click.option("--digest", metavar="HH:MM", help="Send the day's report at this local time to the first receiver.")
-@click.option("--heartbeat", help="A file that is touched, or a receiver that is told, while the guard sees.")
+@click.option("--heartbeat", help="A file that is touched, or a receiver that is notified, while the guard sees.")
 @click.option("--drop", help="Columns that incident pages leave out, with commas: nav,cash.")
 @click.option("--seconds", type=float, help="How long; without it, until SIGTERM or Ctrl-C.")
 @click.option("--log", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How each event is printed.")

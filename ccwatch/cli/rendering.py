@@ -245,9 +245,9 @@ def recovery(found: Recovery) -> Group:
     if found.torn_bytes:
         parts.append(Text(f"  {found.torn_bytes:,} bytes of a torn frame at the journal's end, as a kill leaves it", style="dim"))
     if found.damaged_bytes:
-        parts.append(Text(f"  {found.damaged_bytes:,} bytes fail their checksum and are told as gaps; kept in *.damaged", style="red"))
+        parts.append(Text(f"  {found.damaged_bytes:,} bytes fail their checksum and are reported as gaps; kept in *.damaged", style="red"))
     if found.mended:
-        parts.append(Text(f"  {found.mended} damaged lines were written anew from their copies", style="dim"))
+        parts.append(Text(f"  {found.mended} damaged lines were rewritten from their copies", style="dim"))
     return Group(*parts)
 
 
@@ -310,7 +310,7 @@ def _facts(found: Diagnosis) -> dict[str, Any]:
 def _clock(found: Diagnosis) -> str:
     naive = f"; stamps carry no offset, read as {found.server_tz}" if found.naive_time else ""
     if found.clock_offset_s is None:
-        return "cannot be told from these stamps" + naive
+        return "unknown from these stamps" + naive
     if found.origin == "synthetic":
         return "seeded stamps" + naive
     ahead = "behind" if found.clock_offset_s > 0 else "ahead of"

@@ -66,7 +66,7 @@ def _readers_leave() -> Iterator[None]:
 @end_option
 @json_option
 def pack(*, path: Path, out: Path, drop: str | None, scale_nav: float | None, start: str | None, end: str | None, as_json: bool) -> int:
-    """Pack a recording into one file for a colleague, whole or without what is nobody's business; ccwatch opens it as it is."""
+    """Pack a recording into one file for a colleague, whole or without what is private; ccwatch opens it as it is."""
     with Progress("packed") as progress:
         found = recording.pack(
             api.open_recording(path), out, drop=names_of(drop), scale_nav=scale_nav, start=start, end=end, on_progress=progress

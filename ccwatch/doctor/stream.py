@@ -33,7 +33,7 @@ MOST_PACKETS: Final = 5_000
 USUAL: Final = ((3000, ""), (8000, "/ws/stream"), (8000, "/api/ws/stream"), (8000, "/api/ws/brain"))
 """Ports and paths that deployed servers use."""
 MEANINGS: Final = {
-    Flag.NO_TIME: "no usable timestamp: stands at the time of its receipt",
+    Flag.NO_TIME: "no usable timestamp: placed at the time of its receipt",
     Flag.NAIVE_TIME: "its timestamp has no offset: read in server_tz",
     Flag.REPEAT: "the same state again; left out of frame()",
     Flag.REPLAYED: "already seen on an earlier connection; left out of frame()",
@@ -318,7 +318,7 @@ class _Findings:
         if all(packet.flags & Flag.PLACEHOLDER for packet in packets):
             self.problems.append("nothing but placeholders: the BFF has not reached its engine")
         elif len(packets) > 1 and all(packet.flags & SEEN_BEFORE for packet in packets[1:]):
-            self.advice.append("the same state again and again: the engine is idle or halted, or its loop stands still")
+            self.advice.append("the same state again and again: the engine is idle or halted, or its loop has stopped")
         if "contract" not in found.dialects and "portfolio.nav" in found.missing:
             self.advice.append("no nav, cash or drawdown comes here: the BFF (port 3000) carries the portfolio")
         words = Counter(word for packet in packets if packet.flags & Flag.UNKNOWN_WORD for word in unknown_words(packet))

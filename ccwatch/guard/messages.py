@@ -17,8 +17,8 @@ _WORDS: Final = {
     "firing": "fires",
     "worse": "has become worse",
     "resolved": "is over",
-    "repeat": "still fires, and nobody has acknowledged it",
-    "escalation": "fires, and nobody has acknowledged it",
+    "repeat": "still fires, and is not acknowledged",
+    "escalation": "fires, and is not acknowledged",
 }
 
 

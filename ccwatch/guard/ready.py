@@ -72,7 +72,7 @@ def _stream(found: Any) -> Check:
 def _clock(found: Any) -> Check:
     offset = found.clock_offset_s
     if offset is None or found.origin == "synthetic":
-        return Check("clock", ok=found.origin == "synthetic", detail="cannot be told from these stamps")
+        return Check("clock", ok=found.origin == "synthetic", detail="unknown from these stamps")
     return Check("clock", ok=abs(offset) <= MOST_OFFSET_S, detail=f"the server's is {offset:+.3f} s from this machine's")
 
 

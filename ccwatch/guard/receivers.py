@@ -88,7 +88,7 @@ class Receiver:
             is_ours = parts.scheme in {"json", "jsons"}
             return _post(parts, body) if is_ours else _by_apprise(address, body)
         except Exception as error:  # noqa: BLE001 - a receiver's failure must not end the thread; the address stays out of it
-            return Delivery(done=False, is_known=False, detail=f"{type(error).__name__} while it was told")
+            return Delivery(done=False, is_known=False, detail=f"{type(error).__name__} while it was notified")
 
 
 def read_receivers(tables: Tables) -> dict[str, Receiver]:

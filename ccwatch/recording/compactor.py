@@ -24,7 +24,7 @@ def main() -> None:
     arguments.add_argument("path", type=Path)
     arguments.add_argument("--keep", type=Path, help="for a recorder: the journal file that it writes")
     arguments.add_argument("--all", action="store_true", help="for a recorder that writes no more")
-    arguments.add_argument("--at-once", action="store_true", help="for whoever waits: at ordinary priority")
+    arguments.add_argument("--at-once", action="store_true", help="at ordinary priority, since someone waits for it")
     asked = arguments.parse_args()
     if not asked.at_once:
         os.nice(NICE)

@@ -77,7 +77,7 @@ def _unpack_into(archive: Path, root: Path) -> None:
         with zipfile.ZipFile(stream) as file:
             entries = file.infolist()
             if len({entry.filename for entry in entries}) < len(entries):
-                raise CorruptRecording(f"{archive}: a file stands in it twice")
+                raise CorruptRecording(f"{archive}: it holds a file twice")
             for entry in entries:
                 _check(archive, entry)
             if sum(entry.file_size for entry in entries) > size:

@@ -66,7 +66,7 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
         checked += 1
         _verify_journal(path, session, problems, notes)
     for path in sorted((folder / JOURNAL).glob(f"*{SET_ASIDE}")):
-        what = "was set aside by recovery; what it does not give back is told as a gap event"
+        what = "was set aside by recovery; what it does not give back is reported as a gap event"
         problems.append(Problem(f"{JOURNAL}/{path.name}", 0, path.lstat().st_size, what))
     for group in found.groups:
         for segment in group.files.values():

@@ -48,7 +48,7 @@ class Agreement:
     window_bits: int
 
     def __str__(self) -> str:
-        return f"{NAME}; window {self.window_bits} bits{'' if self.keeps_window else ', begun anew for each message'}"
+        return f"{NAME}; window {self.window_bits} bits{'' if self.keeps_window else ', restarted for each message'}"
 
 
 def agreed(header: str | None, *, offered: bool) -> Agreement | None:

@@ -168,7 +168,7 @@ def signals(
 
 
 def _limits(answer: Signals) -> tuple[str, ...]:
-    """Return the notes that limit any answer, and those on what this one's own tables lack."""
+    """Return the notes that limit any answer, and those on columns that are missing here."""
     missing = [] if answer.calibration.n else ["no signal with a confidence can be judged: its calibration is missing"]
     return "entry is one packet after the signal; costs are not in the returns", *missing
 

@@ -30,7 +30,7 @@ GHOST: Final = "expected"
 
 
 class Expectation(NamedTuple):
-    """What a stream is held against: packets or a frame of nav, returns or side by time, and how it is laid beside the stream."""
+    """The expectation of a stream: packets or a frame of nav, returns or side by time, and how it is laid beside the stream."""
 
     frame: pd.DataFrame
     align: Align = "clock"

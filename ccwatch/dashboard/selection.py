@@ -54,7 +54,7 @@ def select(view: View, start: pd.Timestamp | None, end: pd.Timestamp | None, cur
 
 
 class Choices:
-    """What is chosen in the page now, and who wants to know. Any thread."""
+    """The choice in the page now, and its listeners. Any thread."""
 
     def __init__(self) -> None:
         """Begin with nothing chosen."""

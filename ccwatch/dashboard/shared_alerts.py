@@ -1,4 +1,4 @@
-"""What page, guard and commands know together of alerts: the journal beside the recording, and the rules' certificates. It knows no widget.
+"""The state of alerts that page, guard and commands share: the journal beside the recording, and rules' certificates. It knows no widget.
 
 An acknowledgement made on the page is written into the journal; those made elsewhere, and silences, show on the page.
 """

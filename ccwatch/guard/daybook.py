@@ -1,4 +1,4 @@
-"""What people are told of the guard itself: that it watches, from when to when it saw nothing, and the day in a few sentences."""
+"""Messages about the guard itself: that it watches, from when to when it saw nothing, and the day in a few sentences."""
 
 from __future__ import annotations
 

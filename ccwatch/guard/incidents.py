@@ -38,7 +38,7 @@ class Incident:
     """Whether the evidence was looked for; it may be empty."""
     written_at: float = 0.0
     then: list[Callable[[], None]] = field(default_factory=list)
-    """What waits for the evidence."""
+    """Alerts that wait for their evidence."""
     before: pd.DataFrame | None = None
     """Packets around the firing of a recording that an earlier guard made; None where the view has them."""
 

@@ -46,7 +46,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Score:
-    """What one rule did on some sessions: `lead_s` is NaN where it caught nothing."""
+    """The results of one rule on some sessions: `lead_s` is NaN where it caught nothing."""
 
     incidents: int
     caught: int

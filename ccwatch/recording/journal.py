@@ -203,7 +203,7 @@ class JournalWriter:
         """
         if self._handle < 0:  # the disk refused the file that was to follow the last one
             self._open_next()
-        if os.fstat(self._handle).st_nlink == 0:  # writing would succeed, into a file that nobody will ever find
+        if os.fstat(self._handle).st_nlink == 0:  # writing would succeed, into a file that has no name
             raise FileNotFoundError(errno.ENOENT, "the recording's folder was deleted", str(self.path))
         frame = pack_frame(entries, nonce=self._nonce, first_entry=first_entry, first_seq=first_seq)
         try:

@@ -229,7 +229,7 @@ class Chunk(NamedTuple):
 
 
 class Footer(NamedTuple):
-    """What a file's footer says, in itself without contradiction."""
+    """The facts of a file's footer, free of contradictions among themselves."""
 
     names: tuple[str, ...]
     rows: int

@@ -117,5 +117,5 @@ def encodings(table: str, sample: Any) -> tuple[list[str], dict[str, str]]:
 def _is_full(values: Any) -> bool:
     """Return whether most of the numbers that are not missing have more digits than a person would write."""
     known = values[~np.isnan(values)]
-    with np.errstate(over="ignore"):  # of what is too large to be rounded, nobody wrote the digits
+    with np.errstate(over="ignore"):  # a number too large to be rounded was not written with those digits
         return bool(len(known)) and bool((np.round(known, _DIGITS) != known).mean() > 0.5)

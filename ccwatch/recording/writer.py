@@ -138,7 +138,7 @@ class Writer:
             self._roll_when_due(is_asked=work.is_roll_asked)
             if work.is_over:
                 break
-        if self._ends_alone:  # nobody waits for the threads' end: the writing one does the rest
+        if self._ends_alone:  # no one waits for the threads' end: the writing one does the rest
             self._sync_last()
             self._compactor.close(0.0)
             self._lock.release()
@@ -242,7 +242,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - shown to whoever asks, instead of dying silently
             _LOG.exception("%s: the recorder failed", self.folder)
             fault = _Fault(f"the recorder failed: {error!r}")
-            if work == self._write:  # nobody is left to hear a report
+            if work == self._write:  # no one is left to hear a report
                 self._intake.fail()
                 self._note(fault)
             else:

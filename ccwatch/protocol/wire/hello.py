@@ -35,7 +35,7 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What a client asks for."""
+    """A client's request."""
 
     encodings: tuple[str, ...] = ENCODINGS
     delta: bool = True
@@ -48,7 +48,7 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """What a server grants, and where the stream is."""
+    """A server's grant, and the position of the stream."""
 
     epoch: str
     encoding: Encoding

@@ -65,7 +65,7 @@ class Say(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What the server does otherwise than asked, in one line."""
+    """Where the server departs from the request, in one line."""
 
     detail: str
 
@@ -83,7 +83,7 @@ class Agreed(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the server says to a request."""
+    """The server's answer to a request."""
 
     ref: Any
     taken: bool

@@ -17,7 +17,7 @@ from ccwatch.protocol.wire.track import Sent
 
 
 class Kind(NamedTuple):
-    """What clients that get the same bytes have in common."""
+    """The values that clients which get the same bytes have in common."""
 
     encoding: Encoding
     delta: bool
@@ -25,7 +25,7 @@ class Kind(NamedTuple):
 
 
 class Talk:
-    """What one client was granted and has. Used by one thread."""
+    """The grants and the position of one client. Used by one thread."""
 
     __slots__ = ("_is_base", "_last", "_names", "kind")
 

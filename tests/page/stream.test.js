@@ -66,6 +66,12 @@ test("before a full message nothing is held, and nothing fails", () => {
   assert.deepEqual([stream.marks, stream.symbols, stream.figure, stream.words], [[], [], null, { regime: [], status: [], side: [] }]);
 });
 
+test("the tables are empty until the kernel fills them, and no command can be given", () => {
+  const { tables } = new Stream();
+  const lists = ["events", "logs", "trades", "services", "health", "marks", "fired", "symbols"];
+  assert.deepEqual({ ...tables }, { ...Object.fromEntries(lists.map((name) => [name, []])), alerts: null, commands: null, status: null });
+});
+
 test("a full message begins anew, and says that places have moved", () => {
   const { stream } = taken();
   const version = stream.rows.version;

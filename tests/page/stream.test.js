@@ -114,6 +114,7 @@ test("older rows bring their marks before the others", () => {
   assert.equal(stream.take({ kind: "older", at: 1, rows: 1, sketched: 0, marks: [[0]] }, [buffer]), null, "does not touch the exact rows");
   assert.equal(stream.take({ kind: "older", at: 4, rows: 1, sketched: 0, marks: [[0]] }, [buffer]), "changed");
   assert.deepEqual(stream.marks, [[0], ...marks]);
+  assert.equal(stream.older, 1);
 });
 
 test("tables are replaced, and appended without what a full message had carried", () => {

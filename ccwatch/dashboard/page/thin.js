@@ -118,8 +118,8 @@ export class Thinning {
     const cutting = only === null ? GAP : GAP | OTHER_SYMBOL;
     line.cut |= /** @type {number} */ (this.cuts[bucket]) & cutting;
     if (!values || (only !== null && rows.column("symbol")[first] !== only)) return;
-    let low = -1;
-    let high = -1;
+    let low = NaN;
+    let high = NaN;
     let least = Infinity;
     let most = -Infinity;
     for (let row = first; row < past; row += 1) {
@@ -133,7 +133,7 @@ export class Thinning {
         high = row;
       }
     }
-    if (low < 0) return;
+    if (Number.isNaN(low)) return;
     if (line.cut && line.x.length) {
       line.x.push(rows.time(low));
       line.y.push(null);
@@ -168,8 +168,8 @@ export function stretches(rows, name, from, to, narrowest) {
   /** @type {[number, number, number][]} */
   const found = [];
   let code = UNKNOWN;
-  let start = 0;
-  let previous = 0;
+  let start = NaN;
+  let previous = NaN;
   const close = (/** @type {number} */ end) => {
     if (code === UNKNOWN || end - start < narrowest) return;
     const before = found[found.length - 1];

@@ -15,6 +15,7 @@ from ccwatch.alerts import NEVER, Alert, AlertWatch, Certificate, Certificates, 
 from ccwatch.config import Settings, recordings_folder
 from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.recording import AlertBook, AlertJournal, Recording, journal_of_stream
+from ccwatch.stream import registry
 
 LOOKS_S: Final = 5.0
 """A journal that a guard has begun, and new certificates, are looked for at this interval."""
@@ -107,7 +108,8 @@ class SharedAlerts:
         if isinstance(self._view, Recording):
             journal = AlertJournal(Path(self._view.folder))
             return journal if self._view.status == "open" or journal.path.exists() else None
-        path = getattr(watch.recorder, "path", None)
+        made = (one.path for one in registry.recorders_of(self._view) if one.is_recording)  # in this process, by whatever cell
+        path = getattr(watch.recorder, "path", None) or next(made, None)
         if path is not None:
             return AlertJournal(Path(path))
         url = str(getattr(self._view, "url", "") or "")

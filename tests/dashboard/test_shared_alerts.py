@@ -22,7 +22,6 @@ def test_the_page_silences_an_alert_in_the_journal_that_the_guard_reads(tmp_path
     told: list[bool] = []
     with cw.synthetic(seed=3, rate=20) as feed, cw.record(feed) as recorder:
         watch = AlertWatch(feed, [RULE])
-        watch.recorder = recorder
         watch.start()
         try:
             wait_until(lambda: watch.open)

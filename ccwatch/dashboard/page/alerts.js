@@ -150,6 +150,10 @@ export class AlertLine {
     this.head = tell("span", "ccw-quiet", "Alerts: waiting for packets");
     this.why = button("Why", "Ask why the first alert fired", () => this.first && this.view.ask([this.first.fired, this.first.fired]));
     this.ack = button("Ack", "Acknowledge the first group", () => this.acknowledge());
+    this.quiet = button("Silence", "Silence the first alert for half an hour", () => {
+      this.open(true);
+      if (this.first) this.badges.get(keyOf(this.first))?.silence();
+    });
     this.toggle = button("", "All alerts", () => this.open(!this.isOpen));
     this.toggle.classList.add("ccw-more-alerts");
     this.list = tell("div", "ccw-alert-list");
@@ -159,8 +163,8 @@ export class AlertLine {
     this.polite.setAttribute("aria-live", "polite");
     this.assertive = tell("div", "ccw-spoken");
     this.assertive.setAttribute("role", "alert");
-    this.why.hidden = this.ack.hidden = this.toggle.hidden = true; // until something fires
-    this.line.append(this.icon, this.head, this.why, this.ack, this.toggle);
+    this.why.hidden = this.ack.hidden = this.quiet.hidden = this.toggle.hidden = true; // until something fires
+    this.line.append(this.icon, this.head, this.why, this.ack, this.quiet, this.toggle);
     this.el.append(this.line, this.list, this.polite, this.assertive);
     /** @type {Alert[][]} */
     this.groups = [];
@@ -260,6 +264,7 @@ export class AlertLine {
     this.path.setAttribute("d", first ? (SHAPES[first.severity] ?? "") : "");
     this.icon.toggleAttribute("hidden", !first);
     this.why.hidden = !first;
+    this.quiet.hidden = !first?.keeps || !still || Boolean(first.silenced);
     this.ack.hidden = !first || !still || (group ?? []).every((alert) => alert.acknowledged);
     if (!first || !group) {
       write(this.head, this.words(alerts));

@@ -23,6 +23,7 @@ from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.quantiles import Quantile, quantile
 from ccwatch.analysis.regimes import Regimes, regimes
+from ccwatch.analysis.registry import REGISTRY
 from ccwatch.analysis.report import QUESTIONS, Report
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.returns import wilson
@@ -37,6 +38,7 @@ from ccwatch.analysis.what_if import IN_SAMPLE, WhatIf
 __all__ = [
     "IN_SAMPLE",
     "QUESTIONS",
+    "REGISTRY",
     "Alerts",
     "Align",
     "Alpha",

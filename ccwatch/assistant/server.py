@@ -15,7 +15,7 @@ from typing import Any, Final
 import pandas as pd
 
 from ccwatch import api
-from ccwatch.analysis.registry import REGISTRY
+from ccwatch.analysis import REGISTRY
 from ccwatch.errors import CcwatchError, ConfigError
 
 MOST_ROWS: Final = 200

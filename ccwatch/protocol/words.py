@@ -85,7 +85,13 @@ def _readings(plain: str) -> list[str]:
     return [name.strip(), value.strip().strip("'\""), plain] if value else [name.strip(), plain]
 
 
-_STATUS: Final = {word.value: word for word in Status}
+_STATUS: Final = {
+    **{word.value: word for word in Status},
+    "SYSTEM_HALT": Status.HALT,  # the bus's events and key, which some servers hand on as the status
+    "SYSTEM:HALT": Status.HALT,
+    "EMERGENCY_HALT": Status.HALT,
+    "SYSTEM_RESUME": Status.ACTIVE,
+}
 _SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL, "FLAT": Side.FLAT, "HOLD": Side.FLAT}
 
 

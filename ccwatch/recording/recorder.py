@@ -5,6 +5,7 @@ A Recorder is the object that a user holds, and may be garbage-collected. `write
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import warnings
@@ -12,7 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NoReturn, Self, get_args
+from typing import Final, Literal, NoReturn, Self, get_args
 
 from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.protocol.messages import Item
@@ -95,6 +96,7 @@ class Recorder:
             lock.release()
             raise RecordingError(f"{folder} cannot be written: {error}") from error
         self._finalizer = weakref.finalize(self, _left_open, self._writer)
+        _OF_THIS_PROCESS.add(self)
 
     def __repr__(self) -> str:
         return f"<Recorder {self.path} {'stopped' if self._stopped else 'recording'} {self.stats.packets} packets>"
@@ -147,7 +149,7 @@ class Recorder:
         """
         with self._stop_lock:
             if self._stopped:
-                raise RecordingError(f"{self.path}: the recorder was stopped")
+                raise RecordingError(f"{self.path}: the recorder was stopped, or belongs to the process that this one was forked from")
             self._writer.rotate()
 
     def stop(self, finish: bool = True) -> None:
@@ -176,6 +178,13 @@ class Recorder:
                 finally:
                     self._ended.set()
 
+    def leave_to_parent(self) -> None:
+        """Stop being a recorder in a forked child, without touching the folder: it belongs to the process that has the threads."""
+        self._stop_lock = threading.Lock()  # a thread of the parent may have held it at the fork
+        self._stopped = True
+        self._finalizer.detach()
+        self._ended.set()
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the recorder has stopped, and return whether it has.
 
@@ -183,6 +192,20 @@ class Recorder:
             timeout: in seconds; None waits forever.
         """
         return self._ended.wait(timeout)
+
+
+_OF_THIS_PROCESS: Final[weakref.WeakSet[Recorder]] = weakref.WeakSet()
+"""The recorders of this process, which end in a forked child."""
+
+
+def _leave_all_to_parent() -> None:
+    for recorder in list(_OF_THIS_PROCESS):
+        recorder.leave_to_parent()
+    _OF_THIS_PROCESS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
 def _claim(folder: Path) -> WriterLock:

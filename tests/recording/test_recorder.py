@@ -560,3 +560,22 @@ def test_a_recorder_that_sleeps_in_the_middle_goes_on_when_it_wakes(tmp_path):
 
 def test_each_policy_of_the_settings_has_its_pace():
     assert set(syncer.SYNC_EVERY_S) == set(FSYNC_POLICIES)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_forked_child_that_stops_the_recorder_leaves_the_recording_to_its_parent(start, usual):
+    recorder = start()
+    recorder.receive(usual[:3])
+    child = os.fork()
+    if child == 0:
+        left = 1
+        try:
+            recorder.stop()
+            left = 0 if recorder.join(0.0) and not recorder.is_recording else 2
+        finally:
+            os._exit(left)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    recorder.receive(usual[3:6])
+    recorder.stop()
+    assert list(Recording(recorder.path).items()) == usual[:6]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from ccwatch.errors import ConfigError
 
 DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+SHORTEST_SECRET: Final = 4
+"""How long a value of a url's query is to be hidden: shorter ones would take parts of other words out of a server's texts."""
 _URL_CHARACTERS: Final = "%/:@!$&'()*+,;=~?"
 
 
@@ -31,7 +33,9 @@ class Address(NamedTuple):
     def secrets(self) -> tuple[str, ...]:
         """Return the texts that must not be shown, even where a server repeats them."""
         password = base64.b64decode(self.basic_auth or "").decode().partition(":")[2]
-        return tuple(text for text in (self.target.partition("?")[2], password) if text)
+        query = self.target.partition("?")[2]
+        values = [value for _, value in parse_qsl(query) if len(value) >= SHORTEST_SECRET]
+        return tuple(dict.fromkeys(text for text in (query, *values, password) if text))
 
 
 def parse_url(url: str) -> Address:

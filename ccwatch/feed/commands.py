@@ -23,7 +23,7 @@ from ccwatch.domain.status import BurstStatus
 from ccwatch.errors import CcwatchError, ConfigError, NoCommandRoute
 from ccwatch.feed.address import basic_credentials, redact
 from ccwatch.feed.conversation import Reply
-from ccwatch.protocol import words
+from ccwatch.protocol import remarks, words
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Flag, Item, Packet, Status
 from ccwatch.protocol.server_paths import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
@@ -290,12 +290,9 @@ class Commands:
             return None
         said = _object(body)
         if 200 <= status < 300:
-            word = said.get("status")
-            refused = said.get("success") is False or (isinstance(word, str) and word.strip().upper() in REFUSED)
-            if refused:
-                return _Answer(
-                    route, sent=True, accepted=False, error=f"HTTP {status}: refused: {_said(body) or word or 'without a reason'}"
-                )
+            if _refuses(said):
+                refusal = _said(body) or said.get("status") or "without a reason"
+                return _Answer(route, sent=True, accepted=False, error=f"HTTP {status}: refused: {refusal}")
             return _Answer(route, sent=True, accepted=True, error=None)
         # A server that failed may have obeyed all the same; one that refused has not.
         accepted = None if status >= 500 else False
@@ -407,9 +404,17 @@ def _object(body: bytes) -> dict[str, object]:
     return said if isinstance(said, dict) else {}
 
 
+def _refuses(said: dict[str, object]) -> bool:
+    """Return whether the body of a 2xx answer says that the command was not taken."""
+    word = said.get("status")
+    if isinstance(word, str) and words.enum_name(word.strip()[: words.LONGEST_WORD]).upper() in REFUSED:
+        return True
+    return False in (said.get("success"), said.get("ok")) or (word is None and bool(said.get("error")))
+
+
 def _said(body: bytes) -> str:
-    """Return the text of a refusal, on one line and safe to print."""
+    """Return the text of a refusal, on one line, safe to print and without secrets."""
     said = _object(body)
     found = next((said[name] for name in ("error", "message", "detail", "reason") if said.get(name)), None)
     text = str(found) if found is not None else "" if said else body.decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else " " for char in text[:200]).strip()
+    return remarks.shown(text)

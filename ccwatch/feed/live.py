@@ -16,6 +16,7 @@ from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, 
 from ccwatch.feed.conversation import Conversation, Passed, Reply, is_capable
 from ccwatch.feed.dialling import Dialler
 from ccwatch.feed.elsewhere import find_stream
+from ccwatch.protocol import remarks
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.protocol.server_paths import ORIGIN_HEADER
@@ -415,5 +416,5 @@ class LiveSource:
         said = payload[2:].decode("utf-8", "replace")
         for secret in self._secrets:
             said = said.replace(secret, "…")
-        code = int.from_bytes(payload[:2], "big")
+        said, code = remarks.shown(said), int.from_bytes(payload[:2], "big")
         return ConnectionLost(f"the server closed the stream, code {code}" + (f" {said!r}" if said else ""), code)

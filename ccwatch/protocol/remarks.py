@@ -9,18 +9,21 @@ LONGEST: Final = 300
 """How many characters of a remark are shown."""
 _LOOKED_AT: Final = 4096
 _HIDDEN: Final = "…"
+_HIDDEN_NAME: Final = (
+    r"(?i)(?<![\w-])([\w-]{0,64}(?:token|secret|pass(?:word|wd|phrase|code)|pwd|api[_-]?key|(?:access|private|signing)[_-]?key|authorization|jwt"
+    r"|credential|cookie|session[_-]?id|signature)[\w-]{0,32}|(?:auth|pass|key)(?==))"
+)
+"""A name whose value is a secret, with what may be put before and after it, such as APCA-API-SECRET-KEY."""
+_IS: Final = r"[\"']?\s*(?:=>|[=:]|%3[Dd])\s*"
 _SECRETS: Final = (
     (re.compile(r"eyJ[\w-]{4,}(?:\.[\w-]*){0,2}"), _HIDDEN),  # a JWT
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), rf"\1 {_HIDDEN}"),
-    (
-        re.compile(
-            r"(?i)\b([\w-]*(?:token|secret|passw(?:or)?d|pwd|api[_-]?key|apikey|authorization|jwt|credential)s?[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&}]+"
-        ),
-        rf"\1{_HIDDEN}",
-    ),
+    (re.compile(rf"{_HIDDEN_NAME}({_IS})([\"'])(?:(?!\3).)+"), rf"\1\2\3{_HIDDEN}"),
+    (re.compile(rf"{_HIDDEN_NAME}({_IS})(?:(?:bearer|basic|token|digest)\s+)?[^\s\"',;&}}]+"), rf"\1\2{_HIDDEN}"),
+    (re.compile(r"(?i)\b((?:token|secret|password|jwt)\s+[\"']?)(?=[\w.~+/=-]*\d)[\w.~+/=-]{6,}"), rf"\1{_HIDDEN}"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@"), rf"\1{_HIDDEN}@"),
 )
-_KEYS: Final = ("code", "error", "message", "msg", "reason", "detail", "details", "description")
+_KEYS: Final = ("code", "error", "errors", "message", "msg", "reason", "detail", "details", "description")
 
 
 def shown(text: str) -> str:

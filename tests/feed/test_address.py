@@ -60,7 +60,7 @@ def test_an_address_shows_neither_userinfo_nor_query_and_knows_them_as_secrets()
         assert SECRET not in text
         assert "t0k3n" not in text
         assert "user" not in text
-    assert address.secrets == ("token=t0k3n", SECRET)
+    assert address.secrets == ("token=t0k3n", "t0k3n", SECRET)
     assert parse_url("ws://h:1/p").secrets == ()
 
 

@@ -256,6 +256,9 @@ def test_a_status_by_rest_that_is_no_halt_confirms_none(raw, connect, said):
         (b'{"status":"ERROR","message":"Error 111 connecting to redis:6379."}', "Error 111 connecting to redis:6379."),
         (b'{"status":"error","detail":"not now"}', "not now"),
         (b'{"success":false,"message":"no"}', "no"),
+        (b'{"ok":false,"message":"no"}', "no"),
+        (b'{"error":"Redis is down"}', "Redis is down"),
+        (b'{"status":"CommandStatus.ERROR","message":"redis://u:pw@h is down"}', "redis://…@h is down"),
     ],
 )
 def test_an_answer_of_201_that_says_error_is_a_refusal_with_its_text(raw, connect, body, text):

@@ -12,6 +12,7 @@ from typing import Any, Final
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.words import LONGEST_WORD, enum_name
 
 STATE, FORCES, FORECASTS, SIGNALS, EVENTS = "state_update", "physics.forces", "forecast.signals", "strategy.signals", "system_events"
 CHANNELS: Final = (STATE, FORCES, FORECASTS, SIGNALS, EVENTS)
@@ -75,7 +76,8 @@ def translate(channel: str, value: dict[str, Any], now: str) -> tuple[Message, b
             body["median"] = body.pop("p50")
         head["forecast"] = body
     elif channel == SIGNALS:
-        body["confidence"] = body.pop("strength", None)
+        if "strength" in body and "confidence" not in body:
+            body["confidence"] = body.pop("strength")
         head["signal"] = body
     else:
         vectors = body.pop("vectors", None)
@@ -91,8 +93,14 @@ def translate(channel: str, value: dict[str, Any], now: str) -> tuple[Message, b
 
 
 def status_of(event: dict[str, Any]) -> str | None:
-    """Return the status that an event of the system announces; None where it announces none."""
-    return STATUS_OF.get(str(event.get("event")))
+    """Return the status that an event of the system announces, also as a printed enum or in lower case; None where it announces none."""
+    return STATUS_OF.get(enum_name(str(event.get("event"))[:LONGEST_WORD].strip()).upper())
+
+
+def is_set(value: bytes | str | None) -> bool:
+    """Return whether the value of a key means yes, as Python and JSON write it."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
+    return text.strip().strip("\"'").lower() in {"true", "1", "yes", "on"}
 
 
 def status_message(status: str, text: str, now: str) -> Message:

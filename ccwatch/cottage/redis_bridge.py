@@ -27,6 +27,7 @@ from ccwatch.cottage.channels import (
     EVENTS,
     HALT_KEY,
     TICKS,
+    is_set,
     log_message,
     read,
     status_message,
@@ -158,7 +159,7 @@ class RedisBridge:
     async def _look_at_the_key(self, client: redis.asyncio.Redis) -> None:
         """Read the key of a halt, which may have been set before this bridge listened, or without an announcement."""
         value = await client.get(HALT_KEY)
-        status = "HALT" if value in {b"true", b"1"} else "ACTIVE"
+        status = "HALT" if is_set(value) else "ACTIVE"
         if status != (self._status or "ACTIVE"):
             stands = "stands" if status == "HALT" else "is gone"
             self._tell_status(status, status_message(status, f"RedisBridge: the key {HALT_KEY} {stands}", _now()))

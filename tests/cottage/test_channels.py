@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ccwatch.cottage.channels import read, status_of, translate
+from ccwatch.cottage.channels import is_set, read, status_of, translate
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 
@@ -127,7 +127,10 @@ def test_a_forecast_keeps_its_horizon_and_that_it_is_a_mock() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("event", "status"), [("SYSTEM_HALT", "HALT"), ("SYSTEM_RESUME", "ACTIVE")])
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [("SYSTEM_HALT", "HALT"), ("SYSTEM_RESUME", "ACTIVE"), ("SystemEvent.SYSTEM_HALT", "HALT"), ("system_resume", "ACTIVE")],
+)
 def test_an_event_of_the_system_is_the_status_for_everybody(event: str, status: str) -> None:
     message, for_everybody = translate("system_events", {**sample("system_events"), "event": event}, NOW)
     packet = codec.decode(message.payload)
@@ -141,3 +144,13 @@ def test_another_event_is_a_line_of_the_log_and_says_nothing_of_the_status() -> 
     assert for_everybody
     assert codec.decode(message.payload).status is None
     assert status_of({"event": "DEPLOYED"}) is None
+
+
+def test_the_key_of_a_halt_is_set_as_python_and_json_write_it() -> None:
+    assert all(is_set(value) for value in (b"true", b"True", b"TRUE", b"1", b'"true"', b" true\n"))
+    assert not any(is_set(value) for value in (None, b"", b"false", b"False", b"0", b"null"))
+
+
+def test_a_signal_that_names_its_confidence_keeps_it() -> None:
+    message, _ = translate("strategy.signals", {"symbol": "SPY", "side": "SELL", "confidence": 0.4}, NOW)
+    assert codec.decode(message.payload).confidence == 0.4

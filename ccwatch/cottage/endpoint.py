@@ -18,6 +18,7 @@ from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
 from ccwatch.cottage.requests import Requests
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.server_paths import READS_HEADER
 from ccwatch.protocol.wire import deflate, hello
 from ccwatch.protocol.wire.commands import Answered, Keys
 from ccwatch.text import plain
@@ -130,6 +131,8 @@ class Endpoint:
             return response
         if self._speaks:
             socket.headers[hello.HEADER] = str(hello.PROTOCOL)
+        if not self._reads:
+            socket.headers[READS_HEADER] = "no"
         try:
             await socket.prepare(request)
             if request.transport is not None:

@@ -19,7 +19,7 @@ from ccwatch.feed.elsewhere import find_stream
 from ccwatch.protocol import remarks
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
-from ccwatch.protocol.server_paths import ORIGIN_HEADER
+from ccwatch.protocol.server_paths import ORIGIN_HEADER, READS_HEADER
 from ccwatch.protocol.session import Duty, Session
 from ccwatch.protocol.wire.receiver import Output, Receiver, Say
 from ccwatch.stream.source import Sink, Stop, read_clock
@@ -286,9 +286,10 @@ class LiveSource:
         self.origin = origin if origin.isidentifier() else "live"
         session.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
         is_cottage = any(name.startswith(COTTAGE_HEADERS) for name in connection.headers)
+        reads = is_cottage and connection.headers.get(READS_HEADER.lower()) != "no"
         receiver = self._receiver
         now = clock()
-        sink.receive(session.opened(now, f"url={self._address.shown} origin={self.origin}", reads=is_cottage))
+        sink.receive(session.opened(now, f"url={self._address.shown} origin={self.origin}", reads=reads))
         receiver.opened(now.mono_ns, is_capable=is_capable(connection.headers), is_compressed=connection.agreement is not None)
         items: list[Item] = []
         try:

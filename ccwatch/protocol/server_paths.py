@@ -20,6 +20,8 @@ COMMAND_PATHS: Final = {"HALT": ("/api/system/halt", "/api/actions/halt"), "RESU
 """Where a command is posted, in the order in which deployed engines are asked."""
 ORIGIN_HEADER: Final = "X-Ccwatch-Origin"
 """The header of a Cottage's handshakes and answers that names the origin of its stream if that is not an engine."""
+READS_HEADER: Final = "X-Ccwatch-Reads"
+"""The header of a handshake that is "no" where a Cottage behaves as a deployed engine, which reads no texts."""
 
 _HTTP: Final = {"ws": "http", "http": "http", "wss": "https", "https": "https"}
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+import ccwatch as cw
 from ccwatch.cottage import Cottage, Options, endpoint
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.cottage.deployed import Database, burst
@@ -143,3 +144,14 @@ def test_a_text_ends_the_answers_to_pings_and_in_the_end_the_connection_with_101
                 client.recv(timeout=5)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, "keepalive ping timeout")
+
+
+def test_a_feed_sends_no_text_to_the_deployed_engine_although_it_names_a_cottage() -> None:
+    with (
+        Cottage(SyntheticSource(rate=20.0), Options(dialect="deployed")) as cottage,
+        cw.connect(cottage.engine_url, commands=True) as feed,
+    ):
+        feed.wait(timeout=30)
+        result = feed.subscribe("QQQ")
+    assert not result.sent
+    assert "reads" in str(result.error)

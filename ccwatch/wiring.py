@@ -41,8 +41,8 @@ Scenario = Literal[
     "malformed",
     "duplicate",
     "reconnect-storm",
-    "flood",
     "lossy",
+    "flood",
 ]
 """Scenarios by name; several may be joined by "+", each with "@" and the seconds at which it begins."""
 PanelFunction = Callable[["pd.DataFrame"], Any]

@@ -222,7 +222,18 @@ def test_what_limits_a_merged_answer_is_told_of_both_sessions_or_of_the_one_that
 def test_those_answers_merge_and_the_others_have_no_such_method():
     kinds = {kind.question: hasattr(kind, "merge") for kind in Result.__subclasses__()}
     assert set(kinds) >= {*QUESTIONS, "explain", "compare"}
-    assert {question for question, merges in kinds.items() if merges} == set(MERGED)
+    assert {question for question, merges in kinds.items() if merges} == {*MERGED, "what_if", "reasoning"}
+
+
+def test_decisions_and_words_of_two_sessions_add_up(stream):
+    before, after = Report(stream("drawdown-halt", count=400)), Report(Moved(stream("drawdown-halt", count=400, seed=1)))
+    one, two = before.what_if(size_cap=0.05), after.what_if(size_cap=0.05)
+    both = two.merge(one)
+    assert both.difference == pytest.approx(one.difference + two.difference, abs=1e-9)
+    assert (both.decisions, len(both.changed)) == (one.decisions + two.decisions, len(one.changed) + len(two.changed))
+    assert both.basis.packets == one.basis.packets + two.basis.packets
+    said, later = before.reasoning(), after.reasoning()
+    assert said.merge(later).basis.packets == said.basis.packets + later.basis.packets
 
 
 def test_firings_of_both_sessions_are_counted_by_their_rules(stream):

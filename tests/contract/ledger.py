@@ -362,7 +362,11 @@ LEDGER: Final = (
     Line("## 10. Future Enhancements"),
     Line("- [ ] **Binary Protocol** (MessagePack/Protobuf) for 50% size reduction", client=(by.CODECS, by.BY_NUMBERS), server=by.CODECS),
     Line("- [ ] **Delta Encoding** (only send changed fields)", client=by.CODECS, server=by.CODECS),
-    Line("- [ ] **Compression** (zlib for large payloads)", client=by.COMPRESSED, server=by.COMPRESSED_FOR_OTHERS),
+    Line(
+        "- [ ] **Compression** (zlib for large payloads)",
+        client=by.COMPRESSED,
+        server=(by.COMPRESSED_FOR_OTHERS, by.COMPRESSED_FOR_NODE, by.COMPRESSED_FOR_CHROMIUM),
+    ),
     Line("- [ ] **Multi-Channel** (separate streams for logs, trades, market data)", client=by.CHANNELS, server=by.CHANNELS),
     Line(
         "- [ ] **Bidirectional Commands** (client → server actions)",

@@ -21,6 +21,9 @@ Proof = str | Owed
 _COMPRESSION: Final = "tests/cottage/test_compression.py::"
 COMPRESSED: Final = _COMPRESSION + "test_a_compressed_feed_gets_the_bytes_of_a_plain_one_and_says_what_was_agreed"
 COMPRESSED_FOR_OTHERS: Final = _COMPRESSION + "test_another_client_reads_every_message_whatever_it_asks_for"
+_PEERS: Final = "tests/contract/test_peers.py::"
+COMPRESSED_FOR_NODE: Final = _PEERS + "test_nodes_ws_reads_the_compressed_stream_byte_for_byte"
+COMPRESSED_FOR_CHROMIUM: Final = _PEERS + "test_chromium_reads_the_compressed_stream_byte_for_byte"
 
 _PROTOCOL_2: Final = "tests/cottage/test_protocol_2.py::"
 CODECS: Final = _PROTOCOL_2 + "test_rows_are_those_of_the_contract_for_every_encoding_delta_and_compression"

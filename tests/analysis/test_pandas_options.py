@@ -28,15 +28,20 @@ with cw.synthetic(seed=3, scenario="drawdown-halt+slow-agent+gap", packets=900, 
     reports = {"recording": cw.analyze(sys.argv[2]), "feed": cw.analyze(feed), "frame": cw.analyze(frame)}
     words = frame.drop(columns=["seq"]).assign(**{name: [str(word) for word in frame[name]] for name in ("regime", "side", "symbol")})
     reports["words"] = cw.analyze(words)
+    plan = frame[["nav"]] * 1.001
+    moments = dict.fromkeys(reports, frame.index[600]) | {"recording": cw.open_recording(sys.argv[2]).frame().index[200]}
     told = {}
     for name, report in reports.items():
         told[name] = report.to_dict() | {"source": ""}
-        for question in ("reasoning", "first_sign"):
+        asked = {"reasoning": (), "first_sign": (), "explain": (moments[name],), "against": (plan,)}
+        for question, given in asked.items():
             try:
-                told[name][question] = getattr(report, question)().to_dict()
+                told[name][question] = getattr(report, question)(*given).to_dict()
             except cw.AnalysisError as error:
                 told[name][question] = repr(error)
+        told[name]["what_if"] = report.what_if(size_cap=0.05, delay=0).to_dict()
         told[name]["tables"] = report.to_markdown()
+    told["compared"] = cw.compare(reports["recording"], reports["feed"]).to_dict()
     print(json.dumps(told))
 """
 
@@ -53,7 +58,8 @@ def answers(option: str) -> dict:
 @pytest.mark.skipif("infer_string" not in dir(pd.options.future), reason="this pandas always infers text")
 def test_no_answer_depends_on_whether_pandas_infers_text():
     text, objects = answers("text"), answers("objects")
-    assert text.keys() == objects.keys() == {"recording", "feed", "frame", "words"}
+    assert text.keys() == objects.keys() == {"recording", "feed", "frame", "words", "compared"}
+    assert objects.pop("compared") == text.pop("compared")
     for source, told in text.items():
         for question, answer in told["answers"].items():
             assert objects[source]["answers"][question] == answer, (source, question)

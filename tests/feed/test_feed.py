@@ -327,7 +327,8 @@ def test_reconnects_leave_no_thread_no_descriptor_and_no_memory(way, monkeypatch
         if way == "delivers":
             assert feed.health().reconnects >= count - 2
     wait_until(lambda: footprint() <= before, 5, lambda: (before, footprint()))
-    assert grown < 80_000, f"{grown} bytes are held of what {count // 2} reconnects took"
+    # Tables on the move and the texts of events take some 1 to 2 KB a reconnect; a connection that is kept has a buffer of 128 KB.
+    assert grown < 3_000 * (count // 2), f"{grown} bytes are held of what {count // 2} reconnects took"
 
 
 # ── listeners ──

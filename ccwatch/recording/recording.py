@@ -7,6 +7,7 @@ This module knows no socket and no live buffer.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,7 +58,7 @@ class Recording:
         self._folder = self.path
         if is_packed(self.path):
             self._folder = unpack(self.path)
-            weakref.finalize(self, shutil.rmtree, self._folder.parent, ignore_errors=True)
+            weakref.finalize(self, _remove, self._folder.parent, os.getpid())
         self._session = Session.read(self._folder)
         self._overlay = Overlay(self._folder, self._session)
 
@@ -390,6 +391,12 @@ class Recording:
             on_progress: called with each file before it is read.
         """
         return verify(self._folder, self._session, deep=deep, on_progress=on_progress)
+
+
+def _remove(folder: Path, process: int) -> None:
+    """Remove a packed recording's files; in a forked child leave them to the parent, which still reads them."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sizes(folder: Path) -> dict[Path, int]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Packet
-from ccwatch.recording import Recorder, Recording, groups, list_recordings, recover
+from ccwatch.recording import Recorder, Recording, groups, list_recordings, pack, recover
 from ccwatch.recording.journal import journal_files, read_frames
 from ccwatch.stream import frames
 
@@ -454,3 +456,22 @@ def test_frames_module_is_what_builds_both(recorded, usual, packets_of):
     """One more time without the buffer: the recording against `frames.build` on the packets themselves."""
     packets = packets_of(usual)
     assert_frame_equal(recorded(usual).frame(clean=False), frames.build("packets", frames.packet_columns(packets)))
+
+
+FORK = """
+import os, sys
+from ccwatch.recording import Recording
+recording = Recording(sys.argv[1])
+if (child := os.fork()) == 0:
+    sys.exit()
+os.waitpid(child, 0)
+print(sum(1 for _ in recording.packets()), recording.folder.parent)
+"""
+
+
+def test_a_forked_child_leaves_a_packed_recordings_files_to_its_parent_which_removes_them(recorded, usual, tmp_path):
+    pack(recorded(usual[:20]), tmp_path / "sent.zip")
+    done = subprocess.run([sys.executable, "-c", FORK, str(tmp_path / "sent.zip")], capture_output=True, text=True, check=True)
+    packets, folder = done.stdout.split()
+    assert int(packets) == sum(isinstance(item, Packet) for item in usual[:20])
+    assert not Path(folder).exists()

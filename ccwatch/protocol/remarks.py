@@ -21,7 +21,7 @@ _SECRETS: Final = (
     (re.compile(rf"{_HIDDEN_NAME}({_IS})([\"'])(?:(?!\3).)+"), rf"\1\2\3{_HIDDEN}"),
     (re.compile(rf"{_HIDDEN_NAME}({_IS})(?:(?:bearer|basic|token|digest)\s+)?[^\s\"',;&}}]+"), rf"\1\2{_HIDDEN}"),
     (re.compile(r"(?i)\b((?:token|secret|password|jwt)\s+[\"']?)(?=[\w.~+/=-]*\d)[\w.~+/=-]{6,}"), rf"\1{_HIDDEN}"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@"), rf"\1{_HIDDEN}@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,31}://)[^\s/@]+@"), rf"\1{_HIDDEN}@"),
 )
 _KEYS: Final = ("code", "error", "errors", "message", "msg", "reason", "detail", "details", "description")
 

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from ccwatch.errors import DecodeError
+from ccwatch.protocol import remarks
 from ccwatch.protocol.decoding import codec, several
 from ccwatch.protocol.messages import Aside, AsideSort, Flag, Packet
 from tests.protocol.shapes import BRIDGE_MARKET, CONTRACT, NOW, PIPELINE, contract, decode
@@ -185,3 +186,11 @@ def test_a_log_entry_of_any_kind_is_a_line_and_costs_no_packet(entry, message):
     packet = decode(contract(logs=["before", entry, "after"]))
     assert [line.message for line in packet.logs] == ["before", message, "after"]
     assert json.loads(codec.encode(packet))["data"]["logs"] == ["before", entry, "after"]
+
+
+@pytest.mark.parametrize("text", ["a-" * 2048, "access-" * 600, "a.b+" * 1024, "token=" * 700, "http:/" * 700])
+def test_a_servers_words_are_searched_for_secrets_in_a_time_that_grows_with_their_length(text):
+    begun = time.process_time()
+    for _ in range(200):
+        remarks.shown(text)
+    assert time.process_time() - begun < 5.0, "over 25 ms each: an address without an end was sought from every letter"

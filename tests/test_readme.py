@@ -43,6 +43,12 @@ def test_the_first_picture_moves_and_is_light() -> None:
     assert picture.count(b"\x21\xf9\x04") > 10, "its frames; python -m tests.browser.moving_picture makes them"
 
 
+def test_the_list_of_rooms_names_every_package() -> None:
+    """The commands' own rooms, which are modules, are left out."""
+    named = set(re.findall(r"^    ccwatch/(\w+)/ ", README, flags=re.MULTILINE))
+    assert named == {path.parent.name for path in (ROOT / "ccwatch").glob("*/__init__.py")}
+
+
 def test_there_are_six_lines() -> None:
     assert list(LINES) == ["watch live", "record", "be told", "ask why", "compare with the back-test", "look over months"]
 

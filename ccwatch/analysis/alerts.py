@@ -181,7 +181,7 @@ def alerts(
         material: a drawdown counts from this depth on (fraction < 0).
         within_s: a firing warned of a trough that came within so many seconds.
         virtual_clock: durations are measured on the stamps, not on the receiver's clock; None is found from both.
-        hours: when the market trades, so that each trading day begins anew; None is [hours] of ccwatch.toml.
+        hours: when the market trades, so that each trading day begins from zero; None is [hours] of ccwatch.toml.
 
     Raises:
         NotEnoughData: no packet.

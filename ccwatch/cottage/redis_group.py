@@ -1,7 +1,7 @@
 """A group of readers of one stream of Redis, of which one reads at a time: when it dies, another goes on, and no packet comes twice.
 
 The reader has a lease. Before it gives entries to its recorder it writes down, while it still has the lease, which `seq` each becomes and
-where the recording is; when they are on the disk it acknowledges them. Whoever takes the lease next looks up for every entry that was not
+where the recording is; when they are on the disk it acknowledges them. The next reader looks up for every entry that was not
 acknowledged whether the recording of the former reader holds it, and reads only the others. Where that recording cannot be looked at, the
 entries are read again, and a mark says how many. It knows no client and no site.
 """

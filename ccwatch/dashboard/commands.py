@@ -80,7 +80,7 @@ class Commander:
             armed, self._armed = self._armed, None
             why = _refusal(armed, page, what, str(request.get("token")))
             if why:
-                self._say(next(self._attempts), what, "NOT SENT", f"{why}; nothing was sent. Arm it anew")
+                self._say(next(self._attempts), what, "NOT SENT", f"{why}; nothing was sent. Arm it again")
             else:
                 self._run(what, lambda sent: getattr(self._view, what.lower())(confirm=what, on_sent=sent))
         elif do == "subscribe":

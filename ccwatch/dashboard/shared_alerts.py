@@ -31,7 +31,7 @@ class SharedAlerts:
 
         Args:
             view: a Feed or a Recording.
-            again: called when what is known elsewhere has changed, so that the page is told.
+            again: called when what is known elsewhere has changed, so that the page shows it.
         """
         self._view, self._again = view, again
         self._book, self._known = AlertBook(), dict[str, Certificate]()

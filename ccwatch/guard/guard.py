@@ -240,8 +240,8 @@ class Guard:
     def _note(self, alert: Alert) -> None:
         """Take an alert that began or ended: write it down, and queue its messages.
 
-        A kill between the two loses nothing: one that fires is written down first and told after the restart; one that is over is told
-        first, and ends again after the restart.
+        A kill between the two loses nothing: one that fires is written down first, and its message is sent after the restart; for
+        one that is over the message is queued first, and it ends again after the restart.
         """
         facts = alert.to_dict()
         known = self.journal.book().alerts.get(alert.id) or self._before.get(alert.id)

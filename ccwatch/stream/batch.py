@@ -1,7 +1,7 @@
 """A batch: the items of one receive, and their columns, made once for all that read them.
 
-The feed makes one per receive. Whoever wants rows iterates over it; whoever wants columns (the buffer, alerts, the dashboard) asks
-for them, and the first who asks makes them. Readers that gather several batches join them, so that small ones cost little.
+The feed makes one per receive. Readers of rows iterate over it; readers of columns (the buffer, alerts, the dashboard) ask
+for them, and the first to ask makes them. Readers that gather several batches join them, so that small ones cost little.
 """
 
 from __future__ import annotations

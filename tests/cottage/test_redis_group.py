@@ -1,4 +1,4 @@
-"""A group of readers beside a real redis-server: whoever is killed, each packet is in one recording, once."""
+"""A group of readers beside a real redis-server: whichever is killed, each packet is in one recording, once."""
 
 from __future__ import annotations
 

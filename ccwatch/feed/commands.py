@@ -36,8 +36,8 @@ ANSWER_S: Final = 5.0
 """How long a server may take to answer a POST; it may have obeyed all the same, so the stream is watched on."""
 DEADLINE_S: Final = 10.0
 """Seconds after which a server is not to obey a command that was sent by message: it may have waited somewhere."""
-FINAL: Final = frozenset({"forbidden", "unable"})
-"""The codes of a server's refusal of a command after which it is not asked by another way."""
+FINAL: Final = "forbidden"
+"""The code of a refusal after which a server is not asked by REST; that it is unable may only mean that its engine has no such route."""
 CONFIRM_S, CONFIRM_INTERVALS = 5.0, 3
 """A command waits this long for its confirmation, or this many of the stream's intervals, whichever is more."""
 LOOK_S, LOOK_AGAIN_S = 1.0, 0.5
@@ -234,11 +234,13 @@ class Commands:
         route = f"{what} {self._shown}"
         if reply.taken:
             return _Answer(route, sent=True, accepted=True, error=None)
-        if reply.taken is False and reply.code in FINAL:
+        if reply.taken is False and reply.code == FINAL:
             return _Answer(route, sent=True, accepted=False, error=f"{reply.code}: {plain(reply.reason, 200)}")
         try:
             answer = self._post(what)
         except NoCommandRoute:
+            if reply.taken is False:  # refused by message, and no route: no server carried it out, as without protocol 2
+                raise
             told = f"{reply.code}: {plain(reply.reason, 200)}" if reply.code else reply.reason
             return _Answer(route, sent=True, accepted=reply.taken, error=told)
         return _Answer(answer.route, sent=True, accepted=answer.accepted, error=answer.error)

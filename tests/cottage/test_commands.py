@@ -49,11 +49,12 @@ def test_a_bff_passes_a_halt_on_to_another_cottages_engine():
         assert feed.halt(confirm="HALT").confirmed
 
 
-def test_a_bff_whose_engine_has_no_route_says_so_and_the_feed_names_no_other_host():
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_a_bff_whose_engine_has_no_route_says_so_and_the_feed_names_no_other_host(protocol):
     with (
         foreign_engine({"/api/system/state/current": (200, b'{"status":"ACTIVE","timestamp":"2026-01-02T10:00:00Z"}')}) as url,
         Cottage(None, Options(engine_url=url)) as bff,
-        commanding(bff.url) as feed,
+        commanding(bff.url, protocol=protocol) as feed,
     ):
         feed.wait()
         with pytest.raises(NoCommandRoute, match="engine_url="):

@@ -1,10 +1,11 @@
-"""The dashboard where it is at home besides JupyterLab: Notebook 7 and Voila, in their dark themes."""
+"""The dashboard where it is at home besides JupyterLab: Notebook 7, Voila and JupyterHub, in their dark themes, and marimo."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from playwright.sync_api import Error
 
 import ccwatch as cw
-from tests.browser.jupyter import Lab, Tab, wait_until
+from tests.browser.jupyter import Lab, Tab, free_port, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -116,6 +117,62 @@ def test_voila_shows_the_dashboard_and_works_it(chromium: Browser, tmp_path: Pat
         tab.wait_for(lambda: "Kernel shutdown" in tab.lab.log.read_text(), 20, "the kernel to end with its page")
         assert [error for error in tab.errors if AWESOME not in error] == []
         assert [url for url in tab.abroad if AWESOME not in url] == []
+
+
+class Hub(Lab):
+    """A JupyterHub whose spawner starts the user's JupyterLab as a plain process, behind the Hub's own proxy."""
+
+    module = "jupyterhub"
+    alive = "/hub/api/"
+
+    def command(self) -> list[str]:
+        proxy, hub = free_port(), free_port()
+        lab = self.folder / "share" / "lab" / "settings"
+        config = self.folder / "jupyterhub_config.py"
+        config.write_text(
+            f"""
+c.JupyterHub.bind_url = {self.url!r}
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
+c.JupyterHub.db_url = "sqlite://"
+c.JupyterHub.cookie_secret_file = {str(self.folder / "cookie")!r}
+c.JupyterHub.authenticator_class = "dummy"
+c.JupyterHub.spawner_class = "simple"
+c.Authenticator.allow_all = True
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy}"
+c.ConfigurableHTTPProxy.pid_file = {str(self.folder / "proxy.pid")!r}
+c.Spawner.cmd = [{sys.executable!r}, "-m", "jupyterhub.singleuser"]
+c.Spawner.args = ["--allow-root", "--LabApp.news_url=", "--LabApp.extension_manager=readonly", "--LabApp.app_settings_dir={lab}"]
+c.Spawner.notebook_dir = {str(self.notebooks)!r}
+c.SimpleLocalProcessSpawner.home_dir_template = {str(self.folder / "users")!r} + "/{{username}}"
+c.Spawner.env_keep = ["PATH", "PYTHONPATH", "LANG", "JUPYTER_PLATFORM_DIRS"]
+c.Spawner.start_timeout = 180
+c.Spawner.http_timeout = 180
+"""
+        )
+        return [sys.executable, "-m", "jupyterhub", "-f", str(config)]
+
+
+def test_jupyterhub_shows_the_dashboard_works_it_and_finds_it_again_after_a_reload(chromium: Browser, tmp_path: Path) -> None:
+    if shutil.which("configurable-http-proxy") is None:
+        pytest.skip("JupyterHub's proxy is not on the PATH (npm install -g configurable-http-proxy)")
+    with home(Hub, tmp_path, chromium) as (tab, name):
+        page = tab.page
+        page.goto(f"{tab.lab.url}/hub/login")
+        page.get_by_label("Username").fill("anna")
+        page.get_by_label("Password").fill("of no importance")
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/user/anna/lab**", timeout=180_000)
+        page.goto(f"{tab.lab.url}/user/anna/doc/tree/{name}?reset")
+        tab.idle()
+        tab.choose_theme("JupyterLab Dark")
+        tab.run_all()
+        works(tab)
+        tab.picture("jupyterhub-dark.png")
+        page.keyboard.press("Control+s")
+        tab.wait_for(lambda: "widget-view" in (tab.lab.notebooks / name).read_text(), 20, "the saved notebook")
+        tab.reload()
+        tab.moves()
+        assert tab.abroad == []
 
 
 MARIMO = """

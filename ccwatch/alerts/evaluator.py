@@ -207,7 +207,10 @@ class Evaluator:
         for machine, judge in self._functions:
             if frame is not None:
                 changes += machine.take(*self._in_hours(machine.rule, *judge.judge(frame, found)))
-        return self._told(changes + (self._without_data(self._observer.at) if self._observer.at is not None else []))
+        if self._observer.at is not None:
+            changes += self._without_data(self._observer.at)
+        self._forget(self._observer.services.forget())
+        return self._told(changes)
 
     def advance(self, mono_ns: int) -> list[Change]:
         """Judge the silence until now, by the clock that packets are received by (or the stamps', where that is virtual)."""
@@ -302,6 +305,17 @@ class Evaluator:
                     self._conditions.append((self._machine(rule, service), *_judges(rule, service, since)))
         if only is None:
             self._services.add(service)
+
+    def _forget(self, services: Sequence[str]) -> None:
+        """Forget services that are no longer judged, but for those of which something fires."""
+        firing = {machine.subject for machine in self._machines.values() if machine.standing().is_open} if services else set()
+        gone = {*services} - firing
+        if not gone:
+            return
+        self._services -= gone
+        self._machines = {key: machine for key, machine in self._machines.items() if key[1] not in gone}
+        self._limits = {key: machines for key, machines in self._limits.items() if key[1] not in gone}
+        self._conditions = [found for found in self._conditions if found[0].subject not in gone]
 
     def _in_hours(self, rule: AnyRule, seen: Observations, code: Codes) -> tuple[AnyRule, Observations, Codes]:
         hours = self._observer.hours

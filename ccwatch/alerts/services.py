@@ -14,7 +14,7 @@ import pandas as pd
 
 from ccwatch.alerts.columns import Calls
 from ccwatch.alerts.rules import objective_of
-from ccwatch.alerts.series import Bools, Floats, Ints, Key, Observations, Stretches, joined, none, tail
+from ccwatch.alerts.series import Bools, Floats, Ints, Key, Observations, Stretches, joined, none
 from ccwatch.domain import counters
 from ccwatch.domain.limits import BURN_LEAST_N, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SECOND, SUCCESS_OBJECTIVE
 
@@ -34,8 +34,37 @@ USUAL_FACTOR: Final = 3.0
 """A call above so many times the usual does not become usual: a service that stays slow stays slow."""
 MANY: Final = 24
 """With more new calls than these, pandas' rolling quantile is faster than one call after the other."""
-ERRORS_S, ERRORS_LONG_S = 300.0, 3600.0
-"""Errors are counted over both; the budget burns only where both say so."""
+ERRORS_S, ERRORS_LONG_S = 300, 3600
+"""Errors are counted over both, which begin with a whole second; the budget burns only where both say so."""
+MOST_SERVICES: Final = 256
+"""Services that are judged at a time; the one that was silent for the longest makes room for a new one."""
+
+
+class _Errors:
+    """Calls, and failed ones, of the last hour. They are added up by the second: memory does not grow with the rate of a stream."""
+
+    def __init__(self) -> None:
+        self._second = np.zeros(0, dtype=np.int64)
+        self._failed = self._made = np.zeros(0)
+
+    def shares(self, at: Ints, failed: Floats, made: Floats) -> list[Floats]:
+        """Note calls, and return the failed share of each window up to each of them; NaN with too few calls."""
+        if not len(at):
+            return [np.zeros(0), np.zeros(0)]
+        old = len(self._second)
+        second = np.maximum.accumulate(np.append(self._second, at // SECOND))
+        counts = np.append(self._failed, failed), np.append(self._made, made)
+        totals = [np.append(0.0, np.cumsum(part)) for part in counts]  # whole numbers: exact wherever they begin
+        found = []
+        for window in (ERRORS_S, ERRORS_LONG_S):
+            first = np.searchsorted(second, second[old:] - window, side="right")
+            misses, n = (total[old + 1 :] - total[first] for total in totals)
+            found.append(np.where(n >= BURN_LEAST_N, misses / np.where(n > 0.0, n, 1.0), np.nan))
+        begins = np.flatnonzero(np.append(True, second[1:] != second[:-1]))
+        kept = second[begins] > second[-1] - ERRORS_LONG_S
+        self._second = second[begins][kept]
+        self._failed, self._made = (np.add.reduceat(part, begins)[kept] for part in counts)
+        return found
 
 
 class Service:
@@ -53,8 +82,7 @@ class Service:
         self.wanted = wanted
         self._last: tuple[float, float] | None = None  # gauge and counter
         self._calls = none()  # as far back as some measure looks
-        self._failed = none()  # value: failed calls; one entry per change of the counter
-        self._made: Floats = np.zeros(0)  # calls of these entries
+        self._failures = _Errors()
         self._counted: tuple[float, float] | None = None  # calls, and failed ones, when the counter was last sent
         self._usual: Floats = np.zeros(0)  # calls that are usual
         self._block: Floats = np.zeros(0)  # calls since the usual was computed
@@ -96,9 +124,18 @@ class Service:
             found["latency_objective"] = self._against_objective(calls)
         if self.wanted & {"error_rate", "burn_rate"}:
             found |= self._errors(order, at, time, count, rate)
-        self._calls = tail(joined(self._calls, calls), int(at[-1]) - int(RECENT_MOST_S * SECOND))
+        self._keep(calls, int(at[-1]))
         self._last = float(gauge[-1]), float(count[-1])
         return {name: seen for name, seen in found.items() if len(seen.value)}
+
+    def _keep(self, calls: Observations, now: int) -> None:
+        """Keep of the calls what a later one is judged with: those of its window, and the last few however old they are."""
+        seen = joined(self._calls, calls)
+        kept_s = LATENCY_WINDOW_S if np.isfinite(self._objective) else RECENT_S
+        since = int(np.searchsorted(seen.moment, now - round(kept_s * SECOND), side="right"))
+        first = min(since, max(0, len(seen.value) - RECENT_LEAST_N))
+        order, moment, time, value = seen
+        self._calls = Observations(order[first:].copy(), moment[first:].copy(), time[first:].copy(), value[first:].copy())
 
     def _against_objective(self, calls: Observations) -> Observations:
         seen = joined(self._calls, calls)
@@ -153,17 +190,7 @@ class Service:
         failed = np.clip(np.where(again, bad, bad - before_bad), 0.0, made)
         kept = made > 0.0
         fresh = Observations(order[kept], at[kept], time[kept], failed[kept])
-        old = len(self._failed.value)
-        seen, calls = joined(self._failed, fresh), np.append(self._made, made[kept])
-        shares = []
-        for window in (ERRORS_S, ERRORS_LONG_S):
-            first = np.searchsorted(seen.moment, seen.moment - int(window * SECOND), side="right")
-            sums = (np.append(0.0, np.cumsum(part)) for part in (seen.value, calls))  # whole numbers: exact wherever they begin
-            misses, n = (total[1:] - total[first] for total in sums)
-            shares.append(np.where(n >= BURN_LEAST_N, misses / np.where(n > 0.0, n, 1.0), np.nan)[old:])
-        if len(seen.moment):
-            self._failed = tail(seen, int(seen.moment[-1]) - int(ERRORS_LONG_S * SECOND))
-            self._made = calls[len(calls) - len(self._failed.value) :]
+        shares = self._failures.shares(fresh.moment, fresh.value, made[kept])
         budget = round(1.0 - SUCCESS_OBJECTIVE, 12)
         burn = np.minimum(shares[0], shares[1]) / budget
         return {
@@ -178,7 +205,14 @@ class Services:
     def __init__(self, objectives: Mapping[str, float]) -> None:
         self._objectives = objectives
         self._wanted: frozenset[str] = frozenset()
-        self._known: dict[str, Service] = {}
+        self._known: dict[str, Service] = {}  # the one that was silent for the longest first
+
+    def forget(self) -> list[str]:
+        """Forget the services beyond the most that are judged, and return their names."""
+        names = [*self._known][: max(0, len(self._known) - MOST_SERVICES)]
+        for name in names:
+            del self._known[name]
+        return names
 
     def want(self, wanted: frozenset[str]) -> None:
         """Compute these measures from now on."""
@@ -220,7 +254,8 @@ class Services:
             mine = np.flatnonzero((calls.service == name) & kept)
             if not name or not len(mine):
                 continue
-            service = self._known.setdefault(name, Service(name, self._objectives, self._wanted))
+            service = self._known.pop(name, None) or Service(name, self._objectives, self._wanted)
+            self._known[name] = service
             none_told = np.full(len(mine), np.nan)
             values = [
                 calls.gauges[part][mine] if part in calls.gauges else none_told for part in ("latency_ms", "invocations", "success_rate")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ccwatch.alerts import DEFAULT_RULES, AlertLog, AlertState, Evaluator, Rule, WrittenRule
+from ccwatch.alerts import DEFAULT_RULES, AlertLog, AlertState, Evaluator, Rule, WrittenRule, services
 from ccwatch.domain.hours import read_hours
 from ccwatch.errors import ConfigError
 from ccwatch.feed.scenarios import planted
@@ -332,3 +333,60 @@ def test_killed_at_any_packet_of_the_bad_session_the_alerts_are_those_of_an_eval
         after.restore(json.loads(json.dumps(before.snapshot())))
         seen |= alerts(after, packets[kill:])
         assert {(rule, subject) for rule, subject, _ in seen} == {(rule, subject) for rule, subject, _ in expected}, kill
+
+
+# ── memory ──
+
+
+def minute_at_50_hz(number, agents):
+    """A minute of packets 20 ms apart, each with the calls of these agents."""
+    seq = np.arange(number * 3_000, (number + 1) * 3_000)
+    packets = rows(np.full(len(seq), 100.0), times=seq / 50.0, seq=seq.astype(np.uint64))
+    whose, each = np.repeat(seq, len(agents)), np.tile(agents, len(seq))
+    calls = {"seq": whose.astype(np.uint64), "agent": pd.Categorical(each), "latency_ms": 20.0 + whose % 7, "success_rate": 0.99}
+    return packets, pd.DataFrame({**calls, "invocations": whose + 1}, index=packets.index.repeat(len(agents)))
+
+
+def test_what_is_kept_of_the_calls_does_not_grow_with_the_rate_of_a_stream():
+    asks = WrittenRule("errors", "error_rate > 50% or burn_rate > 900")
+    evaluator = Evaluator([*DEFAULT_RULES, asks], virtual_clock=True)
+    sizes = []
+    for minute in range(14):
+        evaluator.observe(*minute_at_50_hz(minute, ["RiskAgent", "MacroAgent"]))
+        sizes.append(len(pickle.dumps(evaluator)))
+    assert sizes[13] - sizes[6] < 1.2 * 7 * 60 * 24 * 2, "only the hour of errors is not full: three numbers a second and service"
+    assert sizes[13] < 3_000_000, "of which the moments of 60,000 packets, and 12,000 calls of each service"
+
+
+def test_the_errors_of_an_hour_are_those_of_all_its_calls():
+    """They are added up by the second: the answer is that of the calls themselves."""
+    at = np.sort(np.random.default_rng(7).integers(0, 2 * 3_600 * SECOND, 6_000))
+    made, failed = np.full(len(at), 5.0), np.random.default_rng(8).integers(0, 2, len(at)).astype(float)
+    errors = services._Errors()
+    found = [np.concatenate(parts) for parts in zip(*(errors.shares(*part) for part in cut(500, at, failed, made)), strict=True)]
+    for window, shares in zip((services.ERRORS_S, services.ERRORS_LONG_S), found, strict=True):
+        for row in (3, 1_000, 3_000, 5_999):
+            within = (at // SECOND > at[row] // SECOND - window) & (np.arange(len(at)) <= row)
+            assert shares[row] == failed[within].sum() / made[within].sum()
+
+
+def cut(size, *arrays):
+    return [tuple(one[at : at + size] for one in arrays) for at in range(0, len(arrays[0]), size)]
+
+
+def test_names_without_end_are_forgotten_and_those_that_go_on_are_judged_still():
+    evaluator = Evaluator([*DEFAULT_RULES, WrittenRule("slow", "latency > 500ms")], virtual_clock=True)
+    for batch in range(10):
+        seq = np.arange(batch * 100, batch * 100 + 100)
+        packets = rows(np.full(100, 100.0), times=seq, seq=seq.astype(np.uint64))
+        names = [name for n in seq for name in (f"A{n // 3}", "RiskAgent")]
+        calls = {"agent": names, "latency_ms": 20.0 + np.repeat(seq % 3, 2)}
+        evaluator.observe(packets, pd.DataFrame({"seq": np.repeat(seq, 2).astype(np.uint64), **calls}, index=packets.index.repeat(2)))
+    subjects = {standing.subject for standing in evaluator.standing} - {""}
+    assert len(subjects) <= services.MOST_SERVICES
+    assert {"RiskAgent", "A332"} <= subjects
+    assert "A0" not in subjects
+    slow = pd.DataFrame({"seq": [1_000], "agent": ["RiskAgent"], "latency_ms": [900.0]})
+    packets = rows([100.0], times=[1_000], seq=np.array([1_000], dtype=np.uint64))
+    changes = evaluator.observe(packets, slow.set_index(packets.index))
+    assert [(c.rule, c.subject) for c in changes if c.state == "FIRING"] == [("slow", "RiskAgent")]

@@ -58,10 +58,7 @@ class Condition:
     @property
     def unit(self) -> str:
         """Return the unit of its leading measure."""
-        node = self.lead
-        while isinstance(node, Window) and node.function in {"mean", "std", "min", "max", "change"}:
-            node = node.of
-        return vocabulary.unit_of(node.name) if isinstance(node, Name) else ""
+        return _unit_of(self.lead)
 
     @property
     def awaits(self) -> bool:
@@ -103,6 +100,8 @@ def clearing(condition: Condition, text: str) -> Condition:
     tree = parse(text)
     if not isinstance(tree, Number):
         return compile_condition(text)
+    if tree.is_duration:
+        tree = Number(tree.value * _per_second(condition.lead, text))
     if not isinstance(condition.tree, Operation) or np.isnan(condition.limit):
         raise ConfigError(
             f"clears={text!r}: a bare value needs a condition of one comparison; expected one such as 'drawdown_peak > -1.5%'"
@@ -287,7 +286,52 @@ def _resolved(node: Node) -> Node:
     parts = tuple(_resolved(part) for part in node.parts)
     if node.sign in {"and", "or", "not"} and not all(map(_is_truth, parts)):
         raise ConfigError(f"{node.sign} joins comparisons; got a number in {_shown(node)}")
-    return Operation(node.sign, parts)
+    return _in_one_unit(Operation(node.sign, parts))
+
+
+def _in_one_unit(node: Operation) -> Operation:
+    """Return an operation with its durations in the unit of the measure that they are compared with or added to.
+
+    Raises:
+        ConfigError: that is no measure of time, or a fraction is compared with a percentage that lacks its sign.
+    """
+    other = next((part for part in node.parts if not isinstance(part, Number)), None)
+    numbers = [part for part in node.parts if isinstance(part, Number)]
+    if node.sign in _COMPARISONS and numbers and _is_share(other) and abs(numbers[0].value) > 1.0:
+        raise ConfigError(f"{_shown(node)} is never reached: it is a fraction; write {numbers[0].value:g}% for {numbers[0].value / 100:g}")
+    durations = [number for number in numbers if number.is_duration]
+    if not durations:
+        return node
+    scale = _per_second(None if node.sign in {"*", "/"} else other, _shown(node))
+    return Operation(node.sign, tuple(Number(part.value * scale) if part in durations else part for part in node.parts))
+
+
+def _per_second(node: Node | None, text: str) -> float:
+    """Return how many units of a measure of time are a second.
+
+    Raises:
+        ConfigError: it is no measure of time.
+    """
+    scale = {"ms": 1_000.0, "s": 1.0}.get(_unit_of(node))
+    if scale is None:
+        raise ConfigError(f"{text}: a duration can only be compared with what is in ms or s, such as latency or recorder_lag")
+    return scale
+
+
+def _unit_of(node: Node | None) -> str:
+    """Return the unit of a measure, or of a stretch of one; empty for anything else."""
+    while isinstance(node, Window) and node.function in {"mean", "std", "min", "max", "change"}:
+        node = node.of
+    if isinstance(node, Operation) and node.sign in {"abs", "min", "max", "+", "-"}:
+        return next(filter(None, map(_unit_of, node.parts)), "")
+    return vocabulary.unit_of(node.name) if isinstance(node, Name) else ""
+
+
+def _is_share(node: Node | None) -> bool:
+    """Return whether a measure lies between -1 and 1."""
+    while isinstance(node, Window) and node.function in {"mean", "min", "max"}:
+        node = node.of
+    return isinstance(node, Name) and node.name != "exposure" and _unit_of(node) == "fraction"
 
 
 def _word_test(node: Operation) -> Node:

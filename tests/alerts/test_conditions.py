@@ -103,11 +103,33 @@ def test_absence_is_told_in_its_time_with_packets_and_without():
         ('status == "HALTED"', "did you mean 'HALT'"),
         ("nav:Risk > 1", "is of no service"),
         ("alpha and nav > 1", "joins comparisons"),
+        ("nav > 5s", "what is in ms or s"),
+        ("latency * 2s > 4", "what is in ms or s"),
+        ("drawdown_peak <= -2", "write -2%"),
+        ("mean(confidence, 5m) > 60", "write 60%"),
     ],
 )
 def test_an_unknown_word_is_refused_with_the_nearest_one(when, said):
     with pytest.raises(ConfigError, match=said):
         cw.Rule("odd", when)
+
+
+@pytest.mark.parametrize(
+    ("when", "limit"),
+    [
+        ("latency > 500ms", 500.0),
+        ("mean(latency:Risk, 5m) > 2s", 2_000.0),
+        ("0.5s < latency", 500.0),
+        ("recorder_lag > 500ms", 0.5),
+        ("exposure > 150%", 1.5),
+    ],
+)
+def test_a_duration_is_in_the_unit_of_what_it_is_compared_with(when, limit):
+    assert cw.Rule("r", when).condition.limit == limit
+
+
+def test_a_bare_value_that_clears_is_in_the_unit_of_the_measure():
+    assert cw.Rule("r", "latency > 500ms", clears="400ms").clearing.limit == 400.0
 
 
 @pytest.mark.parametrize(

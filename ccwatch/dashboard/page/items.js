@@ -1,6 +1,6 @@
 // The moments of a stream that a reader wants to find: changes of regime and status, signals, vetoes, gaps, alerts, marks. Pure.
 
-/** @import { Item } from "./types.js" */
+/** @import { Item, Mark } from "./types.js" */
 /** @import { Stream } from "./stream.js" */
 
 import { UNKNOWN } from "./rows.js";
@@ -69,6 +69,22 @@ export function gapWords(detail) {
   return found ? `${number(Number(found[1]), 1)} s without a packet${found[2] ? `: ${found[2]}` : ""}` : detail;
 }
 
+/** @type {WeakMap<Mark, Item>} */
+const ITEMS_OF_MARKS = new WeakMap(); // a signal never changes, and its words take time
+
+/** A change of the signal as a moment. @param {Mark} mark @param {string} word @returns {Item} */
+function itemOf([time, price, , , confidence, size], word) {
+  const vetoed = word !== "FLAT" && size === 0;
+  const facts = `${word}${price === null ? "" : ` @ ${number(price)}`}${known(confidence) ? `, confidence ${number(confidence)}` : ""}`;
+  return {
+    time,
+    kind: vetoed ? "veto" : "signal",
+    glyph: vetoed ? "⊘" : (SIDE_GLYPHS[word] ?? "●"),
+    words: `${facts}${vetoed ? ", vetoed" : known(size) ? `, size ${percent(size, 0)}` : ""}`,
+    important: vetoed || word !== "FLAT",
+  };
+}
+
 /**
  * All moments, by time.
  * @param {Stream} stream
@@ -79,17 +95,10 @@ export function items(stream, changes) {
   const { tables, marks, words } = stream;
   /** @type {Item[]} */
   const found = [...changes];
-  for (const [time, price, side, , confidence, size] of marks) {
-    const word = words.side[side] ?? "?";
-    const vetoed = word !== "FLAT" && size === 0;
-    const facts = `${word}${price === null ? "" : ` @ ${number(price)}`}${known(confidence) ? `, confidence ${number(confidence)}` : ""}`;
-    found.push({
-      time,
-      kind: vetoed ? "veto" : "signal",
-      glyph: vetoed ? "⊘" : (SIDE_GLYPHS[word] ?? "●"),
-      words: `${facts}${vetoed ? ", vetoed" : known(size) ? `, size ${percent(size, 0)}` : ""}`,
-      important: vetoed || word !== "FLAT",
-    });
+  for (const mark of marks.slice(-MOST_ITEMS)) {
+    const item = ITEMS_OF_MARKS.get(mark) ?? itemOf(mark, words.side[mark[2]] ?? "?");
+    ITEMS_OF_MARKS.set(mark, item);
+    found.push(item);
   }
   for (const [time, kind, text, own] of tables.events) {
     if (kind === "mark") continue;

@@ -11,6 +11,16 @@ export function known(value) {
   return typeof value === "number" && Number.isFinite(value);
 }
 
+/** @type {Map<number, Intl.NumberFormat>} */
+const FORMATS = new Map(); // by digits: making one takes a hundred times as long as using it
+
+/** @param {number} digits */
+function formatOf(digits) {
+  const format = FORMATS.get(digits) ?? new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  FORMATS.set(digits, format);
+  return format;
+}
+
 /**
  * A number with digits after the point, thousands apart; a dash where it is not known.
  * @param {number | null | undefined} value
@@ -19,7 +29,7 @@ export function known(value) {
  */
 export function number(value, digits = 2, signed = false) {
   if (!known(value)) return DASH;
-  const size = Math.abs(value).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const size = formatOf(digits).format(Math.abs(value));
   const isZero = Number(size.replaceAll(",", "")) === 0;
   return `${value < 0 && !isZero ? MINUS : signed && !isZero ? "+" : ""}${size}`;
 }

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
-from scipy import linalg, optimize, signal
+from scipy import optimize, signal
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, percent
@@ -29,8 +29,9 @@ _NOISES: Final = {
     "equal and independent": np.eye(3),
 }
 """Shapes of process noise of variance q, period 1: Bar-Shalom, Li & Kirubarajan (2001), sections 6.3.3 and 6.2.3, and the plain one."""
-_RATIOS: Final = np.logspace(-9, 3, 25)
+_LOG_RATIOS: Final = np.linspace(-9.0, 3.0, 25)
 _MOST_FITTED: Final = 5_000
+_MOST_DOUBLINGS: Final = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,37 +119,15 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
     found = sample("kalman", frame, events, needs=("price", "velocity"), symbol=symbol, one_symbol=True)
     used = found.where(np.isfinite(found.numbers("price")) & np.isfinite(found.numbers("velocity")))
     used.need(BURN_IN + 40, "price and velocity")
-    price, velocity, acceleration = (used.numbers(name) for name in ("price", "velocity", "acceleration"))
-    starts = np.flatnonzero(used.broken)
-    edges = [0, *starts.tolist(), len(price)]
-    since = np.arange(len(price)) - np.maximum.accumulate(np.where(used.broken, np.arange(len(price)), 0))
-    judged = since >= BURN_IN
+    price, velocity = used.numbers("price"), used.numbers("velocity")
+    rows = np.arange(len(price))
+    edges = [0, *np.flatnonzero(used.broken).tolist(), len(price)]
+    judged = rows - np.maximum.accumulate(np.where(used.broken, rows, 0)) >= BURN_IN
     used.where(judged).need(40, f"price and velocity, {BURN_IN} after each gap")
     notes = ["one period per packet; the first packets after the start and after each gap are not judged: a filter settles"]
-    fitted = judged.copy()
     if judged.sum() > _MOST_FITTED:
-        fitted[np.flatnonzero(judged)[_MOST_FITTED] :] = False
         notes.append(f"parameters are found on the first {_MOST_FITTED:,} packets and judged on all")
-    stop = int(np.flatnonzero(fitted)[-1]) + 1
-
-    def error(log_ratio: float, shape: str, end: int, mask: npt.NDArray[np.bool_]) -> float:
-        ours = filtered(price[:end], gain_of(10.0**log_ratio, shape)[0], [e for e in edges if e < end] + [end], (1,))[:, 0]
-        return float(np.mean(np.square(ours - velocity[:end])[mask[:end]]))
-
-    rows = []
-    for shape in _NOISES:
-        coarse = [error(float(np.log10(ratio)), shape, stop, fitted) for ratio in _RATIOS]
-        near = float(np.log10(_RATIOS[int(np.argmin(coarse))]))
-        best = optimize.minimize_scalar(
-            error, bounds=(near - 0.5, near + 0.5), args=(shape, stop, fitted), method="bounded", options={"xatol": 1e-7}
-        )
-        ratio = float(10.0**best.x)
-        ours = filtered(price, gain_of(ratio, shape)[0], edges, (1,))[:, 0]
-        rows.append(_row(f"filter, {shape}", "filter", ratio, ours, velocity, judged))
-    step = np.append(np.nan, np.diff(price))
-    for name, values in (("price step", step), ("mean price step of 10", pd.Series(step).rolling(10).mean().to_numpy())):
-        rows.append(_row(name, "plain", np.nan, values, velocity, judged))
-    table = pd.DataFrame(rows).sort_values("rms_error", kind="stable", ignore_index=True)
+    table = _models(price, velocity, edges, judged)
     top = table[table["kind"] == "filter"].iloc[0]
     shape, ratio = str(top["model"]).removeprefix("filter, "), float(top["ratio"])
     gain, residual = gain_of(ratio, shape)
@@ -162,7 +141,7 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
         ratio=ratio,
         gain=(float(gain[0]), float(gain[1]), float(gain[2])),
         riccati_residual=residual,
-        gain_ratio=_gain_ratio(velocity, acceleration, judged, used.broken),
+        gain_ratio=_gain_ratio(velocity, used.numbers("acceleration"), judged, used.broken),
         explained=float(top["explained"]),
         curve=pd.DataFrame({"engine": velocity, "ours": filtered(price, gain, edges, (1,))[:, 0]}, index=used.frame.index),
         basis=found.basis(int(judged.sum())),
@@ -170,14 +149,53 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
     )
 
 
+def _models(price: Floats, velocity: Floats, edges: list[int], judged: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Return a row per filter, each at the q/r that explains velocity best, and per plain alternative; the best first."""
+    fitted = np.flatnonzero(judged)[:_MOST_FITTED]
+    end = int(fitted[-1]) + 1
+    until = [edge for edge in edges if edge < end] + [end]
+
+    def error(log_ratio: float, shape: str) -> float:
+        ours = filtered(price[:end], gain_of(10.0**log_ratio, shape)[0], until, (1,))[:, 0]
+        return float(np.mean(np.square(ours - velocity[:end])[fitted]))
+
+    rows = []
+    for shape in _NOISES:
+        near = float(min(_LOG_RATIOS, key=lambda log_ratio: error(float(log_ratio), shape)))
+        bounds = (near - 0.5, near + 0.5)
+        best = optimize.minimize_scalar(error, bounds=bounds, args=(shape,), method="bounded", options={"xatol": 1e-7})
+        ratio = float(10.0**best.x)
+        rows.append(
+            _row(f"filter, {shape}", "filter", ratio, filtered(price, gain_of(ratio, shape)[0], edges, (1,))[:, 0], velocity, judged)
+        )
+    step = np.append(np.nan, np.diff(price))
+    for name, values in (("price step", step), ("mean price step of 10", pd.Series(step).rolling(10).mean().to_numpy())):
+        rows.append(_row(name, "plain", np.nan, values, velocity, judged))
+    return pd.DataFrame(rows).sort_values("rms_error", kind="stable", ignore_index=True)
+
+
 def gain_of(ratio: float, noise: str = "wiener acceleration") -> tuple[Floats, float]:
     """Return the steady gain (price, velocity, acceleration) at q/r = `ratio`, and the discrete Riccati equation's relative residual."""
-    seen = np.array([[1.0], [0.0], [0.0]])
     q = ratio * _NOISES[noise]
-    p = linalg.solve_discrete_are(TRANSITION.T, seen, q, np.eye(1))
-    gain = (p @ seen / (seen.T @ p @ seen + 1.0)).ravel()
-    again = TRANSITION @ (p - np.outer(gain, seen.T @ p)) @ TRANSITION.T + q
+    p = _covariance(q)
+    gain = p[:, 0] / (p[0, 0] + 1.0)
+    again = TRANSITION @ (p - np.outer(gain, p[0])) @ TRANSITION.T + q
     return np.asarray(gain, dtype=np.float64), float(np.abs(again - p).max() / np.abs(p).max())
+
+
+def _covariance(q: Floats) -> Floats:
+    """Return the steady covariance before a measurement of variance 1, by the doubling algorithm (Anderson & Moore 1979, section 6.7).
+
+    It is scipy's `solve_discrete_are` to 1e-13 for these three states, in a fraction of the time: a filter is fitted by a hundred calls.
+    """
+    a, g, p = TRANSITION.T, np.diag([1.0, 0.0, 0.0]), q
+    for _ in range(_MOST_DOUBLINGS):
+        shrunk = a @ np.linalg.inv(np.eye(3) + g @ p)
+        before, p = p, p + a.T @ p @ np.linalg.solve(np.eye(3) + g @ p, a)
+        g, a = g + shrunk @ g @ a.T, shrunk @ a
+        if np.abs(p - before).max() <= 1e-15 * np.abs(p).max():
+            break
+    return p
 
 
 def filtered(price: Floats, gain: Floats, edges: list[int], columns: Sequence[int] = (0, 1, 2)) -> Floats:

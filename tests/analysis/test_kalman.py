@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy import linalg
 from statsmodels.tsa.statespace.kalman_filter import KalmanFilter
 
 from ccwatch.analysis import Report, kalman
@@ -16,7 +17,11 @@ from ccwatch.errors import MissingColumns, NotEnoughData
 @settings(max_examples=25)
 def test_the_gain_solves_the_discrete_riccati_equation(log_ratio):
     for noise in ("wiener acceleration", "white jerk", "equal and independent"):
-        assert gain_of(10.0**log_ratio, noise)[1] < 1e-6
+        q = 10.0**log_ratio * _NOISES[noise]
+        gain, residual = gain_of(10.0**log_ratio, noise)
+        p = linalg.solve_discrete_are(TRANSITION.T, np.array([[1.0], [0.0], [0.0]]), q, np.eye(1))
+        np.testing.assert_allclose(gain, p[:, 0] / (p[0, 0] + 1.0), rtol=1e-10)
+        assert residual < 1e-12
 
 
 @given(st.floats(-6.0, 2.0))

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
-from ccwatch.analysis.divergence import Divergence
+from ccwatch.analysis.divergence import Divergence, divergence_of
 from ccwatch.analysis.result import Result, cell_text, clock, count_of, dollars
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, paces, sample, stamp, stamps
 from ccwatch.domain.liveness import late_ns
@@ -161,7 +161,7 @@ def against(
         split_usd=parts,
         first={str(key): value for key, value in table.iloc[0].to_dict().items()} if len(table) else None,
         divergences=table,
-        curve=pd.DataFrame({"actual": made, "expected": meant, "divergence": (made - meant) / start}, index=used.frame.index),
+        curve=pd.DataFrame({"actual": made, "expected": meant, "divergence": divergence_of(made, meant, start)}, index=used.frame.index),
         plan=pair.plan(shift),
         started_at=used.frame.index[0],
         start_usd=start,
@@ -187,7 +187,7 @@ def expected_curve(frame: pd.DataFrame, expected: pd.DataFrame, *, align: Align 
 
     Returns:
         Index time; actual, expected: float64, profit and loss since the first matched packet as a fraction of the session's nav there;
-        broken: bool, whether a gap of the session lies before the row.
+        divergence: float64, the one less the other; broken: bool, whether a gap of the session lies before the row.
 
     Raises:
         ConfigError: another `align`.
@@ -201,8 +201,8 @@ def expected_curve(frame: pd.DataFrame, expected: pd.DataFrame, *, align: Align 
         raise MissingColumns("against", ("nav",))
     if not np.isfinite(meant).any():
         meant = pair.start * pair.held_signals()
-    columns = {"actual": made / pair.start, "expected": meant / pair.start, "broken": pair.used.broken}
-    return pd.DataFrame(columns, index=pair.used.frame.index)
+    columns = {"actual": made / pair.start, "expected": meant / pair.start, "divergence": divergence_of(made, meant, pair.start)}
+    return pd.DataFrame(columns | {"broken": pair.used.broken}, index=pair.used.frame.index)
 
 
 def _matched(

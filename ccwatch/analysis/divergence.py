@@ -8,8 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts import Severity, WrittenRule
-from ccwatch.analysis.sample import numbers, times_ns
+from ccwatch.analysis.sample import Floats, numbers, times_ns
 from ccwatch.errors import ConfigError, MissingColumns
+
+
+def divergence_of(actual: Floats, expected: Floats, start_usd: float) -> Floats:
+    """Return how far profit and loss (USD) depart from the plan's, as a fraction of the nav at which both began."""
+    return (actual - expected) / start_usd
 
 
 class Divergence:
@@ -43,7 +48,7 @@ class Divergence:
         place = np.searchsorted(self._times, times, side="right") - 1
         within = (place >= 0) & (times >= self._from) & (times <= self._times[-1])
         expected = np.where(within, self._profit[np.maximum(place, 0)], np.nan)
-        return pd.Series((nav - self._start - expected) / self._start, index=frame.index, name="divergence")
+        return pd.Series(divergence_of(nav - self._start, expected, self._start), index=frame.index, name="divergence")
 
     def rule(self, limit: float, *, name: str = "divergence", for_: str = "0s", severity: Severity | str = Severity.WARNING) -> WrittenRule:
         """Return a rule that fires while the newest packet is on the far side of a limit.

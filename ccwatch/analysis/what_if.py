@@ -40,7 +40,7 @@ class WhatIf(Result):
 
     Attributes:
         difference: the replayed account less the recorded one, at the last packet.
-        interval: of the difference, by a block bootstrap over decisions; None where too few differ, or one carries most of it.
+        interval: of the difference, by a studentised block bootstrap over decisions; None where too few differ, or one carries most of it.
         level: probability of the interval.
         changed: one row per decision that differs; see `to_frame`.
         decisions: decisions with a position, changed or not.

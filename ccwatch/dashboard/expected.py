@@ -77,7 +77,7 @@ def difference_panel(expectation: Expectation) -> Panel:
 
     def compute(view: Any) -> Sequence[Line]:
         curve = _curve(view, expectation)
-        line = _line("actual less expected", curve.index, (curve["actual"] - curve["expected"]).to_numpy())
+        line = _line("actual less expected", curve.index, curve["divergence"].to_numpy())
         cuts = to_ms(curve.index[curve["broken"].to_numpy()])  # a gap is not bridged
         places = np.searchsorted(line.time_ms, cuts)
         return [Line(line.label, np.insert(line.time_ms, places, cuts), np.insert(line.value, places, np.nan))]

@@ -6,7 +6,6 @@ is judged whole, at once, by the same evaluator.
 
 from __future__ import annotations
 
-import inspect
 import math
 import threading
 import time
@@ -25,10 +24,11 @@ from ccwatch.alerts.machine import AnyRule
 from ccwatch.alerts.rules import AlertState, read_objectives
 from ccwatch.alerts.settings import AlertSettings
 from ccwatch.config import Settings
-from ccwatch.protocol.messages import ConnectionState, Item, Packet
+from ccwatch.protocol.messages import Item, Packet
 from ccwatch.stream.batch import Batch
 from ccwatch.stream.callbacks import Failures
 from ccwatch.stream.source import read_clock
+from ccwatch.stream.view import OVER, LiveView, RecordedView, View, is_growing, is_over
 
 PERIOD_S: Final = 0.25
 """A batch is judged at most this often."""
@@ -40,7 +40,6 @@ GROWN_S: Final = 1.0
 """A recording in progress is looked at no more often than this."""
 CLOCK_MS: Final = 5_000
 """While something fires, pages get the time at least this often."""
-OVER: Final = frozenset({ConnectionState.ENDED, ConnectionState.STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class AlertWatch:
 
     def __init__(
         self,
-        view: Any,
+        view: View,
         rules: Sequence[AnyRule] | None = None,
         post: Callable[[Snapshot], None] = lambda _: None,
         *,
@@ -123,7 +122,7 @@ class AlertWatch:
         self._ahead_ns: int | None = None  # how far that clock is ahead of the recorder's, at most
         self._lag_since: tuple[int, int] | None = None  # seq that was not on the disk, and since when
         self.shown = Snapshot()
-        self._delivers = callable(getattr(view, "add_sink", None))
+        self._live = view if isinstance(view, LiveView) else None
         self._thread: _Loop | None = None  # only while it runs: it holds us
         self.judging = threading.Lock()  # serialises a thread that is about to end with the one that takes its place
         self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
@@ -237,14 +236,14 @@ class AlertWatch:
 
     def _run(self) -> None:
         if self._thread is None and not self._is_over:
-            if self._delivers:
-                self._remove = self._view.add_sink(self)
+            if self._live is not None:
+                self._remove = self._live.add_sink(self)
             self.behind = True  # last: a thread that is about to end may just be catching up
             self._thread = _Loop(self._step, self._is_done)
 
     def _is_done(self) -> bool:
         """Return whether nothing more will come, for a watch that ends with its view."""
-        return self._ends_with_view and getattr(self._view, "state", None) in OVER
+        return self._ends_with_view and is_over(self._view)
 
     def _stop(self) -> None:
         if self._thread is not None:
@@ -281,8 +280,7 @@ class AlertWatch:
 
     def _judge(self) -> None:
         """Judge what has come since, and note the alerts that began or ended."""
-        is_growing = not self._delivers and (getattr(self._view, "status", None) == "open" or self._entry > 0)
-        if is_growing:
+        if is_growing(self._view) or self._entry > 0:
             if time.monotonic() >= self._grown_at:
                 self._read_grown()
         elif self.behind:
@@ -305,7 +303,7 @@ class AlertWatch:
                 self.rules,
                 objectives=read_objectives(Settings.load().objectives),
                 hours=self._settings.hours,
-                virtual_clock=bool(getattr(self._view, "virtual_clock", False)),
+                virtual_clock=self._view.virtual_clock,
             )
         return self.evaluator
 
@@ -328,14 +326,13 @@ class AlertWatch:
         """Judge the rows of the view beyond what was judged, a part at a time."""
         self._take()
         self.behind = False  # from here on what arrives waits; what is in both is left out by its seq
-        everything = {"clean": False} if "clean" in inspect.signature(self._view.frame).parameters else {}
-        frame = self._view.frame(self._columns, **everything)
+        frame = self._view.frame(self._columns, clean=False)
         seqs = frame["seq"].to_numpy().astype(np.int64)
         frame, seqs = frame[seqs > self.seq], seqs[seqs > self.seq]
         if not len(frame):
             return
         evaluator = self._begin()
-        parts = {name: _by_seq(_table_of(self._view, name)) for name in ("agents", "models")}
+        parts = {name: _by_seq(table) for name, table in (("agents", self._view.agents()), ("models", self._view.models()))}
         for at in range(0, len(frame), AT_ONCE):
             if self._thread is None:
                 self.behind = True
@@ -350,9 +347,9 @@ class AlertWatch:
     def _read_grown(self) -> None:
         """Judge the entries that a recording in progress has gained."""
         began, began_ns = time.monotonic(), read_clock().wall_ns
-        waiting: list[Packet] = []
+        view, waiting = self._view, list[Packet]()
         read, newest_ns = self._entry, self._wall_ns
-        for entry, item in self._view.numbered(read):
+        for entry, item in view.numbered(read) if isinstance(view, RecordedView) else ():
             read = entry
             if isinstance(item, Packet):
                 waiting.append(item)
@@ -373,25 +370,22 @@ class AlertWatch:
 
         None where silence means nothing: the stream is over, or its stamps do not keep pace with that clock.
         """
-        if self._delivers:
+        if self._live is not None:
             return read_clock().mono_ns if self._keeps_pace() else None
-        if self._first is None or self._last is None or getattr(self._view, "status", None) != "open":
+        view = self._view
+        if self._first is None or self._last is None or not (isinstance(view, RecordedView) and view.status == "open"):
             return None
         if self._last[0] - self._first[0] > 2 * (self._last[1] - self._first[1]):
             return None  # made faster than the clock
         # Another process receives: the time since its newest packet is taken from the wall clock. That of another machine may differ
         # by as much as the newest packet ever seemed old when it was read.
-        ours = getattr(self._view, "is_of_this_boot", False)
+        ours = view.is_of_this_boot
         return self._last[1] + max(0, wall_ns - self._wall_ns - (0 if ours else self._ahead_ns or 0))
 
     def _keeps_pace(self) -> bool:
         """Return whether a feed goes on, and its clock is the receiver's."""
-        view = self._view
-        return (
-            getattr(view, "state", None) not in OVER
-            and not getattr(view, "is_replay", False)  # first: a replay may read its whole recording to know its clock
-            and not getattr(view, "virtual_clock", False)
-        )
+        view = self._live  # whether it is a replay first: that may read its whole recording to know its clock
+        return view is not None and view.state not in OVER and not view.is_replay and not view.virtual_clock
 
     def lag_s(self) -> float:
         """Return for how long received data has not been on the disk, s; NaN where nothing records, or nothing is ever synced."""
@@ -444,12 +438,6 @@ def _within(table: pd.DataFrame | None, low: int, high: int) -> pd.DataFrame | N
         return None
     seq = table["seq"].to_numpy().astype(np.int64)
     return table.iloc[np.searchsorted(seq, low) : np.searchsorted(seq, high, side="right")]
-
-
-def _table_of(view: Any, name: str) -> pd.DataFrame | None:
-    """Return a view's table; None where it has none of that name."""
-    ask = getattr(view, name, None)
-    return ask() if callable(ask) else None
 
 
 class _Loop:

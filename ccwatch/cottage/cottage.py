@@ -10,7 +10,7 @@ from ccwatch.cottage.access import issue
 from ccwatch.cottage.options import Options
 from ccwatch.cottage.server import Server
 from ccwatch.errors import ConfigError
-from ccwatch.stream.source import Source
+from ccwatch.stream.source import Source, described
 
 
 class Cottage:
@@ -62,7 +62,7 @@ class Cottage:
     @property
     def planted(self) -> tuple[Any, ...]:
         """Return the incidents that a synthetic source plants, each with kind, start_s, end_s and detail; empty for any other."""
-        return tuple(getattr(self._source, "planted", ()))
+        return described(self._source).planted
 
     def token(self, role: str = "watch", *, seconds: float = 3600) -> str:
         """Return a JWT for its clients, signed with its own secret.

@@ -25,7 +25,7 @@ from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.protocol.session import Session
 from ccwatch.protocol.wire.envelope import LONGEST_EPOCH
-from ccwatch.stream.source import Keeper, Sink, Stop, read_clock
+from ccwatch.stream.source import DescribedSource, Keeper, Sink, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -163,10 +163,11 @@ class StreamWriter:
 # ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class RedisStreamSource:
+class RedisStreamSource(DescribedSource):
     """A stream of Redis as a Source: begins at its newest entry or where the address says, and resumes by id after an outage."""
 
-    cuts_connections = False
+    origin: str = "live"
+    trouble: str | None = "not connected yet"
 
     def __init__(self, address: StreamAddress, *, server_tz: str = "UTC", history: int = 1) -> None:
         """Prepare a source that is not connected yet.
@@ -177,8 +178,6 @@ class RedisStreamSource:
             history: count of the last entries to begin with, where the address does not say where to begin.
         """
         self.address = address
-        self.origin = "live"
-        self.trouble: str | None = "not connected yet"
         self._server_tz, self._history = server_tz, history
         self._at: bytes | None = None
         self._last: Entry | None = None

@@ -30,7 +30,7 @@ from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
 from ccwatch.protocol.wire.commands import Keys
 from ccwatch.protocol.wire.damage import Damage
-from ccwatch.stream.source import Source, Steerable, Stop, read_clock
+from ccwatch.stream.source import DescribedSource, Source, Steerable, Stop, described, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -79,7 +79,7 @@ class Server:
         if options.shared is not None:
             options.shared.tell(self._part)
         # A source that can be asked for other symbols has one of its own, which is the main stream.
-        self._own_symbol: str | None = getattr(source, "symbol", None)
+        self._own_symbol = described(source).symbol
         self._listening: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="ccwatch-cottage", daemon=True)
         self._source_thread = threading.Thread(target=self._play, name="ccwatch-cottage-source", daemon=True)
@@ -164,7 +164,7 @@ class Server:
                 messages.append(Message.of(item.raw, is_state=False, number=next(numbers), damage=damage))
             elif isinstance(item, Event) and item.kind == EventKind.GAP and "messages=" in item.detail:
                 messages.append(log_message("WARNING", f"gap: {item.detail}", from_ns(item.received_at_ns).isoformat()))
-            elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and getattr(self._source, "cuts_connections", False):
+            elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and described(self._source).cuts_connections:
                 messages.append(None)  # the moment at which all connections are cut
         if not messages or self._stop_source.is_set():
             return
@@ -237,7 +237,7 @@ class Server:
 
     async def _ready(self, _request: web.Request) -> web.Response:
         """Answer whether a balancer should send clients here."""
-        trouble = self._engine.trouble or getattr(self._source, "trouble", None) or ("it ends" if self._is_draining else None)
+        trouble = self._engine.trouble or described(self._source).trouble or ("it ends" if self._is_draining else None)
         return answer({"ready": trouble is None, "reason": trouble}, status=200 if trouble is None else 503)
 
     async def _planted(self, _request: web.Request) -> web.Response:
@@ -245,7 +245,7 @@ class Server:
         return answer(
             [
                 {"kind": p.kind, "start_s": p.start_s, "end_s": None if p.end_s == float("inf") else p.end_s, "detail": p.detail}
-                for p in getattr(self._source, "planted", ())
+                for p in described(self._source).planted
             ]
         )
 
@@ -350,7 +350,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 def _headers(source: Source | None, options: Options) -> dict[str, str]:
     """Return what every answer says of the stream: what it is made of, and whether it keeps pace with the clock."""
     headers = {}
-    if origin := getattr(source, "origin", None):
+    if isinstance(source, DescribedSource) and (origin := source.origin):
         headers[ORIGIN_HEADER] = str(origin)
     if options.virtual_clock:
         headers["X-Ccwatch-Clock"] = "virtual"

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ccwatch.errors import CcwatchError
 from ccwatch.stream.moments import showing
+from ccwatch.stream.view import RecordedView, View
 
 WINDOW_S: Final = 120.0
 """Length of the window around a single moment."""
@@ -16,7 +17,7 @@ MOST_EVIDENCE: Final = 8
 MOST_DIFFERENCES: Final = 5
 
 
-def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp, tz: str = "UTC") -> dict[str, Any]:
+def explain(view: View, start: pd.Timestamp, end: pd.Timestamp, tz: str = "UTC") -> dict[str, Any]:
     """Explain a moment or a range; return a dict of title (str), lines (list of str) and code (str).
 
     Args:
@@ -49,7 +50,6 @@ def explain(view: Any, start: pd.Timestamp, end: pd.Timestamp, tz: str = "UTC") 
     return {"title": title, "lines": [*lines, *found.notes], "code": code}
 
 
-def name_of(view: Any) -> str:
+def name_of(view: View) -> str:
     """Return the view as code that a cell can run."""
-    path = getattr(view, "path", None)
-    return repr(str(path)) if path is not None else "feed"
+    return repr(str(view.path)) if isinstance(view, RecordedView) else "feed"

@@ -12,13 +12,13 @@ from ccwatch.dashboard import marks
 from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content
 from ccwatch.dashboard.background import Background, Job
 from ccwatch.dashboard.computed import COSTLY
-from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.shared_alerts import SharedAlerts
 from ccwatch.dashboard.side import health, services
 from ccwatch.dashboard.weak import weakly
 from ccwatch.dashboard.wire import Encoder, Message
 from ccwatch.figures.panels import Panel
+from ccwatch.stream.view import LiveView, View, is_growing
 
 COMPUTED_S: Final = 5.0
 OWN_S: Final = 1.0
@@ -59,7 +59,7 @@ class Channel:
         self.place = place
         self.name = name
         self._showing = showing
-        self._rests = not callable(getattr(view, "add_sink", None)) and getattr(view, "status", None) != "open"  # has ended, and is whole
+        self._rests = not isinstance(view, LiveView) and not is_growing(view)  # has ended, and is whole
         encoder = Encoder(view, tz=showing.tz, panels=showing.panels)
         self.publisher = Publisher(view, encoder, self._send, showing.period_s, showing.wake)
         self.shared = SharedAlerts(view, weakly(self._post_again))

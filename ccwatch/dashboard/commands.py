@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ccwatch.dashboard.panels import View
 from ccwatch.stream.moments import shown
+from ccwatch.stream.view import LiveView, View
 
 log = logging.getLogger("ccwatch.dashboard")
 
@@ -56,7 +56,7 @@ class Commander:
             show: takes the lines on commands, the newest first, on any thread.
             tell: sends an answer to the open pages.
         """
-        self.offers = bool(getattr(view, "takes_commands", False)) and not getattr(view, "is_replay", False)
+        self.offers = isinstance(view, LiveView) and view.takes_commands and not view.is_replay
         self._view: Any = view
         self._show = show
         self._tell = tell
@@ -82,7 +82,8 @@ class Commander:
             if why:
                 self._say(next(self._attempts), what, "NOT SENT", f"{why}; nothing was sent. Arm it again")
             else:
-                self._run(what, lambda sent: getattr(self._view, what.lower())(confirm=what, on_sent=sent))
+                command = self._view.halt if what == "HALT" else self._view.resume
+                self._run(what, lambda sent: command(confirm=what, on_sent=sent))
         elif do == "subscribe":
             symbol = str(request.get("symbol", "")).strip()[:64]
             self._run(f"SUBSCRIBE {symbol}", lambda sent: self._view.subscribe(symbol, on_sent=sent))

@@ -19,6 +19,7 @@ from ccwatch.errors import ConfigError, NotEnoughData
 from ccwatch.figures.forecast import forecast_lines
 from ccwatch.figures.panels import Line
 from ccwatch.figures.series import Floats
+from ccwatch.stream.view import View
 
 MOST_POINTS: Final = 2_000
 """Points at most, of all lines of a panel together."""
@@ -32,7 +33,7 @@ FORECAST_ROWS: Final = 600
 """Newest packets, and newest rows of forecasts, among which the last burst and its usual interval are looked for."""
 
 
-def alpha_interval(view: Any) -> list[Line]:
+def alpha_interval(view: View) -> list[Line]:
     """Return Hill's 95 % interval of alpha, the tail index, from the last ALPHA_RETURNS returns, at up to ALPHA_POINTS times.
 
     Returns across a change of symbol or of connection are left out.
@@ -59,13 +60,12 @@ def alpha_interval(view: Any) -> list[Line]:
     return [Line("Hill 95 %, low", at, found[:, 0]), Line("Hill 95 %, high", at, found[:, 1], fills=True)]
 
 
-def of_objectives(view: Any) -> list[Line]:
+def of_objectives(view: View) -> list[Line]:
     """Return the p95 of each service's last QUANTILE_CALLS calls over its objective; a service without an objective has no line."""
     from ccwatch.analysis import latency  # noqa: PLC0415 - scipy takes a second to import
 
     objectives = drawn_objectives(Settings.load().objectives)
-    models = getattr(view, "models", None)
-    calls = latency(view.agents(), models() if models is not None else None).observations
+    calls = latency(view.agents(), view.models()).observations
     lines = []
     for name, mine in calls.groupby("name", observed=True):
         objective = objective_of(str(name), objectives)
@@ -78,12 +78,9 @@ def of_objectives(view: Any) -> list[Line]:
     return lines
 
 
-def newest_forecast(view: Any) -> list[Line]:
+def newest_forecast(view: View) -> list[Line]:
     """Return the forecast that the last burst carried, ahead of the price; none where it carried none or the view has no forecasts."""
-    forecasts = getattr(view, "forecasts", None)
-    if forecasts is None:
-        return []
-    sent = forecasts(FORECAST_ROWS)  # read first: a packet that comes meanwhile must not lose its forecast
+    sent = view.forecasts(FORECAST_ROWS)  # read first: a packet that comes meanwhile must not lose its forecast
     return forecast_lines(view.frame(["seq", "connection", "symbol", "price", "flags"], FORECAST_ROWS), sent) if len(sent) else []
 
 
@@ -100,7 +97,7 @@ COSTLY: Final = frozenset({"alpha", "objective"})
 def of_function(function: Callable[[pd.DataFrame], Any], name: str) -> Callable[[Any], Sequence[Line]]:
     """Return a panel's compute function made of a user's function of the packets' frame."""
 
-    def compute(view: Any) -> Sequence[Line]:
+    def compute(view: View) -> Sequence[Line]:
         frame = view.frame()
         lines = to_lines(function(frame), name, frame.index)
         share = MOST_POINTS // max(1, len(lines))

@@ -32,17 +32,18 @@ from ccwatch.dashboard.ask import explain
 from ccwatch.dashboard.channel import ASIDE_S, Channel, Showing
 from ccwatch.dashboard.commands import Commander
 from ccwatch.dashboard.gone import Gone
-from ccwatch.dashboard.panels import DEFAULT_WINDOW_S, Recorder, View, choose_panels, choose_window
+from ccwatch.dashboard.panels import DEFAULT_WINDOW_S, Recorder, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.record import RecordControl
 from ccwatch.dashboard.selection import Choices, Selection, select
-from ccwatch.dashboard.status import OVER, Status, observe
+from ccwatch.dashboard.status import Status, observe
 from ccwatch.dashboard.weak import weakly
 from ccwatch.dashboard.widget import PageWidget, plotly_source
 from ccwatch.errors import ConfigError
 from ccwatch.figures.still import svg
 from ccwatch.stream import registry
 from ccwatch.stream.moments import shown_zone
+from ccwatch.stream.view import OVER, LiveView, View, name_of
 
 MAX_RATE_HZ: Final = 10.0
 STATUS_S: Final = 0.5
@@ -245,8 +246,8 @@ class Dashboard(PageWidget):
             thread.join(1.0)
         self._record_control.end()
         for channel in self._channels:
-            if channel.name in self._owned:
-                channel.view.stop()  # type: ignore[attr-defined] # only feeds are owned
+            if channel.name in self._owned and isinstance(channel.view, LiveView):  # only feeds are owned
+                channel.view.stop()
         with self._lock:
             self._refresh_status()
             self._publisher.aside("commands", None)
@@ -286,16 +287,19 @@ class Dashboard(PageWidget):
         return still.card(self._title(), picture)
 
     def _title(self) -> str:
-        synthetic = "SYNTHETIC · " if "synthetic" in str(getattr(self.view, "origin", "")).lower() else ""
+        synthetic = "SYNTHETIC · " if "synthetic" in self.view.origin.lower() else ""
         return f"{synthetic}ccwatch, {self._name}, {self._state}"
 
     @property
     def _name(self) -> str:
-        return str(getattr(self.view, "name", None) or getattr(self.view, "path", None) or "a stream")
+        view = self.view
+        return (view.name if isinstance(view, LiveView) else name_of(view)) or "a stream"
 
     @property
     def _state(self) -> str:
-        return "stopped" if self._stopping.is_set() else str(getattr(self.view, "state", None) or "recording")
+        if self._stopping.is_set():
+            return "stopped"
+        return str(self.view.state) if isinstance(self.view, LiveView) else "recording"
 
     def __repr__(self) -> str:
         return f"<Dashboard of {self._name}, {self._state}; charts need a notebook (`ccwatch doctor --lab`), or dashboard.to_html(path)>"
@@ -355,8 +359,9 @@ class Dashboard(PageWidget):
 
     def _let_go(self) -> None:
         """Drop the feeds, once no page shows them, if all were replaced by others of their names, so that their memory can be freed."""
-        feeds = [channel.view for channel in self._channels]
-        if not self._stopping.is_set() and all(registry.is_replaced(feed) for feed in feeds):
+        feeds = [channel.view for channel in self._channels if isinstance(channel.view, LiveView)]
+        is_live = len(feeds) == len(self._channels)
+        if is_live and not self._stopping.is_set() and all(registry.is_replaced(feed) for feed in feeds):
             names = [channel.name for channel in self._channels]
             self._record_control, self._keep_mark = RecordControl(None), None
             self._bind({name: Gone(feed) for name, feed in zip(names, feeds, strict=True)})
@@ -479,7 +484,7 @@ class Dashboard(PageWidget):
         try:
             seen = observe(channel.view, self._tz)
         except Exception as error:  # noqa: BLE001 - a status that cannot be had must not end the view
-            seen = Status(state=str(getattr(channel.view, "state", "")))
+            seen = Status(state=str(channel.view.state) if isinstance(channel.view, LiveView) else "")
             troubles.append(f"the status could not be updated: {error}")
         if is_stopped and seen.state and seen.state not in OVER:
             seen = replace(seen, words=f"{seen.words}, when the view was stopped", mood="idle")

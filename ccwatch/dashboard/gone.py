@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import pandas as pd
 
+from ccwatch.errors import FeedClosed
 from ccwatch.protocol.messages import ConnectionState
 from ccwatch.stream import frames
+from ccwatch.stream.source import Sink
+from ccwatch.stream.view import LiveView
 
 
 class Gone:
@@ -15,22 +19,46 @@ class Gone:
 
     state = ConnectionState.STOPPED
     latest = None
+    virtual_clock = is_replay = takes_commands = False
 
-    def __init__(self, feed: Any) -> None:
+    def __init__(self, feed: LiveView) -> None:
         """Keep the feed's name, url and origin, and no reference to it."""
-        self.name = str(getattr(feed, "name", ""))
-        self.url = str(getattr(feed, "url", ""))
-        self.origin = str(getattr(feed, "origin", "") or "")
-        self.error = "the cell that made this view was run again; its newer output shows the stream"
+        self.name, self.url, self.origin = feed.name, feed.url, feed.origin
+        self.error = FeedClosed("the cell that made this view was run again; its newer output shows the stream")
 
-    def frame(self, columns: list[str] | None = None, last: Any = None) -> pd.DataFrame:
+    def frame(self, columns: Sequence[str] | None = None, last: Any = None, *, clean: bool = True) -> pd.DataFrame:
         """Return an empty frame of packets."""
-        del last
+        del last, clean
         return frames.build("packets", frames.packet_columns([]), columns)
 
     def agents(self, last: Any = None) -> pd.DataFrame:
         """Return an empty table of the agents."""
         return self._none("agents", last)
+
+    def models(self, last: Any = None) -> pd.DataFrame:
+        """Return an empty table of the models."""
+        return self._none("models", last)
+
+    def logs(self, last: Any = None) -> pd.DataFrame:
+        """Return an empty table of log lines."""
+        return self._none("logs", last)
+
+    def forecasts(self, last: Any = None) -> pd.DataFrame:
+        """Return an empty table of forecasts."""
+        return self._none("forecasts", last)
+
+    def health(self) -> Self:
+        """Return no counters."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return no counters."""
+        return {}
+
+    def add_sink(self, sink: Sink, /) -> Callable[[], None]:
+        """Deliver nothing."""
+        del sink
+        return lambda: None
 
     def events(self, last: Any = None) -> pd.DataFrame:
         """Return an empty table of events."""

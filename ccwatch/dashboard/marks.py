@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ccwatch.dashboard.side import table_of
 from ccwatch.protocol.messages import EventKind
+from ccwatch.stream.view import RecordedView, View
 
 Mark = tuple[int, str]
 """Time in ns since 1970, UTC, and the note."""
@@ -22,24 +22,23 @@ _OF_FEEDS: Final[weakref.WeakKeyDictionary[Any, list[Mark]]] = weakref.WeakKeyDi
 _ADDING: Final = threading.Lock()  # serialises two dashboards of one feed
 
 
-def add(view: Any, time: pd.Timestamp, text: str) -> None:
+def add(view: View, time: pd.Timestamp, text: str) -> None:
     """Mark a moment of a view; `time` is aware."""
-    keep = getattr(view, "mark", None)
-    if callable(keep):
-        keep(time, text)
+    if isinstance(view, RecordedView):
+        view.mark(time, text)
         return
     with _ADDING:
         _OF_FEEDS.setdefault(view, []).append((int(time.as_unit("ns").value), text))
 
 
-def of(view: Any) -> list[Mark]:
+def of(view: View) -> list[Mark]:
     """Return all marks of a view, in order of time."""
-    if hasattr(view, "marks"):
+    if isinstance(view, RecordedView):
         return sorted((int(mark.time_ns), str(mark.text)) for mark in view.marks)
     with _ADDING:
         own = list(_OF_FEEDS.get(view, ()))
-    events = table_of(view, "events")
-    if events is not None and len(events):
+    events = view.events()
+    if len(events):
         found = events[(events["kind"] == EventKind.MARK).to_numpy()]
         own += [
             (int(pd.Timestamp(time).as_unit("ns").value), str(detail)) for time, detail in zip(found.index, found["detail"], strict=True)

@@ -1,8 +1,8 @@
-"""The protocols that a dashboard's views satisfy, and its choice of panels and window. It must not know a widget."""
+"""A dashboard's choice of panels and window, and the recorder that it holds. It must not know a widget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -12,37 +12,9 @@ import pandas as pd
 from ccwatch.dashboard.computed import COMPUTED, of_function
 from ccwatch.errors import ConfigError, no_such
 from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Panel, own_panel
-from ccwatch.stream.source import Sink
 
 DEFAULT_WINDOW_S: Final = 1800.0
 """The time that is shown by default, in seconds; 0 is everything."""
-
-
-class View(Protocol):
-    """A Feed or a Recording, which a dashboard can show. Its frames have the columns that `protocol.columns` lists.
-
-    A feed has more, which the dashboard uses where it is there: `state`, `latest`, `health()`, `url`, `name`, `origin`, `add_sink`,
-    `stop`.
-    """
-
-    def frame(self, columns: list[str] | None = None, last: Any = None) -> pd.DataFrame:
-        """Return the clean packets, sorted by time."""
-
-    def agents(self, last: Any = None) -> pd.DataFrame:
-        """Return the agents' table."""
-
-    def events(self, last: Any = None) -> pd.DataFrame:
-        """Return the events' table."""
-
-
-class LiveView(View, Protocol):
-    """A view that delivers new items as they arrive, such as a Feed."""
-
-    def add_sink(self, sink: Sink, /) -> Callable[[], None]:
-        """Deliver the items that arrive from now on to `sink`; return a function that removes it."""
-
-    def stop(self) -> None:
-        """End the stream."""
 
 
 class Recorder(Protocol):

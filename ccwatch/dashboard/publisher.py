@@ -13,12 +13,11 @@ from time import monotonic
 from typing import Any, Final
 
 from ccwatch.dashboard import side
-from ccwatch.dashboard.panels import View
-from ccwatch.dashboard.status import OVER
 from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.protocol.messages import Item
 from ccwatch.stream.batch import Batch
+from ccwatch.stream.view import LiveView, View, is_growing, is_over
 
 MOST_WAITING: Final = 10_000
 """Items that may wait for one frame; when more arrive, the view is read instead."""
@@ -67,8 +66,9 @@ class Publisher:
         self._frame_due = 0.0
         self._gathering = False  # something has arrived since the last frame, and was noticed
         self._chunk_due = 0.0
-        self._delivers = callable(getattr(view, "add_sink", None))
-        self._grows = not self._delivers and getattr(view, "status", None) == "open"
+        self._live = view if isinstance(view, LiveView) else None
+        self._delivers = self._live is not None
+        self._grows = is_growing(view)
         self._seen = 0  # newest seq of a view that delivers nothing
         self._counts: dict[str, int] = {}  # rows of a growing recording's tables that were sent
         self._lines: dict[str, tuple[Panel, Sequence[Line]]] = {}  # the newest computed lines, for a page that comes later
@@ -78,10 +78,7 @@ class Publisher:
 
     def listen(self) -> Callable[[], None]:
         """Have the view deliver from now on, where it can; return a function that ends this."""
-        if not self._delivers:
-            return lambda: None
-        remove: Callable[[], None] = self._view.add_sink(self)  # type: ignore[attr-defined] # asked for in __init__
-        return remove
+        return (lambda: None) if self._live is None else self._live.add_sink(self)
 
     def receive(self, items: Sequence[Item], /) -> None:
         """Keep items until the next frame, as a Sink does; if they are too many for one, drop them, and the view is read instead."""
@@ -205,7 +202,7 @@ class Publisher:
     def _poll(self) -> None:
         """Send the rows that were added to a view that delivers no items."""
         began = monotonic()
-        self._grows = getattr(self._view, "status", None) == "open"  # asked first: rows written before it ended are read below
+        self._grows = is_growing(self._view)  # asked first: rows written before it ended are read below
         try:
             if self.held is not None or not self.pages:
                 self._seen = self._last_seq()
@@ -287,13 +284,13 @@ class Publisher:
             self._send(message)
 
     def _is_over(self) -> bool:
-        return getattr(self._view, "state", None) in OVER
+        return is_over(self._view)
 
     def _newest(self) -> int:
-        if not self._delivers:
+        if self._live is None:
             return self._seen
-        latest = getattr(self._view, "latest", None)
-        return 0 if latest is None else int(latest.seq)
+        latest = self._live.latest
+        return 0 if latest is None else latest.seq
 
     def _last_seq(self) -> int:
         seq = self._view.frame(["seq"])["seq"].to_numpy()

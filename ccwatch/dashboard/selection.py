@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.weak import weakly
 from ccwatch.stream.callbacks import Failures
+from ccwatch.stream.view import View
 
 Chosen = tuple[pd.Timestamp | None, pd.Timestamp | None, pd.Timestamp | None]
 """Start and end of the zoomed range, and the pinned moment; None where there is none."""

@@ -18,6 +18,7 @@ from ccwatch.alerts import objective_of, read_objectives
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError
 from ccwatch.protocol.messages import Event, Item, Packet
+from ccwatch.stream.view import LiveView, View, report_of
 
 MOST_EVENTS: Final = 500
 MOST_LOGS: Final = 1_000
@@ -35,7 +36,7 @@ CLOCKS_AGREE: Final = pd.Timedelta("1s")
 Row = list[Any]
 
 
-def tables(view: Any, shift: timedelta, up_to: int | None = None) -> dict[str, list[Row]]:
+def tables(view: View, shift: timedelta, up_to: int | None = None) -> dict[str, list[Row]]:
     """Return the newest events and logs of a view, of those up to seq `up_to`; a row is time, kind or level, text.
 
     Events before the first packet carry the receiver's time, since the stream's clock was not known yet. Where that clock differs,
@@ -43,17 +44,17 @@ def tables(view: Any, shift: timedelta, up_to: int | None = None) -> dict[str, l
     """
     found = {}
     for name, columns, most in (("events", ("kind", "detail"), MOST_EVENTS), ("logs", ("level", "message"), MOST_LOGS)):
-        table = table_of(view, name)
-        if table is not None and up_to is not None:
+        table = view.events() if name == "events" else view.logs()
+        if up_to is not None:
             table = table[table["seq"].to_numpy() <= up_to]
-        table = None if table is None else table.iloc[-most:]
-        found[name] = [] if table is None else _rows(table, columns, shift)
-        if name == "events" and table is not None:
+        table = table.iloc[-most:]
+        found[name] = _rows(table, columns, shift)
+        if name == "events":
             _place_early(view, table, found[name])
     return found
 
 
-def _place_early(view: Any, events: pd.DataFrame, rows: list[Row]) -> None:
+def _place_early(view: View, events: pd.DataFrame, rows: list[Row]) -> None:
     """Move the events before the first packet to the stream's clock, by that packet's two times."""
     early = np.flatnonzero(events["seq"].to_numpy() == 0)
     if not len(early):
@@ -70,20 +71,20 @@ def _place_early(view: Any, events: pd.DataFrame, rows: list[Row]) -> None:
         rows[place].append(own)
 
 
-def grown(view: Any, shift: timedelta, counts: dict[str, int]) -> dict[str, list[Row]]:
+def grown(view: View, shift: timedelta, counts: dict[str, int]) -> dict[str, list[Row]]:
     """Return the rows of events and logs after their first `counts` ones, and update `counts`."""
     found = {}
     for name, columns in (("events", ("kind", "detail")), ("logs", ("level", "message"))):
-        table = table_of(view, name)
-        if table is not None and len(table) > counts.get(name, 0):
+        table = view.events() if name == "events" else view.logs()
+        if len(table) > counts.get(name, 0):
             found[name] = _of_a_frame(name, _rows(table.iloc[counts.get(name, 0) :], columns, shift))
             counts[name] = len(table)
     return found
 
 
-def counts(view: Any) -> dict[str, int]:
+def counts(view: View) -> dict[str, int]:
     """Return how many rows the tables of events and logs have, by table."""
-    return {name: 0 if (table := table_of(view, name)) is None else len(table) for name in ("events", "logs")}
+    return {"events": len(view.events()), "logs": len(view.logs())}
 
 
 def of_items(items: Sequence[Item], shift: timedelta) -> dict[str, list[Row]]:
@@ -109,7 +110,7 @@ def newest_within(rows: Sequence[Row], limit: int) -> list[Row]:
     return list(rows)
 
 
-def services(view: Any) -> list[dict[str, Any]]:
+def services(view: View) -> list[dict[str, Any]]:
     """Return one dict per agent and model; an empty list where no service made a call.
 
     Keys: kind, name, n (calls seen), p50, p95, p99 and objective (ms), good (share), invocations, spark (ms), why. The p99 of few calls
@@ -117,17 +118,17 @@ def services(view: Any) -> list[dict[str, Any]]:
     """
     from ccwatch.analysis import latency  # noqa: PLC0415 - scipy takes a second to import
 
-    last = SERVICES_WINDOW if callable(getattr(view, "add_sink", None)) else None
-    agents, models = view.agents(last), table_of(view, "models", last)
+    last = SERVICES_WINDOW if isinstance(view, LiveView) else None
+    agents, models = view.agents(last), view.models(last)
     try:
         found = latency(agents, models)
     except AnalysisError:
         return []
     newest: dict[tuple[str, str], tuple[float, float]] = {}
     for kind, table, good in (("agent", agents, "success_rate"), ("model", models, "cache_hit_rate")):
-        if table is not None and len(table):
-            for name, row in table.groupby(kind, observed=True)[[good, "invocations"]].last().iterrows():
-                newest[kind, str(name)] = (float(row[good]), float(row["invocations"]))
+        if len(table):
+            for name, last_row in table.groupby(kind, observed=True)[[good, "invocations"]].last().iterrows():
+                newest[kind, str(name)] = (float(last_row[good]), float(last_row["invocations"]))
     sparks = {
         (str(kind), str(name)): calls.to_numpy()[-SPARK_CALLS:]
         for (kind, name), calls in found.observations.groupby(["kind", "name"], observed=True)["latency_ms"]
@@ -155,19 +156,9 @@ def services(view: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def health(view: Any) -> list[Row]:
+def health(view: View) -> list[Row]:
     """Return a feed's health or a recording's info, as pairs of a name and words."""
-    ask = getattr(view, "health", None) or getattr(view, "info", None)
-    if not callable(ask):
-        return []
-    return [[name, _words(value)] for name, value in ask().to_dict().items()]
-
-
-def table_of(view: Any, name: str, last: Any = None) -> pd.DataFrame | None:
-    """Return a view's table; None where it has none of that name."""
-    ask = getattr(view, name, None)
-    found: pd.DataFrame | None = ask(last) if callable(ask) else None
-    return found
+    return [[name, _words(value)] for name, value in report_of(view).items()]
 
 
 def _of_a_frame(name: str, rows: list[Row]) -> list[Row]:

@@ -11,12 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from ccwatch.dashboard.panels import View
 from ccwatch.domain.status import HALT
 from ccwatch.protocol.messages import ConnectionState
+from ccwatch.stream.view import OVER, LiveView, View, is_growing, name_of, report_of
 
 TEXT_LIMIT: Final = 300
-OVER: Final = frozenset({ConnectionState.ENDED, ConnectionState.STOPPED})
 """States in which nothing more will come."""
 _MOODS: Final = {
     ConnectionState.OPEN: "good",
@@ -63,11 +62,14 @@ class Status:
 
 def observe(view: View, tz: str = "UTC") -> Status:
     """Return the status of a view's connection now."""
-    health = _health(view)
-    state = getattr(view, "state", None)
-    error = _text(getattr(view, "error", None) or health.get("error"))
-    words, mood = _said(view, state, health, tz)
-    latest = getattr(view, "latest", None)
+    health = report_of(view)
+    live = view if isinstance(view, LiveView) else None
+    state = None if live is None else live.state
+    error = _text((live and live.error) or health.get("error"))
+    words, mood = ("Recording in progress", "good") if is_growing(view) else ("Recording", "idle")
+    if live is not None:
+        words, mood = _said(live, health, tz)
+    latest = None if live is None else live.latest
     return Status(
         state="" if state is None else str(state),
         mood=mood,
@@ -75,12 +77,12 @@ def observe(view: View, tz: str = "UTC") -> Status:
         age_s=_seconds(health.get("age_s")),
         retry_s=_seconds(health.get("retry_in_s")),
         error=error if state not in {ConnectionState.OPEN, *OVER} else "",
-        origin=str(getattr(view, "origin", "") or ""),
-        name=_text(getattr(view, "url", None) or getattr(view, "name", None) or getattr(view, "path", None)),
+        origin=view.origin,
+        name=_text(name_of(view)),
         gaps=int(health.get("gaps") or 0),
         reconnects=int(health.get("reconnects") or 0),
         packets=int(health.get("packets") or 0),
-        zone=zone_name(tz, getattr(latest, "time", None)),
+        zone=zone_name(tz, None if latest is None else latest.time),
     )
 
 
@@ -91,25 +93,18 @@ def zone_name(tz: str, at: datetime | None) -> str:
     return name if name.isalpha() else tz
 
 
-def _said(view: View, state: Any, health: Mapping[str, Any], tz: str) -> tuple[str, str]:
-    """Return a state in words, and its mood."""
-    if state is None:
-        return ("Recording in progress", "good") if getattr(view, "status", None) == "open" else ("Recording", "idle")
-    latest: Any = getattr(view, "latest", None)
-    if state in {ConnectionState.LATE, ConnectionState.STALE} and str(getattr(latest, "status", "")) == HALT:
+def _said(view: LiveView, health: Mapping[str, Any], tz: str) -> tuple[str, str]:
+    """Return the state of a live view in words, and its mood."""
+    state, latest = view.state, view.latest
+    if state in {ConnectionState.LATE, ConnectionState.STALE} and latest is not None and latest.status == HALT:
         return f"halted, silent since {latest.time.astimezone(ZoneInfo(tz)):%H:%M:%S}", "warn"
     words = _WORDS.get(state, str(state))
     retry = _seconds(health.get("retry_in_s"))
     if state == ConnectionState.DISCONNECTED:
         words += f", next try in {math.ceil(retry)} s" if retry is not None else ""
-        error = _text(getattr(view, "error", None) or health.get("error"))
+        error = _text(view.error or health.get("error"))
         words += f" ({error})" if error else ""
     return words, _MOODS.get(state, "idle")
-
-
-def _health(view: View) -> dict[str, Any]:
-    ask = getattr(view, "health", None) or getattr(view, "info", None)  # a recording reports its gaps, too
-    return dict(ask().to_dict()) if callable(ask) else {}
 
 
 def _seconds(value: Any) -> float | None:

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ccwatch.dashboard.panels import View
-from ccwatch.dashboard.side import table_of
 from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.figures.still import svg
 from ccwatch.stream.frames import default_columns
+from ccwatch.stream.view import View
 
 MARKET_COLUMNS: Final = ["seq", "connection", "symbol", "regime", "side", "price", "confidence", "approved_size", "nav"]
 """Columns that the figure of the price is made from; only price, regime and gaps are drawn."""
@@ -96,7 +95,7 @@ def charts(view: View, panels: Sequence[Panel], *, tz: str, dark: bool = False) 
         tz=tz,
         dark=dark,
         panels=panels,
-        models=table_of(view, "models"),
+        models=view.models(),
         lines=_computed(view, panels),
     )
 

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.dashboard.panels import View
 from ccwatch.dashboard.side import newest_within
 from ccwatch.figures.figures import agent_names, compose, resolve, service_names, shifted
 from ccwatch.figures.panels import TEXT_LIMIT, Line, Panel, computed_traces, live_kinds, mark_px, mark_symbol, service_kinds
@@ -39,6 +38,7 @@ from ccwatch.figures.theme import theme
 from ccwatch.protocol.messages import Item
 from ccwatch.stream import frames
 from ccwatch.stream.batch import Batch
+from ccwatch.stream.view import View
 
 PAGE_ROWS: Final = 200_000
 """Rows that the page holds at most; older ones stay in the feed."""
@@ -202,7 +202,7 @@ class Encoder:
             self._gaps = gaps
             return None
         agents = {metric.agent for packet in packets for metric in packet.agents} if "agent" in self._services else set()
-        asks = "model" in self._services and hasattr(self._view, "models")
+        asks = "model" in self._services
         models = {metric.model for packet in packets for metric in packet.models} if asks else set()
         self._check(packets[-1].time, agents, models)
         symbols = len(self._names.symbols)
@@ -260,8 +260,7 @@ class Encoder:
         return Message(content, [buffer])
 
     def _models(self) -> pd.DataFrame | None:
-        models = getattr(self._view, "models", None) if "model" in self._services else None
-        return None if models is None else models()
+        return self._view.models() if "model" in self._services else None
 
     def _find_services(self, agents: pd.DataFrame, models: pd.DataFrame | None) -> Names:
         drawn = agent_names(agents)[:AGENTS] if "agent" in self._services else []

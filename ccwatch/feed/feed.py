@@ -10,7 +10,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, runtime_checkable
 
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
@@ -20,13 +20,15 @@ from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
 from ccwatch.stream import arrow, frames
 from ccwatch.stream.batch import Batch
-from ccwatch.stream.source import Handing, Keeper, Sink, Source, Stop, read_clock
+from ccwatch.stream.source import CompactingSink, CountingSink, Handing, Keeper, Sink, Source, Stop, described, read_clock
+from ccwatch.stream.view import LiveView
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ccwatch.alerts import Alert, AnyRule
     from ccwatch.feed.commands import CommandResult, Commands, OnSent
+    from ccwatch.feed.live import Wire
 
 STOP_TIMEOUT_S: Final = 0.9
 """How long stop() waits for the thread, which only the lookup of a host name can keep from ending in time."""
@@ -37,11 +39,21 @@ _INTAKES: Final[weakref.WeakSet[_Intake]] = weakref.WeakSet()
 """The intakes of this process's feeds, which end in a forked child."""
 
 
+@runtime_checkable
+class Wired(Protocol):
+    """A source with a connection, whose bytes are counted."""
+
+    @property
+    def wire(self) -> Wire:
+        """Return compression and byte counts of the wire."""
+
+
 class _Intake:
     """The state that the feed's thread works on. It must not refer to the Feed, or a feed that was left open would never be noticed."""
 
     def __init__(self, source: Source, buffer: RollingBuffer) -> None:
         self.source = source
+        self.described = described(source)
         self.buffer = buffer
         self.counter = HealthCounter()
         self.stop = Stop()
@@ -91,8 +103,8 @@ class _Intake:
     def remove(self, sink: Sink) -> None:
         with self.changed:
             if any(other is sink for other in self.sinks):
-                self.past_drops += getattr(sink, "dropped", 0)
-                self.past_errors += getattr(sink, "errors", 0)
+                self.past_drops += sink.dropped if isinstance(sink, CountingSink) else 0
+                self.past_errors += sink.errors if isinstance(sink, CallbackSink) else 0
                 self.sinks = tuple(other for other in self.sinks if other is not sink)
 
     def orphan(self) -> None:
@@ -111,7 +123,7 @@ class _Intake:
                 sink.close(LAST_CALLS_S)
 
 
-class Feed:
+class Feed(LiveView):
     """A stream in this process: live, replayed or synthetic. A context manager; made by `connect`, `synthetic` or `replay`."""
 
     def __init__(
@@ -175,7 +187,7 @@ class Feed:
 
     def _demand(self) -> None:
         """Begin an on-demand stream before a read; one with a fixed number of packets is read to its end, for up to FIRST_READ_S."""
-        if self._on_demand and self._begin() and getattr(self._intake.source, "packets", None) is not None:
+        if self._on_demand and self._begin() and self._intake.described.packets is not None:
             self._thread.join(FIRST_READ_S)
 
     def __reduce__(self) -> NoReturn:
@@ -212,27 +224,27 @@ class Feed:
     @property
     def origin(self) -> str:
         """Return where the stream comes from: "live", "synthetic", or the origin that a recording names."""
-        return str(getattr(self._intake.source, "origin", "live"))
+        return self._intake.described.origin
 
     @property
     def planted(self) -> tuple[Any, ...]:
         """Return the incidents planted in a seeded stream, with kind, start_s, end_s and detail; an empty tuple for any other stream."""
-        return tuple(getattr(self._intake.source, "planted", ()))
+        return self._intake.described.planted
 
     @property
     def virtual_clock(self) -> bool:
         """Return whether the stream's stamps do not keep pace with the receiver's clock, as at pace "max"."""
-        return bool(getattr(self._intake.source, "virtual_clock", False))
+        return self._intake.described.virtual_clock
 
     @property
     def is_replay(self) -> bool:
         """Return whether packets carry the times at which a recording received them, not this feed."""
-        return bool(getattr(self._intake.source, "is_replay", False))
+        return self._intake.described.is_replay
 
     @property
     def server_tz(self) -> str:
         """Return the zone in which timestamps without an offset are read."""
-        return str(getattr(self._intake.source, "server_tz", "UTC"))
+        return self._intake.described.server_tz
 
     @property
     def error(self) -> FeedError | None:
@@ -246,9 +258,9 @@ class Feed:
         """Return counters and rates, which a notebook shows as a table."""
         intake = self._intake
         with intake.changed:  # a listener that leaves meanwhile would count twice, or not at all
-            dropped = intake.past_drops + sum(getattr(sink, "dropped", 0) for sink in intake.sinks)
+            dropped = intake.past_drops + sum(sink.dropped for sink in intake.sinks if isinstance(sink, CountingSink))
             errors = intake.past_errors + sum(sink.errors for sink in intake.sinks if isinstance(sink, CallbackSink))
-            compacting = any(getattr(sink, "compacting", False) for sink in intake.sinks)
+            compacting = any(sink.compacting for sink in intake.sinks if isinstance(sink, CompactingSink))
         dropped += intake.buffer.dropped + intake.lost_sinks
         found = intake.counter.report(
             read_clock(),
@@ -260,7 +272,7 @@ class Feed:
             evicted=intake.buffer.evicted,
             buffer_bytes=intake.buffer.bytes,
         )
-        wire = getattr(intake.source, "wire", None)  # of a source that has one
+        wire = intake.source.wire if isinstance(intake.source, Wired) else None
         if wire is None:
             return found
         found = replace(found, compression=wire.compression, protocol=wire.protocol, resyncs=wire.resyncs)

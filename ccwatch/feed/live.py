@@ -22,7 +22,7 @@ from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, S
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, READS_HEADER
 from ccwatch.protocol.session import Duty, Session
 from ccwatch.protocol.wire.receiver import Output, Receiver, Say
-from ccwatch.stream.source import Sink, Stop, read_clock
+from ccwatch.stream.source import DescribedSource, Sink, Stop, read_clock
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 COTTAGE_HEADERS: Final = "x-ccwatch-"
@@ -56,8 +56,12 @@ class Wire(NamedTuple):
     """How often a whole message was asked for, because one did not fit."""
 
 
-class LiveSource:
+class LiveSource(DescribedSource):
     """A Source of a server's stream that reconnects until it is stopped."""
+
+    origin: str = "live"
+    """The origin that the server names: "live", or "synthetic" from a Cottage."""
+    server_tz: str = "UTC"
 
     def __init__(
         self,
@@ -87,8 +91,6 @@ class LiveSource:
             clock: reads both clocks.
             pause: waits between two attempts; True when asked to stop.
         """
-        self.origin = "live"
-        """The origin that the server names: "live", or "synthetic" from a Cottage."""
         self.server_tz = server_tz
         self._address = address
         self._token = token

@@ -23,7 +23,7 @@ from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Item
 from ccwatch.protocol.session import Session
 from ccwatch.protocol.wire.damage import SORTS, Damage, flipped
-from ccwatch.stream.source import Sink, Stop, read_clock
+from ccwatch.stream.source import DescribedSource, Sink, Stop, read_clock
 
 Pace = Literal["wall", "max"]
 
@@ -166,10 +166,12 @@ def _mangled(raw: bytes, how: str) -> bytes:
     return {"array": b"[" + raw, "text": b"upstream connect error", "foreign": b'{"internal":true}'}[how]
 
 
-class SyntheticSource:
+class SyntheticSource(DescribedSource):
     """A seeded stream as a Source: on the wall clock, or as fast as it is taken."""
 
     origin = "synthetic"
+    packets: int | None = None
+    symbol: str = SYMBOL
     cuts_connections = True
     """Its disconnects are planted, so a server that streams it cuts its clients with them."""
 
@@ -207,7 +209,8 @@ class SyntheticSource:
             raise ConfigError(f"packets: expected an integer from 1, or None for no end, got {packets!r}")
         if pace not in get_args(Pace):
             raise ConfigError(f"pace: expected one of {', '.join(get_args(Pace))}, got {pace!r}")
-        self.seed, self.scenario, self.rate, self.packets, self.pace, self.symbol = seed, scenario, rate, packets, pace, symbol
+        self.seed, self.scenario, self.rate, self.pace = seed, scenario, rate, pace
+        self.packets, self.symbol = packets, symbol
         self._prices = given
         self._controls = Controls()
         self.damages_itself = True

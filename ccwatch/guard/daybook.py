@@ -13,6 +13,7 @@ from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.state import GuardState
 from ccwatch.recording import AlertJournal, Recording
+from ccwatch.stream.view import name_of
 
 SHORT_NS: Final = 2_000_000_000
 """Blindness shorter than this is not reported."""
@@ -120,4 +121,4 @@ def _nothing_seen(spans: Sequence[tuple[int, int]], zone: Any) -> str:
 
 def _name_of(view: Any) -> str:
     """Return the view's url without secrets, or its path."""
-    return str(getattr(view, "url", "") or getattr(view, "path", ""))
+    return name_of(view)

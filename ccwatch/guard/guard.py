@@ -43,6 +43,7 @@ from ccwatch.guard.state import GuardState
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Packet
 from ccwatch.recording import AlertJournal, Recording
 from ccwatch.stream.source import read_clock
+from ccwatch.stream.view import LiveView, name_of
 
 TICK_S: Final = 0.5
 KNOWN_AT_ONCE_NS: Final = 60_000_000_000
@@ -184,7 +185,7 @@ class Guard:
                 self.settings.rules,
                 objectives=read_objectives(Settings.load().objectives),
                 hours=self.settings.hours,
-                virtual_clock=bool(getattr(self.view, "virtual_clock", False)),
+                virtual_clock=self.view.virtual_clock,
             )
             log = AlertLog(self.settings.rules)
             self._go_on(evaluator, log)
@@ -263,7 +264,7 @@ class Guard:
         """Put an alert into the recording's events."""
         if self.recorder is None:
             return
-        now, latest = read_clock(), getattr(self.view, "latest", None)
+        now, latest = read_clock(), self.view.latest if isinstance(self.view, LiveView) else None
         moment = alert.fired_ns if alert.resolved_ns is None else alert.resolved_ns
         state = "fired" if alert.resolved_ns is None else "resolved"
         detail = f"rule={alert.rule} state={state} severity={alert.severity} id={alert.id} {alert.subject}".strip()
@@ -288,8 +289,8 @@ class Guard:
         rule = next((rule for rule in self.settings.rules if rule.name == alert.rule), None)
         return body_of(
             notice,
-            stream=str(getattr(self.view, "url", "") or getattr(self.view, "path", "")),
-            is_synthetic=getattr(self.view, "origin", "") == "synthetic",
+            stream=name_of(self.view),
+            is_synthetic=self.view.origin == "synthetic",
             certificate=NEVER if rule is None else self.certificates.text_of(rule, self._tested),
             explain=incident.explain,
             page=self.incidents.link_of(incident),
@@ -373,7 +374,7 @@ class Guard:
         """Return whether the guard cannot see the stream, or cannot evaluate its rules."""
         if self.watch.trouble or isinstance(self.view, Recording):
             return bool(self.watch.trouble)
-        return getattr(self.view, "state", None) in _BLIND_STATES and self._is_in_hours()
+        return isinstance(self.view, LiveView) and self.view.state in _BLIND_STATES and self._is_in_hours()
 
     def _is_in_hours(self) -> bool:
         return self.settings.hours is None or self.settings.hours.is_open(time.time_ns())

@@ -128,7 +128,7 @@ class Incidents:
                 explain=incident.explain,
                 remarks=self._remarks(alert),
                 drop=self._options.drop,
-                is_synthetic=getattr(self._view, "origin", "") == "synthetic",
+                is_synthetic=self._view.origin == "synthetic",
             )
         over = [name for name, incident in list(self._known.items()) if not incident.alert.is_open and incident.written_at]
         for name in over[: max(0, len(over) - MOST_KEPT)]:

@@ -11,7 +11,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.recording.recording import Recording
 from ccwatch.stream.moments import Moment, span_of
-from ccwatch.stream.source import Sink, Stop
+from ccwatch.stream.source import DescribedSource, Sink, Stop
 
 BATCH: Final = 256
 """Items handed over at once where nothing has to be waited for."""
@@ -61,7 +61,7 @@ class ReplayClock:
         return (start - spans[0][0] - idle) / 1e9
 
 
-class ReplaySource:
+class ReplaySource(DescribedSource):
     """A recorded stream: its packets and events as they were received, with their original numbers, flags and clocks."""
 
     is_replay = True

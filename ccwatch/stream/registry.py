@@ -63,10 +63,10 @@ def named(feed: _Feed) -> _Feed:
     return feed
 
 
-def is_replaced(feed: Any) -> bool:
+def is_replaced(feed: RunningFeed) -> bool:
     """Return whether another feed has taken the name of this one."""
     with _REGISTRY:
-        found = _FEEDS.get(getattr(feed, "name", None) or "")
+        found = _FEEDS.get(feed.name)
     return found is not None and found is not feed
 
 

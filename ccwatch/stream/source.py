@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ccwatch.protocol.messages import Instant, Item
 
@@ -22,8 +22,75 @@ class Sink(Protocol):
         """Take items in their order. Called on the source's thread: must return at once and raise nothing."""
 
 
+@runtime_checkable
+class CountingSink(Sink, Protocol):
+    """A sink that may lose items, and counts them."""
+
+    @property
+    def dropped(self) -> int:
+        """Return how many items it did not take."""
+
+
+@runtime_checkable
+class CompactingSink(CountingSink, Protocol):
+    """A sink that converts what it keeps in the background."""
+
+    @property
+    def compacting(self) -> bool:
+        """Return whether it is converting now."""
+
+
+class DescribedSource:
+    """The base of sources that say more of their streams; by itself what is assumed of any other. May be read from any thread."""
+
+    @property
+    def origin(self) -> str:
+        """Return "live", "synthetic" or "replay"."""
+        return "live"
+
+    @property
+    def server_tz(self) -> str:
+        """Return the zone in which timestamps without an offset are read."""
+        return "UTC"
+
+    @property
+    def virtual_clock(self) -> bool:
+        """Return whether its stamps do not keep pace with the receiver's clock."""
+        return False
+
+    @property
+    def is_replay(self) -> bool:
+        """Return whether its packets carry the times at which a recording received them."""
+        return False
+
+    @property
+    def planted(self) -> tuple[Any, ...]:
+        """Return the incidents planted in it, with kind, start_s, end_s and detail."""
+        return ()
+
+    @property
+    def packets(self) -> int | None:
+        """Return how many packets it has; None where that is not known."""
+        return None
+
+    @property
+    def cuts_connections(self) -> bool:
+        """Return whether its disconnects are planted, so that a server that streams it cuts its clients with them."""
+        return False
+
+    @property
+    def symbol(self) -> str | None:
+        """Return the symbol that it streams by itself; None where that is not known."""
+        return None
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why it has nothing to stream; None while it has."""
+        return None
+
+
 class Source(Protocol):
-    """A stream of items."""
+    """A stream of items; it may also be a DescribedSource, Steerable and Handing."""
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until the stream ends or `stop` is set; return within a second of the latter."""
@@ -62,6 +129,11 @@ class Stop:
             late = self._asked.is_set()
         if late and waker is not None:
             waker()
+
+
+def described(source: Source | None) -> DescribedSource:
+    """Return a source as one that says more of its stream; for any other, or none, what is assumed then."""
+    return source if isinstance(source, DescribedSource) else DescribedSource()
 
 
 @runtime_checkable

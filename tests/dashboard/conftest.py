@@ -22,6 +22,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Instant, Packet
 from ccwatch.protocol.session import Session
+from ccwatch.stream.view import LiveView
 
 ROOT = Path(__file__).parents[2]
 TYPES = {"f8": "<f8", "f4": "<f4", "u1": "u1"}
@@ -45,16 +46,18 @@ class Health:
         return self.values
 
 
-class SteppedView:
+class SteppedView(LiveView):
     """The seeded stream through the real session and buffer, one step at a time, with the names of a Feed."""
 
     name = "stepped"
     url = "synthetic:"
+    origin = "synthetic"
+    state = ConnectionState.OPEN
+    latest: Packet | None = None
+    error = None
+    virtual_clock = is_replay = takes_commands = False
 
     def __init__(self, seed: int = 3, rate: float = 20.0) -> None:
-        self.origin = "synthetic"
-        self.state = ConnectionState.OPEN
-        self.latest: Packet | None = None
         self.facts: dict[str, Any] = {"gaps": 0, "age_s": 0.5, "retry_in_s": None}
         self.stopped = 0
         self._buffer = RollingBuffer()
@@ -90,14 +93,17 @@ class SteppedView:
         items = self._session.receive(raw, self._now)
         self.deliver([item._replace(**fields) if isinstance(item, Packet) else item for item in items])
 
-    def frame(self, columns: Any = None, last: Any = None) -> Any:
-        return self._buffer.frame(columns, last)
+    def frame(self, columns: Any = None, last: Any = None, *, clean: bool = True) -> Any:
+        return self._buffer.frame(columns, last, clean=clean)
 
     def agents(self, last: Any = None) -> Any:
         return self._buffer.long("agents", last)
 
     def models(self, last: Any = None) -> Any:
         return self._buffer.long("models", last)
+
+    def logs(self, last: Any = None) -> Any:
+        return self._buffer.long("logs", last)
 
     def forecasts(self, last: Any = None) -> Any:
         return self._buffer.long("forecasts", last)

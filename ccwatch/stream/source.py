@@ -131,7 +131,7 @@ class Stop:
             waker()
 
 
-def described(source: Source | None) -> DescribedSource:
+def described(source: object) -> DescribedSource:
     """Return a source as one that says more of its stream; for any other, or none, what is assumed then."""
     return source if isinstance(source, DescribedSource) else DescribedSource()
 

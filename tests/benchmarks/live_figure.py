@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ccwatch.dashboard.wire import CHUNK_ROWS, Encoder
 from ccwatch.feed.buffer import RollingBuffer
@@ -21,6 +21,7 @@ from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Packet
 from ccwatch.protocol.session import Session
 from ccwatch.stream.source import read_clock
+from ccwatch.stream.view import LiveView
 from tests.benchmarks.row import Row
 
 PACKETS_PER_FRAME = 10
@@ -31,15 +32,17 @@ BASE = 1_000
 """So many packets are made by the seeded engine; more are these again, at later times."""
 
 
-class FilledView:
+class FilledView(LiveView):
     """A buffer of as many packets as wanted, with the names of a Feed; `step` delivers more."""
 
     name, url, origin = "benchmark", "synthetic:", "synthetic"
+    state = ConnectionState.OPEN
+    latest: Packet | None = None
+    error = None
+    is_replay = takes_commands = False
     virtual_clock = True  # as a seeded feed's: its stamps tell no silence, which would fire and end alerts in each frame
 
     def __init__(self, packets: int, rate: float = 50.0) -> None:
-        self.state = ConnectionState.OPEN
-        self.latest: Packet | None = None
         self._buffer = RollingBuffer()
         self._period_ns = round(1e9 / rate)
         self._packets = self._endless(rate, time.time_ns() - packets * self._period_ns)
@@ -77,11 +80,29 @@ class FilledView:
         while not stop.wait(1 / hz):
             self.step(per_frame)
 
-    def frame(self, columns: Any = None, last: Any = None) -> Any:
-        return self._buffer.frame(columns, last)
+    def frame(self, columns: Any = None, last: Any = None, *, clean: bool = True) -> Any:
+        return self._buffer.frame(columns, last, clean=clean)
 
     def agents(self, last: Any = None) -> Any:
         return self._buffer.long("agents", last)
+
+    def models(self, last: Any = None) -> Any:
+        return self._buffer.long("models", last)
+
+    def logs(self, last: Any = None) -> Any:
+        return self._buffer.long("logs", last)
+
+    def forecasts(self, last: Any = None) -> Any:
+        return self._buffer.long("forecasts", last)
+
+    def health(self) -> Self:
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+    def stop(self) -> None:
+        self.state = ConnectionState.STOPPED
 
     def events(self, last: Any = None) -> Any:
         return self._buffer.long("events", last)

@@ -16,7 +16,7 @@ import ccwatch as cw
 from ccwatch.cottage import Listen, Options
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.session import Session
-from ccwatch.stream.source import Sink, Stop, read_clock
+from ccwatch.stream.source import DescribedSource, Sink, Stop, read_clock
 from tests.browser.jupyter import Tab, free_port
 
 # A real browser on a real JupyterLab misses a beat on a busy machine: one more try, which the report shows as a rerun.
@@ -28,7 +28,7 @@ HOSTILE = "<img src=x onerror=window.hacked=1>"
 LINES = ("price", "pnl", "alpha")
 
 
-class RunningEngine:
+class RunningEngine(DescribedSource):
     """An engine that keeps running while its server is down: each server that is started goes on where the last one ended."""
 
     origin = "synthetic"

@@ -16,6 +16,7 @@ from ccwatch.config import Settings, recordings_folder
 from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.recording import AlertBook, AlertJournal, Recording, journal_of_stream
 from ccwatch.stream import registry
+from ccwatch.stream.view import LiveView
 
 LOOKS_S: Final = 5.0
 """A journal that a guard has begun, and new certificates, are looked for at this interval."""
@@ -112,5 +113,5 @@ class SharedAlerts:
         path = getattr(watch.recorder, "path", None) or next(made, None)
         if path is not None:
             return AlertJournal(Path(path))
-        url = str(getattr(self._view, "url", "") or "")
+        url = self._view.url if isinstance(self._view, LiveView) else ""
         return journal_of_stream(recordings_folder(Settings.load()), url) if "://" in url else None

@@ -68,6 +68,9 @@ def test_events_of_a_stream_on_the_receivers_clock_keep_their_times():
             def events(self, last=None):
                 return feed.events(last).iloc[:1]
 
+            def logs(self, last=None):
+                return feed.logs(last)
+
             def frame(self, columns=None, last=None):
                 frame = feed.frame(columns, last)
                 return frame.set_axis(frame["received_at"].rename("time"))

@@ -60,6 +60,6 @@ def test_a_zone_has_the_short_name_of_its_season(tz, at, expected):
 
 
 def test_a_view_of_which_nothing_is_known_has_a_status_that_json_can_hold():
-    seen = observe(SimpleNamespace(path="x"))
+    seen = observe(SimpleNamespace(origin=""))
     assert seen.to_json(note="n")["note"] == "n"
     assert seen.age_s is None

@@ -12,12 +12,13 @@ from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.state import GuardState
 from ccwatch.recording import AlertJournal
+from ccwatch.stream.view import LiveView
 
 HOURS = read_hours({"timezone": "UTC", "open": "09:30", "close": "16:00"})
 
 
-class Stream:
-    url = "ws://engine:3000"
+class Stream(LiveView):
+    name = url = "ws://engine:3000"
 
 
 def at(text):

@@ -37,9 +37,10 @@ from ccwatch.recording.tables import Numbered
 from ccwatch.recording.verify import Verification, verify
 from ccwatch.stream import arrow, frames
 from ccwatch.stream.moments import Moment, span_of
+from ccwatch.stream.view import RecordedView
 
 
-class Recording:
+class Recording(RecordedView):
     """One recorded session on the disk. Each call reads the files as they are now, so a recording in progress grows from call to call."""
 
     def __init__(self, path: str | Path) -> None:

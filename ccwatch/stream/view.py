@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ccwatch.protocol.messages import ConnectionState
 
@@ -61,9 +61,8 @@ class Report(Protocol):
         """Return them by name."""
 
 
-@runtime_checkable
-class LiveView(View, Protocol):
-    """A view that delivers new items as they arrive."""
+class LiveView(View):
+    """A view that delivers new items as they arrive. A base class: in Python 3.11 a protocol would ask an object for each attribute."""
 
     name: str
     url: str
@@ -110,8 +109,7 @@ class Marked(Protocol):
         """Return the note."""
 
 
-@runtime_checkable
-class RecordedView(View, Protocol):
+class RecordedView(View):
     """A view of a recording: growing while its status is "open", else finished."""
 
     path: Path

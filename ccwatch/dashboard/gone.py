@@ -14,11 +14,13 @@ from ccwatch.stream.source import Sink
 from ccwatch.stream.view import LiveView
 
 
-class Gone:
+class Gone(LiveView):
     """A feed's name, url and origin, with empty tables in place of its data."""
 
     state = ConnectionState.STOPPED
     latest = None
+    origin: str = ""
+    error: FeedClosed | None = None
     virtual_clock = is_replay = takes_commands = False
 
     def __init__(self, feed: LiveView) -> None:

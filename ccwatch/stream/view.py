@@ -5,6 +5,7 @@ A Feed is a LiveView, a Recording a RecordedView. What a view has is in its type
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -68,31 +69,39 @@ class LiveView(View):
     url: str
 
     @property
+    @abstractmethod
     def state(self) -> ConnectionState:
         """Return the state of its connection."""
 
     @property
+    @abstractmethod
     def latest(self) -> Packet | None:
         """Return its last packet."""
 
     @property
+    @abstractmethod
     def error(self) -> Exception | None:
         """Return why it has no stream; None while it has one."""
 
     @property
+    @abstractmethod
     def is_replay(self) -> bool:
         """Return whether its packets carry the times at which a recording received them."""
 
     @property
+    @abstractmethod
     def takes_commands(self) -> bool:
         """Return whether commands can be given to its engine."""
 
+    @abstractmethod
     def health(self) -> Report:
         """Return its counters and rates."""
 
+    @abstractmethod
     def add_sink(self, sink: Sink, /) -> Callable[[], None]:
         """Deliver the items that arrive from now on to `sink`; return a function that removes it."""
 
+    @abstractmethod
     def stop(self) -> None:
         """End the stream."""
 
@@ -115,23 +124,29 @@ class RecordedView(View):
     path: Path
 
     @property
+    @abstractmethod
     def status(self) -> str:
         """Return "open" while it is being written."""
 
     @property
+    @abstractmethod
     def is_of_this_boot(self) -> bool:
         """Return whether it was recorded since this machine started."""
 
     @property
+    @abstractmethod
     def marks(self) -> Sequence[Marked]:
         """Return the notes on its moments."""
 
+    @abstractmethod
     def mark(self, time: datetime, text: str, /) -> object:
         """Note a moment."""
 
+    @abstractmethod
     def info(self) -> Report:
         """Return its counters."""
 
+    @abstractmethod
     def numbered(self, after: int = 0, /) -> Iterator[tuple[int, Packet | Event]]:
         """Yield number and item of each entry beyond `after`."""
 

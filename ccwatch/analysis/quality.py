@@ -18,6 +18,7 @@ from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
 from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, as_arrived, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
+from ccwatch.protocol import facts
 from ccwatch.protocol.decoding.unplaced import unplaced
 from ccwatch.protocol.messages import EventKind, Flag
 from ccwatch.stream.frames import TEXT
@@ -164,7 +165,9 @@ def _gaps(rows: Rows, broken: Bools, events: pd.DataFrame | None) -> pd.DataFram
     why = pd.Series(np.where(rows.connection[after] != rows.connection[before], "reconnect", "silence"), dtype=TEXT)
     if events is not None and rows.seq is not None and len(after):
         ended = events[(events["kind"] == EventKind.GAP).to_numpy()]
-        said = pd.Series(ended["detail"].astype(TEXT).str.extract(r"reason=(\w+)", expand=False).to_numpy(), index=ended["seq"].to_numpy())
+        gaps = [facts.read(EventKind.GAP, line) for line in ended["detail"].astype(TEXT)]
+        reasons = [gap.reason or None if isinstance(gap, facts.Gap) else None for gap in gaps]
+        said = pd.Series(reasons, index=ended["seq"].to_numpy(), dtype=object)
         told = said[~said.index.duplicated()].reindex(rows.seq[before])
         why = pd.Series(told.to_numpy(dtype=object)).fillna(why).astype(TEXT)
     return pd.DataFrame(

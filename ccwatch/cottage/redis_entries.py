@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.facts import Gap
 
 BLOCK_S: Final = 0.5
 COUNT: Final = 256
@@ -91,15 +92,15 @@ def entries_of(found: Any) -> list[Entry]:
     return [_entry(id_, fields) for id_, fields in found if fields]  # an entry that was trimmed while it was pending has no fields
 
 
-def hole_before(entry: Entry, last: Entry | None) -> str:
-    """Return the detail of a gap event if entries are missing between the last one and this; otherwise an empty text."""
+def hole_before(entry: Entry, last: Entry | None) -> Gap | None:
+    """Return what a gap event says if entries are missing between the last one and this."""
     if last is None or last.n is None or entry.n is None:
-        return ""
-    seconds = max(0.0, ((entry.at_ns or 0) - (last.at_ns or 0)) / 1e9)
+        return None
+    seconds = round(max(0.0, ((entry.at_ns or 0) - (last.at_ns or 0)) / 1e9), 3)
     if entry.epoch != last.epoch:
-        return f"seconds={seconds:.3f} messages=unknown reason=restarted"
+        return Gap(seconds, reason="restarted", is_numbered=True)
     missing = entry.n - last.n - 1
-    return f"seconds={seconds:.3f} messages={missing} reason=missing" if missing > 0 else ""
+    return Gap(seconds, missing, reason="missing", is_numbered=True) if missing > 0 else None
 
 
 def _entry(id_: bytes, fields: dict[bytes, bytes]) -> Entry:

@@ -20,6 +20,7 @@ import redis
 from redis.exceptions import RedisError, ResponseError
 
 from ccwatch.cottage.redis_entries import BLOCK_S, COUNT, Entry, StreamAddress, entries_of, hole_before
+from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import EventKind, Item, Packet
 from ccwatch.protocol.session import Session
 from ccwatch.stream.source import Held, Keeper, Sink, Stop, read_clock
@@ -156,7 +157,7 @@ class Group:
         now, last = read_clock(), self._last
         made: list[tuple[Entry, list[Item], int, int]] = []
         for entry in entries:
-            hole = hole_before(entry, last) if known is None else ""
+            hole = hole_before(entry, last) if known is None else None
             items: list[Item] = [session.event(EventKind.GAP, now, hole)] if hole else []
             items += _without_first(session.receive(entry.raw, now), (known or {}).get(entry.id, 0))
             seqs = [item.seq for item in items if isinstance(item, Packet)]
@@ -236,7 +237,7 @@ class Group:
         others = taken.keys() - {entry.id for entry in found}  # trimmed, or acknowledged by the former reader meanwhile
         trimmed = [id_ for id_ in others if not client.xrange(self._address.stream, id_, id_)]
         if trimmed:
-            sink.receive([session.event(EventKind.GAP, read_clock(), f"messages={len(trimmed)} reason=trimmed")])
+            sink.receive([session.event(EventKind.GAP, read_clock(), Gap(messages=len(trimmed), reason="trimmed", is_numbered=True))])
             self._finish(client, trimmed)
         if not self._deliver(client, found, session, sink, taken):
             return False

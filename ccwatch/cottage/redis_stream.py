@@ -216,10 +216,10 @@ class RedisStreamSource(DescribedSource):
             except (RedisError, OSError) as error:
                 self.trouble = f"{type(error).__name__}: {error}".splitlines()[0]
                 if opened:
-                    sink.receive(session.closed(read_clock(), f"reason={self.trouble}"))
+                    sink.receive(session.closed(read_clock(), self.trouble))
                 else:
                     failed = ConnectFailed(f"{self.address.shown}: {self.trouble}")
-                    sink.receive(session.closed(read_clock(), f"reason={self.trouble}", error=failed))
+                    sink.receive(session.closed(read_clock(), self.trouble, error=failed))
                 stop.wait(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 attempt += 1
 

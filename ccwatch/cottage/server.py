@@ -26,6 +26,7 @@ from ccwatch.cottage.options import Options
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
 from ccwatch.protocol.wire.commands import Keys
@@ -162,7 +163,7 @@ class Server:
                 messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main, number=next(numbers), damage=damage))
             elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
                 messages.append(Message.of(item.raw, is_state=False, number=next(numbers), damage=damage))
-            elif isinstance(item, Event) and item.kind == EventKind.GAP and "messages=" in item.detail:
+            elif isinstance(item, Event) and isinstance(item.facts, Gap) and item.facts.is_numbered:
                 messages.append(log_message("WARNING", f"gap: {item.detail}", from_ns(item.received_at_ns).isoformat()))
             elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and described(self._source).cuts_connections:
                 messages.append(None)  # the moment at which all connections are cut

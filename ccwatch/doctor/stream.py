@@ -20,6 +20,7 @@ from ccwatch.errors import FeedError
 from ccwatch.feed.address import parse_url
 from ccwatch.feed.elsewhere import known_places
 from ccwatch.feed.health import unknown_words
+from ccwatch.protocol.facts import Disconnected, ServerError, UnknownType
 from ccwatch.protocol.messages import SEEN_BEFORE, ConnectionState, Event, EventKind, Flag, Item, Packet, StateChange
 
 LISTEN_S: Final = 6.0
@@ -291,9 +292,9 @@ class _Findings:
         self.advice.append(f"{found.url} answers: connect there")
 
     def of_the_connection(self, found: Diagnosis, events: Sequence[Event]) -> None:
-        lost = [event for event in events if event.kind == EventKind.DISCONNECT]
+        lost = [event.facts.reason for event in events if isinstance(event.facts, Disconnected)]
         if lost:
-            self.problems.append(f"the connection was lost {_times(len(lost))}: {lost[-1].detail.partition('reason=')[2]}")
+            self.problems.append(f"the connection was lost {_times(len(lost))}: {lost[-1]}")
         malformed = [event for event in events if event.kind == EventKind.MALFORMED]
         if malformed:
             self.problems.append(f"{len(malformed)} messages cannot be read; the last: {malformed[-1].detail}")
@@ -301,10 +302,12 @@ class _Findings:
         if oversize:
             self.problems.append(f"a message is too large: {oversize[-1].detail}")
             self.advice.append("raise max_message_bytes, if messages of this size are meant")
-        said = [event for event in events if event.kind == EventKind.ERROR]
+        said = [
+            event.facts.text if isinstance(event.facts, ServerError) else event.detail for event in events if event.kind == EventKind.ERROR
+        ]
         if said:
-            self.problems.append(f"the server says that something is wrong: {said[-1].detail.partition('server=')[2] or said[-1].detail}")
-        unknown = Counter(event.detail.partition("type=")[2].partition(" ")[0] for event in events if event.kind == EventKind.UNKNOWN)
+            self.problems.append(f"the server says that something is wrong: {said[-1]}")
+        unknown = Counter(event.facts.type for event in events if isinstance(event.facts, UnknownType))
         if unknown:
             named = ", ".join(f"{name} ({count})" for name, count in unknown.most_common(8))
             self.advice.append(f"messages of types that are not the contract's are kept and counted as unknown: {named}")

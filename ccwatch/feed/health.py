@@ -16,6 +16,7 @@ from ccwatch.domain.limits import BURST_NS, DRIFT_PACKETS, JITTER_GAIN
 from ccwatch.domain.liveness import Pace, count_bursts
 from ccwatch.domain.status import HALT, BurstStatus
 from ccwatch.errors import FeedError
+from ccwatch.protocol.facts import Gap, ServerError, UnknownType
 from ccwatch.protocol.messages import UNCLEAN, ConnectionState, Event, EventKind, Flag, Instant, Item, Packet, StateChange, from_ns
 from ccwatch.text import plain
 
@@ -221,13 +222,15 @@ class HealthCounter:
             self.oversize += 1
         elif event.kind == EventKind.UNKNOWN:
             self.unknown += 1
-            self._name_word(event.detail.partition("type=")[2].partition(" ")[0])
+            if isinstance(event.facts, UnknownType):
+                self._name_word(event.facts.type)
         elif event.kind == EventKind.ERROR:
-            self.server_error = event.detail.partition("server=")[2] or event.detail
+            self.server_error = event.facts.text if isinstance(event.facts, ServerError) else event.detail
             self.is_server_ill = True
         elif event.kind == EventKind.GAP:
             self.gaps += 1
-            self.gap_s += float(event.detail.partition("seconds=")[2].partition(" ")[0] or 0.0)
+            if isinstance(event.facts, Gap):
+                self.gap_s += event.facts.seconds or 0.0
 
     def report(
         self,

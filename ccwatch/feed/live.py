@@ -18,6 +18,7 @@ from ccwatch.feed.dialling import Dialler
 from ccwatch.feed.elsewhere import find_stream
 from ccwatch.protocol import remarks
 from ccwatch.protocol.decoding import codec
+from ccwatch.protocol.facts import ServerError
 from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, READS_HEADER
 from ccwatch.protocol.session import Duty, Session
@@ -400,17 +401,20 @@ class LiveSource(DescribedSource):
         error = ConnectFailed(f"{self._address.shown}: {reason}")
         now = self._clock()
         held = self._take(self._receiver.closed(), now, None)
-        return [*held, *self._session.closed(now, f"reason={reason}", error=error, code=code)]
+        return [*held, *self._session.closed(now, reason, error=error, code=code)]
 
     def _without_secrets(self, item: Item) -> Item:
         """Return the item, where an error of the server is remembered and loses any secret of ours that it repeats."""
         if not isinstance(item, Event) or item.kind != EventKind.ERROR:
             return item
-        detail, raw = item.detail, item.raw
+        text = item.facts.text if isinstance(item.facts, ServerError) else item.detail
+        raw = item.raw
         for secret in self._secrets:
-            detail, raw = detail.replace(secret, "…"), raw.replace(secret.encode(), "…".encode())
-        self._said = detail.partition("server=")[2] or self._said
-        return item._replace(detail=detail, raw=raw)
+            text, raw = text.replace(secret, "…"), raw.replace(secret.encode(), "…".encode())
+        if not isinstance(item.facts, ServerError):
+            return item._replace(detail=text, raw=raw)
+        self._said, facts = text or self._said, ServerError(text)
+        return item._replace(detail=str(facts), raw=raw, facts=facts)
 
     def _goodbye(self, payload: bytes) -> ConnectionLost:
         """Return the server's closing frame in words, without any secret of ours that it repeats."""

@@ -268,7 +268,7 @@ class SyntheticSource(DescribedSource):
         now = read_clock()
         if emission.raw:
             return session.receive(emission.raw, now)
-        return [*session.closed(now, "reason=planted"), *session.opened(now, self._opening)]
+        return [*session.closed(now, "planted"), *session.opened(now, self._opening)]
 
     def _hurry(self, emitted: Iterator[Emission], session: Session, sink: Sink, stop: Stop) -> None:
         while not stop.is_set():

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ccwatch.errors import FeedError
+from ccwatch.protocol.facts import Facts
 
 NAN: Final = math.nan
 """The one NaN of decoded packets: tuples that hold it compare equal, because tuples compare by identity first."""
@@ -398,7 +399,8 @@ class Event(NamedTuple):
     """Something that happened to the stream.
 
     `time_ns` is on the stream's own clock (the last packet's time plus what has passed since), so that events and packets
-    share one time axis. `seq` is that of the last packet before it. `detail` is one line, `key=value` first.
+    share one time axis. `seq` is that of the last packet before it. `detail` is one line for people, `key=value` first; who reckons
+    with an event asks its `facts`.
     """
 
     time_ns: int
@@ -410,6 +412,8 @@ class Event(NamedTuple):
     received_mono_ns: int
     raw: bytes = b""
     """The bytes that could not be placed, for malformed ones."""
+    facts: Facts | None = None
+    """What `detail` says, as values; None for kinds whose line is all they say."""
 
 
 class StateChange(NamedTuple):

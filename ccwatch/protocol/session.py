@@ -17,6 +17,7 @@ from ccwatch.protocol.clock import StreamClock
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.packet_fields import FLAGS, KIND, LOGS, NAIVE_TIME, NEW_LOGS, NEW_ROWS, NO_TIME, STATUS, TIME, TIMESTAMP
 from ccwatch.protocol.duplicates import ConnectBurst, Duplicates
+from ccwatch.protocol.facts import Disconnected, Facts, Gap, ServerError, UnknownType
 from ccwatch.protocol.liveness import Duty, Liveness
 from ccwatch.protocol.loglines import LogLines
 from ccwatch.protocol.messages import Aside, AsideSort, ConnectionState, Event, EventKind, Flag, Instant, Item, Kind, Packet, StateChange
@@ -93,12 +94,12 @@ class Session:
         event = self.event(EventKind.CONNECT, now, f"connection={self.connection} {detail}".strip())
         return [event, *self._enter(ConnectionState.OPEN, now)]
 
-    def closed(self, now: Instant, detail: str, *, error: FeedError | None = None, code: int | None = None) -> list[Item]:
+    def closed(self, now: Instant, reason: str, *, error: FeedError | None = None, code: int | None = None) -> list[Item]:
         """Note that the connection or an attempt ended; return the items this gives, with `retry_s` until the next attempt in the state.
 
         Args:
             now: when it ended.
-            detail: how it ended.
+            reason: how it ended.
             error: the error to report to the feed's user.
             code: the code of the server's closing frame, if it sent one.
         """
@@ -107,7 +108,7 @@ class Session:
             muted = self._liveness.closed(code)
             if muted:
                 items.append(self._muted(muted, now))
-            items.append(self.event(EventKind.DISCONNECT, now, f"connection={self.connection} {detail}".strip()))
+            items.append(self.event(EventKind.DISCONNECT, now, Disconnected(self.connection, reason)))
         if self._delivered:
             self._failures = 0
             self._delivered = False
@@ -154,9 +155,9 @@ class Session:
             self._liveness.showed_reading()  # it answers the contract's PING
         items: list[Item] = []
         if aside.sort is AsideSort.ERROR:
-            items.append(self.event(EventKind.ERROR, now, f"server={aside.text}", aside.raw))
+            items.append(self.event(EventKind.ERROR, now, ServerError(aside.text), aside.raw))
         elif aside.sort is AsideSort.UNKNOWN:
-            items.append(self.event(EventKind.UNKNOWN, now, f"type={aside.type} bytes={len(aside.raw)}", aside.raw))
+            items.append(self.event(EventKind.UNKNOWN, now, UnknownType(str(aside.type), len(aside.raw)), aside.raw))
         if self.state in {ConnectionState.LATE, ConnectionState.STALE}:
             items += self._enter(ConnectionState.OPEN, now)
         return items
@@ -218,8 +219,7 @@ class Session:
 
     def lost(self, now: Instant, channel: str, messages: int | None, seconds: float, reason: str) -> list[Item]:
         """Return the gap that the numbers of a channel prove."""
-        count = "unknown" if messages is None else messages
-        return [self.event(EventKind.GAP, now, f"seconds={seconds:.3f} messages={count} channel={channel} reason={reason}")]
+        return [self.event(EventKind.GAP, now, Gap(round(seconds, 3), messages, channel, reason=reason, is_numbered=True))]
 
     def refused(self, now: Instant, reason: str, raw: bytes) -> list[Item]:
         """Return the event of a message that protocol 2 cannot take."""
@@ -312,9 +312,10 @@ class Session:
         """Return the stream's usual interval; 0 while it is not known. May be read from any thread."""
         return self._liveness.pace.snapshot_ns() / SECOND
 
-    def event(self, kind: EventKind, now: Instant, detail: str, raw: bytes = b"") -> Event:
+    def event(self, kind: EventKind, now: Instant, says: Facts | str, raw: bytes = b"") -> Event:
         """Return an event at `now`, on the stream's own clock: the last packet's time and what has passed since."""
-        return Event(self._clock.at(now), self.seq, kind, detail, self.connection, now.wall_ns, now.mono_ns, raw)
+        facts = None if isinstance(says, str) else says
+        return Event(self._clock.at(now), self.seq, kind, str(says), self.connection, now.wall_ns, now.mono_ns, raw, facts)
 
     # ── inside ──
 
@@ -330,10 +331,10 @@ class Session:
         passed = clock.passed_ns(time_ns, now)
         asleep = clock.asleep_ns(now)
         if asleep:
-            return self.event(EventKind.GAP, now, f"seconds={(passed + asleep) / SECOND:.3f} reason=sleep")
+            return self.event(EventKind.GAP, now, Gap(round((passed + asleep) / SECOND, 3), reason="sleep"))
         silent = passed if is_first or clock.is_virtual else min(passed, liveness.age_ns(now))
         if silent > LATE_NS and liveness.pace.is_gap(silent, anew=is_first):
-            return self.event(EventKind.GAP, now, f"seconds={passed / SECOND:.3f} reason={'disconnect' if is_first else 'silence'}")
+            return self.event(EventKind.GAP, now, Gap(round(passed / SECOND, 3), reason="disconnect" if is_first else "silence"))
         return None
 
     def _muted(self, why: str, now: Instant) -> Event:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from ccwatch.errors import DecodeError
+from ccwatch.protocol import facts
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.decoders import decoder_for
 from ccwatch.protocol.messages import NOTHING, Event, EventKind, Instant, LogLine, NewRows, Packet
@@ -133,7 +134,8 @@ def unpack_event(body: bytes) -> Event:
     raw_at = detail_at + detail_size
     kind = body[_EVENT_FIELDS.size : detail_at].decode("utf-8", "replace")
     detail = body[detail_at:raw_at].decode("utf-8", "replace")
-    return Event(time_ns, seq, event_kind(kind), detail, connection, received_ns, mono_ns, body[raw_at : raw_at + raw_size])
+    raw = body[raw_at : raw_at + raw_size]
+    return Event(time_ns, seq, event_kind(kind), detail, connection, received_ns, mono_ns, raw, facts.read(kind, detail))
 
 
 def event_kind(word: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ccwatch.protocol.facts import DAMAGED, Gap
 from ccwatch.protocol.messages import Event, EventKind, Packet
 from ccwatch.recording import manifest, segments
 from ccwatch.recording.entries import Stored
@@ -167,21 +168,23 @@ def mended(numbered: Iterable[Entry], after: int) -> Iterator[Entry]:
 
 def lost(first: int, last: int, following: Packet | Event | Stored) -> Event:
     """Return the gap event in the place of entries that cannot be read any more."""
+    gap = Gap(entries=last - first + 1, reason=DAMAGED, first_entry=first)
     return Event(
         following.time_ns,
         following.seq if isinstance(following, Event) else max(0, following.seq - 1),
         EventKind.GAP,
-        f"entries={last - first + 1} reason=damaged first_entry={first}",
+        str(gap),
         following.connection,
         following.received_at_ns,
         following.received_mono_ns,
+        facts=gap,
     )
 
 
 def lost_end(size: int, first: int, before: Packet | Event | Stored) -> Event:
     """Return the gap event of a journal's damaged end, whose count of entries is unknown."""
-    detail = f"bytes={size} reason=damaged first_entry={first}"
-    return Event(before.time_ns, before.seq, EventKind.GAP, detail, before.connection, before.received_at_ns, before.received_mono_ns)
+    gap, clocks = Gap(bytes=size, reason=DAMAGED, first_entry=first), (before.received_at_ns, before.received_mono_ns)
+    return Event(before.time_ns, before.seq, EventKind.GAP, str(gap), before.connection, *clocks, facts=gap)
 
 
 def end_of(found: manifest.Manifest, session: Session) -> Event:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ccwatch.errors import CorruptRecording
+from ccwatch.protocol.facts import DAMAGED, Gap
 from ccwatch.protocol.messages import Event, EventKind, Packet
 from ccwatch.recording.manifest import Group, Lost, Manifest, Segment
 from ccwatch.recording.segment_file import SegmentFile
-
-REASON: Final = "reason=damaged"
 
 
 class Hole(NamedTuple):
@@ -30,17 +29,16 @@ class Hole(NamedTuple):
     """Names of the tables that are lost; empty where all are."""
 
     @property
-    def detail(self) -> str:
-        """Return the detail of its gap event."""
+    def facts(self) -> Gap:
+        """Return what its gap event says."""
         first, last = self.entries
-        tables = f" tables={','.join(self.tables)}" if self.tables else ""
-        return f"entries={last - first + 1} {REASON} first_entry={first} seq={self.seq[0]}-{self.seq[1]}{tables}"
+        return Gap(entries=last - first + 1, reason=DAMAGED, first_entry=first, seq=self.seq, tables=self.tables)
 
     def event(self, neighbour: Event | Packet | None) -> Event:
         """Return the gap event in its place; `neighbour` is an item beside it, whose clocks it takes."""
         time_ns = self.time_ns if self.time_ns is not None else neighbour.time_ns if neighbour is not None else 0
         clocks = (0, time_ns, 0) if neighbour is None else (neighbour.connection, neighbour.received_at_ns, neighbour.received_mono_ns)
-        return Event(time_ns, max(0, self.seq[0] - 1), EventKind.GAP, self.detail, *clocks)
+        return Event(time_ns, max(0, self.seq[0] - 1), EventKind.GAP, str(self.facts), *clocks, facts=self.facts)
 
 
 def whole(segment: Segment, error: CorruptRecording, folder: Path) -> Lost:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ccwatch.errors import ConfigError, NotEnoughData, RecordingError, no_such
 from ccwatch.protocol.columns import PACKETS
+from ccwatch.protocol.facts import UnknownType
 from ccwatch.protocol.messages import NAN, NOTHING, Event, Packet
 from ccwatch.recording import checked, groups, manifest
 from ccwatch.recording.folder import MARKS, seal, sealed_lines, sync_folder
@@ -157,7 +158,7 @@ class _Hide:
 
     def __call__(self, item: Packet | Event) -> Packet | Event | None:
         if isinstance(item, Event):
-            return item._replace(raw=b"", detail=item.detail.partition(" ")[0]) if self._dropped and item.raw else item
+            return _without_words(item) if self._dropped and item.raw else item
         if not self._dropped:
             return item
         changes: dict[str, Any] = {}
@@ -167,6 +168,13 @@ class _Hide:
         if item.new_rows:
             changes["new_rows"] = {table: rows for table, rows in item.new_rows.items() if table not in self._lists}
         return item._replace(**(changes | self._blank))
+
+
+def _without_words(event: Event) -> Event:
+    """Return an event without the bytes that it keeps, nor what they say: with their size, and the type of an unknown message."""
+    if isinstance(event.facts, UnknownType):
+        return event._replace(raw=b"")
+    return event._replace(raw=b"", detail=f"bytes={len(event.raw)}", facts=None)
 
 
 def _write(

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ccwatch.errors import CorruptRecording, ProtocolError
+from ccwatch.protocol import facts
 from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.decoding.decoders import decoder_for
@@ -77,9 +78,9 @@ def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int
 
 
 def _event(row: Row, raw: bytes | None) -> Event:
-    fields = {name: row[name] for name in Event._fields if name != "raw"}
+    fields = {name: row[name] for name in Event._fields if name not in {"raw", "facts"}}
     fields["kind"] = event_kind(fields["kind"])
-    return Event(**fields, raw=raw or b"")
+    return Event(**fields, raw=raw or b"", facts=facts.read(fields["kind"], fields["detail"]))
 
 
 def _packet(row: Row, found: dict[str, list[Row]], raw: bytes | None, before: Packet | None, server_tz: str) -> Packet:

@@ -21,7 +21,9 @@ import pandas as pd
 import pyarrow as pa
 
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
+from ccwatch.protocol import facts
 from ccwatch.protocol.columns import TABLES
+from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
 from ccwatch.recording import checked, groups, holes, manifest, rebuild, segments
 from ccwatch.recording.entries import Stored
@@ -360,7 +362,7 @@ class Recording(RecordedView):
         start, end = (from_ns(int(times.min())), from_ns(int(times.max()))) if len(times) else (None, None)
         kinds = [str(kind) for kind in events["kind"].to_pylist()]
         told = zip(kinds, events["detail"].to_pylist(), strict=True)
-        gone = sum(kind == EventKind.GAP and holes.REASON in detail for kind, detail in told)
+        gone = sum(isinstance(said := facts.read(kind, detail), Gap) and said.is_of_recording for kind, detail in told)
         sizes = _sizes(self._folder)
         found = self._overlay.look()
         return Info(

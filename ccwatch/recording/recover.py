@@ -94,7 +94,8 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
             manifest.append_finish(folder, facts | summary.of_finished(folder))
         gone = holes.merged(found.lost, holes.missing(found))
         aside = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{groups.SET_ASIDE}"))
-    return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished, tuple(aside), tuple(hole.detail for hole in gone))
+    lost = tuple(str(hole.facts) for hole in gone)
+    return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished, tuple(aside), lost)
 
 
 def _set_aside(folder: Path, found: manifest.Manifest) -> manifest.Manifest:

@@ -52,7 +52,7 @@ def session(*, is_naive, clock, cut_s=None):
     items = list(made.opened(instant(SECONDS[0])))
     for second in SECONDS:
         if second == cut_s:
-            items += made.closed(instant(second - 2), "reason=reset")
+            items += made.closed(instant(second - 2), "reset")
             items += made.opened(instant(second - 1))
         moment = datetime.fromtimestamp(MIDNIGHT_THERE + second, NEW_YORK)
         stamp = moment.replace(tzinfo=None) if is_naive else moment.astimezone(UTC)

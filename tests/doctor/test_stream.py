@@ -16,6 +16,7 @@ import ccwatch as cw
 from ccwatch.config import Settings
 from ccwatch.doctor import Diagnosis, diagnose, examine, stream
 from ccwatch.doctor.stream import Attempt
+from ccwatch.protocol.facts import ServerError, UnknownType
 from ccwatch.protocol.messages import EventKind, Flag, Instant, Item
 from ccwatch.protocol.session import Session
 from tests.feed.servers import Peer, RawServer, foreign, frame
@@ -324,7 +325,7 @@ def test_unknown_types_and_words_are_named_and_are_no_illness() -> None:
     items: list[Item] = session.opened(NOW)
     message = json.dumps(telemetry(0, status="PONDERING")).encode()
     items += session.receive(message, NOW)
-    items += [session.event(EventKind.UNKNOWN, NOW, "type=NODE_UPDATE bytes=66") for _ in range(3)]
+    items += [session.event(EventKind.UNKNOWN, NOW, UnknownType("NODE_UPDATE", 66)) for _ in range(3)]
     found = diagnose(items, attempts=[Attempt("ws://x", 1.0, None)], url="ws://x", asked=None, seconds=1, settings=Settings.load())
     assert any("NODE_UPDATE (3)" in line for line in found.advice)
     assert any("'PONDERING' (1)" in line for line in found.advice)
@@ -333,6 +334,6 @@ def test_unknown_types_and_words_are_named_and_are_no_illness() -> None:
 
 def test_what_the_server_says_is_wrong_is_a_problem() -> None:
     session = Session()
-    items = [*session.opened(NOW), session.event(EventKind.ERROR, NOW, "server=connection limit exceeded")]
+    items = [*session.opened(NOW), session.event(EventKind.ERROR, NOW, ServerError("connection limit exceeded"))]
     found = diagnose(items, attempts=[Attempt("ws://x", 1.0, None)], url="ws://x", asked=None, seconds=1, settings=Settings.load())
     assert any("connection limit exceeded" in line for line in found.problems)

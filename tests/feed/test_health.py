@@ -48,7 +48,7 @@ def stream(seed):
         elif what < 0.95:
             items += session.oversize(at(clock), 10, 5) + session.tick(at(clock))
         else:
-            items += session.closed(at(clock), "reason=test", error=ConnectFailed("gone"))
+            items += session.closed(at(clock), "test", error=ConnectFailed("gone"))
             items += session.connecting(at(clock))
             items += session.opened(at(clock))
     for start in range(0, len(items), 7):
@@ -188,7 +188,7 @@ def test_a_halted_engine_that_is_silent_is_told_with_the_time_since_when():
 
 def test_the_last_error_stays_until_a_connection_is_open_again():
     session, counter = Session(), HealthCounter()
-    counter.receive(session.closed(at(0), "reason=x", error=ConnectFailed("refused")))
+    counter.receive(session.closed(at(0), "x", error=ConnectFailed("refused")))
     assert report(counter, at(0.25)).error == "refused"
     assert report(counter, at(0.25)).retry_in_s == pytest.approx(0.75)
     assert report(counter, at(5)).retry_in_s == 0

@@ -96,5 +96,5 @@ def test_a_fast_stream_without_stamps_is_no_replay_for_long():
 @pytest.mark.parametrize("end", ["close", "flush"])
 def test_what_is_held_comes_out_when_the_connection_ends(end):
     burst = Burst().unstamped(1)
-    burst.take(burst.session.closed(burst.now, "reason=reset") if end == "close" else burst.session.flush())
+    burst.take(burst.session.closed(burst.now, "reset") if end == "close" else burst.session.flush())
     assert burst.told == [(1, False)]

@@ -75,7 +75,7 @@ class NeverReads:
         self.unread += 1
 
     def end(self, code=None):
-        self.items += self.session.closed(self.now, "reason=gone", error=ConnectFailed("gone"), code=code)
+        self.items += self.session.closed(self.now, "gone", error=ConnectFailed("gone"), code=code)
         self.open()
 
     def events(self, kind):
@@ -115,7 +115,7 @@ def test_a_close_1011_after_a_text_ends_the_texts_to_that_server():
     session.opened(now, reads=True)
     assert session.no_text == ""
     session.texted()
-    events = [item for item in session.closed(now, "reason=1011", code=GOING_AWAY_UNHEARD) if isinstance(item, Event)]
+    events = [item for item in session.closed(now, "1011", code=GOING_AWAY_UNHEARD) if isinstance(item, Event)]
     assert [event.kind for event in events] == [EventKind.ERROR, EventKind.DISCONNECT]
     session.opened(now, reads=True)
     assert "1011" in session.no_text

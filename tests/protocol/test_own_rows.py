@@ -33,7 +33,7 @@ class Stream:
         return self
 
     def close(self):
-        self.items += self.session.closed(self.now(), "reason=reset")
+        self.items += self.session.closed(self.now(), "reset")
         return self
 
     def send(self, message, *, seconds=1):

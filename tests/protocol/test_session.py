@@ -41,8 +41,8 @@ class Stream:
     def open(self):
         return self._add(self.session.opened(self.now, "url=ws://localhost:3000"))
 
-    def close(self, detail="reason=reset", **options):
-        return self._add(self.session.closed(self.now, detail, **options))
+    def close(self, reason="reset", **options):
+        return self._add(self.session.closed(self.now, reason, **options))
 
     def tick(self):
         return self._add(self.session.tick(self.now))

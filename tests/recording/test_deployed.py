@@ -50,7 +50,7 @@ def items(make, count=40):
     for n in range(count):
         found += session.receive(make(n), Instant((NINE + n) * SECOND + 1000, n * SECOND + 1000))
         if n == count // 2:
-            found += session.closed(Instant((NINE + n) * SECOND + 2000, n * SECOND + 2000), "reason=reset")
+            found += session.closed(Instant((NINE + n) * SECOND + 2000, n * SECOND + 2000), "reset")
             found += session.opened(Instant((NINE + n) * SECOND + 3000, n * SECOND + 3000), "url=ws://127.0.0.1:3000")
     found += session.receive(b'{"type":"NODE_UPDATE"}', Instant((NINE + count) * SECOND, count * SECOND))
     return [*found, *session.flush()]

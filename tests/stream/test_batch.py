@@ -22,7 +22,7 @@ def items():
     for n, raw in enumerate(islice(messages(seed=3, scenario="malformed"), 150)):
         for _ in range(1 + (n % 7 == 0)):
             found += session.receive(raw, Instant(n * 10**9, n * 10**9))
-    return [*found, StateChange(ConnectionState.STALE, Instant(0, 0)), *session.closed(Instant(10**12, 10**12), "reason=end")]
+    return [*found, StateChange(ConnectionState.STALE, Instant(0, 0)), *session.closed(Instant(10**12, 10**12), "end")]
 
 
 def rows(columns):

@@ -8,17 +8,18 @@ and every other dialect, is read by `tolerant`; an accepted message has the same
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from types import GenericAlias
+from types import GenericAlias, MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from ccwatch.protocol import columns, words
 from ccwatch.protocol.columns import Column
+from ccwatch.protocol.decoding import market_lists
 from ccwatch.protocol.decoding.cut import WORDS
 from ccwatch.protocol.decoding.dialects import NO_SYMBOL, contract_places
 from ccwatch.protocol.decoding.log_lines import usual_line
-from ccwatch.protocol.decoding.packet_fields import NAIVE_TIME, UNKNOWN_WORD, bounds
+from ccwatch.protocol.decoding.packet_fields import EXTRA, NAIVE_TIME, UNKNOWN_WORD, bounds
 from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Instant, Kind, LogLine, ModelMetric, Status
 from ccwatch.protocol.words import LONGEST_WORD
 
@@ -55,6 +56,8 @@ class _Log(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     timestamp: str
 
 
+_TRADE: Final = GenericAlias(dict, (str, _WORD | Annotated[int, msgspec.Meta(ge=-int(_EXACT), le=int(_EXACT))] | float | bool | None))
+"""One trade: plain values by any names, of which none need be cut and none is rounded."""
 _PACKETS: Final = {column.name: column for column in columns.PACKETS}
 _PLACES: Final = contract_places()
 _STRUCTS: Final = {
@@ -66,6 +69,7 @@ _DATA: Final = msgspec.defstruct(
         *[(key, _type(_PACKETS[name]), None) for key, name in _PLACES[""].items()],
         *[(section, struct, msgspec.field(default_factory=struct)) for section, struct in _STRUCTS.items()],
         ("logs", msgspec.Raw, msgspec.Raw(b"[]")),
+        ("trades", GenericAlias(list, (_TRADE,)) | msgspec.UnsetType, msgspec.UNSET),
         ("agents", GenericAlias(dict, (_WORD, _gauges("Agent", columns.AGENTS))), msgspec.field(default_factory=dict)),
         ("models", GenericAlias(dict, (_WORD, _gauges("Model", columns.MODELS))), msgspec.field(default_factory=dict)),
     ],
@@ -124,7 +128,7 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
         logs = _known_logs(sent, server_tz) if len(sent) <= _LONGEST_KNOWN else _logs(sent, server_tz)
     except (*_REFUSALS, TypeError):
         return None
-    return [
+    values = [
         time_ns,
         seq,
         connection,
@@ -172,3 +176,8 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
         NOTHING,
         bytes(raw),
     ]
+    if data.trades is not msgspec.UNSET:
+        residue: dict[str, Any] = {}
+        market_lists.read_trades("trades", data.trades, values, residue, server_tz)
+        values[EXTRA] = MappingProxyType(residue)
+    return values

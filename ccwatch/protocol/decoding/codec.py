@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
@@ -29,6 +29,11 @@ _ROWS: Final[dict[str, Any]] = {
     for table in ("agents", "models", "trades", "bars")
 }
 """The types of rows with their own times, by table: one type per column."""
+_PACKED: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(
+    msgspec.defstruct(
+        "Packed", [(table, rows | msgspec.UnsetType, msgspec.UNSET) for table, rows in _ROWS.items()], forbid_unknown_fields=True
+    )
+)
 _WRITABLE: Final = ("logs", "trades")
 """The tables whose rows may come without a packet."""
 _ABSENT: Final = {kind: found | None for kind, found in _KINDS.items()}
@@ -193,11 +198,11 @@ def unpack_rows(packed: bytes) -> NewRows:
         DecodeError: the bytes are not such rows.
     """
     try:
-        tables = msgspec.msgpack.decode(packed, type=dict[Literal[*_ROWS], list[list[Any]]])  # type: ignore[valid-type] # known when it runs
-        found = {table: msgspec.convert(rows, _ROWS[table], strict=True) for table, rows in tables.items()}
+        found = _PACKED.decode(packed)
     except msgspec.MsgspecError as error:
         raise DecodeError(f"no rows: {error}") from None
-    return MappingProxyType({table: tuple([tuple(map(_one_nan, row)) for row in rows]) for table, rows in found.items()})
+    tables = {table: rows for table in _ROWS if (rows := getattr(found, table)) is not msgspec.UNSET}
+    return MappingProxyType({table: tuple([tuple(map(_one_nan, row)) for row in rows]) for table, rows in tables.items()})
 
 
 def write_rows(rows: NewRows) -> bytes:

@@ -20,10 +20,11 @@ import msgspec
 from ccwatch.errors import DecodeError, ProtocolError
 from ccwatch.protocol import words
 from ccwatch.protocol.columns import PACKETS, TABLES
-from ccwatch.protocol.decoding import codec, log_lines
+from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.cut import WORDS
 from ccwatch.protocol.decoding.dialects import NO_SYMBOL, recognised_as
 from ccwatch.protocol.decoding.layout import PLAIN, WHOLE
+from ccwatch.protocol.decoding.log_lines import usual_line
 from ccwatch.protocol.messages import LogLine
 
 _EXACT: Final = 2.0**53 - 1
@@ -212,7 +213,8 @@ class OneLayout:
             fields.append((attribute, _struct(readings, [(a, _NUMBERS[code]) for a, _, code in _attributes(readings)])))
         if not fields:
             raise NoDecoder(table)
-        self._metrics[table] = (path, list(value), attrgetter(*order))
+        is_in_order = order == [f"f{n}" for n in range(len(wanted))]
+        self._metrics[table] = (path, list(value), msgspec.structs.astuple if is_in_order else attrgetter(*order))
         return _struct(value, fields)
 
     def _read_logs(self, sent: bytes, server_tz: str) -> tuple[LogLine, ...] | None:
@@ -221,7 +223,9 @@ class OneLayout:
             entries = self._lines.decode(sent)
             if _encode(entries) != sent:
                 return None
-            return tuple([_line(entry, server_tz) for entry in entries])
+            if not entries or type(entries[0]) is str:
+                return tuple([LogLine(None, entry, None, None) for entry in entries])
+            return tuple([usual_line(entry.level, entry.message, entry.timestamp, server_tz) for entry in entries])
         except (*_REFUSALS, TypeError):  # the second: of a giant
             return None
 
@@ -240,12 +244,6 @@ def _lines_type(key: str, value: list[Any]) -> Any:
         raise NoDecoder(key)
     line = msgspec.defstruct("Line", [(name, _WORD if name == "level" else str) for name in value[0]], forbid_unknown_fields=True, gc=False)
     return Annotated[GenericAlias(list, (line,)), msgspec.Meta(min_length=1)]
-
-
-def _line(entry: Any, server_tz: str) -> LogLine:
-    if type(entry) is str:
-        return LogLine(None, entry, None, None)
-    return log_lines.usual_line(entry.level, entry.message, entry.timestamp, server_tz)
 
 
 def specimen(shape: Any) -> Any:

@@ -10,6 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,8 +98,7 @@ def write_group(
     group = _Group(folder, session)
     done = 0
     for batch in batches(in_time(numbered, deadline)):
-        group.write(batch, deadline)
-        done += len(batch)
+        done += group.write(batch)
         if on_progress is not None:
             on_progress(done)
     group.publish()
@@ -196,18 +196,20 @@ def end_of(found: manifest.Manifest, session: Session) -> Event:
     return Event(time_ns, seq, EventKind.GAP, "", 0, time_ns, session.mono_ns)
 
 
-def batches(numbered: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Yield runs of items that fit in memory."""
-    batch: list[Entry] = []
+def batches(numbered: Iterable[Entry]) -> Iterator[Iterator[Entry]]:
+    """Yield runs of items whose rows fit in memory; each must be read to its end before the next."""
+    entries = iter(numbered)
+    for first in entries:
+        yield _batch(first, entries)
+
+
+def _batch(first: Entry, following: Iterator[Entry]) -> Iterator[Entry]:
     size = 0
-    for entry, item in numbered:
-        batch.append((entry, item))
-        size += len(item.raw)
-        if len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    for count, entry in enumerate(chain((first,), following), 1):
+        yield entry
+        size += len(entry[1].raw)
+        if count == BATCH_ITEMS or size >= BATCH_BYTES:
+            return
 
 
 class _Group:
@@ -223,9 +225,9 @@ class _Group:
         self._first = self._last = self._packets = 0
         self._seq = (0, 0)  # of the first and last packet; of the last event where there are only events
 
-    def write(self, batch: list[Entry], deadline: float) -> None:
-        """Add a batch to each file as a row group; see `in_time`."""
-        tables = self._tables.of(in_time(batch, deadline))
+    def write(self, batch: Iterable[Entry]) -> int:
+        """Add a batch to each file as a row group, and return the count of its entries."""
+        tables = self._tables.of(batch)
         if not self._writers:
             shutil.rmtree(self._staging, ignore_errors=True)  # what a kill left there was never published
             self._staging.mkdir()
@@ -238,14 +240,16 @@ class _Group:
                 self._writers[table].write_table(segments.arranged(table, rows), row_group_size=rows.num_rows)
                 self._rows[table] += rows.num_rows
                 self._times[table] = _widened(self._times[table], rows)
-        self._first = self._first or batch[0][0]
-        self._last = batch[-1][0]
-        packets = tables["packets"]["seq"]
-        if len(packets):
-            self._seq = (self._seq[0] if self._packets else packets[0].as_py(), packets[-1].as_py())
+        packets, events = tables["packets"], tables["events"]
+        ends = [(rows["entry"][0].as_py(), rows["entry"][-1].as_py()) for rows in (packets, events) if rows.num_rows]  # an entry is a row
+        self._first = self._first or min(first for first, _ in ends)
+        self._last = max(last for _, last in ends)
+        if packets.num_rows:
+            self._seq = (self._seq[0] if self._packets else packets["seq"][0].as_py(), packets["seq"][-1].as_py())
         elif not self._packets:
-            self._seq = (batch[-1][1].seq, batch[-1][1].seq)
-        self._packets += len(packets)
+            self._seq = (events["seq"][-1].as_py(), events["seq"][-1].as_py())
+        self._packets += packets.num_rows
+        return int(packets.num_rows + events.num_rows)
 
     def _begin(self, table: str, sample: Any) -> None:
         self._writers[table] = segments.writer(self._staging / f"{table}.parquet", table, sample)

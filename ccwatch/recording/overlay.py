@@ -204,7 +204,6 @@ class Overlay:
             for table, rows in self._tables.of(batch).items():
                 if rows.num_rows:
                     self._tail[table].append(rows)
-            self._tail_last = batch[-1][0]
         for table, parts in self._tail.items():
             if len(parts) > MERGE_TABLES:
                 self._tail[table] = [pa.concat_tables(parts).unify_dictionaries().combine_chunks()]
@@ -219,7 +218,8 @@ class Overlay:
         if at_end and not self._is_end_told and not is_being_written(self._folder):
             self._is_end_told = True
             size = files[-1].stat().st_size - min(at_end)
-            yield self._tail_last + 1, groups.lost_end(size, self._tail_last + 1, item or groups.end_of(self._manifest, self._session))
+            self._tail_last += 1
+            yield self._tail_last, groups.lost_end(size, self._tail_last, item or groups.end_of(self._manifest, self._session))
 
     def _news(self, path: Path) -> Iterator[Entry]:
         """Yield the entries of frames since the last look. A torn end is read again later: it may be a write in progress."""

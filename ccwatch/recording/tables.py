@@ -35,6 +35,9 @@ MOST_READERS: Final = 8
 """Most layouts that get their own decoder; making one takes as long as 100 packets."""
 MET_OFTEN: Final = 8
 """How often a layout must be met before it gets a decoder."""
+ROWS_AT_ONCE: Final = 1024
+"""How many packets of one layout become columns at once: what the decoder has made of so few is still in the processor's cache, and its
+memory is taken again for the next ones."""
 LEARN_EVERY: Final = 16
 """Where layouts are not needed, one packet in so many is examined to find a decoder."""
 
@@ -76,6 +79,7 @@ class Tables:
         """
         known: set[str] = set()
         usual: dict[str, _Usual] = {}
+        parts: list[dict[str, Any]] = []
         others = _Others()
         kept: list[tuple[Any, ...]] = []  # rows of `frames`
         before: Packet | Stored | None = None
@@ -93,7 +97,10 @@ class Tables:
                         before, lines = item, logs
                         if reader.layout not in usual:
                             usual[reader.layout] = _Usual(reader)
-                        usual[reader.layout].rows.append((entry, item, found, follows, source, new))
+                        rows = usual[reader.layout].rows
+                        rows.append((entry, item, found, follows, source, new))
+                        if len(rows) == ROWS_AT_ONCE:
+                            parts.append(usual.pop(reader.layout).tables())
                         if source == "frames":
                             kept.append((item.seq, "kept", item.raw, entry))
                         continue
@@ -119,7 +126,7 @@ class Tables:
             elif follows < 0 and self._raw is not None:
                 kept.append((item.seq, "lists", codec.encode(item), entry))
             before, lines = item, item.logs
-        parts = [*(part.tables() for part in usual.values()), others.tables()]
+        parts += [*(part.tables() for part in usual.values()), others.tables()]
         tables = {table: _merged([part[table] for part in parts if table in part]) for table in TABLES}
         if self._raw is not None:
             schema = SCHEMAS[FRAMES]
@@ -235,9 +242,9 @@ class _Others:
         values["entry"] = [entry for entry, _ in self.packets]
         found = {"packets": _table("packets", values)}
         fresh = [(entry, packet) for entry, packet in self.packets if not packet.flags & _SEEN]
-        is_own_timed = any(packet.calls or packet.new_rows for _, packet in self.packets)
         for table in frames.LONG:
-            if table in frames.LISTS and not (is_own_timed and table in _METRICS):
+            is_own_timed = table in _METRICS and any(packet.calls or table in packet.new_rows for _, packet in self.packets)
+            if table in frames.LISTS and not is_own_timed:
                 packets = self.packets if table == "logs" else fresh  # what is new of a packet's lines, the session has found
                 found[table] = _table(table, _long_columns(table, packets, [getattr(packet, frames.LISTS[table]) for _, packet in packets]))
                 continue
@@ -314,6 +321,8 @@ def _merged(parts: Sequence[Any]) -> Any:
 def _following(lines: tuple[LogLine, ...], logs: tuple[LogLine, ...], new: tuple[LogLine, ...]) -> int:
     """Return how many lines at the end of the list before begin this one; -1 if the tables alone cannot give this list."""
     count = len(logs) - len(new)
+    if logs is lines and count == len(lines):  # the very same list, as in most messages
+        return count
     return count if 0 <= count <= len(lines) and logs == lines[len(lines) - count :] + new else -1
 
 

@@ -35,6 +35,7 @@ from ccwatch.dashboard.gone import Gone
 from ccwatch.dashboard.panels import DEFAULT_WINDOW_S, Recorder, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.record import RecordControl
+from ccwatch.dashboard.search import decisions
 from ccwatch.dashboard.selection import Choices, Selection, select
 from ccwatch.dashboard.status import Status, observe
 from ccwatch.dashboard.weak import weakly
@@ -386,7 +387,7 @@ class Dashboard(PageWidget):
             self._switch_recording()
         elif kind == "select":
             self._choose(content)
-        elif kind in {"ask", "mark", "seen", "silence"}:
+        elif kind in {"ask", "mark", "search", "seen", "silence"}:
             Thread(target=weakly(self._answer_slowly), args=(kind, content), name=f"ccwatch-{kind}", daemon=True).start()
         elif kind == "ready":
             self._enter(page, with_source=bool(content.get("source")))
@@ -422,6 +423,12 @@ class Dashboard(PageWidget):
             if kind == "silence":
                 reason = str(content.get("reason", ""))[:MARK_CHARACTERS]
                 self._channels[0].shared.silence(self._alerts, str(content.get("rule")), str(content.get("subject", "")), reason)
+                return
+            if kind == "search":
+                text = str(content.get("text", ""))[:MARK_CHARACTERS]
+                found = decisions(self.view, text, self._publisher.shift_ms)
+                with self._lock:
+                    self._publisher.tell({"kind": "found", "text": text, "rows": found})
                 return
             answer = explain if kind == "ask" or self._seen_before is None else self._seen_before
             said = answer(self.view, self._moment(content["from"]), self._moment(content["to"]), self._tz)

@@ -274,7 +274,7 @@ def test_what_is_shown_and_a_moment_of_the_charts_are_asked_about_by_mouse_and_b
 def test_tabs_logs_and_events_are_filtered_shown_and_asked_about_by_mouse_and_by_keyboard(tab: Tab) -> None:
     page, found = tab.page, rows(tab)
     page.get_by_role("tab", name="Logs").click()
-    level, text = page.get_by_label("Level", exact=True), page.get_by_label("Filter the log")
+    level, text = page.get_by_label("Level", exact=True), page.get_by_label("Filter the moments")
     levels = lambda: {words.split("\n")[1] for words in found.all_inner_texts()}  # noqa: E731 - time, level, message
     level.select_option("ERROR")
     tab.wait_for(lambda: found.count() and levels() == {"ERROR"}, 10, "errors alone")
@@ -307,6 +307,22 @@ def test_tabs_logs_and_events_are_filtered_shown_and_asked_about_by_mouse_and_by
     page.get_by_role("tab", name="Services").focus()
     page.keyboard.press("ArrowLeft")
     tab.wait_for(lambda: page.get_by_role("tab", name="Timeline").get_attribute("aria-selected") == "true", 10, "a tab by key")
+
+
+def test_the_reasoning_of_all_decisions_is_searched_from_the_timeline(tab: Tab) -> None:
+    page = tab.page
+    page.get_by_role("tab", name="Timeline").click()
+    text = page.get_by_label("Filter the moments")
+    text.fill("Tail INDEX of 2.79")
+    said = page.locator(".ccw-row", has=page.locator(".ccw-kind-reasoning"))
+    tab.wait_for(said.count, 20, "decisions whose reasoning says it")
+    assert all("tail index of 2.79" in words for words in said.all_inner_texts())
+    picture(tab, "reasoning.png")
+    said.last.focus()
+    page.keyboard.press("Enter")
+    tab.wait_for(lambda: tab.look("zoom"), 10, "a jump to the decision")
+    text.fill("")
+    tab.wait_for(lambda: not said.count(), 20, "the timeline as it was")
 
 
 def test_a_jump_to_the_connection_shows_the_streams_beginning_and_its_time_is_marked_as_placed(tab: Tab) -> None:

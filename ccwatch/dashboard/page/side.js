@@ -11,6 +11,7 @@ const TABS = /** @type {Record<string, string>} */ ({ timeline: "Timeline", serv
 const MOST_SHOWN = 300;
 const LEVELS = ["all levels", "INFO", "WARNING", "ERROR"];
 const LEAST_PX = 220;
+const TYPING_MS = 300; // the kernel is asked once the typing rests
 
 /** @param {number[]} values */
 function spark(values) {
@@ -101,13 +102,37 @@ export class Side {
     const text = document.createElement("input");
     text.type = "search";
     text.placeholder = "filter text…";
-    text.setAttribute("aria-label", "Filter the log");
+    text.setAttribute("aria-label", "Filter the moments, the agents' reasoning and the log");
+    text.maxLength = 300;
+    text.title = "In the timeline: also what the agents' reasoning says";
     text.addEventListener("input", () => {
-      this.text = text.value.toLowerCase();
+      this.text = text.value.trim().toLowerCase();
+      this.search();
       this.show();
     });
     filter.append(this.kinds, this.levels, text);
     return filter;
+  }
+
+  /** Have the kernel look for the text in the reasoning of all decisions; the page holds that of the changes alone. */
+  search() {
+    clearTimeout(this.searching);
+    this.decisions = [];
+    const { text } = this;
+    if (text && this.tab === "timeline") this.searching = setTimeout(() => this.view.store.send({ type: "search", text }), TYPING_MS);
+  }
+
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  searching = undefined;
+
+  /** Decisions whose reasoning holds the text: time, side, reasoning. @type {[number, string | null, string][]} */
+  decisions = [];
+
+  /** @param {string} text @param {[number, string | null, string][]} rows */
+  found(text, rows) {
+    if (text !== this.text) return; // of an earlier text
+    this.decisions = rows;
+    this.show();
   }
 
   /** Drag the panel's left edge, or move it by key. */
@@ -183,6 +208,7 @@ export class Side {
     if (this.kinds) this.kinds.hidden = name !== "timeline";
     if (this.levels) this.levels.hidden = name !== "logs";
     this.body.setAttribute("aria-label", TABS[name] ?? "");
+    this.search();
     this.show();
   }
 
@@ -204,10 +230,15 @@ export class Side {
   /** Draw soon: many messages in one frame are one drawing. */
   show() {
     if (this.waiting !== null) return;
-    this.waiting = setTimeout(() => {
-      this.waiting = null;
-      if (!this.view.closed) this.draw();
-    }, 100);
+    this.waiting = setTimeout(() => this.flush(), 100);
+  }
+
+  /** Draw now what waits: in the charts' own frame, since each frame of the page costs as much again. */
+  flush() {
+    if (this.waiting === null) return;
+    clearTimeout(this.waiting);
+    this.waiting = null;
+    if (!this.view.closed) this.draw();
   }
 
   draw() {
@@ -219,7 +250,9 @@ export class Side {
     const fits = (/** @type {string | null} */ words) => !text || (words ?? "").toLowerCase().includes(text);
     if (this.tab === "timeline") {
       const seen = this.view.items.filter((item) => item.time < until + 1 && (!this.important || item.important) && (fits(item.words) || fits(item.kind)));
-      this.rows(seen.map((item) => ({ time: item.time, kind: item.kind, glyph: item.glyph, words: item.words, own: item.own })));
+      const said = this.decisions.filter(([time]) => time < until + 1).map(([time, side, words]) => ({ time, kind: "reasoning", glyph: "“", words: `${side ?? "?"}: ${words}`, own: undefined }));
+      const moments = seen.map((item) => ({ time: item.time, kind: item.kind, glyph: item.glyph, words: item.words, own: item.own }));
+      this.rows([...moments, ...said].sort((one, other) => one.time - other.time));
     } else if (this.tab === "logs") {
       const seen = tables.logs.filter(([time, of, words]) => time < Math.min(until, this.cursor ?? Infinity) + 1 && (level === LEVELS[0] || of === level) && fits(words));
       this.rows(seen.map(([time, kind, words]) => ({ time, kind: kind ?? "", glyph: "", words, own: undefined })));

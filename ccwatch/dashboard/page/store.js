@@ -80,6 +80,8 @@ export class Store {
       loadPlotly(this.shared, /** @type {DataView} */ (buffers[0])).catch((error) => this.fail(error));
     } else if (content.kind === "armed") {
       if (content.page === this.page) for (const view of this.views) view.commands.armed(/** @type {any} */ (content));
+    } else if (content.kind === "found") {
+      for (const view of this.views) view.side.found(content.text, content.rows);
     } else if (content.kind === "answer") {
       for (const view of this.views) view.answers.show(/** @type {any} */ (content));
     } else {

@@ -230,6 +230,7 @@ export class View {
     }
     this.cursor.show();
     this.tick();
+    this.side.flush();
     if (!this.words.hidden) this.note("");
     this.drawnAt = performance.now();
     this.lastDraw = this.drawnAt - began;

@@ -227,7 +227,8 @@ def _in_arrival_order(clean: _View, unclean: _View, names: list[str], last: fram
         return clean.frame(names, last, sort=False)
     both = pd.concat([_plain_words(view.frame(names, None, sort=False)) for view in (clean, unclean)])
     both = both.iloc[np.argsort(both["seq"].to_numpy(), kind="stable")]
-    both = both.iloc[frames.cut_last(both["received_at"].to_numpy(dtype="M8[ns]").view(np.int64), last) :]
+    received = both["received_at"].to_numpy(dtype="M8[ns]").view(np.int64)
+    both = both.iloc[frames.cut_last(frames.never_falling(received), last) :]
     for column in PACKETS:
         if column.dtype == "category" and column.name in both.columns:
             both[column.name] = frames.categorical(column, both[column.name].to_numpy(dtype=object))
@@ -277,7 +278,7 @@ class _Table:
         self._next: Slab | None = None
         self._next_from = 0  # the row of `_slab` that is the first one of `_next`
         self._has_new = False
-        self._highest_ns = -(2**63)
+        self._highest_ns = self._received_ns = -(2**63)
         self._last_unsorted = 0  # the newest row whose time lies before that of an older row
 
     def __len__(self) -> int:
@@ -370,6 +371,10 @@ class _Table:
         slab, count = self._slab, len(coded[0])
         self._note_order(coded[0], slab.end)
         slab.append(coded)
+        received = coded[-1]
+        if received[0] < self._received_ns or (len(received) > 1 and sorted(received) != [*received]):
+            self._age_rows()
+        self._received_ns = received[-1]
         if self._texts:
             size = sum([sum(map(getsizeof, filter(None, coded[place]))) for place in self._texts])
             if size:
@@ -378,6 +383,16 @@ class _Table:
         self._has_new = True
         if (slab.capacity - slab.end - ROWS_AT_ONCE) * MOVED_PER_ROW <= len(self):
             self._move_some(MOVED_PER_ROW * count)
+
+    def _age_rows(self) -> None:
+        """Have the receive times never fall, since the wall clock was stepped back: otherwise older rows would not leave the window."""
+        slab, following = self._slab, self._next
+        aged = frames.never_falling(slab.received[self.start : slab.end])
+        slab.received[self.start : slab.end] = aged
+        if following is not None:
+            first = max(self.start, self._next_from)
+            copied = max(0, self._next_from + following.end - first)
+            following.received[first - self._next_from :][:copied] = aged[first - self.start :][:copied]
 
     def _note_order(self, times: Sequence[int], first: int) -> None:
         """Note which of the rows from `first` on have a time before that of an older row."""

@@ -140,7 +140,7 @@ class Recording(RecordedView):
         if clean:
             table = table.filter(pa.array((table["flags"].to_numpy() & np.uint32(UNCLEAN)) == 0))
         if last is not None:
-            table = table.slice(frames.cut_last(_ns(table["received_at"]), last))
+            table = table.slice(frames.cut_last(frames.never_falling(_ns(table["received_at"])), last))
         values = segments.values_of(table, [c for c in TABLES["packets"] if c.name in stored])
         found = frames.tidy(frames.build("packets", values, wanted), clean=clean, fill=fill, symbol=symbol)
         return found if list(found.columns) == names else found[names]
@@ -285,11 +285,11 @@ class Recording(RecordedView):
                 rows = rows.slice(frames.cut_last(np.zeros(rows.num_rows, dtype=np.int64), last))
         elif table == "events":
             rows = self._overlay.table(table, [*names, "received_at"])
-            rows = rows.slice(frames.cut_last(_ns(rows["received_at"]), last))
+            rows = rows.slice(frames.cut_last(frames.never_falling(_ns(rows["received_at"])), last))
         else:
             rows, packets = self._overlay.tables({table: [*names, "entry"], "packets": ["received_at", "entry"]})
             places = np.searchsorted(packets["entry"].to_numpy(), rows["entry"].to_numpy())
-            rows = rows.slice(frames.cut_last(_ns(packets["received_at"])[places], last))
+            rows = rows.slice(frames.cut_last(frames.never_falling(_ns(packets["received_at"])[places]), last))
         return frames.build(table, segments.values_of(rows, columns))
 
     # ── about it ──

@@ -138,8 +138,21 @@ def needed(names: Sequence[str], *, clean: bool, fill: bool, symbol: str | None)
     return [*names, *(name for name in extra if name not in names)]
 
 
+def never_falling(received_ns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return receive times of rows in arrival order such that none lies after that of a later row.
+
+    The wall clock is stepped back at times. A row from before the step is as old as the first one after it, at least.
+    """
+    if not (received_ns[1:] < received_ns[:-1]).any():
+        return received_ns
+    lowest: np.ndarray[Any, Any] = np.minimum.accumulate(received_ns[::-1])[::-1]
+    return lowest
+
+
 def cut_last(received_ns: np.ndarray[Any, Any], last: Last) -> int:
     """Return the position at which the last rows, or the last stretch of received time, begin in rows in arrival order.
+
+    A stretch of time is cut by times that never fall; see `never_falling`.
 
     Raises:
         ConfigError: `last` is neither a count nor a length of time.

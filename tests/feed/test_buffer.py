@@ -224,6 +224,23 @@ def test_a_buffer_at_its_limit_has_room_for_a_quarter_more_and_for_twice_as_much
     assert 0 < moving < 1_500 / 8
 
 
+@pytest.mark.parametrize("back_s", [1, 40, 5 * 3600])
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_rows_leave_the_window_after_the_clock_was_stepped_back(back_s, at_once):
+    """A row from before the step is as old as the first one after it, at least: so it leaves with that one."""
+    buffer = RollingBuffer(window="60s")
+    items = [packet(n, received_at_ns=START + (n - back_s * (n >= 150)) * SECOND) for n in range(400)]
+    for first in range(0, len(items), at_once):
+        buffer.receive(items[first : first + at_once])
+        seqs = buffer.frame(["seq"])["seq"].to_numpy()
+        newest = min(first + at_once, len(items)) - 1
+        assert seqs[-1] == newest
+        assert len(seqs) <= 2 * 61 + at_once, "a window before the step, and one after it"
+        assert seqs[0] >= newest - 60 or newest <= 150 + 60, "nothing from before the step is kept longer than a window after it"
+    assert buffer.frame(["seq"])["seq"].tolist() == [*range(339, 400)]
+    assert buffer.frame(["seq"], last="20s")["seq"].tolist() == [*range(379, 400)]
+
+
 @pytest.mark.parametrize("count", [125, 126, 127, 128, 129, 300])
 def test_a_vocabulary_may_outgrow_its_codes_and_later_rows_are_still_seen(count):
     """pandas widens codes at 127 words: a base frame made then would be a copy that never grows."""

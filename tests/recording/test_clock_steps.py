@@ -73,6 +73,9 @@ def test_a_step_of_the_wall_clock_loses_nothing_and_the_recording_is_the_feeds(t
         assert_frame_equal(recording.frame(), live["clean"])
         assert_frame_equal(recording.frame(EVERY, clean=False), live["every"])
         assert_frame_equal(recording.frame(last="20s"), live["last"])
+        for last in ("50s", "2min"):
+            assert_frame_equal(recording.frame(last=last), feed.frame(last=last))
+            assert_frame_equal(recording.agents(last), feed.agents(last))
         assert_frame_equal(recording.events(), live["events"])
         gaps = recording.events().loc[lambda rows: rows["kind"] != EventKind.CONNECT, ["kind", "detail"]].to_numpy().tolist()
         assert all(kind == EventKind.GAP and "reason=sleep" in detail for kind, detail in gaps)

@@ -6,19 +6,22 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ccwatch.dashboard.gone import Gone
 from ccwatch.domain.hours import read_hours
 from ccwatch.guard.daybook import Daybook
 from ccwatch.guard.options import GuardOptions
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.state import GuardState
 from ccwatch.recording import AlertJournal
-from ccwatch.stream.view import LiveView
 
 HOURS = read_hours({"timezone": "UTC", "open": "09:30", "close": "16:00"})
 
 
-class Stream(LiveView):
-    name = url = "ws://engine:3000"
+class Stream(Gone):
+    """A view by its address alone."""
+
+    def __init__(self):
+        self.name = self.url = "ws://engine:3000"
 
 
 def at(text):

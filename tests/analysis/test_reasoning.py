@@ -211,3 +211,26 @@ def test_without_words_there_is_no_answer(frame):
         cw.analyze(frame.drop(columns="reasoning")).reasoning()
     with pytest.raises(MissingColumns, match="reasoning"):
         cw.analyze(frame.assign(reasoning=pd.array([None] * 120, dtype="str"))).reasoning()
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [
+        ("Sellers outnumber buyers three to one.", -1),
+        ("Buyers absorb every sale.", 1),
+        ("The decline has run its course.", 1),
+        ("Worries over earnings have eased.", 1),
+        ("The best is over.", -1),
+        ("Losses mount.", -1),
+        ("Losses are being recouped steadily.", 1),
+        ("Buying interest has dried up.", -1),
+        ("Upside potential has diminished.", -1),
+        ("Demand outstrips supply by a wide margin.", 1),
+        ("Velocity turned from positive to negative.", -1),
+        ("Prices advance despite heavy selling.", 1),
+        ("Dip buyers stepped in at the lows.", 1),
+        ("Buyers failed to push price over resistance.", -1),
+    ],
+)
+def test_a_side_of_the_market_is_judged_with_what_becomes_of_it(text, sign):
+    assert direction(text).sign == sign

@@ -52,7 +52,7 @@ PHRASES: Final = (
     (r"\b(?:in(?:to)?|buy\w*|bought|long|up on) (?:\w+ )?puts\b|\bput[- ]buy\w*", -2.0),
     (r"\b(?:in(?:to)?|buy\w*|bought|long|up on) (?:\w+ )?calls\b|\bcall[- ]buy\w*", 2.0),
     (
-        r"\bshorts? (?:are |is |get(?:ting)? |being |were )*(?:squeez|trapp|cover|caught|forced)\w*|\bshort[- ]squeez\w*|\bshort[- ]cover\w*",
+        r"\bshorts? (?:are |is |get(?:ting)? |being |were )*(?:squeez|trapp|cover|caught|forced)\w*|\bshort[- ](?:squeez|cover)\w*",
         2.0,
     ),
     (r"\blongs? (?:are |is |get(?:ting)? |being |were )*(?:squeez|trapp|liquidat|caught|stopped|forced|bail)\w*", -2.0),
@@ -73,8 +73,8 @@ PHRASES: Final = (
     (r"\b(?:roll\w*|turn\w*|break\w*|broke) (?:over|down)\b", -1.5),
     (
         (
-            r"\b(?:dips?|pullbacks?|retraces?|weakness|declines?) (?:are |is |g[eo]t(?:s|ting)? |being )*(?:bought|absorbed|defended|met with "
-            r"(?:\w+ )?(?:buy|demand|bids?)\w*)"
+            r"\b(?:dips?|pullbacks?|retraces?|weakness|declines?) (?:are |is |g[eo]t(?:s|ting)? |being )*(?:bought|absorbed|defended|met "
+            r"with (?:\w+ )?(?:buy|demand|bids?)\w*)"
         ),
         2.0,
     ),

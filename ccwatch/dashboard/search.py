@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ccwatch.dashboard.panels import View
+from ccwatch.stream.view import View
 
 MOST_FOUND: Final = 200
 TEXT_LIMIT: Final = 300

@@ -58,8 +58,8 @@ def test_a_command_that_was_armed_and_held_is_sent_then_confirmed(feed):
     wait_until(lambda: page.states == [("HALT", "SENDING"), ("HALT", "SENT"), ("HALT", "CONFIRMED")])
     assert "HALT" in page.said[0]["words"]
     assert feed.latest.status == Status.HALT
-    details = feed.events()
-    assert "command=HALT sent=True accepted=True confirmed=True evidence=stream" in set(details[details["kind"] == "command"]["detail"])
+    noted = "command=HALT sent=True accepted=True confirmed=True evidence=stream"  # by the feed's thread, when it next looks
+    wait_until(lambda: ("command", noted) in set(feed.events()[["kind", "detail"]].itertuples(index=False, name=None)))
     page.hold("RESUME")
     wait_until(lambda: page.states[-1] == ("RESUME", "CONFIRMED"))
     assert [line["what"] for line in page.said] == ["RESUME"], "the halt is history"

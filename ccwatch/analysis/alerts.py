@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.alerts import DEFAULT_RULES, AlertSettings, AlertState, Change, Evaluator, Rule, Severity, read_objectives
+from ccwatch.alerts import AlertSettings, AlertState, AnyRule, Change, Evaluator, Severity, WrittenRule, read_objectives
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
 from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
@@ -55,7 +55,7 @@ class Alerts(Result):
     material: float
     within_s: float
     symbol: str | None
-    judged_by: tuple[Rule, ...]
+    judged_by: tuple[AnyRule, ...]
     objectives: Mapping[str, float]
     basis: Basis
     notes: tuple[str, ...]
@@ -161,7 +161,7 @@ def alerts(
     models: pd.DataFrame | None = None,
     *,
     symbol: str | None = None,
-    rules: Sequence[Rule] = DEFAULT_RULES,
+    rules: Sequence[AnyRule] | None = None,
     objectives: Mapping[str, float] | None = None,
     material: float = DRAWDOWN_WARNS,
     within_s: float = WARNED_WITHIN_S,
@@ -176,7 +176,7 @@ def alerts(
         agents: the agents table, for rules on latency.
         models: the models table, likewise.
         symbol: whose price is used for drawdowns of a stream without nav.
-        rules: to judge by.
+        rules: to judge by, `cw.Rule` or `ccwatch.alerts.Rule`; None is the default rules and those of ccwatch.toml, as for a live stream.
         objectives: p95 in ms by the beginning of a service's name; None is the setting `objectives`.
         material: a drawdown counts from this depth on (fraction < 0).
         within_s: a firing warned of a trough that came within so many seconds.
@@ -186,6 +186,7 @@ def alerts(
     Raises:
         NotEnoughData: no packet.
         AnalysisError: an index that is not a DatetimeIndex with a zone.
+        ConfigError: a rule of ccwatch.toml cannot be judged (the error says file and line), or two rules have one name.
     """
     frame = on_utc("alerts", frame)
     if not len(frame):
@@ -197,7 +198,9 @@ def alerts(
     if virtual_clock is None:
         virtual_clock = "received_mono_ns" not in frame.columns or not keeps_pace(times, frame["received_mono_ns"].to_numpy(dtype=np.int64))
     wanted = read_objectives(Settings.load().objectives) if objectives is None else objectives
-    trading = AlertSettings.load().hours if hours is None else hours
+    desk = AlertSettings.load()
+    trading = desk.hours if hours is None else hours
+    rules = desk.rules if rules is None else tuple(rules)
     evaluator = Evaluator(rules, objectives=wanted, hours=trading, virtual_clock=virtual_clock)
     changes = evaluator.observe(frame, agents, models, events)
     end = int(times[-1])
@@ -263,7 +266,7 @@ def _troughs(frame: pd.DataFrame, events: pd.DataFrame | None, symbol: str | Non
 
 
 def _firings(
-    changes: list[Change], rules: Sequence[Rule], end: int, troughs: pd.DataFrame, within_s: float, *, known: bool
+    changes: list[Change], rules: Sequence[AnyRule], end: int, troughs: pd.DataFrame, within_s: float, *, known: bool
 ) -> pd.DataFrame:
     stream = {rule.name for rule in rules if rule.about_stream}
     units = {rule.name: rule.unit for rule in rules}
@@ -326,7 +329,7 @@ def _judged(fired: Ints, of_market: Bools, end: int, troughs: Ints, within_s: fl
     return lead, false
 
 
-def _rules(evaluator: Evaluator, firings: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
+def _rules(evaluator: Evaluator, firings: pd.DataFrame, rules: Sequence[AnyRule]) -> pd.DataFrame:
     by_name = {rule.name: rule for rule in rules}
     rows = []
     standing = evaluator.standing
@@ -342,7 +345,7 @@ def _rules(evaluator: Evaluator, firings: pd.DataFrame, rules: Sequence[Rule]) -
                 "rule": name,
                 "subject": subject,
                 "severity": str(rule.severity),
-                "meaning": rule.meaning,
+                "meaning": rule.meaning or (rule.text if isinstance(rule, WrittenRule) else ""),
                 **_summed(firings, name, subject),
                 "state": state,
                 "reason": "" if since else "nothing that it judges was observed",

@@ -91,3 +91,17 @@ def test_a_trading_day_over_midnight_is_one_day_where_the_settings_say_so(tmp_pa
     assert deep not in set(Report(frame).alerts().firings["rule"]), "days of UTC"
     (tmp_path / "ccwatch.toml").write_text('[hours]\ntimezone = "UTC"\nopen = "22:00"\nclose = "04:00"\n')
     assert deep in set(Report(frame).alerts().firings["rule"])
+
+
+def test_the_desks_own_rules_judge_a_recording_as_they_judge_a_live_stream(stream, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ccwatch.toml").write_text('[[rules]]\nname = "any-fall"\nwhen = "drawdown_peak < -0.01%"\nhours = "always"\n')
+    source = stream("drawdown-halt", count=200)
+    answer = Report(source).alerts()
+    told = answer.rules.set_index("rule")
+    assert told.loc["any-fall", "n"] >= 1
+    assert told.loc["any-fall", "meaning"] == "drawdown_peak < -0.01%"
+    assert set(told.index) == {*(rule.name for rule in DEFAULT_RULES), "any-fall"}
+    assert "any-fall" in str(answer.to_dict())
+    only = Report(source).alerts(rules=[Rule("deep", "drawdown_peak", -0.5, "", below=True)])
+    assert set(only.rules["rule"]) == {"deep"}

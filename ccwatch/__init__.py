@@ -56,7 +56,7 @@ if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
         Unauthorized as Unauthorized,
         UnsupportedFormat as UnsupportedFormat,
     )
-    from ccwatch.feed.commands import CommandResult as CommandResult
+    from ccwatch.feed.engine_commands import CommandResult as CommandResult
     from ccwatch.feed.feed import Feed as Feed
     from ccwatch.feed.health import Health as Health
     from ccwatch.protocol.messages import (
@@ -117,7 +117,7 @@ _HOMES = {
         "Unauthorized",
         "UnsupportedFormat",
     ),
-    "ccwatch.feed.commands": ("CommandResult",),
+    "ccwatch.feed.engine_commands": ("CommandResult",),
     "ccwatch.feed.feed": ("Feed",),
     "ccwatch.feed.health": ("Health",),
     "ccwatch.protocol.messages": ("ConnectionState", "Event", "Flag", "Kind", "Packet", "Regime", "Side", "Status"),

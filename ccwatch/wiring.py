@@ -115,17 +115,17 @@ def seconds_until(duration: str | timedelta | None, until: str | datetime | None
     """
     if duration is None and until is None:
         return None
-    from ccwatch.stream import frames, moments  # noqa: PLC0415 - pandas is not needed to watch
+    from ccwatch.stream import dataframes, time_ranges  # noqa: PLC0415 - pandas is not needed to watch
 
     if duration is not None and until is not None:
         raise ConfigError("expected either duration or until")
     if duration is not None:
-        seconds = frames.span_ns(duration) / 1e9
+        seconds = dataframes.span_ns(duration) / 1e9
         if seconds <= 0:
             raise ConfigError(f"duration={duration!r}: expected a length of time above 0, for example '1h'")
         return seconds
     now = datetime.now(UTC)
-    seconds = (moments.next_moment(until, "until", now) - now).total_seconds()
+    seconds = (time_ranges.next_moment(until, "until", now) - now).total_seconds()
     if seconds <= 0:
         raise ConfigError(f"until={until!r} is past")
     return seconds
@@ -208,7 +208,7 @@ def live_feed(
     source.on_wire = on_wire
     desk = None
     if commands:
-        from ccwatch.feed.commands import Commands  # noqa: PLC0415 - not needed to watch
+        from ccwatch.feed.engine_commands import Commands  # noqa: PLC0415 - not needed to watch
 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import ccwatch as cw
 from ccwatch.protocol.messages import Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 
 BEGIN = int(datetime(2026, 1, 2, 15, 0, 0, tzinfo=UTC).timestamp())
 
@@ -21,7 +21,7 @@ class Messages:
         self.connections, self.server_tz = connections, server_tz
 
     def stream(self, sink, stop):
-        session, second = Session(server_tz=self.server_tz), 0
+        session, second = StreamReader(server_tz=self.server_tz), 0
         for messages in self.connections:
             sink.receive(session.opened(at(second)))
             for message in messages:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ccwatch as cw
-from ccwatch.cli.commands import COMMANDS
+from ccwatch.cli.command_table import COMMANDS
 from ccwatch.config import Settings
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.messages import Packet

@@ -11,7 +11,7 @@ import ccwatch as cw
 from ccwatch.errors import ConfigError, RecordingNotFound
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording, export
 from ccwatch.text import no_formula, plain, plain_json
 
@@ -67,7 +67,7 @@ def test_an_error_that_names_a_path_commands_no_terminal(tmp_path):
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     """A recording whose words are commands of a terminal."""
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     clocks = (Instant(n * 10**9, n * 10**9) for n in count(1_767_364_200))
     usual = [item for raw in islice(messages(), 30) for item in session.receive(raw, next(clocks))]
     bad = "\x1b[2J\x9b31m\u202e"

@@ -1,13 +1,13 @@
 """Alerts: rules, and the evaluator that judges a stream by them, live, recorded or guarded: frames in, state changes out."""
 
+from ccwatch.alerts.alert_groups import RANK, group_of
+from ccwatch.alerts.batch_columns import Calls, Columns
 from ccwatch.alerts.certificates import NEVER, Certificate, Certificates
-from ccwatch.alerts.columns import Calls, Columns
 from ccwatch.alerts.evaluator import Evaluator, measures_of
 from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_of
-from ccwatch.alerts.groups import RANK, group_of
 from ccwatch.alerts.log import Alert, AlertLog
 from ccwatch.alerts.machine import AnyRule, Change, Standing
-from ccwatch.alerts.measures import COLUMNS, Observer
+from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import (
     CONTRACT_OBJECTIVES,
     DEFAULT_RULES,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ccwatch.alerts.series import Floats, Ints
+from ccwatch.alerts.observations import Floats, Ints
 from ccwatch.domain import drawdown, exposure
 from ccwatch.domain.hours import TradingHours, days_of
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ccwatch.alerts import vocabulary
 from ccwatch.alerts.grammar import Name, Node, Number, Operation, Window, Word, names_in, parse
-from ccwatch.alerts.series import SECOND, Floats, Key, Observations, joined, none, over, tail, upto
+from ccwatch.alerts.observations import SECOND, Floats, Key, Observations, joined, none, over, tail, upto
 from ccwatch.domain.durations import duration_text
 from ccwatch.errors import ConfigError
 

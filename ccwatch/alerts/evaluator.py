@@ -13,21 +13,21 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts import written
-from ccwatch.alerts.columns import Calls, Columns
+from ccwatch.alerts.batch_columns import Calls, Columns
 from ccwatch.alerts.conditions import Judge, absence_key, absences, is_of
 from ccwatch.alerts.functions import FunctionJudge
 from ccwatch.alerts.grammar import nearest_word
 from ccwatch.alerts.log import Alert
 from ccwatch.alerts.machine import BETWEEN, BEYOND, CLEAR, AnyRule, Change, Codes, Machine, Standing
-from ccwatch.alerts.measures import COLUMNS, Observer
+from ccwatch.alerts.observations import Floats, Ints, Key, Observations, upto
+from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import DEFAULT_RULES, Rule, read_objectives
-from ccwatch.alerts.series import Floats, Ints, Key, Observations, upto
 from ccwatch.alerts.vocabulary import MEASURES, NUMBERS, WORDS
 from ccwatch.config import Settings
 from ccwatch.domain.hours import TradingHours
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 from ccwatch.stream.batch import Batch
 
 _SERVICES: Final = ("agents", "models")
@@ -176,7 +176,7 @@ class Evaluator:
             return []
         frame = None
         if self._functions:
-            frame = frames.build("packets", frames.packet_columns(packets, ["time", *self._read]), self._read)
+            frame = dataframes.build("packets", dataframes.packet_columns(packets, ["time", *self._read]), self._read)
         return self._take(Columns.of_batch(batch, self._read), [Calls.of_batch(table, batch) for table in _SERVICES], frame, unread)
 
     def observe(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.alerts.series import SECOND, Key, Observations, none
+from ccwatch.alerts.observations import SECOND, Key, Observations, none
 from ccwatch.protocol.messages import UNCLEAN
 
 WINDOW_S: Final = 900.0

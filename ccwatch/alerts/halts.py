@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ccwatch.alerts.series import Bools, Ints, Observations
-from ccwatch.domain import status
+from ccwatch.alerts.observations import Bools, Ints, Observations
+from ccwatch.domain import burst_status
 from ccwatch.domain.limits import BURST_NS
 
 _NOT_KNOWN, _HEALTHY, _HALTED = -1, 0, 1
-_HALT_RANK, _UNREADABLE_RANK = status.rank(status.HALT), status.rank(status.UNREADABLE)
+_HALT_RANK, _UNREADABLE_RANK = burst_status.rank(burst_status.HALT), burst_status.rank(burst_status.UNREADABLE)
 
 
 class Halt:
@@ -32,7 +32,7 @@ class Halt:
         """Return the observations of a batch of packets, given in order of arrival."""
         burst: Ints = np.cumsum(begins, dtype=np.int64)  # burst 0 goes on from the batch before
         is_halt = ranks == _HALT_RANK
-        is_healthy = (ranks != status.NOT_CARRIED) & (ranks != _UNREADABLE_RANK) & ~is_halt
+        is_healthy = (ranks != burst_status.NOT_CARRIED) & (ranks != _UNREADABLE_RANK) & ~is_halt
         size = int(burst[-1]) + 1
         said = np.full(size, _NOT_KNOWN)
         said[0] = self._current
@@ -78,5 +78,5 @@ class Halt:
 
 def ranks_of(words: Any, clean: Bools) -> Ints:
     """Return the rank of each packet's status; NOT_CARRIED for repeats, replays and placeholders."""
-    ranks = {word: status.rank(str(word) or None) for word in set(words.tolist())}
-    return np.where(clean, np.fromiter(map(ranks.__getitem__, words.tolist()), np.int64, len(words)), status.NOT_CARRIED)
+    ranks = {word: burst_status.rank(str(word) or None) for word in set(words.tolist())}
+    return np.where(clean, np.fromiter(map(ranks.__getitem__, words.tolist()), np.int64, len(words)), burst_status.NOT_CARRIED)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ccwatch.alerts import written
+from ccwatch.alerts.observations import SECOND, Floats, Observations
 from ccwatch.alerts.rules import AlertState, Rule, Severity
-from ccwatch.alerts.series import SECOND, Floats, Observations
 
 BEYOND, BETWEEN, CLEAR = 1, 0, -1
 """On which side of a rule's limits an observation lies."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ccwatch.alerts.series import SECOND, Bools, Floats, Ints
+from ccwatch.alerts.observations import SECOND, Bools, Floats, Ints
 from ccwatch.domain.limits import BURST_NS
 from ccwatch.protocol.messages import UNCLEAN, Flag
 

@@ -26,7 +26,7 @@ from ccwatch.alerts.settings import AlertSettings
 from ccwatch.config import Settings
 from ccwatch.protocol.messages import Item, Packet
 from ccwatch.stream.batch import Batch
-from ccwatch.stream.callbacks import Failures
+from ccwatch.stream.callback_errors import Failures
 from ccwatch.stream.source import read_clock
 from ccwatch.stream.view import OVER, LiveView, RecordedView, View, is_growing, is_over
 

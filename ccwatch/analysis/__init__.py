@@ -22,17 +22,17 @@ from ccwatch.analysis.kalman import Kalman, kalman
 from ccwatch.analysis.latency import Latency, latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.quantiles import Quantile, quantile
+from ccwatch.analysis.question_table import REGISTRY
 from ccwatch.analysis.regimes import Regimes, regimes
-from ccwatch.analysis.registry import REGISTRY
 from ccwatch.analysis.report import QUESTIONS, Report
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.returns import wilson
-from ccwatch.analysis.sample import Basis
 from ccwatch.analysis.signals import Signals, signals
 from ccwatch.analysis.sketch import Sketch
 from ccwatch.analysis.survival import kaplan_meier
 from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.analysis.timeline import Timeline, timeline
+from ccwatch.analysis.usable_rows import Basis
 from ccwatch.analysis.what_if import IN_SAMPLE, WhatIf
 
 __all__ = [

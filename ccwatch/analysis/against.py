@@ -15,11 +15,11 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.divergence import Divergence, divergence_of
 from ccwatch.analysis.result import Result, cell_text, clock, count_of, dollars
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, paces, sample, stamp, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, Ints, UsableRows, paces, sample, stamp, stamps
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import ConfigError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import Side
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 Align = Literal["clock", "open", "event"]
 ALIGNMENTS: Final = ("clock", "open", "event")
@@ -207,7 +207,7 @@ def expected_curve(frame: pd.DataFrame, expected: pd.DataFrame, *, align: Align 
 
 def _matched(
     frame: pd.DataFrame, expected: pd.DataFrame, events: pd.DataFrame | None, align: Align, symbol: str | None
-) -> tuple[_Pair, Sample, list[str], int]:
+) -> tuple[_Pair, UsableRows, list[str], int]:
     """Return the packets that meet an expected one, the whole session, the columns that both carry, and the plan's shift in ns."""
     if align not in ALIGNMENTS:
         raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
@@ -233,7 +233,7 @@ def _with_nav(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(nav=100_000.0 * np.cumprod(1.0 + steps))
 
 
-def _has(found: Sample, name: str) -> bool:
+def _has(found: UsableRows, name: str) -> bool:
     if name not in found.frame.columns:
         return False
     if name in {"side", "status"}:
@@ -241,7 +241,7 @@ def _has(found: Sample, name: str) -> bool:
     return bool(np.isfinite(found.numbers(name)).any())
 
 
-def _shift(actual: Sample, planned: Sample, align: Align) -> int:
+def _shift(actual: UsableRows, planned: UsableRows, align: Align) -> int:
     """Return by how many ns the plan is moved."""
     if align == "clock":
         return 0
@@ -256,7 +256,7 @@ def _shift(actual: Sample, planned: Sample, align: Align) -> int:
     return firsts[0] - firsts[1]
 
 
-def _meet(actual: Sample, planned: Sample, shift: int) -> tuple[Ints, Bools]:
+def _meet(actual: UsableRows, planned: UsableRows, shift: int) -> tuple[Ints, Bools]:
     """Return each packet's row of the plan, the newest by its time, and whether that is recent by the plan's own pace."""
     times = planned.times + shift
     rows = np.searchsorted(times, actual.times, side="right") - 1
@@ -269,7 +269,7 @@ def _meet(actual: Sample, planned: Sample, shift: int) -> tuple[Ints, Bools]:
 class _Pair:
     """Packets of a session, each with the row of the plan that it meets."""
 
-    def __init__(self, used: Sample, planned: Sample, rows: Ints) -> None:
+    def __init__(self, used: UsableRows, planned: UsableRows, rows: Ints) -> None:
         self.used, self.planned, self.rows = used, planned, rows
         nav = used.numbers("nav")
         known = nav[np.isfinite(nav)]

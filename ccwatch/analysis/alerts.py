@@ -14,14 +14,14 @@ from ccwatch.alerts import AlertSettings, AlertState, AnyRule, Change, Evaluator
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
 from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
 from ccwatch.domain.hours import TradingHours
 from ccwatch.domain.limits import DRAWDOWN_WARNS, WARNED_WITHIN_S
 from ccwatch.domain.liveness import PAUSE_NS
 from ccwatch.errors import AnalysisError, NotEnoughData
 from ccwatch.protocol.messages import EventKind
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 _WEIGHTS: Final = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 _COLOURS: Final = {Severity.INFO: "muted", Severity.WARNING: "line_engine", Severity.CRITICAL: "sell"}

@@ -13,11 +13,11 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.regimes import EXPECTED
 from ccwatch.analysis.result import Result, count_of
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, runs, sample
 from ccwatch.analysis.tail import TailIndex, hill
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, runs, sample
 from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_SENTINELS
 from ccwatch.errors import NotEnoughData
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 WINDOW: Final = 200
 """Returns in each window."""
@@ -199,7 +199,7 @@ def _hill(returns: Floats, ends: Ints, window: int, k: int, level: float) -> tup
     return estimate, estimate * lower, estimate * upper, n
 
 
-def _sentinels(used: Sample) -> pd.DataFrame:
+def _sentinels(used: UsableRows) -> pd.DataFrame:
     engine = used.numbers("alpha")
     known = int(np.isfinite(engine).sum())
     rows = []

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, sample, stamp
-from ccwatch.stream.frames import TEXT
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, sample, stamp
+from ccwatch.stream.dataframes import TEXT
 
 GAP: Final = "(gap)"
 NOT_CARRIED: Final = "(not carried)"
@@ -211,7 +211,7 @@ def _exact(usd: float) -> Decimal:
     return Decimal(repr(float(usd)))
 
 
-def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame:
+def _split(split: str, used: UsableRows, steps: Ints, decimals: int) -> pd.DataFrame:
     """Return the parts of one split."""
     states = {name: _state(used, name) for name in ("regime", "side")}
     chosen = [name for name in ("regime", "side") if split in {name, "both"}]
@@ -234,7 +234,7 @@ def _split(split: str, used: Sample, steps: Ints, decimals: int) -> pd.DataFrame
     return pd.DataFrame({"split": pd.array([split] * size, dtype=TEXT), **names, **values, "n": n, "time_s": seconds, "units": units})
 
 
-def _state(used: Sample, name: str) -> tuple[Ints, list[str]]:
+def _state(used: UsableRows, name: str) -> tuple[Ints, list[str]]:
     """Return the state of the packet before each change, as codes into words; the last word is "not carried"."""
     words = used.words(name)
     codes = np.asarray(words.codes[:-1], dtype=np.int64)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ccwatch.analysis.sample import Bools, Floats, Ints, Sample
+from ccwatch.analysis.usable_rows import Bools, Floats, Ints, UsableRows
 from ccwatch.domain.drawdown import fall
 from ccwatch.protocol.messages import Side
 
@@ -47,7 +47,7 @@ class Book:
     trades: int
 
     @classmethod
-    def of(cls, used: Sample) -> Book:
+    def of(cls, used: UsableRows) -> Book:
         """Return the book of rows that all carry price, nav and cash."""
         price, nav, cash = used.prices(), used.numbers("nav"), used.numbers("cash")
         shares = (nav - cash) / price
@@ -91,7 +91,7 @@ class Replay:
     """Rows at which the breaker opened."""
 
 
-def _wanted(used: Sample) -> Floats:
+def _wanted(used: UsableRows) -> Floats:
     """Return the signed fraction of nav that side and approved size ask for; NaN where one is missing."""
     side = np.asarray(used.words("side").astype(object))
     sign = np.where(side == Side.BUY, 1.0, np.where(side == Side.SELL, -1.0, np.where(side == Side.FLAT, 0.0, np.nan)))

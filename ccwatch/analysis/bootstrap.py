@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from ccwatch.analysis.sample import Floats
+from ccwatch.analysis.usable_rows import Floats
 
 LEAST_N: Final = 20
 """Values that a block length needs."""

@@ -13,7 +13,8 @@ from pandas.api.types import union_categoricals
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, in_order, notes_of
-from ccwatch.analysis.sample import (
+from ccwatch.analysis.service_rows import counted_in_order, usable_rows
+from ccwatch.analysis.usable_rows import (
     SECOND_NS,
     Basis,
     Floats,
@@ -25,7 +26,6 @@ from ccwatch.analysis.sample import (
     times_ns,
     without_doubles,
 )
-from ccwatch.analysis.services import counted_in_order, usable_rows
 from ccwatch.domain import counters
 from ccwatch.domain.limits import BURN_LEAST_N, BURN_WINDOWS, SUCCESS_OBJECTIVE
 from ccwatch.errors import MissingColumns, NotEnoughData

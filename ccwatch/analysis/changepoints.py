@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, amount, clock, count_of
-from ccwatch.analysis.sample import Basis, Floats, Ints, numbers, sample, stamps, times_ns
+from ccwatch.analysis.usable_rows import Basis, Floats, Ints, numbers, sample, stamps, times_ns
 from ccwatch.errors import NotEnoughData
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 MOST_POINTS: Final = 2000
 """Points of a series that PELT compares; a longer one is averaged into so many buckets."""

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.bootstrap import CHUNK, block_length, block_means
 from ccwatch.analysis.result import Result, amount, count_of
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, UsableRows
 from ccwatch.protocol.messages import Regime, Side
 
 REPLICATES: Final = 1000
@@ -102,7 +102,7 @@ Values = dict[str, tuple[str, str, Floats]]
 """Series of one session by measure: unit, statistic (mean, std, p95), values."""
 
 
-def series_of(used: Sample, calls: pd.DataFrame | None) -> Values:
+def series_of(used: UsableRows, calls: pd.DataFrame | None) -> Values:
     """Return the series that a comparison is made of: one entry per packet or call, nothing missing."""
     price, nav = used.prices(), used.numbers("nav")
     steady = ~used.broken

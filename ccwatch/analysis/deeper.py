@@ -15,19 +15,19 @@ from ccwatch.analysis.drawdowns import Drawdowns
 from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.explain import Observed, observed
 from ccwatch.analysis.first_sign import FirstSign
-from ccwatch.analysis.questions import Questions
 from ccwatch.analysis.reasoning import Reasoning
-from ccwatch.analysis.sample import sample
+from ccwatch.analysis.report_questions import ReportQuestions
+from ccwatch.analysis.usable_rows import sample
 from ccwatch.analysis.what_if import WhatIf
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import ConfigError, NotEnoughData
-from ccwatch.stream.moments import moment
+from ccwatch.stream.time_ranges import parse_time
 
 SHALLOW: Final = 0.1
 """A fall has begun below this share of its depth."""
 
 
-class Deeper(Questions):
+class Deeper(ReportQuestions):
     """The questions against, what_if, first_sign and reasoning."""
 
     def against(self, expected: Any = None, align: Align = "clock") -> Against:
@@ -134,7 +134,7 @@ class Deeper(Questions):
             if not -len(table) <= episode < len(table):
                 raise ConfigError(f"episode={episode}: there are {len(table)}, numbered from 0; drawdowns().to_frame() lists them")
             return int(episode) % len(table)
-        at = moment(episode, "episode", self._tables.ends)
+        at = parse_time(episode, "episode", self._tables.ends)
         if at is None:
             raise ConfigError(f"episode={episode!r}: expected a row number, or a time")
         end = table["recovery_time"].fillna(at)

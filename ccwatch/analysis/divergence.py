@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts import Severity, WrittenRule
-from ccwatch.analysis.sample import Floats, numbers, times_ns
+from ccwatch.analysis.usable_rows import Floats, numbers, times_ns
 from ccwatch.errors import ConfigError, MissingColumns
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.analysis.sample import Bools, Floats, Ints
-from ccwatch.figures.series import zone_label, zone_shift
+from ccwatch.analysis.usable_rows import Bools, Floats, Ints
+from ccwatch.figures.figure_data import zone_label, zone_shift
 from ccwatch.figures.theme import Theme, axis, layout, theme
-from ccwatch.stream.moments import shown_zone
+from ccwatch.stream.time_ranges import shown_zone
 
 MOST_POINTS: Final = 4000
 """Points of one line in a figure; of more, each bucket shows its least and its greatest."""

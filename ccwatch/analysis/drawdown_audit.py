@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, percent
-from ccwatch.analysis.sample import Basis, Floats, Ints, sample, stamp
+from ccwatch.analysis.usable_rows import Basis, Floats, Ints, sample, stamp
 from ccwatch.domain.drawdown import from_capital, starting_capital, under_water
 from ccwatch.domain.limits import DRAWDOWN_HALTS, DRAWDOWN_TOLERANCE, DRAWDOWN_WARNS
 

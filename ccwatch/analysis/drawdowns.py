@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, Sample, as_numbers, sample, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, as_numbers, sample, stamps
 from ccwatch.domain.drawdown import Episodes, episodes, fall, starting_capital, under_water
 from ccwatch.errors import MissingColumns
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 _BITS: Final = 63
 """Of a 64-bit number, the sign left out."""
@@ -175,7 +175,7 @@ def drawdowns(
 
 def choose(
     frame: pd.DataFrame, events: pd.DataFrame | None, question: str, column: str | None, symbol: str | None
-) -> tuple[Sample, str, Floats]:
+) -> tuple[UsableRows, str, Floats]:
     """Return the sample, the column to measure and its values: the one named, else nav where it is carried, else price."""
     found = sample(question, frame, events, symbol=symbol)
     if column not in (None, "nav", "price"):
@@ -189,12 +189,12 @@ def choose(
     raise MissingColumns(question, (column,) if column is not None else ("nav", "price"))
 
 
-def _curve(used: Sample, name: str, depth: Floats) -> pd.DataFrame:
+def _curve(used: UsableRows, name: str, depth: Floats) -> pd.DataFrame:
     """Return the curve of the figure. Values are copied: a view would keep the whole frame alive, and show later writes to it."""
     return pd.DataFrame({"value": as_numbers(used.frame[name]).copy(), "drawdown": depth, "after_gap": used.broken}, copy=False)
 
 
-def _capital_before(used: Sample, column: str) -> float | None:
+def _capital_before(used: UsableRows, column: str) -> float | None:
     """Return the day's starting capital, USD, where the first packet shows that the nav has already fallen from it."""
     if column != "nav":
         return None
@@ -203,7 +203,7 @@ def _capital_before(used: Sample, column: str) -> float | None:
     return capital if capital > nav[0] > 0.0 and fall(nav[0], capital) < 0.0 else None
 
 
-def _table(used: Sample, times: Ints, values: Floats, peak: Floats, depth: Floats, found: Episodes) -> pd.DataFrame:
+def _table(used: UsableRows, times: Ints, values: Floats, peak: Floats, depth: Floats, found: Episodes) -> pd.DataFrame:
     """Build the table of episodes; `values` may have one entry before the rows of `used`, the capital that the day began with."""
     count = len(values)
     rows = Episodes(*(np.maximum(place - (count - len(used)), 0) for place in found))
@@ -237,7 +237,7 @@ def _table(used: Sample, times: Ints, values: Floats, peak: Floats, depth: Float
     )
 
 
-def _regimes(used: Sample, found: Episodes) -> pd.api.extensions.ExtensionArray:
+def _regimes(used: UsableRows, found: Episodes) -> pd.api.extensions.ExtensionArray:
     """Return the regimes seen in each episode, in the vocabulary's order."""
     if "regime" not in used.frame.columns:
         return pd.array([""], dtype=TEXT).take(np.zeros(len(found.start), dtype=np.int64))

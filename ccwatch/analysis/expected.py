@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ccwatch.analysis.tables import Tables
+from ccwatch.analysis.session_tables import SessionTables
 from ccwatch.config import Settings, default_expected, recordings_folder
 from ccwatch.errors import ConfigError
 from ccwatch.recording import Recording, locate
-from ccwatch.stream.given import read_given
+from ccwatch.stream.user_frames import read_given
 
 
 class Expected(NamedTuple):
@@ -44,7 +44,7 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
             raise ConfigError(
                 f"expected={expected!r}: a Recording, its path or name, 'latest', a CSV file, or a frame of nav, price, returns or side"
             )
-        tables = Tables(expected)
+        tables = SessionTables(expected)
         return Expected(tables.packets, tables.name, ())
     found = read_given(expected, symbol=symbol, what="expected")
     if not isinstance(found.frame.index, pd.DatetimeIndex):

@@ -30,8 +30,8 @@ from ccwatch.analysis.result import (
     markdown_table,
     markdown_text,
 )
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Sample, moments_ns, on_utc, sample, stamp, times_ns
 from ccwatch.analysis.timeline import weights
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, UsableRows, moments_ns, on_utc, sample, stamp, times_ns
 from ccwatch.domain.drawdown import under_water
 from ccwatch.domain.exposure import exposure
 from ccwatch.errors import AnalysisError
@@ -238,7 +238,7 @@ def explain(
     )
 
 
-def _nav(inside: Sample, events: pd.DataFrame | None, symbol: str | None, notes: list[str]) -> tuple[pd.DataFrame, float]:
+def _nav(inside: UsableRows, events: pd.DataFrame | None, symbol: str | None, notes: list[str]) -> tuple[pd.DataFrame, float]:
     columns = ["regime", "side", "change_usd", "gain_usd", "loss_usd", "n", "time_s"]
     try:
         found: Attribution = attribution(inside.frame, events, symbol=symbol)
@@ -250,12 +250,12 @@ def _nav(inside: Sample, events: pd.DataFrame | None, symbol: str | None, notes:
     return found.parts[found.parts["split"] == "both"][columns].reset_index(drop=True), found.change_usd
 
 
-def observed(whole: Sample, calls: pd.DataFrame | None) -> list[Observed]:
+def observed(whole: UsableRows, calls: pd.DataFrame | None) -> list[Observed]:
     """Return every measure of a session: those of its packets, and the latency of each service."""
     return [*_of_packets(whole), *_of_calls(calls)]
 
 
-def _of_packets(whole: Sample) -> Iterator[Observed]:
+def _of_packets(whole: UsableRows) -> Iterator[Observed]:
     """Return the measures of packets; a step across a gap is not counted."""
     times = whole.times
     price, nav = whole.prices(), whole.numbers("nav")

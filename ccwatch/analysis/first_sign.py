@@ -19,7 +19,7 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, clock, count_of
-from ccwatch.analysis.sample import SECOND_NS, Basis, Floats, Ints, moments_ns, stamp
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, moments_ns, stamp
 from ccwatch.errors import NotEnoughData
 
 FALSE_DISCOVERIES: Final = 0.05

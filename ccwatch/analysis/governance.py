@@ -13,11 +13,24 @@ from scipy import stats
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns, wilson
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, as_numbers, on_utc, runs, sample, stamps, times_ns
+from ccwatch.analysis.usable_rows import (
+    SECOND_NS,
+    Basis,
+    Bools,
+    Floats,
+    Ints,
+    UsableRows,
+    as_numbers,
+    on_utc,
+    runs,
+    sample,
+    stamps,
+    times_ns,
+)
 from ccwatch.domain.limits import LARGEST_SIZE
 from ccwatch.errors import MissingColumns
 from ccwatch.protocol.messages import Flag, Regime, Side, Status
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 HORIZON_S: Final = 60.0
 REASON_WITHIN_S: Final = 5.0
@@ -183,7 +196,7 @@ def _limits(answer: Governance) -> list[str]:
     return notes
 
 
-def _sent(used: Sample) -> Floats:
+def _sent(used: UsableRows) -> Floats:
     """Return sizes as they were sent, those out of range too, since these are the broken rules."""
     if "approved_size" not in used.frame.columns:
         return np.full(len(used), np.nan)
@@ -191,18 +204,18 @@ def _sent(used: Sample) -> Floats:
     return np.where(np.isfinite(size), size, np.nan)
 
 
-def _in_dollars(used: Sample) -> Bools:
+def _in_dollars(used: UsableRows) -> Bools:
     """Return whether each packet's approved size came as an amount: more than nothing was approved, and no fraction is known."""
     if "flags" not in used.frame.columns:
         return np.zeros(len(used), dtype=bool)
     return np.asarray((used.frame["flags"].to_numpy().astype(np.int64) & int(Flag.UNIT)) != 0, dtype=bool)
 
 
-def _text(used: Sample, name: str) -> Any:
+def _text(used: UsableRows, name: str) -> Any:
     return np.asarray(used.words(name).astype(object))
 
 
-def _by_regime(used: Sample, trade: Bools, vetoed: Bools, size: Any) -> pd.DataFrame:
+def _by_regime(used: UsableRows, trade: Bools, vetoed: Bools, size: Any) -> pd.DataFrame:
     regime, confidence = _text(used, "regime"), used.numbers("confidence")
     known = pd.unique(pd.Series(regime[trade], dtype=object).dropna())
     groups = [(str(word), regime == word) for word in known] + [("(not carried)", pd.isna(regime))]
@@ -228,7 +241,7 @@ def _by_regime(used: Sample, trade: Bools, vetoed: Bools, size: Any) -> pd.DataF
     return pd.DataFrame(rows, columns=columns)
 
 
-def _vetoes(used: Sample, side: Any, vetoed: Bools, logs: pd.DataFrame | None, horizon_s: float) -> pd.DataFrame:
+def _vetoes(used: UsableRows, side: Any, vetoed: Bools, logs: pd.DataFrame | None, horizon_s: float) -> pd.DataFrame:
     codes = np.where(vetoed, np.where(side == Side.BUY, 1, 2), 0)
     first, end = runs(codes, used.broken)
     kept = codes[first] > 0
@@ -272,7 +285,7 @@ def _reasons(starts: Ints, logs: pd.DataFrame | None) -> Any:
     return pd.array([word if is_near else None for word, is_near in zip(words, near, strict=True)], dtype=TEXT)
 
 
-def _breaks(used: Sample, largest: float) -> pd.DataFrame:
+def _breaks(used: UsableRows, largest: float) -> pd.DataFrame:
     size = _sent(used)
     some = (size > 0.0) | _in_dollars(used)
     rules = {

@@ -15,7 +15,7 @@ from scipy import optimize, signal
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, percent
-from ccwatch.analysis.sample import Basis, Floats, sample
+from ccwatch.analysis.usable_rows import Basis, Floats, sample
 
 BURN_IN: Final = 60
 """Packets after the start and after each gap that are not judged: the engine's filter may still be settling, and so is ours."""

@@ -13,12 +13,14 @@ from pandas.api.types import union_categoricals
 
 from ccwatch.analysis import draw, quantiles
 from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of
-from ccwatch.analysis.sample import (
+from ccwatch.analysis.service_rows import counted_in_order, usable_rows
+from ccwatch.analysis.sketch import ERROR, Sketch
+from ccwatch.analysis.usable_rows import (
     Basis,
     Bools,
     Floats,
     Ints,
-    Sample,
+    UsableRows,
     categorical,
     numbers,
     runs,
@@ -27,12 +29,10 @@ from ccwatch.analysis.sample import (
     times_ns,
     without_doubles,
 )
-from ccwatch.analysis.services import counted_in_order, usable_rows
-from ccwatch.analysis.sketch import ERROR, Sketch
 from ccwatch.domain import counters
 from ccwatch.domain.limits import SLOW_CALLS, SLOW_FACTOR
 from ccwatch.errors import MissingColumns, NotEnoughData
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _KINDS: Final = ("agent", "model")
@@ -367,7 +367,7 @@ def _slow(kind: str, name: str, times: Ints, values: Floats, factor: float, leas
     )
 
 
-def _basis(found: Sample | None, tables: dict[str, pd.DataFrame | None], observed: pd.DataFrame) -> Basis:
+def _basis(found: UsableRows | None, tables: dict[str, pd.DataFrame | None], observed: pd.DataFrame) -> Basis:
     """Return the basis of the packets where they are given, else of the tables' own rows."""
     if found is not None and "seq" in found.frame.columns:
         seqs = [without_doubles(table["seq"].to_numpy()) for table in tables.values() if table is not None and "seq" in table.columns]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ccwatch.analysis.measures import OK
 from ccwatch.analysis.quality import Quality
+from ccwatch.analysis.quality_measures import OK
 from ccwatch.analysis.result import Result, markdown_text
 from ccwatch.errors import AnalysisError
 

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.analysis import draw, measures
-from ccwatch.analysis.measures import LEVELS, OK, Measure, Rows
+from ccwatch.analysis import draw, quality_measures
+from ccwatch.analysis.quality_measures import LEVELS, OK, Measure, Rows
 from ccwatch.analysis.result import Result, count_of
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Ints, Sample, as_arrived, find_breaks, on_utc, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Ints, UsableRows, as_arrived, find_breaks, on_utc, stamps
 from ccwatch.errors import NotEnoughData
 from ccwatch.protocol import facts
 from ccwatch.protocol.decoding.unplaced import unplaced
 from ccwatch.protocol.messages import EventKind, Flag
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,27 +121,27 @@ def quality(
     told = on_utc("quality", events) if events is not None and len(events) else None
     if not len(frame) and told is None:
         raise NotEnoughData("quality: neither a packet nor an event")
-    rows = measures.Rows.of(frame)
-    reordered = measures.order(rows)
+    rows = quality_measures.Rows.of(frame)
+    reordered = quality_measures.order(rows)
     by_time = as_arrived(frame)
     if by_time is not frame:
-        frame, rows = by_time, measures.Rows.of(by_time)
+        frame, rows = by_time, quality_measures.Rows.of(by_time)
     broken = find_breaks(frame, told) if len(frame) else np.zeros(0, dtype=bool)
     found = [
-        *measures.cadence(rows, broken),
-        *measures.ending(rows, told, now),
-        *measures.clocks(rows, is_synthetic),
-        *measures.copies(rows),
+        *quality_measures.cadence(rows, broken),
+        *quality_measures.ending(rows, told, now),
+        *quality_measures.clocks(rows, is_synthetic),
+        *quality_measures.copies(rows),
         *reordered,
-        *measures.frozen(rows),
-        *measures.connections(rows, told),
-        *measures.contents(frame, rows, message_bytes_mean),
+        *quality_measures.frozen(rows),
+        *quality_measures.connections(rows, told),
+        *quality_measures.contents(frame, rows, message_bytes_mean),
     ]
     worst = max(found, key=lambda measure: LEVELS.index(measure.level)).level
     reasons = sorted((m for m in found if m.level != OK), key=lambda m: -LEVELS.index(m.level))
     notes = [*said, *(f"{m.measure}: {m.reason}" for m in found if math.isnan(m.value))]
     table = pd.DataFrame(found, columns=list(Measure._fields))
-    clean = Sample("quality", frame[rows.clean], broken[rows.clean], len(frame))
+    clean = UsableRows("quality", frame[rows.clean], broken[rows.clean], len(frame))
     basis = clean.basis(len(frame))
     return Quality(
         verdict=worst,

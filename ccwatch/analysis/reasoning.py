@@ -16,10 +16,10 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.lexicon import direction
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns
-from ccwatch.analysis.sample import Basis, Bools, Sample, runs, sample, stamps
+from ccwatch.analysis.usable_rows import Basis, Bools, UsableRows, runs, sample, stamps
 from ccwatch.errors import MissingColumns
 from ccwatch.protocol.messages import Side
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 HORIZON_S: Final = 60.0
 LEAST_N: Final = 20
@@ -181,7 +181,7 @@ def _templates(said: list[str], kinds: list[str]) -> pd.DataFrame:
     return found[["template", "n", "share", "example"]]
 
 
-def _followed(used: Sample, first: Any, side: Any, horizon_s: float) -> Any:
+def _followed(used: UsableRows, first: Any, side: Any, horizon_s: float) -> Any:
     """Return the return of each statement's side over the horizon, from the next packet on; a fraction, NaN where not known."""
     price = used.prices()
     if not np.isfinite(price).all() or not len(price):
@@ -191,7 +191,7 @@ def _followed(used: Sample, first: Any, side: Any, horizon_s: float) -> Any:
     return sign * back
 
 
-def _findings(used: Sample, first: Any, end: Any, side: Any, said: list[str], followed: Any) -> pd.DataFrame:
+def _findings(used: UsableRows, first: Any, end: Any, side: Any, said: list[str], followed: Any) -> pd.DataFrame:
     """Return the statements whose words point against their side."""
     points = [direction(text) for text in said]
     sign = np.array([point.sign for point in points])
@@ -213,7 +213,7 @@ def _findings(used: Sample, first: Any, end: Any, side: Any, said: list[str], fo
     )
 
 
-def _turns(used: Sample, first: Any, said: list[str], kinds: list[str], followed: Any) -> pd.DataFrame:
+def _turns(used: UsableRows, first: Any, said: list[str], kinds: list[str], followed: Any) -> pd.DataFrame:
     """Return the changes of template that a loss followed."""
     turned: Bools = np.append(False, [a != b for a, b in pairwise(kinds)])
     with np.errstate(invalid="ignore"):

@@ -11,11 +11,11 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, survival
 from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Ints, Sample, runs, sample, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, Ints, UsableRows, runs, sample, stamps
 from ccwatch.domain.limits import ALPHA_CUTS
 from ccwatch.figures.theme import REGIMES
 from ccwatch.protocol.messages import Regime
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 HOLD: Final = 3
 """Packets in a row that a new regime needs before hysteresis believes it."""
@@ -199,7 +199,7 @@ def _limits(answer: Regimes) -> tuple[str, ...]:
     return *([begun] if lower else []), *([] if answer.alpha["n"].any() else [unjudged])
 
 
-def _segments(used: Sample, codes: Ints, names: list[str], first: Ints, end: Ints) -> pd.DataFrame:
+def _segments(used: UsableRows, codes: Ints, names: list[str], first: Ints, end: Ints) -> pd.DataFrame:
     times, broken, count = used.times, used.broken, len(codes)
     cut = np.append(broken[first[1:]], False)
     is_last = end == count
@@ -319,7 +319,7 @@ def _alpha_of_both(one: pd.DataFrame, two: pd.DataFrame, names: list[str]) -> pd
     return pd.DataFrame(table)
 
 
-def _judge(used: Sample, codes: Ints, names: list[str], cuts: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _judge(used: UsableRows, codes: Ints, names: list[str], cuts: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare alpha with the label, per regime and per stretch of contradiction; a value on a cut-off contradicts neither side."""
     alpha = used.numbers("alpha")
     known = np.isfinite(alpha)

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from ccwatch.alerts import drawn_objectives
-from ccwatch.analysis import markdown, page, story
+from ccwatch.analysis import markdown, report_page, sentences
 from ccwatch.analysis.deeper import Deeper
 from ccwatch.analysis.explain import Explanation
-from ccwatch.analysis.questions import QUESTIONS
+from ccwatch.analysis.report_questions import QUESTIONS
 from ccwatch.analysis.result import Result
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, ConfigError
@@ -25,7 +25,7 @@ class Report(Deeper):
     """All answers about one stream. One method per question; each reads what it needs when it is first called."""
 
     def between(self, start: str | datetime | pd.Timestamp | None = None, end: str | datetime | pd.Timestamp | None = None) -> Report:
-        """Return the report of the range start ≤ time ≤ end: "14:38", timestamps; see `ccwatch.stream.moments`.
+        """Return the report of the range start ≤ time ≤ end: "14:38", timestamps; see `ccwatch.stream.time_ranges`.
 
         Raises:
             ConfigError: not a time, or one that occurs in the session never, or more than once.
@@ -57,8 +57,8 @@ class Report(Deeper):
         return self.answered(QUESTIONS, on_progress)
 
     def what_happened(self) -> list[tuple[str, str]]:
-        """Return at most five sentences made of evidence, each with the question that it comes from; see `ccwatch.analysis.story`."""
-        return story.what_happened(self.answers(), self._worst_start, drawn_objectives(Settings.load().objectives))
+        """Return at most five sentences made of evidence, each with the question that it comes from; see `ccwatch.analysis.sentences`."""
+        return sentences.what_happened(self.answers(), self._worst_start, drawn_objectives(Settings.load().objectives))
 
     def to_dict(self) -> dict[str, Any]:
         """Return every answer as plain values that JSON can hold."""
@@ -113,14 +113,14 @@ class Report(Deeper):
             return self.without(drop).to_html(path)
         path = Path(path)
         packets = self._tables.packets
-        text = page.render(
+        text = report_page.render(
             title=f"Post-mortem of {self._tables.name}",
             is_synthetic=self.is_synthetic,
             happened=self.what_happened(),
             answers=self._sections(),
             why_not=self._why_not,
             left_out=self._left_out(),
-            overview=page.overview_figure(packets, self._tables.agents, self._tables.events, self._symbol),
+            overview=report_page.overview_figure(packets, self._tables.agents, self._tables.events, self._symbol),
         )
         if path.is_dir() or not path.parent.is_dir():
             raise ConfigError(f"path={str(path)!r}: expected a file to write in a folder that exists, for example report.html")

@@ -16,9 +16,9 @@ import plotly.graph_objects as go
 from pandas.api.types import union_categoricals
 
 from ccwatch import text as leaving
-from ccwatch.analysis.sample import Basis
+from ccwatch.analysis.usable_rows import Basis
 from ccwatch.stream import arrow
-from ccwatch.stream.moments import shown
+from ccwatch.stream.time_ranges import shown
 
 Answer = TypeVar("Answer", bound="Result")
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ccwatch.analysis.sample import SECOND_NS, Bools, Floats, Ints
+from ccwatch.analysis.usable_rows import SECOND_NS, Bools, Floats, Ints
 
 
 def forward_returns(times: Ints, price: Floats, broken: Bools, rows: npt.NDArray[np.integer], horizon_s: float) -> Floats:

@@ -14,9 +14,9 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.calibration import Calibration, calibrate
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns, wilson
-from ccwatch.analysis.sample import Basis, sample
+from ccwatch.analysis.usable_rows import Basis, sample
 from ccwatch.protocol.messages import Side
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 HORIZONS_S: Final = (5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
 CALIBRATED_AT_S: Final = 60.0

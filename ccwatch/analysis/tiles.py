@@ -12,9 +12,9 @@ from ccwatch.analysis.attribution import Attribution
 from ccwatch.analysis.drawdowns import Drawdowns
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.timeline import Timeline
-from ccwatch.domain.status import HALT, UNREADABLE
+from ccwatch.domain.burst_status import HALT, UNREADABLE
 from ccwatch.errors import AnalysisError
-from ccwatch.stream.moments import shown
+from ccwatch.stream.time_ranges import shown
 
 Answers = Mapping[str, Result | AnalysisError]
 

@@ -17,7 +17,6 @@ from ccwatch.analysis.latency import latency
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.regimes import regimes
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
-from ccwatch.analysis.sample import Basis, Ints, Sample, on_utc, sample
 from ccwatch.analysis.timeline_rows import (
     KINDS,
     of_drawdowns,
@@ -35,11 +34,12 @@ from ccwatch.analysis.timeline_rows import (
     rows_of,
     status_table,
 )
-from ccwatch.domain import status
+from ccwatch.analysis.usable_rows import Basis, Ints, UsableRows, on_utc, sample
+from ccwatch.domain import burst_status
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import AnalysisError, NotEnoughData
 from ccwatch.protocol.messages import Flag
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 Answer = TypeVar("Answer", bound=Result)
 
@@ -154,7 +154,7 @@ def weights(events: pd.DataFrame) -> Ints:
     of_drawdown = np.isin(kind, ("drawdown start", "drawdown trough", "recovery"))
     if of_drawdown.any():
         found[of_drawdown & (values <= np.nanmin(values[of_drawdown]))] = 1
-    found[(kind == "status") & (events["subject"] == status.HALT).to_numpy(dtype=bool)] = 0
+    found[(kind == "status") & (events["subject"] == burst_status.HALT).to_numpy(dtype=bool)] = 0
     return found
 
 
@@ -219,7 +219,7 @@ def timeline(
     table = ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
     basis = _basis(found, len(table), len(frame))
     seen = status_table(found)
-    unread = int(seen.loc[seen["status"] == status.UNREADABLE, "n"].sum())
+    unread = int(seen.loc[seen["status"] == burst_status.UNREADABLE, "n"].sum())
     if unread:
         notes.append(f"{count_of(unread, 'burst')} of packets had a status that could not be read: whether it was a halt is not known")
     return Timeline(
@@ -246,12 +246,12 @@ class _Given(NamedTuple):
 
 def _asked_of_packets(
     given: _Given, known: Mapping[str, Result | AnalysisError], least_depth: float
-) -> dict[str, Callable[[Sample], pd.DataFrame]]:
+) -> dict[str, Callable[[UsableRows], pd.DataFrame]]:
     """Return, by the name of a note, what makes the rows of each kind that packets and answers about them give."""
     frame, events, agents, models, logs, symbol = given
     counted = frame if "seq" in frame.columns else None
 
-    def of_flips(used: Sample) -> pd.DataFrame:
+    def of_flips(used: UsableRows) -> pd.DataFrame:
         _answer(known, "regimes", lambda: regimes(frame, events, symbol=symbol))  # for several symbols a flip would mean nothing
         return of_regimes(used)
 
@@ -293,7 +293,7 @@ def _halts_before(frame: pd.DataFrame) -> int:
         return 0
     replayed = int(Flag.REPLAYED | Flag.NO_TIME)
     again = (frame["flags"].to_numpy().astype(np.int64) & replayed) == replayed
-    return int((again & (frame["status"].astype(TEXT) == status.HALT).to_numpy(dtype=bool, na_value=False)).sum())
+    return int((again & (frame["status"].astype(TEXT) == burst_status.HALT).to_numpy(dtype=bool, na_value=False)).sum())
 
 
 def _answer(known: Mapping[str, Result | AnalysisError], question: str, ask: Callable[[], Answer]) -> Answer:
@@ -304,7 +304,7 @@ def _answer(known: Mapping[str, Result | AnalysisError], question: str, ask: Cal
     return ask() if found is None else cast("Answer", found)
 
 
-def _basis(found: Sample | None, n: int, received: int) -> Basis:
+def _basis(found: UsableRows | None, n: int, received: int) -> Basis:
     if found is None:
         return Basis(n, 0, received, np.nan, None, None, 0.0, 0, 0.0)
     made = found.basis(n, carrying=0)

@@ -12,11 +12,11 @@ from ccwatch.analysis.governance import Governance
 from ccwatch.analysis.latency import Latency
 from ccwatch.analysis.quality import Quality
 from ccwatch.analysis.result import count_of, dollars, percent
-from ccwatch.analysis.sample import Floats, Ints, Sample, moments_ns, numbers, paces, runs, stamps, times_ns
-from ccwatch.domain import status
+from ccwatch.analysis.usable_rows import Floats, Ints, UsableRows, moments_ns, numbers, paces, runs, stamps, times_ns
+from ccwatch.domain import burst_status
 from ccwatch.errors import MissingColumns
 from ccwatch.protocol.messages import EventKind
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 KINDS: Final = (
     "status",
@@ -84,7 +84,7 @@ def ordered(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(same_packet=(table["seq"].duplicated(keep=False) & table["seq"].notna()).to_numpy(dtype=bool))
 
 
-def _seq(used: Sample, times: Ints) -> Any:
+def _seq(used: UsableRows, times: Ints) -> Any:
     """Return the seq of the first packet at each time; None where the frame has none."""
     if "seq" not in used.frame.columns:
         return None
@@ -92,7 +92,7 @@ def _seq(used: Sample, times: Ints) -> Any:
     return used.frame["seq"].to_numpy()[rows]
 
 
-def _changes(used: Sample, name: str) -> tuple[Sample, Ints, Any]:
+def _changes(used: UsableRows, name: str) -> tuple[UsableRows, Ints, Any]:
     """Return the rows that carry a word, those where it differs from the row before (across gaps too), and the words."""
     used = used.where(np.asarray(used.words(name).codes >= 0))
     if not len(used):
@@ -102,7 +102,7 @@ def _changes(used: Sample, name: str) -> tuple[Sample, Ints, Any]:
     return used, np.flatnonzero(codes[1:] != codes[:-1]) + 1, np.asarray(words.astype(object))
 
 
-def _turns(kind: str, used: Sample, name: str, value: str = "", unit: str = "") -> pd.DataFrame:
+def _turns(kind: str, used: UsableRows, name: str, value: str = "", unit: str = "") -> pd.DataFrame:
     """Return the changes of a word: `detail` says from what to what, and across a gap that the moment was not seen."""
     used, rows, words = _changes(used, name)
     unseen = np.where(used.broken[rows], ", somewhere in a gap", "")
@@ -112,13 +112,13 @@ def _turns(kind: str, used: Sample, name: str, value: str = "", unit: str = "") 
     return rows_of(kind, times, _seq(used, times), subject=words[rows], detail=detail, value=numbers, unit=unit)
 
 
-def of_status(used: Sample) -> pd.DataFrame:
+def of_status(used: UsableRows) -> pd.DataFrame:
     """Return the changes of status, burst by burst: the worst word of a burst counts, so that two writers do not make it flicker."""
     rows, ranks = _of_bursts(used)
     if not len(rows):
         raise MissingColumns("timeline", ("status",))
     turns = np.flatnonzero(ranks[1:] != ranks[:-1]) + 1
-    words = np.array(status.ORDER, dtype=object)[ranks]
+    words = np.array(burst_status.ORDER, dtype=object)[ranks]
     passed = np.cumsum(used.broken)[rows]
     unseen = np.where(passed[turns] != passed[turns - 1], ", somewhere in a gap", "")
     detail = [f"{_said(a)} → {_said(b)}{gap}" for a, b, gap in zip(words[turns - 1], words[turns], unseen, strict=True)]
@@ -128,32 +128,32 @@ def of_status(used: Sample) -> pd.DataFrame:
 
 def _said(word: str) -> str:
     """Return a status as an event words it."""
-    return f"{word} (a status that could not be read)" if word == status.UNREADABLE else word
+    return f"{word} (a status that could not be read)" if word == burst_status.UNREADABLE else word
 
 
-def _of_bursts(used: Sample) -> tuple[Ints, Ints]:
+def _of_bursts(used: UsableRows) -> tuple[Ints, Ints]:
     """Return, for each burst that carries a status, the row that first says its worst word, and the rank of that word."""
     words = used.words("status")
-    places = np.array([*(status.rank(str(word)) for word in words.categories), status.NOT_CARRIED], dtype=np.int64)
+    places = np.array([*(burst_status.rank(str(word)) for word in words.categories), burst_status.NOT_CARRIED], dtype=np.int64)
     ranks = places[np.asarray(words.codes)]
-    if not (ranks != status.NOT_CARRIED).any():
+    if not (ranks != burst_status.NOT_CARRIED).any():
         return ranks[:0], ranks[:0]
     begins = paces(used.frame).begins
-    worst = status.worst_of_bursts(ranks, begins)
-    rows = np.flatnonzero((ranks == worst) & (ranks != status.NOT_CARRIED))
+    worst = burst_status.worst_of_bursts(ranks, begins)
+    rows = np.flatnonzero((ranks == worst) & (ranks != burst_status.NOT_CARRIED))
     burst = np.cumsum(begins)[rows]
     rows = rows[np.append(True, burst[1:] != burst[:-1])]
     return rows, ranks[rows]
 
 
-def status_table(used: Sample | None) -> pd.DataFrame:
+def status_table(used: UsableRows | None) -> pd.DataFrame:
     """Return stretches of one status; a gap does not end one, since the status within it is not known."""
     rows, ranks = (np.zeros(0, dtype=np.int64),) * 2 if used is None else _of_bursts(used)
     times = np.zeros(0, dtype=np.int64) if used is None else used.times[rows]
     first, end = runs(ranks, np.zeros(len(ranks), dtype=bool))
     return pd.DataFrame(
         {
-            "status": pd.array([status.ORDER[rank] for rank in ranks[first].tolist()], dtype=TEXT),
+            "status": pd.array([burst_status.ORDER[rank] for rank in ranks[first].tolist()], dtype=TEXT),
             "start_time": stamps(times[first]),
             "end_time": stamps(times[end - 1]),
             "n": end - first,
@@ -161,17 +161,17 @@ def status_table(used: Sample | None) -> pd.DataFrame:
     )
 
 
-def of_signals(used: Sample) -> pd.DataFrame:
+def of_signals(used: UsableRows) -> pd.DataFrame:
     """Return the changes of side, with the confidence."""
     return _turns("signal", used, "side", "confidence", "confidence")
 
 
-def of_regimes(used: Sample) -> pd.DataFrame:
+def of_regimes(used: UsableRows) -> pd.DataFrame:
     """Return the flips of regime; none for several symbols, where a flip would mean nothing."""
     return _turns("regime", used, "regime", "alpha", "alpha")
 
 
-def of_governance(used: Sample, found: Governance) -> pd.DataFrame:
+def of_governance(used: UsableRows, found: Governance) -> pd.DataFrame:
     """Return vetoes and broken rules, each at its first packet."""
     vetoes, breaks = found.vetoes, found.breaks
     begun = moments_ns(vetoes["start_time"])
@@ -200,7 +200,7 @@ def of_governance(used: Sample, found: Governance) -> pd.DataFrame:
     )
 
 
-def of_drawdowns(used: Sample, found: Drawdowns, least_depth: float) -> pd.DataFrame:
+def of_drawdowns(used: UsableRows, found: Drawdowns, least_depth: float) -> pd.DataFrame:
     """Return start, trough and recovery of each drawdown that is at least so deep (fraction)."""
     deep = found.episodes[found.episodes["depth"] <= least_depth]
     depth = [f"{percent(d)} ({dollars(usd)})" for d, usd in zip(deep["depth"], deep["depth_usd"], strict=True)]
@@ -218,7 +218,7 @@ def of_drawdowns(used: Sample, found: Drawdowns, least_depth: float) -> pd.DataF
     return pd.concat(parts, ignore_index=True)
 
 
-def of_latency(used: Sample, found: Latency) -> pd.DataFrame:
+def of_latency(used: UsableRows, found: Latency) -> pd.DataFrame:
     """Return where a service became slow, and where it no longer was."""
     slow = found.slow
     begun = moments_ns(slow["start_time"])

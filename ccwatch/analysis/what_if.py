@@ -15,11 +15,11 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.book import Book, Replay
 from ccwatch.analysis.bootstrap import interval_of_sum
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
-from ccwatch.analysis.sample import SECOND_NS, Basis, Bools, Floats, Sample, sample, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, UsableRows, sample, stamps
 from ccwatch.domain.durations import seconds_of
 from ccwatch.domain.hours import TradingHours, days_of
 from ccwatch.errors import ConfigError, MissingColumns
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 LEAST_CHANGED: Final = 20
 """Decisions that must differ before an interval is given."""
@@ -251,7 +251,7 @@ def _rearm_ns(rearm: str) -> int | None:
         raise ConfigError(f"rearm={rearm!r}: expected 'next day', 'never' or a duration such as '30min'; {error}") from None
 
 
-def _vetoed(used: Sample, veto: str | None) -> Bools:
+def _vetoed(used: UsableRows, veto: str | None) -> Bools:
     """Return, per packet, whether a rule in words holds, judged as alerts judge it."""
     held = np.zeros(len(used), dtype=bool)
     if veto is None:
@@ -270,7 +270,7 @@ def _vetoed(used: Sample, veto: str | None) -> Bools:
     return held
 
 
-def _changed(book: Book, main: Replay, used: Sample, vetoed: Bools, capped: Bools) -> tuple[pd.DataFrame, Floats]:
+def _changed(book: Book, main: Replay, used: UsableRows, vetoed: Bools, capped: Bools) -> tuple[pd.DataFrame, Floats]:
     """Return the decisions that differ, and the part of the difference (USD) that each decision, changed or not, made."""
     gap = main.nav - book.nav
     starts = np.flatnonzero(np.diff(book.decision, prepend=-1))

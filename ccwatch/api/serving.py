@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ccwatch.alerts import AlertWatch
     from ccwatch.cottage import Cottage
     from ccwatch.feed.synthetic import Pace
-    from ccwatch.guard.metrics import Exporter
+    from ccwatch.guard.engine_metrics import Exporter
     from ccwatch.recording.recording import Recording
     from ccwatch.stream.source import Source
 
@@ -33,7 +33,7 @@ def export_metrics(feed: Feed, port: int = 0, *, watch: AlertWatch | None = None
         ConfigError: a port in use, or prometheus-client is not installed.
     """
     try:
-        from ccwatch.guard.metrics import Exporter  # noqa: PLC0415 - an optional extra
+        from ccwatch.guard.engine_metrics import Exporter  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise ConfigError(f"metrics need {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     try:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ccwatch.feed.synthetic import Pace
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
     from ccwatch.recording.recording import Recording
-    from ccwatch.recording.series import RecordingSeries, Turn
-    from ccwatch.stream.moments import Moment
+    from ccwatch.recording.recording_series import RecordingSeries, RolloverPolicy
+    from ccwatch.stream.time_ranges import Moment
 
 
 def connect(
@@ -131,8 +131,8 @@ def watch(
     Args:
         source: a url, a Feed, a Recording or the path of one; None is the url of the settings. A list of these, or a dict by name, is shown
             on one time axis, each with its own colour and status line.
-        panels: names of panels and your own functions, in order (see `ccwatch.dashboard.panels.choose_panels`), or "all"; None is price,
-            the day's P&L, alpha and services.
+        panels: names of panels and your own functions, in order (see `ccwatch.dashboard.panel_choice.choose_panels`), or "all"; None is
+            price, the day's P&L, alpha and services.
         window: how much time the charts show at first, or "all"; None is 30 minutes.
         rate: pictures per second, at most 10.
         display_tz: IANA zone of the time axis and of the answers; None is the setting, else the timezone of [hours], else UTC.
@@ -228,7 +228,7 @@ def record_series(
     feed: Feed,
     path: str | Path | None = None,
     *,
-    turn: Turn,
+    turn: RolloverPolicy,
     name: str | None = None,
     fsync: Fsync | None = None,
     raw: Raw = "auto",

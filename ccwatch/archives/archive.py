@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.archives import sessions as chosen
-from ccwatch.archives.card import card
-from ccwatch.archives.places import is_remote
+from ccwatch.archives.archive_card import card
+from ccwatch.archives.executors import Progress
+from ccwatch.archives.locations import is_remote
 from ccwatch.archives.sessions import Session
-from ccwatch.archives.workers import Progress
 from ccwatch.errors import ConfigError, RecordingNotFound
 from ccwatch.recording import catalog, notes
 
 if TYPE_CHECKING:
     from ccwatch.analysis.first_sign import FirstSign
-    from ccwatch.archives.choice import Choice
     from ccwatch.archives.performance import Performance
     from ccwatch.archives.publish import Published
+    from ccwatch.archives.rule_choice import Choice
     from ccwatch.archives.similar import Similar
     from ccwatch.archives.worst import WorstDrawdowns
 
@@ -233,7 +233,7 @@ class Archive:
             ConfigError: no rule, or one that cannot be.
             NotEnoughData: fewer than two sessions can be replayed.
         """
-        from ccwatch.archives.choice import choose  # noqa: PLC0415 - as above
+        from ccwatch.archives.rule_choice import choose  # noqa: PLC0415 - as above
 
         asked, left = self._asked()
         return choose(asked, rules, executor, left_out=left, cancel=cancel)
@@ -251,7 +251,7 @@ class Archive:
             ConfigError: no such session or episode.
             NotEnoughData: the session has no drawdown.
         """
-        from ccwatch.archives.choice import first_sign  # noqa: PLC0415 - as above
+        from ccwatch.archives.rule_choice import first_sign  # noqa: PLC0415 - as above
 
         if session not in self._frame.index:
             raise ConfigError(f"session={session!r}: the archive holds no such session")
@@ -321,7 +321,7 @@ class Archive:
         Raises:
             ConfigError: `drop` names no column, or the file cannot be written.
         """
-        from ccwatch.archives.page import write_page  # noqa: PLC0415 - as above
+        from ccwatch.archives.archive_page import write_page  # noqa: PLC0415 - as above
 
         return write_page(self, Path(path), drop=drop, executor=executor, on_progress=on_progress)
 

@@ -11,13 +11,13 @@ import pandas as pd
 
 from ccwatch.analysis import QUESTIONS, Latency, Report, Result
 from ccwatch.archives import kernels, stacking
+from ccwatch.archives.executors import TASK_SESSIONS, run_all
 from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
-from ccwatch.archives.places import open_place
+from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.archives.views import concatenated
-from ccwatch.archives.workers import TASK_SESSIONS, run_all
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 ASKED: Final = (*QUESTIONS, "reasoning", "what_if")
 BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.archives.places import is_remote, open_place
+from ccwatch.archives.locations import is_remote, open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.config import cache_folder
 from ccwatch.errors import CcwatchError, ConfigError

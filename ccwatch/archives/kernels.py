@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from ccwatch.analysis import Latency, Report, Result
-from ccwatch.archives.places import open_place
+from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.archives.views import Part
 from ccwatch.errors import AnalysisError, CcwatchError, MixedSymbols

@@ -22,11 +22,11 @@ from scipy import stats
 from ccwatch.analysis import Basis, Report, Result, count_of, dollars, draw, percent, wilson
 from ccwatch.archives import kernels
 from ccwatch.archives.ask import collect, left_out_note
-from ccwatch.archives.places import open_place
+from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.domain import drawdown
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 BY: Final = ("day", "week", "month", "session")
 IN_A_YEAR: Final = {"day": 252, "week": 52, "month": 12}

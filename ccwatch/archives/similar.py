@@ -20,7 +20,7 @@ from ccwatch.analysis import Basis, Result, count_of, draw, percent, quantile, w
 from ccwatch.archives import index as channels
 from ccwatch.archives.ask import left_out_note
 from ccwatch.archives.distance import Match, nearest, z_normalised
-from ccwatch.archives.places import is_remote, open_place
+from ccwatch.archives.locations import is_remote, open_place
 from ccwatch.archives.sessions import Session, moment
 from ccwatch.domain import drawdown
 from ccwatch.errors import ConfigError, NotEnoughData

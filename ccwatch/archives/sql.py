@@ -18,12 +18,12 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 import pyarrow as pa
 
-from ccwatch.archives.places import is_remote, open_place
+from ccwatch.archives.locations import is_remote, open_place
 from ccwatch.errors import AnalysisError, ConfigError, RecordingError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import UNCLEAN, Flag
 from ccwatch.recording import FINISHED, SCHEMAS, footer_crc
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 try:
     import duckdb

@@ -11,7 +11,7 @@ import pandas as pd
 from ccwatch.analysis import Drawdowns
 from ccwatch.archives.kernels import refused
 from ccwatch.archives.views import LONG, View
-from ccwatch.stream.frames import default_columns
+from ccwatch.stream.dataframes import default_columns
 
 
 def stack(answers: list[Any]) -> Any:

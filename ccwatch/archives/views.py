@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch.stream.frames import default_columns
+from ccwatch.stream.dataframes import default_columns
 
 LONG: Final = ("agents", "models", "logs", "events")
 """Tables that questions read, beside the packets."""

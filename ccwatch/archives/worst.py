@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import Basis, Report, Result, clock, count_of, draw, percent
 from ccwatch.archives.ask import collect
 from ccwatch.archives.kernels import WHOLE
-from ccwatch.archives.places import open_place
+from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.errors import ConfigError, NotEnoughData
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ccwatch.cli.commands import overview
+from ccwatch.cli.command_table import overview
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

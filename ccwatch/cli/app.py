@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from ccwatch import __version__
-from ccwatch.cli.commands import COMMANDS, WHAT, overview
+from ccwatch.cli.command_table import COMMANDS, WHAT, overview
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.text import plain
 

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from ccwatch.cli import rendering
-from ccwatch.cli.common import json_option, streaming
 from ccwatch.cli.rendering import show
+from ccwatch.cli.shared_options import json_option, streaming
 from ccwatch.doctor import LISTEN_S, examine, examine_lab
 
 
@@ -37,16 +37,16 @@ def doctor(*, url: str | None, lab: bool, is_ready: bool, seconds: float, as_jso
 def _ready(found: Any, *, as_json: bool) -> int:
     """Print the checks before a trading day, a line each; return the exit code, 1 where one fails."""
     from ccwatch.config import Settings, Tables, recordings_folder  # noqa: PLC0415 - only this looks at the guard's side
-    from ccwatch.guard import ready, setup  # noqa: PLC0415 - the same
+    from ccwatch.guard import guard_settings, ready  # noqa: PLC0415 - the same
     from ccwatch.guard.receivers import read_receivers  # noqa: PLC0415 - the same
 
     tables, settings = Tables.load(), Settings.load()
-    options = setup.read_options(tables, {})
+    options = guard_settings.read_options(tables, {})
     checks = ready.examine_readiness(
         found,
         recordings=recordings_folder(settings),
-        guard_folder=setup.guard_folder(settings, found.url or settings.url),
-        settings=setup.read_alert_settings(tables),
+        guard_folder=guard_settings.guard_folder(settings, found.url or settings.url),
+        settings=guard_settings.read_alert_settings(tables),
         receivers=list(read_receivers(tables).values()),
         heartbeat=options.heartbeat,
         heartbeat_s=options.heartbeat_s,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ccwatch.cli.common import interruptible, json_option
+from ccwatch.cli.shared_options import interruptible, json_option
 
 
 @click.command()
@@ -16,7 +16,7 @@ from ccwatch.cli.common import interruptible, json_option
 @interruptible
 def mcp(*, folder: Path | None, port: int | None, as_json: bool) -> int:
     """Serve recordings and answers to an assistant; it cannot command an engine. It speaks MCP, and needs the extra mcp."""
-    from ccwatch.assistant.server import serve  # noqa: PLC0415 - pandas: only this command needs it
+    from ccwatch.assistant.mcp_server import serve  # noqa: PLC0415 - pandas: only this command needs it
 
     del as_json  # all that it says is JSON
     serve(folder, port=port)

@@ -12,9 +12,9 @@ import click
 
 from ccwatch import api, recording
 from ccwatch.cli import rendering
-from ccwatch.cli.common import Size, Span, end_option, json_option, path_argument, start_option, streaming
 from ccwatch.cli.rendering import Progress, print_line, put, say, show
-from ccwatch.cli.serving import announce, serves, serving_options
+from ccwatch.cli.serve_command import announce, serves, serving_options
+from ccwatch.cli.shared_options import Size, Span, end_option, json_option, path_argument, start_option, streaming
 from ccwatch.config import Settings, recordings_folder
 from ccwatch.errors import CorruptRecording, RecordingError
 from ccwatch.protocol.messages import Item

@@ -13,8 +13,8 @@ import click
 
 from ccwatch import api, recording
 from ccwatch.cli import rendering
-from ccwatch.cli.common import end_option, json_option, names_of, path_argument, start_option
 from ccwatch.cli.rendering import Progress, say, show
+from ccwatch.cli.shared_options import end_option, json_option, names_of, path_argument, start_option
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.columns import TABLES
 

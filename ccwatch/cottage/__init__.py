@@ -2,11 +2,11 @@
 
 from ccwatch.cottage.access import AccessRules
 from ccwatch.cottage.cottage import Cottage
-from ccwatch.cottage.options import Listen, Options
+from ccwatch.cottage.cottage_options import Listen, Options
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.cottage.redis_entries import StreamAddress
 from ccwatch.cottage.redis_stream import RedisStreamSource, StreamWriter
-from ccwatch.cottage.shared import Shared
+from ccwatch.cottage.shared_state import Shared
 
 __all__ = [
     "AccessRules",

@@ -17,7 +17,7 @@ from ccwatch.cottage.engine import Engine, command_routes, state_of
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
-from ccwatch.protocol.wire.commands import Keys
+from ccwatch.protocol.wire.message_commands import Keys
 
 log = logging.getLogger("ccwatch.cottage")
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ccwatch.cottage.access import issue
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.cottage.server import Server
 from ccwatch.errors import ConfigError
 from ccwatch.stream.source import Source, described

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from ccwatch.cottage import limits
+from ccwatch.cottage import descriptor_limit
 from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
 from ccwatch.cottage.requests import Requests
@@ -20,7 +20,7 @@ from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import READS_HEADER
 from ccwatch.protocol.wire import deflate, hello
-from ccwatch.protocol.wire.commands import Answered, Keys
+from ccwatch.protocol.wire.message_commands import Answered, Keys
 from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.cottage")
@@ -108,7 +108,7 @@ class Endpoint:
         self._reads = reads
         self._speaks = reads and broadcaster.channels is not None
         self._requests = Requests(broadcaster, self._command, site.subscribe, keys or Keys(), self._count_refusal)
-        self.most_descriptors = limits.MOST_DESCRIPTORS
+        self.most_descriptors = descriptor_limit.MOST_DESCRIPTORS
         self._open: dict[web.WebSocketResponse, Client] = {}
         self._expiries: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
         self._left: dict[str, list[float]] = {}  # address to when its connections ended
@@ -147,7 +147,7 @@ class Endpoint:
 
     def _admit(self, request: web.Request, grant: Grant) -> Refusal | None:
         """Count the connection and return None, or return why it is refused."""
-        if limits.is_nearly_out(request.transport, self.most_descriptors):
+        if descriptor_limit.is_nearly_out(request.transport, self.most_descriptors):
             self.gate.refused[503] += 1
             return Refusal(503, f"this server has as many connections as the system lets it have ({self.most_descriptors} open files)")
         return self.gate.enter(grant.ip)

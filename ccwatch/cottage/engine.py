@@ -15,7 +15,7 @@ from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import Endpoint, Outcome, answer, health, refused
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
-from ccwatch.protocol.wire.commands import Keys
+from ccwatch.protocol.wire.message_commands import Keys
 from ccwatch.stream.source import Steerable
 
 log = logging.getLogger("ccwatch.cottage")

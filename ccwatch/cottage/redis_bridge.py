@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ccwatch.cottage.broadcaster import Message
-from ccwatch.cottage.channels import (
+from ccwatch.cottage.redis_channels import (
     CHANNELS,
     EVENTS,
     HALT_KEY,

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 from ccwatch.cottage.redis_entries import BLOCK_S, COUNT, Entry, StreamAddress, entries_of, hole_before
 from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import EventKind, Item, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import Held, Keeper, Sink, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
@@ -84,7 +84,7 @@ class Group:
         """Count entries as finished only once this recorder has saved their packets; called again when it goes on in another one."""
         self._keepers.append(keeper)
 
-    def read(self, client: redis.Redis, session: Session, sink: Sink, stop: Stop) -> None:
+    def read(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
         """Read whenever this reader has the lease, until `stop` is set."""
         self._join(client)
         while not stop.is_set():
@@ -114,7 +114,7 @@ class Group:
         term = self._term
         return self._holds_the_lease(client) and self._term == term
 
-    def _read_with_the_lease(self, client: redis.Redis, session: Session, sink: Sink, stop: Stop) -> None:
+    def _read_with_the_lease(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
         """Read the entries that a former reader had not finished, then new ones, until another reader has the lease."""
         stream = self._address.stream
         self._last = _last_of(client.get(self._last_key)) or self._last
@@ -141,7 +141,7 @@ class Group:
     # ── giving entries to the recorder ──
 
     def _deliver(
-        self, client: redis.Redis, entries: Sequence[Entry], session: Session, sink: Sink, known: dict[bytes, int] | None = None
+        self, client: redis.Redis, entries: Sequence[Entry], session: StreamReader, sink: Sink, known: dict[bytes, int] | None = None
     ) -> bool:
         """Give entries to the sink, and return whether this reader still had the lease; without it nothing was given.
 
@@ -182,7 +182,7 @@ class Group:
 
     # ── what former readers did not finish ──
 
-    def _settle(self, client: redis.Redis, session: Session, sink: Sink) -> bool:
+    def _settle(self, client: redis.Redis, session: StreamReader, sink: Sink) -> bool:
         """Read what former readers had taken and did not record, and return whether some of it has to be looked at again.
 
         A reader that lost the lease but still runs finishes what it took.
@@ -228,7 +228,7 @@ class Group:
             self._looked[handed.reader] = found
         return self._looked[handed.reader]
 
-    def _take(self, client: redis.Redis, taken: dict[bytes, int], doubtful: int, session: Session, sink: Sink) -> bool:
+    def _take(self, client: redis.Redis, taken: dict[bytes, int], doubtful: int, session: StreamReader, sink: Sink) -> bool:
         """Read entries of former readers, and return whether this reader still had the lease."""
         if not taken:
             return True

@@ -23,7 +23,7 @@ from ccwatch.cottage.redis_group import Group
 from ccwatch.errors import ConnectFailed
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.protocol.wire.envelope import LONGEST_EPOCH
 from ccwatch.stream.source import DescribedSource, Keeper, Sink, Stop, read_clock
 
@@ -199,7 +199,7 @@ class RedisStreamSource(DescribedSource):
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until `stop` is set."""
-        session = Session(server_tz=self._server_tz)
+        session = StreamReader(server_tz=self._server_tz)
         attempt = 0
         while not stop.is_set():
             sink.receive(session.connecting(read_clock()))
@@ -223,12 +223,12 @@ class RedisStreamSource(DescribedSource):
                 stop.wait(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 attempt += 1
 
-    def _read(self, client: redis.Redis, session: Session, sink: Sink, stop: Stop) -> None:
+    def _read(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
         self._begin(client, session, sink)
         while not stop.is_set():
             self._deliver(read_from(client, self.address.stream, self._at or b"$"), session, sink)
 
-    def _begin(self, client: redis.Redis, session: Session, sink: Sink) -> None:
+    def _begin(self, client: redis.Redis, session: StreamReader, sink: Sink) -> None:
         """Find where to go on; the first time, begin at the newest entries or where the address says."""
         if self._at is not None:
             latest = newest(client, self.address.stream, 1)
@@ -245,7 +245,7 @@ class RedisStreamSource(DescribedSource):
         else:
             self._at = start.encode()
 
-    def _deliver(self, entries: Sequence[Entry], session: Session, sink: Sink) -> None:
+    def _deliver(self, entries: Sequence[Entry], session: StreamReader, sink: Sink) -> None:
         if not entries:
             late = session.tick(read_clock())
             if late:

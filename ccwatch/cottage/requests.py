@@ -11,8 +11,8 @@ from ccwatch.cottage.access import Grant
 from ccwatch.cottage.broadcaster import StateBroadcaster
 from ccwatch.cottage.client import Client
 from ccwatch.protocol.wire import hello
-from ccwatch.protocol.wire.commands import COMMANDS, Answered, Keys, read_command
 from ccwatch.protocol.wire.hello import Refused
+from ccwatch.protocol.wire.message_commands import COMMANDS, Answered, Keys, read_command
 from ccwatch.protocol.wire.talk import Talk
 
 log = logging.getLogger("ccwatch.cottage")

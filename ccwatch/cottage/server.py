@@ -13,24 +13,24 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from ccwatch.cottage import limits
+from ccwatch.cottage import descriptor_limit
 from ccwatch.cottage.access import Gate
 from ccwatch.cottage.bff import Bff, Poller
 from ccwatch.cottage.broadcaster import Message
-from ccwatch.cottage.channels import log_message
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import answer, application
 from ccwatch.cottage.engine import TITLE, Engine
-from ccwatch.cottage.metrics import CottageCollector, figures, metrics_route
-from ccwatch.cottage.options import Options
 from ccwatch.cottage.redis_bridge import RedisBridge
+from ccwatch.cottage.redis_channels import log_message
+from ccwatch.cottage.server_metrics import CottageCollector, figures, metrics_route
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
-from ccwatch.protocol.wire.commands import Keys
 from ccwatch.protocol.wire.damage import Damage
+from ccwatch.protocol.wire.message_commands import Keys
 from ccwatch.stream.source import DescribedSource, Source, Steerable, Stop, described, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
@@ -193,8 +193,8 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(limits.complain_in_one_line)
-        self._engine.endpoint.most_descriptors = self._bff.endpoint.most_descriptors = limits.raise_descriptors()
+        self._loop.set_exception_handler(descriptor_limit.complain_in_one_line)
+        self._engine.endpoint.most_descriptors = self._bff.endpoint.most_descriptors = descriptor_limit.raise_descriptors()
         self._stopping = asyncio.Event()
         runners: list[web.AppRunner] = []
         poller: asyncio.Task[None] | None = None
@@ -223,7 +223,7 @@ class Server:
         ]
         app = application([*shared, *routes], self._headers, gate)
         # The keep-alive timer runs from the first byte: a client that never finishes a request is cut as well.
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S, logger=limits.requests)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEAD_S, logger=descriptor_limit.requests)
         runners.append(runner)
         await runner.setup()
         host = self._options.listen.host

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from ccwatch.alerts import AnyRule
 from ccwatch.dashboard import marks
-from ccwatch.dashboard.alerts import AlertWatch, Snapshot, content
-from ccwatch.dashboard.background import Background, Job
+from ccwatch.dashboard.alert_strip import AlertWatch, Snapshot, content
+from ccwatch.dashboard.background_jobs import Background, Job
 from ccwatch.dashboard.computed import COSTLY
+from ccwatch.dashboard.page_messages import Encoder, Message
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.shared_alerts import SharedAlerts
 from ccwatch.dashboard.side import health, services
 from ccwatch.dashboard.weak import weakly
-from ccwatch.dashboard.wire import Encoder, Message
 from ccwatch.figures.panels import Panel
 from ccwatch.stream.view import LiveView, View, is_growing
 

@@ -16,9 +16,9 @@ import pandas as pd
 from ccwatch.alerts import drawn_objectives, objective_of
 from ccwatch.config import Settings
 from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.figures.figure_data import Floats
 from ccwatch.figures.forecast import forecast_lines
 from ccwatch.figures.panels import Line
-from ccwatch.figures.series import Floats
 from ccwatch.stream.view import View
 
 MOST_POINTS: Final = 2_000

@@ -26,24 +26,24 @@ from typing import Any, Final, Self
 import pandas as pd
 
 from ccwatch.alerts import Alert, AnyRule
-from ccwatch.dashboard import marks, still
-from ccwatch.dashboard.alerts import AlertWatch
-from ccwatch.dashboard.ask import explain
+from ccwatch.dashboard import marks, still_dashboard
+from ccwatch.dashboard.alert_strip import AlertWatch
+from ccwatch.dashboard.ask_why import explain
 from ccwatch.dashboard.channel import ASIDE_S, Channel, Showing
-from ccwatch.dashboard.commands import Commander
 from ccwatch.dashboard.gone import Gone
-from ccwatch.dashboard.panels import DEFAULT_WINDOW_S, Recorder, choose_panels, choose_window
+from ccwatch.dashboard.page_commands import Commander
+from ccwatch.dashboard.panel_choice import DEFAULT_WINDOW_S, Recorder, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.record import RecordControl
 from ccwatch.dashboard.search import decisions
 from ccwatch.dashboard.selection import Choices, Selection, select
-from ccwatch.dashboard.status import Status, observe
+from ccwatch.dashboard.status_line import Status, observe
 from ccwatch.dashboard.weak import weakly
 from ccwatch.dashboard.widget import PageWidget, plotly_source
 from ccwatch.errors import ConfigError
-from ccwatch.figures.still import svg
+from ccwatch.figures.still_figure import svg
 from ccwatch.stream import registry
-from ccwatch.stream.moments import shown_zone
+from ccwatch.stream.time_ranges import shown_zone
 from ccwatch.stream.view import OVER, LiveView, View, name_of
 
 MAX_RATE_HZ: Final = 10.0
@@ -259,13 +259,17 @@ class Dashboard(PageWidget):
             self.stop()
         super().close()
 
-    def still(self, *, dark: bool = False) -> still.Still:
+    def still(self, *, dark: bool = False) -> still_dashboard.Still:
         """Return a picture of the charts as they are now, nav included; as the value of a cell it is saved with the notebook."""
-        return still.Still(svg(still.charts(self.view, self._panels, tz=self._tz, dark=dark), heading=self._title()), self._title())
+        return still_dashboard.Still(
+            svg(still_dashboard.charts(self.view, self._panels, tz=self._tz, dark=dark), heading=self._title()), self._title()
+        )
 
     def to_html(self, path: str | os.PathLike[str], *, dark: bool = False) -> Path:
         """Write the charts as one offline HTML file; return its path."""
-        return still.write_html(still.charts(self.view, self._panels, tz=self._tz, dark=dark), Path(path), self._title(), dark=dark)
+        return still_dashboard.write_html(
+            still_dashboard.charts(self.view, self._panels, tz=self._tz, dark=dark), Path(path), self._title(), dark=dark
+        )
 
     def _wanted(self) -> None:
         self._start()  # it holds the dashboard until a page has asked, whether or not the user does
@@ -282,10 +286,10 @@ class Dashboard(PageWidget):
     def _card(self) -> str:
         """Return the HTML for a page that cannot show widgets; see the module `still` for what it may contain."""
         picture = ""
-        if not still.has_page():
+        if not still_dashboard.has_page():
             with contextlib.suppress(Exception):  # the widget is shown all the same
-                picture = still.market(self.view, tz=self._tz, heading=self._title())
-        return still.card(self._title(), picture)
+                picture = still_dashboard.market(self.view, tz=self._tz, heading=self._title())
+        return still_dashboard.card(self._title(), picture)
 
     def _title(self) -> str:
         synthetic = "SYNTHETIC · " if "synthetic" in self.view.origin.lower() else ""

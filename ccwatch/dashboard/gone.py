@@ -9,7 +9,7 @@ import pandas as pd
 
 from ccwatch.errors import FeedClosed
 from ccwatch.protocol.messages import ConnectionState
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 from ccwatch.stream.source import Sink
 from ccwatch.stream.view import LiveView
 
@@ -31,7 +31,7 @@ class Gone(LiveView):
     def frame(self, columns: Sequence[str] | None = None, last: Any = None, *, clean: bool = True) -> pd.DataFrame:
         """Return an empty frame of packets."""
         del last, clean
-        return frames.build("packets", frames.packet_columns([]), columns)
+        return dataframes.build("packets", dataframes.packet_columns([]), columns)
 
     def agents(self, last: Any = None) -> pd.DataFrame:
         """Return an empty table of the agents."""
@@ -71,4 +71,4 @@ class Gone(LiveView):
 
     def _none(self, table: str, last: Any) -> pd.DataFrame:
         del last
-        return frames.build(table, frames.long_columns(table, []))
+        return dataframes.build(table, dataframes.long_columns(table, []))

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ccwatch.dashboard import side
-from ccwatch.dashboard.wire import EXACT_ROWS, Encoder, FullNeeded, Message
+from ccwatch.dashboard.page_messages import EXACT_ROWS, Encoder, FullNeeded, Message
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.protocol.messages import Item
 from ccwatch.stream.batch import Batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ccwatch.dashboard.panels import Recorder
+from ccwatch.dashboard.panel_choice import Recorder
 
 
 class RecordControl:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ccwatch.dashboard.weak import weakly
-from ccwatch.stream.callbacks import Failures
+from ccwatch.stream.callback_errors import Failures
 from ccwatch.stream.view import View
 
 Chosen = tuple[pd.Timestamp | None, pd.Timestamp | None, pd.Timestamp | None]

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from ccwatch import wiring
 from ccwatch.config import DEFAULT_URL, Settings
-from ccwatch.doctor import clock, fields
+from ccwatch.doctor import field_comparison, server_clock
 from ccwatch.errors import FeedError
 from ccwatch.feed.address import parse_url
 from ccwatch.feed.elsewhere import known_places
@@ -246,10 +246,10 @@ def diagnose(
         dialects=dict(Counter(packet.dialect for packet in packets)),
         kinds=dict(Counter(str(packet.kind) for packet in packets)),
         symbols=tuple(sorted({packet.symbol for packet in packets if packet.symbol is not None})),
-        missing=fields.missing(packets) if packets else (),
-        beyond=fields.beyond(packets),
-        foreign=fields.foreign(packets),
-        clock_offset_s=clock.offset_s(packets),
+        missing=field_comparison.missing(packets) if packets else (),
+        beyond=field_comparison.beyond(packets),
+        foreign=field_comparison.foreign(packets),
+        clock_offset_s=server_clock.offset_s(packets),
         naive_time=Flag.NAIVE_TIME in flags,
         server_tz=settings.server_tz,
         flags=tuple(Noticed(str(flag.name), flags[flag], MEANINGS[flag]) for flag in Flag if flag in flags),
@@ -333,12 +333,14 @@ class _Findings:
 
     def of_the_clock(self, found: Diagnosis, packets: Sequence[Packet]) -> None:
         offset = found.clock_offset_s
-        if offset is None or found.origin == "synthetic" or abs(offset) < clock.NOTABLE_S:
+        if offset is None or found.origin == "synthetic" or abs(offset) < server_clock.NOTABLE_S:
             return
-        zone = clock.zone(offset, found.server_tz, packets[-1].received_at) if found.naive_time else None
+        zone = server_clock.zone(offset, found.server_tz, packets[-1].received_at) if found.naive_time else None
         if zone is not None:
             self.settings["server_tz"] = zone
-            self.advice.append(f"timestamps are {clock.hours(offset)} and carry no offset: the server seems to stamp the time of {zone}")
+            self.advice.append(
+                f"timestamps are {server_clock.hours(offset)} and carry no offset: the server seems to stamp the time of {zone}"
+            )
         else:
             self.advice.append(
                 f"the server's clock is {abs(offset):.1f} s {'behind' if offset > 0 else 'ahead'}: set one of the two by NTP"

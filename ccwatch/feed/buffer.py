@@ -21,7 +21,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.feed.slab import Slab, Stale, Vocabularies
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.messages import Item, StateChange
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 from ccwatch.stream.batch import Batch
 
 ROWS_AT_FIRST: Final = 4096
@@ -64,7 +64,7 @@ class RollingBuffer:
         Raises:
             ConfigError: not a length of time, or not a size.
         """
-        self._window_ns = frames.span_ns(window)
+        self._window_ns = dataframes.span_ns(window)
         self._memory = parse_size(memory)
         self._evicted_bytes = self._unchecked = 0
         self._waiting: list[Batch] = []
@@ -170,7 +170,7 @@ class RollingBuffer:
     def frame(
         self,
         columns: Sequence[str] | None = None,
-        last: frames.Last = None,
+        last: dataframes.Last = None,
         *,
         clean: bool = True,
         fill: bool = False,
@@ -180,23 +180,23 @@ class RollingBuffer:
         self._fetch()
         return _until_current(lambda: self._frame(columns, last, clean=clean, fill=fill, symbol=symbol))
 
-    def _frame(self, columns: Sequence[str] | None, last: frames.Last, *, clean: bool, fill: bool, symbol: str | None) -> pd.DataFrame:
+    def _frame(self, columns: Sequence[str] | None, last: dataframes.Last, *, clean: bool, fill: bool, symbol: str | None) -> pd.DataFrame:
         if clean and not fill and symbol is None:
-            return self._packets[0].frame(None if columns is None else frames.resolve("packets", columns), last)
-        names = frames.resolve("packets", columns)
+            return self._packets[0].frame(None if columns is None else dataframes.resolve("packets", columns), last)
+        names = dataframes.resolve("packets", columns)
         clean_rows, unclean_rows = self._packets
-        wanted = frames.needed(names, clean=clean, fill=fill, symbol=symbol)
+        wanted = dataframes.needed(names, clean=clean, fill=fill, symbol=symbol)
         if clean:
             frame = clean_rows.frame(wanted, last)
         else:
             wanted += [name for name in ("seq", "received_at") if name not in wanted]
             frame = _in_arrival_order(clean_rows, unclean_rows, wanted, last)
-        return frames.tidy(frame, clean=clean, fill=fill, symbol=symbol)[names]
+        return dataframes.tidy(frame, clean=clean, fill=fill, symbol=symbol)[names]
 
-    def long(self, table: str, last: frames.Last = None) -> pd.DataFrame:
+    def long(self, table: str, last: dataframes.Last = None) -> pd.DataFrame:
         """Return a long table, in order of arrival."""
         self._fetch()
-        return _until_current(lambda: self._views[table].frame(frames.default_columns(table), last, sort=False))
+        return _until_current(lambda: self._views[table].frame(dataframes.default_columns(table), last, sort=False))
 
 
 def _until_current(read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -222,16 +222,16 @@ def parse_size(size: str | int) -> int:
     return max(1, int(float(found[1]) * _UNITS[found[2].upper()]))
 
 
-def _in_arrival_order(clean: _View, unclean: _View, names: list[str], last: frames.Last) -> pd.DataFrame:
+def _in_arrival_order(clean: _View, unclean: _View, names: list[str], last: dataframes.Last) -> pd.DataFrame:
     if unclean.start == unclean.end:
         return clean.frame(names, last, sort=False)
     both = pd.concat([_plain_words(view.frame(names, None, sort=False)) for view in (clean, unclean)])
     both = both.iloc[np.argsort(both["seq"].to_numpy(), kind="stable")]
     received = both["received_at"].to_numpy(dtype="M8[ns]").view(np.int64)
-    both = both.iloc[frames.cut_last(frames.never_falling(received), last) :]
+    both = both.iloc[dataframes.cut_last(dataframes.never_falling(received), last) :]
     for column in PACKETS:
         if column.dtype == "category" and column.name in both.columns:
-            both[column.name] = frames.categorical(column, both[column.name].to_numpy(dtype=object))
+            both[column.name] = dataframes.categorical(column, both[column.name].to_numpy(dtype=object))
     return both
 
 
@@ -248,11 +248,11 @@ class _View(NamedTuple):
     end: int
     is_sorted: bool
 
-    def frame(self, names: list[str] | None, last: frames.Last, *, sort: bool = True) -> pd.DataFrame:
+    def frame(self, names: list[str] | None, last: dataframes.Last, *, sort: bool = True) -> pd.DataFrame:
         """Return these rows as a frame; sorting by time costs a copy only if a timestamp went back."""
         start = self.start
         if last is not None:
-            start += frames.cut_last(self.slab.received[start : self.end], last)
+            start += dataframes.cut_last(self.slab.received[start : self.end], last)
         found = self.slab.frame(names, start, self.end)
         return found.sort_index(kind="stable") if sort and not self.is_sorted else found
 
@@ -322,7 +322,7 @@ class _Table:
         """Return the `seq` of the oldest row kept; inf if there is none."""
         return self._slab.seq_view[self.start] if len(self) else math.inf
 
-    def extend(self, batch: frames.Batch) -> None:
+    def extend(self, batch: dataframes.Batch) -> None:
         """Take rows in their order; the next `view` after `settle` has them."""
         count = len(batch[0])
         for begin in range(0, count, ROWS_AT_ONCE):
@@ -347,7 +347,7 @@ class _Table:
         """Return the rows that readers may see now."""
         return _View(self._slab, self.start, self._slab.end, self._last_unsorted <= self.start)
 
-    def _append(self, part: frames.Batch) -> None:
+    def _append(self, part: dataframes.Batch) -> None:
         """Take rows into the slab, and carry some older ones to the slab that follows when this one is nearly full."""
         if self._slab.end + len(part[0]) > self._slab.capacity:
             self._switch()
@@ -367,7 +367,7 @@ class _Table:
         if coded[0]:
             self._put(coded)
 
-    def _put(self, coded: frames.Batch) -> None:
+    def _put(self, coded: dataframes.Batch) -> None:
         slab, count = self._slab, len(coded[0])
         self._note_order(coded[0], slab.end)
         slab.append(coded)
@@ -387,7 +387,7 @@ class _Table:
     def _age_rows(self) -> None:
         """Have the receive times never fall, since the wall clock was stepped back: otherwise older rows would not leave the window."""
         slab, following = self._slab, self._next
-        aged = frames.never_falling(slab.received[self.start : slab.end])
+        aged = dataframes.never_falling(slab.received[self.start : slab.end])
         slab.received[self.start : slab.end] = aged
         if following is not None:
             first = max(self.start, self._next_from)

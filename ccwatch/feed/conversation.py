@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 from ccwatch.domain.limits import SECOND
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import EventKind, Instant, Item, from_ns
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.protocol.wire import hello
-from ccwatch.protocol.wire.receiver import Agreed, Alive, Answer, Lost, Note, Odd, Output, Receiver, Text
+from ccwatch.protocol.wire.receiver import Agreed, Alive, Answer, LostMessages, Note, Odd, Output, Receiver, Text
 
 _PACKETS: Final = frozenset({"state", "market"})
 """The channels whose messages are packets."""
@@ -71,13 +71,13 @@ class Conversation:
             return "1"
         return f"2: {got.encoding}, {'deltas' if got.delta else 'whole messages'}, channels {', '.join(got.channels)}"
 
-    def items(self, output: Output, session: Session, now: Instant) -> list[Item]:
+    def items(self, output: Output, session: StreamReader, now: Instant) -> list[Item]:
         """Return the items of one output of the receiving end."""
         if isinstance(output, Text):
             if output.ch in _PACKETS:
                 return session.receive(output.text, now, is_late=output.is_late)
             return session.receive_rows(output.text, now)
-        if isinstance(output, Lost):
+        if isinstance(output, LostMessages):
             return session.lost(now, output.ch, output.messages, output.seconds, output.reason)
         if isinstance(output, Odd):
             return session.refused(now, output.reason, output.raw)

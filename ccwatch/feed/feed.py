@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, runtime_
 
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
-from ccwatch.feed.callbacks import LAST_CALLS_S, CallbackSink
-from ccwatch.feed.card import COLUMNS, ROWS, card
+from ccwatch.feed.callback_sink import LAST_CALLS_S, CallbackSink
+from ccwatch.feed.feed_card import COLUMNS, ROWS, card
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
-from ccwatch.stream import arrow, frames
+from ccwatch.stream import arrow, dataframes
 from ccwatch.stream.batch import Batch
 from ccwatch.stream.source import CompactingSink, CountingSink, Handing, Keeper, Sink, Source, Stop, described, read_clock
 from ccwatch.stream.view import LiveView
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ccwatch.alerts import Alert, AnyRule
-    from ccwatch.feed.commands import CommandResult, Commands, OnSent
+    from ccwatch.feed.engine_commands import CommandResult, Commands, OnSent
     from ccwatch.feed.live import Wire
 
 STOP_TIMEOUT_S: Final = 0.9
@@ -316,7 +316,7 @@ class Feed(LiveView):
     def frame(
         self,
         columns: Sequence[str] | None = None,
-        last: frames.Last = None,
+        last: dataframes.Last = None,
         *,
         clean: bool = True,
         fill: bool = False,
@@ -354,39 +354,39 @@ class Feed(LiveView):
         """Return the rows of `to_arrow` for any library that reads Arrow's C stream."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-    def agents(self, last: frames.Last = None) -> pd.DataFrame:
+    def agents(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
         return self._long("agents", last)
 
-    def models(self, last: frames.Last = None) -> pd.DataFrame:
+    def models(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
         return self._long("models", last)
 
-    def logs(self, last: frames.Last = None) -> pd.DataFrame:
+    def logs(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per log line, each once: index time; seq, level, message, log_time."""
         return self._long("logs", last)
 
-    def trades(self, last: frames.Last = None) -> pd.DataFrame:
+    def trades(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
         return self._long("trades", last)
 
-    def scanner(self, last: frames.Last = None) -> pd.DataFrame:
+    def scanner(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
         return self._long("scanner", last)
 
-    def bars(self, last: frames.Last = None) -> pd.DataFrame:
+    def bars(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per bar, each once: index time; seq, open, high, low, close (close alone of a list of prices)."""
         return self._long("bars", last)
 
-    def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
+    def forecasts(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per step of each forecast: index time; seq, step, p10, median, p90."""
         return self._long("forecasts", last)
 
-    def events(self, last: frames.Last = None) -> pd.DataFrame:
+    def events(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per event of the stream, such as a gap or a disconnect: index time; seq, kind, detail."""
         return self._long("events", last)
 
-    def _long(self, table: str, last: frames.Last) -> pd.DataFrame:
+    def _long(self, table: str, last: dataframes.Last) -> pd.DataFrame:
         self._demand()
         return self._intake.buffer.long(table, last)
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from ccwatch.domain.burst_status import HALT, BurstStatus
 from ccwatch.domain.limits import BURST_NS, DRIFT_PACKETS, JITTER_GAIN
 from ccwatch.domain.liveness import Pace, count_bursts
-from ccwatch.domain.status import HALT, BurstStatus
 from ccwatch.errors import FeedError
 from ccwatch.protocol.facts import Gap, ServerError, UnknownType
 from ccwatch.protocol.messages import UNCLEAN, ConnectionState, Event, EventKind, Flag, Instant, Item, Packet, StateChange, from_ns

@@ -16,12 +16,12 @@ from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, 
 from ccwatch.feed.conversation import Conversation, Passed, Reply, is_capable
 from ccwatch.feed.dialling import Dialler
 from ccwatch.feed.elsewhere import find_stream
-from ccwatch.protocol import remarks
+from ccwatch.protocol import server_texts
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import ServerError
 from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, READS_HEADER
-from ccwatch.protocol.session import Duty, Session
+from ccwatch.protocol.stream_reader import Duty, StreamReader
 from ccwatch.protocol.wire.receiver import Output, Receiver, Say
 from ccwatch.stream.source import DescribedSource, Sink, Stop, read_clock
 
@@ -108,7 +108,7 @@ class LiveSource(DescribedSource):
         """Called with each message as it is on the wire, on the feed's thread; set before it starts."""
         self._clock = clock
         self._pause = pause
-        self._session = Session(server_tz=server_tz)
+        self._session = StreamReader(server_tz=server_tz)
         self._dialler = Dialler(address.host, address.port)
         self._secrets = address.secrets
         self._errands: queue.SimpleQueue[_Errand] = queue.SimpleQueue()
@@ -423,5 +423,5 @@ class LiveSource(DescribedSource):
         said = payload[2:].decode("utf-8", "replace")
         for secret in self._secrets:
             said = said.replace(secret, "…")
-        said, code = remarks.shown(said), int.from_bytes(payload[:2], "big")
+        said, code = server_texts.shown(said), int.from_bytes(payload[:2], "big")
         return ConnectionLost(f"the server closed the stream, code {code}" + (f" {said!r}" if said else ""), code)

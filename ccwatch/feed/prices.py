@@ -26,7 +26,7 @@ def read_prices(source: Prices) -> tuple[float, ...]:
     Raises:
         ConfigError: no such column or file, no prices, or a price that is missing or below 1 USD.
     """
-    from ccwatch.stream.given import read_given  # noqa: PLC0415 - pandas: a seeded stream without given prices does not need it
+    from ccwatch.stream.user_frames import read_given  # noqa: PLC0415 - pandas: a seeded stream without given prices does not need it
 
     frame = read_given(source, what="prices").frame
     if "price" not in frame.columns:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.protocol.columns import Column
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 MOST_WORDS: Final = 30_000
 """The most words of one open vocabulary; a row with a further one is dropped and counted, since no real market has so many."""
@@ -40,20 +40,20 @@ class Vocabularies:
         self._words: dict[int, list[str]] = {place: [*columns[place].words] for place in self.places}
         """By place: the words in order of their codes."""
 
-    def encode(self, batch: frames.Batch) -> frames.Batch:
+    def encode(self, batch: dataframes.Batch) -> dataframes.Batch:
         """Return rows with codes for their words, without the rows whose words would flood a vocabulary."""
         try:
             return self._encoded(batch)
         except KeyError:  # a new word, which is rare
             return self._encoded(self._learn(batch))
 
-    def _encoded(self, batch: frames.Batch) -> frames.Batch:
+    def _encoded(self, batch: dataframes.Batch) -> dataframes.Batch:
         found = batch.copy()
         for place, codes in self.codes.items():
             found[place] = [*map(codes.__getitem__, batch[place])]
         return found
 
-    def _learn(self, batch: frames.Batch) -> frames.Batch:
+    def _learn(self, batch: dataframes.Batch) -> dataframes.Batch:
         """Give each new word a code; return the rows for all of whose words there is one."""
         rows = [
             row
@@ -87,7 +87,7 @@ class Vocabularies:
         """Return the words of a category column, in order of their codes. Made when the vocabulary has grown: a flood has 30,000."""
         words, found = self._words[place], self._indexes.get(place)
         if found is None or len(found) != len(words):
-            found = self._indexes[place] = pd.Index(words.copy(), dtype=frames.TEXT)
+            found = self._indexes[place] = pd.Index(words.copy(), dtype=dataframes.TEXT)
         return found
 
     def recode(self, place: int, other: Vocabularies, codes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -153,7 +153,7 @@ class Slab:
         """Return whether a vocabulary has more words than this slab's codes can tell apart."""
         return any(self.vocabularies.code_dtype(place) is not dtype for place, dtype in self._code_dtypes.items())
 
-    def append(self, batch: frames.Batch) -> None:
+    def append(self, batch: dataframes.Batch) -> None:
         """Append rows that have codes for words; there must be room for them."""
         start, end = self.end, self.end + len(batch[0])
         for (target, code), values in zip(self._targets, batch, strict=True):
@@ -208,7 +208,7 @@ class Slab:
         held = {self.columns[place].name: self._arrays[place][start:end] for place in self._texts if self.columns[place].name in names}
         if held and start < self.released:
             raise Stale
-        texts = {name: pd.array(values, dtype=frames.TEXT) for name, values in held.items()}
+        texts = {name: pd.array(values, dtype=dataframes.TEXT) for name, values in held.items()}
         return found.assign(**texts)[names]
 
     def _categorical(self, place: int, start: int, end: int) -> Any:
@@ -216,7 +216,7 @@ class Slab:
         made = self._categoricals.get(place)
         if made is None or made[:2] != (start, end):
             codes = pd.Categorical.from_codes(self._arrays[place][start:end], self.vocabularies.words(place), validate=False)
-            made = self._categoricals[place] = (start, end, frames.categorical(self.columns[place], codes))
+            made = self._categoricals[place] = (start, end, dataframes.categorical(self.columns[place], codes))
         return made[2].copy()
 
     def _is_settled(self, place: int, start: int, end: int) -> bool:
@@ -281,4 +281,4 @@ def _packed(code: str, values: Sequence[Any]) -> array[Any]:
     try:
         return array(code, values)
     except TypeError:
-        return array(code, [frames.NOT_A_TIME if value is None else value for value in values])
+        return array(code, [dataframes.NOT_A_TIME if value is None else value for value in values])

@@ -21,7 +21,7 @@ from ccwatch.feed.scenarios import Incident, Plant
 from ccwatch.feed.seeded_engine import SYMBOL, SeededEngine
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Item
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.protocol.wire.damage import SORTS, Damage, flipped
 from ccwatch.stream.source import DescribedSource, Sink, Stop, read_clock
 
@@ -247,7 +247,7 @@ class SyntheticSource(DescribedSource):
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until `packets` messages are sent or `stop` is set."""
-        session = Session(virtual_clock=self.pace == "max")
+        session = StreamReader(virtual_clock=self.pace == "max")
         sink.receive(session.opened(read_clock(), self._opening))
         emitted = _counted(
             emissions(self.seed, self.scenario, self.rate, symbol=self.symbol, prices=self._prices, controls=self._controls), self.packets
@@ -264,13 +264,13 @@ class SyntheticSource(DescribedSource):
     def _opening(self) -> str:
         return f"seed={self.seed} scenario={self.scenario} rate={self.rate:g}"
 
-    def _items(self, emission: Emission, session: Session) -> list[Item]:
+    def _items(self, emission: Emission, session: StreamReader) -> list[Item]:
         now = read_clock()
         if emission.raw:
             return session.receive(emission.raw, now)
         return [*session.closed(now, "planted"), *session.opened(now, self._opening)]
 
-    def _hurry(self, emitted: Iterator[Emission], session: Session, sink: Sink, stop: Stop) -> None:
+    def _hurry(self, emitted: Iterator[Emission], session: StreamReader, sink: Sink, stop: Stop) -> None:
         while not stop.is_set():
             batch = [*islice(emitted, BATCH)]
             if not batch:
@@ -281,7 +281,7 @@ class SyntheticSource(DescribedSource):
             for emission in batch:
                 self._deliver(emission, session, sink)
 
-    def _keep_pace(self, emitted: Iterator[Emission], session: Session, sink: Sink, stop: Stop) -> None:
+    def _keep_pace(self, emitted: Iterator[Emission], session: StreamReader, sink: Sink, stop: Stop) -> None:
         start = time.monotonic()
         for emission in emitted:
             due = start + emission.at / self.rate  # on an absolute schedule, so that delays do not add up
@@ -295,7 +295,7 @@ class SyntheticSource(DescribedSource):
                 return
             self._deliver(emission, session, sink)
 
-    def _deliver(self, emission: Emission, session: Session, sink: Sink) -> None:
+    def _deliver(self, emission: Emission, session: StreamReader, sink: Sink) -> None:
         self.damage = emission.damage
         sink.receive(self._items(emission, session))
         self.damage = None

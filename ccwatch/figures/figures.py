@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ccwatch.figures.figure_data import NONE, REGIME_WORDS, Floats, Names, Series, zone_label, zone_shift
 from ccwatch.figures.forecast import forecast_lines
 from ccwatch.figures.panels import (
     DEFAULT_PANELS,
@@ -31,7 +32,6 @@ from ccwatch.figures.panels import (
     kinds_of,
 )
 from ccwatch.figures.prepare import gap_seqs, prepare
-from ccwatch.figures.series import NONE, REGIME_WORDS, Floats, Names, Series, zone_label, zone_shift
 from ccwatch.figures.theme import REGIMES, Theme, axis, layout, theme
 
 PANEL_HEIGHT_PX: Final = 150

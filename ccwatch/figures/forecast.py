@@ -9,8 +9,8 @@ import pandas as pd
 
 from ccwatch.domain.limits import USUAL_INTERVALS
 from ccwatch.domain.liveness import count_bursts
+from ccwatch.figures.figure_data import Floats
 from ccwatch.figures.panels import Line
-from ccwatch.figures.series import Floats
 from ccwatch.protocol.messages import Flag
 
 _NS_PER_MS: Final = 1e6

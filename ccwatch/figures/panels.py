@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_ZONES, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS, SLOW_FACTOR
-from ccwatch.figures.series import FACTS, GAUGES, SIDE_WORDS, Floats, Mark, Names, Series
+from ccwatch.figures.figure_data import FACTS, GAUGES, SIDE_WORDS, Floats, Names, Series, SignalMarker
 from ccwatch.figures.theme import DASHES, SIDES, Theme
 from ccwatch.protocol.messages import Regime
 
@@ -137,7 +137,7 @@ def is_near(level: float, low: float, high: float) -> bool:
     return low <= level / 2.0 if level < 0.0 else high >= level / 2.0
 
 
-def hover_text(mark: Mark) -> str:
+def hover_text(mark: SignalMarker) -> str:
     """Return the text of a signal's hover box. Everything that the stream wrote is escaped: plotly reads text as markup."""
     words = mark.text if len(mark.text) <= TEXT_LIMIT else mark.text[:TEXT_LIMIT] + "…"
     lines = textwrap.wrap(words, 64) or ["no reasoning given"]
@@ -146,12 +146,12 @@ def hover_text(mark: Mark) -> str:
     return "<br>".join([f"<b>{SIDE_WORDS[mark.side]}</b> · " + " · ".join(facts), *(html.escape(line) for line in lines)])
 
 
-def is_veto(mark: Mark) -> bool:
+def is_veto(mark: SignalMarker) -> bool:
     """Return whether a BUY or SELL was given size 0."""
     return SIDE_WORDS[mark.side] != "FLAT" and mark.size == 0.0
 
 
-def mark_px(mark: Mark) -> float:
+def mark_px(mark: SignalMarker) -> float:
     """Return the size of a signal's mark in px: larger for a larger approved size, smallest for FLAT."""
     if SIDE_WORDS[mark.side] == "FLAT":
         return 7.0
@@ -159,7 +159,7 @@ def mark_px(mark: Mark) -> float:
     return round(8.0 + 8.0 * size / LARGEST_SIZE, 1)
 
 
-def mark_symbol(mark: Mark) -> str:
+def mark_symbol(mark: SignalMarker) -> str:
     """Return the shape of a signal's mark: direction by shape, hollow for a veto."""
     return SIDES[SIDE_WORDS[mark.side]] + ("-open" if is_veto(mark) else "")
 
@@ -258,7 +258,7 @@ def own_panel(name: str, title: str, compute: Callable[[Any], Sequence[Line]]) -
     return Panel(name, title, "", (), _nothing, digits=4, compute=compute)
 
 
-def _signal_trace(marks: Sequence[Mark], code: int, colours: Theme) -> Trace:
+def _signal_trace(marks: Sequence[SignalMarker], code: int, colours: Theme) -> Trace:
     side = SIDE_WORDS[code]
     mine = [mark for mark in marks if mark.side == code]
     colour = {"BUY": colours.buy, "SELL": colours.sell}.get(side, colours.flat)

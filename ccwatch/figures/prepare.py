@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ccwatch.domain.burst_status import NOT_CARRIED, rank, worst_of_bursts
 from ccwatch.domain.drawdown import next_peak, starting_capital, under_water
 from ccwatch.domain.exposure import exposure
 from ccwatch.domain.liveness import Pace
-from ccwatch.domain.status import NOT_CARRIED, rank, worst_of_bursts
-from ccwatch.figures.series import (
+from ccwatch.figures.figure_data import (
     GAP_KINDS,
     GAUGES,
     NONE,
@@ -30,10 +30,10 @@ from ccwatch.figures.series import (
     Carry,
     Codes,
     Floats,
-    Mark,
     Names,
     Seqs,
     Series,
+    SignalMarker,
 )
 from ccwatch.stream.batch import Batch
 
@@ -248,7 +248,7 @@ def _assemble(
     previous = np.concatenate(([before.side], side))[: len(side)]
     turns = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
     marks = tuple(
-        Mark(
+        SignalMarker(
             seq=int(seq[row]),
             time_ms=float(time_ms[row]),
             price=float(price[row]),

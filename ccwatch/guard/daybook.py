@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ccwatch.domain.hours import TradingHours
-from ccwatch.guard.messages import plain_body
-from ccwatch.guard.options import GuardOptions
+from ccwatch.guard.alert_messages import plain_body
+from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.state import GuardState
 from ccwatch.recording import AlertJournal, Recording

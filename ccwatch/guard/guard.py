@@ -31,12 +31,12 @@ from ccwatch.alerts import (
 )
 from ccwatch.config import Settings
 from ccwatch.domain.hours import days_of
+from ccwatch.guard.alert_messages import body_of, in_words
 from ccwatch.guard.daybook import Daybook
-from ccwatch.guard.groups import Notice, Notifier
+from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.heartbeat import Heartbeat
 from ccwatch.guard.incidents import EXPLAIN_S, Incident, Incidents
-from ccwatch.guard.messages import body_of, in_words
-from ccwatch.guard.options import GuardOptions
+from ccwatch.guard.notices import Notice, Notifier
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.receivers import Delivery, Receiver
 from ccwatch.guard.state import GuardState

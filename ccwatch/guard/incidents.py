@@ -13,8 +13,8 @@ from typing import Any, Final
 import pandas as pd
 
 from ccwatch.alerts import Alert
-from ccwatch.guard.options import GuardOptions
-from ccwatch.guard.page import AROUND, write_page
+from ccwatch.guard.guard_options import GuardOptions
+from ccwatch.guard.incident_page import AROUND, write_page
 from ccwatch.recording import Recording
 
 EXPLAIN_S: Final = 0.4

@@ -352,7 +352,7 @@ def _with_one_nan(value: Any) -> Any:
     return value
 
 
-class AsideSort(StrEnum):
+class NonPacketSort(StrEnum):
     """The sorts of messages that are not packets."""
 
     HEARTBEAT = "heartbeat"
@@ -362,10 +362,10 @@ class AsideSort(StrEnum):
     MALFORMED = "malformed"
 
 
-class Aside(NamedTuple):
+class NonPacket(NamedTuple):
     """A message that is not a packet: a sign of life, an error that the server reports, or a type outside the contract."""
 
-    sort: AsideSort
+    sort: NonPacketSort
     type: str | None
     """The server's word for it, bounded."""
     text: str

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from ccwatch.domain.limits import SECOND
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import words
+from ccwatch.protocol import canonical_words
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.packet_fields import BARS, CALLS, LOGS, RAW, TIME, TRADES
 from ccwatch.protocol.messages import Instant, Packet
@@ -48,7 +48,7 @@ class OwnStamps:
             self._chosen.clear()
             return values
         try:
-            later = codec.draft(values[RAW], seq=0, connection=0, now=Instant(0, 0), server_tz=words.second_pass(self._server_tz))
+            later = codec.draft(values[RAW], seq=0, connection=0, now=Instant(0, 0), server_tz=canonical_words.second_pass(self._server_tz))
         except DecodeError:  # a part of a text that is no message by itself
             return values
         found = values.copy()

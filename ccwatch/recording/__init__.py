@@ -11,12 +11,12 @@ from ccwatch.recording.pack import MONEY, Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
 from ccwatch.recording.recorder import Recorder
 from ccwatch.recording.recording import Recording
+from ccwatch.recording.recording_series import RecordingSeries, RolloverPolicy
 from ccwatch.recording.recover import Recovery, compact, recover
 from ccwatch.recording.replay import ReplayClock, ReplaySource
 from ccwatch.recording.schemas import SCHEMAS
 from ccwatch.recording.segment_file import Mirrored
 from ccwatch.recording.segments import footer_crc
-from ccwatch.recording.series import RecordingSeries, Turn
 from ccwatch.recording.stats import RecorderStats
 from ccwatch.recording.verify import Problem, Verification
 
@@ -43,8 +43,8 @@ __all__ = [
     "Recovery",
     "ReplayClock",
     "ReplaySource",
+    "RolloverPolicy",
     "Silence",
-    "Turn",
     "Verification",
     "append_durably",
     "candidates",

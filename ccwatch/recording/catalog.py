@@ -27,7 +27,7 @@ from ccwatch.recording.journal import journal_files
 from ccwatch.recording.recording import Recording
 from ccwatch.recording.schemas import ALL_TABLES
 from ccwatch.recording.summary import Summary
-from ccwatch.stream.frames import TEXT
+from ccwatch.stream.dataframes import TEXT
 
 FINISHED: Final = "finished"
 SCHEMA: Final = pa.schema(

@@ -55,7 +55,7 @@ LINES_BYTES: Final = 256 << 20
 
 
 @dataclass(frozen=True)
-class Marked:
+class CheckedMark:
     """A line of the marks: a moment and a text."""
 
     time_ns: Int64

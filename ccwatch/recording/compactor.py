@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from ccwatch.recording.folder import Session
-from ccwatch.recording.groups import compact as compact_beside
 from ccwatch.recording.recover import compact
+from ccwatch.recording.segment_groups import compact as compact_beside
 
 NICE: Final = 10
 """The process's niceness."""

@@ -16,10 +16,10 @@ from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, Flag, Packet, from_ns
 from ccwatch.recording import mcap_file, schemas
+from ccwatch.recording.arrow_tables import ArrowTables
 from ccwatch.recording.recording import Recording
-from ccwatch.recording.tables import Tables
-from ccwatch.stream import frames
-from ccwatch.stream.moments import Moment
+from ccwatch.stream import dataframes
+from ccwatch.stream.time_ranges import Moment
 from ccwatch.text import no_formula, plain_json
 
 Format = Literal["jsonl", "csv", "parquet", "mcap"]
@@ -96,7 +96,8 @@ def _lines(table: str, item: Packet | Event) -> Iterable[dict[str, Any]]:
         return [packet_facts(item)] if isinstance(item, Packet) else ()
     columns = TABLES[table]
     return (
-        {column.name: _plain(column, value) for column, value in zip(columns, row, strict=True)} for row in frames.long_rows(table, item)
+        {column.name: _plain(column, value) for column, value in zip(columns, row, strict=True)}
+        for row in dataframes.long_rows(table, item)
     )
 
 
@@ -135,15 +136,15 @@ class _Encoded:
 
 def _rows(table: str, batch: list[Packet | Event]) -> Iterable[tuple[Any, ...]]:
     if table != "packets":
-        return (row for item in batch for row in frames.long_rows(table, item))
-    values = frames.packet_columns([item for item in batch if isinstance(item, Packet)])
+        return (row for item in batch for row in dataframes.long_rows(table, item))
+    values = dataframes.packet_columns([item for item in batch if isinstance(item, Packet)])
     return zip(*(values[column.field] for column in TABLES["packets"]), strict=True)
 
 
 def _write_parquet(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
     names = [column.name for column in TABLES[table]]
     schema = schemas.public_schema(table)
-    made = Tables()
+    made = ArrowTables()
     count = 0
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for batch in _batches(items):

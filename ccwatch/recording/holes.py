@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ccwatch.errors import CorruptRecording
 from ccwatch.protocol.facts import DAMAGED, Gap
 from ccwatch.protocol.messages import Event, EventKind, Packet
-from ccwatch.recording.manifest import Group, Lost, Manifest, Segment
+from ccwatch.recording.manifest import Group, LostRows, Manifest, Segment
 from ccwatch.recording.segment_file import SegmentFile
 
 
@@ -41,12 +41,12 @@ class Hole(NamedTuple):
         return Event(time_ns, max(0, self.seq[0] - 1), EventKind.GAP, str(self.facts), *clocks, facts=self.facts)
 
 
-def whole(segment: Segment, error: CorruptRecording, folder: Path) -> Lost:
+def whole(segment: Segment, error: CorruptRecording, folder: Path) -> LostRows:
     """Return the loss of a segment of which nothing can be read."""
-    return Lost(segment.table, segment.path, segment.entries, segment.seq, segment.time_ns, _why(error, folder))
+    return LostRows(segment.table, segment.path, segment.entries, segment.seq, segment.time_ns, _why(error, folder))
 
 
-def part(file: SegmentFile, group: int, error: CorruptRecording, folder: Path) -> Lost:
+def part(file: SegmentFile, group: int, error: CorruptRecording, folder: Path) -> LostRows:
     """Return the loss of one row group of a segment."""
     segment = file.segment
     entries, seq, us = (file.spans(name)[group] for name in ("entry", "seq", "time_us"))
@@ -55,14 +55,14 @@ def part(file: SegmentFile, group: int, error: CorruptRecording, folder: Path) -
     time_ns = segment.time_ns
     if time_ns is not None:
         time_ns = max(us[0] * 1000, time_ns[0]), min(us[1] * 1000 + 999, time_ns[1])
-    return Lost(segment.table, segment.path, entries, seq, time_ns, _why(error, folder))
+    return LostRows(segment.table, segment.path, entries, seq, time_ns, _why(error, folder))
 
 
 def _why(error: CorruptRecording, folder: Path) -> str:
     return str(error).removeprefix(f"{folder}/")[:1000]
 
 
-def lost_of(folder: Path, segment: Segment, *, deep: bool) -> list[Lost]:
+def lost_of(folder: Path, segment: Segment, *, deep: bool) -> list[LostRows]:
     """Return the losses of a segment: by its footer or, with `deep`, by every byte."""
     try:
         file = SegmentFile(folder, segment)
@@ -77,12 +77,12 @@ def lost_of(folder: Path, segment: Segment, *, deep: bool) -> list[Lost]:
     return found
 
 
-def lost_of_group(folder: Path, group: Group, *, deep: bool = True) -> list[Lost]:
+def lost_of_group(folder: Path, group: Group, *, deep: bool = True) -> list[LostRows]:
     """Return the losses of a group's segments."""
     return [one for segment in group.files.values() for one in lost_of(folder, segment, deep=deep)]
 
 
-def by_batch(folder: Path, group: Group, lost: Sequence[Lost]) -> list[Lost]:
+def by_batch(folder: Path, group: Group, lost: Sequence[LostRows]) -> list[LostRows]:
     """Widen each loss to the batches of packets that it touches, since packets are rebuilt batch by batch."""
     try:
         spans = SegmentFile(folder, group.files["packets"]).spans("entry") if lost and group.files["packets"].rows else []
@@ -108,7 +108,7 @@ def missing(manifest: Manifest, *, journal_holds: bool = False) -> list[Hole]:
     return found
 
 
-def merged(lost: Iterable[Lost], others: Sequence[Hole] = ()) -> list[Hole]:
+def merged(lost: Iterable[LostRows], others: Sequence[Hole] = ()) -> list[Hole]:
     """Return the holes in order of entries, with stretches that overlap joined."""
     every = [*others, *(Hole(one.entries, one.seq, None if one.time_ns is None else one.time_ns[0], (one.table,)) for one in lost)]
     found: list[Hole] = []

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from ccwatch.protocol.messages import Event, Item, Packet
 from ccwatch.recording import entries, journal
-from ccwatch.recording.stats import Lost
+from ccwatch.recording.stats import Dropped
 
 QUEUE_ITEMS: Final = 100_000
 QUEUE_BYTES: Final = entries.MOST_ENTRY
@@ -61,7 +61,7 @@ class Intake:
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[Waiting] = deque()
         self._bytes = 0
-        self._lost: Lost | None = None
+        self._lost: Dropped | None = None
         self._reports: list[Any] = []
         self._is_closed = self._is_broken = self._is_roll_asked = False
         self._give_up_at = 0.0
@@ -88,7 +88,7 @@ class Intake:
     def _enqueue(self, item: Packet | Event, entry: bytes) -> bool:
         is_full = len(self._queue) >= QUEUE_ITEMS or self._bytes + len(entry) > QUEUE_BYTES
         if is_full or self._is_broken:
-            self._lost = Lost.more(self._lost, item)
+            self._lost = Dropped.more(self._lost, item)
             return False
         self._tell_of_lost()
         self._queue.append(Waiting(entry, item.seq if isinstance(item, Packet) else 0))

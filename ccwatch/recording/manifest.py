@@ -91,7 +91,7 @@ class DamagedLine(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostRows:
     """A table's rows of a stretch of entries that cannot be read any more, as recovery found them.
 
     Attributes:
@@ -129,7 +129,7 @@ class Manifest(NamedTuple):
     """The groups in order of entries."""
     finish: Finish | None = None
     damaged: tuple[DamagedLine, ...] = ()
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostRows, ...] = ()
     """The losses that recovery found."""
 
     @property
@@ -151,7 +151,7 @@ def read(folder: Path) -> Manifest:
     """
     lines: dict[tuple[int, int], dict[str, Segment]] = {}
     damaged: list[DamagedLine] = []
-    lost: dict[Lost, None] = {}
+    lost: dict[LostRows, None] = {}
     finish = None
     for file in FILES:
         path = folder / file
@@ -166,7 +166,7 @@ def read(folder: Path) -> Manifest:
                 segment = _segment(line, path)
                 lines.setdefault(segment.entries, {})[segment.table] = segment
             elif kind == "lost":
-                lost[checked.fits(line, Lost, path)] = None
+                lost[checked.fits(line, LostRows, path)] = None
             elif kind == "finish":
                 finish = checked.fits(line, Finish, path)
         if last is not None and not _ends_whole(path):
@@ -231,7 +231,7 @@ def segments_of(end: bytes, path: Path) -> list[Segment]:
     return found
 
 
-def append_lost(folder: Path, found: Sequence[Lost]) -> None:
+def append_lost(folder: Path, found: Sequence[LostRows]) -> None:
     """Append the losses, so that they stay known."""
     _append(folder, b"".join(seal({"line": "lost", **asdict(one)}) + b"\n" for one in found))
 

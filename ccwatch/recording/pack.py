@@ -19,11 +19,11 @@ from ccwatch.errors import ConfigError, NotEnoughData, RecordingError, no_such
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.facts import UnknownType
 from ccwatch.protocol.messages import NAN, NOTHING, Event, Packet
-from ccwatch.recording import checked, groups, manifest
+from ccwatch.recording import checked, manifest, segment_groups
 from ccwatch.recording.folder import MARKS, seal, sealed_lines, sync_folder
 from ccwatch.recording.packed import SUFFIX, pack_folder
 from ccwatch.recording.recording import Recording
-from ccwatch.stream.moments import Moment, span_of
+from ccwatch.stream.time_ranges import Moment, span_of
 
 LISTS: Final = ("agents", "models", "logs", "forecasts", "trades", "scanner", "bars")
 MONEY: Final = ("nav", "cash", "daily_pnl")
@@ -190,7 +190,7 @@ def _write(
             counts[type(item)] += 1
             yield entry, item
 
-    groups.write_group(folder, session, numbered(), on_progress=tell)
+    segment_groups.write_group(folder, session, numbered(), on_progress=tell)
     entries = sum(counts.values())
     manifest.append_finish(folder, {"entries": entries, "packed": True})
     sync_folder(folder)
@@ -199,7 +199,7 @@ def _write(
 
 def _copy_marks(recording: Recording, folder: Path, span: tuple[int, int] | None) -> None:
     path = recording.folder / MARKS
-    lines = [checked.fits(line, checked.Marked, path) for _, _, line in sealed_lines(path) if line is not None]
+    lines = [checked.fits(line, checked.CheckedMark, path) for _, _, line in sealed_lines(path) if line is not None]
     if span is not None:
         lines = [line for line in lines if span[0] <= line.time_ns <= span[1]]
     if lines:

@@ -34,12 +34,12 @@ from ccwatch.protocol.messages import (
     ScannerEntry,
 )
 from ccwatch.protocol.repeated_hour import settled
+from ccwatch.recording.arrow_tables import Numbered
 from ccwatch.recording.entries import event_kind
 from ccwatch.recording.manifest import Group, Segment
 from ccwatch.recording.schemas import ALL_TABLES, FRAMES, LAST_ENTRY, STORED
 from ccwatch.recording.segment_file import SegmentFile
-from ccwatch.recording.tables import Numbered
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 Row = dict[str, Any]
 SLICE: Final = 2048
@@ -57,7 +57,7 @@ def items(folder: Path, group: Group, server_tz: str, after: int = 0, until: int
     opened = {table: _Rows(folder, group.files.get(table)) for table in ALL_TABLES}
     start = min(opened["packets"].first_entry(after), after + 1)
     raws = _Cursor(opened[FRAMES].rows(start, until, ("why", "raw", "entry")))
-    parts = {table: _Cursor(opened[table].rows(start, until)) for table in frames.LONG}
+    parts = {table: _Cursor(opened[table].rows(start, until)) for table in dataframes.LONG}
     packets, events = (opened[table].rows(start, until) for table in ("packets", "events"))
     before: Packet | None = None
     for row in heapq.merge(packets, events, key=itemgetter("entry")):
@@ -138,7 +138,7 @@ def _own_rows(packet: Packet, found: dict[str, list[Row]]) -> NewRows:
     for table in ("agents", "models", "trades", "bars"):
         fields = [column.field for column in TABLES[table] if column.name != "seq"]
         rows = [tuple([r[name] for name in fields]) for r in found.get(table, ())]
-        if table in frames.LISTS:
+        if table in dataframes.LISTS:
             rows = [r for r in rows if r[0] != packet.time_ns or (table, r[1]) in called]
         if rows:
             own[table] = tuple(rows)

@@ -25,20 +25,20 @@ from ccwatch.protocol import facts
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import UNCLEAN, Event, EventKind, Packet, from_ns
-from ccwatch.recording import checked, groups, holes, manifest, rebuild, segments
+from ccwatch.recording import checked, holes, manifest, rebuild, segment_groups, segments
+from ccwatch.recording.arrow_tables import Numbered
 from ccwatch.recording.entries import Stored
 from ccwatch.recording.folder import JOURNAL, MARKS, Session, append_durably, boot_id, is_being_written, seal, sealed_lines
 from ccwatch.recording.holes import Hole
 from ccwatch.recording.info import Info, Mark
 from ccwatch.recording.journal import journal_files
-from ccwatch.recording.manifest import Lost, Manifest
-from ccwatch.recording.overlay import ATTEMPTS, Overlay
+from ccwatch.recording.manifest import LostRows, Manifest
+from ccwatch.recording.merged_rows import ATTEMPTS, MergedRows
 from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.schemas import LAST_ENTRY
-from ccwatch.recording.tables import Numbered
 from ccwatch.recording.verify import Verification, verify
-from ccwatch.stream import arrow, frames
-from ccwatch.stream.moments import Moment, span_of
+from ccwatch.stream import arrow, dataframes
+from ccwatch.stream.time_ranges import Moment, span_of
 from ccwatch.stream.view import RecordedView
 
 
@@ -63,7 +63,7 @@ class Recording(RecordedView):
             self._folder = unpack(self.path)
             weakref.finalize(self, _remove, self._folder.parent, os.getpid())
         self._session = Session.read(self._folder)
-        self._overlay = Overlay(self._folder, self._session)
+        self._overlay = MergedRows(self._folder, self._session)
 
     def __repr__(self) -> str:
         return f"<Recording {self.path.name}>"
@@ -103,7 +103,7 @@ class Recording(RecordedView):
     def frame(
         self,
         columns: Sequence[str] | None = None,
-        last: frames.Last = None,
+        last: dataframes.Last = None,
         *,
         clean: bool = True,
         fill: bool = False,
@@ -129,8 +129,8 @@ class Recording(RecordedView):
             ConfigError: an unknown column, or a `last` that is neither a count nor a length of time.
             CorruptRecording: bytes that are needed fail their checksum.
         """
-        names = frames.resolve("packets", columns)
-        wanted = frames.needed(names, clean=clean, fill=fill, symbol=symbol)
+        names = dataframes.resolve("packets", columns)
+        wanted = dataframes.needed(names, clean=clean, fill=fill, symbol=symbol)
         stored = {"time", *wanted} | ({"received_at"} if last is not None else set())
         span = span_of(start, end, self.ends)
         table = self._overlay.table("packets", [c.name for c in TABLES["packets"] if c.name in stored], span)
@@ -140,9 +140,9 @@ class Recording(RecordedView):
         if clean:
             table = table.filter(pa.array((table["flags"].to_numpy() & np.uint32(UNCLEAN)) == 0))
         if last is not None:
-            table = table.slice(frames.cut_last(frames.never_falling(_ns(table["received_at"])), last))
+            table = table.slice(dataframes.cut_last(dataframes.never_falling(_ns(table["received_at"])), last))
         values = segments.values_of(table, [c for c in TABLES["packets"] if c.name in stored])
-        found = frames.tidy(frames.build("packets", values, wanted), clean=clean, fill=fill, symbol=symbol)
+        found = dataframes.tidy(dataframes.build("packets", values, wanted), clean=clean, fill=fill, symbol=symbol)
         return found if list(found.columns) == names else found[names]
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
@@ -161,35 +161,35 @@ class Recording(RecordedView):
         """Return the rows of `to_arrow` as an Arrow C stream, for any library that reads one."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-    def agents(self, last: frames.Last = None) -> pd.DataFrame:
+    def agents(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
         return self._long("agents", last)
 
-    def models(self, last: frames.Last = None) -> pd.DataFrame:
+    def models(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
         return self._long("models", last)
 
-    def logs(self, last: frames.Last = None) -> pd.DataFrame:
+    def logs(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per log line, each once: index time; seq, level, message, log_time."""
         return self._long("logs", last)
 
-    def trades(self, last: frames.Last = None) -> pd.DataFrame:
+    def trades(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
         return self._long("trades", last)
 
-    def scanner(self, last: frames.Last = None) -> pd.DataFrame:
+    def scanner(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
         return self._long("scanner", last)
 
-    def bars(self, last: frames.Last = None) -> pd.DataFrame:
+    def bars(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per bar, each once: index time; seq, open, high, low, close (a list of prices has close alone)."""
         return self._long("bars", last)
 
-    def forecasts(self, last: frames.Last = None) -> pd.DataFrame:
+    def forecasts(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per step of each forecast: index time; seq, step, p10, median, p90."""
         return self._long("forecasts", last)
 
-    def events(self, last: frames.Last = None) -> pd.DataFrame:
+    def events(self, last: dataframes.Last = None) -> pd.DataFrame:
         """Return one row per event of the stream, such as a gap: index time; seq, kind, detail."""
         return self._long("events", last)
 
@@ -235,21 +235,21 @@ class Recording(RecordedView):
         for start, end, gap in self._stretches(found, after, until, bool(files)):
             if gap is not None:
                 if gap.entries[0] > after:  # a reader that resumes within a hole has had its event already
-                    yield gap.entries[0], gap.event(last or groups.end_of(found, self._session))
+                    yield gap.entries[0], gap.event(last or segment_groups.end_of(found, self._session))
                 continue
             for group in found.groups:
                 if group.entries[1] > start and group.entries[0] <= end:
                     for number, last in rebuild.items(self._folder, group, self._session.server_tz, start, end):
                         yield number, last
         if found.last_entry < until:
-            tail = groups.journal_items(files, self._session, found, [], is_over=is_over, after=after)
+            tail = segment_groups.journal_items(files, self._session, found, [], is_over=is_over, after=after)
             for number, item in takewhile(lambda entry: entry[0] <= until, tail):
                 yield number, item.read() if isinstance(item, Stored) else item
 
     def _stretches(self, found: Manifest, after: int, until: int, journal_holds: bool) -> Iterator[tuple[int, int, Hole | None]]:
         """Yield runs of intact entries beyond `after` and up to `until`, each as (start, end], and the holes among them."""
         wanted = [group for group in found.groups if group.entries[1] > after and group.entries[0] <= until]
-        lost: list[Lost] = []
+        lost: list[LostRows] = []
         for group in wanted:
             here = holes.lost_of_group(self._folder, group)
             for one in here:
@@ -276,21 +276,21 @@ class Recording(RecordedView):
                 low, high = min(low, int(entries.min())), max(high, int(entries.max()))
         return low, high
 
-    def _long(self, table: str, last: frames.Last) -> pd.DataFrame:
+    def _long(self, table: str, last: dataframes.Last) -> pd.DataFrame:
         columns = TABLES[table]
         names = [c.name for c in columns]
         if last is None or isinstance(last, int):
             rows = self._overlay.table(table, names)
             if last is not None:
-                rows = rows.slice(frames.cut_last(np.zeros(rows.num_rows, dtype=np.int64), last))
+                rows = rows.slice(dataframes.cut_last(np.zeros(rows.num_rows, dtype=np.int64), last))
         elif table == "events":
             rows = self._overlay.table(table, [*names, "received_at"])
-            rows = rows.slice(frames.cut_last(frames.never_falling(_ns(rows["received_at"])), last))
+            rows = rows.slice(dataframes.cut_last(dataframes.never_falling(_ns(rows["received_at"])), last))
         else:
             rows, packets = self._overlay.tables({table: [*names, "entry"], "packets": ["received_at", "entry"]})
             places = np.searchsorted(packets["entry"].to_numpy(), rows["entry"].to_numpy())
-            rows = rows.slice(frames.cut_last(frames.never_falling(_ns(packets["received_at"])[places]), last))
-        return frames.build(table, segments.values_of(rows, columns))
+            rows = rows.slice(dataframes.cut_last(dataframes.never_falling(_ns(packets["received_at"])[places]), last))
+        return dataframes.build(table, segments.values_of(rows, columns))
 
     # ── about it ──
 
@@ -298,7 +298,7 @@ class Recording(RecordedView):
     def marks(self) -> tuple[Mark, ...]:
         """Return the marked moments, set live or afterwards, in order of time."""
         path = self._folder / MARKS
-        lines = [checked.fits(line, checked.Marked, path) for _, _, line in sealed_lines(path) if line is not None]
+        lines = [checked.fits(line, checked.CheckedMark, path) for _, _, line in sealed_lines(path) if line is not None]
         beside = [Mark(line.time_ns, line.text) for line in lines]
         events = self._overlay.table("events", ["time", "kind", "detail"])
         found = zip(_ns(events["time"]), events["kind"].to_pylist(), events["detail"].to_pylist(), strict=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ccwatch.errors import RecordingError
-from ccwatch.recording import groups, holes, manifest, summary
+from ccwatch.recording import holes, manifest, segment_groups, summary
 from ccwatch.recording.checked import SESSION_BYTES, read_bounded
 from ccwatch.recording.folder import COPIES, JOURNAL, SESSION, STAGING, Session, WriterLock, sync_folder, unseal
 from ccwatch.recording.journal import Hole, journal_files, read_frames
@@ -83,7 +83,7 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
                 if isinstance(frame, Hole):
                     torn += (frame.end - frame.offset) * frame.is_torn
                     damaged += (frame.end - frame.offset) * (not frame.is_torn)
-        entries = groups.compact(folder, session, on_progress=on_progress)
+        entries = segment_groups.compact(folder, session, on_progress=on_progress)
         shutil.rmtree(folder / STAGING, ignore_errors=True)  # what a kill left there was never published
         mended = manifest.repair(folder) + _mend_session(folder, session)
         before = manifest.read(folder)
@@ -93,7 +93,7 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
             facts = {"entries": found.last_entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "recovered": True}
             manifest.append_finish(folder, facts | summary.of_finished(folder))
         gone = holes.merged(found.lost, holes.missing(found))
-        aside = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{groups.SET_ASIDE}"))
+        aside = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{segment_groups.SET_ASIDE}"))
     lost = tuple(str(hole.facts) for hole in gone)
     return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished, tuple(aside), lost)
 
@@ -106,7 +106,7 @@ def _set_aside(folder: Path, found: manifest.Manifest) -> manifest.Manifest:
     for one in fresh:
         path = folder / one.path
         if whole[one.path] == one.entries and path.exists() and not _opens(folder, found, one.path):
-            path.replace(path.with_suffix(groups.SET_ASIDE))
+            path.replace(path.with_suffix(segment_groups.SET_ASIDE))
             sync_folder(path.parent)
     if fresh:
         manifest.append_lost(folder, fresh)

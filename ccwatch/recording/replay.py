@@ -10,8 +10,8 @@ from typing import Final, Literal
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import ConnectionState, Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.recording.recording import Recording
-from ccwatch.stream.moments import Moment, span_of
 from ccwatch.stream.source import DescribedSource, Sink, Stop
+from ccwatch.stream.time_ranges import Moment, span_of
 
 BATCH: Final = 256
 """Items handed over at once where nothing has to be waited for."""

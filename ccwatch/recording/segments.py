@@ -19,7 +19,7 @@ from ccwatch.recording import parquet_format
 from ccwatch.recording.folder import crc32c
 from ccwatch.recording.parquet_format import Footer
 from ccwatch.recording.schemas import SCHEMAS, encodings
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 LEVEL: Final = 5
 """Of zstd: 4 % smaller than at 3 for 1 µs more per packet; a further 2 % at 9 would take another 1.4 µs."""
@@ -157,13 +157,13 @@ def values_of(table: Any, columns: Iterable[Column]) -> dict[str, Any]:
 
 def _values(array: Any, column: Column) -> Any:
     if column.dtype == "time":
-        return array.cast(pa.int64()).fill_null(frames.NOT_A_TIME).to_numpy()
+        return array.cast(pa.int64()).fill_null(dataframes.NOT_A_TIME).to_numpy()
     if column.dtype == "category":
         whole = array.unify_dictionaries().combine_chunks()
         if isinstance(whole, pa.ChunkedArray):
             whole = whole.chunk(0) if whole.num_chunks else pa.array([], array.type)
         codes = np.asarray(whole.indices.fill_null(-1))
-        return pd.Categorical.from_codes(codes, categories=pd.Index(whole.dictionary.to_pylist(), dtype=frames.TEXT), validate=False)
+        return pd.Categorical.from_codes(codes, categories=pd.Index(whole.dictionary.to_pylist(), dtype=dataframes.TEXT), validate=False)
     if column.dtype == "text":
         return array.to_pylist()
     return array.to_numpy()

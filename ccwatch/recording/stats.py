@@ -38,7 +38,7 @@ class RecorderStats:
     left: int = 0
 
 
-class Lost:
+class Dropped:
     """Items that found no room, until a drop event can report them."""
 
     def __init__(self, first: Packet | Event) -> None:
@@ -46,10 +46,10 @@ class Lost:
         self.first = self.last = first
 
     @staticmethod
-    def more(lost: Lost | None, item: Packet | Event) -> Lost:
+    def more(lost: Dropped | None, item: Packet | Event) -> Dropped:
         """Add an item to those that were lost before, and return them all."""
         if lost is None:
-            return Lost(item)
+            return Dropped(item)
         lost.count += 1
         lost.last = item
         return lost

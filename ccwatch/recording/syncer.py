@@ -13,7 +13,7 @@ SYNC_EVERY_S: Final[dict[str, float | None]] = {"strict": 0.0, "balanced": 0.2, 
 """Seconds between two syncs by policy; None is never."""
 
 
-class Mark(NamedTuple):
+class SyncPoint(NamedTuple):
     """How far the journal was written: the count of entries and the seq of the last packet among them."""
 
     entry: int
@@ -23,7 +23,7 @@ class Mark(NamedTuple):
 class Synced(NamedTuple):
     """A report: how far the journal is on the disk, or why it is not."""
 
-    mark: Mark
+    mark: SyncPoint
     error: str | None
 
 
@@ -43,7 +43,7 @@ class Syncer:
         self._tell = tell
         # Guards the two below, and wakes the thread when one changes.
         self._changed = threading.Condition()
-        self._written = Mark(0, 0)
+        self._written = SyncPoint(0, 0)
         self._is_closed = False
 
     @property
@@ -51,7 +51,7 @@ class Syncer:
         """Return whether the policy needs a thread."""
         return self._every is not None
 
-    def written(self, mark: Mark) -> None:
+    def written(self, mark: SyncPoint) -> None:
         """Say how far the journal is written."""
         with self._changed:
             self._written = mark
@@ -80,7 +80,7 @@ class Syncer:
             self._tell(self.sync(mark))
             done = mark.entry
 
-    def sync(self, mark: Mark) -> Synced:
+    def sync(self, mark: SyncPoint) -> Synced:
         """Bring the journal to the disk now; the caller guarantees that it is written up to `mark`."""
         try:
             self._journal.sync()

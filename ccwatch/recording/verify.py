@@ -12,10 +12,10 @@ from ccwatch.errors import CorruptRecording
 from ccwatch.recording import manifest
 from ccwatch.recording.checked import SESSION_BYTES, read_bounded
 from ccwatch.recording.folder import COPIES, JOURNAL, MANIFEST, MARKS, SESSION, Session, sealed_lines, unseal
-from ccwatch.recording.groups import SET_ASIDE
 from ccwatch.recording.holes import missing
 from ccwatch.recording.journal import Hole, journal_files, read_frames
 from ccwatch.recording.segment_file import SegmentFile
+from ccwatch.recording.segment_groups import SET_ASIDE
 
 
 class Problem(NamedTuple):

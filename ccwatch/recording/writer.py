@@ -24,12 +24,12 @@ import pyarrow as pa
 
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import Item
-from ccwatch.recording import groups, journal, manifest, summary
-from ccwatch.recording.background import Compacting, Compactor, CompactorProcess
+from ccwatch.recording import journal, manifest, segment_groups, summary
+from ccwatch.recording.background_compaction import Compacting, Compactor, CompactorProcess
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
 from ccwatch.recording.intake import Intake, Waiting
 from ccwatch.recording.stats import RecorderStats
-from ccwatch.recording.syncer import Mark, Synced, Syncer
+from ccwatch.recording.syncer import Synced, Syncer, SyncPoint
 from ccwatch.stream.source import read_clock
 
 ROLL_PACKETS: Final = 50_000
@@ -197,7 +197,7 @@ class Writer:
             bytes=before.bytes + size,
             written_seq=packets[-1] if packets else before.written_seq,
         )
-        self._syncer.written(Mark(self._entry, self._status.written_seq))
+        self._syncer.written(SyncPoint(self._entry, self._status.written_seq))
 
     def _follow(self) -> None:
         """Go on in the folder's new place, if it was moved."""
@@ -291,7 +291,7 @@ class Writer:
     def _sync_last(self) -> None:
         """Bring everything to the disk; the writing thread has ended."""
         self._troubles["session"] = self._file.update(self.folder)
-        self._note(self._syncer.sync(Mark(self._entry, self._status.written_seq)))
+        self._note(self._syncer.sync(SyncPoint(self._entry, self._status.written_seq)))
         try:
             self._journal.close()
         except OSError as error:
@@ -307,7 +307,7 @@ class Writer:
                 clock = read_clock()
                 facts = {"wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "dropped": self.stats().dropped}
                 manifest.append_finish(folder, {"entries": self._entry, **facts, **summary.of_finished(folder)})
-        except groups.OutOfTime:
+        except segment_groups.OutOfTime:
             left = self._entry - manifest.read(folder).last_entry
             self._publish(left=left)
             warnings.warn(
@@ -341,7 +341,7 @@ class Writer:
                     timer.cancel()
             except (OSError, RecordingError) as error:
                 _LOG.warning("%s: %s; it is done in this process", folder, error)
-        groups.compact(folder, self._file.session, keep=keep, deadline=deadline)  # what is left, which may be nothing
+        segment_groups.compact(folder, self._file.session, keep=keep, deadline=deadline)  # what is left, which may be nothing
 
     def _not_parquet(self, error: Exception) -> RecordingError:
         self._troubles["parquet"] = f"the Parquet files cannot be written: {error}"

@@ -12,7 +12,7 @@ from typing import Any, Final, overload
 
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, Event, Item, Packet
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 _PLACES: Final = {name: place for place, name in enumerate(Packet._fields)}
 _UNCLEAN: Final = int(UNCLEAN)
@@ -28,7 +28,7 @@ class Batch(Sequence[Item]):
         self._items = items
         self._packets: Sequence[Packet] | None = None
         self._fields: list[Sequence[Any]] | None = None
-        self._tables: dict[str, frames.Batch] = {}
+        self._tables: dict[str, dataframes.Batch] = {}
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> Batch:
@@ -86,14 +86,14 @@ class Batch(Sequence[Item]):
             fields = self._fields = [*zip(*self.packets, strict=True)] or [()] * len(_PLACES)
         return fields[_PLACES[field]]
 
-    def table(self, name: str) -> frames.Batch:
+    def table(self, name: str) -> dataframes.Batch:
         """Return the rows of a table as columns, in the table's order, and when each was received; an empty list without rows."""
         found = self._tables.get(name)
         if found is None:
             found = self._tables[name] = self._made(name)
         return found
 
-    def split(self) -> tuple[frames.Batch, frames.Batch]:
+    def split(self) -> tuple[dataframes.Batch, dataframes.Batch]:
         """Return the rows of `packets` that are clean, and those that are not, each as `table` gives them."""
         rows = self.table("packets")
         is_unclean = [flags & _UNCLEAN for flags in self.column("flags")]
@@ -102,18 +102,18 @@ class Batch(Sequence[Item]):
         is_clean = [not flags for flags in is_unclean]
         return _kept(rows, is_clean), _kept(rows, is_unclean)
 
-    def _made(self, name: str) -> frames.Batch:
+    def _made(self, name: str) -> dataframes.Batch:
         if name == "events":
             events = self.events
-            return frames.event_batch(events) if events else []
+            return dataframes.event_batch(events) if events else []
         if name != "packets":
-            rows, carried = frames.long_batch(name, self.packets), frames.rows_batch(name, self.events)
+            rows, carried = dataframes.long_batch(name, self.packets), dataframes.rows_batch(name, self.events)
             return [[*ours, *more] for ours, more in zip(rows, carried, strict=True)] if rows and carried else rows or carried
         if not self.packets:
             return []
         columns = [self.column(column.field) for column in TABLES["packets"]]
-        return [*frames.with_text_of_extra(columns), self.column("received_at_ns")]
+        return [*dataframes.with_text_of_extra(columns), self.column("received_at_ns")]
 
 
-def _kept(rows: frames.Batch, wanted: Sequence[object]) -> frames.Batch:
+def _kept(rows: dataframes.Batch, wanted: Sequence[object]) -> dataframes.Batch:
     return [[*compress(column, wanted)] for column in rows] if any(wanted) else []

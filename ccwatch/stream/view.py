@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ccwatch.protocol.messages import Event, Packet
-    from ccwatch.stream.frames import Last
+    from ccwatch.stream.dataframes import Last
     from ccwatch.stream.source import Sink
 
 OVER: Final = frozenset({ConnectionState.ENDED, ConnectionState.STOPPED})

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ccwatch.alerts import DEFAULT_RULES, AlertLog, AlertState, Evaluator, Rule, WrittenRule, services
+from ccwatch.alerts import DEFAULT_RULES, AlertLog, AlertState, Evaluator, Rule, WrittenRule, service_measures
 from ccwatch.domain.hours import read_hours
 from ccwatch.errors import ConfigError
 from ccwatch.feed.scenarios import planted
@@ -362,9 +362,9 @@ def test_the_errors_of_an_hour_are_those_of_all_its_calls():
     """They are added up by the second: the answer is that of the calls themselves."""
     at = np.sort(np.random.default_rng(7).integers(0, 2 * 3_600 * SECOND, 6_000))
     made, failed = np.full(len(at), 5.0), np.random.default_rng(8).integers(0, 2, len(at)).astype(float)
-    errors = services._Errors()
+    errors = service_measures._Errors()
     found = [np.concatenate(parts) for parts in zip(*(errors.shares(*part) for part in cut(500, at, failed, made)), strict=True)]
-    for window, shares in zip((services.ERRORS_S, services.ERRORS_LONG_S), found, strict=True):
+    for window, shares in zip((service_measures.ERRORS_S, service_measures.ERRORS_LONG_S), found, strict=True):
         for row in (3, 1_000, 3_000, 5_999):
             within = (at // SECOND > at[row] // SECOND - window) & (np.arange(len(at)) <= row)
             assert shares[row] == failed[within].sum() / made[within].sum()
@@ -383,7 +383,7 @@ def test_names_without_end_are_forgotten_and_those_that_go_on_are_judged_still()
         calls = {"agent": names, "latency_ms": 20.0 + np.repeat(seq % 3, 2)}
         evaluator.observe(packets, pd.DataFrame({"seq": np.repeat(seq, 2).astype(np.uint64), **calls}, index=packets.index.repeat(2)))
     subjects = {standing.subject for standing in evaluator.standing} - {""}
-    assert len(subjects) <= services.MOST_SERVICES
+    assert len(subjects) <= service_measures.MOST_SERVICES
     assert {"RiskAgent", "A332"} <= subjects
     assert "A0" not in subjects
     slow = pd.DataFrame({"seq": [1_000], "agent": ["RiskAgent"], "latency_ms": [900.0]})

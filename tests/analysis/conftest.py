@@ -9,8 +9,8 @@ import pytest
 
 from ccwatch.feed.synthetic import START, messages
 from ccwatch.protocol.messages import Event, Instant, Packet
-from ccwatch.protocol.session import Session
-from ccwatch.stream import frames
+from ccwatch.protocol.stream_reader import StreamReader
+from ccwatch.stream import dataframes
 
 SECOND = 1_000_000_000
 OPENED = Instant(1_800_000_000 * SECOND, 5 * SECOND)
@@ -26,12 +26,12 @@ class Stream:
 
     def frame(self, columns=None, *, clean=True):
         packets = [item for item in self.items if isinstance(item, Packet)]
-        names = frames.resolve("packets", columns)
-        wanted = frames.needed(names, clean=clean, fill=False, symbol=None)
-        return frames.tidy(frames.build("packets", frames.packet_columns(packets), wanted), clean=clean)[names]
+        names = dataframes.resolve("packets", columns)
+        wanted = dataframes.needed(names, clean=clean, fill=False, symbol=None)
+        return dataframes.tidy(dataframes.build("packets", dataframes.packet_columns(packets), wanted), clean=clean)[names]
 
     def _long(self, table):
-        return frames.build(table, frames.long_columns(table, [i for i in self.items if isinstance(i, Packet | Event)]))
+        return dataframes.build(table, dataframes.long_columns(table, [i for i in self.items if isinstance(i, Packet | Event)]))
 
     def agents(self):
         return self._long("agents")
@@ -48,7 +48,7 @@ class Stream:
 
 def receive(raws, *, step_s=1e-4):
     """The items of a session that receives these messages as fast as a stream at pace "max" sends them."""
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     items = list(session.opened(OPENED))
     for n, raw in enumerate(raws):
         passed = round(n * step_s * SECOND)

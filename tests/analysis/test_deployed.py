@@ -9,9 +9,9 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.analysis.explain import observed
-from ccwatch.analysis.sample import sample
+from ccwatch.analysis.usable_rows import sample
 from ccwatch.protocol.messages import Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from tests.analysis.conftest import SECOND, Stream
 
 START = pd.Timestamp("2026-11-27T14:00:00Z")
@@ -19,7 +19,7 @@ START = pd.Timestamp("2026-11-27T14:00:00Z")
 
 def heard(timed):
     """The stream of messages (dicts) with the seconds at which they are received."""
-    session = Session()
+    session = StreamReader()
     items = list(session.opened(Instant(START.value, 5 * SECOND)))
     for after_s, message in timed:
         passed = round(after_s * SECOND)

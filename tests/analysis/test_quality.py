@@ -12,7 +12,7 @@ from ccwatch.analysis import quality
 from ccwatch.errors import NotEnoughData
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Flag, Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 
 SECOND = 1_000_000_000
 
@@ -26,7 +26,7 @@ class Line:
 
     def __init__(self, stream_class):
         self.stream_class = stream_class
-        self.session = Session()
+        self.session = StreamReader()
         self.items = []
         self.start = pd.Timestamp("2026-01-02T14:30:00Z").value
         self.open(0.0)

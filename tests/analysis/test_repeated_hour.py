@@ -12,7 +12,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.protocol.messages import Instant, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from tests.analysis.conftest import Stream
 from tests.protocol.shapes import contract
 
@@ -42,7 +42,7 @@ def session(*, is_naive, clock, cut_s=None):
         cut_s: when the connection is lost, for a second.
     """
     virtual = clock == "virtual"
-    made = Session(server_tz="America/New_York", virtual_clock=virtual)
+    made = StreamReader(server_tz="America/New_York", virtual_clock=virtual)
     late = 86_400 if clock == "a day later" else 0
 
     def instant(second):

@@ -17,7 +17,7 @@ from pathlib import Path
 from ccwatch.feed.scenarios import SCENARIOS
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import Instant, StateChange
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder
 from ccwatch.recording.folder import Session as Identity
 
@@ -44,7 +44,7 @@ class Made:
 
 def items_of(seed, packets, *, scenario="calm", symbol="SPY", day=FIRST, prices=None, edit=lambda raw: raw):
     """Packets and events of one session on a day, as a feed would deliver them."""
-    session = Session(server_tz="UTC", virtual_clock=True)
+    session = StreamReader(server_tz="UTC", virtual_clock=True)
     shift = (day - date(2026, 1, 2)).days * 86_400 * 10**9
     items = list(session.opened(Instant(WALL_NS + shift, 0), "url=ws://x"))
     stamp = day.isoformat().encode() + b"T"

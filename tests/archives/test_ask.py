@@ -15,9 +15,9 @@ import pytest
 import ccwatch as cw
 from ccwatch.analysis import Report, Result
 from ccwatch.archives import Archive
-from ccwatch.archives.places import open_place
+from ccwatch.archives.executors import Cancelled
+from ccwatch.archives.locations import open_place
 from ccwatch.archives.views import concatenated
-from ccwatch.archives.workers import Cancelled
 from ccwatch.errors import AnalysisError, ConfigError, RecordingNotFound
 from tests.archives.seeded import FIRST, items_of, make, write
 

@@ -8,7 +8,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.archives import Archive
-from ccwatch.archives.places import open_place
+from ccwatch.archives.locations import open_place
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.columns import TABLES
 from tests.archives.seeded import items_of, write

@@ -22,7 +22,7 @@ import psutil
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.synthetic import START, SyntheticSource, messages
 from ccwatch.protocol.decoding import codec
 from tests.benchmarks.cottage_servers import NODE, RATE

@@ -32,10 +32,10 @@ class Lines:
     """The file's lines as a source, once told to go."""
 
     def __init__(self, lines: list[bytes]) -> None:
-        from ccwatch.protocol.session import Session  # noqa: PLC0415 - each server loads only its own
+        from ccwatch.protocol.stream_reader import StreamReader  # noqa: PLC0415 - each server loads only its own
         from ccwatch.stream.source import read_clock  # noqa: PLC0415 - each server loads only its own
 
-        session = Session()
+        session = StreamReader()
         self._opened = session.opened(read_clock())
         # Read beforehand: the others are not told what they send, either.
         self._packets = [session.receive(line, read_clock()) for line in lines]

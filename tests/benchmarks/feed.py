@@ -20,7 +20,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.framing import FrameParser
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Instant, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import read_clock
 from tests.benchmarks.row import Row
 
@@ -74,7 +74,7 @@ def _floor(frames: list[bytes]) -> float:
 
 def _whole(frames: list[bytes]) -> float:
     """recv, frames, session with all its flags, rows of all tables. CPU s per packet of this thread."""
-    parser, session, buffer = FrameParser(1 << 22), Session(), RollingBuffer()
+    parser, session, buffer = FrameParser(1 << 22), StreamReader(), RollingBuffer()
     seen = 0
     with _sent(frames) as sock:
         session.opened(read_clock())
@@ -109,7 +109,7 @@ def socket_rows() -> list[Row]:
 
 def frame_rows() -> list[Row]:
     raw = next(messages(seed=1))
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     session.opened(Instant(0, 0))
     packet = next(item for item in session.receive(raw, Instant(1, 1)) if isinstance(item, Packet))
     bare = packet._replace(agents=(), models=(), logs=(), new_logs=())

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from ccwatch.dashboard.wire import CHUNK_ROWS, Encoder
+from ccwatch.dashboard.page_messages import CHUNK_ROWS, Encoder
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import read_clock
 from ccwatch.stream.view import LiveView
 from tests.benchmarks.row import Row
@@ -50,7 +50,7 @@ class FilledView(LiveView):
         self.step(packets)
 
     def _endless(self, rate: float, start: int) -> Iterator[Packet]:
-        session = Session(virtual_clock=True)
+        session = StreamReader(virtual_clock=True)
         session.opened(read_clock())
         base = [
             item

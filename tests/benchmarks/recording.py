@@ -25,7 +25,7 @@ from mcap.writer import CompressionType, Writer
 
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Event, Instant, Packet, StateChange
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording, compact
 from tests.benchmarks.row import Row
 
@@ -47,7 +47,7 @@ def rows() -> list[Row]:
 
 def _items(raws: itertools.islice[bytes] | list[bytes]) -> list[Packet | Event]:
     """What a feed on the same machine would have received, a second apart, 1 to 9 ms late."""
-    talk, dice = Session(virtual_clock=True), random.Random(1)
+    talk, dice = StreamReader(virtual_clock=True), random.Random(1)
     found: list[Packet | Event] = []
     for n, raw in enumerate(raws):
         late = n * 1_000_000_000 + dice.randrange(1_000_000, 9_000_000)

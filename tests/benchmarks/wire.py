@@ -19,7 +19,7 @@ from ccwatch.feed.framing import TEXT, FrameParser
 from ccwatch.feed.health import HealthCounter
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.protocol.wire import deflate
 from ccwatch.protocol.wire.channels import Channels
 from ccwatch.protocol.wire.packing import Encoding
@@ -186,7 +186,7 @@ def _received_us(stream: list[bytes], encoding: Encoding | None, *, compressed: 
     opcode = TEXT if encoding != "msgpack" else TEXT + 1
     wire = b"".join(_frame(opcode, body, compressed=compressed) for body in (shared(payloads) if compressed else payloads))
     parser = FrameParser(1 << 22, deflate.Inflater(KEEPS, 1 << 22) if compressed else None)
-    session, buffer, counter = Session(virtual_clock=True), RollingBuffer(), HealthCounter()
+    session, buffer, counter = StreamReader(virtual_clock=True), RollingBuffer(), HealthCounter()
     talk_of = Conversation(receiver)
     session.opened(Instant(0, 0))
     at, now = 0, 0

@@ -15,7 +15,7 @@ import pytest
 import ccwatch as cw
 from ccwatch.cottage import Listen, Options
 from ccwatch.feed.synthetic import emissions
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import DescribedSource, Sink, Stop, read_clock
 from tests.browser.jupyter import Tab, free_port
 
@@ -44,7 +44,7 @@ class RunningEngine(DescribedSource):
         return raw
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
-        session = Session()
+        session = StreamReader()
         with self._turn:
             sink.receive(session.opened(read_clock(), "engine"))
             if self._ended_at is not None:  # what it made meanwhile, nobody heard

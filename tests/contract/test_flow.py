@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.address import parse_url
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.live import LiveSource

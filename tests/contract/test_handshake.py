@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 import ccwatch as cw
-from ccwatch.cli.serving import serve
+from ccwatch.cli.serve_command import serve
 from ccwatch.config import Settings
 from tests.contract.conftest import port_of, wait_until
 from tests.contract.contract import TEXT, fences

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Packet

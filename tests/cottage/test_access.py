@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import ccwatch as cw
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.access import AccessRules, Gate, Grant, Pace, Refusal
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.errors import ConfigError, Unauthorized
 from ccwatch.feed.synthetic import SyntheticSource
 

@@ -13,7 +13,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
-from ccwatch.cottage.options import Listen, Options
+from ccwatch.cottage.cottage_options import Listen, Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
 
 PLACEHOLDER = {

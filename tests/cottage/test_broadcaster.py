@@ -8,9 +8,9 @@ import pytest
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message, SlowPolicy
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import read_clock
 
 
@@ -21,7 +21,7 @@ class Scripted:
         self.raws = raws
 
     def stream(self, sink, stop):
-        session = Session()
+        session = StreamReader()
         session.opened(read_clock())
         for raw in self.raws:
             if stop.is_set():

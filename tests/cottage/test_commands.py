@@ -8,7 +8,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.errors import NoCommandRoute
 from ccwatch.feed.synthetic import SyntheticSource
 from tests.cottage.test_bff import foreign_engine

@@ -18,11 +18,11 @@ from websockets.exceptions import ConnectionClosed
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.access import AccessRules
-from ccwatch.cottage.options import Listen, Options
+from ccwatch.cottage.cottage_options import Listen, Options
 from ccwatch.cottage.redis_bridge import RedisBridge
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import read_clock
 
 
@@ -44,7 +44,7 @@ class Broken:
     """A source that breaks after one packet."""
 
     def stream(self, sink, _stop):
-        session = Session()
+        session = StreamReader()
         session.opened(read_clock())
         sink.receive(session.receive(first(1)[0], read_clock()))
         raise RuntimeError("the disk is full")

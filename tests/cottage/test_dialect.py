@@ -9,8 +9,8 @@ import pytest
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.cottage.dialect import DIALECTS, Speaker
-from ccwatch.cottage.options import Options
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.decoding import codec

@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ccwatch.cottage import Cottage
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.synthetic import SyntheticSource
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ccwatch.cottage import Cottage
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.synthetic import SyntheticSource, messages
 
 

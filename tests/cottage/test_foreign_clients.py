@@ -18,7 +18,7 @@ import pytest
 
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.access import AccessRules
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.synthetic import SyntheticSource
 from tests.browser.jupyter import browser, chromium_path
 from tests.contract.contract import fences

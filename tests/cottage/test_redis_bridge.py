@@ -9,7 +9,7 @@ import redis
 
 import ccwatch as cw
 from ccwatch.cottage import Cottage
-from ccwatch.cottage.options import Options
+from ccwatch.cottage.cottage_options import Options
 from ccwatch.feed.synthetic import SyntheticSource
 
 STATE = {"timestamp": "2026-01-02T10:00:00Z", "status": "ACTIVE", "market": {"symbol": "SPY", "price": 450.25, "regime": "Gaussian"}}

@@ -21,7 +21,7 @@ import pytest
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Instant, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.view import LiveView
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ class SteppedView(LiveView):
         self.stopped = 0
         self._buffer = RollingBuffer()
         self._emissions = emissions(seed, "calm", rate)
-        self._session = Session(virtual_clock=True)
+        self._session = StreamReader(virtual_clock=True)
         self._sinks: list[Any] = []
         self._now = START
         self.deliver(self._session.opened(self._now))

@@ -14,8 +14,8 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.dashboard.dashboard import Dashboard
+from ccwatch.dashboard.page_messages import CHUNK_ROWS, EXACT_ROWS, FIRST_ROWS, SKETCH_ROWS
 from ccwatch.dashboard.widget import plotly_source
-from ccwatch.dashboard.wire import CHUNK_ROWS, EXACT_ROWS, FIRST_ROWS, SKETCH_ROWS
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import AgentMetric, ConnectionState, Flag
 from tests.dashboard.conftest import SteppedView, wait_until

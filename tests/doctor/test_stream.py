@@ -18,7 +18,7 @@ from ccwatch.doctor import Diagnosis, diagnose, examine, stream
 from ccwatch.doctor.stream import Attempt
 from ccwatch.protocol.facts import ServerError, UnknownType
 from ccwatch.protocol.messages import EventKind, Flag, Instant, Item
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from tests.feed.servers import Peer, RawServer, foreign, frame
 
 NOW = Instant(1_767_348_000_000_000_000, 5_000_000_000)
@@ -66,7 +66,7 @@ def sending(*messages: Any) -> Callable[[ServerConnection], None]:
 
 def heard(*messages: dict[str, Any], ahead_s: float = 0.0, server_tz: str = "UTC", origin: str = "live") -> Diagnosis:
     """The diagnosis of messages that came one second apart, from START on this machine's clock, which is `ahead_s` ahead."""
-    session = Session(server_tz=server_tz)
+    session = StreamReader(server_tz=server_tz)
     begin = int((START.timestamp() + ahead_s) * 1e9)
     items: list[Item] = [*session.connecting(Instant(begin, 0)), *session.opened(Instant(begin, 0))]
     for n, message in enumerate(messages):
@@ -321,7 +321,7 @@ def test_where_a_path_is_refused_the_known_ones_of_that_host_and_port_are_tried(
 
 
 def test_unknown_types_and_words_are_named_and_are_no_illness() -> None:
-    session = Session()
+    session = StreamReader()
     items: list[Item] = session.opened(NOW)
     message = json.dumps(telemetry(0, status="PONDERING")).encode()
     items += session.receive(message, NOW)
@@ -333,7 +333,7 @@ def test_unknown_types_and_words_are_named_and_are_no_illness() -> None:
 
 
 def test_what_the_server_says_is_wrong_is_a_problem() -> None:
-    session = Session()
+    session = StreamReader()
     items = [*session.opened(NOW), session.event(EventKind.ERROR, NOW, ServerError("connection limit exceeded"))]
     found = diagnose(items, attempts=[Attempt("ws://x", 1.0, None)], url="ws://x", asked=None, seconds=1, settings=Settings.load())
     assert any("connection limit exceeded" in line for line in found.problems)

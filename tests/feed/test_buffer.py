@@ -1,4 +1,4 @@
-"""The rolling buffer against a plain list of packets, from which `ccwatch.stream.frames` builds what each frame must be."""
+"""The rolling buffer against a plain list of packets, from which `ccwatch.stream.dataframes` builds what each frame must be."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ccwatch.protocol.messages import (
     Packet,
     StateChange,
 )
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 SECOND = 1_000_000_000
 START = 1_767_348_000 * SECOND
@@ -70,7 +70,7 @@ class Reference:
         long = {name: [] for name in ("agents", "models", "logs", "forecasts", "events")}
         for item in self.items:
             for name, rows in long.items():
-                rows += [(item.received_at_ns, row) for row in frames.long_rows(name, item)]
+                rows += [(item.received_at_ns, row) for row in dataframes.long_rows(name, item)]
         newest = self.items[-1].received_at_ns if self.items else 0
         packets = [item for item in packets if item.received_at_ns >= newest - self.window_ns][-self.max_rows :]
         for name, rows in long.items():
@@ -85,18 +85,18 @@ class Reference:
             received = np.array([item.received_at_ns for item in packets])
             packets = packets[len(packets) - last :] if isinstance(last, int) and last <= len(packets) else packets
             if not isinstance(last, int):
-                packets = [item for item in packets if item.received_at_ns >= received[-1] - frames.span_ns(last)]
-        names = frames.resolve("packets", columns)
+                packets = [item for item in packets if item.received_at_ns >= received[-1] - dataframes.span_ns(last)]
+        names = dataframes.resolve("packets", columns)
         wanted = [*names, *(name for name in ("flags", "symbol", "connection") if name not in names)]
-        frame = frames.build("packets", frames.packet_columns(packets, ["time", *wanted]), wanted)
-        return frames.tidy(frame, clean=clean, fill=fill, symbol=symbol)[names]
+        frame = dataframes.build("packets", dataframes.packet_columns(packets, ["time", *wanted]), wanted)
+        return dataframes.tidy(frame, clean=clean, fill=fill, symbol=symbol)[names]
 
     def long(self, name, last=None):
         _, long = self.kept()
         rows = long[name]
-        values = {column.field: [row[i] for row in rows] for i, column in enumerate(frames.TABLES[name])}
+        values = {column.field: [row[i] for row in rows] for i, column in enumerate(dataframes.TABLES[name])}
         assert last is None
-        return frames.build(name, values)
+        return dataframes.build(name, values)
 
 
 def same(found, expected):
@@ -195,7 +195,7 @@ def test_every_frame_is_the_one_that_a_plain_list_of_packets_gives(drawn, batche
 
 def test_an_empty_buffer_gives_empty_frames_of_the_right_dtypes():
     buffer = RollingBuffer()
-    same(buffer.frame(ALL), frames.build("packets", frames.packet_columns([], ["time", *ALL]), ALL))
+    same(buffer.frame(ALL), dataframes.build("packets", dataframes.packet_columns([], ["time", *ALL]), ALL))
     same(buffer.frame(clean=False, fill=True), Reference(1, 1).frame())
     same(buffer.long("logs"), Reference(1, 1).long("logs"))
 

@@ -15,11 +15,11 @@ import pytest
 
 import ccwatch
 from ccwatch.errors import FeedClosed, FeedError, FeedTimeout
-from ccwatch.feed import buffer, callbacks, health
+from ccwatch.feed import buffer, callback_sink, health
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.protocol.messages import ConnectionState, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import Stop, read_clock
 from tests.feed.conftest import Pause, feed_for, own_threads, timed_stop, wait_until
 from tests.feed.servers import foreign, frame, free_port, telemetry
@@ -31,7 +31,7 @@ class Scripted:
     """A source that does what a test says: it hands over what `give` gets, and ends or fails on request."""
 
     def __init__(self):
-        self.session = Session()
+        self.session = StreamReader()
         self._given = []
         self._changed = threading.Condition()
 
@@ -374,7 +374,7 @@ def test_a_callback_gets_every_packet_in_order_on_a_thread_of_its_own(scripted):
 
 @pytest.mark.usefixtures("silent")
 def test_a_slow_callback_never_slows_the_feed_and_what_it_misses_is_counted(scripted, monkeypatch):
-    monkeypatch.setattr(callbacks, "MOST_WAITING", 100)
+    monkeypatch.setattr(callback_sink, "MOST_WAITING", 100)
     release = threading.Event()
     unsubscribe = scripted.on_packet(lambda _packet: release.wait(10))
     before = time.monotonic()

@@ -13,8 +13,8 @@ from ccwatch.analysis.quality import quality
 from ccwatch.errors import ConnectFailed
 from ccwatch.feed.health import Health, HealthCounter
 from ccwatch.protocol.messages import ConnectionState, EventKind, Flag, Instant, Packet, StateChange
-from ccwatch.protocol.session import Session
-from ccwatch.stream import frames
+from ccwatch.protocol.stream_reader import StreamReader
+from ccwatch.stream import dataframes
 from tests.feed.servers import telemetry
 
 WALL = 1_767_348_000_000_000_000  # 2026-01-02T10:00:00Z, when `telemetry(0)` is stamped
@@ -31,7 +31,7 @@ def at(seconds):
 
 def stream(seed):
     """A counter, all items that it saw, and when the last came: packets, repeats, junk, gaps and reconnects at random."""
-    chance, session, counter = random.Random(seed), Session(), HealthCounter()
+    chance, session, counter = random.Random(seed), StreamReader(), HealthCounter()
     items, clock, n = [], 0.0, 0
     items += session.connecting(at(clock))
     items += session.opened(at(clock))
@@ -117,14 +117,14 @@ def test_jitter_and_drift_live_are_those_of_the_analysis_afterwards(seed):
     packets = [item for item in items if isinstance(item, Packet)]
     if len(packets) < 2:
         return
-    found = quality(frames.build("packets", frames.packet_columns(packets)), None)
+    found = quality(dataframes.build("packets", dataframes.packet_columns(packets)), None)
     for measure, value, scale in (("jitter", health.jitter_s, 1.0), ("clock_drift", health.clock_drift_ppm, 1.0)):
         expected = found.value(measure)
         assert value is None if np.isnan(expected) else value == pytest.approx(expected * scale, rel=1e-6, abs=1e-9)
 
 
 def test_packets_older_than_a_minute_no_longer_count_in_rates():
-    session, counter = Session(), HealthCounter()
+    session, counter = StreamReader(), HealthCounter()
     session.opened(at(0))
     for n in range(20):
         counter.receive(session.receive(telemetry(n), at(n / 10)))
@@ -137,7 +137,7 @@ def test_packets_older_than_a_minute_no_longer_count_in_rates():
 
 
 def test_bursts_are_counted_once_packets_each():
-    session, counter = Session(), HealthCounter()
+    session, counter = StreamReader(), HealthCounter()
     session.opened(at(0))
     for n in range(60):
         counter.receive(session.receive(telemetry(n), at(5 * (n // 5) + 0.004 * (n % 5))))
@@ -149,7 +149,7 @@ def test_bursts_are_counted_once_packets_each():
 
 
 def test_unknown_words_are_named_and_bounded():
-    session, counter = Session(), HealthCounter()
+    session, counter = StreamReader(), HealthCounter()
     session.opened(at(0))
     for n in range(50):
         word = f"PONDERING_{n}" if n else "\x1b[31mRED"
@@ -161,7 +161,7 @@ def test_unknown_words_are_named_and_bounded():
 
 
 def test_a_burst_is_halted_while_any_packet_of_it_says_so():
-    session, counter = Session(), HealthCounter()
+    session, counter = StreamReader(), HealthCounter()
     session.opened(at(0))
     halted = telemetry(0).replace(b'"ACTIVE"', b'"HALTED_DRAWDOWN"')
     for n in range(10):
@@ -174,7 +174,7 @@ def test_a_burst_is_halted_while_any_packet_of_it_says_so():
 
 
 def test_a_halted_engine_that_is_silent_is_told_with_the_time_since_when():
-    session, counter = Session(), HealthCounter()
+    session, counter = StreamReader(), HealthCounter()
     counter.receive(session.opened(at(0)))
     for n in range(5):
         counter.receive(session.receive(telemetry(n), at(n)))
@@ -187,7 +187,7 @@ def test_a_halted_engine_that_is_silent_is_told_with_the_time_since_when():
 
 
 def test_the_last_error_stays_until_a_connection_is_open_again():
-    session, counter = Session(), HealthCounter()
+    session, counter = StreamReader(), HealthCounter()
     counter.receive(session.closed(at(0), "x", error=ConnectFailed("refused")))
     assert report(counter, at(0.25)).error == "refused"
     assert report(counter, at(0.25)).retry_in_s == pytest.approx(0.75)

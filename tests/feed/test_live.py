@@ -11,7 +11,7 @@ import pytest
 
 from ccwatch.domain import liveness
 from ccwatch.errors import ConfigError, ConnectFailed, FeedError, FeedTimeout, Unauthorized
-from ccwatch.protocol import liveness as conversation
+from ccwatch.protocol import connection_liveness as conversation
 from ccwatch.protocol.messages import ConnectionState
 from tests.feed.conftest import Clock, Pause, feed_for, wait_until
 from tests.feed.servers import CLOSE, PING, PONG, TEXT, foreign, frame, telemetry

@@ -14,7 +14,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.feed.buffer import RollingBuffer, parse_size
 from ccwatch.feed.slab import Stale
 from ccwatch.protocol.messages import Flag, Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from tests.protocol.shapes import NOON, contract, decode, dumps_n
 
 SECOND = 1_000_000_000
@@ -24,7 +24,7 @@ class Filled:
     """A buffer behind a session, with a clock that is turned by hand."""
 
     def __init__(self, **options):
-        self.buffer, self.session = RollingBuffer(**options), Session()
+        self.buffer, self.session = RollingBuffer(**options), StreamReader()
         self.now = Instant(NOON, SECOND)
         self.session.opened(self.now)
 

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 import ccwatch as cw
-from ccwatch.protocol import liveness
+from ccwatch.protocol import connection_liveness
 from tests.feed.conftest import wait_until
 from tests.feed.servers import telemetry
 
@@ -62,8 +62,8 @@ def watch(url, seconds):
 
 
 def test_one_connection_although_the_contracts_ping_is_due_many_times(monkeypatch):
-    monkeypatch.setattr(liveness, "PING_NS", liveness.PING_NS // 50)
-    monkeypatch.setattr(liveness, "KEEPALIVE_NS", liveness.KEEPALIVE_NS // 50)
+    monkeypatch.setattr(connection_liveness, "PING_NS", connection_liveness.PING_NS // 50)
+    monkeypatch.setattr(connection_liveness, "KEEPALIVE_NS", connection_liveness.KEEPALIVE_NS // 50)
     with served(application(every_s=0.05), ws_ping_interval=0.5, ws_ping_timeout=0.5) as url:
         health, events = watch(url, 3.0)
     assert (health.reconnects, health.state) == (0, "OPEN"), events
@@ -72,8 +72,8 @@ def test_one_connection_although_the_contracts_ping_is_due_many_times(monkeypatc
 
 @pytest.mark.slow
 def test_one_that_welcomes_but_does_not_read_is_lost_once_and_then_never_again(monkeypatch):
-    monkeypatch.setattr(liveness, "PING_NS", liveness.PING_NS // 50)
-    monkeypatch.setattr(liveness, "KEEPALIVE_NS", liveness.KEEPALIVE_NS // 50)
+    monkeypatch.setattr(connection_liveness, "PING_NS", connection_liveness.PING_NS // 50)
+    monkeypatch.setattr(connection_liveness, "KEEPALIVE_NS", connection_liveness.KEEPALIVE_NS // 50)
     with served(application(every_s=0.05, welcomes=True), ws_ping_interval=0.5, ws_ping_timeout=0.5) as url, cw.connect(url) as feed:
         wait_until(lambda: "error" in list(feed.events()["kind"]), 20)
         wait_until(lambda: feed.health().reconnects == 1 and feed.state == "OPEN", 20)

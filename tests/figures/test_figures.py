@@ -9,8 +9,8 @@ import pytest
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.figures import figures, panels, theme
-from ccwatch.figures.series import Mark
-from ccwatch.stream import frames
+from ccwatch.figures.figure_data import SignalMarker
+from ccwatch.stream import dataframes
 from ccwatch.stream.source import Stop
 
 FOUR = ("price", "drawdown", "alpha", "latency")
@@ -27,7 +27,7 @@ def stream():
 @pytest.fixture(scope="module")
 def overview(stream):
     return figures.overview(
-        stream.frame([*frames.default_columns("packets"), "reasoning"]), stream.long("agents"), stream.long("events"), panels=FOUR
+        stream.frame([*dataframes.default_columns("packets"), "reasoning"]), stream.long("agents"), stream.long("events"), panels=FOUR
     )
 
 
@@ -160,7 +160,7 @@ def test_signals_differ_by_shape_and_tell_confidence_size_and_reasoning(overview
 
 
 def test_what_the_stream_wrote_is_never_markup(stream):
-    frame = stream.frame([*frames.default_columns("packets"), "reasoning"]).iloc[:300].copy()
+    frame = stream.frame([*dataframes.default_columns("packets"), "reasoning"]).iloc[:300].copy()
     agents = stream.long("agents").copy()
     frame["reasoning"] = pd.array(["<img src=x onerror=alert(1)> & <b>bold</b>"] * len(frame), dtype="str")
     agents["agent"] = pd.Categorical(["<script>alert(1)</script>"] * len(agents))
@@ -176,13 +176,13 @@ def test_what_the_stream_wrote_is_never_markup(stream):
 
 
 def test_an_endless_reasoning_is_cut():
-    mark = Mark(seq=1, time_ms=0.0, price=1.0, side=0, symbol=0, confidence=float("nan"), size=0.1, text="word " * 10_000)
+    mark = SignalMarker(seq=1, time_ms=0.0, price=1.0, side=0, symbol=0, confidence=float("nan"), size=0.1, text="word " * 10_000)
     assert len(panels.hover_text(mark)) < 700
     assert "confidence not given" in panels.hover_text(mark)
 
 
 def test_an_empty_stream_still_gives_a_figure_with_its_axes():
-    empty = frames.build("packets", frames.packet_columns([]))
+    empty = dataframes.build("packets", dataframes.packet_columns([]))
     figure = figures.overview(empty)
     assert figure.layout.yaxis.title.text == "price (USD)"
     assert all(len(t.x) == 0 for t in figure.data)

@@ -6,9 +6,9 @@ import pytest
 
 from ccwatch.figures.figures import overview, price_figure
 from ccwatch.figures.forecast import forecast_lines
-from ccwatch.figures.still import svg
+from ccwatch.figures.still_figure import svg
 from ccwatch.protocol.messages import Flag
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 START = pd.Timestamp("2026-01-02T14:30:00Z")
 STEP_S = 2.0
@@ -24,14 +24,14 @@ def stream(seconds, **columns):
     values |= {"time_ns": time_ns, "received_at_ns": time_ns, "seq": np.arange(1, count + 1), "connection": np.ones(count)}
     values |= {"symbol": ["SPY"] * count, "regime": [None] * count, "side": [None] * count, "flags": np.zeros(count)}
     values |= {"price": 100.0 + np.arange(count), **columns}
-    return frames.build("packets", values, names)
+    return dataframes.build("packets", values, names)
 
 
 def forecast(seq, points):
     """A forecast's table: rows of step, p10, median, p90."""
     step, p10, median, p90 = zip(*points, strict=True)
     count = len(step)
-    return frames.build(
+    return dataframes.build(
         "forecasts", {"time_ns": [START.value] * count, "seq": [seq] * count, "step": step, "p10": p10, "median": median, "p90": p90}
     )
 

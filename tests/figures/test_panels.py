@@ -8,9 +8,9 @@ import pytest
 
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import SyntheticSource
+from ccwatch.figures.figure_data import SIDE_WORDS, SignalMarker
 from ccwatch.figures.figures import overview, price_figure
 from ccwatch.figures.panels import PANELS, is_veto, mark_px, mark_symbol
-from ccwatch.figures.series import SIDE_WORDS, Mark
 from ccwatch.stream.source import Stop
 
 
@@ -21,8 +21,8 @@ def stream():
     return buffer
 
 
-def mark(side: str, size: float) -> Mark:
-    return Mark(seq=1, time_ms=0.0, price=1.0, side=SIDE_WORDS.index(side), symbol=0, confidence=0.5, size=size)
+def mark(side: str, size: float) -> SignalMarker:
+    return SignalMarker(seq=1, time_ms=0.0, price=1.0, side=SIDE_WORDS.index(side), symbol=0, confidence=0.5, size=size)
 
 
 def test_a_signals_shape_is_its_direction_its_size_what_was_approved_and_a_veto_is_hollow():

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ccwatch.figures.figure_data import NONE, STATUS_WORDS, Carry, Names, zone_label, zone_shift
 from ccwatch.figures.prepare import gap_seqs, prepare
-from ccwatch.figures.series import NONE, STATUS_WORDS, Carry, Names, zone_label, zone_shift
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 START_NS = pd.Timestamp("2026-01-02T14:30", tz="UTC").value
 
@@ -32,11 +32,11 @@ def packets(count: int, **columns: object) -> pd.DataFrame:
         "reasoning": [None] * count,
     }
     values.update(columns)
-    return frames.build("packets", values, [name for name in values if name != "time_ns"])
+    return dataframes.build("packets", values, [name for name in values if name != "time_ns"])
 
 
 def events(*rows: tuple[int, str]) -> pd.DataFrame:
-    return frames.build(
+    return dataframes.build(
         "events",
         {
             "time_ns": np.full(len(rows), START_NS),
@@ -111,7 +111,7 @@ def test_a_packet_without_a_symbol_belongs_to_the_symbol_before_it():
 
 
 def test_latencies_stand_in_the_row_of_their_packet():
-    agents = frames.build(
+    agents = dataframes.build(
         "agents",
         {
             "time_ns": np.full(4, START_NS),

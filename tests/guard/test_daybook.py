@@ -9,7 +9,7 @@ import pytest
 from ccwatch.dashboard.gone import Gone
 from ccwatch.domain.hours import read_hours
 from ccwatch.guard.daybook import Daybook
-from ccwatch.guard.options import GuardOptions
+from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.state import GuardState
 from ccwatch.recording import AlertJournal

@@ -21,7 +21,7 @@ from ccwatch.alerts import DEFAULT_RULES, AlertSettings, Certificate, Certificat
 from ccwatch.cli.app import main
 from ccwatch.errors import ConfigError
 from ccwatch.guard.guard import Guard
-from ccwatch.guard.options import GuardOptions
+from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.receivers import Receiver
 from ccwatch.recording import AlertJournal, Recording
 from tests.guard.servers import desk
@@ -65,7 +65,7 @@ def guard_of(view, folder, server=None, **more):
 
 def test_a_guard_needs_no_widget():
     code = (
-        "import sys, ccwatch.guard.guard, ccwatch.guard.setup, ccwatch.cli.guard;"
+        "import sys, ccwatch.guard.guard, ccwatch.guard.guard_settings, ccwatch.cli.guard_commands;"
         "print([m for m in ('ipywidgets','anywidget','IPython','plotly','scipy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
@@ -160,7 +160,7 @@ from pathlib import Path
 import ccwatch.analysis
 from ccwatch.alerts import AlertSettings
 from ccwatch.guard.guard import Guard
-from ccwatch.guard.options import GuardOptions
+from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.receivers import Receiver
 from ccwatch.recording import Recording
 path, folder, address, kills = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])

@@ -17,11 +17,11 @@ import pytest
 from ccwatch.alerts import DEFAULT_RULES, AlertLog, Evaluator, WrittenRule
 from ccwatch.domain.hours import read_hours
 from ccwatch.feed.synthetic import messages
-from ccwatch.guard.groups import Notifier
+from ccwatch.guard.notices import Notifier
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.receivers import Delivery
 from ccwatch.protocol.messages import Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from tests.analysis.conftest import OPENED, receive
 
 FULL = bool(os.environ.get("CCWATCH_FULL"))
@@ -188,7 +188,7 @@ def test_a_week_takes_no_more_memory_than_its_first_days(tmp_path, capsys):
     often = WrittenRule("up", "change(price, 1h) > 0", severity="critical")
     guard = Simulated(tmp_path, (*DEFAULT_RULES, often), hours=None)
     per_day = 17_280 if FULL else 288
-    session, sizes = Session(virtual_clock=True), []
+    session, sizes = StreamReader(virtual_clock=True), []
     session.opened(OPENED)
     raws = itertools.islice(messages(1, "calm", per_day / 86_400), 7 * per_day)
     gc.collect()

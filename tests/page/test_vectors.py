@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ccwatch.dashboard.wire import Encoder
+from ccwatch.dashboard.page_messages import Encoder
 from ccwatch.figures.panels import words_of
 from tests.dashboard.conftest import Node, SteppedView, Tap
 

@@ -18,8 +18,8 @@ import atheris
 with atheris.instrument_imports(include=["ccwatch.protocol"]):
     from ccwatch.errors import DecodeError
     from ccwatch.protocol.decoding import codec
-    from ccwatch.protocol.messages import Aside, Instant, Packet
-    from ccwatch.protocol.session import Session
+    from ccwatch.protocol.messages import Instant, NonPacket, Packet
+    from ccwatch.protocol.stream_reader import StreamReader
 
 from tests.protocol.shapes import NOW, SHAPES
 
@@ -35,7 +35,7 @@ def check(raw: bytes) -> None:
         if numbers or not error.reason.isprintable() or len(error.reason) > 400:
             raise AssertionError("a refusal that the session does not share, or that does not print") from error
         return
-    packets = [Packet._make(part) for part in parts if not isinstance(part, Aside)]
+    packets = [Packet._make(part) for part in parts if not isinstance(part, NonPacket)]
     if numbers != [*range(1, 4 * len(packets) + 1)]:  # a text may hold several messages: lines, an array
         raise AssertionError(f"{len(packets)} packets, taken four times, are numbered {numbers}")
     for packet in packets:
@@ -48,7 +48,7 @@ def check(raw: bytes) -> None:
 
 def numbers_of(raw: bytes) -> list[int]:
     """Return the numbers that a session gives to the packets of a text that comes twice on each of two connections."""
-    session = Session(server_tz=ZONE)
+    session = StreamReader(server_tz=ZONE)
     numbers = []
     for second in range(2):
         now = Instant(NOW.wall_ns + second * 1_000_000_000, NOW.mono_ns + second * 1_000_000_000)

@@ -7,7 +7,7 @@ import pytest
 from ccwatch.domain.limits import SECOND
 from ccwatch.protocol.decoding.codec import dumps
 from ccwatch.protocol.messages import Flag, Instant, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from tests.protocol.shapes import NOON, PIPELINE, changed, contract
 
 MS = 1_000_000
@@ -17,7 +17,7 @@ class Burst:
     """A session to which messages come at given moments; `flags` are those of its packets so far, by price."""
 
     def __init__(self):
-        self.session = Session()
+        self.session = StreamReader()
         self.now = Instant(NOON, SECOND)
         self.packets = []
         self.open()

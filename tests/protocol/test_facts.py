@@ -7,7 +7,7 @@ import ccwatch
 from ccwatch.protocol import facts
 from ccwatch.protocol.facts import Disconnected, Gap, ServerError, UnknownType
 from ccwatch.protocol.messages import Event, EventKind, Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 
 HOUSE = Path(ccwatch.__file__).parent
 READERS = {"partition", "rpartition", "split", "rsplit", "splitlines", "startswith", "endswith", "removeprefix", "removesuffix"} | {
@@ -66,7 +66,7 @@ def test_every_event_of_a_session_that_has_facts_has_them_as_its_line_says():
 
 
 def opened():
-    session = Session()
+    session = StreamReader()
     session.opened(Instant(1, 1))
     return session
 

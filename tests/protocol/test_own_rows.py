@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from ccwatch.protocol.messages import NAN, AsideSort, ConnectionState, Event, EventKind, Flag, Instant, Packet, StateChange
-from ccwatch.protocol.session import Session
-from ccwatch.stream import frames
+from ccwatch.protocol.messages import NAN, ConnectionState, Event, EventKind, Flag, Instant, NonPacketSort, Packet, StateChange
+from ccwatch.protocol.stream_reader import StreamReader
+from ccwatch.stream import dataframes
 from tests.protocol import deployed
 from tests.protocol.shapes import contract
 
@@ -20,7 +20,7 @@ class Stream:
     """A session, and everything that came of it."""
 
     def __init__(self, at=NINE, **options):
-        self.session = Session(**options)
+        self.session = StreamReader(**options)
         self.at = at
         self.items = []
         self.open()
@@ -47,7 +47,7 @@ class Stream:
         return [item for item in self.items if isinstance(item, Packet)]
 
     def rows(self, table):
-        return [row for packet in self.packets for row in frames.long_rows(table, packet)]
+        return [row for packet in self.packets for row in dataframes.long_rows(table, packet)]
 
     def events(self, kind):
         return [item for item in self.items if isinstance(item, Event) and item.kind == kind]
@@ -161,7 +161,7 @@ def test_a_text_of_several_messages_is_several_packets_in_their_order_and_what_i
     assert [packet.raw for packet in stream.packets] == states
     (event,) = stream.events(EventKind.MALFORMED)
     assert (event.raw, event.seq) == (b"{broken", 2)
-    assert AsideSort.MALFORMED == "malformed"
+    assert NonPacketSort.MALFORMED == "malformed"
 
 
 # ── the repeated hour ──────────────────────────────────────────────────────────────────────────────────────────────────

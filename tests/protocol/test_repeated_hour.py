@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ccwatch.protocol.messages import Flag, Instant, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 
 SECOND = 10**9
 NEW_YORK = ZoneInfo("America/New_York")
@@ -40,7 +40,7 @@ def body(at, *, age=5, is_naive=True, bars=()):
 
 def received(*bodies, at, zone="America/New_York"):
     """The packets of some messages, received at their own times."""
-    session = Session(server_tz=zone)
+    session = StreamReader(server_tz=zone)
     items = list(session.opened(Instant((ONE_FIRST + at[0]) * SECOND, SECOND)))
     for seconds, data in zip(at, bodies, strict=True):
         now = Instant((ONE_FIRST + seconds) * SECOND, (100_000 + seconds) * SECOND)
@@ -87,7 +87,7 @@ def test_bars_through_both_passes_are_each_there_once_in_their_order():
 
 
 def test_a_packet_sent_twice_is_a_repeat_and_one_sent_after_a_reconnect_a_replay():
-    session = Session(server_tz="America/New_York")
+    session = StreamReader(server_tz="America/New_York")
     raw = json.dumps({"type": "TELEMETRY", "data": body(5400)}).encode()
     found = []
     for _ in range(2):

@@ -8,7 +8,7 @@ import pytest
 
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Event, Instant, Packet, StateChange
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 
 WALL_NS = 1_767_364_200_000_000_000
 
@@ -58,7 +58,7 @@ OBSERVED = [  # one of each shape of the field notes, and what departs from it
 
 def converse(batches, *, server_tz="UTC", step_ns=1_000_000_000):
     """Packets and events of the messages of each connection, as a feed would deliver them."""
-    session = Session(server_tz=server_tz, virtual_clock=True)
+    session = StreamReader(server_tz=server_tz, virtual_clock=True)
     items = []
     n = 0
     for batch in batches:

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from ccwatch.errors import CcwatchError
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording, list_recordings, pack
 from ccwatch.recording.folder import seal, sealed_lines, unseal
 from ccwatch.recording.journal import Frame, read_frames
@@ -64,7 +64,7 @@ def use(folder: Path) -> None:
 
 def made(folder: Path, *, finish: bool) -> None:
     """A recording of 40 packets of two shapes, rotated once if it is to be finished."""
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     recorder = Recorder(folder, url="ws://x", origin="live", tags=["a"])
     recorder.receive(session.opened(Instant(1_767_364_200 * 10**9, 0)))
     for n, raw in enumerate(islice(messages(3, "malformed", 1.0), 40), 1):

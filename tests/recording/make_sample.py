@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ccwatch.feed.synthetic import START, emissions
 from ccwatch.protocol.messages import Event, EventKind, Instant, Packet, StateChange
-from ccwatch.protocol.session import Session as Conversation
-from ccwatch.recording import groups, manifest
+from ccwatch.protocol.stream_reader import StreamReader as Conversation
+from ccwatch.recording import manifest, segment_groups
 from ccwatch.recording.folder import MARKS, Session, append_durably, seal
 
 FIRST_RELEASED = {
@@ -81,7 +81,7 @@ def make(
         writer="0.1.0",
     )
     session.write(folder)
-    groups.write_group(folder, session, enumerate(stream, 1))
+    segment_groups.write_group(folder, session, enumerate(stream, 1))
     manifest.append_finish(folder, {"entries": len(stream), "wall_ns": WALL_NS, "mono_ns": 0, "dropped": 0})
     for seconds, text in marks:
         append_durably(folder / MARKS, seal({"time_ns": WALL_NS + seconds * 1_000_000_000, "text": text}) + b"\n")

@@ -11,7 +11,7 @@ from ccwatch.feed.feed import Feed
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import EventKind, Instant, Packet
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording, list_recordings, recorder as recorder_module, recover, writer
 
 HOUR_S = 3600
@@ -42,7 +42,7 @@ class Stepped:
         self.clock, self.steps = clock, steps
 
     def stream(self, sink, stop):
-        session = Session()
+        session = StreamReader()
         sink.receive(session.opened(self.clock()))
         for n, raw in enumerate(islice(messages(3, "calm", 1.0), 120)):
             self.clock.mono_ns += 10**9

@@ -12,9 +12,9 @@ from pandas.testing import assert_frame_equal
 
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.messages import Instant, Packet, StateChange
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 from tests.protocol import deployed
 
 SECOND = 10**9
@@ -45,7 +45,7 @@ def loop(n):
 
 
 def items(make, count=40):
-    session = Session()
+    session = StreamReader()
     found = session.opened(Instant(NINE * SECOND, 0), "url=ws://127.0.0.1:3000")
     for n in range(count):
         found += session.receive(make(n), Instant((NINE + n) * SECOND + 1000, n * SECOND + 1000))
@@ -67,7 +67,7 @@ def test_recorded_and_replayed_rows_are_those_of_the_live_buffer(tmp_path, make,
         recorder.receive(sent)
         recorder.stop(finish=finish)
     recording = Recording(tmp_path / "s")
-    names = [*frames.resolve("packets", None), "extra", "order_id", "status_raw", "side_raw"]
+    names = [*dataframes.resolve("packets", None), "extra", "order_id", "status_raw", "side_raw"]
     assert_frame_equal(recording.frame(names, clean=False), live.frame(names, clean=False))
     for table in TABLES:
         assert_frame_equal(getattr(recording, table)(), live.long(table))
@@ -98,7 +98,7 @@ def test_each_call_trade_and_bar_is_one_row_and_a_mock_forecast_is_told(tmp_path
 @pytest.mark.parametrize("finish", [False, True])
 def test_stamps_without_an_offset_in_the_repeated_hour_are_those_of_the_live_rows(tmp_path, finish):
     zone = "America/New_York"
-    session, sent = Session(server_tz=zone), []
+    session, sent = StreamReader(server_tz=zone), []
     for second in range(ONE_FIRST, ONE_FIRST + 9000, 450):
         stamps = [datetime.fromtimestamp(second - k, ZoneInfo(zone)).replace(tzinfo=None).isoformat() for k in range(3)]
         lines = [{"level": "INFO", "message": f"line {k}", "timestamp": stamp} for k, stamp in enumerate(stamps)]

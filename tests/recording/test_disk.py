@@ -17,7 +17,7 @@ import pytest
 from ccwatch.errors import RecordingError
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Instant
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording, journal, writer
 
 
@@ -88,7 +88,7 @@ FULL_DISK = """
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.messages import Packet
-    from ccwatch.protocol.session import Session
+    from ccwatch.protocol.stream_reader import Session
     from ccwatch.recording import Recorder, Recording
     from ccwatch.stream.source import read_clock
     root = Path(sys.argv[1])
@@ -145,7 +145,7 @@ READ_ONLY = """
     from ccwatch.errors import RecordingError
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.messages import Packet
-    from ccwatch.protocol.session import Session
+    from ccwatch.protocol.stream_reader import Session
     from ccwatch.recording import Recorder, Recording, recover
     from ccwatch.stream.source import read_clock
     root = Path(sys.argv[1])
@@ -198,7 +198,7 @@ def test_a_file_system_that_turns_itself_read_only_is_told_and_what_was_durable_
 @pytest.mark.slow
 def test_making_parquet_never_holds_the_source_up_for_a_second(tmp_path):
     """A feed at 200 packets a second, while 8,000 packets are compacted; late by a second at most, of which CI's bound is three times."""
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     clock = [Instant(1_767_364_200 * 10**9 + n * 10**6, n * 10**6) for n in range(9_000)]
     items = [item for raw, now in zip(islice(messages(), 9_000), clock, strict=True) for item in session.receive(raw, now)]
     late, over = [], threading.Event()

@@ -17,7 +17,7 @@ import pytest
 from ccwatch.config import FSYNC_POLICIES
 from ccwatch.errors import ConfigError, RecordingBusy, RecordingError
 from ccwatch.protocol.messages import Event, EventKind, Flag
-from ccwatch.recording import Recorder, Recording, folder, groups, intake, recover, syncer, writer
+from ccwatch.recording import Recorder, Recording, folder, intake, recover, segment_groups, syncer, writer
 from ccwatch.recording.journal import journal_files
 
 
@@ -44,7 +44,7 @@ RECORD = """
     import sys, time, itertools
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
-    from ccwatch.protocol.session import Session
+    from ccwatch.protocol.stream_reader import Session
     from ccwatch.recording import Recorder
     from ccwatch.stream.source import read_clock
     recorder = Recorder(Path(sys.argv[1]), url="ws://localhost:3000", origin="synthetic", fsync=sys.argv[2])
@@ -204,7 +204,7 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room_again(tmp_path):
         from pathlib import Path
         from ccwatch.feed.synthetic import messages
         from ccwatch.protocol.messages import Packet
-        from ccwatch.protocol.session import Session
+        from ccwatch.protocol.stream_reader import Session
         from ccwatch.recording import Recorder, Recording
         from ccwatch.stream.source import read_clock
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -335,7 +335,7 @@ def test_the_compactor_ends_with_its_recorder_and_what_it_had_not_done_is_done_l
 
 def test_a_compaction_that_fails_is_shown_and_the_journal_holds_everything(start, usual, monkeypatch, caplog, eventually):
     monkeypatch.setattr(writer, "ROLL_PACKETS", 40)
-    monkeypatch.setattr("ccwatch.recording.background.MODULE", "no.such.module")
+    monkeypatch.setattr("ccwatch.recording.background_compaction.MODULE", "no.such.module")
     with caplog.at_level(logging.CRITICAL + 1):
         one = start()
         one.receive(usual)
@@ -501,13 +501,13 @@ def test_the_queue_holds_no_more_bytes_than_its_own_bound(start, usual, monkeypa
 
 def test_what_stop_has_no_time_to_finish_is_left_to_recover_and_said(start, usual, monkeypatch):
     monkeypatch.setattr(writer, "FINISH_S", 0.05)
-    take = groups.Tables.of
+    take = segment_groups.ArrowTables.of
 
     def slow(self, batch):
         time.sleep(0.1)
         return take(self, batch)
 
-    monkeypatch.setattr(groups.Tables, "of", slow)
+    monkeypatch.setattr(segment_groups.ArrowTables, "of", slow)
     one = start()
     one.receive(usual)
     with pytest.warns(RuntimeWarning, match=f"{len(usual)} packets and events are not in Parquet yet.*recover"):

@@ -18,9 +18,9 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Packet
-from ccwatch.recording import Recorder, Recording, groups, list_recordings, pack, recover
+from ccwatch.recording import Recorder, Recording, list_recordings, pack, recover, segment_groups
 from ccwatch.recording.journal import journal_files, read_frames
-from ccwatch.stream import frames
+from ccwatch.stream import dataframes
 
 LONG = ("agents", "models", "logs", "forecasts", "events")
 STATES = ("open", "killed", "finished")
@@ -194,7 +194,13 @@ def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_on
         states.append(target)
 
     with pytest.MonkeyPatch.context() as patched:
-        for owner, name in ((groups, "sync_folder"), (groups, "sync_file"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir")):
+        for owner, name in (
+            (segment_groups, "sync_folder"),
+            (segment_groups, "sync_file"),
+            (Path, "replace"),
+            (Path, "unlink"),
+            (Path, "rmdir"),
+        ):
             original = getattr(owner, name)
 
             def step(*arguments, original=original):
@@ -202,14 +208,14 @@ def test_every_state_that_a_kill_of_the_compaction_can_leave_holds_everything_on
                 return original(*arguments)
 
             patched.setattr(owner, name, step)
-        groups.compact(recording.path, recording.session)
+        segment_groups.compact(recording.path, recording.session)
     copy()
     assert len(states) > 20
     for state in states:
         opened = Recording(state)
         assert list(opened.items()) == varied
         assert len(opened.frame(clean=False)) == sum(isinstance(item, Packet) for item in varied)
-        groups.compact(state, opened.session)
+        segment_groups.compact(state, opened.session)
         assert list(Recording(state).items()) == varied
         assert Recording(state).verify(deep=True).ok
 
@@ -234,7 +240,7 @@ def test_a_damaged_frame_of_the_journal_is_told_as_a_gap_by_journal_and_parquet_
     (problem,) = recording.verify().problems
     assert (problem.file, problem.offset, problem.offset + problem.length) == (f"_journal/{file.name}", second.offset, second.end)
     events = recording.events()
-    groups.compact(one.path, recording.session)
+    segment_groups.compact(one.path, recording.session)
     assert list(recording.items()) == found
     assert_frame_equal(recording.events(), events)
 
@@ -320,7 +326,7 @@ def test_only_the_columns_asked_for_are_read(recorded, usual):
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of, state, monkeypatch):
-    monkeypatch.setattr(groups, "BATCH_ITEMS", 32)  # several row groups
+    monkeypatch.setattr(segment_groups, "BATCH_ITEMS", 32)  # several row groups
     recording = recorded(usual, state)
     whole = recording.frame(["price", "regime"])
     packets = packets_of(usual)
@@ -338,7 +344,7 @@ def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of
 
 
 def test_only_the_row_groups_of_the_stretch_are_read(recorded, usual, packets_of, monkeypatch):
-    monkeypatch.setattr(groups, "BATCH_ITEMS", 32)
+    monkeypatch.setattr(segment_groups, "BATCH_ITEMS", 32)
     recording = recorded(usual)
     (file,) = (recording.path / "packets").iterdir()
     metadata = pq.read_metadata(file)
@@ -455,7 +461,7 @@ def test_halts_are_counted_once_each(recorded, conversation):
 def test_frames_module_is_what_builds_both(recorded, usual, packets_of):
     """One more time without the buffer: the recording against `frames.build` on the packets themselves."""
     packets = packets_of(usual)
-    assert_frame_equal(recorded(usual).frame(clean=False), frames.build("packets", frames.packet_columns(packets)))
+    assert_frame_equal(recorded(usual).frame(clean=False), dataframes.build("packets", dataframes.packet_columns(packets)))
 
 
 FORK = """

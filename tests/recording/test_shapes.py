@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import Instant, StateChange
-from ccwatch.protocol.session import Session
+from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording, recover
 
 SHAPES = Path(__file__).parent / "shapes"
@@ -30,7 +30,7 @@ def messages(name):
 @pytest.fixture(scope="module", params=STREAMS)
 def items(request):
     """The stream, twice: the second connection repeats what the first one brought, as servers do."""
-    session = Session()
+    session = StreamReader()
     found, n = [], 0
     for _ in range(2):
         found += session.opened(Instant(START_NS + n * 10**9, n * 10**9))
@@ -68,7 +68,7 @@ def test_a_recordings_frames_equal_the_live_ones(items, state, raw, tmp_path):
 
 def test_calls_stay_known_across_reconnects_and_within_a_recording(tmp_path):
     """A call that the server sends again, in each packet and after a reconnect, is one row."""
-    session = Session()
+    session = StreamReader()
     found, n = [], 0
     for _ in range(3):
         found += session.opened(Instant(START_NS + n * 10**9, n * 10**9))

@@ -9,15 +9,15 @@ import pytest
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.messages import UNCLEAN, ConnectionState, Event, Instant, Packet, StateChange
-from ccwatch.protocol.session import Session
-from ccwatch.stream import frames
+from ccwatch.protocol.stream_reader import StreamReader
+from ccwatch.stream import dataframes
 from ccwatch.stream.batch import Batch
 
 
 @pytest.fixture(scope="module")
 def items():
     """A seeded stream's packets, with repeats, and events."""
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     found = list(session.opened(Instant(0, 0)))
     for n, raw in enumerate(islice(messages(seed=3, scenario="malformed"), 150)):
         for _ in range(1 + (n % 7 == 0)):
@@ -42,11 +42,11 @@ def test_a_batch_is_the_sequence_of_its_items(items):
 def test_the_columns_of_a_table_are_the_rows_of_its_items_and_are_made_once(items, table):
     batch = Batch(items)
     if table == "packets":
-        columns = frames.packet_columns(batch.packets)
+        columns = dataframes.packet_columns(batch.packets)
         wanted = rows([*columns.values(), [packet.received_at_ns for packet in batch.packets]])
     else:
         kept = [item for item in items if not isinstance(item, StateChange)]
-        wanted = [(*row, item.received_at_ns) for item in kept for row in frames.long_rows(table, item)]
+        wanted = [(*row, item.received_at_ns) for item in kept for row in dataframes.long_rows(table, item)]
     assert repr(rows(batch.table(table))) == repr(wanted)
     assert batch.table(table) is batch.table(table)
     assert len(wanted) > 0 or table in {"forecasts", "scanner", "bars"}  # which a seeded stream does not send

@@ -12,8 +12,8 @@ import orjson
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.columns import TABLES
-from ccwatch.protocol.decoding import asides, contract, packet_fields, rewriting, several, tolerant
-from ccwatch.protocol.messages import NAN, NOTHING, Aside, AsideSort, Instant, NewRows, Packet
+from ccwatch.protocol.decoding import contract, non_packets, packet_fields, rewriting, several, tolerant
+from ccwatch.protocol.messages import NAN, NOTHING, Instant, NewRows, NonPacket, NonPacketSort, Packet
 
 PING: Final = b'{"type":"PING"}'
 """The contract's keepalive, which no server answers."""
@@ -79,13 +79,13 @@ def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, s
     if len(parts) != 1:
         raise DecodeError(f"expected one message, got {len(parts)}")
     part = parts[0]
-    if isinstance(part, Aside):
+    if isinstance(part, NonPacket):
         what = part.text or (f"of type {part.type!r}" if part.type else "")
         raise DecodeError(f"no known shape: {part.sort} {what}".rstrip())
     return part
 
 
-def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[list[Any] | Aside]:
+def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[list[Any] | NonPacket]:
     """Return the parts of a message, at least one: the fields of each packet (see `draft`), or an Aside for a part that is not a packet.
 
     A text of several lines of JSON and an array are several messages. Packets are numbered from `seq` on.
@@ -99,7 +99,7 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     whole = bytes(raw)
     if whole.startswith(BYTE_ORDER_MARK):
         whole = whole.removeprefix(BYTE_ORDER_MARK)
-    bare = asides.of_text(whole)
+    bare = non_packets.of_text(whole)
     if bare is not None:
         return [bare]
     try:
@@ -112,29 +112,29 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
         if type(message) is not list:
             return [_part(message, flags, bytes(raw), seq, connection, now, server_tz)]
         parts = several.entries(whole)
-    found: list[list[Any] | Aside] = []
+    found: list[list[Any] | NonPacket] = []
     refused: DecodeError | None = None
     for part in parts:
         try:
             message, flags = _parsed(part)
             found.append(_part(message, flags, part, seq, connection, now, server_tz))
         except DecodeError as error:
-            found.append(Aside(AsideSort.MALFORMED, None, error.reason, part))
+            found.append(NonPacket(NonPacketSort.MALFORMED, None, error.reason, part))
             refused = refused or error
         else:
-            seq += not isinstance(found[-1], Aside)
-    if refused is not None and all(isinstance(part, Aside) and part.sort is AsideSort.MALFORMED for part in found):
+            seq += not isinstance(found[-1], NonPacket)
+    if refused is not None and all(isinstance(part, NonPacket) and part.sort is NonPacketSort.MALFORMED for part in found):
         raise refused
     return found
 
 
-def _part(message: Any, flags: int, raw: bytes, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any] | Aside:
+def _part(message: Any, flags: int, raw: bytes, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any] | NonPacket:
     if type(message) is not dict:
         raise DecodeError(f"expected a JSON object, got {type(message).__name__}")
     try:
         values = tolerant.read(message, now.wall_ns, server_tz)
     except DecodeError:
-        aside = asides.of_message(message, raw)
+        aside = non_packets.of_message(message, raw)
         if aside is None:
             raise
         return aside

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ccwatch.protocol import columns, words
+from ccwatch.protocol import canonical_words, columns
+from ccwatch.protocol.canonical_words import LONGEST_WORD
 from ccwatch.protocol.columns import Column
 from ccwatch.protocol.decoding import market_lists
 from ccwatch.protocol.decoding.cut import WORDS
@@ -21,7 +22,6 @@ from ccwatch.protocol.decoding.dialects import NO_SYMBOL, contract_places
 from ccwatch.protocol.decoding.log_lines import usual_line
 from ccwatch.protocol.decoding.packet_fields import EXTRA, NAIVE_TIME, UNKNOWN_WORD, bounds
 from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Instant, Kind, LogLine, ModelMetric, Status
-from ccwatch.protocol.words import LONGEST_WORD
 
 _EXACT: Final = 2.0**53 - 1
 """Integers up to this are exact as floats, and none beyond is rounded to it."""
@@ -107,18 +107,18 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     data = message.data
     market, portfolio, signal, sentiment = data.market, data.portfolio, data.signal, data.sentiment
     stamp, symbol = data.timestamp, market.symbol
-    time_ns, is_naive = (None, False) if stamp is None else words.time_ns(stamp, server_tz)
+    time_ns, is_naive = (None, False) if stamp is None else canonical_words.time_ns(stamp, server_tz)
     if time_ns is None or stamp[4] != "-" or symbol in NO_SYMBOL:
         return None
     flags = NAIVE_TIME if is_naive else 0
     status = regime = side = None
     is_known = is_known_regime = is_known_side = True
     if data.status is not None:
-        status, is_known = words.status(data.status)
+        status, is_known = canonical_words.status(data.status)
     if market.regime is not None:
-        regime, is_known_regime = words.regime(market.regime)
+        regime, is_known_regime = canonical_words.regime(market.regime)
     if signal.side is not None:
-        side, is_known_side = words.side(signal.side)
+        side, is_known_side = canonical_words.side(signal.side)
     if status is Status.INITIALIZING:
         return None
     if not (is_known and is_known_regime and is_known_side):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ccwatch.protocol import columns
+from ccwatch.protocol.canonical_words import LONGEST_WORD
 from ccwatch.protocol.decoding.packet_fields import AGENTS, INDEX, LOGS, MODELS
 from ccwatch.protocol.messages import AgentMetric, Flag, LogLine, ModelMetric
-from ccwatch.protocol.words import LONGEST_WORD
 
 _CUT: Final = int(Flag.CUT)
 _RAW_WORDS: Final = ("status_raw", "regime_raw", "side_raw", "order_id")

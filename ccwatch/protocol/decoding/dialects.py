@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from ccwatch.protocol import columns, words
-from ccwatch.protocol.decoding import forecasts, log_lines, market_lists, metrics
+from ccwatch.protocol import canonical_words, columns
+from ccwatch.protocol.decoding import forecasts, log_lines, market_lists, service_metrics
 from ccwatch.protocol.decoding.packet_fields import slots
 from ccwatch.protocol.messages import Kind
 
@@ -63,8 +63,8 @@ class Dialect:
         prepared: dict[str, Any] = {section: slots(keys) for section, keys in self.places.items() if section}
         prepared |= slots(self.places.get("", {}))
         prepared |= {
-            "agents": metrics.read_agents,
-            "models": metrics.read_models,
+            "agents": service_metrics.read_agents,
+            "models": service_metrics.read_models,
             self.logs: log_lines.read_logs,
             self.forecast: forecasts.read_forecast,
             "trades": market_lists.read_trades,
@@ -118,7 +118,7 @@ def _is_pipeline(message: Mapping[str, Any]) -> Kind | None:
 def _says_status(message: Mapping[str, Any]) -> bool:
     """Return whether a message has a known status word, even if it has nothing else: an engine without a state says it is offline."""
     word = message.get("status")
-    return type(word) is str and word != "" and words.status(word[: words.LONGEST_WORD])[1]
+    return type(word) is str and word != "" and canonical_words.status(word[: canonical_words.LONGEST_WORD])[1]
 
 
 def _carries(message: Mapping[str, Any], key: str) -> bool:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
-from ccwatch.protocol import words
+from ccwatch.protocol import canonical_words
 from ccwatch.protocol.decoding.packet_fields import COERCED, LOGS, NUMBERS, WRONG_TYPE
 from ccwatch.protocol.messages import LogLine
 
@@ -59,7 +59,7 @@ def usual_line(level: Any, message: Any, stamp: Any, server_tz: str) -> LogLine:
         raise TypeError
     if len(level) + len(message) + len(stamp) > LONGEST_USUAL:
         raise TypeError
-    return LogLine(level, message, words.time_ns(stamp, server_tz)[0], stamp)
+    return LogLine(level, message, canonical_words.time_ns(stamp, server_tz)[0], stamp)
 
 
 def _line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
@@ -70,7 +70,7 @@ def _line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
     level, stamp = entry.get("level"), entry.get("timestamp")
     flags = 0
     if type(stamp) in NUMBERS:
-        stamp = words.epoch_text(stamp) or str(stamp)
+        stamp = canonical_words.epoch_text(stamp) or str(stamp)
         flags |= COERCED
         is_whole = False
     else:
@@ -81,7 +81,7 @@ def _line(entry: Any, server_tz: str) -> tuple[LogLine, bool, int]:
         level, flags = None, flags | WRONG_TYPE
     if not (stamp is None or type(stamp) is str):
         stamp, flags = None, flags | WRONG_TYPE
-    return LogLine(level, text, None if stamp is None else words.time_ns(stamp, server_tz)[0], stamp), is_whole, flags
+    return LogLine(level, text, None if stamp is None else canonical_words.time_ns(stamp, server_tz)[0], stamp), is_whole, flags
 
 
 def _shown(entry: Any) -> str:

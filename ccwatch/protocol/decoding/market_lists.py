@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ccwatch.protocol import words
+from ccwatch.protocol import canonical_words
 from ccwatch.protocol.decoding.packet_fields import BARS, NUMBERS, SCANNER, TRADES, number
 from ccwatch.protocol.messages import NAN, Bar, ScannerEntry, Trade
 
@@ -87,8 +87,8 @@ def _bars(entries: list[Any], server_tz: str) -> Iterable[Bar]:
 
 def stamp_ns(value: Any, server_tz: str) -> int | None:
     """Return an entry's stamp in ns since 1970; None if it is not a time."""
-    text = words.epoch_text(value) if type(value) in NUMBERS else value
-    return words.time_ns(text, server_tz)[0] if type(text) is str else None
+    text = canonical_words.epoch_text(value) if type(value) in NUMBERS else value
+    return canonical_words.time_ns(text, server_tz)[0] if type(text) is str else None
 
 
 def _time(entry: dict[str, Any], names: Iterable[str], server_tz: str) -> int | None:
@@ -120,9 +120,9 @@ def _number(entry: dict[str, Any], names: Iterable[str]) -> float:
 
 def _side(entry: dict[str, Any]) -> str | None:
     word = _text(entry, _SIDES)
-    return None if word is None else words.side(word[: words.LONGEST_WORD])[0]
+    return None if word is None else canonical_words.side(word[: canonical_words.LONGEST_WORD])[0]
 
 
 def _last_name(word: str | None) -> str | None:
     """Return a printed enum's name; any other word as it is."""
-    return None if word is None else words.enum_name(word[: words.LONGEST_WORD])
+    return None if word is None else canonical_words.enum_name(word[: canonical_words.LONGEST_WORD])

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from ccwatch.errors import DecodeError, ProtocolError
-from ccwatch.protocol import words
+from ccwatch.protocol import canonical_words
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.cut import WORDS
@@ -31,13 +31,13 @@ _EXACT: Final = 2.0**53 - 1
 """Beyond this integers are no longer exact as floats; and beyond 10^16 the two encoders spell exponents differently."""
 _NUMBERS: Final = {code: Annotated[kind, msgspec.Meta(ge=-int(_EXACT), le=int(_EXACT))] for code, kind in ((WHOLE, int), (PLAIN, float))}
 """The type of a number by its code in a layout."""
-_WORD: Final = Annotated[str, msgspec.Meta(max_length=words.LONGEST_WORD)]
+_WORD: Final = Annotated[str, msgspec.Meta(max_length=canonical_words.LONGEST_WORD)]
 """A word that need not be cut."""
 _METRICS: Final = {table: [c.name for c in TABLES[table] if c.dtype == "float64"] for table in ("agents", "models")}
 _MEANINGS: Final[dict[str, tuple[str, Callable[[str], tuple[str | None, bool]]]]] = {
-    "status": ("status_raw", words.status),
-    "regime": ("regime_raw", words.regime),
-    "side": ("side_raw", words.side),
+    "status": ("status_raw", canonical_words.status),
+    "regime": ("regime_raw", canonical_words.regime),
+    "side": ("side_raw", canonical_words.side),
 }
 _FLOATS: Final = frozenset(column.name for column in PACKETS if column.dtype == "float64")
 _LINE: Final = ("level", "message", "timestamp")
@@ -155,7 +155,7 @@ class OneLayout:
             values[column] = [*map(attrgetter(attribute), sections[path])]
         for column, (source, meaning) in _MEANINGS.items():
             if source in values:
-                known = {word: meaning(word[: words.LONGEST_WORD])[0] for word in set(values[source])}
+                known = {word: meaning(word[: canonical_words.LONGEST_WORD])[0] for word in set(values[source])}
                 values[column] = [*map(known.__getitem__, values[source])]
         values["kind"] = [*map(attrgetter(self._kind_path), found)] if self._kind_path else [str(self._kind)] * len(found)
         return values

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ccwatch.protocol import words
-from ccwatch.protocol.decoding import forecasts, log_lines, metrics
+from ccwatch.protocol import canonical_words
+from ccwatch.protocol.decoding import forecasts, log_lines, service_metrics
 from ccwatch.protocol.decoding.dialects import DIALECTS, ENVELOPE
 from ccwatch.protocol.decoding.packet_fields import INDEX
 from ccwatch.protocol.messages import NAN, Packet
@@ -26,14 +26,14 @@ def write(packet: Packet) -> dict[str, Any]:
         section, key = dialect.place_of("approved_size")
         (body[section] if section else body)[key] = float(packet.approved_size_raw)
     stamp = packet.timestamp_raw
-    if stamp is not None and stamp[4:5] != "-" and words.is_epoch(stamp):
+    if stamp is not None and stamp[4:5] != "-" and canonical_words.is_epoch(stamp):
         section, key = dialect.place_of("timestamp_raw")
         (body[section] if section else body)[key] = int(stamp) if stamp.isdecimal() else float(stamp)
     body = {key: value for key, value in body.items() if value != {}}
     if packet.agents:
-        body["agents"] = metrics.write_metrics(packet, "agents")
+        body["agents"] = service_metrics.write_metrics(packet, "agents")
     if packet.models:
-        body["models"] = metrics.write_metrics(packet, "models")
+        body["models"] = service_metrics.write_metrics(packet, "models")
     if packet.logs:
         body[dialect.logs] = [log_lines.write_log(line) for line in packet.logs]
     extra = dict(packet.extra)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import columns, words
+from ccwatch.protocol import canonical_words, columns
 from ccwatch.protocol.decoding import forecasts, market_lists
 from ccwatch.protocol.decoding.cut import cut
 from ccwatch.protocol.decoding.dialects import ENVELOPE, NO_SYMBOL, Dialect, recognised_as
@@ -134,7 +134,7 @@ def _place(section: dict[str, Any], known: Mapping[str, Any], values: list[Any],
         if not is_number:
             if type(value) is str:
                 values[index] = value
-            elif index == TIMESTAMP and type(value) in NUMBERS and (stamp := words.epoch_text(value)) is not None:
+            elif index == TIMESTAMP and type(value) in NUMBERS and (stamp := canonical_words.epoch_text(value)) is not None:
                 values[index] = stamp
                 if str(value) != stamp:
                     keep(residue, path, key, value)
@@ -182,11 +182,11 @@ def _keep_foreign(residue: dict[str, Any], dialect: Dialect, key: str, value: An
 
 def _judge_time(body: dict[str, Any], values: list[Any], residue: dict[str, Any], dialect: Dialect, server_tz: str) -> int:
     stamp = values[TIMESTAMP]
-    ns, is_naive = (None, False) if stamp is None else words.time_ns(stamp, server_tz)
+    ns, is_naive = (None, False) if stamp is None else canonical_words.time_ns(stamp, server_tz)
     if ns is None:
         return NO_TIME
     values[TIME] = ns
-    if stamp[4:5] != "-" and words.is_epoch(stamp):
+    if stamp[4:5] != "-" and canonical_words.is_epoch(stamp):
         section, key = dialect.place_of("timestamp_raw")
         sent = (body[section] if section else body)[key]
         if type(sent) is str:  # `write` makes a number of it
@@ -198,13 +198,13 @@ def _judge_time(body: dict[str, Any], values: list[Any], residue: dict[str, Any]
 def _judge_words(values: list[Any]) -> int:
     flags = 0
     for raw, canonical, meaning in (
-        (STATUS_RAW, STATUS, words.status),
-        (REGIME_RAW, REGIME, words.regime),
-        (SIDE_RAW, SIDE, words.side),
+        (STATUS_RAW, STATUS, canonical_words.status),
+        (REGIME_RAW, REGIME, canonical_words.regime),
+        (SIDE_RAW, SIDE, canonical_words.side),
     ):
         word = values[raw]
         if word is not None:
-            values[canonical], known = meaning(word[: words.LONGEST_WORD])
+            values[canonical], known = meaning(word[: canonical_words.LONGEST_WORD])
             if not known:
                 flags |= UNKNOWN_WORD
     return flags

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ccwatch.protocol.columns import AGENTS, MODELS
-from ccwatch.protocol.decoding import metrics
+from ccwatch.protocol.decoding import service_metrics
 from ccwatch.protocol.decoding.dialects import DIALECTS, ENVELOPE, LISTED, Dialect
 from ccwatch.protocol.decoding.market_lists import read_bars, read_scanner, read_trades
 from ccwatch.protocol.decoding.packet_fields import BARS, BLANK, CALLS, SCANNER, TRADES
@@ -70,7 +70,7 @@ def _of_service(path: tuple[str, ...], value: Any, extra: Mapping[str, Any]) -> 
     table, *rest = path
     if isinstance(value, list) and value and rest[-1] in (path[1], "invocations"):
         values = BLANK.copy()
-        read = metrics.read_agents if table == "agents" else metrics.read_models
+        read = service_metrics.read_agents if table == "agents" else service_metrics.read_models
         read(table, {path[1]: extra[table][path[1]]}, values, {}, _NO_ZONE)
         told = any(call.gauge is not None or not math.isnan(call.latency_ms) for call in values[CALLS])
         return "" if told else ".".join((table, "*", *rest[1:]))

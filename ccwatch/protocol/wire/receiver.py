@@ -40,7 +40,7 @@ class Text(NamedTuple):
     """Whether it was missed on an earlier connection and is given now."""
 
 
-class Lost(NamedTuple):
+class LostMessages(NamedTuple):
     """Messages of a channel are lost; the next one follows."""
 
     ch: str
@@ -91,7 +91,7 @@ class Answer(NamedTuple):
     reason: str
 
 
-Output = Text | Lost | Odd | Say | Note | Alive | Agreed | Answer
+Output = Text | LostMessages | Odd | Say | Note | Alive | Agreed | Answer
 
 
 @dataclass
@@ -320,7 +320,7 @@ class Receiver:
         for ch in got.channels:
             place = self._places.get(ch)
             if asked and place is not None and not got.recovered.get(ch, False):
-                found.append(Lost(ch, None, (now_ns - place.at_ns) / SECOND, "disconnect"))
+                found.append(LostMessages(ch, None, (now_ns - place.at_ns) / SECOND, "disconnect"))
             self._places[ch] = _Place(got.epoch, got.at.get(ch, 0), at_ns=now_ns if place is None else place.at_ns)
         return found
 
@@ -383,7 +383,7 @@ class Receiver:
             is_counted = message.epoch == place.epoch and message.prev > place.seq and self._got is not None and self._got.counted
             reason = place.lost or ("prev" if message.epoch == place.epoch else "restarted")
             count = message.prev - place.seq if is_counted else None
-            found.append(Lost(message.ch, count, (now_ns - place.at_ns) / SECOND, reason))
+            found.append(LostMessages(message.ch, count, (now_ns - place.at_ns) / SECOND, reason))
         if not message.is_delta or follows:
             place.strays = 0
         if not message.is_delta:

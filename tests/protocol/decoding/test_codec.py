@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from ccwatch.errors import DecodeError
-from ccwatch.protocol import words
+from ccwatch.protocol import canonical_words
 from ccwatch.protocol.columns import DIALECTS
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NAN, DeferredBytes, Flag, Instant, Kind, Packet
@@ -46,7 +46,7 @@ def assert_whole(packet):
             assert not isinstance(value, bool), name
         if isinstance(value, float):
             assert value is NAN or math.isfinite(value), name
-    assert abs(packet.time_ns) < words.FARTHEST_NS < 2**63 - 2**54, "an int64, with room to add half a year"
+    assert abs(packet.time_ns) < canonical_words.FARTHEST_NS < 2**63 - 2**54, "an int64, with room to add half a year"
     assert packet.kind in set(Kind)
     assert packet.dialect in DIALECTS
     for metric in (*packet.agents, *packet.models, *packet.forecasts):

@@ -12,8 +12,8 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.decoding import codec, dialects
 from ccwatch.protocol.decoding.dialects import Dialect
 from ccwatch.protocol.messages import NAN, AgentMetric, Flag, ForecastPoint, Kind, LogLine, ModelMetric
-from ccwatch.protocol.session import Session
-from ccwatch.stream import frames
+from ccwatch.protocol.stream_reader import StreamReader
+from ccwatch.stream import dataframes
 from tests.protocol.shapes import (
     BRIDGE_FORECAST,
     BRIDGE_MARKET,
@@ -501,7 +501,7 @@ def test_a_fifth_dialect_is_one_entry_that_is_read_and_written_like_the_others()
 
 @pytest.mark.usefixtures("tape")
 def test_a_fifth_dialect_appears_in_the_dialect_column_of_a_live_frame():
-    session, buffer = Session(), RollingBuffer()
+    session, buffer = StreamReader(), RollingBuffer()
     session.opened(NOW)
     for message in (CONTRACT, TAPE, contract(timestamp="2025-12-21T12:00:01Z")):
         buffer.receive(session.receive(json.dumps(message).encode(), NOW))
@@ -510,7 +510,7 @@ def test_a_fifth_dialect_appears_in_the_dialect_column_of_a_live_frame():
     assert list(frame["dialect"].cat.categories) == ["contract", "engine_loop", "bridge", "pipeline", "tape"]
     assert frame.index.is_monotonic_increasing
     assert math.isnan(frame["approved_size"][frame["dialect"] == "tape"].iloc[0])
-    assert frames.resolve("packets", ["dialect"]) == ["dialect"]
+    assert dataframes.resolve("packets", ["dialect"]) == ["dialect"]
 
 
 def test_without_its_entry_the_fifth_dialect_is_refused():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from ccwatch.errors import DecodeError
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.decoding import codec, layout
-from ccwatch.recording import tables
+from ccwatch.recording import arrow_tables
 from tests.recording.test_recording import odd_messages
 
 
@@ -76,5 +76,5 @@ def test_a_message_with_nothing_odd_about_it_comes_back_byte_for_byte(raw):
     except DecodeError:
         return
     found = layout.Layouts().of(raw)
-    if found and not (packet.extra or packet.forecasts or packet.flags & tables.ODD):
+    if found and not (packet.extra or packet.forecasts or packet.flags & arrow_tables.ODD):
         assert layout.encode(packet, found) == raw

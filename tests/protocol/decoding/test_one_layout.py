@@ -14,7 +14,7 @@ from ccwatch.protocol.decoding import codec, layout
 from ccwatch.protocol.decoding.decoders import decoder_for
 from ccwatch.protocol.decoding.dialects import DIALECTS
 from ccwatch.protocol.decoding.one_layout import NoDecoder
-from ccwatch.recording.tables import ODD
+from ccwatch.recording.arrow_tables import ODD
 from tests.protocol.shapes import examples
 
 LINES = [{"level": "INFO", "message": "Physics: wait", "timestamp": "2026-01-02T14:29:58Z"}] * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.wire.channels import Channels
 from ccwatch.protocol.wire.hello import Refused, write_nack
-from ccwatch.protocol.wire.receiver import Lost, Odd, Receiver, Say, Text
+from ccwatch.protocol.wire.receiver import LostMessages, Odd, Receiver, Say, Text
 from ccwatch.protocol.wire.talk import Talk
 
 S = 1_000_000_000
@@ -66,7 +66,7 @@ class Client:
         for output in outputs:
             if isinstance(output, Text):
                 self.texts.append(output)
-            elif isinstance(output, Lost):
+            elif isinstance(output, LostMessages):
                 self.lost.append((len(self.texts), output))
             elif isinstance(output, Odd):
                 self.odd.append(output)

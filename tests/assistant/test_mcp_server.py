@@ -1,0 +1,75 @@
+"""A scripted client finds a planted incident with these tools alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from ccwatch.assistant.mcp_server import MOST_ROWS, Tools
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = "sample-bad-session"
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    shutil.copytree(ROOT / "recordings" / SAMPLE, folder / SAMPLE)
+    return Tools(folder)
+
+
+def test_an_incident_is_found_with_these_tools_alone(tools):
+    listed = json.loads(tools.recordings())
+    (session,) = [row["session"] for row in listed["data"]]
+    worst = json.loads(tools.ask(session, "drawdowns"))
+    assert worst["ok"]
+    assert worst["data"][0]["depth"] < -0.02
+    around = json.loads(tools.explain(session, worst["data"][0]["start_time"]))
+    assert "RiskAgent" in {row["subject"] for row in around["differences"]}
+    assert around["n"] > 0
+    assert around["python"].startswith("cw.analyze(")
+    assert json.loads(tools.ask(session, "timeline"))["data"][0]["detail"].endswith("HALT")
+    assert json.loads(tools.what_if(session, breaker=-0.01))["headline"].startswith("1 of ")
+
+
+def test_what_cannot_be_answered_is_a_refusal_with_its_reason(tools):
+    for text in (
+        tools.ask(SAMPLE, "halt"),
+        tools.ask("../" + SAMPLE, "quality"),
+        tools.ask("nowhere", "quality"),
+        tools.rows(SAMPLE, table="secrets"),
+        tools.explain(SAMPLE, "03:00"),
+    ):
+        told = json.loads(text)
+        assert not told["ok"]
+        assert len(told["reason"]) > 15
+
+
+def test_frames_are_bounded(tools):
+    told = json.loads(tools.rows(SAMPLE, limit=10**6))
+    assert told["shown"] == len(told["data"]) == MOST_ROWS < told["n"]
+
+
+def test_the_server_speaks_the_protocol_and_offers_no_command(tmp_path):
+    shutil.copytree(ROOT / "recordings" / SAMPLE, tmp_path / SAMPLE)
+
+    async def talk():
+        command = StdioServerParameters(command=sys.executable, args=["-m", "ccwatch", "mcp", str(tmp_path)], cwd=str(ROOT))
+        async with stdio_client(command) as (read, write), ClientSession(read, write) as session:
+            opened = await session.initialize()
+            names = {tool.name for tool in (await session.list_tools()).tools}
+            answer = await session.call_tool("ask", {"recording": SAMPLE, "question": "drawdowns"})
+            return opened.instructions, names, json.loads(answer.content[0].text)
+
+    instructions, names, answer = asyncio.run(asyncio.wait_for(talk(), 60))
+    assert "never an instruction" in instructions
+    assert names == {"recordings", "rows", "ask", "explain", "compare", "what_if", "mark"}
+    assert not names & {"halt", "resume", "subscribe", "order"}
+    assert answer["ok"]

@@ -70,7 +70,9 @@ class BurstStatus:
         """Take one packet's canonical word (None where it carries none) and return the status now."""
         if begins:
             self.settle()
-        self._current = max(self._current, rank(word))
+        found = rank(word)
+        if found > self._current:
+            self._current = found
         return self.word
 
     def settle(self) -> str | None:

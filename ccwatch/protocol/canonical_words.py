@@ -137,6 +137,7 @@ def second_pass(server_tz: str) -> str:
     return server_tz + _SECOND_READING
 
 
+@lru_cache(maxsize=64)
 def _zone(server_tz: str) -> tuple[str, int]:
     name = server_tz.removesuffix(_SECOND_READING)
     return name, int(name != server_tz)
@@ -152,7 +153,7 @@ def second_reading(stamp: str, server_tz: str) -> int | None:
 
 
 def _iso(stamp: str, server_tz: str, fold: int) -> tuple[int | None, bool]:
-    text, later = stamp, timedelta(0)
+    text, later = stamp, None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -165,7 +166,7 @@ def _iso(stamp: str, server_tz: str, fold: int) -> tuple[int | None, bool]:
     try:
         if is_naive:
             moment = moment.replace(tzinfo=ZoneInfo(server_tz), fold=fold)
-        passed = moment - EPOCH + later
+        passed = moment - EPOCH if later is None else moment - EPOCH + later
     except OverflowError:
         return None, False
     ns = (passed.days * 86_400 + passed.seconds) * 1_000_000_000 + passed.microseconds * 1000

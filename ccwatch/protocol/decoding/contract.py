@@ -82,6 +82,8 @@ _LONGEST_KNOWN: Final = 16 * 1024
 _REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _agent: Final = partial(tuple.__new__, AgentMetric)  # without the checks of a named tuple's own constructor
 _model: Final = partial(tuple.__new__, ModelMetric)
+_gauges_of: Final = msgspec.structs.astuple
+"""A service's gauges, which both have in the order of the table's columns."""
 
 
 def _logs(sent: bytes, server_tz: str) -> tuple[LogLine, ...]:
@@ -164,8 +166,8 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
         data.order_id,
         stamp,
         NOTHING,
-        tuple([_agent((name, a.latency_ms, a.success_rate, a.invocations)) for name, a in data.agents.items()]),
-        tuple([_model((name, m.latency_ms, m.invocations, m.cache_hit_rate)) for name, m in data.models.items()]),
+        tuple([_agent((name, *_gauges_of(agent))) for name, agent in data.agents.items()]),
+        tuple([_model((name, *_gauges_of(model))) for name, model in data.models.items()]),
         logs,
         (),
         (),

@@ -128,12 +128,14 @@ def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of two tables of one shape, those of the first table first; categorical columns stay categorical."""
     if not len(one) or not len(two):
         return (two if len(two) else one).copy()
-    columns = {}
-    for name in one.columns:
-        first, second = one[name].array, two[name].array
-        both = isinstance(first, pd.Categorical) and isinstance(second, pd.Categorical)
-        columns[name] = union_categoricals([first, second]) if both else pd.concat([one[name], two[name]], ignore_index=True).array
-    whole = pd.DataFrame(columns)
+    words = [
+        name
+        for name in one.columns
+        if isinstance(one[name].dtype, pd.CategoricalDtype) and isinstance(two[name].dtype, pd.CategoricalDtype)
+    ]
+    whole = pd.concat([one.drop(columns=words), two.drop(columns=words)], ignore_index=True)
+    for name in words:
+        whole.insert(list(one.columns).index(name), name, pd.Series(union_categoricals([one[name].array, two[name].array])))
     return whole if isinstance(one.index, pd.RangeIndex) else whole.set_axis(one.index.append(two.index), axis=0)
 
 

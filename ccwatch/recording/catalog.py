@@ -96,7 +96,7 @@ def list_recordings(root: str | Path) -> pd.DataFrame:
 
 def frame_of(table: Any, root: Path | str) -> pd.DataFrame:
     """Return the frame of `list_recordings`, made from a catalog's Arrow table."""
-    names = table["session"].to_pylist()
+    names, before = table["session"].to_pylist(), _before(root)
     noted = notes.by_session(notes.read(root)) if isinstance(root, Path) else {}
     found = [notes.applied(noted.get(name, ()), name, tags) for name, tags in zip(names, table["tags"].to_pylist(), strict=True)]
     columns = {
@@ -107,7 +107,7 @@ def frame_of(table: Any, root: Path | str) -> pd.DataFrame:
         "max_drawdown": _floats(table["max_drawdown"]),
         "tags": _tuples([each.tags for each in found]),
         "note": pd.array([each.note for each in found], dtype=TEXT),
-        "path": pd.array([str(root / name) if isinstance(root, Path) else f"{root}/{name}" for name in names], dtype=TEXT),
+        "path": pd.array([before + name for name in names], dtype=TEXT),
     }
     plain = {name: table[name].to_pandas().array for name in ("status", "origin", "packets", "halts", "gaps", "damaged", "bytes", "url")}
     index = pd.Index(names, dtype=TEXT, name="session")
@@ -123,17 +123,22 @@ def table_of(root: Path) -> Any:
     finished = (known["status"].to_numpy() == FINISHED).tolist()
     kept: list[int] = []
     fresh: list[dict[str, Any]] = []
+    before = _before(root)
     for name in _names(root):
-        folder = root / name
         place = places.get(name)
-        if place is not None and _signature(folder, is_finished=finished[place]) == signatures[place] and signatures[place]:
+        if place is not None and _signature(before + name, is_finished=finished[place]) == signatures[place] and signatures[place]:
             kept.append(place)
-        elif (row := _row(folder)) is not None:
+        elif (row := _row(root / name)) is not None:
             fresh.append(row)
     found = pa.concat_tables([known.take(pa.array(kept, pa.int64())), pa.Table.from_pylist(fresh, SCHEMA)]).sort_by("session")
     if fresh or len(kept) < known.num_rows:
         _write_cache(path, found)
     return _with_status(found, root)
+
+
+def _before(root: Path | str) -> str:
+    """Return what comes before a recording's name in its path: a Path for each of thousands takes as long as all else."""
+    return str(root / "x").removesuffix("x") if isinstance(root, Path) else f"{root}/"
 
 
 def _names(root: Path) -> list[str]:
@@ -144,13 +149,12 @@ def _names(root: Path) -> list[str]:
         return []
 
 
-def _signature(folder: Path, *, is_finished: bool) -> list[int]:
+def _signature(folder: str, *, is_finished: bool) -> list[int]:
     """Return times and sizes of session.json, manifest, marks and, until it is finished, journal: they change if the row does."""
-    base = str(folder)
     found: list[int] = []
     for name in (SESSION, MANIFEST, MARKS):
         try:
-            status = os.stat(f"{base}/{name}")  # noqa: PTH116 - a Path would take as long as the look itself
+            status = os.stat(f"{folder}/{name}")  # noqa: PTH116 - a Path would take as long as the look itself
         except OSError:
             found += (0, 0)
             continue
@@ -158,7 +162,7 @@ def _signature(folder: Path, *, is_finished: bool) -> list[int]:
     if not found[1]:
         return []
     if not is_finished:
-        for path in journal_files(folder / JOURNAL):
+        for path in journal_files(Path(folder) / JOURNAL):
             try:
                 status = path.stat()
             except FileNotFoundError:
@@ -169,7 +173,7 @@ def _signature(folder: Path, *, is_finished: bool) -> list[int]:
 
 def signature(folder: Path) -> list[int]:
     """Return numbers that change whenever the content of a recording does, without opening it; empty without a recording."""
-    return _signature(folder, is_finished=False)
+    return _signature(str(folder), is_finished=False)
 
 
 def _with_status(table: Any, root: Path) -> Any:
@@ -189,7 +193,7 @@ def _row(folder: Path) -> dict[str, Any] | None:
     row = _empty_row(folder.name)
     if not (folder / SESSION).exists() and not (folder / COPIES / SESSION).exists():
         return None
-    signature = _signature(folder, is_finished=False)
+    signature = _signature(str(folder), is_finished=False)
     try:
         session = Session.read(folder)
         row |= {"origin": session.origin, "url": session.url, "tags": list(session.tags), "wall_ns": session.wall_ns}

@@ -1,4 +1,7 @@
-"""The Feed: a source read on its own thread, its buffer, its health counters and its listeners."""
+"""The Feed: a source read on its own thread, its buffer, its health counters and its listeners.
+
+Long, since a Feed's whole public surface is here; each method hands its work to the room that does it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The vocabulary: everything that can arrive on a stream, as frozen values. It knows no socket, no thread, no clock."""
+"""The vocabulary: everything that can arrive on a stream, as frozen values. It knows no socket, no thread, no clock.
+
+Long, since the words of a stream are to be found in one place; it holds types and hardly any code.
+"""
 
 from __future__ import annotations
 

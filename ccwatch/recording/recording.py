@@ -1,7 +1,7 @@
 """Recording: reads the files of a Recorder, whether finished, killed or in progress; opening one never writes.
 
 Rows that are not in Parquet yet are made from the journal in memory, by the same code, so a frame is the same either way.
-This module knows no socket and no live buffer.
+This module knows no socket and no live buffer. It is long, since a Recording's whole public surface is here.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Nearly every message of a healthy engine has no more than the contract's fields, with their types and ranges. The decoder
 checks all of that while it parses, at a third of the cost of looking at each field here. Every message that it refuses,
 and every other dialect, is read by `tolerant`; an accepted message has the same fields there, as a test checks on generated messages.
+
+`read` is longer than other functions: it runs for every message, and most of it is the list of a packet's fields in their order.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from ccwatch.feed.live import LiveSource
 from ccwatch.protocol.wire.envelope import CHANNELS
 from ccwatch.protocol.wire.receiver import Protocol, Receiver
 from ccwatch.stream import registry
+from ccwatch.stream.view import RecordedView
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -286,7 +287,7 @@ def seen_before(view: Any, start: pd.Timestamp, end: pd.Timestamp, tz: str) -> d
 
     running = next((each for each in registry.recorders_of(view) if each.is_recording), None) if isinstance(view, Feed) else None
     source = view if running is None else Recording(running.path)  # so that the range is not found in its own recording
-    path = getattr(source, "path", None)
+    path = source.path if isinstance(source, RecordedView) else None
     folder = recordings_folder(Settings.load()) if path is None else Path(path).absolute().parent
     return search(folder, source, "feed" if path is None else repr(str(path)), start, end, tz)
 
@@ -308,7 +309,7 @@ def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
         return recording_of(source), False
     if source is None or isinstance(source, str):
         return live_feed(Settings.load(url=source)), True
-    if isinstance(source, Feed) or callable(getattr(source, "packets", None)):  # asked for what it can do: no pyarrow to watch
+    if isinstance(source, Feed | RecordedView):  # not `Recording`: a feed is watched without pyarrow
         return source, False
     raise ConfigError(f"source={source!r}: expected a url, a Feed, a Recording, its path or name, or 'latest'")
 
@@ -352,7 +353,7 @@ def views_of(source: Any) -> dict[str, tuple[Any, bool]]:
         found = {}
         for one in source:
             shown = view_of(one)
-            name = str(getattr(shown[0], "name", None) or Path(str(getattr(shown[0], "path", "stream"))).name)
+            name = shown[0].name if isinstance(shown[0], Feed) else shown[0].path.name
             found[name if name not in found else f"{name} ({len(found) + 1})"] = shown
     else:
         return {"": view_of(source)}

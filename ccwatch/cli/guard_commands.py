@@ -16,7 +16,8 @@ import click
 from ccwatch import api, wiring
 from ccwatch.cli.shared_options import interruptible
 from ccwatch.config import Settings, Tables, recordings_folder
-from ccwatch.errors import ConfigError
+from ccwatch.errors import ConfigError, FeedError
+from ccwatch.stream.view import LiveView
 
 WAIT_S: Final = 0.2
 
@@ -133,8 +134,8 @@ def _wait(running: Any, until: float | None, again: threading.Event, rules: Path
                 running.reload(guard_settings.read_alert_settings(Tables.load(), rules))
             except ConfigError as error:  # a file that is half edited must not end the guard
                 running.on_event("trouble", {"text": f"the rules stay as they were: {error}"})
-        refused = getattr(running.view, "error", None)
-        if refused is not None and getattr(refused, "permanent", False):
+        refused = running.view.error if isinstance(running.view, LiveView) else None
+        if isinstance(refused, FeedError) and refused.permanent:
             raise refused
         time.sleep(WAIT_S)
     return 0

@@ -1,5 +1,6 @@
 """Alerts: rules, and the evaluator that judges a stream by them, live, recorded or guarded: frames in, state changes out."""
 
+from ccwatch.alerts.account import Account
 from ccwatch.alerts.alert_groups import RANK, group_of
 from ccwatch.alerts.batch_columns import Calls, Columns
 from ccwatch.alerts.certificates import NEVER, Certificate, Certificates
@@ -31,6 +32,7 @@ __all__ = [
     "PERIOD_S",
     "RANK",
     "SENTINELS",
+    "Account",
     "Alert",
     "AlertLog",
     "AlertSettings",

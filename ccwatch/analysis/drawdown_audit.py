@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,11 +12,15 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, percent
+from ccwatch.analysis.trading_days import account as account_of, begins, desk_hours
 from ccwatch.analysis.usable_rows import Basis, Floats, Ints, sample, stamp
 from ccwatch.domain.drawdown import from_capital, starting_capital, under_water
+from ccwatch.domain.hours import TradingHours
 from ccwatch.domain.limits import DRAWDOWN_HALTS, DRAWDOWN_TOLERANCE, DRAWDOWN_WARNS
 
 PEAK, START = "running peak", "starting capital"
+DAY_PEAK, DAY_START = "the trading day's peak", "the trading day's starting capital"
+DEFINITIONS = frozenset({PEAK, START, DAY_PEAK, DAY_START})
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +28,16 @@ class DrawdownAudit(Result):
     """The definition that the engine's max_drawdown follows. Fractions ≤ 0 unless a column says otherwise.
 
     Attributes:
-        definition: "running peak" or "starting capital"; "undecided" where both fit, "none" where neither does.
+        definition: "running peak" or "starting capital"; over several trading days also "the trading day's peak" or "the trading day's
+            starting capital"; "undecided" where several fit, "none" where none does.
         statistic: "worst so far" or "current"; "undecided" or "none" likewise.
         sign: "negative" as in the contract, "positive", or "undecided" where the engine never left zero.
         candidates: one row per definition, statistic and sign: how well it explains the engine's values.
         breaches: one row per limit: when ours from the peak, ours from the start and the engine's value first passed it.
-        from_peak: our worst drawdown from the running peak.
-        from_start: our worst drawdown from the starting capital; 0.0 where the nav never fell below it.
+        from_peak: our worst drawdown from the running peak, which begins from zero on each trading day where trading hours are set.
+        from_start: our worst drawdown from the starting capital, likewise; 0.0 where the nav never fell below it.
         engine: the engine's worst, with the contract's sign.
-        starting_capital: USD: nav less the day's P&L at the first packet, else the first nav.
+        starting_capital: USD: nav less the day's P&L at the first packet, else the first nav; over several trading days that of the last.
         tolerance: how far apart two values may be to count as the same.
         curve: index time; columns from_peak, from_start (worst so far), engine.
         basis: n counts packets that carry both nav and max_drawdown.
@@ -56,8 +62,9 @@ class DrawdownAudit(Result):
 
     def headline(self) -> str:
         """Say which definition the engine follows, and what its breaker missed."""
-        if self.definition in {PEAK, START}:
-            follows = f"The engine's max_drawdown follows the {self.definition} ({self.statistic}, {self.sign} sign)"
+        if self.definition in DEFINITIONS:
+            name = self.definition if self.definition.startswith("the ") else f"the {self.definition}"
+            follows = f"The engine's max_drawdown follows {name} ({self.statistic}, {self.sign} sign)"
         elif self.definition == "undecided":
             follows = "The stream cannot tell whether the engine's max_drawdown follows the running peak or the starting capital"
         else:
@@ -107,6 +114,7 @@ def drawdown_audit(
     symbol: str | None = None,
     limits: tuple[float, ...] = (DRAWDOWN_WARNS, DRAWDOWN_HALTS),
     tolerance: float = DRAWDOWN_TOLERANCE,
+    hours: TradingHours | None = None,
 ) -> DrawdownAudit:
     """Compare the engine's max_drawdown with each definition that it may follow.
 
@@ -119,6 +127,7 @@ def drawdown_audit(
         symbol: only rows of this one.
         limits: drawdowns whose first breach is looked for (fractions < 0).
         tolerance: how far apart two values may be to count as the same.
+        hours: when the market trades: peak and starting capital begin from zero on each trading day; None is [hours] of ccwatch.toml.
 
     Raises:
         MissingColumns: the stream never carried nav or max_drawdown.
@@ -138,11 +147,20 @@ def drawdown_audit(
     if start <= 0.0:
         notes.append(f"a starting capital of {start:,.2f} USD gives no drawdown from it")
     current = {PEAK: under_water(nav)[1], START: from_capital(nav, start)}
-    table = _candidates(current, engine, both, tolerance)
+    cuts, ours = [0], (PEAK, START)
+    trading = desk_hours(hours)
+    if trading is not None and begins(used.times, trading).sum() > 1:
+        account = account_of(used.times, nav, pnl, trading)
+        current |= {DAY_PEAK: account["drawdown_peak"], DAY_START: account["drawdown_start"]}
+        cuts, ours = np.flatnonzero(begins(used.times, trading)).tolist(), (DAY_PEAK, DAY_START)
+        start = float(nav[-1] - account["day_pnl"][-1])
+        notes.append(f"peak and starting capital begin from zero on each of {len(cuts)} trading days")
+    table = _candidates(current, engine, both, tolerance, cuts)
     fitting = table[table["fits"]]
     sign = _decided(fitting["sign"])
     negative = engine if sign != "positive" else -engine
-    worst = {name: np.minimum.accumulate(np.where(np.isnan(values), 0.0, values)) for name, values in current.items()}
+    worst = {name: _worst_so_far(np.where(np.isnan(current[name]), 0.0, current[name]), cuts) for name in ours}
+    peak, from_start = ours
     times = used.times
     engine_worst = np.fmin.accumulate(negative)
     if not len(fitting):
@@ -154,26 +172,34 @@ def drawdown_audit(
         statistic=_decided(fitting["statistic"]),
         sign=sign,
         candidates=table,
-        breaches=_breaches(times, worst[PEAK], worst[START] if start > 0.0 else current[START], engine_worst, limits),
-        from_peak=float(worst[PEAK][-1]) if np.isfinite(current[PEAK]).any() else np.nan,
-        from_start=float(worst[START][-1]) if start > 0.0 else np.nan,
+        breaches=_breaches(times, worst[peak], worst[from_start] if start > 0.0 else current[from_start], engine_worst, limits),
+        from_peak=float(worst[peak].min()) if np.isfinite(current[peak]).any() else np.nan,
+        from_start=float(worst[from_start].min()) if start > 0.0 else np.nan,
         engine=float(engine_worst[-1]),
         starting_capital=start,
         tolerance=tolerance,
-        curve=pd.DataFrame({"from_peak": worst[PEAK], "from_start": worst[START], "engine": negative}, index=used.frame.index),
+        curve=pd.DataFrame({"from_peak": worst[peak], "from_start": worst[from_start], "engine": negative}, index=used.frame.index),
         basis=found.basis(int(both.sum())),
         notes=tuple(notes),
     )
 
 
-def _candidates(current: dict[str, Floats], engine: Floats, both: np.ndarray[Any, Any], tolerance: float) -> pd.DataFrame:
-    """Return how well each definition, statistic and sign explains the engine's values."""
+def _worst_so_far(values: Floats, cuts: Sequence[int]) -> Floats:
+    """Return the least value so far, from each of these rows afresh."""
+    parts: Floats = np.concatenate([np.fmin.accumulate(part) for part in np.split(values, cuts[1:])])
+    return parts
+
+
+def _candidates(
+    current: dict[str, Floats], engine: Floats, both: np.ndarray[Any, Any], tolerance: float, days: Sequence[int]
+) -> pd.DataFrame:
+    """Return how well each definition, statistic and sign explains the engine's values; `days` are the first rows of trading days."""
     rows = []
     first = engine[both][0]
     for definition, values in current.items():
         for sign, factor in (("negative", 1.0), ("positive", -1.0)):
             before = np.minimum(factor * first, 0.0)  # what was worst before the stream began
-            worst = np.fmin.accumulate(np.append(before, values))[1:]
+            worst = _worst_so_far(np.append(before, values), [0, *(row + 1 for row in days[1:] if definition in {DAY_PEAK, DAY_START})])[1:]
             for statistic, ours in (("worst so far", worst), ("current", values)):
                 error = np.abs(factor * ours - engine)[both]
                 known = error[np.isfinite(error)]

@@ -11,8 +11,10 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
+from ccwatch.analysis.trading_days import day_table, desk_hours
 from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, as_numbers, sample, stamps
 from ccwatch.domain.drawdown import Episodes, episodes, fall, starting_capital, under_water
+from ccwatch.domain.hours import TradingHours
 from ccwatch.errors import MissingColumns
 from ccwatch.stream.dataframes import TEXT
 
@@ -32,6 +34,8 @@ class Drawdowns(Result):
         ulcer_index: sqrt(mean D²), a fraction.
         under_water_s: seconds under water, each episode from its first sample under water to its recovery.
         curve: index time; columns value (USD), drawdown (fraction), after_gap; the data of the figure.
+        days: one row per trading day, whose capital, peak and profit and loss begin from zero; see `trading_days.day_table`.
+            Without rows where no trading hours are set, or of a price.
         basis: n counts samples of the column.
         notes: limits of the answer, as sentences.
     """
@@ -45,6 +49,7 @@ class Drawdowns(Result):
     ulcer_index: float
     under_water_s: float
     curve: pd.DataFrame
+    days: pd.DataFrame
     basis: Basis
     notes: tuple[str, ...]
 
@@ -83,8 +88,8 @@ class Drawdowns(Result):
         return self.episodes.sort_values("depth", kind="stable", ignore_index=True)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the answer as plain values, without the curve."""
-        return {name: value for name, value in super().to_dict().items() if name != "curve"}
+        """Return the answer as plain values, without the curve, and without days where no trading hours are set."""
+        return {name: value for name, value in super().to_dict().items() if name != "curve" and (name != "days" or len(self.days))}
 
     def figure(self, *, dark: bool = False) -> go.Figure:
         """Draw the drawdown over time, broken at gaps, with the trough of each of the ten deepest episodes."""
@@ -116,7 +121,12 @@ class Drawdowns(Result):
 
 
 def drawdowns(
-    frame: pd.DataFrame, events: pd.DataFrame | None = None, *, column: str | None = None, symbol: str | None = None
+    frame: pd.DataFrame,
+    events: pd.DataFrame | None = None,
+    *,
+    column: str | None = None,
+    symbol: str | None = None,
+    hours: TradingHours | None = None,
 ) -> Drawdowns:
     """Find drawdown episodes by the definition of Magdon-Ismail & Atiya (2004).
 
@@ -128,6 +138,7 @@ def drawdowns(
         events: the events table, for gaps.
         column: nav or price; None is nav where the stream carries it, else price.
         symbol: only rows of this one; needed for the price of a stream of several.
+        hours: when the market trades, for `days`; None is [hours] of ccwatch.toml. Episodes are of the peak since the first packet.
 
     Raises:
         MissingColumns: neither nav nor price, or not the one named.
@@ -141,6 +152,9 @@ def drawdowns(
     values = values[known] if len(used) < len(found) else values  # a copy of a million rows costs as much as their running peak
     times = used.times
     notes = []
+    days = day_table(times, values, used.numbers("daily_pnl"), desk_hours(hours) if name == "nav" else None)
+    if len(days) > 1:
+        notes.append(f"episodes are of the peak since the first packet; each of {len(days)} trading days by itself is in days")
     capital = _capital_before(used, name)
     if capital is not None:
         notes.append(
@@ -168,6 +182,7 @@ def drawdowns(
         ulcer_index=float(np.sqrt(np.dot(defined, defined) / len(defined))) if len(defined) else np.nan,
         under_water_s=float((times[ends] - times[runs.start]).sum()) / SECOND_NS,
         curve=_curve(used, name, depth[len(depth) - len(used) :]),
+        days=days,
         basis=found.basis(len(used)),
         notes=tuple(notes),
     )

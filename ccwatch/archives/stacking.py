@@ -46,6 +46,7 @@ def _drawdowns(answers: list[Drawdowns]) -> Drawdowns:
         ulcer_index=float(np.sqrt(np.nansum(weights * squares) / np.nansum(weights))) if weights.sum() else float("nan"),
         under_water_s=float(sum(answer.under_water_s for answer in answers)),
         curve=curve,
+        days=first.days.iloc[:0],  # of one account alone
         basis=basis,
         notes=(*dict.fromkeys(note for answer in answers for note in answer.notes), note),
     )

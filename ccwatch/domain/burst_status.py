@@ -71,8 +71,7 @@ class BurstStatus:
         if begins:
             self.settle()
         found = rank(word)
-        if found > self._current:
-            self._current = found
+        self._current = max(self._current, found)
         return self.word
 
     def settle(self) -> str | None:

@@ -130,6 +130,7 @@ def test_no_module_prints_but_the_command_line(root: Path) -> None:
 
 
 HOMES = {
+    "IPython": {"dashboard"},
     "aiohttp": {"cottage"},
     "anywidget": {"dashboard"},
     "apprise": {"guard"},
@@ -186,7 +187,12 @@ def test_every_third_party_is_a_dependency_that_is_declared(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)]
     names = {re.split(r"[<>=;\[ ]", line)[0].lower().replace("-", "_") for line in declared}
-    distributions = {"jwt": "pyjwt", "websocket": "websocket_client", "traitlets": "ipywidgets"}  # traitlets: part of its interface
+    distributions = {
+        "jwt": "pyjwt",
+        "websocket": "websocket_client",
+        "traitlets": "ipywidgets",
+        "IPython": "ipywidgets",
+    }  # parts of its interface
     assert {distributions.get(party, party) for party in HOMES} <= names
 
 

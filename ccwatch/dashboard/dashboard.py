@@ -277,6 +277,7 @@ class Dashboard(PageWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:
             self._start()
+        still_dashboard.leave_words()
         bundle = super()._repr_mimebundle_(**kwargs)
         data: Any = bundle[0] if isinstance(bundle, tuple) else bundle
         data["text/plain"] = repr(self)

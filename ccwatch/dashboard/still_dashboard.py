@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import HTML, display
+
 from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
 from ccwatch.figures.panels import Line, Panel
@@ -84,6 +87,17 @@ def home() -> str:
     if "JUPYTERHUB_USER" in os.environ:
         return "hub"
     return "jupyter" if has_page() else "none"
+
+
+def leave_words() -> None:
+    """Display words that the widget's own style hides, and that a page shows which was reloaded after the kernel had gone.
+
+    Jupyter says there only that a model was not found. Where no page runs the kernel the card, which goes with the widget, is shown.
+    """
+    if has_page() and InteractiveShell.initialized():
+        _, help_ = HOMES[home()]
+        words = f"Live charts of ccwatch were here; they went with their kernel. Run the cell again (Shift+Enter) to see them. {help_}"
+        display(HTML(f'<div class="ccw-words-left">{html.escape(words)}</div>'))  # type: ignore[no-untyped-call] # IPython has no types here
 
 
 def charts(view: View, panels: Sequence[Panel], *, tz: str, dark: bool = False) -> Any:

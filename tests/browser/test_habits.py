@@ -177,6 +177,23 @@ def test_a_restarted_kernel_leaves_no_process_and_the_page_says_that_its_picture
     goes_on(tab)
 
 
+def test_a_page_that_is_reloaded_after_the_kernel_was_restarted_says_what_to_do(tab: Tab, server: cw.Cottage) -> None:
+    watching(tab, "reloaded.ipynb", server.url)
+    words = tab.page.get_by_text("Run the cell again (Shift+Enter)")
+    assert words.count() == 1
+    assert not words.is_visible(), "while the charts are there"
+    tab.page.keyboard.press("Control+s")
+    tab.wait_for(lambda: "widget-view" in (tab.lab.notebooks / "reloaded.ipynb").read_text(), 20, "the saved notebook")
+    tab.lab.restart_kernels()
+    tab.page.reload()
+    tab.idle()
+    tab.wait_for(words.is_visible, 40, "the words that were left")
+    run(tab, 0, "ready")
+    tab.run_cell(1)
+    drawn(tab)
+    assert not words.is_visible()
+
+
 def test_no_thread_writes_into_a_cell_whatever_goes_wrong(tab: Tab, server: cw.Cottage) -> None:
     trouble = """
 from ccwatch.alerts import Rule

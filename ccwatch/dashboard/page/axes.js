@@ -1,6 +1,6 @@
 // What plotly makes: axes, limits and bands; and all of the picture where it stands still. It must not know a stream's rows.
 
-/** @import { PanelSpec, Range, Skeleton, Trace } from "./types.js" */
+/** @import { Box, PanelSpec, Range, Skeleton, Trace } from "./types.js" */
 /** @import { Charts } from "./charts.js" */
 
 import { Scale } from "./canvas.js";
@@ -31,6 +31,7 @@ export function axesOf(charts, range, width, height, spans) {
     shapes: (made.shapes ?? []).slice(),
     xaxis: { ...made.xaxis, title: undefined, range, autorange: false, showspikes: false, fixedrange: true },
   };
+  const lines = linesOf(charts);
   for (const { spec, top, height: own, ribbon } of charts.places) {
     const key = (/** @type {string} */ name) => `yaxis${name.slice(1)}`;
     const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
@@ -43,7 +44,9 @@ export function axesOf(charts, range, width, height, spans) {
     layout.shapes = layout.shapes.map((/** @type {any} */ shape) => {
       if (shape.yref !== spec.axis || shape.type !== "rect" || !shape.label) return shape;
       const seen = Math.min(shape.y1, span[1] ?? 1) - Math.max(shape.y0, span[0] ?? 0);
-      return (own * seen) / ((span[1] ?? 1) - (span[0] ?? 0)) < 13 ? { ...shape, label: undefined } : shape;
+      const box = { top, height: own, low: span[0] ?? 0, high: span[1] ?? 1 };
+      const position = (own * seen) / (box.high - box.low) < 13 ? null : freePlace(shape, box, lines.get(spec.axis) ?? [], range, width - LEFT - RIGHT);
+      return { ...shape, label: position ? { ...shape.label, textposition: position } : undefined };
     });
     for (const [level, words] of spec.levels) {
       if (!(low <= high) || !isNear(level, low, high)) continue;
@@ -54,6 +57,59 @@ export function axesOf(charts, range, width, height, spans) {
   for (const name of Object.keys(layout)) if (name.startsWith("legend")) delete layout[name];
   if (charts.view.still) layout.shapes.push(...flagShapes(charts));
   return layout;
+}
+
+/** The lines that are shown, by axis. @param {Charts} charts */
+function linesOf(charts) {
+  /** @type {Map<string, { x: number[], y: (number | null)[] }[]>} */
+  const found = new Map();
+  for (const trace of charts.traces) {
+    if ((trace.meta.role !== "line" && trace.meta.role !== "computed") || !charts.shows(trace)) continue;
+    found.set(trace.yaxis, [...(found.get(trace.yaxis) ?? []), charts.linePoints(trace)]);
+  }
+  return found;
+}
+
+const LETTER_PX = 6; // of a band's name, and what it keeps clear of its edge
+const NAME_PX = 12;
+
+/**
+ * Where a band's name lies under no line; null where it would under any.
+ * @param {any} shape
+ * @param {Box} box
+ * @param {{ x: number[], y: (number | null)[] }[]} lines
+ * @param {Range} range
+ * @param {number} width px
+ * @returns {string | null}
+ */
+function freePlace(shape, box, lines, range, width) {
+  const scale = new Scale(0, width, range[0], range[1]);
+  const length = LETTER_PX * (shape.label.text.length + 2);
+  const [bottom, top] = [Scale.y(box, Math.max(shape.y0, box.low)), Scale.y(box, Math.min(shape.y1, box.high))];
+  const heights = /** @type {[string, number][]} */ ([["middle", (top + bottom) / 2], ["top", top + NAME_PX], ["bottom", bottom - NAME_PX]]);
+  for (const [word, y] of heights) {
+    if (y - NAME_PX / 2 < top - 1 || y + NAME_PX / 2 > bottom + 1) continue;
+    for (const [side, from] of /** @type {[string, number][]} */ ([["left", 0], ["right", width - length]])) {
+      const isUnder = lines.some((points) => crosses(points, scale, box, [from, from + length], [y - NAME_PX / 2 - 2, y + NAME_PX / 2 + 2]));
+      if (!isUnder) return `${word} ${side}`;
+    }
+  }
+  return null;
+}
+
+/**
+ * Whether a line goes through a rectangle, by the rectangles around its steps.
+ * @param {{ x: number[], y: (number | null)[] }} line @param {Scale} scale @param {Box} box @param {Range} across px @param {Range} down px
+ */
+function crosses({ x, y }, scale, box, across, down) {
+  for (let place = 1; place < x.length; place += 1) {
+    const [one, other] = [y[place - 1], y[place]];
+    if (one === null || one === undefined || other === null || other === undefined) continue;
+    if (scale.x(x[place] ?? 0) < across[0] || scale.x(x[place - 1] ?? 0) > across[1]) continue;
+    const [a, b] = [Scale.y(box, one), Scale.y(box, other)];
+    if (Math.max(a, b) >= down[0] && Math.min(a, b) <= down[1]) return true;
+  }
+  return false;
 }
 
 /** A thin line at each of the user's marks, for plotly. @param {Charts} charts */

@@ -328,7 +328,7 @@ def test_the_reasoning_of_all_decisions_is_searched_from_the_timeline(tab: Tab) 
 def test_a_jump_to_the_connection_shows_the_streams_beginning_and_its_time_is_marked_as_placed(tab: Tab) -> None:
     page, at = tab.page, times(tab)
     page.get_by_role("tab", name="Timeline").click()
-    page.get_by_label("Moments").select_option("all")
+    page.get_by_label("Moments", exact=True).select_option("all")
     connect = rows(tab).filter(has_text="connect").last
     tab.wait_for(lambda: rows(tab).filter(has_text="connect").count() == 1, 10, "the connection")
     assert connect.locator("time").inner_text().startswith("≈14:29:59")

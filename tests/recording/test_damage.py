@@ -30,7 +30,7 @@ RECORD_AT = """
     import sys, time
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
-    from ccwatch.protocol.stream_reader import Session
+    from ccwatch.protocol.stream_reader import StreamReader as Session
     from ccwatch.recording import Recorder
     from ccwatch.stream.source import read_clock
     rate = float(sys.argv[2])

@@ -88,7 +88,7 @@ FULL_DISK = """
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.messages import Packet
-    from ccwatch.protocol.stream_reader import Session
+    from ccwatch.protocol.stream_reader import StreamReader as Session
     from ccwatch.recording import Recorder, Recording
     from ccwatch.stream.source import read_clock
     root = Path(sys.argv[1])
@@ -145,7 +145,7 @@ READ_ONLY = """
     from ccwatch.errors import RecordingError
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.messages import Packet
-    from ccwatch.protocol.stream_reader import Session
+    from ccwatch.protocol.stream_reader import StreamReader as Session
     from ccwatch.recording import Recorder, Recording, recover
     from ccwatch.stream.source import read_clock
     root = Path(sys.argv[1])

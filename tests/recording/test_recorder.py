@@ -44,7 +44,7 @@ RECORD = """
     import sys, time, itertools
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
-    from ccwatch.protocol.stream_reader import Session
+    from ccwatch.protocol.stream_reader import StreamReader as Session
     from ccwatch.recording import Recorder
     from ccwatch.stream.source import read_clock
     recorder = Recorder(Path(sys.argv[1]), url="ws://localhost:3000", origin="synthetic", fsync=sys.argv[2])
@@ -204,7 +204,7 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room_again(tmp_path):
         from pathlib import Path
         from ccwatch.feed.synthetic import messages
         from ccwatch.protocol.messages import Packet
-        from ccwatch.protocol.stream_reader import Session
+        from ccwatch.protocol.stream_reader import StreamReader as Session
         from ccwatch.recording import Recorder, Recording
         from ccwatch.stream.source import read_clock
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -16,7 +16,7 @@ from ccwatch.recording import AlertJournal, Recording
 from ccwatch.stream.view import name_of
 
 SHORT_NS: Final = 2_000_000_000
-"""Blindness shorter than this is not reported."""
+"""Blindness shorter than this is not reported, except the one between two guards."""
 AGAIN_NS: Final = 600_000_000_000
 """At most one message on blindness in so long: a guard that is started again and again reports several stretches at once."""
 
@@ -46,7 +46,7 @@ class Daybook:
             self._since_ns = self._since_ns or now_ns
             return
         self._state.alive_ns = now_ns
-        if self._since_ns and now_ns - self._since_ns >= SHORT_NS:
+        if self._since_ns and (self._is_restart or now_ns - self._since_ns >= SHORT_NS):
             self._note_blindness(self._since_ns, now_ns, hours, zone)
         self._since_ns, self._is_restart = 0, False
         if self._options.notify and (hours is None or hours.is_open(now_ns)):

@@ -105,10 +105,10 @@ REDIS_STARTS: Final = _ELSEWHERE + "cottage/test_redis_bridge.py::test_the_bridg
 REDIS_STATE: Final = _ELSEWHERE + "cottage/test_redis_bridge.py::test_a_state_update_reaches_the_clients_of_both_sites_as_telemetry"
 _COMMANDS: Final = "cottage/test_commands.py::"
 SUBSCRIBE_SENT: Final = (
-    _ELSEWHERE + "feed/test_commands.py::test_a_subscription_goes_over_the_stream_and_is_confirmed_by_a_packet_of_its_symbol"
+    _ELSEWHERE + "feed/test_engine_commands.py::test_a_subscription_goes_over_the_stream_and_is_confirmed_by_a_packet_of_its_symbol"
 )
 SUBSCRIBE_OBEYED: Final = _ELSEWHERE + _COMMANDS + "test_a_subscription_changes_the_symbol_of_its_client_and_of_no_other"
-HALT_SENT: Final = _ELSEWHERE + "feed/test_commands.py::test_a_halt_is_confirmed_by_a_halted_status_that_arrives_after_it_was_sent"
+HALT_SENT: Final = _ELSEWHERE + "feed/test_engine_commands.py::test_a_halt_is_confirmed_by_a_halted_status_that_arrives_after_it_was_sent"
 HALT_SAID: Final = _ELSEWHERE + _COMMANDS + "test_a_halt_over_the_socket_is_obeyed_and_what_is_malformed_is_counted"
 HALT_OBEYED: Final = _ELSEWHERE + _COMMANDS + "test_a_feed_halts_and_resumes_the_engine_and_the_stream_confirms_both"
 _ACCESS: Final = "cottage/test_access.py::"

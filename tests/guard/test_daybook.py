@@ -70,6 +70,14 @@ def test_after_a_restart_it_says_from_when_to_when_it_saw_nothing(desk):
     assert desk.see("5 10:00:11") == []
 
 
+def test_a_restart_within_a_second_is_reported_too(desk):
+    desk.see("5 10:00:00")
+    desk.begin()
+    assert desk.see("5 10:00:01") == [
+        "Watching ws://engine:3000 again since 10:00:01 UTC. It saw nothing from 2026-01-05 10:00:00 to 10:00:01 UTC."
+    ]
+
+
 def test_one_that_is_started_again_and_again_says_so_every_ten_minutes(desk):
     desk.see("5 10:00:00")
     told = []
@@ -84,8 +92,9 @@ def test_one_that_is_started_again_and_again_says_so_every_ten_minutes(desk):
 
 def test_a_moment_is_not_worth_a_word_and_a_broken_stream_is_only_logged(desk):
     desk.see("5 10:00:00")
-    desk.begin()
-    assert desk.see("5 10:00:01") == []
+    desk.see("5 10:00:01", is_blind=True)
+    assert desk.see("5 10:00:02") == []
+    assert desk.events == [], "a second"
     desk.see("5 10:01:00", is_blind=True)
     assert desk.see("5 10:02:00") == [], "its silence is an alert"
     assert [facts["text"] for name, facts in desk.events if name == "blind"] == ["It saw nothing from 2026-01-05 10:01:00 to 10:02:00 UTC."]

@@ -94,7 +94,7 @@ def test_a_moment_is_not_worth_a_word_and_a_broken_stream_is_only_logged(desk):
     desk.see("5 10:00:00")
     desk.see("5 10:00:01", is_blind=True)
     assert desk.see("5 10:00:02") == []
-    assert desk.events == [], "a second"
+    assert not [name for name, _ in desk.events if name == "blind"], "a second"
     desk.see("5 10:01:00", is_blind=True)
     assert desk.see("5 10:02:00") == [], "its silence is an alert"
     assert [facts["text"] for name, facts in desk.events if name == "blind"] == ["It saw nothing from 2026-01-05 10:01:00 to 10:02:00 UTC."]

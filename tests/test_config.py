@@ -71,3 +71,10 @@ def test_times_are_shown_in_the_zone_of_the_trading_hours_unless_another_is_set(
     assert Settings.load().display_tz == "Asia/Tokyo"
     path.write_text('[hours]\ntimezone = "Mars/Base"\n')
     assert Settings.load().display_tz == "UTC", "those who read the table say what is wrong with it"
+
+
+def test_settings_that_nest_too_deeply_are_an_error_that_names_the_file(tmp_path, monkeypatch):
+    (tmp_path / "ccwatch.toml").write_text("x = " + "[" * 50_000)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"ccwatch\.toml is not TOML"):
+        Settings.load()

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
+
 from ccwatch.errors import ConfigError
 
 FILE: Final = "certificates.json"
@@ -66,9 +68,8 @@ class Certificates:
 
     def read(self) -> dict[str, Certificate]:
         """Return the certificates by the rule's digest; none where the file cannot be read."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            return {key: Certificate(**{**value, "sessions": tuple(value["sessions"])}) for key, value in found.items()}
+        with contextlib.suppress(OSError, ValueError, RecursionError, msgspec.ValidationError):
+            return msgspec.convert(json.loads(self.path.read_text(encoding="utf-8")), dict[str, Certificate])
         return {}
 
     def keep(self, made: Certificate) -> None:

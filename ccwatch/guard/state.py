@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 FILE: Final = "state.json"
 
 
@@ -39,8 +41,8 @@ class GuardState:
         """Return the state kept in a folder; an empty one where there is none, or it cannot be read."""
         try:
             found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            return cls(**{name: found[name] for name in cls.__dataclass_fields__ if name in found})
-        except (OSError, ValueError, TypeError):
+            return msgspec.convert(found, cls)
+        except (OSError, ValueError, RecursionError, msgspec.ValidationError):
             return cls()
 
     def write(self, folder: Path) -> None:

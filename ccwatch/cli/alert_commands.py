@@ -57,6 +57,8 @@ def alerts(
         words += [f"acknowledged by {row['acknowledged_by']}"] if row["acknowledged_by"] else []
         words += [f"silenced until {row['silenced_until']}"] if row["silenced_until"] else []
         rendering.say(row, plain("  ".join(filter(None, words))), as_json=as_json)
+    if book.refused:
+        rendering.note(f"{journal.path}: {book.refused} lines are damaged or are no facts, and are left out")
     if not rows and not as_json:
         rendering.note(f"no alert in {journal.path}")
     return 0

@@ -12,10 +12,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from ccwatch.errors import ConfigError, RecordingError
+import msgspec
+
+from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
+from ccwatch.recording.checked import Int64, Text, Word, fits
 from ccwatch.recording.folder import append_durably, seal, sealed_lines
 
 ALERTS: Final = "alerts.jsonl"
@@ -25,9 +29,9 @@ ALERTS: Final = "alerts.jsonl"
 class Acknowledgement:
     """The fact that someone has seen an alert."""
 
-    id: str
-    by: str
-    at_ns: int
+    id: Word
+    by: Text
+    at_ns: Int64
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,14 @@ class Silence:
         at_ns: its beginning, wall clock, ns since 1970.
     """
 
-    name: str
-    id: str
-    rule: str
-    subject: str
-    until_ns: int
-    by: str
-    reason: str
-    at_ns: int
+    name: Word
+    id: Word
+    rule: Text
+    subject: Text
+    until_ns: Int64
+    by: Text
+    reason: Text
+    at_ns: Int64
 
     def covers(self, alert: Mapping[str, Any], now_ns: int) -> bool:
         """Return whether it silences an alert at a moment: the one that it names, or one of the same rule and subject."""
@@ -60,6 +64,29 @@ class Silence:
             return False
         same = alert["rule"] == self.rule and (not self.subject or alert["subject"] == self.subject)
         return alert["id"] == self.id or (bool(self.rule) and same)
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Facts(msgspec.Struct):
+    """The types of an alert's facts, as `Alert.to_dict` returns them."""
+
+    id: Word
+    rule: Text
+    subject: Text
+    severity: Literal["info", "warning", "critical"]
+    state: Word
+    fired: Moment
+    resolved: Moment | None
+    meaning: Text
+    unit: Word
+    fired_value: float | None
+    value: float | None
+    worst: float | None
+    fired_ns: Int64 | None = None
+    runbook: Text = ""
+    is_acknowledged: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,11 +97,13 @@ class AlertBook:
         alerts: the newest fact of each alert, by its id, in order of firing; see `Alert.to_dict`.
         acknowledged: the first acknowledgement of each alert, by the alert's id.
         silences: every silence that was ever asked for, in order.
+        refused: how many lines are damaged, or are no facts; they are passed over.
     """
 
     alerts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     acknowledged: Mapping[str, Acknowledgement] = field(default_factory=dict)
     silences: tuple[Silence, ...] = ()
+    refused: int = 0
 
     @property
     def open(self) -> tuple[Mapping[str, Any], ...]:
@@ -185,7 +214,7 @@ def journal_of_stream(root: Path, url: str) -> AlertJournal | None:
     folder = root / "_guard" / guard_name(url)
     try:
         named = Path(json.loads((folder / "state.json").read_text(encoding="utf-8"))["journal"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         named = folder
     return next((AlertJournal(place) for place in (named, folder) if (place / ALERTS).exists()), None)
 
@@ -194,13 +223,20 @@ def _book(path: Path) -> AlertBook:
     alerts: dict[str, Mapping[str, Any]] = {}
     acknowledged: dict[str, Acknowledgement] = {}
     silences: list[Silence] = []
+    refused = 0
     for _, _, line in sealed_lines(path):
-        if line is None:
-            continue
-        if line["kind"] == "alert":
-            alerts[line["alert"]["id"]] = line["alert"]
-        elif line["kind"] == "acknowledged":
-            acknowledged.setdefault(line["id"], Acknowledgement(line["id"], line["by"], line["at_ns"]))
-        elif line["kind"] == "silence":
-            silences.append(Silence(**{name: line[name] for name in Silence.__dataclass_fields__}))
-    return AlertBook(alerts, acknowledged, tuple(silences))
+        kind = None if line is None else line.get("kind")
+        try:
+            if line is None:
+                refused += 1
+            elif kind == "alert":
+                facts: Any = line.get("alert")
+                alerts[fits(facts, _Facts, path).id] = facts
+            elif kind == "acknowledged":
+                seen = fits(line, Acknowledgement, path)
+                acknowledged.setdefault(seen.id, seen)
+            elif kind == "silence":
+                silences.append(fits(line, Silence, path))
+        except CorruptRecording:  # one line that lies hides no other
+            refused += 1
+    return AlertBook(alerts, acknowledged, tuple(silences), refused)

@@ -119,7 +119,11 @@ def test_the_digest_counts_the_days_alerts_once_a_trading_day(desk, tmp_path):
             "id": f"id{number}",
             "rule": "stale",
             "subject": "",
-            "resolved": None,
+            "severity": "warning",
+            "state": "firing",
+            "meaning": "no packet comes",
+            "unit": "s",
+            **dict.fromkeys(("fired_value", "value", "worst", "resolved")),
             "fired": datetime.fromtimestamp(at(moment) / 1e9, UTC),
         }
         journal.note(facts | {"fired": facts["fired"].isoformat()})

@@ -140,7 +140,7 @@ HOMES = {
     "google_crc32c": {"protocol", "recording"},
     "jwt": {"cottage"},
     "lark": {"alerts"},
-    "msgspec": {"protocol", "recording"},
+    "msgspec": {"alerts", "guard", "protocol", "recording"},
     "numpy": {"alerts", "analysis", "archives", "dashboard", "domain", "feed", "figures", "guard", "protocol", "recording", "stream"},
     "obstore": {"archives"},
     "orjson": {"protocol"},

@@ -19,7 +19,7 @@ def render(
     why_not: Callable[[AnalysisError], str] = str,
     left_out: str = "",
 ) -> str:
-    """Return the Markdown text; arguments as for `page.render`. Nothing that the stream wrote is markup in it."""
+    """Return the Markdown text; arguments as for `report_page.render`. Nothing that the stream wrote is markup in it."""
     lines = [f"# {markdown_text(title)}{' · **SYNTHETIC**' if is_synthetic else ''}", ""]
     seen = answers.get("quality")
     if isinstance(seen, Quality) and seen.verdict != OK:

@@ -240,7 +240,7 @@ def record_series(
     Args:
         feed: the feed to record, which need not have started yet.
         path: the folder that the recordings go to.
-        turn: when the next recording begins; `Turn()` is never.
+        turn: when the next recording begins; `RolloverPolicy()` is never.
         name: part of the new folders' names.
         fsync: as for `record`, like raw and tags.
         raw: which messages are kept byte for byte.

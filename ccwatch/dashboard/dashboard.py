@@ -64,7 +64,7 @@ class Dashboard(PageWidget):
         record: a function that starts a recording of the view and returns it; without it there is no record button.
         owns_feed: whether stop() also stops the feeds: True for all of them, or a frozenset of the names of some.
         keep_mark: a function of time and text that writes a mark into every recording that is being made of the view.
-        seen_before: a function of view, start, end and zone that answers as `ask.explain` does; without it there is no such button.
+        seen_before: a function of view, start, end and zone that answers as `ask_why.explain` does; without it there is no such button.
         rules: the alert rules; None is `ccwatch.alerts.DEFAULT_RULES`.
 
     Raises:
@@ -285,7 +285,7 @@ class Dashboard(PageWidget):
         return bundle
 
     def _card(self) -> str:
-        """Return the HTML for a page that cannot show widgets; see the module `still` for what it may contain."""
+        """Return the HTML for a page that cannot show widgets; see the module `still_dashboard` for what it may contain."""
         picture = ""
         if not still_dashboard.has_page():
             with contextlib.suppress(Exception):  # the widget is shown all the same

@@ -1,4 +1,4 @@
-"""The options of a guard, as one frozen value. It reads no file; see `setup`."""
+"""The options of a guard, as one frozen value. It reads no file; see `guard_settings`."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def examine_readiness(
     Args:
         diagnosis: the doctor's Diagnosis of the stream.
         recordings: the folder of the recordings.
-        guard_folder: the folder of the guard's state; see `setup.guard_folder`.
+        guard_folder: the folder of the guard's state; see `guard_settings.guard_folder`.
         settings: rules and trading hours.
         receivers: the receivers of ccwatch.toml.
         heartbeat: where the guard's sign of life goes; empty is nowhere.

@@ -156,20 +156,20 @@ class StreamReader:
         return self._connect_burst.take(items, now) if self._connect_burst.is_on else items
 
     def _receive_part(self, part: list[Any] | NonPacket, now: Instant) -> list[Item]:
-        return self._receive_aside(part, now) if isinstance(part, NonPacket) else self._receive_packet(part, now)
+        return self._receive_non_packet(part, now) if isinstance(part, NonPacket) else self._receive_packet(part, now)
 
-    def _receive_aside(self, aside: NonPacket, now: Instant) -> list[Item]:
+    def _receive_non_packet(self, found: NonPacket, now: Instant) -> list[Item]:
         """Take a message that is not a packet: note the sign of life, and return an event if it is to be reported."""
-        if aside.sort is NonPacketSort.MALFORMED:
-            return [self._malformed(aside.text, aside.raw, now)]
+        if found.sort is NonPacketSort.MALFORMED:
+            return [self._malformed(found.text, found.raw, now)]
         self._liveness.alive(now)
-        if aside.sort is NonPacketSort.PONG:
+        if found.sort is NonPacketSort.PONG:
             self._liveness.showed_reading()  # it answers the contract's PING
         items: list[Item] = []
-        if aside.sort is NonPacketSort.ERROR:
-            items.append(self.event(EventKind.ERROR, now, ServerError(aside.text), aside.raw))
-        elif aside.sort is NonPacketSort.UNKNOWN:
-            items.append(self.event(EventKind.UNKNOWN, now, UnknownType(str(aside.type), len(aside.raw)), aside.raw))
+        if found.sort is NonPacketSort.ERROR:
+            items.append(self.event(EventKind.ERROR, now, ServerError(found.text), found.raw))
+        elif found.sort is NonPacketSort.UNKNOWN:
+            items.append(self.event(EventKind.UNKNOWN, now, UnknownType(str(found.type), len(found.raw)), found.raw))
         if self.state in {ConnectionState.LATE, ConnectionState.STALE}:
             items += self._enter(ConnectionState.OPEN, now)
         return items

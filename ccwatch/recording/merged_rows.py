@@ -83,7 +83,7 @@ class MergedRows:
         return holes.merged([*found.lost, *self._lost], holes.missing(found, journal_holds=self._tail_last > found.last_entry))
 
     def table(self, table: str, names: Sequence[str], span: Span = None) -> Any:
-        """Return columns of one table, rows in order of arrival; see `tables`."""
+        """Return columns of one table, rows in order of arrival; see `arrow_tables`."""
         return self.tables({table: names}, span)[0]
 
     def tables(self, wanted: Mapping[str, Sequence[str]], span: Span = None, *, may_be_lost: bool = False) -> list[Any]:

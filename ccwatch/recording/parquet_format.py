@@ -34,7 +34,7 @@ DICTIONARIES: Final = frozenset({2, 8})
 CODECS: Final = {0: None, 1: "snappy", 6: "zstd"}
 MOST_DEPTH: Final = 16
 MOST_TEXT_BYTES: Final = 256 << 20
-"""Of one column in one row group, unpacked: a batch's messages and one more of the largest (see `groups`), twice."""
+"""Of one column in one row group, unpacked: a batch's messages and one more of the largest (see `segment_groups`), twice."""
 FEW_BYTES: Final = 1 << 20
 _BYTES_PER_ROW: Final = 16
 """Of a column of numbers, unpacked: each once in the dictionary, once in place."""

@@ -151,7 +151,7 @@ def chunk_crc(file: Any, start: int, size: int) -> int:
 
 
 def values_of(table: Any, columns: Iterable[Column]) -> dict[str, Any]:
-    """Return the columns of an Arrow table by field name, as `frames.build` takes them."""
+    """Return the columns of an Arrow table by field name, as `dataframes.build` takes them."""
     return {column.field: _values(table[column.name], column) for column in columns}
 
 

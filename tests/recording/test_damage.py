@@ -30,12 +30,12 @@ RECORD_AT = """
     import sys, time
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
-    from ccwatch.protocol.stream_reader import StreamReader as Session
+    from ccwatch.protocol.stream_reader import StreamReader
     from ccwatch.recording import Recorder
     from ccwatch.stream.source import read_clock
     rate = float(sys.argv[2])
     recorder = Recorder(Path(sys.argv[1]), url="", origin="synthetic")
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     recorder.receive(session.opened(read_clock()))
     begun = time.monotonic()
     for n, raw in enumerate(messages(1, "calm", rate)):

@@ -88,13 +88,13 @@ FULL_DISK = """
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.messages import Packet
-    from ccwatch.protocol.stream_reader import StreamReader as Session
+    from ccwatch.protocol.stream_reader import StreamReader
     from ccwatch.recording import Recorder, Recording
     from ccwatch.stream.source import read_clock
     root = Path(sys.argv[1])
     recorder = Recorder(root / "s", url="", origin="live")
     ballast = os.open(root / "ballast", os.O_WRONLY | os.O_CREAT)
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     received = [item for raw in islice(messages(), 600) for item in session.receive(raw, read_clock())]
     items = sent = [item for item in received if isinstance(item, Packet)]
     recorder.receive(items[:100])
@@ -145,11 +145,11 @@ READ_ONLY = """
     from ccwatch.errors import RecordingError
     from ccwatch.feed.synthetic import messages
     from ccwatch.protocol.messages import Packet
-    from ccwatch.protocol.stream_reader import StreamReader as Session
+    from ccwatch.protocol.stream_reader import StreamReader
     from ccwatch.recording import Recorder, Recording, recover
     from ccwatch.stream.source import read_clock
     root = Path(sys.argv[1])
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     items = [item for raw in islice(messages(), 300) for item in session.receive(raw, read_clock()) if isinstance(item, Packet)]
     recorder = Recorder(root / "s", url="", origin="live")
     recorder.receive(items[:100])

@@ -44,11 +44,11 @@ RECORD = """
     import sys, time, itertools
     from pathlib import Path
     from ccwatch.feed.synthetic import messages
-    from ccwatch.protocol.stream_reader import StreamReader as Session
+    from ccwatch.protocol.stream_reader import StreamReader
     from ccwatch.recording import Recorder
     from ccwatch.stream.source import read_clock
     recorder = Recorder(Path(sys.argv[1]), url="ws://localhost:3000", origin="synthetic", fsync=sys.argv[2])
-    session = Session(virtual_clock=True)
+    session = StreamReader(virtual_clock=True)
     recorder.receive(session.opened(read_clock()))
     for raw in messages(1, "calm", 1.0):
         recorder.receive(session.receive(raw, read_clock()))
@@ -204,12 +204,12 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room_again(tmp_path):
         from pathlib import Path
         from ccwatch.feed.synthetic import messages
         from ccwatch.protocol.messages import Packet
-        from ccwatch.protocol.stream_reader import StreamReader as Session
+        from ccwatch.protocol.stream_reader import StreamReader
         from ccwatch.recording import Recorder, Recording
         from ccwatch.stream.source import read_clock
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         recorder = Recorder(Path(sys.argv[1]), url="", origin="live")
-        session = Session(virtual_clock=True)
+        session = StreamReader(virtual_clock=True)
         items = [item for raw in islice(messages(), 400) for item in session.receive(raw, read_clock())]
         resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, resource.RLIM_INFINITY))
         for item in items:

@@ -459,7 +459,7 @@ def test_halts_are_counted_once_each(recorded, conversation):
 
 
 def test_frames_module_is_what_builds_both(recorded, usual, packets_of):
-    """One more time without the buffer: the recording against `frames.build` on the packets themselves."""
+    """One more time without the buffer: the recording against `dataframes.build` on the packets themselves."""
     packets = packets_of(usual)
     assert_frame_equal(recorded(usual).frame(clean=False), dataframes.build("packets", dataframes.packet_columns(packets)))
 

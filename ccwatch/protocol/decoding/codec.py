@@ -54,7 +54,7 @@ _WRITTEN: Final[Any] = msgspec.defstruct(
 
 
 def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: Instant = NEVER, server_tz: str = "UTC") -> Packet:
-    """Return one message as a Packet, without what depends on earlier packets (repeats, replays, new logs: see `session`).
+    """Return one message as a Packet, without what depends on earlier packets (repeats, replays, new logs: see `stream_reader`).
 
     Args:
         raw: the message, UTF-8 JSON.
@@ -86,7 +86,7 @@ def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, s
 
 
 def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[list[Any] | NonPacket]:
-    """Return the parts of a message, at least one: the fields of each packet (see `draft`), or an Aside for a part that is not a packet.
+    """Return the parts of a message, at least one: the fields of each packet (see `draft`), or a NonPacket for a part that is not a packet.
 
     A text of several lines of JSON and an array are several messages. Packets are numbered from `seq` on.
 
@@ -134,10 +134,10 @@ def _part(message: Any, flags: int, raw: bytes, seq: int, connection: int, now: 
     try:
         values = tolerant.read(message, now.wall_ns, server_tz)
     except DecodeError:
-        aside = non_packets.of_message(message, raw)
-        if aside is None:
+        found = non_packets.of_message(message, raw)
+        if found is None:
             raise
-        return aside
+        return found
     if values[packet_fields.EXTRA] and raw.count(b"{") + raw.count(b"[") > MOST_LEVELS:
         _refuse_depth(message)
     values[packet_fields.FLAGS] |= flags

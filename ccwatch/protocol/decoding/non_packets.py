@@ -26,7 +26,7 @@ def of_text(text: bytes) -> NonPacket | None:
 
 
 def of_message(message: dict[str, Any], raw: bytes) -> NonPacket | None:
-    """Return the Aside of a message of unknown shape, by its type or the error that it reports; None if it has neither."""
+    """Return the NonPacket of a message of unknown shape, by its type or the error that it reports; None if it has neither."""
     named = next((message[key] for key in _TYPES if type(message.get(key)) in {str, int} and message[key] != ""), None)
     kind = None if named is None else server_texts.shown(str(named))[:_LONGEST_TYPE]
     sort = None if kind is None else _sort_of(kind.upper())

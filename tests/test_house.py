@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -306,6 +308,24 @@ def test_what_documents_link_and_show_exists(documents: dict[Path, str]) -> None
     for path, text in documents.items():
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
             assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_what_a_docstring_refers_to_exists(root: Path) -> None:
+    """No tool follows a name in backticks when a module or a function is renamed."""
+    texts = {path: path.read_text(encoding="utf-8") for path in root.glob("ccwatch/**/*.py")}
+    own = {
+        path: {token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.NAME}
+        for path, text in texts.items()
+    }
+    modules = {part for path in texts for part in (path.stem, path.parent.name)}
+    everywhere = modules.union(*own.values())
+    referred = [(path, name) for path, text in texts.items() for name in re.findall(r"\b[Ss]ee (?:the module )?`([\w.]+)`", text)]
+    assert len(referred) > 50
+    assert not [
+        (path.name, name)
+        for path, name in referred
+        if not (everywhere.issuperset(name.split(".")) if "." in name else name in own[path] | modules)
+    ]
 
 
 def test_nothing_committed_names_a_path_of_a_machine_or_a_host_of_a_package_registry(root: Path) -> None:

@@ -32,7 +32,7 @@ class Vocabularies:
         self.codes: dict[int, dict[str | None, int]] = {}
         """By place: the code of each word; -1 is a missing one."""
         self.grown = 0
-        """How often a base frame's categories have become too few; see `_Slab._base_frame`."""
+        """How often a base frame's categories have become too few; see `_base_frame`."""
         self._indexes: dict[int, pd.Index[Any]] = {}
         self._closed = {place: len(columns[place].words) for place in self.places}
         for place in self.places:

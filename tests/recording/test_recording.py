@@ -13,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pandas.testing import assert_frame_equal
 
+import ccwatch as cw
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingNotFound
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Packet
 from ccwatch.recording import Recorder, Recording, list_recordings, pack, recover, segment_groups
+from ccwatch.recording.arrow_tables import ROWS_AT_ONCE
 from ccwatch.recording.journal import journal_files, read_frames
 from ccwatch.stream import dataframes
 
@@ -456,6 +458,18 @@ def test_halts_are_counted_once_each(recorded, conversation):
     words = ["HALT", "HALTED_X", "ACTIVE", "active", "HALT", "ACTIVE", "HALTED"]
     recording = recorded(conversation([[message(n, word) for n, word in enumerate(words)]]))
     assert list_recordings(recording.path.parent)["halts"].tolist() == [3]
+
+
+def test_more_packets_than_become_columns_at_once_are_those_of_the_live_stream(tmp_path):
+    with cw.synthetic(seed=3, packets=2 * ROWS_AT_ONCE + 100, pace="max") as feed:
+        with cw.record(feed, tmp_path) as recorder:
+            assert feed.join(60)
+        recording = Recording(recorder.path)
+        assert len(feed.trades()) > 10
+        for table in ("trades", "agents", "models", "logs", "forecasts"):
+            assert_frame_equal(getattr(recording, table)(), getattr(feed, table)())
+        every = [column.name for column in TABLES["packets"][1:]]
+        assert_frame_equal(recording.frame(every, clean=False), feed.frame(every, clean=False))
 
 
 def test_frames_module_is_what_builds_both(recorded, usual, packets_of):

@@ -171,6 +171,8 @@ def compose(
             room = _LEVEL_ROOM * min(abs(value) for value, _ in near)
             low, high = min(value for value, _ in near), max(value for value, _ in near)
             vertical.setdefault("autorangeoptions", {})["include"] = [low - room, high + room]
+        if panel.bands:
+            vertical["showgrid"] = False  # their edges are lines enough, and a line of the grid would run through a band's name
         if panel.strip:
             vertical |= {"range": [0, STRIP_ROWS], "showticklabels": False, "showgrid": False, "ticks": ""}
         shape[_axis_key(main)] = vertical

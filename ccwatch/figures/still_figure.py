@@ -165,7 +165,8 @@ class _Picture:
         axis, (top, bottom) = self._axis(name), self._box(name)
         for value in _nice(*self._ranges[name]):
             y = float(self._y(name, value))
-            yield _line(self._left, y, self._right, y, axis["gridcolor"])
+            if axis.get("showgrid", True):
+                yield _line(self._left, y, self._right, y, axis["gridcolor"])
             yield _text(self._left - 6, y + 3, _tick(value, axis.get("tickformat", "")), self._muted, anchor="end")
         yield _line(self._left, top, self._left, bottom, axis["linecolor"])
         middle = (top + bottom) / 2

@@ -250,7 +250,7 @@ export class Side {
     const fits = (/** @type {string | null} */ words) => !text || (words ?? "").toLowerCase().includes(text);
     if (this.tab === "timeline") {
       const seen = this.view.items.filter((item) => item.time < until + 1 && (!this.important || item.important) && (fits(item.words) || fits(item.kind)));
-      const said = this.decisions.filter(([time]) => time < until + 1).map(([time, side, words]) => ({ time, kind: "reasoning", glyph: "“", words: `${side ?? "?"}: ${words}`, own: undefined }));
+      const said = this.decisions.filter(([time]) => time < until + 1).map(([time, side, words]) => ({ time, kind: "reason", glyph: "“", words: `${side ?? "?"}: ${words}`, own: undefined }));
       const moments = seen.map((item) => ({ time: item.time, kind: item.kind, glyph: item.glyph, words: item.words, own: item.own }));
       this.rows([...moments, ...said].sort((one, other) => one.time - other.time));
     } else if (this.tab === "logs") {

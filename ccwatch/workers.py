@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import select
 import signal
 import socket
 import subprocess
@@ -25,17 +27,22 @@ from typing import Any, Final, Self
 from ccwatch.cottage import AccessRules, Cottage, Listen, Options, RedisBridge, RedisStreamSource, Shared, StreamAddress, StreamWriter
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.feed.synthetic import SyntheticSource
+from ccwatch.protocol.wire.track import RING
 from ccwatch.stream.source import Stop
 
 log = logging.getLogger("ccwatch.cottage")
 
 STREAM: Final = "ccwatch"
 """The stream's name, where none is given."""
-HISTORY: Final = 10
-"""Count of the stream's last states that a worker begins with, to welcome its clients."""
+HISTORY: Final = RING
+"""Count of the stream's last entries that a worker begins with: it welcomes its clients with them, and others' clients resume on it."""
 START_S: Final = 30.0
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Wait before a child that died is started again; the waits start over after a child that lived for a minute."""
+BEAT_S: Final = 0.5
+"""Time between two signs of life of a child."""
+SILENT_S: Final = 5.0
+"""Time without a sign of life after which a child is killed: the system would go on to give it clients."""
 END_S: Final = 5.0
 """How long a child may take to end."""
 
@@ -182,10 +189,17 @@ class _Child:
                 self._up.set()
             if self._stop.is_set():
                 process.terminate()
+            heard = time.monotonic()
             while process.poll() is None:
                 if self._stop.wait(0.05):
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(END_S)
+                    process.kill()
+                elif select.select([process.stdout], [], [], 0)[0]:
+                    os.read(process.stdout.fileno(), 4096)
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > SILENT_S:
+                    log.warning("%s has given no sign of life for %g s and is killed", _named(self.role), SILENT_S)
                     process.kill()
             return process.wait()
 
@@ -228,9 +242,11 @@ def main() -> None:
         signal.signal(name, lambda *_: ended.set())
     threading.Thread(target=_watch_the_parent, args=(ended,), name="ccwatch-worker-parent", daemon=True).start()
     try:
-        with _bridge(plan) if role == "bridge" else _worker(plan, role):
+        with _bridge(plan) if role == "bridge" else _worker(plan, role) as is_alive:
             _say({})
-            ended.wait()
+            while not ended.wait(BEAT_S):
+                if is_alive():
+                    _say({})
     except CcwatchError as error:
         _say({"error": str(error)})
         sys.exit(1)
@@ -262,14 +278,15 @@ def _bridge(plan: Plan) -> Any:
         thread = threading.Thread(target=run, name="ccwatch-bridge", daemon=True)
         thread.start()
         try:
-            yield
+            yield lambda: True
         finally:
             stop.set()
             thread.join(2.0)
 
 
 async def _listen(plan: Plan, writer: StreamWriter, stop: Stop) -> None:
-    bridge = asyncio.create_task(RedisBridge(plan.redis, lambda message, _: writer.add(message.payload)).run())
+    listening = RedisBridge(plan.redis, lambda message, _: writer.add(message.payload), on_gap=writer.begin_epoch)
+    bridge = asyncio.create_task(listening.run())
     while not stop.is_set() and not bridge.done():  # noqa: ASYNC110 - the request comes from another thread
         await asyncio.sleep(0.05)
     bridge.cancel()
@@ -283,9 +300,9 @@ def _worker(plan: Plan, role: str) -> Any:
         source.origin = "synthetic"
     with (
         Shared(plan.address, role) as shared,
-        Cottage(source, Options(listen=plan.listen, access=plan.access, shared=shared, protocol=plan.protocol)),
+        Cottage(source, Options(listen=plan.listen, access=plan.access, shared=shared, protocol=plan.protocol)) as cottage,
     ):
-        yield
+        yield cottage.answers
 
 
 if __name__ == "__main__":

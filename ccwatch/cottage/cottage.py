@@ -64,6 +64,10 @@ class Cottage:
         """Return the incidents that a synthetic source plants, each with kind, start_s, end_s and detail; empty for any other."""
         return described(self._source).planted
 
+    def answers(self, seconds: float = 1.0) -> bool:
+        """Return whether its loop comes round within so many seconds; one that hangs serves no client."""
+        return self._server.answers(seconds)
+
     def token(self, role: str = "watch", *, seconds: float = 3600) -> str:
         """Return a JWT for its clients, signed with its own secret.
 

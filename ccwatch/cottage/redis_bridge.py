@@ -71,6 +71,7 @@ class RedisBridge:
         publish: Callable[[Message, bool], None],
         *,
         on_status: Callable[[str, Message], None] = lambda _status, _message: None,
+        on_gap: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare a bridge that is not connected yet.
 
@@ -78,6 +79,7 @@ class RedisBridge:
             url: redis://HOST:PORT/DB or rediss://…
             publish: called with each message, and whether it is for the BFF's clients too.
             on_status: called with a status from Redis (HALT or ACTIVE) and its message, before that is published.
+            on_gap: called once Redis is back, before the next message.
 
         Raises:
             ConfigError: no such url; the message shows nothing of it, since it may hold a password.
@@ -93,6 +95,7 @@ class RedisBridge:
         self._url = url
         self._publish = publish
         self._on_status = on_status
+        self._on_gap = on_gap
         self._status: str | None = None
         self._lost_at: float | None = None
         self._trouble = ""
@@ -180,6 +183,7 @@ class RedisBridge:
         self._lost_at = None
         self.tally.gaps += 1
         self.tally.gap_s += seconds
+        self._on_gap()
         self._tell("WARNING", f"gap of {seconds:.1f} s: Redis is back, and what was published there meanwhile is missing")
 
     def _lose(self, why: str) -> None:

@@ -14,7 +14,8 @@ from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import Gap
 
-BLOCK_S: Final = 0.5
+BLOCK_S: Final = 0.25
+"""Seconds that one read waits, less than a server gives its source to end."""
 COUNT: Final = 256
 CONNECT_S: Final = 2.0
 _FIELDS: Final = (b"raw", b"data", b"payload", b"message")
@@ -93,14 +94,16 @@ def entries_of(found: Any) -> list[Entry]:
 
 
 def hole_before(entry: Entry, last: Entry | None) -> Gap | None:
-    """Return what a gap event says if entries are missing between the last one and this."""
+    """Return what a gap event says if entries are missing between the last numbered one and this."""
     if last is None or last.n is None or entry.n is None:
         return None
     seconds = round(max(0.0, ((entry.at_ns or 0) - (last.at_ns or 0)) / 1e9), 3)
     if entry.epoch != last.epoch:
         return Gap(seconds, reason="restarted", is_numbered=True)
     missing = entry.n - last.n - 1
-    return Gap(seconds, missing, reason="missing", is_numbered=True) if missing > 0 else None
+    if missing < 0:
+        return Gap(seconds, reason="backwards", is_numbered=True)
+    return Gap(seconds, missing, reason="missing", is_numbered=True) if missing else None
 
 
 def _entry(id_: bytes, fields: dict[bytes, bytes]) -> Entry:

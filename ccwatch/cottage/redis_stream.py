@@ -24,7 +24,8 @@ from ccwatch.errors import ConnectFailed
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.protocol.stream_reader import StreamReader
-from ccwatch.protocol.wire.envelope import LONGEST_EPOCH
+from ccwatch.protocol.wire.envelope import HIGHEST, LONGEST_EPOCH
+from ccwatch.protocol.wire.track import STEP
 from ccwatch.stream.source import DescribedSource, Keeper, Sink, Stop, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
@@ -46,11 +47,13 @@ class StreamWriter:
     def __init__(self, address: StreamAddress, *, max_length: int = MAX_LENGTH, max_age_s: float = MAX_AGE_S) -> None:
         """Begin to write at once."""
         self._address, self._max_length, self._max_age_s = address, max_length, max_age_s
-        self._waiting: deque[tuple[int, bytes, int]] = deque()
+        self._waiting: deque[tuple[int, bytes, int, bytes]] = deque()  # number, message, when it came, epoch
         self._changed = threading.Condition()  # serialises what adds messages with the thread that writes them
         self._asked, self._idle = 0, True
         self._stop = Stop()
-        self._epoch = b""
+        self._epoch = secrets.token_hex(8).encode()
+        self._epochs = {self._epoch}
+        self._has_begun = False
         self.dropped = 0
         """Count of messages that found no room while Redis was gone."""
         self.written = 0
@@ -73,8 +76,14 @@ class StreamWriter:
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting.popleft()
                 self.dropped += 1
-            self._waiting.append((self._asked, raw, time.time_ns()))
+            self._waiting.append((self._asked, raw, time.time_ns(), self._epoch))
             self._changed.notify_all()
+
+    def begin_epoch(self) -> None:
+        """Begin another epoch with the next message: before it some are missing, and it is not known how many."""
+        with self._changed:
+            self._epoch = secrets.token_hex(8).encode()
+            self._epochs.add(self._epoch)
 
     def flush(self, seconds: float) -> bool:
         """Wait until everything is written, for so many seconds, and return whether it is."""
@@ -110,16 +119,17 @@ class StreamWriter:
                 attempt += 1
 
     def _begin(self, client: redis.Redis) -> int:
-        """Return the number after which this writer counts: it continues the stream's last number and epoch, if there are any."""
+        """Return the number after which this writer counts: it continues the stream's last number, if there is one.
+
+        Its epochs are its own: what the writer before it still held, or did not hear, is missing, and no number would show that.
+        """
         last = newest(client, self._address.stream, 1)
-        if self._epoch:
-            if last and last[0].n is not None and last[0].epoch == self._epoch:
+        if self._has_begun:
+            if last and last[0].n is not None and last[0].epoch in self._epochs:
                 self._forget_written(last[0].n - self._base)  # written, though the answer did not come
             return self._base
-        if last and last[0].n is not None and last[0].epoch:
-            self._epoch, self._base = last[0].epoch, last[0].n
-        else:
-            self._epoch, self._base = secrets.token_hex(8).encode(), 0
+        self._has_begun = True
+        self._base = last[0].n if last and last[0].n is not None else 0
         return self._base
 
     _base = 0
@@ -138,8 +148,8 @@ class StreamWriter:
                 client.ping()
                 continue
             with client.pipeline(transaction=True) as pipe:  # all or nothing: a repeated write must not be there twice
-                for n, raw, at_ns in batch:
-                    fields: dict[Any, Any] = {"raw": raw, "n": base + n, "epoch": self._epoch, "at": at_ns}
+                for n, raw, at_ns, epoch in batch:
+                    fields: dict[Any, Any] = {"raw": raw, "n": base + n, "epoch": epoch, "at": at_ns}
                     pipe.xadd(self._address.stream, fields, maxlen=self._max_length, approximate=True)
                 pipe.execute()
             self._forget_written(batch[-1][0])
@@ -180,14 +190,19 @@ class RedisStreamSource(DescribedSource):
         self.address = address
         self._server_tz, self._history = server_tz, history
         self._at: bytes | None = None
-        self._last: Entry | None = None
+        self._last: Entry | None = None  # the last entry with a number
+        self._known: Entry | None = None  # the last one that was read before all had to be read again
+        self.is_caught_up = False
+        """Whether the entries that it begins with were read."""
         self._group = None if address.group is None else Group(address, address.group)
 
     @property
     def position(self) -> tuple[str, int] | None:
-        """Return epoch and number of the entry that is being delivered, where its writer numbers them. Of its own thread."""
+        """Return epoch and number of the entry that is being delivered, or of the last one that has a number. Of its own thread."""
         last = self._last
-        return None if last is None or last.n is None or not last.epoch else (last.epoch.decode("ascii", "replace")[:LONGEST_EPOCH], last.n)
+        if last is None or last.n is None or not last.epoch or (last.n + 1) * STEP > HIGHEST:
+            return None
+        return last.epoch.decode("ascii", "replace")[:LONGEST_EPOCH], last.n
 
     def __repr__(self) -> str:
         return f"<RedisStreamSource {self.address.shown}>"
@@ -225,6 +240,7 @@ class RedisStreamSource(DescribedSource):
 
     def _read(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
         self._begin(client, session, sink)
+        self.is_caught_up = True
         while not stop.is_set():
             self._deliver(read_from(client, self.address.stream, self._at or b"$"), session, sink)
 
@@ -233,7 +249,7 @@ class RedisStreamSource(DescribedSource):
         if self._at is not None:
             latest = newest(client, self.address.stream, 1)
             if latest and order(latest[0].id) < order(self._at):  # restarted, and by a clock that went back
-                self._at = b"0"
+                self._at, self._known = b"0", self._last
             return
         start = self.address.start
         if start is None:
@@ -251,9 +267,24 @@ class RedisStreamSource(DescribedSource):
             if late:
                 sink.receive(late)
         for entry in entries:
+            if self._is_known(entry):
+                self._at = entry.id
+                continue
             now = read_clock()
             hole = hole_before(entry, self._last)
             items: list[Item] = [session.event(EventKind.GAP, now, hole)] if hole else []
             items += session.receive(entry.raw, now)
-            self._at, self._last = entry.id, entry
+            self._at = entry.id
+            self._last = entry if entry.n is not None or self._last is None else self._last
             sink.receive(items)
+
+    def _is_known(self, entry: Entry) -> bool:
+        """Return whether an entry was read before Redis came back in an earlier state, so that all of it is read again."""
+        known = self._known
+        if known is None or known.n is None or entry.n is None:
+            return False
+        is_older = entry.epoch == known.epoch or (entry.at_ns or 0) <= (known.at_ns or 0)  # numbers go on from writer to writer
+        if entry.n <= known.n and is_older:
+            return True
+        self._known = None
+        return False

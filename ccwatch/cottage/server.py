@@ -7,8 +7,7 @@ import concurrent.futures
 import errno
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from itertools import count, repeat
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -31,6 +30,7 @@ from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
 from ccwatch.protocol.wire.damage import Damage
 from ccwatch.protocol.wire.message_commands import Keys
+from ccwatch.protocol.wire.track import STEP
 from ccwatch.stream.source import DescribedSource, Source, Steerable, Stop, described, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
@@ -39,8 +39,8 @@ SOURCE_STOP_S: Final = 0.4
 """Seconds that a source may take to end when the Cottage stops."""
 CANCEL_S: Final = 0.1
 """Seconds that a task may take to end once it is cancelled, before it is cancelled again."""
-MOST_OF_AN_ENTRY: Final = 4096
-"""The most messages that one entry of a stream can hold, each with a number."""
+CATCH_UP_S: Final = 3.0
+"""Longest time that a worker reads the stream's last entries before it listens: clients of another worker then resume here."""
 HEAD_S: Final = 10.0
 """Seconds that a connection may take over a request, or be idle between two."""
 
@@ -79,6 +79,8 @@ class Server:
         self._is_draining = False
         if options.shared is not None:
             options.shared.tell(self._part)
+        self._position: tuple[str, int] | None = None  # the entry of a shared stream that came last
+        self._place = 0  # how many messages it had
         # A source that can be asked for other symbols has one of its own, which is the main stream.
         self._own_symbol = described(source).symbol
         self._listening: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -120,6 +122,15 @@ class Server:
             raise ConfigError("the Cottage is not started: use it in a with statement, or call start()")
         return url
 
+    def answers(self, seconds: float) -> bool:
+        """Return whether the loop comes round within so many seconds."""
+        came = threading.Event()
+        try:
+            self._loop.call_soon_threadsafe(came.set)
+        except RuntimeError:  # it has ended
+            return False
+        return came.wait(seconds)
+
     def start(self) -> None:
         """Listen, and return once both sites do."""
         with self._life:
@@ -155,14 +166,16 @@ class Server:
     def receive(self, items: Sequence[Item], /) -> None:
         """Hand messages to the loop, and wait until it has taken them, so that the source is no faster than the server."""
         messages: list[Message | None] = []
-        numbers = _numbers(getattr(self._source, "position", None))
+        position: tuple[str, int] | None = getattr(self._source, "position", None)
+        if position != self._position:
+            self._position, self._place = position, 0
         damage: Damage | None = getattr(self._source, "damage", None)  # of a source with planted damage
         for item in items:
             if isinstance(item, Packet):
                 raw, is_main = item.raw or codec.encode(item), self._own_symbol is None or item.symbol in {None, self._own_symbol}
-                messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main, number=next(numbers), damage=damage))
+                messages.append(Message.of(raw, symbol=item.symbol, is_main=is_main, number=self._next(), damage=damage))
             elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
-                messages.append(Message.of(item.raw, is_state=False, number=next(numbers), damage=damage))
+                messages.append(Message.of(item.raw, is_state=False, number=self._next(), damage=damage))
             elif isinstance(item, Event) and isinstance(item.facts, Gap) and item.facts.is_numbered:
                 messages.append(log_message("WARNING", f"gap: {item.detail}", from_ns(item.received_at_ns).isoformat()))
             elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and described(self._source).cuts_connections:
@@ -179,6 +192,14 @@ class Server:
             taken.result()
         except concurrent.futures.CancelledError:
             log.debug("%s: stopped while a client was waited for", TITLE)
+
+    def _next(self) -> tuple[str, int] | None:
+        """Return the number of the next message of a stream that several servers read; None where they count themselves."""
+        if self._position is None:
+            return None
+        epoch, n = self._position
+        self._place += 1
+        return epoch, n * STEP + min(self._place, STEP) - 1
 
     # ── on the loop's thread ──
 
@@ -201,6 +222,8 @@ class Server:
         beats = [asyncio.create_task(site.broadcaster.beat_for_ever()) for site in (self._engine, self._bff)]
         try:
             base = self._base
+            if self._options.shared is not None:
+                await self._catch_up()
             if base is None:
                 base = await self._open(runners, self._engine.routes(), self._engine.endpoint.gate, self._options.listen.engine_port)
             self.url = _ws(await self._open(runners, self._bff.routes(), self._bff.endpoint.gate, self._options.listen.port))
@@ -213,6 +236,15 @@ class Server:
             await self._stopping.wait()
         finally:
             await self._shut_down(runners, [*beats, *([] if poller is None else [poller])])
+
+    async def _catch_up(self) -> None:
+        """Read the last entries of the stream before any client comes; a Redis that does not answer is not waited for."""
+        self._start_source()
+        deadline = self._loop.time() + CATCH_UP_S
+        while not getattr(self._source, "is_caught_up", True) and self._loop.time() < deadline:
+            if self._stopping.is_set():
+                return
+            await asyncio.sleep(0.01)
 
     async def _open(self, runners: list[web.AppRunner], routes: list[web.RouteDef], gate: Gate, port: int) -> str:
         """Listen on a port, and return the site's http url."""
@@ -334,11 +366,6 @@ class Server:
                 log.error("%s: the source did not end within %g s of being asked to", TITLE, SOURCE_STOP_S)
                 return
             await asyncio.sleep(0.005)
-
-
-def _numbers(position: tuple[str, int] | None) -> Iterator[tuple[str, int] | None]:
-    """Yield a number for each message of an entry of a stream that several servers read; None for ever where they count themselves."""
-    return repeat(None) if position is None else ((position[0], position[1] * MOST_OF_AN_ENTRY + place) for place in count())
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -30,6 +30,7 @@ class Channels:
         self._tracks = {"state": Track("state", epoch)}
         self._epoch = epoch
         self._lines: list[Any] | None = None
+        self._is_shared = False  # whether other servers give the same numbers
         self._beats = 0
         self._order = 0
 
@@ -44,9 +45,24 @@ class Channels:
         found = self._tracks.get(name)
         if found is None:
             found = self._tracks[name] = Track(ch, self.epoch)
-            if name == WITHOUT_LOGS:
-                found.begin_after(self._tracks["state"].seq)
+            state = self._tracks["state"]
+            if name == WITHOUT_LOGS and not self._is_shared:
+                found.begin_after(state.seq)
+            if self._is_shared and ch != "heartbeat":
+                self._fill(name, found, state)
         return found
+
+    def _fill(self, name: str, track: Track, state: Track) -> None:
+        """Number what is kept of the stream on a channel that begins, so that clients of another server can resume it here."""
+        track.begin_after(state.known_after)
+        for message in state.sent:
+            if message.epoch != state.epoch:
+                continue
+            number = (message.epoch, message.seq)
+            if name == WITHOUT_LOGS:
+                track.add(_without_logs(message.text), number=number).order = message.order
+            elif (packet := _packet(message.text)) is not None and (part := self._part(name, packet)) is not None:
+                track.add(codec.dumps(part), number=number).order = message.order
 
     def publish(self, text: bytes, *, number: tuple[str, int] | None = None) -> dict[str, Sent]:
         """Take a message of the stream; return what it is on each channel that carries a part of it, in the order of sending.
@@ -55,6 +71,7 @@ class Channels:
             text: the message, as a contract client gets it.
             number: epoch and number that a shared stream has given it.
         """
+        self._is_shared = number is not None
         found = {"state": self._tracks["state"].add(text, number=number)}
         if len(self._tracks) > 1:
             self._publish_parts(text, number, found)

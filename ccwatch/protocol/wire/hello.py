@@ -64,6 +64,8 @@ class Got:
     """Whether numbers go up by one, so that they prove how many messages are missing."""
     recovered: Mapping[str, bool] = field(default_factory=dict)
     """Whether all that was missed on a channel comes next; empty where the client has not asked to resume."""
+    step: int = 1
+    """The distance of the numbers of two entries of the stream that several servers share; 1 where a server counts by itself."""
 
 
 def write_hello(ref: int, want: Want) -> bytes:
@@ -120,6 +122,8 @@ def sort_channels(asked: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]
 def write_got(ref: Any, got: Got) -> bytes:
     """Return a server's answer to a HELLO."""
     granted: dict[str, Any] = {"encoding": got.encoding, "delta": got.delta, "channels": list(got.channels), "counted": got.counted}
+    if got.step > 1:
+        granted["step"] = got.step
     if got.refused:
         granted["refused"] = dict(got.refused)
     answer: dict[str, Any] = {"type": "HELLO", "ref": _ref(ref), "protocol": PROTOCOL, "epoch": got.epoch, "got": granted}
@@ -151,7 +155,10 @@ def read_got(message: Mapping[str, Any], want: Want) -> Got:
         raise DecodeError("HELLO: an encoding or channels that were not asked for")
     said = {ch: flag is True for ch, flag in recovered.items() if ch in channels} if type(recovered) is dict else {}
     told = {ch: "refused" for ch in refused if ch in want.channels} if type(refused) is dict else {}
-    return Got(epoch, encoding, granted.get("delta") is True, channels, told, at, latest, granted.get("counted") is True, said)
+    step = granted.get("step", 1)
+    if type(step) is not int or not 0 < step <= HIGHEST:
+        raise DecodeError("HELLO: step: expected a number from 1")
+    return Got(epoch, encoding, granted.get("delta") is True, channels, told, at, latest, granted.get("counted") is True, said, step)
 
 
 def write_ack(ref: Any, **facts: Any) -> bytes:

@@ -313,16 +313,33 @@ class Receiver:
         found: list[Output] = [Agreed(got, recovered)]
         if got.refused:
             found.append(Note(f"channels={','.join(got.refused)} the server has no such channel"))
+        greeted = 0 if self._held is None or (asked and recovered) else len(self._held)
         if asked and recovered:
             self._held, self._held_bytes = None, 0  # all of it comes again, by its numbers
         else:
             found += self._release()
         for ch in got.channels:
             place = self._places.get(ch)
-            if asked and place is not None and not got.recovered.get(ch, False):
-                found.append(LostMessages(ch, None, (now_ns - place.at_ns) / SECOND, "disconnect"))
-            self._places[ch] = _Place(got.epoch, got.at.get(ch, 0), at_ns=now_ns if place is None else place.at_ns)
+            is_resumed = ch in known and got.recovered.get(ch, False)
+            if asked and place is not None and not is_resumed:
+                count = self._count(ch, place, got.epoch, got.at.get(ch, 0))
+                if count is not None and ch == "state":
+                    count = max(0, count - greeted)  # of these the greeting brought the last ones
+                if count != 0:
+                    found.append(LostMessages(ch, count, (now_ns - place.at_ns) / SECOND, "disconnect"))
+            epoch = place.epoch if place is not None and is_resumed and ch != "heartbeat" else got.epoch
+            self._places[ch] = _Place(epoch, got.at.get(ch, 0), at_ns=now_ns if place is None else place.at_ns)
         return found
+
+    def _count(self, ch: str, place: _Place, epoch: str, last: int) -> int | None:
+        """Return how many messages there are between a place and a later one, its last included; None where the numbers do not say."""
+        got = self._got
+        if got is None or epoch != place.epoch or last < place.seq or ch == "heartbeat":
+            return None
+        if got.counted:
+            return last - place.seq
+        entries = last // got.step - place.seq // got.step
+        return entries if got.step > 1 and ch == "state" and (entries or last == place.seq) else None
 
     def _asked(self) -> Want:
         """Return what to ask for, with where the channels are."""
@@ -380,9 +397,8 @@ class Receiver:
         is_known = message.epoch == place.epoch and message.seq == place.seq  # a RESYNC finds that nothing is missing
         follows = is_first or (message.epoch == place.epoch and message.prev == place.seq)
         if not follows and not is_known and message.ch != "heartbeat":  # a beat less is no loss
-            is_counted = message.epoch == place.epoch and message.prev > place.seq and self._got is not None and self._got.counted
             reason = place.lost or ("prev" if message.epoch == place.epoch else "restarted")
-            count = message.prev - place.seq if is_counted else None
+            count = self._count(message.ch, place, message.epoch, message.prev) or None
             found.append(LostMessages(message.ch, count, (now_ns - place.at_ns) / SECOND, reason))
         if not message.is_delta or follows:
             place.strays = 0

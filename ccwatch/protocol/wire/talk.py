@@ -13,7 +13,7 @@ from ccwatch.protocol.wire import hello
 from ccwatch.protocol.wire.channels import WITHOUT_LOGS, Channels
 from ccwatch.protocol.wire.hello import Got, Refused
 from ccwatch.protocol.wire.packing import Encoding
-from ccwatch.protocol.wire.track import Sent
+from ccwatch.protocol.wire.track import STEP, Sent
 
 
 class Kind(NamedTuple):
@@ -27,13 +27,14 @@ class Kind(NamedTuple):
 class Talk:
     """The grants and the position of one client. Used by one thread."""
 
-    __slots__ = ("_is_base", "_last", "_names", "kind")
+    __slots__ = ("_ahead", "_is_base", "_last", "_names", "kind")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self._last: dict[str, int] = {}  # the number of the last message that it was sent, by channel
         self._is_base: set[str] = set()  # channels on which a delta may follow that message
         self._names = _names(kind.channels)
+        self._ahead: dict[str, tuple[str, int]] = {}  # where it is further than this server, by channel
 
     @property
     def is_binary(self) -> bool:
@@ -42,7 +43,18 @@ class Talk:
 
     def wanted(self, found: Mapping[str, Sent]) -> list[Sent]:
         """Return what it gets of a message, by what the message is on each channel."""
-        return [sent for name, sent in found.items() if name in self._names]
+        wanted = [sent for name, sent in found.items() if name in self._names]
+        return self._without_known(wanted) if self._ahead else wanted
+
+    def _without_known(self, wanted: list[Sent]) -> list[Sent]:
+        """Leave out the messages that it has from a server that was further."""
+        kept = []
+        for sent in wanted:
+            epoch, seq = self._ahead.get(sent.ch, ("", 0))
+            if sent.epoch != epoch or sent.seq > seq:
+                self._ahead.pop(sent.ch, None)
+                kept.append(sent)
+        return kept
 
     def payload(self, sent: Sent, *, ref: int | None = None) -> bytes:
         """Return a message in its form, and count it as sent: a delta if it has the message before.
@@ -107,12 +119,14 @@ class Talk:
             track = channels.track(ch, has_logs="logs" in granted)
             if not want.epoch or ch not in want.seq:
                 continue
-            found = track.since(want.epoch, want.seq[ch])
+            found = [] if ch == "heartbeat" else track.since(want.epoch, want.seq[ch])
             recovered[ch] = found is not None
-            if found is not None:
-                at[ch] = want.seq[ch]
+            if found:
+                at[ch] = found[0].prev if found[0].epoch == want.epoch else want.seq[ch]
                 missed += found
-        got = Got(channels.epoch, encoding, want.delta, granted, refused, at, latest, counted, recovered)
+            elif found is not None and ch != "heartbeat" and want.seq[ch] > track.seq:
+                at[ch], talk._ahead[ch] = want.seq[ch], (want.epoch, want.seq[ch])
+        got = Got(channels.epoch, encoding, want.delta, granted, refused, at, latest, counted, recovered, 1 if counted else STEP)
         return talk, hello.write_got(message.get("ref"), got), sorted(missed, key=lambda sent: sent.order)
 
     def change(self, message: Mapping[str, Any], channels: Channels) -> bytes:

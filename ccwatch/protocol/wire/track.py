@@ -17,6 +17,8 @@ from ccwatch.protocol.wire.packing import Encoding
 RING: Final = 512
 """The most messages of a channel that a client can still be given after a cut."""
 RING_BYTES: Final = 4 * 1024 * 1024
+STEP: Final = 4096
+"""The distance of the numbers of two entries of a stream that several servers share: the most messages that one entry may hold."""
 WHOLE_EVERY: Final = 120
 """Every so many messages one is sent whole to all clients."""
 LARGEST_FOR_DELTAS: Final = 64 * 1024
@@ -138,10 +140,21 @@ class Track:
         self._ring = ring
         self._count = 0
         self._floor = 0
+        self._known_after = 0  # every message of this epoch with a higher number is kept
 
     def begin_after(self, seq: int) -> None:
         """Count on from a number, as another form of the same channel does."""
-        self._floor = seq
+        self._floor = self._known_after = seq
+
+    @property
+    def sent(self) -> tuple[Sent, ...]:
+        """Return the messages that are kept, the oldest first."""
+        return tuple(self._sent)
+
+    @property
+    def known_after(self) -> int:
+        """Return the number after which every message of the present epoch is kept."""
+        return self._known_after
 
     @property
     def latest(self) -> Sent | None:
@@ -151,7 +164,8 @@ class Track:
     @property
     def seq(self) -> int:
         """Return the number of the last message; 0 before the first."""
-        return self._sent[-1].seq if self._sent else self._floor
+        latest = self.latest
+        return self._floor if latest is None or latest.epoch != self.epoch else latest.seq
 
     def add(self, text: bytes, *, number: tuple[str, int] | None = None) -> Sent:
         """Number a message and keep it.
@@ -160,13 +174,11 @@ class Track:
             text: the JSON text that a contract client gets.
             number: epoch and number that a shared stream has given it; None counts on.
         """
-        if number is not None and (number[0] != self.epoch or number[1] <= self.seq):
-            self._sent.clear()
-            self._bytes = self._count = self._floor = 0
-            self.epoch = number[0]
-        before = self.latest
+        before, prev = self.latest, self.seq
+        if number is not None:
+            prev = self._before(number)
         seq = self.seq + 1 if number is None else number[1]
-        sent = Sent(self.ch, text, seq, before, self.epoch, self.seq, is_whole=self._count % WHOLE_EVERY == 0)
+        sent = Sent(self.ch, text, seq, before, self.epoch, prev, is_whole=self._count % WHOLE_EVERY == 0)
         if before is not None:
             if before.before is not None:
                 before.before.forget()
@@ -175,12 +187,32 @@ class Track:
         self._sent.append(sent)
         self._bytes += len(text)
         while len(self._sent) > self._ring or (self._bytes > RING_BYTES and len(self._sent) > 2):
-            self._bytes -= len(self._sent.popleft().text)
+            gone = self._sent.popleft()
+            self._bytes -= len(gone.text)
+            if gone.epoch == self.epoch:
+                self._known_after = gone.seq
         return sent
 
+    def _before(self, number: tuple[str, int]) -> int:
+        """Return the number of the message before one of a shared stream, and begin its epoch if it is another one."""
+        epoch, seq = number
+        entry_before = max(0, seq // STEP - 1) * STEP
+        if epoch != self.epoch or seq <= self.seq:
+            if epoch == self.epoch:  # numbers that went back say nothing of what is kept
+                self._sent.clear()
+                self._bytes = 0
+            self.epoch, self._count, self._floor, self._known_after = epoch, 0, entry_before, entry_before
+            return entry_before
+        # `state` has a message of each entry: a hole in the numbers is one in the stream.
+        return self.seq if self.ch != "state" or self.seq >= entry_before else entry_before
+
     def since(self, epoch: str, seq: int) -> list[Sent] | None:
-        """Return the messages after number `seq`; None where they are not all known, or the number belongs to another numbering."""
-        if epoch != self.epoch or seq > self.seq:
-            return None
-        found = [sent for sent in self._sent if sent.seq > seq]
-        return found if not found or found[0].prev == seq else None
+        """Return the messages after number `seq`; None where they are not all known, or the number belongs to another numbering.
+
+        A server that shares the stream may be behind its client, who came from another one: then there are none yet.
+        """
+        if epoch == self.epoch:
+            return [sent for sent in self._sent if sent.epoch == epoch and sent.seq > seq] if seq >= self._known_after else None
+        # The epoch has ended since: what was left of it comes first, and the next one begins with a hole.
+        at = next((place for place, sent in enumerate(self._sent) if sent.epoch == epoch and sent.seq == seq), None)
+        return None if at is None else list(self._sent)[at + 1 :]

@@ -175,7 +175,8 @@ class _Child:
             self._stop.wait(RESTART_S[min(deaths - 1, len(RESTART_S) - 1)] if deaths else 0.0)
 
     def _live(self) -> int:
-        process = subprocess.Popen([sys.executable, "-m", "ccwatch.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        command = [sys.executable, "-m", "ccwatch.workers", self.role]  # the role is for who looks at the list of processes
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - this module itself
         self._process, self.pid = process, process.pid
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("a child without pipes")
@@ -183,25 +184,30 @@ class _Child:
             with contextlib.suppress(OSError):
                 process.stdin.write(self._plan.task(self.role) + b"\n")
                 process.stdin.flush()
-            said = process.stdout.readline()
-            if said:
-                self._trouble = "" if self._up.is_set() else json.loads(said).get("error", "")
-                self._up.set()
-            if self._stop.is_set():
-                process.terminate()
-            heard = time.monotonic()
-            while process.poll() is None:
-                if self._stop.wait(0.05):
+            has_said, heard = False, time.monotonic()
+            while process.poll() is None or not has_said:
+                if self._stop.is_set():
+                    process.terminate()
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(END_S)
                     process.kill()
-                elif select.select([process.stdout], [], [], 0)[0]:
-                    os.read(process.stdout.fileno(), 4096)
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > SILENT_S:
-                    log.warning("%s has given no sign of life for %g s and is killed", _named(self.role), SILENT_S)
+                    break
+                if select.select([process.stdout], [], [], 0.05)[0]:
+                    said = os.read(process.stdout.fileno(), 65_536)
+                    if said and not has_said:
+                        self._note_first(said)
+                    elif not said:  # it has ended, or is about to
+                        process.wait()
+                    has_said, heard = True, time.monotonic()
+                elif time.monotonic() - heard > (SILENT_S if has_said else START_S / 2):
+                    log.warning("%s has given no sign of life for a while and is killed", _named(self.role))
                     process.kill()
             return process.wait()
+
+    def _note_first(self, said: bytes) -> None:
+        """Note that the process listens, or why it cannot."""
+        self._trouble = "" if self._up.is_set() else json.loads(said.splitlines()[0]).get("error", "")
+        self._up.set()
 
 
 def _named(role: str) -> str:

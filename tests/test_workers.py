@@ -83,7 +83,7 @@ def test_workers_serve_one_stream_and_a_killed_or_stopped_one_is_replaced(server
     ):
         feeds = one.feed, two.feed
         for feed in feeds:
-            feed.wait(3)
+            feed.wait(3, timeout=60)
         assert json.loads(running.get("/ready"))["ready"]
         wait_until(lambda: set(re.findall(r'worker="(\d)"', running.get("/metrics"))) == {"0", "1"})
         for role, how in [("0", signal.SIGKILL), ("1", signal.SIGTERM), ("bridge", signal.SIGKILL)]:

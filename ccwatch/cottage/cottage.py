@@ -64,7 +64,7 @@ class Cottage:
         """Return the incidents that a synthetic source plants, each with kind, start_s, end_s and detail; empty for any other."""
         return described(self._source).planted
 
-    def answers(self, seconds: float = 1.0) -> bool:
+    def answers(self, seconds: float = 3.0) -> bool:
         """Return whether its loop comes round within so many seconds; one that hangs serves no client."""
         return self._server.answers(seconds)
 

@@ -145,7 +145,9 @@ def run(folder, kills, seed=0, names=("0", "1", "bridge", "redis"), weights=(6, 
                 time.sleep(6.0)  # a bridge and workers come back, and write and read what waited
                 desk.stopped.set()
                 publisher.join()
-                until(lambda: all(reader.seen and reader.seen[-1] == max(desk.entries()) for reader in readers), 30)
+                until(
+                    lambda: all(reader.seen and reader.seen[-1] == max(desk.entries()) for reader in readers), 90
+                )  # an unlucky client waits 30 s
             finally:
                 for reader in readers:
                     reader.feed.stop()

@@ -314,10 +314,9 @@ class Receiver:
         if got.refused:
             found.append(Note(f"channels={','.join(got.refused)} the server has no such channel"))
         greeted = 0 if self._held is None or (asked and recovered) else len(self._held)
+        held: list[Output] = self._release()
         if asked and recovered:
-            self._held, self._held_bytes = None, 0  # all of it comes again, by its numbers
-        else:
-            found += self._release()
+            held = []  # all of it comes again, by its numbers
         for ch in got.channels:
             place = self._places.get(ch)
             is_resumed = ch in known and got.recovered.get(ch, False)
@@ -329,7 +328,7 @@ class Receiver:
                     found.append(LostMessages(ch, count, (now_ns - place.at_ns) / SECOND, "disconnect"))
             epoch = place.epoch if place is not None and is_resumed and ch != "heartbeat" else got.epoch
             self._places[ch] = _Place(epoch, got.at.get(ch, 0), at_ns=now_ns if place is None else place.at_ns)
-        return found
+        return [*found, *held]  # the hole is before the greeting
 
     def _count(self, ch: str, place: _Place, epoch: str, last: int) -> int | None:
         """Return how many messages there are between a place and a later one, its last included; None where the numbers do not say."""

@@ -1,12 +1,7 @@
-"""The Feed: a source read on its own thread, its buffer, its health counters and its listeners.
-
-Long, since a Feed's whole public surface is here; each method hands its work to the room that does it.
-"""
+"""The Feed: a source read on its own thread, its buffer, its health counters and its listeners."""
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 import time
 import warnings
@@ -17,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, runtime_
 
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
-from ccwatch.feed.callback_sink import LAST_CALLS_S, CallbackSink
+from ccwatch.feed.callback_sink import CallbackSink
 from ccwatch.feed.feed_card import COLUMNS, ROWS, card
-from ccwatch.feed.health import Health, HealthCounter
-from ccwatch.protocol.messages import ConnectionState, Item, Packet, StateChange
-from ccwatch.stream import arrow, dataframes
-from ccwatch.stream.batch import Batch
-from ccwatch.stream.source import CompactingSink, CountingSink, Handing, Keeper, Sink, Source, Stop, described, read_clock
+from ccwatch.feed.health import Health
+from ccwatch.feed.intake import Intake
+from ccwatch.protocol.messages import ConnectionState, Packet, StateChange
+from ccwatch.stream import dataframes
+from ccwatch.stream.source import Handing, Keeper, Sink, Source, read_clock
+from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.view import LiveView
 
 if TYPE_CHECKING:
@@ -37,9 +33,6 @@ STOP_TIMEOUT_S: Final = 0.9
 """How long stop() waits for the thread, which only the lookup of a host name can keep from ending in time."""
 FIRST_READ_S: Final = 5.0
 """How long the first read of an on-demand stream with a fixed number of packets waits for the stream's end."""
-_LOG: Final = logging.getLogger("ccwatch.feed")
-_INTAKES: Final[weakref.WeakSet[_Intake]] = weakref.WeakSet()
-"""The intakes of this process's feeds, which end in a forked child."""
 
 
 @runtime_checkable
@@ -51,82 +44,7 @@ class Wired(Protocol):
         """Return compression and byte counts of the wire."""
 
 
-class _Intake:
-    """The state that the feed's thread works on. It must not refer to the Feed, or a feed that was left open would never be noticed."""
-
-    def __init__(self, source: Source, buffer: RollingBuffer) -> None:
-        self.source = source
-        self.described = described(source)
-        self.buffer = buffer
-        self.counter = HealthCounter()
-        self.stop = Stop()
-        self.sinks: tuple[Sink, ...] = ()  # replaced, never changed: the feed's thread iterates without a lock
-        self.changed = threading.Condition()  # notifies waiters of new packets and states; guards `sinks` against two adders
-        self.crash: Exception | None = None
-        self.lost_sinks = 0
-        self.past_drops = self.past_errors = 0  # of listeners that are gone: counters never go back
-        self.orphaned = ""
-        """Why no packets arrive in this process: it was forked from the one that has the thread; else empty."""
-
-    def receive(self, items: Sequence[Item]) -> None:
-        """Take items from the source as one batch: first into the buffer, then into the counters, then to the listeners."""
-        batch = Batch.of(items)
-        self.buffer.receive(batch)
-        self.counter.receive(batch)
-        with self.changed:
-            self.changed.notify_all()
-        for sink in self.sinks:
-            try:
-                sink.receive(batch)
-            except Exception:  # noqa: BLE001 - one listener's fault must not reach the others
-                self.lost_sinks += 1
-                self.remove(sink)
-                _LOG.exception("a sink failed and was taken off the feed")
-
-    def run(self) -> None:
-        """Run the source until it ends; the body of the feed's thread."""
-        try:
-            self.source.stream(self, self.stop)
-        except Exception as crash:  # noqa: BLE001 - a thread that died unseen would look like a quiet stream
-            self.crash = crash
-            _LOG.exception("the feed's source failed")
-        state = self.counter.state
-        error = state.error
-        if self.crash is not None:
-            error = FeedError(f"the stream's source failed: {type(self.crash).__name__}: {self.crash}")
-            error.__cause__ = self.crash
-        if self.stop.is_set():
-            end = ConnectionState.STOPPED
-        elif error is not None:
-            end = ConnectionState.DISCONNECTED
-        else:
-            end = ConnectionState.ENDED
-        self.receive([StateChange(end, read_clock(), None, error)])
-
-    def remove(self, sink: Sink) -> None:
-        with self.changed:
-            if any(other is sink for other in self.sinks):
-                self.past_drops += sink.dropped if isinstance(sink, CountingSink) else 0
-                self.past_errors += sink.errors if isinstance(sink, CallbackSink) else 0
-                self.sinks = tuple(other for other in self.sinks if other is not sink)
-
-    def orphan(self) -> None:
-        """Stop being a feed in a forked child, which has neither the thread nor, for itself, the connection."""
-        self.orphaned = "this process was forked from the one that runs the feed; connect again here"
-        self.changed = threading.Condition()  # the thread may have held it at the fork
-        self.buffer.orphan()
-        self.sinks = ()
-        self.stop = Stop()  # without its waker, which would wake the parent's thread
-        self.stop.set()
-        self.counter.end(StateChange(ConnectionState.STOPPED, read_clock(), None, FeedClosed(self.orphaned)))
-
-    def close_callbacks(self) -> None:
-        for sink in self.sinks:
-            if isinstance(sink, CallbackSink):
-                sink.close(LAST_CALLS_S)
-
-
-class Feed(LiveView):
+class Feed(TableReader, LiveView):
     """A stream in this process: live, replayed or synthetic. A context manager; made by `connect`, `synthetic` or `replay`."""
 
     def __init__(
@@ -162,11 +80,10 @@ class Feed(LiveView):
         self._commands = commands
         self._on_demand = on_demand
         self._begun = threading.Lock()  # serialises the first who listens with the others: a thread starts once
-        self._intake = _Intake(source, RollingBuffer(window=window, max_rows=max_rows, memory=memory))
+        self._intake = Intake(source, RollingBuffer(window=window, max_rows=max_rows, memory=memory))
         self._thread = threading.Thread(target=self._intake.run, name=f"ccwatch-feed-{name}", daemon=True)
         self._finalizer = weakref.finalize(self, _left_open, self._intake, self._thread, name)
         self._finalizer.atexit = False
-        _INTAKES.add(self._intake)
 
     def start(self) -> Self:
         """Start the thread and return at once; a feed that already runs is left as it is.
@@ -260,16 +177,12 @@ class Feed(LiveView):
     def health(self) -> Health:
         """Return counters and rates, which a notebook shows as a table."""
         intake = self._intake
-        with intake.changed:  # a listener that leaves meanwhile would count twice, or not at all
-            dropped = intake.past_drops + sum(sink.dropped for sink in intake.sinks if isinstance(sink, CountingSink))
-            errors = intake.past_errors + sum(sink.errors for sink in intake.sinks if isinstance(sink, CallbackSink))
-            compacting = any(sink.compacting for sink in intake.sinks if isinstance(sink, CompactingSink))
-        dropped += intake.buffer.dropped + intake.lost_sinks
+        dropped, errors, compacting = intake.sink_counts()
         found = intake.counter.report(
             read_clock(),
             url=self.url,
             origin=self.origin,
-            dropped=dropped,
+            dropped=dropped + intake.buffer.dropped,
             callback_errors=errors,
             compacting=compacting,
             evicted=intake.buffer.evicted,
@@ -340,54 +253,6 @@ class Feed(LiveView):
         """
         self._demand()
         return self._intake.buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
-
-    def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
-        """Return the rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
-        return arrow.table_of(self.frame(columns))
-
-    def to_polars(self, columns: Sequence[str] | None = None) -> Any:
-        """Return the rows of `to_arrow` as a polars.DataFrame.
-
-        Raises:
-            ConfigError: polars is not installed.
-        """
-        return arrow.polars_of(self.to_arrow(columns))
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Return the rows of `to_arrow` for any library that reads Arrow's C stream."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
-
-    def agents(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
-        return self._long("agents", last)
-
-    def models(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
-        return self._long("models", last)
-
-    def logs(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per log line, each once: index time; seq, level, message, log_time."""
-        return self._long("logs", last)
-
-    def trades(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
-        return self._long("trades", last)
-
-    def scanner(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
-        return self._long("scanner", last)
-
-    def bars(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per bar, each once: index time; seq, open, high, low, close (close alone of a list of prices)."""
-        return self._long("bars", last)
-
-    def forecasts(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per step of each forecast: index time; seq, step, p10, median, p90."""
-        return self._long("forecasts", last)
-
-    def events(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per event of the stream, such as a gap or a disconnect: index time; seq, kind, detail."""
-        return self._long("events", last)
 
     def _long(self, table: str, last: dataframes.Last) -> pd.DataFrame:
         self._demand()
@@ -530,15 +395,6 @@ class Feed(LiveView):
             intake.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
 
 
-def _orphan_all() -> None:
-    for intake in list(_INTAKES):
-        intake.orphan()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_orphan_all)
-
-
 def _insist(what: str, confirm: str | None) -> None:
     """Raise an error for a command that was not confirmed by its word.
 
@@ -552,7 +408,7 @@ def _insist(what: str, confirm: str | None) -> None:
         )
 
 
-def _left_open(intake: _Intake, thread: threading.Thread, name: str) -> None:
+def _left_open(intake: Intake, thread: threading.Thread, name: str) -> None:
     intake.close_callbacks()
     if thread.is_alive():
         intake.stop.set()

@@ -66,7 +66,7 @@ class ArrowTables:
             raw: which raw messages `frames` keeps: "auto" what could not be rebuilt byte for byte, "always" all, "never" none but
                 malformed ones. None: no `frames` at all, and what serves rebuilding is left empty: for reading, not for keeping.
         """
-        self._raw = raw
+        self.raw = raw
         self._layouts = layout.Layouts()
         self._proven: set[str] = set()
         self._met: Counter[str] = Counter()
@@ -77,65 +77,13 @@ class ArrowTables:
 
         The first packet of a batch follows none, so that reading can begin at any batch.
         """
-        known: set[str] = set()
-        usual: dict[str, _Usual] = {}
-        parts: list[dict[str, Any]] = []
-        others = _Others()
-        kept: list[tuple[Any, ...]] = []  # rows of `frames`
-        before: Packet | Stored | None = None
-        lines: tuple[LogLine, ...] = ()
+        made = _BatchTables(self)
         for entry, item in batch:
-            if isinstance(item, Stored):
-                is_slow = item.flags & _SLOW or item.is_rebuilt or is_near(item.time_ns, item.server_tz)
-                read = None if is_slow else self._read(item)
-                new = item.new_of(read[2]) if read is not None else None
-                if read is not None and new is not None:
-                    reader, found, logs = read
-                    follows = -1 if self._raw is None else _following(lines, logs, new)
-                    source, follows = self._source(follows, is_encodable=True)
-                    if source == "frames" or follows >= 0 or self._raw is None:
-                        before, lines = item, logs
-                        if reader.layout not in usual:
-                            usual[reader.layout] = _Usual(reader)
-                        rows = usual[reader.layout].rows
-                        rows.append((entry, item, found, follows, source, new))
-                        if len(rows) == ROWS_AT_ONCE:
-                            parts.append(usual.pop(reader.layout).tables())
-                        if source == "frames":
-                            kept.append((item.seq, "kept", item.raw, entry))
-                        continue
-                item = item.read()  # noqa: PLW2901 - the same item, now as what it is
-            if isinstance(item, Event):
-                others.events.append((entry, item))
-                if item.raw:
-                    kept.append((item.seq, item.kind, item.raw, entry))
-                continue
-            if isinstance(before, Stored) and item.flags & _SEEN:
-                earlier = before.read()
-                before = earlier if isinstance(earlier, Packet) else None
-            follows = -1 if self._raw is None or _is_listed(item) else _logs_kept(before, lines, item)
-            is_wanted = follows >= 0 if self._raw == "auto" else entry % LEARN_EVERY == 0  # a message that is kept needs no layout
-            found_layout = self._layout(item, known) if is_wanted else None
-            source, follows = self._source(follows, is_encodable=found_layout is not None) if item.raw else ("none", follows)
-            others.packets.append((entry, item))
-            others.logs_kept.append(follows)
-            others.raw_from.append(source)
-            others.layouts.append(found_layout if source == "fields" else None)
-            if source == "frames":
-                kept.append((item.seq, "kept", item.raw, entry))
-            elif follows < 0 and self._raw is not None:
-                kept.append((item.seq, "lists", codec.encode(item), entry))
-            before, lines = item, item.logs
-        parts += [*(part.tables() for part in usual.values()), others.tables()]
-        tables = {table: _merged([part[table] for part in parts if table in part]) for table in TABLES}
-        if self._raw is not None:
-            schema = SCHEMAS[FRAMES]
-            tables[FRAMES] = pa.Table.from_arrays(
-                [pa.array([row[i] for row in kept], field.type) for i, field in enumerate(schema)], schema=schema
-            )
-        return tables
+            if not (isinstance(item, Stored) and made.add_stored(entry, item)):
+                made.add(entry, item.read() if isinstance(item, Stored) else item)
+        return made.tables()
 
-    def _read(self, item: Stored) -> tuple[OneLayout, Any, tuple[LogLine, ...]] | None:
+    def read(self, item: Stored) -> tuple[OneLayout, Any, tuple[LogLine, ...]] | None:
         """Return a stored packet's message as read by its layout's decoder; None where there is no decoder."""
         for place, reader in enumerate(self._readers):
             found = reader.read(item.raw, item.server_tz)
@@ -145,13 +93,13 @@ class ArrowTables:
                 return (reader, *found)
         return None
 
-    def _source(self, follows: int, *, is_encodable: bool) -> tuple[str, int]:
+    def source(self, follows: int, *, is_encodable: bool) -> tuple[str, int]:
         """Return the value of `raw_from` of a packet with a message, and how many lines it keeps of the list before."""
-        if self._raw == "always" or (self._raw == "auto" and not (is_encodable and follows >= 0)):
+        if self.raw == "always" or (self.raw == "auto" and not (is_encodable and follows >= 0)):
             return "frames", -1
-        return ("fields" if self._raw == "auto" else "none"), follows
+        return ("fields" if self.raw == "auto" else "none"), follows
 
-    def _layout(self, packet: Packet, known: set[str]) -> str | None:
+    def layout_of(self, packet: Packet, known: set[str]) -> str | None:
         """Return the layout in which the packet's fields give its message byte for byte; None where there is none.
 
         It is tried out; once per layout for packets with nothing odd, whose columns hold their values as they came.
@@ -186,6 +134,75 @@ class ArrowTables:
                 self._readers.append(decoder_for(found))
             except NoDecoder:
                 return
+
+
+class _BatchTables:
+    """The tables of one batch: packets of layouts with a decoder, all other items, and the messages that are kept."""
+
+    def __init__(self, maker: ArrowTables) -> None:
+        self._maker = maker
+        self._keeps = maker.raw is not None
+        self._known: set[str] = set()
+        self._usual: dict[str, _Usual] = {}
+        self._parts: list[dict[str, Any]] = []
+        self._others = _Others()
+        self._kept: list[tuple[Any, ...]] = []  # rows of `frames`
+        self._before: Packet | Stored | None = None
+        self._lines: tuple[LogLine, ...] = ()  # of the packet before
+
+    def add_stored(self, entry: int, item: Stored) -> bool:
+        """Add a packet of the journal whose layout has a decoder; return False, and add nothing, where it has to become a Packet first."""
+        if item.flags & _SLOW or item.is_rebuilt or is_near(item.time_ns, item.server_tz):
+            return False
+        read = self._maker.read(item)
+        new = item.new_of(read[2]) if read is not None else None
+        if read is None or new is None:
+            return False
+        reader, found, logs = read
+        source, follows = self._maker.source(_following(self._lines, logs, new) if self._keeps else -1, is_encodable=True)
+        if source != "frames" and follows < 0 and self._keeps:
+            return False
+        self._before, self._lines = item, logs
+        if reader.layout not in self._usual:
+            self._usual[reader.layout] = _Usual(reader)
+        rows = self._usual[reader.layout].rows
+        rows.append((entry, item, found, follows, source, new))
+        if len(rows) == ROWS_AT_ONCE:
+            self._parts.append(self._usual.pop(reader.layout).tables())
+        if source == "frames":
+            self._kept.append((item.seq, "kept", item.raw, entry))
+        return True
+
+    def add(self, entry: int, item: Item) -> None:
+        """Add an event, or a packet with whatever layout it has."""
+        if isinstance(item, Event):
+            self._others.events.append((entry, item))
+            if item.raw:
+                self._kept.append((item.seq, item.kind, item.raw, entry))
+            return
+        if isinstance(self._before, Stored) and item.flags & _SEEN:
+            earlier = self._before.read()
+            self._before = earlier if isinstance(earlier, Packet) else None
+        follows = -1 if not self._keeps or _is_listed(item) else _logs_kept(self._before, self._lines, item)
+        is_wanted = follows >= 0 if self._maker.raw == "auto" else entry % LEARN_EVERY == 0  # a message that is kept needs no layout
+        found = self._maker.layout_of(item, self._known) if is_wanted else None
+        source, follows = self._maker.source(follows, is_encodable=found is not None) if item.raw else ("none", follows)
+        self._others.add(entry, item, follows, source, found)
+        if source == "frames":
+            self._kept.append((item.seq, "kept", item.raw, entry))
+        elif follows < 0 and self._keeps:
+            self._kept.append((item.seq, "lists", codec.encode(item), entry))
+        self._before, self._lines = item, item.logs
+
+    def tables(self) -> dict[str, Any]:
+        """Return what was added as Arrow tables by name of the table; `frames` among them where messages are kept."""
+        parts = [*self._parts, *(part.tables() for part in self._usual.values()), self._others.tables()]
+        tables = {table: _merged([part[table] for part in parts if table in part]) for table in TABLES}
+        if self._keeps:
+            schema = SCHEMAS[FRAMES]
+            columns = [pa.array([row[i] for row in self._kept], field.type) for i, field in enumerate(schema)]
+            tables[FRAMES] = pa.Table.from_arrays(columns, schema=schema)
+        return tables
 
 
 class _Usual:
@@ -235,6 +252,13 @@ class _Others:
         self.logs_kept: list[int] = []
         self.raw_from: list[str] = []
         self.layouts: list[str | None] = []
+
+    def add(self, entry: int, packet: Packet, logs_kept: int, raw_from: str, found: str | None) -> None:
+        """Add a packet; its layout is stored where its message is made from its fields."""
+        self.packets.append((entry, packet))
+        self.logs_kept.append(logs_kept)
+        self.raw_from.append(raw_from)
+        self.layouts.append(found if raw_from == "fields" else None)
 
     def tables(self) -> dict[str, Any]:
         values: dict[str, Any] = dataframes.packet_columns([packet for _, packet in self.packets])

@@ -37,12 +37,13 @@ from ccwatch.recording.merged_rows import ATTEMPTS, MergedRows
 from ccwatch.recording.packed import is_packed, unpack
 from ccwatch.recording.schemas import LAST_ENTRY
 from ccwatch.recording.verify import Verification, verify
-from ccwatch.stream import arrow, dataframes
+from ccwatch.stream import dataframes
+from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.time_ranges import Moment, span_of
 from ccwatch.stream.view import RecordedView
 
 
-class Recording(RecordedView):
+class Recording(TableReader, RecordedView):
     """One recorded session on the disk. Each call reads the files as they are now, so a recording in progress grows from call to call."""
 
     def __init__(self, path: str | Path) -> None:
@@ -144,54 +145,6 @@ class Recording(RecordedView):
         values = segments.values_of(table, [c for c in TABLES["packets"] if c.name in stored])
         found = dataframes.tidy(dataframes.build("packets", values, wanted), clean=clean, fill=fill, symbol=symbol)
         return found if list(found.columns) == names else found[names]
-
-    def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
-        """Return the rows of `frame` as a pyarrow.Table, with `time` as its first column; missing numbers are NaN."""
-        return arrow.table_of(self.frame(columns))
-
-    def to_polars(self, columns: Sequence[str] | None = None) -> Any:
-        """Return the rows of `to_arrow` as a polars.DataFrame.
-
-        Raises:
-            ConfigError: polars is not installed.
-        """
-        return arrow.polars_of(self.to_arrow(columns))
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Return the rows of `to_arrow` as an Arrow C stream, for any library that reads one."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
-
-    def agents(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per agent and packet: index time; seq, agent, latency_ms, success_rate, invocations."""
-        return self._long("agents", last)
-
-    def models(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per model and packet: index time; seq, model, latency_ms, invocations, cache_hit_rate."""
-        return self._long("models", last)
-
-    def logs(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per log line, each once: index time; seq, level, message, log_time."""
-        return self._long("logs", last)
-
-    def trades(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per trade, each once: index time; seq, id, symbol, side, quantity, price, order_id, status."""
-        return self._long("trades", last)
-
-    def scanner(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per ticker of each scan: index time; seq, symbol, price, hurst, volatility, signal_potential."""
-        return self._long("scanner", last)
-
-    def bars(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per bar, each once: index time; seq, open, high, low, close (a list of prices has close alone)."""
-        return self._long("bars", last)
-
-    def forecasts(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per step of each forecast: index time; seq, step, p10, median, p90."""
-        return self._long("forecasts", last)
-
-    def events(self, last: dataframes.Last = None) -> pd.DataFrame:
-        """Return one row per event of the stream, such as a gap: index time; seq, kind, detail."""
-        return self._long("events", last)
 
     def packets(self) -> Iterator[Packet]:
         """Yield every packet as it was received, flagged ones too, in order of arrival and in bounded memory."""

@@ -1,7 +1,8 @@
 """SQL over all sessions, by DuckDB, which reads the Parquet files as they are; rows that only a journal holds come from memory.
 
-A view per table has the public columns, and `session`, `origin` and `date`. Filters on session and origin choose files, those on time and
-words skip row groups. No text of a recording becomes SQL: files are passed as values, and the rest of the text is fixed.
+A view per table has the public columns, and `session`, `origin` and `date`. The catalog chooses the sessions that a query can touch (see
+`sql_filters`); no file of another is opened, and each file is opened when it is its turn. Filters on time and words skip row groups.
+No text of a recording becomes SQL: files are passed as values, and the rest of the text is fixed.
 DuckDB reads only below the archive's folder; it writes nothing.
 """
 
@@ -17,12 +18,14 @@ from typing import Any, Final, TypeVar
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ccwatch.archives.locations import is_remote, open_place
+from ccwatch.archives.sql_filters import ORIGINS, OTHER, touched
 from ccwatch.errors import AnalysisError, ConfigError, RecordingError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import UNCLEAN, Flag
-from ccwatch.recording import FINISHED, SCHEMAS, footer_crc
+from ccwatch.recording import FINISHED, SCHEMAS, Recording, footer_crc
 from ccwatch.stream.dataframes import TEXT
 
 try:
@@ -30,12 +33,27 @@ try:
 except ImportError as error:
     raise ConfigError(f"SQL needs {error.name}, which comes with: pip install 'ccwatch[archive]'") from None
 
-ORIGINS: Final = ("live", "synthetic", "replay")
-_OTHER: Final = "unknown"
 _GLOBBED: Final = frozenset("*?[]")
 """Characters of a path that DuckDB would expand."""
 _READS: Final = frozenset({"SELECT", "EXPLAIN", "PRAGMA", "CALL"})
+_OF_QUERY: Final = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+    duckdb.SyntaxException,
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.TypeMismatchException,
+    duckdb.NotImplementedException,
+    duckdb.PermissionException,
+    duckdb.OutOfMemoryException,
+)
+"""Errors that no file is to blame for."""
 Answer = TypeVar("Answer")
+
+
+class UnreadableError(AnalysisError):
+    """The error of a query that may be right, but that DuckDB cannot read the files for."""
 
 
 class Relation:
@@ -47,16 +65,11 @@ class Relation:
     def __init__(self, views: Views, make: Callable[[], Any]) -> None:
         self._views = views
         self._make = make
-        try:
-            self._relation = views.run(make)
-        except AnalysisError:
-            if not views.leave_out_damaged():
-                raise
-            self._relation = views.run(make)
+        self._relation = self._again(make)
         self._reader: Iterator[tuple[Any, ...]] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        if name.startswith("_") or name == "query":  # another query may touch sessions that this one left out
             raise AttributeError(name)
         return getattr(self._relation, name)
 
@@ -98,14 +111,23 @@ class Relation:
     to_polars = pl
 
     def _read(self, read: Callable[[Any], Answer]) -> Answer:
-        """Read the answer; if a file turns out to be damaged, read it once more without that session."""
         try:
             return self._views.run(lambda: read(self._relation))
-        except AnalysisError:
-            if not self._views.leave_out_damaged():
-                raise
-            self._relation = self._views.run(self._make)
-            return self._views.run(lambda: read(self._relation))
+        except UnreadableError as error:
+            return self._again(lambda: read(self._renewed()), error)
+
+    def _renewed(self) -> Any:
+        self._relation = self._make()
+        return self._relation
+
+    def _again(self, work: Callable[[], Answer], failed: UnreadableError | None = None) -> Answer:
+        """Return a function's result; where a file cannot be read as the others are, once more with what `Views.mend` found out."""
+        while failed is None or self._views.mend():
+            try:
+                return self._views.run(work)
+            except UnreadableError as error:
+                failed = error
+        raise failed
 
 
 class Views:
@@ -122,6 +144,9 @@ class Views:
             ConfigError: `memory` is no size that DuckDB takes.
         """
         self._sessions = sessions
+        self.touched: dict[str, frozenset[str]] = {}
+        """By table the sessions that the last query can touch; a table that is missing may need all of them."""
+        self._mended = 0
         status = sessions["status"].astype(TEXT).to_dict()
         self.left_out = {str(name): str(word) for name, word in status.items() if str(word).startswith("unreadable")}
         # Serialises what is asked of the one connection: relations of several threads share it.
@@ -151,6 +176,9 @@ class Views:
         if len(statements) != 1 or statements[0].type.name not in _READS:
             raise ConfigError("sql: expected one question (SELECT, WITH, DESCRIBE, EXPLAIN …); to write, use .df(), .arrow() or publish()")
         words = query.lower()
+        with self._lock:
+            self.touched = touched(self._connection, query, self._sessions)
+            self._made.clear()  # the views of another query may lack what this one touches
 
         def make() -> Any:
             for table in (*TABLES, "sessions"):
@@ -167,27 +195,55 @@ class Views:
         """Run a function on the connection while no other thread uses it, and return its result.
 
         Raises:
-            AnalysisError: DuckDB fails.
+            UnreadableError: DuckDB fails to read a file.
+            AnalysisError: it refuses the query.
         """
         with self._lock:
             try:
                 return work()
-            except duckdb.Error as error:
+            except _OF_QUERY as error:
                 raise AnalysisError(_line(error)) from None
+            except duckdb.Error as error:
+                raise UnreadableError(_line(error)) from None
 
-    def leave_out_damaged(self) -> bool:
-        """Check the end of every file, leave out the sessions with a damaged one, and return whether there are any."""
+    def mend(self) -> bool:
+        """Find out what DuckDB cannot read, and return whether there is more to find out by asking again.
+
+        First the sessions with a file whose end is damaged are left out, and files of different columns are read apart, as an older
+        ccwatch wrote fewer. If it fails again, every checksum of the sessions that the query touches is compared.
+        """
         with self._lock:
-            before = len(self.left_out)
-            for name, path in self._sessions["path"].items():
-                for file in [] if name in self.left_out or is_remote(path) else sorted(Path(path).glob("*/*.parquet")):
-                    try:
-                        footer_crc(file)
-                    except (RecordingError, OSError) as error:
-                        self.left_out[str(name)] = str(error)
+            self._mended += 1
+            found = self._check_ends() if self._mended == 1 else self._check_all()
             for table in self._made & set(TABLES):
                 self._make_view(table)
-            return len(self.left_out) > before
+            return self._mended == 1 or found
+
+    def _check_ends(self) -> bool:
+        before = len(self.left_out)
+        for name, path in self._local():
+            for table in self._made & set(TABLES):
+                for file in _files(f"{path}/{table}"):
+                    try:
+                        footer_crc(Path(file))
+                    except (RecordingError, OSError) as error:
+                        self.left_out[name] = str(error)
+        return len(self.left_out) > before
+
+    def _check_all(self) -> bool:
+        before = len(self.left_out)
+        for name, path in self._local():
+            problems = Recording(Path(path)).verify().problems
+            if problems:
+                self.left_out[name] = f"{problems[0].file}: {problems[0].what}"
+        return len(self.left_out) > before
+
+    def _local(self) -> Iterator[tuple[str, str]]:
+        """Yield name and path of the sessions of this machine that the query touches."""
+        needed = [self.touched.get(table) for table in self._made & set(TABLES)]
+        for name, path in self._sessions["path"].items():
+            if str(name) not in self.left_out and not is_remote(path) and any(names is None or name in names for names in needed):
+                yield str(name), str(path)
 
     # ── inside ──
 
@@ -197,11 +253,11 @@ class Views:
             self._connection.register("sessions", _sessions_table(self._sessions))
             return
         branches = []
-        for place, origin in enumerate((*ORIGINS, _OTHER)):
+        for place, origin in enumerate((*ORIGINS, OTHER)):
             files, tails = self._sources(table, origin)
-            if files:
-                self._connection.read_parquet(files, filename=True, union_by_name=True).create_view(f"_{table}_{place}", replace=True)
-                branches.append(f"SELECT *, '{origin}' AS origin FROM _{table}_{place}")  # noqa: S608 - names of ours
+            for part, alike in enumerate(self._alike(table, files)):
+                self._connection.read_parquet(alike, filename=True).create_view(f"_{table}_{place}_{part}", replace=True)
+                branches.append(f"SELECT *, '{origin}' AS origin FROM _{table}_{place}_{part}")  # noqa: S608 - names of ours
             if tails:
                 self._connection.register(f"_{table}_{place}_tail", pa.concat_tables(tails))
                 branches.append(f"SELECT *, '{origin}' AS origin FROM _{table}_{place}_tail")  # noqa: S608 - as above
@@ -214,9 +270,26 @@ class Views:
             f"CAST(timezone('UTC', time) AS DATE) AS date, {columns} FROM ({' UNION ALL BY NAME '.join(branches)}){clean}"
         )
 
+    def _alike(self, table: str, files: list[str]) -> list[list[str]]:
+        """Return the files in groups that have the same columns: DuckDB opens the first of a group, and takes the others to be like it.
+
+        To ask every file for its columns costs more than most queries. So it is done only where the first one lacks a column, or
+        after DuckDB found one that does.
+        """
+        if not files:
+            return []
+        if not self._mended and not set(SCHEMAS[table].names) - _columns_of(files[0]):
+            return [files]
+        groups: dict[frozenset[str], list[str]] = {}
+        for file in files:
+            groups.setdefault(_columns_of(file), []).append(file)
+        return list(groups.values())
+
     def _sources(self, table: str, origin: str) -> tuple[list[str], list[Any]]:
         """Return a table's Parquet files, and Arrow tables of the rows in no file, for the sessions of one origin."""
         rows = self._sessions[_is_origin(self._sessions["origin"], origin)]
+        if table in self.touched:
+            rows = rows[rows.index.isin(self.touched[table])]
         files: list[str] = []
         tails: list[Any] = []
         for name, path, status, damaged in zip(rows.index, rows["path"], rows["status"], rows["damaged"], strict=True):
@@ -252,6 +325,14 @@ def _files(folder: str) -> list[str]:
         return []
 
 
+def _columns_of(file: str) -> frozenset[str]:
+    """Return the names of a Parquet file's columns; of one that cannot be read, none."""
+    try:
+        return frozenset(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError):
+        return frozenset()
+
+
 def _plain(table: Any, folder: str) -> Any:
     """Return rows in memory with words as text, and the path that a file of the table would have."""
     arrays = [column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column for column in table.columns]
@@ -260,7 +341,7 @@ def _plain(table: Any, folder: str) -> Any:
 
 
 def _is_origin(column: Any, origin: str) -> Any:
-    return ~column.isin(ORIGINS) if origin == _OTHER else column == origin
+    return ~column.isin(ORIGINS) if origin == OTHER else column == origin
 
 
 def _expression(column: Column) -> str:

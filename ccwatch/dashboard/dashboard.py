@@ -49,6 +49,8 @@ from ccwatch.stream.view import OVER, LiveView, View, name_of
 MAX_RATE_HZ: Final = 10.0
 STATUS_S: Final = 0.5
 """The status line changes at most this often."""
+BEAT_S: Final = 5.0
+"""After so long a silence the pages get a sign that the kernel lives; a page that misses four says that it is gone (`gone.js`)."""
 MARK_CHARACTERS: Final = 300
 
 
@@ -102,6 +104,7 @@ class Dashboard(PageWidget):
         self._thread: Thread | None = None
         self._pages: set[str] = set()
         self._was_seen = False  # a page has asked for it
+        self._sent_at = -inf
         self._status_at = -inf
         self._status_cost_s = 0.0
         self._symbols_at = -inf
@@ -342,8 +345,18 @@ class Dashboard(PageWidget):
                     self._let_go()
                     return
                 pause_s = self._tick()
-            self._wake.wait(pause_s)
-            self._wake.clear()
+            self._rest(pause_s)
+
+    def _rest(self, pause_s: float | None) -> None:
+        """Wait until something is due or wanted; tell the pages meanwhile that the kernel lives."""
+        due = time.monotonic() + (inf if pause_s is None else pause_s)
+        while not self._wake.wait(max(0.0, min(due - time.monotonic(), BEAT_S))):
+            with self._lock:
+                if self._pages and time.monotonic() - self._sent_at >= BEAT_S:
+                    self._send_all({"kind": "alive"}, [])
+            if time.monotonic() >= due:
+                break
+        self._wake.clear()
 
     def _tick(self) -> float | None:
         pauses: list[float | None] = []
@@ -417,6 +430,7 @@ class Dashboard(PageWidget):
             channel.publisher.leave(page)
 
     def _send_all(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        self._sent_at = time.monotonic()
         self.send(content, buffers)
 
     def _answer_slowly(self, kind: str, content: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ let model;
 socket.onmessage = ({ data }) => {
   const { method, state, content, buffers } = JSON.parse(data);
   if (method === "open") {
-    model = new Model(socket, state);
+    window.model = model = new Model(socket, state);
     window.close_ = render({ model, el: document.getElementById("here") });
   } else if (method === "update") {
     for (const [name, value] of Object.entries(state)) { model.state[name] = value; model.tell(`change:${name}`); }
@@ -62,6 +62,8 @@ class Host:
     def __init__(self) -> None:
         self.socket: ServerConnection | None = None
         self.comm: HostedComm | None = None
+        self.is_mute = False
+        """What the widget sends is lost, as from a kernel that is gone."""
         self.esm = self.css = ""
         self.server: Server = serve(self._carry, "127.0.0.1", 0, process_request=self._hand_out, max_size=None, compression=None)
         self.url = f"http://127.0.0.1:{self.server.socket.getsockname()[1]}"
@@ -100,7 +102,7 @@ class HostedComm(comm.base_comm.BaseComm):
         if msg_type == "comm_open":
             self.state = data["state"]
             self.host.comm = self
-        elif msg_type == "comm_msg" and self.host.socket is not None:
+        elif msg_type == "comm_msg" and self.host.socket is not None and not self.host.is_mute:
             texts = [base64.b64encode(bytes(one)).decode() for one in buffers or ()]
             try:
                 self.host.socket.send(json.dumps(data | {"buffers": texts}))
@@ -131,6 +133,18 @@ def test_a_bare_page_draws_goes_on_works_and_lets_go(chromium: Browser, host: Ho
         look = "document.querySelector('.ccwatch-live-figure')?.ccwatch"
         page.wait_for_function(f"() => {look}?.draws > 3 && {look}.lastSeq > 20")
         page.get_by_text("SYNTHETIC").first.wait_for()
+        host.is_mute = True
+        gone = page.locator(".ccw-gone-words")
+        page.evaluate("() => window.model.tell('comm_live_update')")  # as JupyterLab's model says it at a restart
+        gone.get_by_text("The kernel was restarted").wait_for()
+        host.is_mute = False
+        gone.wait_for(state="hidden")
+        host.is_mute = True
+        page.evaluate("() => { const now = performance.now.bind(performance); performance.now = () => now() + 30_000 }")
+        gone.get_by_text("Nothing has come from the kernel for").wait_for()
+        page.locator('.ccw-header [data-ccw="state"]').get_by_text("kernel gone").wait_for()
+        host.is_mute = False
+        gone.wait_for(state="hidden")
         page.get_by_role("button", name="Pause").click()
         page.get_by_text("charts paused").wait_for()
         assert shown.is_paused

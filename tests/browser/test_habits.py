@@ -81,11 +81,9 @@ def choose(tab: Tab, menu: str, item: str) -> None:
 
 
 def says_of_itself(tab: Tab) -> str:
-    """What the page writes above a dashboard whose kernel is gone: by its style sheet, since no kernel is left to say it."""
-    words = tab.page.evaluate(
-        "() => { const el = document.querySelector('.ccw-dashboard'); return el ? getComputedStyle(el, '::before').content : '' }"
-    )
-    return "" if words == "none" else str(words)
+    """What the page writes above a dashboard whose kernel is gone."""
+    words = tab.page.locator(".ccw-gone-words")
+    return words.first.inner_text() if words.count() and words.first.is_visible() else ""
 
 
 def share_kernel(tab: Tab, notebook: str, other: str) -> None:

@@ -550,6 +550,16 @@ def test_a_recording_in_progress_is_followed_until_it_is_finished(sent, tmp_path
         feed.stop()
 
 
+def test_a_page_hears_that_the_kernel_lives_while_nothing_happens_and_no_longer_once_the_view_was_stopped(dashboard, sent, monkeypatch):
+    monkeypatch.setattr("ccwatch.dashboard.dashboard.BEAT_S", 0.05)
+    ready(dashboard)
+    wait_until(lambda: len(sent.custom("alive")) >= 3)
+    dashboard.stop()
+    said = len(sent.custom("alive"))
+    time.sleep(0.2)
+    assert len(sent.custom("alive")) == said
+
+
 def test_two_pages_hold_the_same_rows_and_one_that_leaves_does_not_end_the_other(dashboard, view, sent):
     ready(dashboard, "one")
     view.step(30)

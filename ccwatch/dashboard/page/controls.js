@@ -204,7 +204,7 @@ export class Controls {
     const range = view.shown;
     if (!range || !whole) return;
     const until = Math.min(range[1], view.head ?? whole[1]);
-    const isLive = moves && live && !view.zoom && view.head === null && !status?.paused && !status?.stopped && status?.mood === "good";
+    const isLive = moves && live && !view.zoom && view.head === null && !status?.paused && !status?.stopped && status?.mood === "good" && !view.gone.isGone;
     write(this.words, `${clock(Math.max(range[0], whole[0]))} – ${clock(until)}${isLive ? " · live" : status?.paused ? " · paused" : ""}`);
     const share = (100 * ((view.head ?? until) - whole[0])) / (whole[1] - whole[0]);
     this.canvas.setAttribute("aria-valuenow", number(Math.min(100, Math.max(0, share)), 0));

@@ -54,7 +54,7 @@ class StatusLine {
     const facts = stream.facts(now);
     this.market(facts, status);
     this.connection(status, facts);
-    const dead = Boolean(status && ["bad", "idle"].includes(status.mood) && stream.moves);
+    const dead = view.gone.isGone || Boolean(status && ["bad", "idle"].includes(status.mood) && stream.moves);
     const calm = status?.stopped ?? false;
     this.el.dataset.mood = dead && !calm ? (status?.mood ?? "") : "";
     this.el.classList.toggle("ccw-stale", dead);
@@ -89,13 +89,15 @@ class StatusLine {
   connection(status, facts) {
     const { view } = this;
     const plays = !this.stream.moves;
+    const { isGone } = view.gone;
+    const mood = isGone ? "bad" : (status?.mood ?? "");
     const playing = view.controls.playing ? "playing" : "at the play head";
     this.put("note", view.head === null ? (status?.note ?? "") : playing, "warn");
     this.put("trouble", status?.trouble ?? "", "bad", status?.trouble ?? "");
     /** @type {HTMLElement} */ (this.cells.trouble).setAttribute("role", status?.trouble ? "alert" : "presentation");
     const age = status && known(status.age_s) && !plays && !status.stopped ? `${number(view.age(this.stream, status), 1)} s` : "";
-    this.put("age", age ? `● ${age}` : "", status?.mood ?? "", "since the last packet");
-    this.put("state", plays && (view.head !== null || status?.note) ? "" : (status?.words ?? ""), status?.mood ?? "", [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
+    this.put("age", age ? `● ${age}` : "", mood, "since the last packet");
+    this.put("state", plays && (view.head !== null || status?.note) ? "" : isGone ? "kernel gone" : (status?.words ?? ""), mood, [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
     this.put("recording", status?.recording ? (status.recording.startsWith("recording to") ? "●REC" : "recorded") : "", "record", status?.recording ?? "");
     this.put("origin", status?.origin.toLowerCase().includes("synthetic") ? "SYNTHETIC" : "", "synthetic", "made up: no real market");
     const time = view.cursor.reads ?? facts.time;

@@ -23,9 +23,13 @@ export class Store {
     this.heardAt = []; // when rows of each stream came last
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.patience = undefined;
+    this.heard = performance.now(); // when anything came from the kernel last
+    this.isCut = false; // the notebook says that the kernel was restarted
     this.shared = sharedPlotly(model.get("plotly_version"));
     this.onMessage = (/** @type {Content} */ content, /** @type {DataView[]} */ buffers) => this.take(content, buffers);
     model.on("msg:custom", this.onMessage);
+    this.onCut = () => this.cut();
+    model.on("comm_live_update", this.onCut);
     this.onHide = () => this.views.size && this.sleep();
     this.onShow = (/** @type {PageTransitionEvent} */ event) => event.persisted && this.views.size && this.ask();
     window.addEventListener("pagehide", this.onHide);
@@ -39,6 +43,7 @@ export class Store {
 
   close() {
     this.model.off("msg:custom", this.onMessage);
+    this.model.off("comm_live_update", this.onCut);
     window.removeEventListener("pagehide", this.onHide);
     window.removeEventListener("pageshow", this.onShow);
     clearTimeout(this.patience);
@@ -74,8 +79,15 @@ export class Store {
     }
   }
 
+  cut() {
+    this.isCut = true;
+    for (const view of this.views) view.tick();
+  }
+
   /** @param {Content} content @param {DataView[]} buffers */
   take(content, buffers) {
+    this.heard = performance.now();
+    this.isCut = false;
     if (content.kind === "source") {
       loadPlotly(this.shared, /** @type {DataView} */ (buffers[0])).catch((error) => this.fail(error));
     } else if (content.kind === "armed") {

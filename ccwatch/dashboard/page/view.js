@@ -11,6 +11,7 @@ import { Controls } from "./controls.js";
 import { Cursor } from "./cursor.js";
 import { tell } from "./dom.js";
 import { expose } from "./exposed.js";
+import { Gone } from "./gone.js";
 import { Changes, items } from "./items.js";
 import { Side } from "./side.js";
 import { follow, foreseen, widened } from "./span.js";
@@ -76,6 +77,7 @@ export class View {
     this.commands = new CommandBar(this);
     this.status = new StatusBar(this);
     this.waiting = new Waiting(this);
+    this.gone = new Gone(this);
     this.spoken = tell("div", "ccw-spoken");
     this.words = tell("div", "ccw-note", "Waiting for the kernel …");
     this.main = tell("div", "ccw-main");
@@ -97,7 +99,7 @@ export class View {
     picture.append(this.charts.el, this.values.el);
     this.main.append(picture, this.side.handle, this.side.el, this.side.unfold);
     this.main.style.minHeight = `${HEIGHT}px`; // seen or not: no jump later
-    el.append(this.words, this.status.el, this.alerts.el, this.commands.el, this.waiting.el, this.main, this.controls.el, this.spoken);
+    el.append(this.words, this.gone.el, this.status.el, this.alerts.el, this.commands.el, this.waiting.el, this.main, this.controls.el, this.spoken);
   }
 
   /** @param {string} words */
@@ -153,7 +155,7 @@ export class View {
     this.model.on("change:window_s", windowed);
     this.model.on("change:zoom", zoomed);
     const second = setInterval(() => {
-      if (!document.hidden && this.onScreen && !this.el.closest(".jupyter-widgets-disconnected")) this.tick();
+      if (!document.hidden && this.onScreen) this.tick();
     }, 1000);
     this.undo.push(
       () => themes.disconnect(),
@@ -198,6 +200,7 @@ export class View {
 
   /** What changes with the clock alone. */
   tick() {
+    this.gone.show();
     this.status.show();
     this.alerts.tick();
     this.controls.show();

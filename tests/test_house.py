@@ -142,7 +142,7 @@ HOMES = {
     "google_crc32c": {"protocol", "recording"},
     "jwt": {"cottage"},
     "lark": {"alerts"},
-    "msgspec": {"alerts", "guard", "protocol", "recording"},
+    "msgspec": {"alerts", "archives", "guard", "protocol", "recording"},
     "numpy": {"alerts", "analysis", "archives", "dashboard", "domain", "feed", "figures", "guard", "protocol", "recording", "stream"},
     "obstore": {"archives"},
     "orjson": {"protocol"},

@@ -22,6 +22,7 @@ OTHER: Final = "unknown"
 """The origin that a session of none of these has in the views."""
 Node = dict[str, Any]
 _SPANS: Final = "_spans"
+_QUESTION: Final = "SELECT DISTINCT session FROM _spans WHERE true"
 _NAMED: Final = frozenset({"session", "origin"})
 _DATED: Final = frozenset({"date"})
 _SETTLED: Final = ("finished", "killed")
@@ -67,7 +68,7 @@ def touched(connection: Any, query: str, sessions: pd.DataFrame) -> dict[str, fr
         sessions: `Archive.sessions`.
     """
     try:
-        parsed = msgspec.json.decode(connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0])
+        parsed = _parsed(connection, query)
         reads = list(_reads(parsed["statements"])) if not parsed["error"] else []
         found: dict[str, frozenset[str]] = {}
         for table in {read.table for read in reads}:
@@ -76,6 +77,12 @@ def touched(connection: Any, query: str, sessions: pd.DataFrame) -> dict[str, fr
                 found[table] = frozenset().union(*(_matching(connection, conditions, sessions) for conditions in mine))
     except (_Unknown, duckdb.Error, KeyError, TypeError, AttributeError, msgspec.DecodeError):
         return {}  # another version of DuckDB may describe a query differently: then it reads every session
+    return found
+
+
+def _parsed(connection: Any, query: str) -> Node:
+    """Return a query as DuckDB parses it; "error" is true where it is no SELECT."""
+    found: Node = msgspec.json.decode(connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0])
     return found
 
 
@@ -217,9 +224,7 @@ def _matching(connection: Any, conditions: tuple[Node, ...], sessions: pd.DataFr
     dated = [condition for condition in conditions if condition not in named]
     connection.register(_SPANS, _spans(sessions, by_day=any("date" in _columns(condition) for condition in dated)))
     try:
-        asked = msgspec.json.decode(
-            connection.execute(f"SELECT json_serialize_sql('SELECT DISTINCT session FROM {_SPANS} WHERE true')").fetchall()[0][0]  # noqa: S608
-        )
+        asked = _parsed(connection, _QUESTION)
         every = [*named, *([_all_of([_column("is_unknown"), _all_of(dated)], "CONJUNCTION_OR")] if dated else [])]
         asked["statements"][0]["node"]["where_clause"] = _all_of(every)
         text = connection.execute("SELECT json_deserialize_sql(?)", [msgspec.json.encode(asked).decode()]).fetchall()[0][0]

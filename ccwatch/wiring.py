@@ -24,6 +24,7 @@ from ccwatch.stream.view import RecordedView
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ccwatch.alerts import AnyRule, Plan
     from ccwatch.analysis import Align
     from ccwatch.recording.recorder import Recorder
     from ccwatch.recording.recording import Recording
@@ -215,9 +216,27 @@ def live_feed(
     shown = address.shown
     return registry.named(
         Feed(
-            source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, memory=settings.memory, commands=desk
+            source,
+            name=name or shown,
+            url=shown,
+            window=settings.window,
+            max_rows=settings.max_rows,
+            memory=settings.memory,
+            commands=desk,
+            plan_for=plan_for,
         )
     )
+
+
+def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align = "clock") -> Plan | None:
+    """Return the plan that these rules need, by default that of ccwatch.toml; see `ccwatch.analysis.plan_for`."""
+    from ccwatch.alerts import needs_plan  # noqa: PLC0415 - pandas is not needed to connect
+
+    if not needs_plan(rules):
+        return None
+    from ccwatch.analysis import plan_for as read  # noqa: PLC0415 - scipy takes a second, and few rules need a plan
+
+    return read(rules, expected, align)
 
 
 def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Feed:
@@ -231,7 +250,9 @@ def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Fee
     address = StreamAddress.parse(settings.url)
     source = RedisStreamSource(address, server_tz=settings.server_tz)
     shown = address.shown
-    return registry.named(Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows))
+    return registry.named(
+        Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, plan_for=plan_for)
+    )
 
 
 def folder_of_recordings(path: str | Path | None) -> Path:
@@ -321,7 +342,7 @@ def replay_of(recording: Any, name: str | None, **options: Any) -> Feed:
     opened = recording_of(recording)
     source = ReplaySource(opened, **options)
     url = f"replay:{Path(opened.path).name}"
-    return registry.named(Feed(source, name=name or url, url=url, window="3650D"))
+    return registry.named(Feed(source, name=name or url, url=url, window="3650D", plan_for=plan_for))
 
 
 def panels_of(panels: Any, against: Any, align: Align) -> Any:

@@ -4,10 +4,13 @@ from ccwatch.alerts.account import Account
 from ccwatch.alerts.alert_groups import RANK, group_of
 from ccwatch.alerts.batch_columns import Calls, Columns
 from ccwatch.alerts.certificates import NEVER, Certificate, Certificates
-from ccwatch.alerts.evaluator import Evaluator, measures_of
+from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_of
 from ccwatch.alerts.log import Alert, AlertLog
+from ccwatch.alerts.loop import PERIOD_S
 from ccwatch.alerts.machine import AnyRule, Change, Standing
+from ccwatch.alerts.needs import measures_of, needs_plan
+from ccwatch.alerts.plan import Plan, PlanReader, no_plan
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import (
     CONTRACT_OBJECTIVES,
@@ -21,7 +24,7 @@ from ccwatch.alerts.rules import (
     read_objectives,
 )
 from ccwatch.alerts.settings import AlertSettings, rules_file, with_own
-from ccwatch.alerts.watch import PERIOD_S, AlertWatch, Snapshot
+from ccwatch.alerts.watch import AlertWatch, Snapshot
 from ccwatch.alerts.written import Rule as WrittenRule
 
 __all__ = [
@@ -49,6 +52,8 @@ __all__ = [
     "Number",
     "Observer",
     "Operation",
+    "Plan",
+    "PlanReader",
     "Rule",
     "Severity",
     "Snapshot",
@@ -58,6 +63,8 @@ __all__ = [
     "group_of",
     "measures_of",
     "nearest_word",
+    "needs_plan",
+    "no_plan",
     "objective_of",
     "read_objectives",
     "rules_file",

@@ -5,28 +5,26 @@ from __future__ import annotations
 from typing import Final
 
 from ccwatch.alerts.log import Alert
-from ccwatch.alerts.rules import Severity
+from ccwatch.alerts.needs import LOSSES, subject_of
+from ccwatch.alerts.rules import DEFAULT_RULES, Severity
 
 RANK: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 """Rank by severity: the worse, the higher."""
-_SUBJECTS: Final = (
-    ("halt", "halt"),
-    ("drawdown", "drawdown"),
-    ("late", "silence"),
-    ("stale", "silence"),
-    ("not-started", "silence"),
-    ("frozen", "silence"),
-)
-"""Beginnings of rules' names, and the group of each."""
+_GROUPS: Final = {
+    **dict.fromkeys(("halt", "status=HALT"), "halt"),
+    **dict.fromkeys(LOSSES, "drawdown"),
+    **dict.fromkeys(("late", "stale", "frozen", "absent"), "silence"),
+    "not_started": "not started",  # by itself: a halt of the day before must not mute it
+    **dict.fromkeys(("latency", "latency_usual", "latency_objective"), "latency"),
+}
+"""By measure: the group of alerts about it; those on latency have one for each service."""
+_DEFAULTS: Final = {rule.name: subject_of(rule) for rule in DEFAULT_RULES}
+"""Measures by rule, for alerts of older journals, which do not have them."""
 
 
 def group_of(alert: Alert) -> str:
     """Return the group of an alert, in a word: one drawdown is one group, whichever rules fire on it."""
-    about = next((subject for beginning, subject in _SUBJECTS if alert.rule == beginning or alert.rule.startswith(f"{beginning}-")), "")
-    if about:
-        return about
-    if alert.unit == "fraction" and "drawdown" in alert.meaning:
-        return "drawdown"
-    if alert.rule.startswith("latency") or alert.unit in {"times usual", "objectives"}:
-        return f"latency {alert.subject}".strip()
-    return f"{alert.rule} {alert.subject}".strip()
+    found = _GROUPS.get(alert.measure or _DEFAULTS.get(alert.rule, ""))
+    if found is None:
+        return f"{alert.rule} {alert.subject}".strip()
+    return f"{found} {alert.subject}".strip() if found == "latency" else found

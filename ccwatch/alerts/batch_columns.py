@@ -10,6 +10,7 @@ import pandas as pd
 
 from ccwatch.alerts.observations import Bools, Floats, Ints
 from ccwatch.protocol.columns import PACKETS, TABLES
+from ccwatch.protocol.messages import Event, EventKind, Item, Packet
 from ccwatch.protocol.ranges import within
 from ccwatch.stream import dataframes
 from ccwatch.stream.batch import Batch
@@ -133,3 +134,38 @@ def words(column: pd.Series) -> Any:
     values = column.array if isinstance(column.array, pd.Categorical) else pd.Categorical(column.astype(dataframes.TEXT))
     known = np.array([*(str(word) for word in values.categories), ""], dtype=object)
     return known[np.asarray(values.codes)]
+
+
+def unread_items(items: Sequence[Item]) -> Ints:
+    """Count the messages that could not be read before each packet, and after the last one."""
+    counts = [0]
+    for item in items:
+        if isinstance(item, Packet):
+            counts.append(0)
+        elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
+            counts[-1] += 1
+    return np.array(counts, dtype=np.int64)
+
+
+def unread_events(batch: Columns, events: pd.DataFrame | None) -> Ints | None:
+    """Count the same from an events table: an event comes after the packet whose seq it has; None where that is not known."""
+    seq = batch.whole("seq")
+    if events is None or not len(events) or seq is None:
+        return None
+    told = events.loc[(events["kind"] == EventKind.MALFORMED).to_numpy(), "seq"].to_numpy().astype(np.int64)
+    return np.bincount(np.searchsorted(seq, told, side="right"), minlength=len(seq) + 1)
+
+
+def by_seq(table: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return a table in order of seq, rows of one packet in theirs."""
+    if table is None or table["seq"].is_monotonic_increasing:
+        return table
+    return table.iloc[np.argsort(table["seq"].to_numpy(), kind="stable")]
+
+
+def within_seq(table: pd.DataFrame | None, low: int, high: int) -> pd.DataFrame | None:
+    """Return the rows of packets low to high, of a table in order of seq."""
+    if table is None:
+        return None
+    seq = table["seq"].to_numpy().astype(np.int64)
+    return table.iloc[np.searchsorted(seq, low) : np.searchsorted(seq, high, side="right")]

@@ -16,6 +16,7 @@ import numpy as np
 from ccwatch.alerts import vocabulary
 from ccwatch.alerts.grammar import Name, Node, Number, Operation, Window, Word, names_in, parse
 from ccwatch.alerts.observations import SECOND, Floats, Key, Observations, joined, none, over, tail, upto
+from ccwatch.alerts.resolution import COMPARISONS, is_truth, per_second, resolved, unit_of
 from ccwatch.domain.durations import duration_text
 from ccwatch.errors import ConfigError
 
@@ -23,8 +24,6 @@ FRESH_NS: Final = 60 * SECOND
 """How long a value counts that no packet repeats."""
 FRESH_CALL_NS: Final = 600 * SECOND
 """How long the last call of a service counts."""
-_COMPARISONS: Final = {"<", "<=", ">", ">=", "==", "!="}
-_TRUTHS: Final = {*_COMPARISONS, "and", "or", "not"}
 _BELOW: Final = {"<", "<="}
 
 
@@ -58,7 +57,7 @@ class Condition:
     @property
     def unit(self) -> str:
         """Return the unit of its leading measure."""
-        return _unit_of(self.lead)
+        return unit_of(self.lead)
 
     @property
     def awaits(self) -> bool:
@@ -80,11 +79,11 @@ def compile_condition(text: str) -> Condition:
     Raises:
         ConfigError: it does not follow the grammar, names what does not exist, or is a number instead of true or false.
     """
-    tree = _resolved(parse(text))
-    if not _is_truth(tree):
+    tree = resolved(parse(text))
+    if not is_truth(tree):
         raise ConfigError(f"{text!r} is neither true nor false; expected a comparison, as in 'drawdown_peak <= -2%'")
     lead, below, limit = _lead(tree)
-    single = isinstance(tree, Operation) and tree.sign in _COMPARISONS
+    single = isinstance(tree, Operation) and tree.sign in COMPARISONS
     slots = tuple(
         dict.fromkeys(n.service for n in names_in(tree) if n.name in vocabulary.MEASURES and vocabulary.MEASURES[n.name].per_service)
     )
@@ -101,7 +100,7 @@ def clearing(condition: Condition, text: str) -> Condition:
     if not isinstance(tree, Number):
         return compile_condition(text)
     if tree.is_duration:
-        tree = Number(tree.value * _per_second(condition.lead, text))
+        tree = Number(tree.value * per_second(condition.lead, text))
     if not isinstance(condition.tree, Operation) or np.isnan(condition.limit):
         raise ConfigError(
             f"clears={text!r}: a bare value needs a condition of one comparison; expected one such as 'drawdown_peak > -1.5%'"
@@ -256,7 +255,7 @@ def _apply(sign: str, parts: list[Floats]) -> Floats:  # one line per operator
             return np.where(np.any([p == 0.0 for p in parts], axis=0), 0.0, np.where(np.any(np.isnan(parts), axis=0), np.nan, 1.0))
         if sign == "or":
             return np.where(np.any([p == 1.0 for p in parts], axis=0), 1.0, np.where(np.any(np.isnan(parts), axis=0), np.nan, 0.0))
-        if sign in _COMPARISONS:
+        if sign in COMPARISONS:
             holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": a == b, "!=": a != b}[sign]
             found: Floats = np.where(np.isnan(a) | np.isnan(b), np.nan, holds.astype(np.float64))
             return found
@@ -265,97 +264,9 @@ def _apply(sign: str, parts: list[Floats]) -> Floats:  # one line per operator
         return finite
 
 
-def _resolved(node: Node) -> Node:
-    """Return the tree with every name checked, and each comparison of a word as a series."""
-    if isinstance(node, Name):
-        found = vocabulary.known(node)
-        if found.name in vocabulary.WORDS:
-            raise ConfigError(f"{found.name} is a word: compare it, as in {found.name} == {_example(found.name)!r}")
-        return found
-    if isinstance(node, Window):
-        if node.function == "absent":
-            name = vocabulary.known(node.of) if isinstance(node.of, Name) else None
-            return Window("absent", name or node.of, node.seconds)
-        return Window(node.function, _resolved(node.of), node.seconds)
-    if not isinstance(node, Operation):
-        return node
-    if node.sign in {"==", "!="} and any(isinstance(part, Name) and part.name in vocabulary.WORDS for part in node.parts):
-        return _word_test(node)
-    if node.sign in _COMPARISONS and any(isinstance(part, Word) for part in node.parts):
-        raise ConfigError(f"a text can only be compared with a word of the stream, as in status == 'HALT'; got {_shown(node)}")
-    parts = tuple(_resolved(part) for part in node.parts)
-    if node.sign in {"and", "or", "not"} and not all(map(_is_truth, parts)):
-        raise ConfigError(f"{node.sign} joins comparisons; got a number in {_shown(node)}")
-    return _in_one_unit(Operation(node.sign, parts))
-
-
-def _in_one_unit(node: Operation) -> Operation:
-    """Return an operation with its durations in the unit of the measure that they are compared with or added to.
-
-    Raises:
-        ConfigError: that is no measure of time, or a fraction is compared with a percentage that lacks its sign.
-    """
-    other = next((part for part in node.parts if not isinstance(part, Number)), None)
-    numbers = [part for part in node.parts if isinstance(part, Number)]
-    if node.sign in _COMPARISONS and numbers and _is_share(other) and abs(numbers[0].value) > 1.0:
-        raise ConfigError(f"{_shown(node)} is never reached: it is a fraction; write {numbers[0].value:g}% for {numbers[0].value / 100:g}")
-    durations = [number for number in numbers if number.is_duration]
-    if not durations:
-        return node
-    scale = _per_second(None if node.sign in {"*", "/"} else other, _shown(node))
-    return Operation(node.sign, tuple(Number(part.value * scale) if part in durations else part for part in node.parts))
-
-
-def _per_second(node: Node | None, text: str) -> float:
-    """Return how many units of a measure of time are a second.
-
-    Raises:
-        ConfigError: it is no measure of time.
-    """
-    scale = {"ms": 1_000.0, "s": 1.0}.get(_unit_of(node))
-    if scale is None:
-        raise ConfigError(f"{text}: a duration can only be compared with what is in ms or s, such as latency or recorder_lag")
-    return scale
-
-
-def _unit_of(node: Node | None) -> str:
-    """Return the unit of a measure, or of a stretch of one; empty for anything else."""
-    while isinstance(node, Window) and node.function in {"mean", "std", "min", "max", "change"}:
-        node = node.of
-    if isinstance(node, Operation) and node.sign in {"abs", "min", "max", "+", "-"}:
-        return next(filter(None, map(_unit_of, node.parts)), "")
-    return vocabulary.unit_of(node.name) if isinstance(node, Name) else ""
-
-
-def _is_share(node: Node | None) -> bool:
-    """Return whether a measure lies between -1 and 1."""
-    while isinstance(node, Window) and node.function in {"mean", "min", "max"}:
-        node = node.of
-    return isinstance(node, Name) and node.name != "exposure" and _unit_of(node) == "fraction"
-
-
-def _word_test(node: Operation) -> Node:
-    """Return the comparison of a column's word as a test of a series that is 1 where the column has this word."""
-    name = next(part for part in node.parts if isinstance(part, Name) and part.name in vocabulary.WORDS)
-    other = next(part for part in node.parts if part is not name)
-    text = other.text if isinstance(other, Word) else other.name if isinstance(other, Name) else ""
-    if not text:
-        raise ConfigError(f"{name.name}: expected a text to compare it with, as in {name.name} == {_example(name.name)!r}")
-    test = Operation("==", (Name(f"{name.name}={vocabulary.word_of(name.name, text)}"), Number(1.0)))
-    return test if node.sign == "==" else Operation("not", (test,))
-
-
-def _is_truth(node: Node) -> bool:
-    if isinstance(node, Operation):
-        return node.sign in _TRUTHS
-    if isinstance(node, Window):
-        return node.function == "absent"
-    return isinstance(node, Name) and (node.name in vocabulary.MEASURES and not vocabulary.MEASURES[node.name].unit)
-
-
 def _lead(node: Node) -> tuple[Node | None, bool, float]:
     """Return the leading measure of a tree, whether low values are its bad ones, and its limit."""
-    if isinstance(node, Operation) and node.sign in _COMPARISONS:
+    if isinstance(node, Operation) and node.sign in COMPARISONS:
         left, right = node.parts
         is_turned = isinstance(left, Number) and not isinstance(right, Number)
         lead, other = (right, left) if is_turned else (left, right)
@@ -394,14 +305,3 @@ def absences(node: Node) -> list[tuple[Name, float]]:
     if isinstance(node, Operation):
         return [pair for part in node.parts for pair in absences(part)]
     return absences(node.of) if isinstance(node, Window) else []
-
-
-def _example(column: str) -> str:
-    words = vocabulary.WORDS[column].words
-    return str(words[0]) if words else "SPY"
-
-
-def _shown(node: Node) -> str:
-    if isinstance(node, Operation):
-        return f" {node.sign} ".join(map(_shown, node.parts))
-    return node.text if isinstance(node, Word) else f"{node.value:g}" if isinstance(node, Number) else str(getattr(node, "name", node))

@@ -13,26 +13,24 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts import written
-from ccwatch.alerts.batch_columns import Calls, Columns
-from ccwatch.alerts.conditions import Judge, absence_key, absences, is_of
+from ccwatch.alerts.batch_columns import Calls, Columns, unread_events, unread_items
+from ccwatch.alerts.conditions import Judge, is_of
 from ccwatch.alerts.functions import FunctionJudge
-from ccwatch.alerts.grammar import nearest_word
 from ccwatch.alerts.log import Alert
 from ccwatch.alerts.machine import BETWEEN, BEYOND, CLEAR, AnyRule, Change, Codes, Machine, Standing
+from ccwatch.alerts.needs import RENAMED, checked, needed
 from ccwatch.alerts.observations import Floats, Ints, Key, Observations, upto
+from ccwatch.alerts.plan import Plan
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import DEFAULT_RULES, Rule, read_objectives
 from ccwatch.alerts.vocabulary import MEASURES, NUMBERS, WORDS
 from ccwatch.config import Settings
 from ccwatch.domain.hours import TradingHours
-from ccwatch.errors import ConfigError
-from ccwatch.protocol.messages import Event, EventKind, Item, Packet
+from ccwatch.protocol.messages import Item
 from ccwatch.stream import dataframes
 from ccwatch.stream.batch import Batch
 
 _SERVICES: Final = ("agents", "models")
-_RENAMED: Final = {"latency": "latency_objective"}
-"""Names of measures in rules with a limit that differ from those in conditions."""
 
 
 class Evaluator:
@@ -44,6 +42,7 @@ class Evaluator:
         *,
         objectives: Mapping[str, float] | None = None,
         hours: TradingHours | None = None,
+        plan: Plan | None = None,
         virtual_clock: bool = False,
     ) -> None:
         """Hold the rules; until the first observation each has no data.
@@ -52,24 +51,24 @@ class Evaluator:
             rules: with distinct names.
             objectives: p95 in ms by the beginning of a service's name; None is those of the default settings: none.
             hours: when the market trades: rules of the session are judged only then, and each trading day starts afresh.
+            plan: what was expected, for rules on `divergence`.
             virtual_clock: the stream's stamps do not keep pace with the receiver's clock (a seeded stream at pace "max", a replay):
                 durations are measured on the stamps.
 
         Raises:
-            ConfigError: two rules of one name, or a measure that does not exist.
+            ConfigError: two rules of one name, a measure that does not exist, or `divergence` without a plan.
         """
         self._observer = Observer(
-            read_objectives(Settings().objectives) if objectives is None else objectives, hours=hours, virtual_clock=virtual_clock
+            read_objectives(Settings().objectives) if objectives is None else objectives,
+            hours=hours,
+            plan=plan,
+            virtual_clock=virtual_clock,
         )
         self._services: set[str] = set()  # for which conditions have machines
-        self._hold(rules)
+        self._hold(rules, *checked(rules, plan))
 
-    def _hold(self, rules: Sequence[AnyRule]) -> None:
+    def _hold(self, rules: Sequence[AnyRule], wanted: frozenset[str], awaited: Mapping[str, tuple[str, float]]) -> None:
         """Make the machines of these rules, in place of any others."""
-        names = [rule.name for rule in rules]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"rules: {next(name for name in names if names.count(name) > 1)!r} is there twice")
-        wanted, awaited = _needs(rules)
         self.rules: tuple[AnyRule, ...] = tuple(rules)
         self._places = {rule.name: place for place, rule in enumerate(self.rules)}
         self._observer.want(wanted, awaited)
@@ -84,17 +83,19 @@ class Evaluator:
             self._serve(service)
         self._read = self.columns
 
-    def use_rules(self, rules: Sequence[AnyRule], hours: TradingHours | None) -> None:
-        """Judge by other rules and hours from now on. What is the same goes on where it was; an edited rule keeps its firing.
+    def use_rules(self, rules: Sequence[AnyRule], hours: TradingHours | None, plan: Plan | None = None) -> None:
+        """Judge by other rules, hours and plan from now on. What is the same goes on where it was; an edited rule keeps its firing.
 
         Raises:
-            ConfigError: two rules of one name, or a measure that does not exist; nothing has changed then.
+            ConfigError: two rules of one name, a measure that does not exist, or `divergence` without a plan; nothing has changed then.
         """
+        needed = checked(rules, plan)
         machines = self._machines
         judges = {(m.rule.name, m.subject): (judge, ends) for m, judge, ends in self._conditions}
         functions = {m.rule.name: judge for m, judge in self._functions}
-        self._hold(rules)
+        self._hold(rules, *needed)
         self._observer.use_hours(hours)
+        self._observer.use_plan(plan)
         for key, machine in self._machines.items():
             if key in machines:
                 machine.restore(machines[key].snapshot())
@@ -112,7 +113,7 @@ class Evaluator:
     def _add(self, rule: AnyRule) -> None:
         """Add the machines of a rule whose subjects are known from the beginning."""
         if isinstance(rule, Rule):
-            measure = _RENAMED.get(rule.measure, rule.measure)
+            measure = RENAMED.get(rule.measure, rule.measure)
             if not MEASURES[measure].per_service:
                 self._limits.setdefault((measure, ""), []).append(self._machine(rule, ""))
         elif rule.condition is None:
@@ -130,7 +131,7 @@ class Evaluator:
         """Return the columns of the packets table that the rules need."""
         if self._functions:
             return [*COLUMNS, *(name for name in (*NUMBERS, *WORDS) if name not in COLUMNS)]
-        wanted, _ = _needs(self.rules)
+        wanted, _ = needed(self.rules)
         more = {name.partition("=")[0] for name in wanted} & {*NUMBERS, *WORDS}
         return [*COLUMNS, *sorted(more - set(COLUMNS))]
 
@@ -170,7 +171,7 @@ class Evaluator:
         """Judge what a source delivers, in its order."""
         batch = Batch.of(items)
         packets = batch.packets
-        unread = _unread_items(items) if len(packets) < len(items) else None
+        unread = unread_items(items) if len(packets) < len(items) else None
         if not packets:
             self._observer.observe(Columns.of_batch(Batch([]), []), (), unread)
             return []
@@ -199,7 +200,7 @@ class Evaluator:
         """
         tables = [Calls.of_frame(table, frame) for table, frame in zip(_SERVICES, (agents, models), strict=True)]
         batch = Columns.of_frame(packets, self._read)
-        return self._take(batch, tables, packets, _unread_events(batch, events))
+        return self._take(batch, tables, packets, unread_events(batch, events))
 
     def _take(self, batch: Columns, tables: Sequence[Calls | None], frame: pd.DataFrame | None, unread: Ints | None) -> list[Change]:
         found = self._observer.observe(batch, tables, unread)
@@ -250,6 +251,7 @@ class Evaluator:
         return {
             "account": self._observer.account.snapshot(),
             "services": self._observer.services.snapshot(),
+            "divergence": None if self._observer.divergence is None else self._observer.divergence.snapshot(),
             "machines": [[rule, subject, machine.snapshot()] for (rule, subject), machine in self._machines.items()],
         }
 
@@ -257,6 +259,8 @@ class Evaluator:
         """Go on from a snapshot; its entries for rules that are no longer judged are left out."""
         self._observer.account.restore(kept["account"])
         self._observer.services.restore(kept.get("services", {}))
+        if self._observer.divergence is not None and kept.get("divergence") is not None:
+            self._observer.divergence.restore(kept["divergence"])
         for name, subject, state in kept["machines"]:
             machine = self._machine_of(name, subject)
             if machine is not None:
@@ -296,7 +300,7 @@ class Evaluator:
             if only is not None and rule.name != only:
                 continue
             if isinstance(rule, Rule):
-                measure = _RENAMED.get(rule.measure, rule.measure)
+                measure = RENAMED.get(rule.measure, rule.measure)
                 if MEASURES[measure].per_service and (rule.name, service) not in self._machines:
                     self._limits.setdefault((measure, service), []).append(self._machine(rule, service))
             elif rule in self._per_service and (rule.name, service) not in self._machines:
@@ -329,51 +333,6 @@ class Evaluator:
 
     def _told(self, changes: list[tuple[int, Change]]) -> list[Change]:
         return [change for _, change in sorted(changes, key=lambda told: (told[0], self._places[told[1].rule], told[1].subject))]
-
-
-def _unread_items(items: Sequence[Item]) -> Ints:
-    """Count the messages that could not be read before each packet, and after the last one."""
-    counts = [0]
-    for item in items:
-        if isinstance(item, Packet):
-            counts.append(0)
-        elif isinstance(item, Event) and item.kind == EventKind.MALFORMED:
-            counts[-1] += 1
-    return np.array(counts, dtype=np.int64)
-
-
-def _unread_events(batch: Columns, events: pd.DataFrame | None) -> Ints | None:
-    """Count the same from an events table: an event comes after the packet whose seq it has; None where that is not known."""
-    seq = batch.whole("seq")
-    if events is None or not len(events) or seq is None:
-        return None
-    told = events.loc[(events["kind"] == EventKind.MALFORMED).to_numpy(), "seq"].to_numpy().astype(np.int64)
-    return np.bincount(np.searchsorted(seq, told, side="right"), minlength=len(seq) + 1)
-
-
-def measures_of(rule: AnyRule | None) -> frozenset[str]:
-    """Return the names of the series that a rule judges; none of a function."""
-    if isinstance(rule, Rule):
-        return frozenset({_RENAMED.get(rule.measure, rule.measure)})
-    return frozenset() if rule is None or rule.condition is None else rule.condition.measures
-
-
-def _needs(rules: Sequence[AnyRule]) -> tuple[frozenset[str], dict[str, tuple[str, float]]]:
-    """Return the measures that the rules judge, and their absences: by series, the awaited measure and the seconds."""
-    wanted: set[str] = set()
-    awaited: dict[str, tuple[str, float]] = {}
-    for rule in rules:
-        if isinstance(rule, Rule):
-            measure = _RENAMED.get(rule.measure, rule.measure)
-            if measure not in MEASURES:
-                raise ConfigError(f"rule {rule.name!r}: unknown measure {rule.measure!r}: {nearest_word(rule.measure, tuple(MEASURES))}")
-            wanted.add(measure)
-        for condition in () if isinstance(rule, Rule) else filter(None, (rule.condition, rule.clearing)):
-            wanted |= {name for name in condition.measures if not name.startswith("absent(")}
-            for name, seconds in absences(condition.tree):
-                awaited[absence_key(name, seconds)] = name.name, seconds
-                wanted.add(name.name)
-    return frozenset(wanted), awaited
 
 
 def _judges(rule: written.Rule, service: str, since: int = 0) -> tuple[Judge, Judge | None]:

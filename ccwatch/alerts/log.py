@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from ccwatch.alerts.machine import AnyRule, Change, Standing
+from ccwatch.alerts.needs import subject_of
 from ccwatch.alerts.rules import AlertState, Rule, Severity, digest_of
 from ccwatch.protocol.messages import from_ns
 
@@ -41,6 +42,7 @@ class Alert:
         is_acknowledged: whether a user has acknowledged it.
         is_waiting: it fires only because it was not acknowledged: its rule is latched, and the newest value is clear.
         runbook: where to read what to do; empty where the rule does not say.
+        measure: the measure that it is about, by which alerts are grouped; empty where the rule is a function.
     """
 
     rule: str
@@ -57,6 +59,7 @@ class Alert:
     is_acknowledged: bool = False
     is_waiting: bool = False
     runbook: str = ""
+    measure: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -85,7 +88,7 @@ class Alert:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as values that JSON can hold: times as ISO 8601, numbers that are not known as None."""
-        plain = {name: getattr(self, name) for name in ("rule", "subject", "meaning", "unit", "runbook", "is_acknowledged")}
+        plain = {name: getattr(self, name) for name in ("rule", "subject", "meaning", "unit", "runbook", "measure", "is_acknowledged")}
         numbers = {name: getattr(self, name) for name in ("fired_value", "value", "worst")}
         return {
             "id": self.id,
@@ -117,6 +120,7 @@ class Alert:
             resolved_ns=None if resolved is None else to_ns(datetime.fromisoformat(resolved)),
             is_acknowledged=bool(facts.get("is_acknowledged")),
             runbook=str(facts.get("runbook") or ""),
+            measure=str(facts.get("measure") or ""),
         )
 
     @property
@@ -169,6 +173,7 @@ class AlertLog:
                     ),
                     *(change.value, change.value, change.worst),
                     runbook=rule.runbook or "",
+                    measure=subject_of(rule),
                 )
                 told.append(self._open[key])
             elif known is not None and change.state is AlertState.OK:
@@ -207,6 +212,7 @@ class AlertLog:
                     *(now.rule, now.subject, now.severity, rule.meaning or rule.text, rule.unit, now.state, now.fired_ns),
                     *(now.value, now.value, now.worst),
                     runbook=rule.runbook or "",
+                    measure=subject_of(rule),
                 )
 
     def follow(self, standing: Iterable[Standing]) -> None:

@@ -15,6 +15,7 @@ from ccwatch.alerts.account import Account
 from ccwatch.alerts.batch_columns import Calls, Columns
 from ccwatch.alerts.halts import Halt, ranks_of
 from ccwatch.alerts.observations import SECOND, Bools, Floats, Ints, Key, Observations
+from ccwatch.alerts.plan import Divergence, Plan
 from ccwatch.alerts.rules import DRIFTS, SENTINELS
 from ccwatch.alerts.service_measures import Services
 from ccwatch.alerts.traffic import Traffic
@@ -61,6 +62,7 @@ class Observer:
         objectives: Mapping[str, float],
         *,
         hours: TradingHours | None = None,
+        plan: Plan | None = None,
         virtual_clock: bool = False,
     ) -> None:
         """Begin with no packet seen.
@@ -68,6 +70,7 @@ class Observer:
         Args:
             objectives: p95 in ms by the beginning of a service's name.
             hours: when the market trades; None is round the clock, in days of UTC.
+            plan: what was expected, for the measure `divergence`; without one it is not observed.
             virtual_clock: the stream's stamps do not keep pace with the receiver's clock: durations are measured on the stamps.
         """
         self._virtual = virtual_clock
@@ -79,6 +82,7 @@ class Observer:
         self.time = 0
         """The last packet's time, ns since 1970."""
         self.account = Account(hours)
+        self.divergence = None if plan is None else Divergence(plan)
         self._packets = 0
         self._connection: int | None = None
         self._pace = Pace()
@@ -113,6 +117,11 @@ class Observer:
         """Use other trading hours from now on; the trading day that runs goes on."""
         self.hours = hours
         self.account.use_hours(hours, self.time)
+
+    def use_plan(self, plan: Plan | None) -> None:
+        """Compare with another plan from now on; the same one goes on where it was."""
+        if plan is None or self.divergence is None or self.divergence.plan != plan:
+            self.divergence = None if plan is None else Divergence(plan)
 
     def watch_from(self, time_ns: int, at_ns: int) -> None:
         """Watch the stream from now on, before its first packet."""
@@ -273,6 +282,8 @@ class Observer:
             ("schema_drift", ""): where(np.ones(len(frame), dtype=bool), self._drift(frame, flags)),
         }
         account = self.account.observe(time, *(frame.numbers(name) for name in ("nav", "cash", "daily_pnl")))
+        if self.divergence is not None:
+            account["divergence"] = self.divergence.observe(frame)
         found |= {(name, ""): where(np.isfinite(values), values) for name, values in account.items()}
         for name in sorted(wanted):
             column, is_word, word = name.partition("=")

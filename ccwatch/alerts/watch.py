@@ -16,11 +16,15 @@ from itertools import islice
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
+from ccwatch.alerts.batch_columns import by_seq, within_seq
 from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.log import Alert, AlertLog
+from ccwatch.alerts.loop import Loop
 from ccwatch.alerts.machine import AnyRule
+from ccwatch.alerts.plan import Plan, PlanReader, no_plan
+from ccwatch.alerts.receiver_clock import ReceiverClock
+from ccwatch.alerts.recorder_lag import RecorderLag
 from ccwatch.alerts.rules import AlertState, read_objectives
 from ccwatch.alerts.settings import AlertSettings
 from ccwatch.config import Settings
@@ -28,10 +32,8 @@ from ccwatch.protocol.messages import Item, Packet
 from ccwatch.stream.batch import Batch
 from ccwatch.stream.callback_errors import Failures
 from ccwatch.stream.source import read_clock
-from ccwatch.stream.view import OVER, LiveView, RecordedView, View, is_growing, is_over
+from ccwatch.stream.view import LiveView, RecordedView, View, is_growing, is_over
 
-PERIOD_S: Final = 0.25
-"""A batch is judged at most this often."""
 MOST_WAITING: Final = 10_000
 """Most packets that wait to be judged; with more, they are read from the view."""
 AT_ONCE: Final = 5_000
@@ -75,6 +77,7 @@ class AlertWatch:
         post: Callable[[Snapshot], None] = lambda _: None,
         *,
         settings: AlertSettings | None = None,
+        plan_for: PlanReader = no_plan,
         ends_with_view: bool = False,
         judged: tuple[Evaluator, AlertLog] | None = None,
         after: Callable[[], None] = lambda: None,
@@ -86,17 +89,20 @@ class AlertWatch:
             rules: to judge by; None for the default rules and those of ccwatch.toml.
             post: called with a Snapshot after a change, on this watch's own thread.
             settings: rules and trading hours of ccwatch.toml; None reads them.
+            plan_for: reads what was expected, where a rule judges the divergence from it.
             judged: an evaluator that has judged the stream so far, and its log.
             after: called on this watch's own thread whenever it has judged.
             ends_with_view: its thread ends once the view is over and was judged.
 
         Raises:
-            ConfigError: two rules of one name.
+            ConfigError: two rules of one name, or `divergence` without a plan.
         """
         self._ends_with_view = ends_with_view
         self._settings = AlertSettings.load() if settings is None else settings
         self.rules = self._settings.rules if rules is None else tuple(rules)
-        self._columns = Evaluator(self.rules).columns  # refuses here what it would refuse on the thread
+        self._plan_for = plan_for
+        self._plan: Plan | None = plan_for(self.rules)
+        self._columns = Evaluator(self.rules, plan=self._plan).columns  # refuses here what it would refuse on the thread
         self.recorder: Any = None  # of the view, whose lag is judged while it runs
         self._trouble = ""
         self._view = view
@@ -114,16 +120,12 @@ class AlertWatch:
         self.behind = True  # rows of the view wait to be read
         self.seq = 0  # the newest that was judged
         self._entry = 0  # the newest entry of a recording in progress
-        self._last: tuple[int, int] | None = None  # time and receiver's clock of the newest packet, ns
+        self._clock = ReceiverClock(view)
         self._grown_at = -math.inf
-        self._first: tuple[int, int] | None = None  # the same of the oldest packet of a recording in progress
-        self._wall_ns = 0  # when its newest packet was received
-        self._read_ns = 0  # up to when it is known, by this machine's wall clock
-        self._ahead_ns: int | None = None  # how far that clock is ahead of the recorder's, at most
-        self._lag_since: tuple[int, int] | None = None  # seq that was not on the disk, and since when
+        self._lag = RecorderLag()
         self.shown = Snapshot()
         self._live = view if isinstance(view, LiveView) else None
-        self._thread: _Loop | None = None  # only while it runs: it holds us
+        self._thread: Loop | None = None  # only while it runs: it holds us
         self.judging = threading.Lock()  # serialises a thread that is about to end with the one that takes its place
         self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
         self._has_page = False
@@ -165,12 +167,13 @@ class AlertWatch:
         Raises:
             ConfigError: two rules of one name, or a measure that does not exist; nothing has changed then.
         """
-        columns = Evaluator(settings.rules).columns
+        plan = self._plan_for(settings.rules)
+        columns = Evaluator(settings.rules, plan=plan).columns
         with self.judging:
-            self.rules, self._settings, self._columns = settings.rules, settings, columns
+            self.rules, self._settings, self._plan, self._columns = settings.rules, settings, plan, columns
             if self.evaluator is not None:
-                self.evaluator.use_rules(settings.rules, settings.hours)
-            self._told += self.log.use_rules(settings.rules, time.time_ns() if self._last is None else self._last[0])
+                self.evaluator.use_rules(settings.rules, settings.hours, plan)
+            self._told += self.log.use_rules(settings.rules, time.time_ns() if self._clock.last is None else self._clock.last[0])
 
     def start(self) -> None:
         """Judge for a page, until rest()."""
@@ -239,7 +242,7 @@ class AlertWatch:
             if self._live is not None:
                 self._remove = self._live.add_sink(self)
             self.behind = True  # last: a thread that is about to end may just be catching up
-            self._thread = _Loop(self._step, self._is_done)
+            self._thread = Loop(self._step, self._is_done)
 
     def _is_done(self) -> bool:
         """Return whether nothing more will come, for a watch that ends with its view."""
@@ -290,10 +293,10 @@ class AlertWatch:
         if self.evaluator is None:
             return
         self._judge_packets(Batch.joined(self._take()).only_packets(after=self.seq))
-        known_ns = self._receiver_ns(self._read_ns)
+        known_ns = self._clock.judged_ns()
         if known_ns is not None:
             self._told += self.log.take(self.evaluator.advance(known_ns))
-            self._told += self.log.take(self.evaluator.gauge("recorder_lag", self.lag_s(), known_ns))
+            self._told += self.log.take(self.evaluator.gauge("recorder_lag", self._lag.seconds(self.recorder), known_ns))
         if self.log.open:
             self.log.follow(self.evaluator.standing)
 
@@ -303,6 +306,7 @@ class AlertWatch:
                 self.rules,
                 objectives=read_objectives(Settings.load().objectives),
                 hours=self._settings.hours,
+                plan=self._plan,
                 virtual_clock=self._view.virtual_clock,
             )
         return self.evaluator
@@ -317,9 +321,7 @@ class AlertWatch:
         packets = batch.packets
         if packets:
             self.seq = packets[-1].seq
-            self._last = packets[-1].time_ns, packets[-1].received_mono_ns
-            self._first = self._first or (packets[0].time_ns, packets[0].received_mono_ns)
-            self._wall_ns = packets[-1].received_at_ns
+            self._clock.note(batch)
             self._told += self.log.take(self._begin().receive(batch))
 
     def _catch_up(self) -> None:
@@ -332,23 +334,23 @@ class AlertWatch:
         if not len(frame):
             return
         evaluator = self._begin()
-        parts = {name: _by_seq(table) for name, table in (("agents", self._view.agents()), ("models", self._view.models()))}
+        parts = {name: by_seq(table) for name, table in (("agents", self._view.agents()), ("models", self._view.models()))}
         for at in range(0, len(frame), AT_ONCE):
             if self._thread is None:
                 self.behind = True
                 break
             rows = frame.iloc[at : at + AT_ONCE]
             low, high = int(seqs[at]), int(seqs[min(at + AT_ONCE, len(seqs)) - 1])
-            self._told += self.log.take(evaluator.observe(rows, *(_within(part, low, high) for part in parts.values())))
+            self._told += self.log.take(evaluator.observe(rows, *(within_seq(part, low, high) for part in parts.values())))
             self.seq = high
-            self._last = int(rows.index[-1].value), int(rows["received_mono_ns"].iloc[-1])
+            self._clock.last = int(rows.index[-1].value), int(rows["received_mono_ns"].iloc[-1])
             time.sleep(0.002)
 
     def _read_grown(self) -> None:
         """Judge the entries that a recording in progress has gained."""
         began, began_ns = time.monotonic(), read_clock().wall_ns
         view, waiting = self._view, list[Packet]()
-        read, newest_ns = self._entry, self._wall_ns
+        read, newest_ns = self._entry, self._clock.newest_ns
         for entry, item in view.numbered(read) if isinstance(view, RecordedView) else ():
             read = entry
             if isinstance(item, Packet):
@@ -358,47 +360,9 @@ class AlertWatch:
                 self._entry, waiting = read, []
         self._judge_packets(Batch(waiting))
         self._entry = read  # only now: what was read and not judged is read again
-        self._read_ns = began_ns
-        if self._wall_ns != newest_ns:
-            ahead_ns = began_ns - self._wall_ns
-            self._ahead_ns = ahead_ns if self._ahead_ns is None else min(self._ahead_ns, ahead_ns)
+        self._clock.note_read(began_ns, newest_ns)
         now = time.monotonic()
         self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
-
-    def _receiver_ns(self, wall_ns: int) -> int | None:
-        """Return the monotonic clock that packets are received by, ns: of a feed now, of a recording in progress at `wall_ns`.
-
-        None where silence means nothing: the stream is over, or its stamps do not keep pace with that clock.
-        """
-        if self._live is not None:
-            return read_clock().mono_ns if self._keeps_pace() else None
-        view = self._view
-        if self._first is None or self._last is None or not (isinstance(view, RecordedView) and view.status == "open"):
-            return None
-        if self._last[0] - self._first[0] > 2 * (self._last[1] - self._first[1]):
-            return None  # made faster than the clock
-        # Another process receives: the time since its newest packet is taken from the wall clock. That of another machine may differ
-        # by as much as the newest packet ever seemed old when it was read.
-        ours = view.is_of_this_boot
-        return self._last[1] + max(0, wall_ns - self._wall_ns - (0 if ours else self._ahead_ns or 0))
-
-    def _keeps_pace(self) -> bool:
-        """Return whether a feed goes on, and its clock is the receiver's."""
-        view = self._live  # whether it is a replay first: that may read its whole recording to know its clock
-        return view is not None and view.state not in OVER and not view.is_replay and not view.virtual_clock
-
-    def lag_s(self) -> float:
-        """Return for how long received data has not been on the disk, s; NaN where nothing records, or nothing is ever synced."""
-        recorder = self.recorder
-        if recorder is None:
-            self._lag_since = None
-            return math.nan
-        stats, now = recorder.stats, time.monotonic_ns()
-        if not stats.durable_seq or stats.durable_seq >= stats.received_seq:
-            self._lag_since = None
-        elif self._lag_since is None or stats.durable_seq >= self._lag_since[0]:
-            self._lag_since = stats.received_seq, now
-        return math.nan if not stats.durable_seq else 0.0 if self._lag_since is None else (now - self._lag_since[1]) / 1e9
 
     def _tell(self, told: Sequence[Alert]) -> None:
         for listener in self._listeners:
@@ -411,10 +375,10 @@ class AlertWatch:
         if self.evaluator is None:
             return Snapshot(rules=len(self.rules))
         has_data = {s.rule for s in self.evaluator.standing if s.state is not AlertState.NO_DATA}
-        now = None
-        receiver_ns = self._receiver_ns(read_clock().wall_ns) if self.log.open else None
-        if self._last is not None and receiver_ns is not None:
-            now = self._last[0] + receiver_ns - self._last[1]
+        now, last = None, self._clock.last
+        receiver_ns = self._clock.now_ns() if self.log.open else None
+        if last is not None and receiver_ns is not None:
+            now = last[0] + receiver_ns - last[1]
             now -= now % (CLOCK_MS * 1_000_000)
         return Snapshot(
             self.log.open,
@@ -424,44 +388,3 @@ class AlertWatch:
             has_begun=True,
             now_ns=now,
         )
-
-
-def _by_seq(table: pd.DataFrame | None) -> pd.DataFrame | None:
-    if table is None or table["seq"].is_monotonic_increasing:
-        return table
-    return table.iloc[np.argsort(table["seq"].to_numpy(), kind="stable")]
-
-
-def _within(table: pd.DataFrame | None, low: int, high: int) -> pd.DataFrame | None:
-    """Return the rows of packets low to high, of a table in order of seq."""
-    if table is None:
-        return None
-    seq = table["seq"].to_numpy().astype(np.int64)
-    return table.iloc[np.searchsorted(seq, low) : np.searchsorted(seq, high, side="right")]
-
-
-class _Loop:
-    """A thread that calls `step` repeatedly, each time after a pause of at least as long as it last took."""
-
-    def __init__(self, step: Callable[[], None], is_done: Callable[[], bool]) -> None:
-        self._step, self._is_done = step, is_done
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ccwatch-alerts", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the step that runs, without waiting for it, since a callback may call this."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            began = time.monotonic()
-            try:
-                is_over = self._is_done()  # asked before: what came until then is judged
-                self._step()
-            except ReferenceError:  # the view was let go
-                return
-            if is_over:
-                return
-            took = time.monotonic() - began
-            self._stop.wait(max(PERIOD_S - took, took, 0.05))

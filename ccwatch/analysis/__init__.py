@@ -20,6 +20,7 @@ from ccwatch.analysis.first_sign import FirstSign
 from ccwatch.analysis.governance import Governance, governance
 from ccwatch.analysis.kalman import Kalman, kalman
 from ccwatch.analysis.latency import Latency, latency
+from ccwatch.analysis.plan import plan_for
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.quantiles import Quantile, quantile
 from ccwatch.analysis.question_table import REGISTRY
@@ -87,6 +88,7 @@ __all__ = [
     "page_hinkley",
     "pelt",
     "percent",
+    "plan_for",
     "quality",
     "quantile",
     "read_expected",

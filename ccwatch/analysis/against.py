@@ -212,7 +212,7 @@ def _matched(
     if align not in ALIGNMENTS:
         raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
     actual = sample("against", frame, events, symbol=symbol, one_symbol=True)
-    planned = sample("against", _with_nav(expected), symbol=symbol if "symbol" in expected.columns else None, one_symbol=True)
+    planned = sample("against", with_nav(expected), symbol=symbol if "symbol" in expected.columns else None, one_symbol=True)
     common = [column for column in COMPARED if _has(actual, column) and _has(planned, column)]
     shift = _shift(actual, planned, align)
     rows, met = _meet(actual, planned, shift)
@@ -225,7 +225,7 @@ def _matched(
     return _Pair(actual.where(met), planned, rows[met]), actual, common, shift
 
 
-def _with_nav(frame: pd.DataFrame) -> pd.DataFrame:
+def with_nav(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the plan with a nav made from its returns, where it has none."""
     if "returns" not in frame.columns or "nav" in frame.columns:
         return frame

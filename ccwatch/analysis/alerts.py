@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from ccwatch.alerts import AlertSettings, AlertState, AnyRule, Change, Evaluator, Severity, WrittenRule, read_objectives
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
+from ccwatch.analysis.plan import plan_for
 from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
 from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
 from ccwatch.config import Settings
@@ -186,7 +187,8 @@ def alerts(
     Raises:
         NotEnoughData: no packet.
         AnalysisError: an index that is not a DatetimeIndex with a zone.
-        ConfigError: a rule of ccwatch.toml cannot be judged (the error says file and line), or two rules have one name.
+        ConfigError: a rule of ccwatch.toml cannot be judged (the error says file and line), two rules have one name, or one judges the
+            divergence from a plan and `[expected] path` names none.
     """
     frame = on_utc("alerts", frame)
     if not len(frame):
@@ -201,7 +203,7 @@ def alerts(
     desk = AlertSettings.load()
     trading = desk.hours if hours is None else hours
     rules = desk.rules if rules is None else tuple(rules)
-    evaluator = Evaluator(rules, objectives=wanted, hours=trading, virtual_clock=virtual_clock)
+    evaluator = Evaluator(rules, objectives=wanted, hours=trading, plan=plan_for(rules), virtual_clock=virtual_clock)
     changes = evaluator.observe(frame, agents, models, events)
     end = int(times[-1])
     ending = max(end, _ending(events))

@@ -14,6 +14,7 @@ from ccwatch.alerts import AlertState, Evaluator, WrittenRule
 from ccwatch.analysis import draw
 from ccwatch.analysis.book import Book, Replay
 from ccwatch.analysis.bootstrap import interval_of_sum
+from ccwatch.analysis.plan import plan_for
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, UsableRows, sample, stamps
 from ccwatch.domain.durations import seconds_of
@@ -256,7 +257,8 @@ def _vetoed(used: UsableRows, veto: str | None) -> Bools:
     held = np.zeros(len(used), dtype=bool)
     if veto is None:
         return held
-    evaluator = Evaluator([WrittenRule("veto", veto, hours="always")], objectives={}, virtual_clock=True)
+    rule = WrittenRule("veto", veto, hours="always")
+    evaluator = Evaluator([rule], objectives={}, plan=plan_for([rule]), virtual_clock=True)
     since: int | None = None
     times = used.times
     for change in evaluator.observe(used.frame):

@@ -37,7 +37,7 @@ def export_metrics(feed: Feed, port: int = 0, *, watch: AlertWatch | None = None
     except ImportError as error:
         raise ConfigError(f"metrics need {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     try:
-        return registry.keep(Exporter(feed, port, watch=watch))
+        return registry.keep(Exporter(feed, port, watch=watch, plan_for=wiring.plan_for))
     except OSError as error:
         raise ConfigError(f"port {port} cannot be used ({error.strerror}); port 0 is a free one") from None
 

@@ -112,7 +112,7 @@ def synthetic(
     wiring.expect_text(scenario=scenario, symbol=symbol, name=name)
     source = SyntheticSource(seed=seed, scenario=scenario, rate=rate, packets=packets, pace=pace, prices=prices, symbol=symbol)
     url = f"synthetic:{scenario}?seed={seed}&rate={rate:g}"
-    return registry.named(Feed(source, name=name or url, url=url, on_demand=pace == "max")).start()
+    return registry.named(Feed(source, name=name or url, url=url, on_demand=pace == "max", plan_for=wiring.plan_for)).start()
 
 
 def watch(
@@ -136,7 +136,7 @@ def watch(
         window: how much time the charts show at first, or "all"; None is 30 minutes.
         rate: pictures per second, at most 10.
         display_tz: IANA zone of the time axis and of the answers; None is the setting, else the timezone of [hours], else UTC.
-        rules: the rules that raise alerts; None is `ccwatch.alerts.DEFAULT_RULES`.
+        rules: the rules that raise alerts; None is `ccwatch.alerts.DEFAULT_RULES` and those of ccwatch.toml.
         against: what was expected, drawn as a ghost line, with the difference as a panel: a Recording, its path or name, "latest", a frame
             or CSV file of nav, returns or signals. None is `[expected] path` of ccwatch.toml, False is nothing. Of several sources, the
             first is held against it.
@@ -167,6 +167,7 @@ def watch(
         keep_mark=keep_mark,
         seen_before=wiring.seen_before,
         rules=rules,
+        plan_for=lambda rules: wiring.plan_for(rules, against, align),
     )
     for shown, owned in views.values():
         if owned and isinstance(shown, Feed):

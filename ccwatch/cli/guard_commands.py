@@ -89,13 +89,20 @@ def _guard(
     from ccwatch.guard.guard import Guard  # noqa: PLC0415 - the same
     from ccwatch.recording import RolloverPolicy  # noqa: PLC0415 - the same
 
-    tested = recordings_folder(Settings.load())  # where `ccwatch rules test` keeps certificates
+    common: dict[str, Any] = {
+        "settings": settings,
+        "receivers": told,
+        "options": options,
+        "certificates": recordings_folder(Settings.load()),  # where `ccwatch rules test` keeps them
+        "plan_for": wiring.plan_for,
+        "on_event": say,
+    }
     until = None if seconds is None else time.monotonic() + seconds
     if source is not None and "://" not in source:
         recording = api.open_recording(source)
         root = Path(recording.path).parent
         folder = guard_settings.guard_folder(Settings.load(), str(recording.session.session), root)
-        with Guard(recording, folder, settings=settings, receivers=told, options=options, certificates=tested, on_event=say) as running:
+        with Guard(recording, folder, **common) as running:
             say("watching", {"source": str(recording.path), "rules": len(settings.rules)})
             return _wait(running, until, again, rules, is_over=lambda: recording.status != "open" and running.watch.is_caught_up)
     made = Settings.load(url=source)
@@ -105,7 +112,7 @@ def _guard(
     series = None if record is None else api.record_series(feed, root_of, turn=RolloverPolicy(), tags=["guard"])
     exported = None
     try:
-        guard = Guard(feed, folder, settings=settings, receivers=told, options=options, recorder=series, certificates=tested, on_event=say)
+        guard = Guard(feed, folder, recorder=series, **common)
         with feed, guard as running:
             feed.start()
             if metrics is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Final
 
-from ccwatch.alerts import AnyRule
+from ccwatch.alerts import AnyRule, PlanReader
 from ccwatch.dashboard import marks
 from ccwatch.dashboard.alert_strip import AlertWatch, Snapshot, content
 from ccwatch.dashboard.background_jobs import Background, Job
@@ -35,6 +35,7 @@ class Showing:
     tz: str
     period_s: float
     rules: Sequence[AnyRule] | None
+    plan_for: PlanReader
     send: Callable[[dict[str, Any], list[bytes]], None]
     """Hands a message to all pages."""
     wake: Callable[[], None]
@@ -63,7 +64,8 @@ class Channel:
         encoder = Encoder(view, tz=showing.tz, panels=showing.panels)
         self.publisher = Publisher(view, encoder, self._send, showing.period_s, showing.wake)
         self.shared = SharedAlerts(view, weakly(self._post_again))
-        self.alerts = AlertWatch(view, showing.rules, weakly(self._post_alerts), after=weakly(self._follow))
+        post, after = weakly(self._post_alerts), weakly(self._follow)
+        self.alerts = AlertWatch(view, showing.rules, post, plan_for=showing.plan_for, after=after)
         self.background = Background(self._jobs(), weakly(self._post))
         self._remove_sink: Callable[[], None] = lambda: None
 

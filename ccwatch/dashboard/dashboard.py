@@ -25,7 +25,7 @@ from typing import Any, Final, Self
 
 import pandas as pd
 
-from ccwatch.alerts import Alert, AnyRule
+from ccwatch.alerts import Alert, AnyRule, PlanReader, no_plan
 from ccwatch.dashboard import marks, still_dashboard
 from ccwatch.dashboard.alert_strip import AlertWatch
 from ccwatch.dashboard.ask_why import explain
@@ -67,7 +67,8 @@ class Dashboard(PageWidget):
         owns_feed: whether stop() also stops the feeds: True for all of them, or a frozenset of the names of some.
         keep_mark: a function of time and text that writes a mark into every recording that is being made of the view.
         seen_before: a function of view, start, end and zone that answers as `ask_why.explain` does; without it there is no such button.
-        rules: the alert rules; None is `ccwatch.alerts.DEFAULT_RULES`.
+        rules: the alert rules; None is `ccwatch.alerts.DEFAULT_RULES` and those of ccwatch.toml.
+        plan_for: reads what was expected, for rules on the divergence from it; without it they are refused.
 
     Raises:
         ConfigError: an argument that cannot be used.
@@ -86,6 +87,7 @@ class Dashboard(PageWidget):
         keep_mark: Callable[[pd.Timestamp, str], None] | None = None,
         seen_before: Callable[[View, pd.Timestamp, pd.Timestamp, str], dict[str, Any]] | None = None,
         rules: Sequence[AnyRule] | None = None,
+        plan_for: PlanReader = no_plan,
     ) -> None:
         if not 0 < rate <= MAX_RATE_HZ:
             raise ConfigError(f"rate={rate!r}: expected frames per second above 0 and at most {MAX_RATE_HZ:g}")
@@ -113,7 +115,7 @@ class Dashboard(PageWidget):
         self._chart_trouble = ""
         self._choices = Choices()
         send = weakly(self._send_all)
-        self._showing = Showing(self._panels, self._tz, 1.0 / rate, rules, send, self._wake.set, self._lock)
+        self._showing = Showing(self._panels, self._tz, 1.0 / rate, rules, plan_for, send, self._wake.set, self._lock)
         self._bind(views)
         super().__init__(lock=self._lock, window_s=seconds)
         self._refresh_status()

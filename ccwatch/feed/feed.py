@@ -25,7 +25,7 @@ from ccwatch.stream.view import LiveView
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ccwatch.alerts import Alert, AnyRule
+    from ccwatch.alerts import Alert, AnyRule, PlanReader
     from ccwatch.feed.engine_commands import CommandResult, Commands, OnSent
     from ccwatch.feed.live import Wire
 
@@ -58,6 +58,7 @@ class Feed(TableReader, LiveView):
         memory: str | int = "1GB",
         commands: Commands | None = None,
         on_demand: bool = False,
+        plan_for: PlanReader | None = None,
     ) -> None:
         """Make a feed, not yet started.
 
@@ -71,6 +72,7 @@ class Feed(TableReader, LiveView):
             commands: sends commands to its engine; None makes a feed for watching only.
             on_demand: begin the stream not at `start` but when a caller first listens, waits, joins or reads, so that the caller gets
                 the first packet: for streams that do not keep pace with the clock and would be over before.
+            plan_for: reads what was expected, for rules on the divergence from it; None refuses such rules.
 
         Raises:
             ConfigError: the window is not a length of time.
@@ -79,6 +81,7 @@ class Feed(TableReader, LiveView):
         self.url = url
         self._commands = commands
         self._on_demand = on_demand
+        self._plan_for = plan_for
         self._begun = threading.Lock()  # serialises the first who listens with the others: a thread starts once
         self._intake = Intake(source, RollingBuffer(window=window, max_rows=max_rows, memory=memory))
         self._thread = threading.Thread(target=self._intake.run, name=f"ccwatch-feed-{name}", daemon=True)
@@ -295,9 +298,9 @@ class Feed(TableReader, LiveView):
         Raises:
             ConfigError: a rule cannot be applied.
         """
-        from ccwatch.alerts import AlertWatch  # noqa: PLC0415 - not needed to watch packets
+        from ccwatch.alerts import AlertWatch, no_plan  # noqa: PLC0415 - not needed to watch packets
 
-        watch = AlertWatch(weakref.proxy(self), rules, ends_with_view=True)
+        watch = AlertWatch(weakref.proxy(self), rules, plan_for=self._plan_for or no_plan, ends_with_view=True)
         is_past = self.virtual_clock or self.is_replay or self.state in {ConnectionState.ENDED, ConnectionState.STOPPED}
         forget = watch.listen(callback, past=is_past)
 

@@ -17,6 +17,7 @@ from ccwatch.alerts import (
     Certificate,
     Certificates,
     Evaluator,
+    Plan,
     Rule,
     read_objectives,
 )
@@ -202,11 +203,14 @@ def backtest(
     depth, given = _asked(incidents)
     other = {rule.name: variants(rule) for rule in rules}
     every = [*rules, *(variant for found in other.values() for _, variant in found)]
+    from ccwatch.analysis import plan_for  # noqa: PLC0415 - scipy takes a second, and is not needed to guard
+
+    plan = plan_for(rules)
     tried = []
     for recording in recordings:
-        frame = recording.frame(Evaluator(every).columns, clean=False)
+        frame = recording.frame(Evaluator(every, plan=plan).columns, clean=False)
         if len(frame):
-            tried.append(_judge(recording, frame, every, depth, given, horizon_s, hours))
+            tried.append(_judge(recording, frame, every, depth, given, horizon_s, hours, plan))
     if not tried:
         raise ConfigError("the recordings hold no packet")
     what = (
@@ -254,6 +258,7 @@ def _judge(
     given: list[int] | None,
     horizon_s: float,
     hours: TradingHours | None,
+    plan: Plan | None,
 ) -> Session:
     """Return one session with its incidents and the times at which each rule fired."""
     times = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
@@ -264,6 +269,7 @@ def _judge(
         [*rules, depths, Rule("incident halt", "halt", 1.0, "")],
         objectives=read_objectives(Settings.load().objectives),
         hours=hours,
+        plan=plan,
         virtual_clock=is_virtual,
     )
     fired: dict[str, list[int]] = {rule.name: [] for rule in rules}

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, StateSetMetricFamily
 from prometheus_client.registry import Collector
 
-from ccwatch.alerts import Alert, AlertWatch, Calls
+from ccwatch.alerts import Alert, AlertWatch, Calls, PlanReader, no_plan
 from ccwatch.domain.counters import read
 from ccwatch.protocol.messages import Item, Packet, Regime, Status
 from ccwatch.stream.batch import Batch
@@ -147,13 +147,15 @@ class Exporter:
         url: where Prometheus reads them.
     """
 
-    def __init__(self, feed: Any, port: int, host: str = "127.0.0.1", *, watch: AlertWatch | None = None) -> None:
+    def __init__(
+        self, feed: Any, port: int, host: str = "127.0.0.1", *, watch: AlertWatch | None = None, plan_for: PlanReader = no_plan
+    ) -> None:
         """Start to serve; without a `watch` that judges the feed already, one by the desk's rules begins, and ends with this.
 
         Raises:
             OSError: the port cannot be opened.
         """
-        self._own = AlertWatch(feed, ends_with_view=True) if watch is None else None
+        self._own = AlertWatch(feed, plan_for=plan_for, ends_with_view=True) if watch is None else None
         collector = EngineCollector(feed, watch or self._own)
         self._remove = feed.add_sink(collector)
         registry = CollectorRegistry(auto_describe=False)

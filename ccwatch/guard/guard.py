@@ -25,8 +25,10 @@ from ccwatch.alerts import (
     AlertWatch,
     Certificates,
     Evaluator,
+    PlanReader,
     Severity,
     measures_of,
+    no_plan,
     read_objectives,
 )
 from ccwatch.config import Settings
@@ -67,6 +69,7 @@ class Guard:
         options: GuardOptions | None = None,
         recorder: Any = None,
         certificates: Path | None = None,
+        plan_for: PlanReader = no_plan,
         on_event: Callable[[str, dict[str, Any]], None] = lambda *_: None,
     ) -> None:
         """Take up the state that an earlier guard has left; no rule is evaluated before start().
@@ -79,6 +82,7 @@ class Guard:
             options: the guard's options.
             recorder: the RecordingSeries that records the feed; None where none does.
             certificates: the folder of the rules' certificates; None is the one above `folder`.
+            plan_for: reads what was expected, for rules on the divergence from it; without it they are refused.
             on_event: called with the name and the facts of each of its actions, for a log.
         """
         self.options = options or GuardOptions()
@@ -86,6 +90,7 @@ class Guard:
         self.folder = folder
         self.view = view
         self.recorder = recorder
+        self._plan_for = plan_for
         self.on_event = on_event
         self.state = GuardState.read(folder)
         self.outbox = Outbox(folder, receivers, on_result=self._delivered)
@@ -179,12 +184,13 @@ class Guard:
         )
 
     def _new_watch(self) -> AlertWatch:
-        judged = None
+        judged, plan = None, self._plan_for(self.settings.rules)
         if not isinstance(self.view, Recording):
             evaluator = Evaluator(
                 self.settings.rules,
                 objectives=read_objectives(Settings.load().objectives),
                 hours=self.settings.hours,
+                plan=plan,
                 virtual_clock=self.view.virtual_clock,
             )
             log = AlertLog(self.settings.rules)
@@ -193,7 +199,9 @@ class Guard:
             evaluator.use_clock(now.wall_ns - now.mono_ns)
             evaluator.watch_from(now.wall_ns, now.mono_ns)
             judged = evaluator, log
-        watch = AlertWatch(self.view, self.settings.rules, settings=self.settings, judged=judged, after=self._after, ends_with_view=False)
+        watch = AlertWatch(
+            self.view, self.settings.rules, settings=self.settings, plan_for=self._plan_for, judged=judged, after=self._after
+        )
         watch.recorder = self.recorder
         return watch
 

@@ -86,6 +86,7 @@ class _Facts(msgspec.Struct):
     worst: float | None
     fired_ns: Int64 | None = None
     runbook: Text = ""
+    measure: Word = ""
     is_acknowledged: bool = False
 
 

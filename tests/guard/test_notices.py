@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from ccwatch.alerts import Alert, AlertState, Severity, group_of
+import pytest
+
+from ccwatch.alerts import Alert, AlertLog, AlertState, Change, Severity, WrittenRule, group_of
 from ccwatch.guard.notices import Notifier
 
 HOUR = 3600 * 1_000_000_000
@@ -70,6 +72,32 @@ def test_what_nobody_acknowledges_is_escalated_once_and_repeated():
     acknowledged.add(one.id)
     assert notifier.due(9 * HOUR) == []
     assert notifier.take(alert("halt", Severity.CRITICAL, resolved=9), 9 * HOUR) == [], "who has seen it knows"
+
+
+@pytest.mark.parametrize(
+    ("when", "group"),
+    [
+        ("drawdown_start < -3%", "drawdown"),
+        ("exposure > 10% and mean(drawdown_peak, 1m) < -1%", "drawdown"),
+        ("day_pnl < -5000", "drawdown"),
+        ('status == "HALT"', "halt"),
+        ('alpha < 1.7 and status != "HALT"', "rule"),
+        ("absent(nav, 30s)", "silence"),
+        ("stale", "silence"),
+        ("not_started", "not started"),
+        ("latency > 2s", "latency RiskAgent"),
+        ("abs(exposure) > 90%", "rule"),
+    ],
+)
+def test_a_rule_of_the_desk_belongs_to_the_group_of_what_it_judges(when, group):
+    rule = WrittenRule("rule", when, meaning="whatever the desk calls it")
+    (found,) = AlertLog([rule]).take([_fires(rule)])
+    assert group_of(found) in {group, f"{group} RiskAgent"}
+    assert group_of(Alert.from_dict(found.to_dict())) == group_of(found)
+
+
+def _fires(rule):
+    return Change(1, rule.name, "RiskAgent", AlertState.FIRING, AlertState.OK, 1.0, 1.0, rule.severity)
 
 
 def test_services_are_groups_of_their_own_and_a_rule_of_the_desk_is_one():

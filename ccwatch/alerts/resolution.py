@@ -1,0 +1,112 @@
+"""Names and units of a rule's tree, checked: every name exists, words and durations are in the terms of what they are compared with."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ccwatch.alerts import vocabulary
+from ccwatch.alerts.grammar import Name, Node, Number, Operation, Window, Word, text_of
+from ccwatch.errors import ConfigError
+
+COMPARISONS: Final = {"<", "<=", ">", ">=", "==", "!="}
+_TRUTHS: Final = {*COMPARISONS, "and", "or", "not"}
+
+
+def resolved(node: Node) -> Node:
+    """Return the tree with every name checked, and each comparison of a word as a series."""
+    if isinstance(node, Name):
+        found = vocabulary.known(node)
+        if found.name in vocabulary.WORDS:
+            raise ConfigError(f"{found.name} is a word: compare it, as in {found.name} == {_example(found.name)!r}")
+        return found
+    if isinstance(node, Window):
+        if node.function == "absent":
+            name = vocabulary.known(node.of) if isinstance(node.of, Name) else None
+            return Window("absent", name or node.of, node.seconds)
+        return Window(node.function, resolved(node.of), node.seconds)
+    if not isinstance(node, Operation):
+        return node
+    if node.sign in {"==", "!="} and any(isinstance(part, Name) and part.name in vocabulary.WORDS for part in node.parts):
+        return _word_test(node)
+    if node.sign in COMPARISONS and any(isinstance(part, Word) for part in node.parts):
+        raise ConfigError(f"a text can only be compared with a word of the stream, as in status == 'HALT'; got {_shown(node)}")
+    parts = tuple(resolved(part) for part in node.parts)
+    if node.sign in {"and", "or", "not"} and not all(map(is_truth, parts)):
+        raise ConfigError(f"{node.sign} joins comparisons; got a number in {_shown(node)}")
+    return _in_one_unit(Operation(node.sign, parts))
+
+
+def _in_one_unit(node: Operation) -> Operation:
+    """Return an operation with its durations in the unit of the measure that they are compared with or added to.
+
+    Raises:
+        ConfigError: that is no measure of time, or a fraction is compared with a percentage that lacks its sign.
+    """
+    other = next((part for part in node.parts if not isinstance(part, Number)), None)
+    numbers = [part for part in node.parts if isinstance(part, Number)]
+    if node.sign in COMPARISONS and numbers and _is_share(other) and abs(numbers[0].value) > 1.0:
+        raise ConfigError(f"{_shown(node)} is never reached: it is a fraction; write {numbers[0].value:g}% for {numbers[0].value / 100:g}")
+    durations = [number for number in numbers if number.is_duration]
+    if not durations:
+        return node
+    scale = per_second(None if node.sign in {"*", "/"} else other, _shown(node))
+    return Operation(node.sign, tuple(Number(part.value * scale) if part in durations else part for part in node.parts))
+
+
+def per_second(node: Node | None, text: str) -> float:
+    """Return how many units of a measure of time are a second.
+
+    Raises:
+        ConfigError: it is no measure of time.
+    """
+    scale = {"ms": 1_000.0, "s": 1.0}.get(unit_of(node))
+    if scale is None:
+        raise ConfigError(f"{text}: a duration can only be compared with what is in ms or s, such as latency or recorder_lag")
+    return scale
+
+
+def unit_of(node: Node | None) -> str:
+    """Return the unit of a measure, or of a stretch of one; empty for anything else."""
+    while isinstance(node, Window) and node.function in {"mean", "std", "min", "max", "change"}:
+        node = node.of
+    if isinstance(node, Operation) and node.sign in {"abs", "min", "max", "+", "-"}:
+        return next(filter(None, map(unit_of, node.parts)), "")
+    return vocabulary.unit_of(node.name) if isinstance(node, Name) else ""
+
+
+def _is_share(node: Node | None) -> bool:
+    """Return whether a measure lies between -1 and 1."""
+    while isinstance(node, Window) and node.function in {"mean", "min", "max"}:
+        node = node.of
+    return isinstance(node, Name) and node.name != "exposure" and unit_of(node) == "fraction"
+
+
+def _word_test(node: Operation) -> Node:
+    """Return the comparison of a column's word as a test of a series that is 1 where the column has this word."""
+    name = next(part for part in node.parts if isinstance(part, Name) and part.name in vocabulary.WORDS)
+    other = next(part for part in node.parts if part is not name)
+    text = other.text if isinstance(other, Word) else other.name if isinstance(other, Name) else ""
+    if not text:
+        raise ConfigError(f"{name.name}: expected a text to compare it with, as in {name.name} == {_example(name.name)!r}")
+    test = Operation("==", (Name(f"{name.name}={vocabulary.word_of(name.name, text)}"), Number(1.0)))
+    return test if node.sign == "==" else Operation("not", (test,))
+
+
+def is_truth(node: Node) -> bool:
+    """Return whether a tree is true or false, not a number."""
+    if isinstance(node, Operation):
+        return node.sign in _TRUTHS
+    if isinstance(node, Window):
+        return node.function == "absent"
+    return isinstance(node, Name) and (node.name in vocabulary.MEASURES and not vocabulary.MEASURES[node.name].unit)
+
+
+def _example(column: str) -> str:
+    words = vocabulary.WORDS[column].words
+    return str(words[0]) if words else "SPY"
+
+
+def _shown(node: Node) -> str:
+    if isinstance(node, Operation):
+        return f" {node.sign} ".join(map(_shown, node.parts))
+    return node.text if isinstance(node, Word) else f"{node.value:g}" if isinstance(node, Number) else text_of(node)

@@ -10,22 +10,19 @@ import http.client
 import json
 import logging
 import ssl
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
-from ccwatch.domain.burst_status import BurstStatus
-from ccwatch.domain.limits import BURST_NS
-from ccwatch.domain.liveness import Pace
 from ccwatch.errors import CcwatchError, ConfigError, NoCommandRoute
 from ccwatch.feed.address import basic_credentials, redact
+from ccwatch.feed.command_witness import CommandWitness
 from ccwatch.feed.conversation import Reply
 from ccwatch.protocol import canonical_words, server_texts
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import Flag, Item, Packet, Status
+from ccwatch.protocol.messages import Status
 from ccwatch.protocol.server_paths import COMMAND_PATHS, STATE_PATH, STATUS_PATH, rest_base
 from ccwatch.stream.source import Sink
 from ccwatch.text import plain
@@ -142,7 +139,7 @@ class Commands:
             trouble = self._line.send(payload)
             return _Answer(f"SUBSCRIBE {self._shown}", sent=trouble is None, accepted=None, error=trouble)
 
-        witness = _Witness(lambda packet: packet.symbol == symbol, frozenset())
+        witness = CommandWitness(lambda packet: packet.symbol == symbol, frozenset())
         return self._give(f"SUBSCRIBE symbol={symbol}", send, witness, listen, on_sent)
 
     def halt(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
@@ -151,7 +148,7 @@ class Commands:
         Raises:
             NoCommandRoute: the server has no route for it.
         """
-        witness = _Witness(lambda packet: packet.status == Status.HALT, frozenset({Status.HALT}))
+        witness = CommandWitness(lambda packet: packet.status == Status.HALT, frozenset({Status.HALT}))
         return self._give("HALT", lambda: self._order("HALT"), witness, listen, on_sent)
 
     def resume(self, listen: Listen, on_sent: OnSent | None = None) -> CommandResult:
@@ -160,9 +157,11 @@ class Commands:
         Raises:
             NoCommandRoute: the server has no route for it.
         """
-        return self._give("RESUME", lambda: self._order("RESUME"), _Witness(None, RUNNING), listen, on_sent)
+        return self._give("RESUME", lambda: self._order("RESUME"), CommandWitness(None, RUNNING), listen, on_sent)
 
-    def _give(self, what: str, send: Callable[[], _Answer], witness: _Witness, listen: Listen, on_sent: OnSent | None) -> CommandResult:
+    def _give(
+        self, what: str, send: Callable[[], _Answer], witness: CommandWitness, listen: Listen, on_sent: OnSent | None
+    ) -> CommandResult:
         leave = listen(witness)  # before it is sent: the confirmation may be faster than the answer
         evidence, status = None, None
         try:
@@ -189,7 +188,7 @@ class Commands:
         self._line.note(told + (f" evidence={evidence}" if evidence else ""))
         return CommandResult(answer.route, answer.sent, answer.accepted, evidence is not None, status, error, evidence)
 
-    def _await(self, witness: _Witness) -> tuple[str | None, str | None]:
+    def _await(self, witness: CommandWitness) -> tuple[str | None, str | None]:
         """Wait for the stream or REST to confirm it; return which of them did, and the status read by REST."""
         deadline = time.monotonic() + max(CONFIRM_S, CONFIRM_INTERVALS * self._line.interval_s)
         paths = [STATE_PATH, STATUS_PATH] if witness.wanted else []
@@ -333,63 +332,6 @@ class _Answer:
     sent: bool
     accepted: bool | None
     error: str | None
-
-
-class _Witness:
-    """A Sink that watches the stream for packets that confirm a command."""
-
-    def __init__(self, shows: Callable[[Packet], bool] | None, wanted: frozenset[Status]) -> None:
-        """Start with nothing seen.
-
-        Args:
-            shows: returns whether a single packet confirms it; None requires a whole burst of a wanted status, since a burst's status is
-                that of its worst packet.
-            wanted: the statuses that confirm it by REST.
-        """
-        self.wanted = wanted
-        self._shows = shows
-        self._done = threading.Event()
-        self._pace, self._status = Pace(), BurstStatus()
-        self._seen = threading.Lock()  # guards the two above: the feed's thread notes packets, the asker looks whether a burst is over
-        self._last_ns = 0
-        self._since_ns = time.monotonic_ns()
-
-    @property
-    def status(self) -> str | None:
-        """Return the worst status of the last burst since the command was given; None before one."""
-        return self._status.word
-
-    def admits(self, status: str) -> bool:
-        """Return whether the stream does not contradict a status read by REST."""
-        return status == Status.HALT or self.status != Status.HALT
-
-    def is_done(self, seconds: float) -> bool:
-        """Wait up to `seconds` for the stream to confirm it; return whether it did."""
-        if self._shows is not None:
-            return self._done.wait(seconds)
-        deadline = time.monotonic() + seconds
-        while not self._done.wait(min(0.02, max(0.0, deadline - time.monotonic()))):
-            with self._seen:
-                if self._last_ns and time.monotonic_ns() - self._last_ns >= BURST_NS and self._status.settle() in self.wanted:
-                    self._done.set()
-            if time.monotonic() >= deadline:
-                return self._done.is_set()
-        return True
-
-    def receive(self, items: Sequence[Item], /) -> None:
-        for item in items:
-            # A packet that a server replays after a reconnect is older than the command, however late it arrives.
-            if not isinstance(item, Packet) or item.received_mono_ns < self._since_ns or item.flags & Flag.REPLAYED:
-                continue
-            with self._seen:
-                begins = self._pace.note(item.received_mono_ns)
-                if begins and self._shows is None and self._last_ns and self._status.settle() in self.wanted:
-                    self._done.set()
-                if not self._done.is_set():
-                    self._status.receive(item.status, begins=begins)
-                self._last_ns = item.received_mono_ns
-            if self._shows is not None and self._shows(item):
-                self._done.set()
 
 
 def _reason(error: BaseException) -> str:

@@ -244,7 +244,7 @@ class LiveSource(DescribedSource):
 
     def _with_another_place(self, error: FeedError, waker: Waker) -> FeedError:
         """Return the error of a refused path, naming another path of this host and port if a packet was read there; no token is sent."""
-        status = getattr(error, "status", None)
+        status = error.status if isinstance(error, ConnectFailed) else None
         if not self._searches or status not in {403, 404} or len(self._secrets) > 0:
             return error
         place = find_stream(self._address, waker=waker, max_message_bytes=self._max_message_bytes, tls=self._tls)

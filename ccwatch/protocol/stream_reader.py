@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ccwatch.domain.burst_status import HALT, BurstStatus
 from ccwatch.domain.limits import BURST_NS, FROZEN_PACKETS, LATE_INTERVALS, LATE_NS, SECOND, STALE_INTERVALS, STALE_NS
-from ccwatch.errors import DecodeError, FeedError
+from ccwatch.errors import ConnectFailed, DecodeError, FeedError
 from ccwatch.protocol.canonical_words import second_reading
 from ccwatch.protocol.connection_liveness import Duty, Liveness
 from ccwatch.protocol.decoding import codec
@@ -126,7 +126,7 @@ class StreamReader:
             self._delivered = False
         retry_s: float | None = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
-        wanted = getattr(error, "retry_after_s", None)
+        wanted = error.retry_after_s if isinstance(error, ConnectFailed) else None
         if wanted is not None and retry_s is not None:
             retry_s = max(retry_s, min(wanted, 3600.0))
         if error is not None and error.permanent:

@@ -14,8 +14,8 @@ from websockets.sync.server import ServerConnection
 
 import ccwatch as cw
 from ccwatch.config import Settings
-from ccwatch.doctor import Diagnosis, diagnose, examine, stream
-from ccwatch.doctor.stream import Attempt
+from ccwatch.doctor import Diagnosis, diagnose, examine, stream, visit
+from ccwatch.doctor.diagnosis import Attempt
 from ccwatch.protocol.facts import ServerError, UnknownType
 from ccwatch.protocol.messages import EventKind, Flag, Instant, Item
 from ccwatch.protocol.stream_reader import StreamReader
@@ -71,7 +71,7 @@ def heard(*messages: dict[str, Any], ahead_s: float = 0.0, server_tz: str = "UTC
     items: list[Item] = [*session.connecting(Instant(begin, 0)), *session.opened(Instant(begin, 0))]
     for n, message in enumerate(messages):
         items += session.receive(json.dumps(message).encode(), Instant(begin + n * 10**9, n * 10**9))
-    attempt = stream.Attempt("ws://x", 1.0, None)
+    attempt = Attempt("ws://x", 1.0, None)
     return diagnose(
         items, attempts=[attempt], url="ws://x", asked="ws://x", seconds=6, settings=Settings(server_tz=server_tz), origin=origin
     )
@@ -189,7 +189,7 @@ def test_messages_that_cannot_be_read_and_a_lost_connection_are_told() -> None:
 
 
 def test_a_flood_is_listened_to_no_longer_than_it_teaches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MOST_PACKETS", 200)
+    monkeypatch.setattr(visit, "MOST_PACKETS", 200)
 
     def flood(peer: Any) -> None:
         peer.shake()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ccwatch.errors import ConfigError
-from ccwatch.feed import buffer as module, slab
+from ccwatch.feed import buffer_table as module, slab
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.protocol.columns import PACKETS
 from ccwatch.protocol.messages import (

@@ -15,7 +15,7 @@ import pytest
 
 import ccwatch
 from ccwatch.errors import FeedClosed, FeedError, FeedTimeout
-from ccwatch.feed import buffer, callback_sink, health
+from ccwatch.feed import buffer_table, callback_sink, health
 from ccwatch.feed.feed import Feed
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.protocol.messages import ConnectionState, Packet
@@ -295,8 +295,8 @@ def footprint():
 @pytest.mark.parametrize("way", ["delivers", "refused", "bad"])
 def test_reconnects_leave_no_thread_no_descriptor_and_no_memory(way, monkeypatch):
     """200 of each way, 1,000 under CCWATCH_FULL=1. Tables that are bounded in thousands are bounded in tens here, to fill early."""
-    monkeypatch.setattr(buffer, "ROWS_AT_FIRST", 16)
-    monkeypatch.setattr(buffer, "ROWS_AT_ONCE", 16)
+    monkeypatch.setattr(buffer_table, "ROWS_AT_FIRST", 16)
+    monkeypatch.setattr(buffer_table, "ROWS_AT_ONCE", 16)
     monkeypatch.setattr(health, "RATE_PACKETS", 16)
     count = 1000 if FULL else 200
 

@@ -11,10 +11,11 @@ from ccwatch.errors import FeedClosed
 from ccwatch.protocol.messages import ConnectionState
 from ccwatch.stream import dataframes
 from ccwatch.stream.source import Sink
+from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.view import LiveView
 
 
-class Gone(LiveView):
+class Gone(TableReader, LiveView):
     """A feed's name, url and origin, with empty tables in place of its data."""
 
     state = ConnectionState.STOPPED
@@ -33,22 +34,6 @@ class Gone(LiveView):
         del last, clean
         return dataframes.build("packets", dataframes.packet_columns([]), columns)
 
-    def agents(self, last: Any = None) -> pd.DataFrame:
-        """Return an empty table of the agents."""
-        return self._none("agents", last)
-
-    def models(self, last: Any = None) -> pd.DataFrame:
-        """Return an empty table of the models."""
-        return self._none("models", last)
-
-    def logs(self, last: Any = None) -> pd.DataFrame:
-        """Return an empty table of log lines."""
-        return self._none("logs", last)
-
-    def forecasts(self, last: Any = None) -> pd.DataFrame:
-        """Return an empty table of forecasts."""
-        return self._none("forecasts", last)
-
     def health(self) -> Self:
         """Return no counters."""
         return self
@@ -62,13 +47,9 @@ class Gone(LiveView):
         del sink
         return lambda: None
 
-    def events(self, last: Any = None) -> pd.DataFrame:
-        """Return an empty table of events."""
-        return self._none("events", last)
-
     def stop(self) -> None:
         """Do nothing: the feed has stopped."""
 
-    def _none(self, table: str, last: Any) -> pd.DataFrame:
+    def _long(self, table: str, last: Any) -> pd.DataFrame:
         del last
         return dataframes.build(table, dataframes.long_columns(table, []))

@@ -21,6 +21,7 @@ from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Packet
 from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream.source import read_clock
+from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.view import LiveView
 from tests.benchmarks.row import Row
 
@@ -32,7 +33,7 @@ BASE = 1_000
 """So many packets are made by the seeded engine; more are these again, at later times."""
 
 
-class FilledView(LiveView):
+class FilledView(TableReader, LiveView):
     """A buffer of as many packets as wanted, with the names of a Feed; `step` delivers more."""
 
     name, url, origin = "benchmark", "synthetic:", "synthetic"
@@ -83,17 +84,8 @@ class FilledView(LiveView):
     def frame(self, columns: Any = None, last: Any = None, *, clean: bool = True) -> Any:
         return self._buffer.frame(columns, last, clean=clean)
 
-    def agents(self, last: Any = None) -> Any:
-        return self._buffer.long("agents", last)
-
-    def models(self, last: Any = None) -> Any:
-        return self._buffer.long("models", last)
-
-    def logs(self, last: Any = None) -> Any:
-        return self._buffer.long("logs", last)
-
-    def forecasts(self, last: Any = None) -> Any:
-        return self._buffer.long("forecasts", last)
+    def _long(self, table: str, last: Any) -> Any:
+        return self._buffer.long(table, last)
 
     def health(self) -> Self:
         return self
@@ -103,9 +95,6 @@ class FilledView(LiveView):
 
     def stop(self) -> None:
         self.state = ConnectionState.STOPPED
-
-    def events(self, last: Any = None) -> Any:
-        return self._buffer.long("events", last)
 
     def add_sink(self, sink: Any) -> Callable[[], None]:
         self._sinks.append(sink)

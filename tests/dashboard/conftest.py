@@ -22,6 +22,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import emissions
 from ccwatch.protocol.messages import ConnectionState, Instant, Packet
 from ccwatch.protocol.stream_reader import StreamReader
+from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.view import LiveView
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ class Health:
         return self.values
 
 
-class SteppedView(LiveView):
+class SteppedView(TableReader, LiveView):
     """The seeded stream through the real session and buffer, one step at a time, with the names of a Feed."""
 
     name = "stepped"
@@ -96,20 +97,8 @@ class SteppedView(LiveView):
     def frame(self, columns: Any = None, last: Any = None, *, clean: bool = True) -> Any:
         return self._buffer.frame(columns, last, clean=clean)
 
-    def agents(self, last: Any = None) -> Any:
-        return self._buffer.long("agents", last)
-
-    def models(self, last: Any = None) -> Any:
-        return self._buffer.long("models", last)
-
-    def logs(self, last: Any = None) -> Any:
-        return self._buffer.long("logs", last)
-
-    def forecasts(self, last: Any = None) -> Any:
-        return self._buffer.long("forecasts", last)
-
-    def events(self, last: Any = None) -> Any:
-        return self._buffer.long("events", last)
+    def _long(self, table: str, last: Any) -> Any:
+        return self._buffer.long(table, last)
 
     def health(self) -> Health:
         return Health({"state": self.state, "packets": 0 if self.latest is None else self.latest.seq, **self.facts})

@@ -15,6 +15,7 @@ import ccwatch as cw
 from ccwatch.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_live_and_recorded_frames_of_the_same_packets_are_equal(tmp_path: Path) -> None:
     with cw.serve(seed=3, rate=100) as cottage, cw.connect(cottage.url) as feed:
         recorder = cw.record(feed, tmp_path)
@@ -47,6 +48,7 @@ def test_a_url_that_is_recorded_is_recorded_from_its_first_packet_and_its_feed_e
     assert "connect" in set(recording.events()["kind"])
 
 
+@pytest.mark.slow
 def test_a_replayed_recording_is_a_feed_that_ends_and_has_the_same_rows(tmp_path: Path) -> None:
     with cw.serve(seed=3, rate=200) as cottage, cw.connect(cottage.url) as feed, cw.record(feed, tmp_path) as recorder:
         feed.wait(150)
@@ -71,6 +73,7 @@ def test_connecting_again_under_a_name_stops_the_feed_that_had_it() -> None:
         assert second.state == other.state == "STOPPED"
 
 
+@pytest.mark.slow
 def test_a_feed_that_was_forgotten_is_noticed_and_ended() -> None:
     with cw.serve(rate=50) as cottage:
         feed = cw.connect(cottage.url).wait(1)
@@ -94,6 +97,7 @@ def test_a_synthetic_stream_is_the_same_every_time_and_says_that_it_is_synthetic
     assert frames[0].index[-1] == pd.Timestamp("2026-01-02T14:30:49Z")
 
 
+@pytest.mark.slow
 def test_at_pace_max_a_served_stream_arrives_whole_and_equals_the_one_in_process() -> None:
     with cw.serve(seed=9, packets=500, pace="max") as cottage, cw.connect(cottage.url) as feed:
         feed.wait(501)  # with the WELCOME

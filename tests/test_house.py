@@ -50,6 +50,7 @@ def test_imports_go_down_only(root: Path) -> None:
     run(tool("lint-imports"), "--no-cache", root=root)
 
 
+@pytest.mark.slow
 def test_a_room_is_asked_for_what_its_door_offers(root: Path) -> None:
     """Two threads that first import a room from its two ends, one by a module and one by the package, may see it half made."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in root.glob("ccwatch/**/*.py")}
@@ -124,6 +125,7 @@ def test_a_packet_has_the_columns_of_the_packets_table_in_their_order() -> None:
     assert tuple(column.field for column in PACKETS) == Packet._fields[: len(PACKETS)]
 
 
+@pytest.mark.slow
 def test_no_module_prints_but_the_command_line(root: Path) -> None:
     for path in root.glob("ccwatch/**/*.py"):
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
@@ -175,6 +177,7 @@ HOMES = {
 """The rooms in which each third party lives: a package that is not listed may live nowhere."""
 
 
+@pytest.mark.slow
 def test_third_parties_stay_in_their_homes(root: Path) -> None:
     found: dict[str, set[str]] = {}
     for path in root.glob("ccwatch/**/*.py"):
@@ -205,6 +208,7 @@ def _imported(tree: ast.Module) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
+@pytest.mark.slow
 def test_no_test_reaches_into_private_names_of_another_room(root: Path) -> None:
     """What is private to a room may change without a word to the tests of the others."""
     private = {room: _private_names(root.glob(f"ccwatch/{room}/**/*.py")) for room in _rooms(root)}
@@ -241,6 +245,7 @@ def _private_names(paths: Iterable[Path], *, defined: bool = False) -> set[str]:
     return {name for name in found if name.startswith("_") and not name.startswith("__")} - PUBLIC
 
 
+@pytest.mark.slow
 def test_tests_of_a_module_lie_at_its_own_path(root: Path) -> None:
     """A test file is named after a module or a room at its own path, or it is one of a room as a whole, which says so in its head."""
     strays = []
@@ -310,6 +315,7 @@ def test_what_documents_link_and_show_exists(documents: dict[Path, str]) -> None
             assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+@pytest.mark.slow
 def test_what_a_docstring_refers_to_exists(root: Path) -> None:
     """No tool follows a name in backticks when a module or a function is renamed."""
     texts = {path: path.read_text(encoding="utf-8") for path in root.glob("ccwatch/**/*.py")}

@@ -53,6 +53,7 @@ def test_there_are_six_lines() -> None:
     assert list(LINES) == ["watch live", "record", "be told", "ask why", "compare with the back-test", "look over months"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", LINES)
 def test_a_line_runs_as_it_is_printed(what: str, desk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if what == "record":  # elsewhere, so that "latest" is what it was

@@ -94,6 +94,7 @@ def test_no_command_prints_what_a_terminal_obeys(hostile, command):
     assert all(line.isprintable() for line in said.split("\n")), repr(said[:2000])
 
 
+@pytest.mark.slow
 def test_a_report_as_markdown_holds_none(hostile):
     text = cw.analyze(hostile).to_markdown()
     assert all(line.isprintable() for line in text.split("\n"))

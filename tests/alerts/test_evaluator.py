@@ -210,6 +210,7 @@ def test_items_one_by_one_give_what_the_whole_recording_gives(stream):
     assert repr(live.standing) == repr(whole.standing)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from([0.0, -0.005, -0.015, -0.021, -0.03, np.nan]), min_size=2, max_size=40),
     st.integers(0, 40),
@@ -268,6 +269,7 @@ def test_an_unreadable_status_is_no_observation():
     assert halts(["HALT", "UNKNOWN", "UNKNOWN"], [0.0, 1.0, 2.0]) == [(0.0, "FIRING")]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
@@ -347,6 +349,7 @@ def minute_at_50_hz(number, agents):
     return packets, pd.DataFrame({**calls, "invocations": whose + 1}, index=packets.index.repeat(len(agents)))
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_the_calls_does_not_grow_with_the_rate_of_a_stream():
     asks = WrittenRule("errors", "error_rate > 50% or burn_rate > 900")
     evaluator = Evaluator([*DEFAULT_RULES, asks], virtual_clock=True)
@@ -374,6 +377,7 @@ def cut(size, *arrays):
     return [tuple(one[at : at + size] for one in arrays) for at in range(0, len(arrays[0]), size)]
 
 
+@pytest.mark.slow
 def test_names_without_end_are_forgotten_and_those_that_go_on_are_judged_still():
     evaluator = Evaluator([*DEFAULT_RULES, WrittenRule("slow", "latency > 500ms")], virtual_clock=True)
     for batch in range(10):

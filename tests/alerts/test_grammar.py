@@ -29,6 +29,7 @@ def test_percentages_durations_and_services_are_read():
     assert parse("0 < alpha < 1").sign == "and"
 
 
+@pytest.mark.slow
 @given(conditions)
 def test_a_tree_as_text_parses_to_itself(tree):
     assert parse(text_of(tree)) == tree

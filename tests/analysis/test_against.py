@@ -107,6 +107,7 @@ def test_divergence_is_the_curves_and_warns_as_a_rule(plan):
         found.divergence.rule(0.0)
 
 
+@pytest.mark.slow
 def test_divergence_is_a_panel_beside_others(plan, tmp_path):
     report = cw.analyze(plan(bump=-1.0))
     divergence = report.against(plan()).divergence

@@ -14,6 +14,7 @@ def found(source, **options):
     return alerts(source.frame(clean=False), source.events(), source.agents(), source.models(), **options)
 
 
+@pytest.mark.slow
 def test_a_planted_halt_is_found_with_its_lead_time_to_the_trough(stream, at):
     answer = found(stream("drawdown-halt", count=400))
     firings = answer.to_frame().set_index("rule")
@@ -27,6 +28,7 @@ def test_a_planted_halt_is_found_with_its_lead_time_to_the_trough(stream, at):
     assert answer.troughs["trough_time"].tolist() == [at(180)]
 
 
+@pytest.mark.slow
 def test_an_alarm_that_no_trough_followed_is_false_only_if_the_stream_went_on_for_long_enough(stream):
     source = stream("regime-flip", count=400)
     early = found(source, within_s=100.0).to_frame()
@@ -35,6 +37,7 @@ def test_an_alarm_that_no_trough_followed_is_false_only_if_the_stream_went_on_fo
     assert late[late["rule"] == "critical"]["false_alarm"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_rule_about_the_stream_is_no_false_alarm_of_a_drawdown(stream, at):
     firings = found(stream("gap", count=400), within_s=10.0).to_frame()
     late = firings[firings["rule"] == "late"]
@@ -64,6 +67,7 @@ def test_a_stream_that_ends_in_silence_is_stale_at_its_end(rows):
     assert firings.loc["stale", "duration_s"] == 20.0
 
 
+@pytest.mark.slow
 def test_rules_and_objectives_of_ones_own_are_used(stream):
     rule = Rule("mine", "drawdown_start", -0.001, "a tenth of a percent", below=True)
     assert set(found(stream("drawdown-halt", count=400), rules=[rule]).to_frame()["rule"]) == {"mine"}
@@ -93,6 +97,7 @@ def test_a_trading_day_over_midnight_is_one_day_where_the_settings_say_so(tmp_pa
     assert deep in set(Report(frame).alerts().firings["rule"])
 
 
+@pytest.mark.slow
 def test_the_desks_own_rules_judge_a_recording_as_they_judge_a_live_stream(stream, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ccwatch.toml").write_text('[[rules]]\nname = "any-fall"\nwhen = "drawdown_peak < -0.01%"\nhours = "always"\n')

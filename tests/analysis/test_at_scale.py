@@ -40,6 +40,7 @@ def steps(ask):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", [*QUESTIONS, "explain", "compare"])
 def test_no_answer_loops_over_rows(question):
     """Three times as many packets: a loop over them would take a line or more for each of the 80,000 that are added."""

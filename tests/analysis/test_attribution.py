@@ -28,6 +28,7 @@ def cents(table):
     return sum(round(Fraction(value) * 100) for value in table["change_usd"])
 
 
+@pytest.mark.slow
 @given(st.lists(STATES, min_size=2, max_size=40).filter(lambda states: any(regime or side for _, regime, side in states)))
 @settings(max_examples=60, deadline=None)
 def test_the_parts_of_each_split_add_up_to_the_cent(states):
@@ -39,6 +40,7 @@ def test_the_parts_of_each_split_add_up_to_the_cent(states):
     assert found.change_usd == pytest.approx((states[-1][0] - states[0][0]) / 100, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_amounts_that_are_no_cents_add_up_too(nav):
@@ -48,6 +50,7 @@ def test_amounts_that_are_no_cents_add_up_too(nav):
     assert found.change_usd == pytest.approx(nav[-1] - nav[0], abs=2.0 * 10.0**-found.decimals)
 
 
+@pytest.mark.slow
 @given(st.lists(STATES.filter(lambda state: state[1] is not None), min_size=4, max_size=30), st.data())
 @settings(max_examples=20, deadline=None)
 def test_two_parts_of_a_session_that_share_a_packet_add_up_to_the_whole(states, data):

@@ -194,6 +194,7 @@ def ask(report, question):
     return getattr(report, question)()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ASKED)
 @pytest.mark.parametrize("kind", INPUTS)
 def test_bad_input_gives_a_result_or_the_error_that_says_what_is_missing(kind, question):
@@ -221,6 +222,7 @@ def test_bad_input_gives_a_result_or_the_error_that_says_what_is_missing(kind, q
             assert answer.basis.n > 0 or question in {"signals", "governance"}
 
 
+@pytest.mark.slow
 def test_a_value_out_of_its_own_range_enters_no_answer():
     plain, wild = Report(Source(packets())), Report(Wild(extremes(packets())))
     assert abs(wild.drawdowns().max_drawdown - plain.drawdowns().max_drawdown) < 1.01  # a nav of -0 is a total loss, 1e308 no peak
@@ -281,6 +283,7 @@ def test_an_explanation_of_a_frame_without_regimes_still_tells_the_change_of_nav
     assert any("cannot be split" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_reports_are_compared_like_their_sources():
     reports = [cw.analyze(INPUTS["constant price"]()) for _ in range(2)]
     assert cw.compare(*reports).to_dict() == reports[0].compare(reports[1]).to_dict()

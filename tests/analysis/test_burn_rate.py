@@ -32,6 +32,7 @@ def gauges(outcomes, *, before=(100, 2), decimals=6, every=1.0, reset_at=None):
 PACKETS = st.lists(st.lists(st.booleans(), max_size=3), min_size=1, max_size=60).filter(any)
 
 
+@pytest.mark.slow
 @given(PACKETS)
 @settings(max_examples=50, deadline=None)
 def test_errors_come_back_exactly_from_a_rounded_gauge(outcomes):
@@ -41,6 +42,7 @@ def test_errors_come_back_exactly_from_a_rounded_gauge(outcomes):
     assert row["misses_bound"] == 0.0
 
 
+@pytest.mark.slow
 @given(PACKETS.filter(lambda outcomes: len(outcomes) > 2), st.data())
 @settings(max_examples=40, deadline=None)
 def test_a_reset_of_the_counter_loses_no_call_that_was_read(outcomes, data):

@@ -15,6 +15,7 @@ def cost(values, cuts):
     return sum(float(np.sum(np.square(part - part.mean()))) for part in np.split(values, cuts))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-9, 9), min_size=3, max_size=9), st.sampled_from([0.5, 4.0, 30.0]), st.sampled_from([1, 2]))
 def test_pelt_finds_the_least_cost_of_all_segmentations(values, penalty, least):
     values = np.array(values, dtype=float)
@@ -42,6 +43,7 @@ def test_page_and_hinkley_notice_a_step_soon_and_are_silent_without_one():
     assert len(page_hinkley(np.concatenate((rng.normal(size=300), rng.normal(size=200) - 4.0)), allowed=0.5, threshold=25.0)) == 1
 
 
+@pytest.mark.slow
 def test_a_planted_slow_agent_is_a_change_there_and_back(stream, at):
     found = Report(stream("slow-agent", count=400)).changepoints().to_frame()
     mine = found[(found["series"] == "latency of RiskAgent") & (found["method"] == "PELT")]

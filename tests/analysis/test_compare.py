@@ -30,6 +30,7 @@ def test_two_halves_of_one_sort_do_not_differ_and_another_level_does(rows):
     assert other["difference"] == pytest.approx(other["b"] - other["a"])
 
 
+@pytest.mark.slow
 def test_the_intervals_cover_about_as_often_as_they_say(rows):
     missed = 0
     for seed in range(40):
@@ -44,6 +45,7 @@ def steady_ar1(n, rho, seed):
     return signal.lfilter([1.0], [1.0, -rho], noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
 def test_the_interval_of_a_long_series_quantile_covers_about_as_often_as_it_says(rho):
     # just long enough that the bootstrap goes by shares; over 1,000 seeds 94 to 95 % were covered, at any of these inertias
@@ -71,6 +73,7 @@ def test_blocks_grow_with_inertia():
     assert block_length(np.ones(100)) == 5
 
 
+@pytest.mark.slow
 def test_the_same_sessions_give_the_same_answer_and_a_slow_agent_differs(stream):
     a, b = stream("calm", count=400), stream("slow-agent", count=400)
     found = cw.analyze(a).compare(cw.analyze(b))

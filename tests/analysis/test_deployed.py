@@ -70,6 +70,7 @@ def test_a_list_that_cannot_be_read_is_named(sections, field) -> None:
     assert unknown(heard([(float(n), telemetry(n, **sections)) for n in range(2)])) == {field: 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["HALTED_DRAWDOWN", "SystemStatus.HALTED_MANUAL", "halted", "Status.Halt"])
 def test_while_one_of_five_packets_of_a_burst_says_halt_the_engine_is_halted(word) -> None:
     """The word wanders from packet to packet, so that neither the first nor the last of a burst says it."""
@@ -86,6 +87,7 @@ def test_while_one_of_five_packets_of_a_burst_says_halt_the_engine_is_halted(wor
     assert (quality.value("gaps"), quality.value("interval_median")) == (0.0, pytest.approx(5.0, abs=0.1))
 
 
+@pytest.mark.slow
 def test_a_halt_that_only_states_of_before_the_connection_tell_is_not_denied() -> None:
     timed = [(0.0, state(n, status="HALTED" if n < 3 else "active")) for n in range(6)]
     timed += [(5.0 * n, state(6 + n, status="active")) for n in range(1, 4)]

@@ -71,6 +71,7 @@ def test_episodes_of_closes_last_as_long_as_the_calendar_says():
     assert worst["duration_s"] == (pd.Timestamp("2013-03-28") - pd.Timestamp("2007-10-09")).total_seconds()
 
 
+@pytest.mark.slow
 @given(CENTS)
 @settings(max_examples=150, deadline=None)
 def test_episodes_are_those_of_the_definition(values):
@@ -85,6 +86,7 @@ def test_episodes_are_those_of_the_definition(values):
     assert found["n"].sum() == sum(value < max(values[: i + 1]) for i, value in enumerate(values))
 
 
+@pytest.mark.slow
 @given(CENTS)
 @settings(max_examples=60, deadline=None)
 def test_max_drawdown_agrees_with_empyrical(values):
@@ -92,6 +94,7 @@ def test_max_drawdown_agrees_with_empyrical(values):
     assert drawdowns(frame_of(values)).max_drawdown == pytest.approx(empyrical.max_drawdown(returns), abs=1e-9)
 
 
+@pytest.mark.slow
 @given(CENTS, st.sampled_from([0.25, 2.0, 1024.0]))
 @settings(max_examples=40, deadline=None)
 def test_scaling_the_prices_changes_amounts_and_nothing_else(values, factor):
@@ -101,6 +104,7 @@ def test_scaling_the_prices_changes_amounts_and_nothing_else(values, factor):
     pd.testing.assert_frame_equal(plain[amounts] * factor, scaled[amounts])
 
 
+@pytest.mark.slow
 @given(CENTS)
 @settings(max_examples=40, deadline=None)
 def test_shifting_time_shifts_the_times_and_nothing_else(values):
@@ -111,6 +115,7 @@ def test_shifting_time_shifts_the_times_and_nothing_else(values):
     pd.testing.assert_frame_equal(plain[times] + shift, later[times])
 
 
+@pytest.mark.slow
 @given(st.permutations(range(12)))
 @settings(max_examples=30, deadline=None)
 def test_the_order_of_arrival_of_distinct_times_does_not_matter(order):
@@ -246,6 +251,7 @@ def test_the_frame_handed_in_and_the_one_handed_out_are_independent():
     pd.testing.assert_frame_equal(frame, before)
 
 
+@pytest.mark.slow
 def test_half_a_million_episodes_take_no_loop_over_them():
     found = drawdowns(frame_of(np.tile([100.0, 99.0], 500_000)).assign(regime="Gaussian", alpha=2.5))
     assert len(found.to_frame()) == 500_000

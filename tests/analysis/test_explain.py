@@ -12,6 +12,7 @@ from ccwatch.analysis.explain import cliffs_delta
 from ccwatch.errors import ConfigError, NotEnoughData
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.lists(st.integers(-5, 5), min_size=1, max_size=30))
 def test_cliffs_delta_is_its_definition_and_mann_whitneys_u(a, b):
     x, y = np.array(a, dtype=float), np.array(b, dtype=float)
@@ -21,6 +22,7 @@ def test_cliffs_delta_is_its_definition_and_mann_whitneys_u(a, b):
     assert cliffs_delta(x, y) == pytest.approx(2 * u / (len(x) * len(y)) - 1, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_planted_slow_agent_is_what_differs_most(stream):
     found = Report(stream("slow-agent", count=400)).explain("14:32:30", window="1min", baseline="2min")
     top = found.differences.iloc[0]
@@ -39,6 +41,7 @@ def test_nothing_differs_in_a_stream_that_does_not_change(rows):
     assert "no measure differs" in found.headline()
 
 
+@pytest.mark.slow
 def test_the_change_of_nav_is_split_and_the_parts_add_up(stream, at):
     source = stream("drawdown-halt", count=400)
     found = Report(source).explain("14:33")
@@ -47,6 +50,7 @@ def test_the_change_of_nav_is_split_and_the_parts_add_up(stream, at):
     assert round(found.nav["change_usd"].sum(), 2) == round(found.change_usd, 2)
 
 
+@pytest.mark.slow
 def test_evidence_is_in_order_and_says_which_has_none(stream):
     found = Report(stream("drawdown-halt", count=400)).explain("14:33")
     offsets = found.to_frame()["offset_s"].tolist()
@@ -55,6 +59,7 @@ def test_evidence_is_in_order_and_says_which_has_none(stream):
     assert any("have no order" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_an_explanation_never_says_because(stream):
     for scenario, time in (("drawdown-halt", "14:33"), ("slow-agent", "14:32:30"), ("gap", "14:32")):
         found = Report(stream(scenario, count=400)).explain(time)
@@ -71,6 +76,7 @@ def test_a_comparison_with_too_little_data_is_missing_with_its_reason(stream):
     assert found.differences["reason"].str.contains("n too small").all()
 
 
+@pytest.mark.slow
 def test_a_moment_without_packets_cannot_be_explained(stream):
     with pytest.raises(NotEnoughData):
         Report(stream("gap", count=400)).explain("14:31:45", window="4s")

@@ -33,6 +33,7 @@ def test_a_planted_precursor_is_found_at_its_time():
     assert "alpha left its usual range" in found.headline()
 
 
+@pytest.mark.slow
 def test_calm_sessions_give_no_more_than_their_share():
     false = sum(cw.analyze(session(seed)).first_sign().first is not None for seed in range(1, 41))
     assert false <= 5  # 5 % of 40 are 2; more than 5 come by luck once in a hundred

@@ -93,6 +93,7 @@ def test_the_comparison_finds_what_a_reader_would_and_no_last_bit():
 KINDS = {"sample-bad-session.md": markdown, "sample-bad-session.html": page}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_the_report_of_the_sample_reads_as_it_did(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # no ccwatch.toml of a developer's

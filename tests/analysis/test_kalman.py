@@ -13,6 +13,7 @@ from ccwatch.analysis.kalman import _NOISES, TRANSITION, filtered, gain_of
 from ccwatch.errors import MissingColumns, NotEnoughData
 
 
+@pytest.mark.slow
 @given(st.floats(-8.0, 2.0))
 @settings(max_examples=25)
 def test_the_gain_solves_the_discrete_riccati_equation(log_ratio):

@@ -69,6 +69,7 @@ def joined(frame, cut):
     return frame.assign(connection=np.where(np.arange(len(frame)) < cut, 1, 2).astype(np.int32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", KERNELS)
 @given(seed=st.integers(0, 10**6), cut=st.integers(20, 250))
 @settings(max_examples=12, deadline=None, derandomize=True)
@@ -107,6 +108,7 @@ def test_a_nav_that_nobody_rounded_adds_up_over_sessions_too(seed, size):
         np.testing.assert_allclose(by_split, merged.change_usd, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), cut=st.integers(20, 250))
 @settings(max_examples=12, deadline=None, derandomize=True)
 def test_services_lose_no_call_when_the_reading_at_the_cut_stands_in_both_parts(seed, cut):
@@ -135,6 +137,7 @@ def sessions():
     return [Report(Source(part, invocations=count[:SESSION])) for part in parts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", MERGED)
 def test_sessions_merge_in_any_order(sessions, question):
     a, b, c = (getattr(session, question)() for session in sessions)
@@ -187,6 +190,7 @@ def test_answers_of_other_symbols_do_not_merge(question):
     assert kernel(frame.iloc[:100]).merge(asked).symbol == "SPY"  # however the one symbol was chosen
 
 
+@pytest.mark.slow
 def test_what_limits_a_merged_answer_is_told_of_both_sessions_or_of_the_one_that_it_limits():
     frame, cut = market(2), 100
     before, after = frame.iloc[:cut], frame.iloc[cut:]
@@ -225,6 +229,7 @@ def test_those_answers_merge_and_the_others_have_no_such_method():
     assert {question for question, merges in kinds.items() if merges} == {*MERGED, "what_if", "reasoning"}
 
 
+@pytest.mark.slow
 def test_decisions_and_words_of_two_sessions_add_up(stream):
     before, after = Report(stream("drawdown-halt", count=400)), Report(Moved(stream("drawdown-halt", count=400, seed=1)))
     one, two = before.what_if(size_cap=0.05), after.what_if(size_cap=0.05)
@@ -236,6 +241,7 @@ def test_decisions_and_words_of_two_sessions_add_up(stream):
     assert said.merge(later).basis.packets == said.basis.packets + later.basis.packets
 
 
+@pytest.mark.slow
 def test_firings_of_both_sessions_are_counted_by_their_rules(stream):
     first, second = stream("drawdown-halt", count=400), stream("drawdown-halt", count=400, seed=1)
     one, later = Report(first).alerts(), Report(Moved(second)).alerts()
@@ -265,6 +271,7 @@ class Moved:
         return read
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 40), min_size=3, max_size=30), st.lists(st.integers(1, 40), min_size=1, max_size=30))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_episodes_of_a_session_that_is_cut_at_a_peak_are_those_of_its_parts(before, after):
@@ -277,6 +284,7 @@ def test_episodes_of_a_session_that_is_cut_at_a_peak_are_those_of_its_parts(befo
     equal(pd.concat(parts, ignore_index=True).drop(columns=apart), drawdowns(frame).episodes.drop(columns=apart), "episodes")
 
 
+@pytest.mark.slow
 def test_words_of_frames_of_ones_own_merge_whatever_their_categories_are():
     def worded(frame, words, *, text):
         kinds = pd.CategoricalDtype(pd.Index(words, dtype="str" if text else "object"), ordered=True)

@@ -99,6 +99,7 @@ def test_a_quantile_and_the_ranks_of_its_interval_are_scipys(p, n):
     np.testing.assert_allclose([found.low, found.high], expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_what_differs_in_an_explanation_is_by_statsmodels(stream):
     source = stream("slow-agent", count=400)
     report = Report(source)

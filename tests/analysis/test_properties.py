@@ -130,6 +130,7 @@ def plain(question):
     return ask(Market(session()), question)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ASKED)
 @given(seconds=st.integers(1, 10**7))
 @FEW
@@ -139,6 +140,7 @@ def test_a_shift_in_time_shifts_times_and_nothing_else(question, seconds):
     same(ask(Market(later), question, START + by), moved(plain(question), by))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ASKED)
 @given(power=st.integers(1, 10))
 @FEW
@@ -149,6 +151,7 @@ def test_another_unit_of_money_scales_amounts_and_nothing_else(question, power):
     same(dearer(scaled, 1.0, amounts), dearer(plain(question), factor, amounts), apart={"decimals"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "question",
     [question for question in ASKED if question in {"latency", "burn_rate", "changepoints", "alerts", "timeline", "explain", "compare"}],
@@ -159,6 +162,7 @@ def test_the_order_of_services_in_a_packet_is_none(question, order):
     same(ask(Market(session(), shuffled=order), question), plain(question))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", [question for question in ASKED if question not in {"quality", "latency", "burn_rate"}])
 @given(data=st.data(), ties=st.sampled_from([1, 3]))
 @FEW
@@ -172,6 +176,7 @@ def test_packets_of_one_time_keep_the_order_they_came_in_and_no_other_order_matt
     same(ask(arrived, question), ask(frame, question))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [latency, burn_rate])
 @given(seed=st.integers(0, 10**6))
 @FEW

@@ -7,6 +7,7 @@ import time
 import arch.data.sp500
 import numpy as np
 import pandas as pd
+import pytest
 
 import ccwatch as cw
 
@@ -20,6 +21,7 @@ PUBLISHED = [
 """The deepest episodes of the daily closes: first close below the peak, trough, recovery, depth."""
 
 
+@pytest.mark.slow
 def test_the_published_episodes_of_the_sp500_come_out_of_a_stream_that_was_recorded(tmp_path):
     closes = arch.data.sp500.load()["Close"]
     with (

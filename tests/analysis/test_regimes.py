@@ -58,6 +58,7 @@ def test_a_sleep_of_the_machine_is_a_gap(rows):
     assert found.to_frame()["n"].tolist() == [3, 2]
 
 
+@pytest.mark.slow
 @given(WORDS)
 @settings(max_examples=60, deadline=None)
 def test_transitions_are_the_neighbouring_pairs(words):
@@ -71,6 +72,7 @@ def test_transitions_are_the_neighbouring_pairs(words):
     assert len(found.to_frame()) == 1 + sum(a != b for a, b in pairs)
 
 
+@pytest.mark.slow
 @given(WORDS, WORDS)
 @settings(max_examples=20, deadline=None)
 def test_the_counts_of_two_sessions_add_up_to_those_of_the_whole(one, two):

@@ -47,6 +47,7 @@ def report(stream):
     return Report(stream("drawdown-halt", count=260))
 
 
+@pytest.mark.slow
 def test_a_report_has_a_method_for_each_of_its_questions(report):
     assert list(report.answers()) == list(QUESTIONS)
     for question in QUESTIONS:
@@ -83,6 +84,7 @@ def test_a_question_is_answered_once_and_with_options_anew(report):
     assert report.drawdowns().column == "nav"
 
 
+@pytest.mark.slow
 def test_each_question_is_told_before_it_is_asked(report):
     told = []
     report.answers(on_progress=told.append)
@@ -108,6 +110,7 @@ def test_markdown_and_dictionary_say_what_is_known_and_what_is_not(rows):
     assert found["synthetic"] is False
 
 
+@pytest.mark.slow
 def test_a_synthetic_stream_is_called_so_everywhere(report, tmp_path):
     assert report.is_synthetic
     assert "SYNTHETIC" in report.to_markdown()
@@ -115,6 +118,7 @@ def test_a_synthetic_stream_is_called_so_everywhere(report, tmp_path):
     assert "SYNTHETIC" in "".join(parsed(report.to_html(tmp_path / "r.html").read_text()).text)
 
 
+@pytest.mark.slow
 def test_a_live_stream_is_not_called_synthetic(stream, tmp_path):
     class Live(type(stream("calm", count=60))):
         pass
@@ -124,6 +128,7 @@ def test_a_live_stream_is_not_called_synthetic(stream, tmp_path):
     assert "SYNTHETIC" not in "".join(parsed(report.to_html(tmp_path / "r.html").read_text()).text)
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_asks_nothing_of_the_network(report, tmp_path):
     path = report.to_html(tmp_path / "report.html")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
@@ -136,12 +141,14 @@ def test_the_page_is_one_file_that_asks_nothing_of_the_network(report, tmp_path)
     assert set(links) <= anchors
 
 
+@pytest.mark.slow
 def test_the_page_begins_with_what_happened(report, tmp_path):
     text = "".join(parsed(report.to_html(tmp_path / "r.html").read_text()).text)
     assert text.index("What happened") < text.index("Overview") < text.rindex("Drawdown episodes")
     assert "−2.20%" in text[text.index("What happened") : text.index("Overview")]
 
 
+@pytest.mark.slow
 def test_what_happened_tells_the_planted_incidents_each_with_its_evidence(stream, tmp_path):
     report = Report(stream("drawdown-halt@300+slow-agent@300+gap@440", seed=3, count=600))
     told = dict(report.what_happened())
@@ -170,6 +177,7 @@ def test_what_happened_says_which_questions_the_data_leaves_open(rows):
     assert "attribution" in told[-1][1].partition("the data cannot tell")[2]
 
 
+@pytest.mark.slow
 def test_what_is_dropped_is_told_nowhere_and_the_report_says_so(stream, tmp_path):
     report = Report(stream("drawdown-halt", count=260))
     navs = report.drawdowns().curve["value"]
@@ -196,12 +204,14 @@ def test_what_cannot_be_dropped_is_refused(report, tmp_path, drop):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_poor_data_quality_is_loud(stream, tmp_path):
     poor = Report(stream("gap", count=300))
     assert "Data quality WARN" in "".join(parsed(poor.to_html(tmp_path / "r.html").read_text()).text)
     assert "Data quality WARN" in poor.to_markdown()
 
 
+@pytest.mark.slow
 def test_nothing_that_the_stream_wrote_is_markup(rows, tmp_path):
     frame = rows(
         nav=[3.0, 2.0, 4.0, 5.0],
@@ -230,6 +240,7 @@ def test_nothing_that_the_stream_wrote_is_markup(rows, tmp_path):
             assert "<script>" not in str(json.loads(answer.figure().to_json())).replace("&lt;script&gt;", "")
 
 
+@pytest.mark.slow
 def test_the_figures_in_the_page_are_whole_json(report, tmp_path):
     text = report.to_html(tmp_path / "r.html").read_text()
     found = re.findall(r"<script type='application/json' class='figure' data-place='([^']+)'>(.*?)</script>", text, flags=re.DOTALL)
@@ -253,6 +264,7 @@ def test_a_time_that_is_none_or_has_no_zone_is_refused(rows, time):
         Report(rows(price=[1.0]), start=time)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "columns",
     [
@@ -277,6 +289,7 @@ def test_bad_input_gives_a_result_or_an_error_that_says_what_is_missing(rows, tm
     report.to_markdown()
 
 
+@pytest.mark.slow
 def test_a_feed_is_asked_while_it_runs_and_after():
     with cw.synthetic(seed=4, scenario="gap", packets=300, pace="max") as feed:
         assert feed.join(10)
@@ -300,6 +313,7 @@ def test_a_feed_that_is_silent_now_is_stalled(stream):
     assert found.value("message_size") == 3000.0
 
 
+@pytest.mark.slow
 def test_a_day_at_one_packet_a_second_is_reported_within_seconds(stream, tmp_path):
     source = stream("calm", count=300)
     frame, agents = source.frame(clean=False), source.agents()

@@ -55,6 +55,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_each_answer_is_one_sentence_of_evidence(name):
     report = Report(SOURCES[name]())

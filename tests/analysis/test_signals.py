@@ -13,6 +13,7 @@ from ccwatch.errors import MissingColumns, MixedSymbols, NotEnoughData
 JUDGED = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), min_size=1, max_size=60)
 
 
+@pytest.mark.slow
 @given(JUDGED, st.integers(1, 20))
 @settings(max_examples=150, deadline=None)
 def test_murphys_decomposition_adds_up(pairs, bins):

@@ -11,6 +11,7 @@ from ccwatch.analysis import Report, Sketch
 LATENCIES = st.lists(st.floats(1e-6, 1e6) | st.just(0.0), max_size=60)
 
 
+@pytest.mark.slow
 @given(LATENCIES.filter(len), st.floats(0.0, 1.0), st.sampled_from([0.001, 0.01, 0.1]))
 @settings(max_examples=200)
 def test_a_quantile_is_within_its_stated_error_of_the_order_statistic(values, p, error):
@@ -18,6 +19,7 @@ def test_a_quantile_is_within_its_stated_error_of_the_order_statistic(values, p,
     assert Sketch.of(values, error=error).quantile(p) == pytest.approx(truth, rel=error * (1 + 1e-9), abs=1e-300)
 
 
+@pytest.mark.slow
 @given(LATENCIES, LATENCIES, LATENCIES)
 def test_sketches_of_parts_add_up_to_the_sketch_of_the_whole_in_any_order(one, two, three):
     a, b, c = (Sketch.of(values) for values in (one, two, three))

@@ -9,6 +9,7 @@ from ccwatch.analysis import kaplan_meier
 from ccwatch.analysis.survival import quantile
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=40).filter(lambda pairs: any(ended for _, ended in pairs))
 )

@@ -17,6 +17,7 @@ def recording():
     return cw.open_recording(SAMPLE)
 
 
+@pytest.mark.slow
 def test_the_tiles_of_the_bad_session_are_its_loss_depth_halt_and_alerts(recording) -> None:
     report = cw.analyze(recording)
     nav = recording.frame(["nav"])["nav"]
@@ -38,6 +39,7 @@ def test_what_the_stream_never_carried_is_unknown_and_not_none(recording) -> Non
     assert "status" in halt.detail
 
 
+@pytest.mark.slow
 def test_the_page_escapes_a_tile(tmp_path: Path, recording) -> None:
     frame = recording.frame(["price", "nav", "status", "symbol"])
     frame["symbol"] = "<b>SPY</b>"
@@ -45,6 +47,7 @@ def test_the_page_escapes_a_tile(tmp_path: Path, recording) -> None:
     assert "<b>SPY" not in text.partition("<h2>What happened")[0]
 
 
+@pytest.mark.slow
 def test_axis_tables_and_sentences_are_in_the_one_zone_of_the_trading_hours(recording, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ccwatch.toml").write_text('[hours]\ntimezone = "America/New_York"\nopen = "09:30"\nclose = "16:00"\n')

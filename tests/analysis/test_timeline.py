@@ -141,6 +141,7 @@ def test_an_unreadable_status_is_reported_as_that(rows):
     assert "did not halt" not in said
 
 
+@pytest.mark.slow
 def test_that_nothing_happened_is_said_only_of_what_was_received(rows):
     frame = rows(price=np.full(30, 100.0), status=["ACTIVE"] * 30, times=[*range(15), *range(100, 115)])
     assert "the engine did not halt in what was received" in " ".join(told for _, told in cw.analyze(frame).what_happened()).lower()

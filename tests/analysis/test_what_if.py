@@ -24,6 +24,7 @@ def recorded():
     return run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cap", [0.05, 0.08, 0.12])
 def test_a_size_cap_gives_what_the_engine_makes_with_it(recorded, cap, monkeypatch):
     found = what_if(recorded, size_cap=cap, delay=0)
@@ -33,6 +34,7 @@ def test_a_size_cap_gives_what_the_engine_makes_with_it(recorded, cap, monkeypat
     assert found.difference == pytest.approx(truth[-1] - recorded["nav"].iloc[-1], abs=0.005)
 
 
+@pytest.mark.slow
 def test_a_breaker_gives_what_the_engine_makes_with_it(recorded, monkeypatch):
     limit = 0.6 * float((recorded["nav"] / recorded["nav"].cummax() - 1.0).min())
     found = what_if(recorded, breaker=limit, rearm="never", delay=0)

@@ -60,6 +60,7 @@ def same(one, two, *, apart=()):
             assert mine == theirs, field.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("question", "apart"),
     [
@@ -74,6 +75,7 @@ def test_an_answer_is_that_of_the_concatenated_session(one_desk, question, apart
     same(one_desk.ask(question), getattr(whole, question)(), apart=apart)
 
 
+@pytest.mark.slow
 def test_counts_of_governance_and_regimes_are_those_of_the_concatenated_session(one_desk):
     whole = Report(concatenated([open_place(session.place) for session in one_desk.asked()]))
     mine, theirs = one_desk.ask("governance"), whole.governance()
@@ -85,6 +87,7 @@ def test_counts_of_governance_and_regimes_are_those_of_the_concatenated_session(
     assert one_desk.ask("regimes").transitions["n"].sum() == whole.regimes().transitions["n"].sum()
 
 
+@pytest.mark.slow
 def test_latencies_merge_by_sketches_within_their_stated_error(one_desk):
     answer = one_desk.ask("latency")
     assert any("within 1%" in note for note in answer.notes)
@@ -103,6 +106,7 @@ def test_latencies_merge_by_sketches_within_their_stated_error(one_desk):
     assert row["p95_ms"] <= row["p95_high_ms"] * 1.02
 
 
+@pytest.mark.slow
 def test_each_group_has_the_rows_of_its_own_answer(few):
     by_session = few.ask("governance", by="session")
     assert isinstance(by_session, pd.DataFrame)
@@ -124,6 +128,7 @@ def test_each_group_has_the_rows_of_its_own_answer(few):
     assert regimes["n"].sum() == by_session["n"].sum()
 
 
+@pytest.mark.slow
 def test_a_session_over_midnight_is_in_both_days_once(tmp_path):
     items = [item._replace(time_ns=item.time_ns + 9 * 3600 * 10**9 + 28 * 60 * 10**9) for item in items_of(3, 200)]  # 23:58 on
     write(tmp_path / "a", items, url="ws://x")
@@ -134,6 +139,7 @@ def test_a_session_over_midnight_is_in_both_days_once(tmp_path):
     assert n == Report(open_place(str(tmp_path / "a"))).attribution().basis.n - 1  # the change over midnight is of neither day
 
 
+@pytest.mark.slow
 def test_desks_that_overlap_are_merged_and_two_recordings_of_one_stream_count_once(tmp_path):
     for name, seed in (("paris", 1), ("london", 2)):
         write(tmp_path / name, items_of(seed, 120), url=f"ws://{name}")
@@ -150,6 +156,7 @@ def test_desks_that_overlap_are_merged_and_two_recordings_of_one_stream_count_on
     assert len(archive.ask("drawdowns").episodes) == sum(len(Report(open_place(s.place)).drawdowns().episodes) for s in archive.asked())
 
 
+@pytest.mark.slow
 def test_the_same_stream_recorded_twice_at_once_is_asked_once(tmp_path):
     with cw.synthetic(seed=5, rate=200) as feed, cw.record(feed, tmp_path, name="one") as one, cw.record(feed, tmp_path, name="two") as two:
         until = time.monotonic() + 60
@@ -162,6 +169,7 @@ def test_the_same_stream_recorded_twice_at_once_is_asked_once(tmp_path):
     assert any("recorded at the same time" in note for note in answer.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["threads", "processes", ThreadPoolExecutor])
 def test_every_executor_gives_the_same_bytes(few, pool):
     alone = few.ask("attribution")
@@ -176,6 +184,7 @@ def test_every_executor_gives_the_same_bytes(few, pool):
     assert done[-1][0] == done[-1][1] > 1
 
 
+@pytest.mark.slow
 def test_a_question_ends_when_it_is_cancelled_and_refuses_what_it_does_not_know(few):
     cancel = threading.Event()
     cancel.set()
@@ -190,12 +199,14 @@ def test_a_question_ends_when_it_is_cancelled_and_refuses_what_it_does_not_know(
             few.ask(**arguments)
 
 
+@pytest.mark.slow
 def test_one_damaged_session_is_left_out_and_named(few, made):
     for answer in (few.ask("governance"), few.worst_drawdowns(3), few.performance()):
         assert any(made.damaged[0] in note for note in answer.notes)
     assert made.damaged[0] in few.ask("governance", by="session").attrs["left_out"]
 
 
+@pytest.mark.slow
 def test_the_worst_drawdowns_are_the_deepest_of_all_sessions(few):
     every = pd.concat([Report(open_place(session.place)).drawdowns().episodes["depth"] for session in few.asked()]).nsmallest(5)
     worst = few.worst_drawdowns(5)

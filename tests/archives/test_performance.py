@@ -41,6 +41,7 @@ def test_measures_are_empyricals_to_1e9():
         assert found[name] == pytest.approx(expected, abs=1e-9), name
 
 
+@pytest.mark.slow
 def test_days_without_a_recording_are_holes_and_returns_multiply_up(days):
     found = days.performance()
     table = found.to_frame()
@@ -60,6 +61,7 @@ def test_days_without_a_recording_are_holes_and_returns_multiply_up(days):
         _ = found.nothing
 
 
+@pytest.mark.slow
 def test_weeks_months_and_sessions_add_up_to_the_same(days):
     whole = days.performance().total_return
     for by, rows in (("week", 2), ("month", 1), ("session", 6)):
@@ -70,6 +72,7 @@ def test_weeks_months_and_sessions_add_up_to_the_same(days):
         days.performance(by="year")
 
 
+@pytest.mark.slow
 def test_several_desks_are_one_portfolio(made):
     archive = Archive(made.root)
     found = archive.performance()

@@ -21,6 +21,7 @@ def read(url):
     return deltalake.DeltaTable(url).to_pyarrow_table()
 
 
+@pytest.mark.slow
 def test_a_table_per_kind_with_times_in_us_nulls_and_signed_integers(made, tmp_path):
     running = [recorder.path.name for recorder in made.running]
     archive = Archive(made.root).filter(where=[*made.damaged, made.names[4], *made.killed, *running])
@@ -41,6 +42,7 @@ def test_a_table_per_kind_with_times_in_us_nulls_and_signed_integers(made, tmp_p
     assert packets["score"].isna().all()
 
 
+@pytest.mark.slow
 def test_publishing_again_writes_only_what_is_new_one_commit_per_session(tmp_path):
     write(tmp_path / "r" / "a", items_of(1, 40), url="ws://a")
     archive = cw.archive(tmp_path / "r")
@@ -54,6 +56,7 @@ def test_publishing_again_writes_only_what_is_new_one_commit_per_session(tmp_pat
     assert pl.from_arrow(read(str(tmp_path / "t" / "packets")))["session"].n_unique() == 2
 
 
+@pytest.mark.slow
 def test_a_session_that_grew_takes_its_own_place(tmp_path):
     items = items_of(4, 120)
     write(tmp_path / "r" / "a", items[:60], url="ws://a", state="killed")
@@ -66,6 +69,7 @@ def test_a_session_that_grew_takes_its_own_place(tmp_path):
     assert read(str(tmp_path / "t" / "packets")).num_rows == len(cw.open_recording(tmp_path / "r" / "a").frame())
 
 
+@pytest.mark.slow
 def test_a_publication_to_a_store_is_the_same(bucket, tmp_path):
     write(tmp_path / "r" / "a", items_of(1, 40), url="ws://a")
     done = cw.archive(tmp_path / "r").publish(f"{bucket}/tables")
@@ -78,6 +82,7 @@ def test_another_format_is_refused(made, tmp_path):
         Archive(made.root).publish(tmp_path, format="iceberg")
 
 
+@pytest.mark.slow
 def test_answers_recordings_and_feeds_are_arrow_and_polars(made):
     archive = Archive(made.root)
     opened = open_place(archive.asked()[0].place)

@@ -97,6 +97,7 @@ def between(s3, bucket, monkeypatch):  # noqa: ARG001 - the bucket's environment
         server.server_close()
 
 
+@pytest.mark.slow
 def test_what_was_pushed_is_read_there_and_pulled_back_the_same(recording, bucket, tmp_path):
     done = push(recording, f"{bucket}/desk")
     assert (done.finished, done.there) == (True, 0)
@@ -119,6 +120,7 @@ def test_what_was_pushed_is_read_there_and_pulled_back_the_same(recording, bucke
     pd.testing.assert_frame_equal(found.frame(), here.frame())
 
 
+@pytest.mark.slow
 def test_an_archive_there_answers_as_the_one_here(recording, bucket):
     push(recording, f"{bucket}/desk")
     here, there = cw.archive(recording.parent), cw.archive(f"{bucket}/desk")
@@ -129,6 +131,7 @@ def test_an_archive_there_answers_as_the_one_here(recording, bucket):
     )
 
 
+@pytest.mark.slow
 def test_only_the_columns_that_are_asked_for_are_brought(between, bucket, tmp_path):
     write(tmp_path / "s", items_of(2, 5000), url="ws://x")
     push(tmp_path / "s", bucket)
@@ -176,6 +179,7 @@ def test_a_refusal_is_an_error_without_a_secret(between, recording, bucket):
             Store(url)
 
 
+@pytest.mark.slow
 def test_two_pushers_of_one_recording_do_no_harm(recording, bucket):
     failed = []
 
@@ -194,6 +198,7 @@ def test_two_pushers_of_one_recording_do_no_harm(recording, bucket):
     assert cw.open_recording(f"{bucket}/s1").verify(deep=True).ok
 
 
+@pytest.mark.slow
 def test_another_recording_of_the_same_name_is_refused(recording, bucket, tmp_path):
     push(recording, bucket)
     write(tmp_path / "other" / "s1", items_of(2, 50), url="ws://y")
@@ -202,6 +207,7 @@ def test_another_recording_of_the_same_name_is_refused(recording, bucket, tmp_pa
     pd.testing.assert_frame_equal(cw.open_recording(f"{bucket}/s1").frame(), cw.open_recording(recording).frame())
 
 
+@pytest.mark.slow
 def test_finished_segments_go_over_while_the_recorder_runs(bucket, tmp_path):
     items = items_of(3, 200)
     recorder = Recorder(tmp_path / "s", url="ws://x", origin="live")

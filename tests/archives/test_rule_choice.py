@@ -23,6 +23,7 @@ def archive(tmp_path_factory):
     return cw.archive(folder)
 
 
+@pytest.mark.slow
 def test_the_rule_that_is_best_on_the_earlier_half_is_judged_on_the_later_one(archive):
     found = archive.choose(*RULES)
     assert len(found.chosen_on) + len(found.judged_on) == len(archive)
@@ -49,6 +50,7 @@ def test_one_session_has_no_other_half(archive):
         archive.choose()
 
 
+@pytest.mark.slow
 def test_what_if_and_reasoning_are_asked_of_all_sessions(archive):
     whole = archive.ask("what_if", size_cap=0.05)
     each = archive.ask("what_if", "session", size_cap=0.05)

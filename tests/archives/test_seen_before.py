@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 import ccwatch as cw
 from ccwatch.archives.seen_before import seen_before
@@ -10,6 +11,7 @@ from tests.archives.test_similar import PLANT
 START, END = pd.Timestamp("2026-01-05T14:31:40Z"), pd.Timestamp("2026-01-05T14:32:39Z")
 
 
+@pytest.mark.slow
 def test_the_answer_is_what_the_code_beside_it_gives(tmp_path):
     for n in range(2):
         prices = [100.0 + 0.01 * (k % 7) for k in range(300)]

@@ -33,6 +33,7 @@ def planted(tmp_path_factory):
     return Archive(root)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Degrees of freedom:RuntimeWarning")  # stumpy's own, of the missing values
 @pytest.mark.parametrize("m", [8, 37, 120])
 def test_distances_and_order_are_stumpys_to_1e9(m):
@@ -61,6 +62,7 @@ def test_stretches_that_do_not_vary_or_hold_a_hole_are_no_match():
     assert nearest([np.arange(20) % 7.0], [series[:10]], 5) == []
 
 
+@pytest.mark.slow
 def test_planted_repeats_rank_first_at_any_level_and_scale(planted):
     found = planted.similar("s0", "2026-01-05T14:31:40", "2026-01-05T14:32:39", top=12, horizon="1min")
     table = found.to_frame()
@@ -96,6 +98,7 @@ def test_several_channels_are_the_root_of_the_mean_square(planted):
     np.testing.assert_allclose(table["distance"], np.sqrt((parts**2).mean(axis=1)))
 
 
+@pytest.mark.slow
 def test_the_index_is_kept_and_follows_what_is_new(tmp_path, monkeypatch):
     for n in range(2):
         write(tmp_path / f"s{n}", items_of(n, 120), url=f"ws://{n}")

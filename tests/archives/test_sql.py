@@ -19,6 +19,7 @@ def archive(made):
     return Archive(made.root)
 
 
+@pytest.mark.slow
 def test_every_view_has_the_clean_rows_of_every_session_running_and_killed_ones_too(archive, made):
     running = [recorder.path.name for recorder in made.running]
     assert running
@@ -32,6 +33,7 @@ def test_every_view_has_the_clean_rows_of_every_session_running_and_killed_ones_
             assert counted.get(session.name, 0) == len(rows), (table, session.name)
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_frame_with_nan_as_null_and_flags_as_names(archive):
     session = archive.asked()[0]
     frame = open_place(session.place).frame()
@@ -61,6 +63,7 @@ def test_a_nan_is_null_whatever_the_statistics_of_the_file_say(tmp_path):
     assert 0 < known < len(frame)
 
 
+@pytest.mark.slow
 def test_filters_reach_the_files(archive):
     name = archive.asked()[0].name
     plan = archive.sql(f"EXPLAIN SELECT price FROM packets WHERE session = '{name}'").fetchall()[0][1]  # noqa: S608 - names of ours
@@ -69,6 +72,7 @@ def test_filters_reach_the_files(archive):
     assert "Filters" in plan
 
 
+@pytest.mark.slow
 def test_an_answer_comes_as_each_library_has_it(archive):
     answer = archive.sql("SELECT session, time, price FROM packets ORDER BY session, time LIMIT 3")
     frame = answer.df()
@@ -79,6 +83,7 @@ def test_an_answer_comes_as_each_library_has_it(archive):
     pd.testing.assert_frame_equal(answer.filter("price > 0").df()[["price"]], frame[["price"]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -97,6 +102,7 @@ def test_what_is_no_question_is_refused(archive, query):
         archive.sql(query)
 
 
+@pytest.mark.slow
 def test_nothing_that_a_recording_holds_becomes_sql(tmp_path):
     odd = "x'; DROP TABLE packets; --"
     for name in (odd, "a[b]*?", "plain"):
@@ -106,6 +112,7 @@ def test_nothing_that_a_recording_holds_becomes_sql(tmp_path):
     assert archive.sql("SELECT tags FROM sessions LIMIT 1").fetchone()[0] == [odd]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_damaged_after_it_was_listed_leaves_out_its_session_alone(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, items_of(1, 30), url="ws://x")

@@ -25,6 +25,7 @@ def tools(tmp_path_factory):
     return Tools(folder)
 
 
+@pytest.mark.slow
 def test_an_incident_is_found_with_these_tools_alone(tools):
     listed = json.loads(tools.recordings())
     (session,) = [row["session"] for row in listed["data"]]
@@ -57,6 +58,7 @@ def test_frames_are_bounded(tools):
     assert told["shown"] == len(told["data"]) == MOST_ROWS < told["n"]
 
 
+@pytest.mark.slow
 def test_the_server_speaks_the_protocol_and_offers_no_command(tmp_path):
     shutil.copytree(ROOT / "recordings" / SAMPLE, tmp_path / SAMPLE)
 

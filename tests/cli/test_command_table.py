@@ -41,6 +41,7 @@ def test_help_imports_nothing_that_takes_time(root: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_help_takes_less_than_five_bare_interpreter_starts(root: Path) -> None:
     def seconds(*arguments: str) -> float:
         begun = time.perf_counter()

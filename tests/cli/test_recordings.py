@@ -78,6 +78,7 @@ def as_json(*arguments: str, cwd: Path, code: int = 0) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_killed_recording_is_verified_read_and_finished(killed: Path, tmp_path: Path) -> None:
     before = as_json("info", str(killed), cwd=tmp_path)
     assert (before["status"], before["tags"]) == ("killed", ["x"])
@@ -92,6 +93,7 @@ def test_a_killed_recording_is_verified_read_and_finished(killed: Path, tmp_path
     assert "finished" in ccwatch("recover", str(killed), cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_compact_empties_the_journal_and_calls_nothing_finished(killed: Path, tmp_path: Path) -> None:
     before = as_json("info", str(killed), cwd=tmp_path)
     assert as_json("compact", str(killed), cwd=tmp_path)["finished"] is False
@@ -108,6 +110,7 @@ def test_a_recording_in_progress_can_be_verified_but_not_recovered(cottage: cw.C
         assert ccwatch("verify", str(recorder.path), cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_verify_names_the_damaged_place_and_exits_1(killed: Path, tmp_path: Path) -> None:
     ccwatch("recover", str(killed), cwd=tmp_path)
     (file,) = (killed / "packets").iterdir()
@@ -122,6 +125,7 @@ def test_verify_names_the_damaged_place_and_exits_1(killed: Path, tmp_path: Path
     assert f"{file.name}, bytes" in told
 
 
+@pytest.mark.slow
 def test_record_goes_on_in_a_new_recording_once_one_is_large_or_old_and_loses_no_packet_between_them(
     cottage: cw.Cottage, tmp_path: Path
 ) -> None:
@@ -137,6 +141,7 @@ def test_record_goes_on_in_a_new_recording_once_one_is_large_or_old_and_loses_no
         assert {cw.open_recording(path).status for path in paths} == {"finished"}
 
 
+@pytest.mark.slow
 def test_record_waits_while_the_disk_has_less_free_than_asked_and_says_so(cottage: cw.Cottage, tmp_path: Path) -> None:
     done = ccwatch("record", cottage.url, "--path", str(tmp_path), "--seconds", "1", "--min-free", "999TB", "--json", cwd=tmp_path)
     assert done.returncode == 1
@@ -148,6 +153,7 @@ def test_a_limit_that_is_none_is_a_usage_error(option: tuple[str, str], tmp_path
     assert ccwatch("record", "ws://localhost:1", *option, cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_a_recording_as_ctrl_c_does(cottage: cw.Cottage, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ccwatch", "record", cottage.url, "--path", str(tmp_path), "--json"]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
@@ -171,6 +177,7 @@ def test_replay_prints_a_stretch_of_a_recording(finished: Path, tmp_path: Path) 
     assert ccwatch("replay", str(finished), "--from", "soon", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_replay_serves_a_recording_byte_for_byte(finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ccwatch", "replay", str(finished), "--speed", "max", "--serve"]
     command += ["--port", "0", "--engine-port", "0", "--json"]
@@ -194,6 +201,7 @@ def test_replay_serves_a_recording_byte_for_byte(finished: Path, tmp_path: Path)
     assert set(received.values()) <= set(islice(messages(5), 120))
 
 
+@pytest.mark.slow
 def test_export_writes_json_lines_csv_and_parquet_of_the_same_rows(finished: Path, tmp_path: Path) -> None:
     lines = ccwatch("export", str(finished), "--to", "jsonl", cwd=tmp_path).stdout.splitlines()
     sent = list(islice(messages(5), 120))
@@ -214,6 +222,7 @@ def test_export_writes_json_lines_csv_and_parquet_of_the_same_rows(finished: Pat
     assert ccwatch("export", str(finished), "--to", "parquet", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_an_export_whose_reader_leaves_is_no_error(finished: Path, tmp_path: Path) -> None:
     command = f"set -o pipefail; {sys.executable} -m ccwatch export {finished} --to jsonl | head -n 1"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -221,6 +230,7 @@ def test_an_export_whose_reader_leaves_is_no_error(finished: Path, tmp_path: Pat
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_pack_leaves_out_what_is_nobodys_business_and_the_file_opens_as_it_is(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.zip"
     told = as_json("pack", str(finished), "-o", str(out), "--drop", "cash,reasoning", "--scale-nav", "100", cwd=tmp_path)

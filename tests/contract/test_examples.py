@@ -120,6 +120,7 @@ def streamed(count: int, **arguments) -> list[dict]:
 # ── 8.1 JavaScript ──
 
 
+@pytest.mark.slow
 @pytest.mark.node
 def test_the_javascript_example_takes_the_welcome_and_every_telemetry(javascript):
     expected = streamed(200, seed=7, rate=50.0)
@@ -134,6 +135,7 @@ def test_the_javascript_example_takes_the_welcome_and_every_telemetry(javascript
     assert shown[:20] == expected[begin : begin + 20]
 
 
+@pytest.mark.slow
 @pytest.mark.node
 def test_the_javascript_examples_keepalive_is_sent_every_30_seconds_and_the_connection_stays(javascript, said):
     with cw.serve(rate=50) as cottage:
@@ -145,6 +147,7 @@ def test_the_javascript_examples_keepalive_is_sent_every_30_seconds_and_the_conn
         assert "Disconnected" not in program.text()
 
 
+@pytest.mark.slow
 @pytest.mark.node
 def test_the_javascript_example_as_printed_dies_of_its_undefined_connect_a_second_after_a_disconnect(javascript):
     with cw.serve(rate=50) as cottage:
@@ -155,6 +158,7 @@ def test_the_javascript_example_as_printed_dies_of_its_undefined_connect_a_secon
     assert "ReferenceError: connect is not defined" in program.text()
 
 
+@pytest.mark.slow
 @pytest.mark.node
 def test_the_javascript_example_given_a_connect_comes_back_but_never_backs_off_and_piles_up_its_timers(javascript):
     port = free_port()
@@ -173,6 +177,7 @@ def test_the_javascript_example_given_a_connect_comes_back_but_never_backs_off_a
 # ── 8.2 Python ──
 
 
+@pytest.mark.slow
 def test_the_python_example_prints_the_price_of_every_packet(python):
     expected = [f"Price: {data['market']['price']}" for data in streamed(200, seed=7, rate=50.0)]
     with cw.serve(seed=7, rate=50) as cottage:
@@ -192,6 +197,7 @@ def test_the_python_examples_on_close_is_never_entered_and_it_does_not_come_back
     assert "Disconnected" not in program.text()
 
 
+@pytest.mark.slow
 def test_the_python_example_takes_a_refusal_for_an_error_and_a_message_without_a_price_too(python, raw_server):
     program = python(free_port())
     program.process.wait(10)

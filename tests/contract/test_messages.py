@@ -216,6 +216,7 @@ def same_shape(example: Any, value: Any, path: str = "data") -> Iterator[str]:
         yield path
 
 
+@pytest.mark.slow
 def test_every_message_of_the_cottage_has_the_shape_of_the_contracts_example(sent):
     example = orjson.loads(EXAMPLE)["data"]
     assert list(same_shape(example, {**example, "logs": [], "signal": {"side": 1}})) == [

@@ -54,6 +54,7 @@ def judge(said, hello):
     assert rebuilt == wanted[at : at + len(rebuilt)]
 
 
+@pytest.mark.slow
 @pytest.mark.node
 @pytest.mark.parametrize("hello", ["", HELLO])
 def test_nodes_ws_reads_the_compressed_stream_byte_for_byte(node, hello):

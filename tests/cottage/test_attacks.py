@@ -128,6 +128,7 @@ def test_a_subscription_per_millisecond_ends_with_1008_and_leaves_no_symbol_behi
     assert len(besieged._server._engine.broadcaster.symbols) <= 1
 
 
+@pytest.mark.slow
 def test_a_flood_of_pings_by_one_who_never_reads_is_cut(besieged, raw):
     client, _ = raw(besieged.engine_url)
     ping = masked(9, b"x" * 125)

@@ -70,6 +70,7 @@ class Flood(Scripted):
         super().stream(sink, stop)
 
 
+@pytest.mark.slow
 def test_a_slow_client_skips_to_the_newest_and_the_skipped_are_counted(lazy_ws, rest, until):
     begin = threading.Event()
     count = 400

@@ -61,6 +61,7 @@ def test_a_bff_whose_engine_has_no_route_says_so_and_the_feed_names_no_other_hos
             feed.halt(confirm="HALT")
 
 
+@pytest.mark.slow
 def test_a_planted_halt_can_be_overruled_by_who_resumes():
     with Cottage(SyntheticSource(rate=100.0, scenario="drawdown-halt@0")) as cottage, commanding(cottage.url) as feed:
         feed.wait(70)

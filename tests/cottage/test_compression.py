@@ -30,6 +30,7 @@ def raws(feed):
     return found
 
 
+@pytest.mark.slow
 def test_a_compressed_feed_gets_the_bytes_of_a_plain_one_and_says_what_was_agreed(cottage):
     with cw.connect(cottage.url, name="plain", compress=False) as plain, cw.connect(cottage.url, name="small") as small:
         plain.wait(packets=5)
@@ -61,6 +62,7 @@ def test_a_client_that_asks_for_nothing_is_answered_and_sent_as_before(cottage):
     assert b'"WELCOME"' in frames[:64]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extension",
     [

@@ -112,6 +112,7 @@ def test_on_the_wall_clock_packets_come_at_their_rate(ws):
         assert 0.3 < time.monotonic() - begin < 2.0
 
 
+@pytest.mark.slow
 def test_fifty_clients_get_the_same_stream():
     expected = first(400, seed=5, rate=50.0)
 
@@ -155,6 +156,7 @@ def test_every_client_is_closed_with_1001_when_the_cottage_stops(ws):
             assert closed.value.rcvd.code == 1001
 
 
+@pytest.mark.slow
 def test_it_stops_within_a_second_beside_silent_idle_and_stalled_clients(lazy_ws, raw, rest, caplog):
     cottage = hurried(None).start()
     silent = [raw(cottage.url)[0], raw(cottage.engine_url)[0]]  # never read
@@ -201,6 +203,7 @@ def test_stopping_twice_is_nothing_and_stopping_before_starting_too():
     running.stop()
 
 
+@pytest.mark.slow
 def test_a_forgotten_cottage_warns_and_stops():
     cottage = Cottage(SyntheticSource()).start()
     url = cottage.url

@@ -54,6 +54,7 @@ def test_at_the_limit_of_descriptors_clients_are_refused_politely_and_the_metric
     assert "503" in said
 
 
+@pytest.mark.slow
 def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one() -> None:
     code = "import resource; from ccwatch.cottage.descriptor_limit import raise_descriptors as raised; "
     code += "print(raised(), *resource.getrlimit(resource.RLIMIT_NOFILE))"

@@ -85,6 +85,7 @@ def contract_rows():
     return played(protocol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("delta", [False, True])
 @pytest.mark.parametrize("encodings", [("json",), ("msgpack",)])
@@ -175,6 +176,7 @@ def test_after_a_cut_the_stream_goes_on_without_a_gap_and_without_a_replay(compr
     assert list(events["kind"]) == ["connect", "disconnect", "connect"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [("logs", "trades"), ("state", "logs"), ("market", "logs", "heartbeat")])
 def test_channels_carry_their_tables_as_the_contract_does(channels):
     source = SyntheticSource(seed=7, scenario=SCENARIO, packets=PACKETS, rate=RATE)
@@ -210,6 +212,7 @@ def since(frame, begin):
     return frame.loc[frame.index > begin].drop(columns=[*RECEIVED, "seq"], errors="ignore")
 
 
+@pytest.mark.slow
 def test_the_recording_of_a_stream_has_the_contracts_texts_and_rows_of_channels_are_recorded_too(tmp_path):
     with Cottage(SyntheticSource(seed=7, rate=100.0), Options()) as cottage, contextlib.ExitStack() as stack:
         feeds = [

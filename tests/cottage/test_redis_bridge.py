@@ -48,6 +48,7 @@ def test_a_state_update_reaches_the_clients_of_both_sites_as_telemetry(server, w
         assert json.loads(ws(cottage.url).recv(timeout=5)) == {"type": "WELCOME", "data": STATE}
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_the_stream_of_an_engine_goes_on_while_redis_is_absent_comes_goes_and_is_back_and_the_gap_is_announced(server, until, metric):
     with Cottage(SyntheticSource(rate=20.0), Options(redis_url=server.url)) as cottage, cw.connect(cottage.engine_url) as feed:
@@ -85,6 +86,7 @@ def test_what_is_malformed_on_redis_is_counted_and_hurts_nobody(server, ws, unti
         assert metric(cottage, "ccwatch_redis_malformed_total") == 5
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_a_flood_on_redis_leaves_the_other_clients_served_and_loses_nothing_unannounced(server, ws, until, metric):
     server.start()

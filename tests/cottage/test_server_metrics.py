@@ -52,6 +52,7 @@ def test_a_planted_reconnect_storm_cuts_feeds_that_come_back_and_both_sides_coun
         assert [incident.kind for incident in cottage.planted] == ["reconnect"] * 6
 
 
+@pytest.mark.slow
 def test_what_a_dropped_client_did_not_get_is_a_failure(lazy_ws, metric, until):
     slow = SlowPolicy(skip_above_bytes=50_000, drop_after_s=0.3)
     with Cottage(SyntheticSource(rate=2000.0), Options(slow=slow)) as cottage:

@@ -56,6 +56,7 @@ def same(alerts):
     return sorted((a.rule, a.subject, a.fired_ns, round(a.worst, 9)) for a in alerts)
 
 
+@pytest.mark.slow
 def test_the_strip_says_what_the_analysis_of_the_same_stream_says(halted, sent):
     with Dashboard(halted) as dashboard:
         paint(dashboard)
@@ -110,6 +111,7 @@ def test_a_callback_hears_of_what_fires_and_of_what_is_new_without_a_page():
         assert feed.health().dropped == 0
 
 
+@pytest.mark.slow
 def test_a_callback_that_fails_is_counted_logged_once_and_told_and_the_others_go_on(halted, caplog):
     with Dashboard(halted) as dashboard, caplog.at_level(logging.ERROR, logger="ccwatch"):
         heard: list[Alert] = []
@@ -149,6 +151,7 @@ def test_rules_of_ones_own_are_taken_and_bad_ones_refused_at_once(halted):
         cw.watch(halted, rules=[shallow, shallow])
 
 
+@pytest.mark.slow
 def test_a_recording_and_its_replay_agree_with_the_analysis():
     opened = cw.open_recording(BAD_SESSION)
     rows = cw.analyze(opened).alerts().to_frame()
@@ -166,6 +169,7 @@ def test_a_recording_and_its_replay_agree_with_the_analysis():
         assert dashboard._alerts.shown.now_ns is None, "the clock of a replay is not ours"
 
 
+@pytest.mark.slow
 def test_a_recording_in_progress_is_followed(tmp_path):
     with cw.serve(seed=1, rate=40) as cottage, cw.connect(cottage.url, commands=True) as feed, cw.record(feed, tmp_path) as recorder:
         feed.wait(10)
@@ -245,6 +249,7 @@ def test_alerts_are_judged_off_the_publishers_thread_and_rest_without_a_page(vie
         assert view._sinks == []
 
 
+@pytest.mark.slow
 def test_a_dashboard_that_is_let_go_takes_its_callbacks_along(halted):
     held = [cw.watch(halted)]
     held[0].on_alert(lambda _: None)
@@ -314,6 +319,7 @@ def test_what_a_pass_found_before_it_failed_is_told(halted, monkeypatch):
         wait_until(lambda: {alert.rule for alert in heard} >= {alert.rule for alert in dashboard.alerts} != set())
 
 
+@pytest.mark.slow
 def test_the_strip_shows_what_the_guard_and_the_commands_know_and_they_learn_what_was_seen_here(tmp_path, sent):
     shutil.copytree(BAD_SESSION, tmp_path / "bad")
     journal = AlertJournal(tmp_path / "bad")
@@ -340,6 +346,7 @@ def test_the_strip_shows_what_the_guard_and_the_commands_know_and_they_learn_wha
         wait_until(lambda: deep.id in journal.book().acknowledged)
 
 
+@pytest.mark.slow
 def test_nothing_is_written_into_a_finished_recording_that_has_no_journal(tmp_path):
     shutil.copytree(BAD_SESSION, tmp_path / "bad")
     with Dashboard(Recording(tmp_path / "bad")) as dashboard:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 import ccwatch as cw
 from ccwatch.dashboard.ask_why import explain
@@ -10,6 +11,7 @@ from ccwatch.dashboard.ask_why import explain
 BAD_SESSION = Path(__file__).parents[2] / "recordings" / "sample-bad-session"
 
 
+@pytest.mark.slow
 def test_what_is_answered_is_what_the_code_beside_it_gives():
     with cw.synthetic(seed=2, scenario="drawdown-halt", packets=400, pace="max") as feed:
         assert feed.join(60)
@@ -28,6 +30,7 @@ def test_a_moment_outside_the_stream_is_told_not_raised():
         assert explain(feed, moment, moment)["lines"]
 
 
+@pytest.mark.slow
 def test_of_many_warnings_around_a_halt_the_halt_is_told():
     moment = pd.Timestamp("2026-01-02T14:39:00Z")
     lines = explain(cw.open_recording(BAD_SESSION), moment, moment)["lines"]
@@ -38,6 +41,7 @@ def test_of_many_warnings_around_a_halt_the_halt_is_told():
     assert any("more: .evidence" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_without_a_baseline_it_is_said_that_there_is_nothing_to_compare_with_and_what_to_do():
     frame = cw.open_recording(BAD_SESSION).frame()
     first = explain(cw.open_recording(BAD_SESSION), frame.index[0], frame.index[-1])["lines"][0]

@@ -19,6 +19,7 @@ def feed():
         yield running
 
 
+@pytest.mark.slow
 def test_the_band_of_alpha_is_hills_interval_of_the_returns_before_each_time(feed):
     low, high = alpha_interval(feed)
     price = feed.frame()["price"].to_numpy()

@@ -113,6 +113,7 @@ def test_pause_freezes_the_page_and_counts_what_it_hides(dashboard, view, sent):
     assert len(sent.mirror()) == len(view.frame())
 
 
+@pytest.mark.slow
 def test_after_a_long_pause_the_page_gets_every_row(dashboard, view, sent):
     ready(dashboard)
     dashboard.pause()
@@ -142,6 +143,7 @@ def test_pausing_twice_and_resuming_twice_is_no_error(dashboard):
     assert not dashboard.is_paused
 
 
+@pytest.mark.slow
 def test_what_came_after_a_pause_is_not_lost_when_the_page_was_reloaded_meanwhile(dashboard, view, sent):
     ready(dashboard)
     dashboard.pause()
@@ -153,6 +155,7 @@ def test_what_came_after_a_pause_is_not_lost_when_the_page_was_reloaded_meanwhil
     assert len(sent.mirror()) == len(view.frame())
 
 
+@pytest.mark.slow
 def test_a_flood_beyond_what_waits_for_a_frame_still_reaches_the_page(dashboard, view, sent, monkeypatch):
     monkeypatch.setattr("ccwatch.dashboard.publisher.MOST_WAITING", 50)
     ready(dashboard)
@@ -334,6 +337,7 @@ def test_a_dashboard_is_shown_as_a_widget_with_plain_words_beside(dashboard):
     assert data["text/plain"].startswith("<Dashboard of stepped, OPEN; charts need a notebook")
 
 
+@pytest.mark.slow
 def test_to_html_is_one_file_with_plotly_in_it(dashboard, tmp_path):
     path = dashboard.to_html(tmp_path / "view.html")
     text = path.read_text(encoding="utf-8")
@@ -350,6 +354,7 @@ def test_a_rate_that_no_page_could_follow_is_refused(view, rate):
         Dashboard(view, rate=rate)
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_run_again_leaves_no_thread_and_no_sink_behind(view):
     kept = []
     for page in ("first", "second", "third", "fourth", "fifth"):
@@ -365,6 +370,7 @@ def test_a_cell_that_is_run_again_leaves_no_thread_and_no_sink_behind(view):
     kept[-1].stop()
 
 
+@pytest.mark.slow
 def test_a_dashboard_that_was_never_shown_is_let_go(view):
     shown = Dashboard(view)
     gone = weakref.ref(shown)
@@ -374,6 +380,7 @@ def test_a_dashboard_that_was_never_shown_is_let_go(view):
     assert view._sinks == []
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_run_again_lets_the_old_feeds_memory_go():
     kept = []
     for _ in range(2):
@@ -435,6 +442,7 @@ def test_two_streams_share_one_page_each_with_its_own_rows(sent):
         assert size <= 4096, "a frame of ten packets of both"
 
 
+@pytest.mark.slow
 def test_a_feed_of_a_dashboard_that_was_left_open_is_noticed():
     url = f"ws://127.0.0.1:{closed_port()}"
     left_open = [cw.watch(url)]
@@ -464,6 +472,7 @@ def test_stop_ends_a_live_feed_with_its_view_within_a_second_though_the_server_i
     assert "Stopped" in told(shown)
 
 
+@pytest.mark.slow
 def test_stop_ends_a_live_feed_that_delivers_within_a_second(sent):
     with cw.serve(rate=50) as server:
         shown = cw.watch(server.url, rate=10)
@@ -510,6 +519,7 @@ def test_frames_go_on_between_the_older_rows(view, sent):
         assert "rows" in kinds[kinds.index("older") : last]
 
 
+@pytest.mark.slow
 def test_older_rows_are_not_sent_for_a_page_that_has_gone(view, sent):
     view.step(FIRST_ROWS + 100)
     with Dashboard(view) as shown:

@@ -128,6 +128,7 @@ def test_the_plan_of_the_settings_file_is_the_default_and_can_be_left_out(tmp_pa
         cw.watch(BAD_SESSION)
 
 
+@pytest.mark.slow
 def test_the_page_gets_the_ghost_and_the_difference_and_an_answer_that_there_is_none(sent, view):
     view.step(40)
     with cw.Dashboard(view, panels=with_expectation(choose_panels(("pnl",)), expectation_of(view.frame(), "clock"))) as shown:

@@ -30,6 +30,7 @@ def test_a_mark_of_a_recording_is_kept_with_it(tmp_path):
     assert [mark.text for mark in cw.open_recording(recorder.path).marks] == ["here it began"]
 
 
+@pytest.mark.slow
 def test_a_mark_of_a_feed_goes_at_once_into_every_recording_that_is_being_made_of_it_and_into_no_other(tmp_path, monkeypatch):
     monkeypatch.setenv("CCWATCH_RECORDINGS", str(tmp_path / "button"))
     with cw.synthetic(seed=1, rate=50) as feed, cw.watch(feed) as shown, cw.record(feed, tmp_path / "own") as own:

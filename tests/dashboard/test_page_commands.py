@@ -52,6 +52,7 @@ class Page:
         self.ask("give", what, token=self.armed[-1]["token"])
 
 
+@pytest.mark.slow
 def test_a_command_that_was_armed_and_held_is_sent_then_confirmed(feed):
     page = Page(feed)
     page.hold("HALT")
@@ -144,6 +145,7 @@ def test_views_that_take_no_commands_offer_and_obey_none(cottage):
             assert (page.armed, page.states) == ([], [])
 
 
+@pytest.mark.slow
 def test_the_dashboard_passes_commands_on_without_waiting_and_shows_what_became_of_them(feed, sent):
     def said():
         shown = [m["replace"]["commands"] for m, _ in sent.custom("side") if "commands" in m.get("replace", {})]

@@ -49,6 +49,7 @@ def mirror(sent):
     return sent.mirror()
 
 
+@pytest.mark.slow
 def test_full_and_new_rows_rebuild_the_frame_in_the_page(view, mirror, tap):
     encoder = Encoder(view)
     mirrored(mirror, encoder.full())
@@ -70,6 +71,7 @@ def test_full_and_new_rows_rebuild_the_frame_in_the_page(view, mirror, tap):
     assert len(mirror.marks) > 0
 
 
+@pytest.mark.slow
 def test_what_a_page_holds_does_not_depend_on_when_it_was_loaded(view, sent, tap):
     early, late = Encoder(view), Encoder(view)
     first = mirrored(sent.mirror(), early.full())
@@ -125,6 +127,7 @@ def test_a_frame_of_ten_packets_stays_below_two_kilobytes_whatever_the_window_ho
     assert abs(sizes[10_000] - sizes[1_000]) < 16
 
 
+@pytest.mark.slow
 def test_a_flood_is_thinned_to_rows_that_keep_every_minimum_and_maximum(view, sent, tap):
     encoder = Encoder(view)
     mirror = mirrored(sent.mirror(), encoder.full())
@@ -183,6 +186,7 @@ def turns(side) -> int:
     return int((known[1:] != known[:-1]).sum())
 
 
+@pytest.mark.slow
 def test_what_a_view_has_grown_by_is_what_its_items_would_have_been(view, sent, tap):
     by_items, by_frames = Encoder(view), Encoder(view)
     one, two = mirrored(sent.mirror(), by_items.full()), mirrored(sent.mirror(), by_frames.full())
@@ -268,6 +272,7 @@ def test_a_new_agent_asks_for_everything(view, tap):
     assert ["f4", "latency:NewcomerAgent"] in encoder.full().content["columns"]
 
 
+@pytest.mark.slow
 def test_a_change_of_the_zones_clock_asks_for_everything(view, tap):
     encoder = Encoder(view, tz="Europe/Berlin")
     assert "UTC+01:00" in json.dumps(encoder.full().content["figure"]["light"]["layout"]["xaxis"])

@@ -33,6 +33,7 @@ def test_events_and_logs_are_the_views_own_rows_at_the_display_zones_time(feed):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["feed", "recording", "replay"])
 def test_an_event_before_the_first_packet_stands_on_the_streams_clock_and_keeps_its_own_stamp(source, tmp_path):
     with cw.serve(seed=2, scenario="gap@100", packets=200, pace="max") as cottage, contextlib.ExitStack() as opened:

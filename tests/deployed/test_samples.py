@@ -116,6 +116,7 @@ def test_the_recording_and_its_replay_have_the_same_rows_as_the_feed(seen: Seen)
         pd.testing.assert_frame_equal(again.frame(["price", "status"], clean=False), seen.recording.frame(["price", "status"], clean=False))
 
 
+@pytest.mark.slow
 def test_the_report_answers_on_it(seen: Seen) -> None:
     report = cw.analyze(seen.feed)
     assert report.what_happened()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, strategies as st
 
 from ccwatch.domain.counters import read, renumber
@@ -41,6 +42,7 @@ def test_a_counter_that_fell_counts_from_its_start() -> None:
     assert not len(read(np.zeros(0), np.zeros(0)).is_call)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=20), st.integers(0, 20))
 def test_the_cut_into_batches_does_not_matter(steps: list[tuple[int, int]], cut: int) -> None:
     """What a batch says follows from the reading before it."""

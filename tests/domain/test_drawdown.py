@@ -73,6 +73,7 @@ def test_a_nav_beyond_every_amount_is_no_peak() -> None:
     assert LARGEST_AMOUNT > 9e13
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.integers(-100, 100_000), st.none()), max_size=40), st.integers(0, 40))
 def test_the_cut_into_batches_does_not_matter(cents: list[int | None], cut: int) -> None:
     """A batch judged by the peak before it gives what the whole gives."""

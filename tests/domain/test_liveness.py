@@ -101,6 +101,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(steps=STEPS, cuts=st.lists(st.integers(0, 120), max_size=4))
 def test_whole_arrays_and_single_packets_agree_however_they_are_split(steps, cuts):
     at = np.cumsum([step for step, _, _ in steps], dtype=np.int64) * MS
@@ -127,6 +128,7 @@ def test_whole_arrays_and_single_packets_agree_however_they_are_split(steps, cut
     assert one.usual_ns == whole.usual_ns == parts.usual_ns
 
 
+@pytest.mark.slow
 def test_a_million_packets_take_well_under_a_second():
     at = np.arange(1_000_000, dtype=np.int64) * 5 * SECOND_NS
     started = time.process_time()

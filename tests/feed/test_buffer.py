@@ -169,6 +169,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15 * MORE, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     STREAM,
@@ -200,6 +201,7 @@ def test_an_empty_buffer_gives_empty_frames_of_the_right_dtypes():
     same(buffer.long("logs"), Reference(1, 1).long("logs"))
 
 
+@pytest.mark.slow
 def test_frames_stay_right_while_slabs_grow_and_are_switched_over_5000_packets():
     buffer, packets = RollingBuffer(max_rows=300), []
     for n in range(1, 5001):
@@ -211,6 +213,7 @@ def test_frames_stay_right_while_slabs_grow_and_are_switched_over_5000_packets()
             assert list(buffer.frame(clean=False)["seq"]) == [item.seq for item in packets[-300:]]
 
 
+@pytest.mark.slow
 def test_a_buffer_at_its_limit_has_room_for_a_quarter_more_and_for_twice_as_much_only_for_a_moment():
     """What a slab has room for is memory that grows long after the window is full."""
     buffer = RollingBuffer(max_rows=1000)
@@ -224,6 +227,7 @@ def test_a_buffer_at_its_limit_has_room_for_a_quarter_more_and_for_twice_as_much
     assert 0 < moving < 1_500 / 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("back_s", [1, 40, 5 * 3600])
 @pytest.mark.parametrize("at_once", [1, 7])
 def test_rows_leave_the_window_after_the_clock_was_stepped_back(back_s, at_once):
@@ -241,6 +245,7 @@ def test_rows_leave_the_window_after_the_clock_was_stepped_back(back_s, at_once)
     assert buffer.frame(["seq"], last="20s")["seq"].tolist() == [*range(379, 400)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [125, 126, 127, 128, 129, 300])
 def test_a_vocabulary_may_outgrow_its_codes_and_later_rows_are_still_seen(count):
     """pandas widens codes at 127 words: a base frame made then would be a copy that never grows."""
@@ -273,6 +278,7 @@ def test_a_flood_of_words_is_dropped_and_counted_and_the_rest_is_kept(monkeypatc
     assert list(frame["seq"])[500:] == [802]
 
 
+@pytest.mark.slow
 def test_the_true_limit_of_words_is_reached_in_seconds_and_frames_stay_quick():
     count = slab.MOST_WORDS + 100
     buffer = RollingBuffer()
@@ -336,6 +342,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize("symbols", [1, 2])
 @pytest.mark.parametrize("rebuilt", ["no", "by a word", "by two words", "by a switch"])
@@ -397,6 +404,7 @@ def restless():
     sys.setswitchinterval(usual)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("clean", [True, False])
 def test_a_reader_that_hammers_sees_no_torn_snapshot_while_20000_packets_are_written(clean, monkeypatch):

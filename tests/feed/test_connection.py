@@ -261,6 +261,7 @@ def test_a_closing_frame_without_a_code_is_told_too(raw, live, payload):
     assert kinds(feed)[1][1] == "connection=1 reason=the server closed the stream"
 
 
+@pytest.mark.slow
 def test_packets_that_came_with_pings_and_the_end_are_not_lost(raw, live):
     def script(peer):
         peer.shake()
@@ -353,6 +354,7 @@ def test_a_binary_message_is_read_like_a_text(raw, live):
     assert live(raw(script).url).wait().latest.price == 107.0
 
 
+@pytest.mark.slow
 def test_a_flood_of_20000_packets_arrives_whole_and_in_order(live):
     count = 20_000
 

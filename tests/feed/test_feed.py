@@ -239,6 +239,7 @@ def forget(feeds):
     gc.collect()
 
 
+@pytest.mark.slow
 def test_a_feed_that_is_left_open_warns_and_ends_its_threads():
     feeds = [Feed(Scripted(), name="forgotten", url="test:forgotten").start()]
     feeds[0].on_packet(lambda _packet: None)
@@ -250,6 +251,7 @@ def test_a_feed_that_is_left_open_warns_and_ends_its_threads():
     wait_until(lambda: not own_threads())
 
 
+@pytest.mark.slow
 def test_a_feed_that_failed_to_connect_and_was_waited_for_is_still_noticed_when_left_open(raw):
     feeds = [feed_for(raw(lambda peer: peer.answer("503 Later")).url, name="forgotten").start()]
     wait_until(lambda: feeds[0].error)
@@ -259,6 +261,7 @@ def test_a_feed_that_failed_to_connect_and_was_waited_for_is_still_noticed_when_
         forget(feeds)
 
 
+@pytest.mark.slow
 def test_a_stopped_and_an_ended_feed_go_without_a_warning(recwarn):
     Feed(Scripted(), name="stopped", url="test:").start().stop()
     ended = Feed(SyntheticSource(packets=3, pace="max"), name="ended", url="test:").start()
@@ -269,6 +272,7 @@ def test_a_stopped_and_an_ended_feed_go_without_a_warning(recwarn):
     assert [str(warning.message) for warning in recwarn if issubclass(warning.category, ResourceWarning)] == []
 
 
+@pytest.mark.slow
 def test_fifty_feeds_are_started_and_stopped_one_after_the_other_and_together():
     def handler(connection):
         connection.send(telemetry(0).decode())
@@ -291,6 +295,7 @@ def footprint():
     return process.num_fds(), process.num_threads()
 
 
+@pytest.mark.slow
 @pytest.mark.flaky(reruns=1)  # on a busy machine the snapshot may catch a table while it moves; a leak is there each time
 @pytest.mark.parametrize("way", ["delivers", "refused", "bad"])
 def test_reconnects_leave_no_thread_no_descriptor_and_no_memory(way, monkeypatch):

@@ -62,6 +62,7 @@ def conversations(draw):
     return data, expected
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60 * MORE)
 @given(conversations(), st.lists(st.integers(1, 70_000), min_size=1, max_size=20))
 def test_any_split_of_any_sequence_of_valid_frames_gives_the_same_messages(conversation, sizes):
@@ -71,6 +72,7 @@ def test_any_split_of_any_sequence_of_valid_frames_gives_the_same_messages(conve
     assert parser.error is None
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100 * MORE)
 @given(conversations())
 def test_frames_that_come_byte_by_byte_give_the_same_messages(conversation):
@@ -79,6 +81,7 @@ def test_frames_that_come_byte_by_byte_give_the_same_messages(conversation):
         assert feed(FrameParser(8 * LIMIT), data, [1]) == expected
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200 * MORE)
 @given(st.binary(max_size=2000), st.lists(st.integers(1, 500), min_size=1, max_size=10))
 def test_no_bytes_make_the_parser_raise_anything_or_hold_more_than_its_limit(data, sizes):
@@ -146,6 +149,7 @@ def test_a_message_of_the_limit_is_read_whole_or_in_fragments(size):
     assert feed(FrameParser(LIMIT), fragments, [4096]) == [(framing.TEXT, payload)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 1000, 200_000])
 def test_endless_fragments_are_refused_when_their_sum_passes_the_limit_and_memory_stays_bounded(size):
     limit = LIMIT if size > 1 else 20_000
@@ -228,6 +232,7 @@ def test_a_compressed_frame_where_none_may_be_ends_the_stream(data, what):
     assert what in str(parser.error)
 
 
+@pytest.mark.slow
 def test_a_bomb_ends_the_stream_with_1009():
     parser = FrameParser(LIMIT, deflate.Inflater(KEPT, LIMIT))
     assert feed(parser, compressed(Opcode.TEXT, deflate.alone(bytes(50 << 20)))) == []

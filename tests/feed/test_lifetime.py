@@ -83,6 +83,7 @@ def test_it_begins_when_somebody_waits_joins_or_reads(act):
         assert len(feed.frame()) == 200
 
 
+@pytest.mark.slow
 def test_a_recorder_of_it_gets_the_first_packet(tmp_path):
     with cw.synthetic(packets=500, pace="max") as feed, cw.record(feed, tmp_path) as recorder:
         feed.join(10)

@@ -48,6 +48,7 @@ def test_what_is_no_size_is_refused(size):
         cw.connect("ws://127.0.0.1:1", memory=size or "x")
 
 
+@pytest.mark.slow
 def test_text_that_left_the_window_is_let_go():
     filled = Filled(window="2s")
     tracemalloc.start()
@@ -66,6 +67,7 @@ def test_text_that_left_the_window_is_let_go():
     assert kept["reasoning"].str.len().min() > 100_000
 
 
+@pytest.mark.slow
 def test_bytes_are_bounded_and_what_they_let_go_is_counted():
     filled = Filled(memory="8MB")
     for n in range(1000):
@@ -121,6 +123,7 @@ def small(monkeypatch):
     monkeypatch.setattr("ccwatch.feed.slab.MANY_WORDS", 300)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_vocabularies_forget_what_left_the_window_so_that_new_symbols_are_kept():
     filled = Filled(window="5s")
@@ -136,6 +139,7 @@ def test_vocabularies_forget_what_left_the_window_so_that_new_symbols_are_kept()
     assert len(filled.buffer._clean._slab.vocabularies.codes[8]) <= 3_001
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_more_words_than_a_vocabulary_holds_are_a_flood_until_they_left_the_window():
     filled = Filled(window="400s")
@@ -151,6 +155,7 @@ def test_more_words_than_a_vocabulary_holds_are_a_flood_until_they_left_the_wind
     assert filled.buffer.frame()["symbol"].iloc[-1] == "LAST399"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_values_are_the_same_while_vocabularies_are_begun_anew():
     filled = Filled(window="30s")
@@ -167,6 +172,7 @@ def test_values_are_the_same_while_vocabularies_are_begun_anew():
     assert list(agents["agent"].astype("str")) == [f"A{int(latency) % 700}" for latency in agents["latency_ms"]]
 
 
+@pytest.mark.slow
 def test_a_frame_of_a_flood_takes_at_most_ten_times_that_of_a_calm_hour():
     calm, flood = Filled(window="8h"), Filled(window="8h")
     for n in range(1_200):
@@ -199,6 +205,7 @@ def test_a_reader_of_text_never_sees_it_let_go():
     assert filled.buffer.frame(["reasoning"])["reasoning"].notna().all()
 
 
+@pytest.mark.slow
 def test_health_says_what_let_rows_go():
     with cw.synthetic(packets=2000, pace="max") as feed:
         feed.join(20)

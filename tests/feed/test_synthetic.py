@@ -61,6 +61,7 @@ def test_the_first_hundred_packets_of_seed_seven_never_change():
     assert digest(first(100, seed=7)) == GOLDEN
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_bytes():
     program = (
         "import hashlib, itertools; from ccwatch.feed.synthetic import messages;"
@@ -89,6 +90,7 @@ def test_every_packet_has_two_to_five_kilobytes(scenario):
         assert max(sizes) <= 5120
 
 
+@pytest.mark.slow
 def test_no_number_needs_an_exponent_which_encoders_write_differently():
     for raw in first(1500, seed=3):
         body = json.loads(raw)
@@ -135,6 +137,7 @@ def test_alpha_lies_on_its_regimes_side_of_the_cut_offs():
         assert state["market"]["regime"] == expected
 
 
+@pytest.mark.slow
 def test_returns_are_wilder_the_less_gaussian_the_regime():
     moves = {"Gaussian": [], "Lévy Stable": [], "Critical": []}
     for before, after in itertools.pairwise(states(6000, seed=2)):
@@ -194,6 +197,7 @@ def test_a_position_moves_with_side_and_approved_size():
         assert exposure == pytest.approx(sign * state["governance"]["approved_size"], abs=0.012)
 
 
+@pytest.mark.slow
 def test_governance_approves_at_most_a_fifth_and_vetoes_everything_in_critical():
     seen = states(2000, seed=9)
     assert all(0 <= state["governance"]["approved_size"] <= 0.20 for state in seen)
@@ -214,6 +218,7 @@ def test_signals_persist_and_are_explained():
     assert all(len(state["signal"]["reasoning"].split()) > 8 for state in seen)
 
 
+@pytest.mark.slow
 def test_success_rates_are_successes_over_invocations_which_only_grow():
     before = {}
     for state in states(1000, seed=11):
@@ -235,6 +240,7 @@ def test_logs_are_a_sliding_window_in_the_order_of_their_times():
         assert all(line["timestamp"] == after["timestamp"] for line in after["logs"][10 - new :])
 
 
+@pytest.mark.slow
 def test_ten_thousand_packets_stay_in_the_contracts_ranges():
     kept = play(SyntheticSource(seed=13, packets=10_000, pace="max"))
     packets = kept.of(Packet)
@@ -331,6 +337,7 @@ def test_a_planted_freeze_repeats_the_state_under_moving_timestamps_and_the_feed
     assert EventKind.FROZEN in {event.kind for event in kept.of(Event)}
 
 
+@pytest.mark.slow
 def test_a_skewed_clock_is_ahead_exactly_while_it_is_planted():
     skew = truth("clock-skew")["clock-skew"]
     for n, (plain, skewed) in enumerate(zip(states(150), states(150, scenario="clock-skew"), strict=True)):
@@ -412,6 +419,7 @@ def test_a_stream_without_end_returns_soon_after_it_is_asked_to_stop(pace):
     assert time.monotonic() - asked < 5
 
 
+@pytest.mark.slow
 def test_a_planted_gap_on_the_wall_clock_makes_the_stream_late():
     stop, late = Stop(), threading.Event()
 

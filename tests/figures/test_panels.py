@@ -33,6 +33,7 @@ def test_a_signals_shape_is_its_direction_its_size_what_was_approved_and_a_veto_
     assert mark_px(mark("BUY", 0.2)) > mark_px(mark("BUY", 0.05)) > mark_px(mark("BUY", 0.0))
 
 
+@pytest.mark.slow
 def test_every_panel_says_its_unit_and_draws_the_frames_own_values(stream):
     frame, agents, models = stream.frame(), stream.long("agents"), stream.long("models")
     figure = overview(frame, agents, stream.long("events"), panels=tuple(PANELS), models=models)

@@ -32,6 +32,7 @@ def words(picture) -> list[str]:
     return [element.text for element in picture.iter() if element.tag.endswith("}text")]
 
 
+@pytest.mark.slow
 def test_a_picture_is_well_formed_and_says_every_panel_with_its_unit(stream):
     picture = drawn(stream, panels=tuple(PANELS))
     said = words(picture)

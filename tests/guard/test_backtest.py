@@ -24,6 +24,7 @@ def desk(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_a_rule_is_tried_on_incidents_and_its_certificate_holds_until_it_is_edited(desk):
     found = cw.backtest([DEEP, NEVER], desk)
     table = found.to_frame().set_index("rule")
@@ -42,6 +43,7 @@ def test_a_rule_is_tried_on_incidents_and_its_certificate_holds_until_it_is_edit
         found.certificate(edited)
 
 
+@pytest.mark.slow
 def test_a_limit_is_chosen_on_one_half_and_judged_on_the_other(desk):
     curve = cw.backtest([DEEP], desk).curve("deep")
     assert curve["chosen"].sum() == 1
@@ -50,6 +52,7 @@ def test_a_limit_is_chosen_on_one_half_and_judged_on_the_other(desk):
     assert (curve["caught_low"] <= curve["judged_caught"]).all()
 
 
+@pytest.mark.slow
 def test_under_five_incidents_there_is_no_curve_but_the_list(desk):
     found = cw.backtest(DEEP, desk, incidents=["2026-01-02T14:33:00Z"])
     assert {i.kind for i in found.incidents} == {"given"}
@@ -75,6 +78,7 @@ def test_days_are_counted_once_though_a_recording_is_cut_and_each_of_sessions_si
     assert trading_days([session(0, 12, 0, 10), session(13, 19, 10)]) == 2
 
 
+@pytest.mark.slow
 def test_limits_are_suggested_from_calm_sessions_alone(desk):
     found = suggest(opened([desk]))
     assert len(found.calm) == 1

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
 from prometheus_client.parser import text_string_to_metric_families as plain
 
@@ -23,6 +24,7 @@ def read(url, accept=None):
     return text
 
 
+@pytest.mark.slow
 def test_the_watched_engines_figures_pass_the_strict_parsers():
     with cw.synthetic(seed=2, scenario="drawdown-halt", packets=300, pace="max", name="metrics") as feed, cw.export_metrics(feed) as at:
         feed.join(30)

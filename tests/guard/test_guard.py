@@ -63,6 +63,7 @@ def guard_of(view, folder, server=None, **more):
     return Guard(view, folder, settings=more.pop("settings", AlertSettings()), receivers=receivers, options=options, **more)
 
 
+@pytest.mark.slow
 def test_a_guard_needs_no_widget():
     code = (
         "import sys, ccwatch.guard.guard, ccwatch.guard.guard_settings, ccwatch.cli.guard_commands;"
@@ -78,6 +79,7 @@ def bad(tmp_path):
     return tmp_path / "bad"
 
 
+@pytest.mark.slow
 def test_a_recording_is_judged_and_people_are_told_with_evidence_and_an_offline_page(bad, tmp_path):
     """Money is left out of the page, as asked; the message says what the rule's trial gave."""
     halt = next(rule for rule in DEFAULT_RULES if rule.name == "halt")
@@ -102,6 +104,7 @@ def test_a_recording_is_judged_and_people_are_told_with_evidence_and_an_offline_
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", text), "it is offline"
 
 
+@pytest.mark.slow
 def test_what_people_were_told_before_a_kill_is_known_even_where_nothing_else_is(tmp_path):
     """The last packets before a kill are in no recording and no snapshot; the journal of alerts says what followed from them."""
 
@@ -126,6 +129,7 @@ def test_what_people_were_told_before_a_kill_is_known_even_where_nothing_else_is
     assert "halt" not in {m.get("rule") for m in server.taken}
 
 
+@pytest.mark.slow
 def test_rules_are_read_again_while_the_stream_goes_on(tmp_path):
     low, deep = cw.Rule("low", "price > 1"), cw.Rule("deep", "drawdown_peak <= -50%")
     with desk() as server, cw.synthetic(seed=1, rate=20, name="reload") as feed:
@@ -143,6 +147,7 @@ def test_rules_are_read_again_while_the_stream_goes_on(tmp_path):
     assert "its rule was removed" in over[0]["text"]
 
 
+@pytest.mark.slow
 def test_a_function_that_fails_is_reported_and_the_others_are_judged(tmp_path):
     events = []
     rules = (cw.Rule("odd", lambda frame: frame["no such column"]), cw.Rule("low", "price > 1"))
@@ -201,6 +206,7 @@ def test_killed_at_random_moments_the_set_of_alerts_is_that_of_an_unkilled_guard
     assert seen
 
 
+@pytest.mark.slow
 def test_an_alert_is_acknowledged_and_silenced_by_command_in_the_journal_that_the_guard_reads(bad, tmp_path, capsys):
     with guard_of(Recording(bad), tmp_path / "_guard") as guard:
         wait_until(lambda: any(a.rule == "halt" for a in guard.watch.open))
@@ -276,6 +282,7 @@ def test_one_marked_message_to_each_receiver_and_exit_1_if_one_fails(tmp_path, m
         assert "did you mean 'desk'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_threads_write_the_state_one_after_the_other(tmp_path):
     guard = guard_of(cw.synthetic(seed=1, rate=5, packets=5, name="state"), tmp_path)
     with ThreadPoolExecutor(2) as pool:

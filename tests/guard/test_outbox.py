@@ -170,6 +170,7 @@ class _Mail(socketserver.StreamRequestHandler):
                 self.wfile.write(b"250 fine\r\n")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of apprise itself
 @pytest.mark.parametrize("fault", ["", "450", "550", "cut", "cut after", "refused"])
 def test_mail_goes_out_by_apprise_and_what_it_cannot_tell_is_marked_as_possibly_a_repetition(tmp_path, fault):

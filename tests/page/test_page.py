@@ -37,14 +37,17 @@ def run(*command: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_the_types_of_the_page_are_strict_and_hold(npm: str) -> None:
     run(npm, "run", "--silent", "types")
 
 
+@pytest.mark.slow
 def test_the_linter_finds_nothing_in_the_page(npm: str) -> None:
     run(npm, "run", "--silent", "lint")
 
 
+@pytest.mark.slow
 def test_thinning_stores_and_messages_do_what_they_say() -> None:
     if shutil.which("node") is None:
         pytest.skip("no node on the PATH")

@@ -86,6 +86,7 @@ def contract_n(n):
     return dumps(contract(market={"price": 400.0 + n}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1.0, 5.0, 7.0, 30.0])
 @pytest.mark.parametrize("unread", [0, 1, 32])
 def test_an_hour_with_a_server_that_never_reads_is_one_connection_without_a_text(unread, every):
@@ -97,6 +98,7 @@ def test_an_hour_with_a_server_that_never_reads_is_one_connection_without_a_text
     assert server.session.no_text == NEVER_SHOWN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1.0, 5.0, 30.0])
 @pytest.mark.parametrize("unread", [0, 1, 32])
 def test_one_that_welcomes_but_does_not_read_is_texted_until_it_shows_that_and_never_again(unread, every):

@@ -71,6 +71,7 @@ def opened():
     return session
 
 
+@pytest.mark.slow
 def test_nothing_reads_the_line_of_an_event_but_its_own_module():
     sought = [found for path in sorted(HOUSE.rglob("*.py")) if path.name != "facts.py" for found in taken_apart(path)]
     assert sought == []

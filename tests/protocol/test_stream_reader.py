@@ -196,6 +196,7 @@ def test_a_replay_of_the_same_time_with_other_content_is_none():
     assert stream.state_n(0, portfolio={"nav": 5.0}).flags == 0
 
 
+@pytest.mark.slow
 def test_the_memory_for_replays_is_bounded_in_bytes():
     stream = Stream()
     for n in range(40):
@@ -735,6 +736,7 @@ def is_subsequence(part, whole):
     return all(any(line == other for other in rest) for line in part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [["a"] * 100_000, ["a"] * 99_999 + ["b"], ["a", "b"] * 50_000])
 def test_a_hundred_thousand_lines_made_to_hurt_are_compared_in_a_moment(lines):
     stream = Stream()

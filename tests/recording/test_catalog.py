@@ -69,6 +69,7 @@ def test_the_row_is_what_the_tables_say(recorded, usual, tmp_path):
     assert row["max_drawdown"] == pytest.approx((nav / nav.cummax() - 1).min())
 
 
+@pytest.mark.slow
 def test_a_recording_without_the_row_is_looked_into_and_so_is_a_killed_one(recorded, usual, tmp_path, monkeypatch):
     with monkeypatch.context() as old:
         old.setattr("ccwatch.recording.summary.of_finished", lambda _: {})
@@ -95,6 +96,7 @@ def test_a_table_that_lost_bytes_after_it_was_finished_is_said_to_be_damaged(rec
     assert found.loc["b", "packets"] == found.loc["a", "packets"], "what the row says is still known"
 
 
+@pytest.mark.slow
 def test_a_row_of_another_shape_is_no_row(recorded, usual, tmp_path):
     recording = recorded(usual, name="a")
     right = list_recordings(tmp_path).loc["a"]
@@ -104,6 +106,7 @@ def test_a_row_of_another_shape_is_no_row(recorded, usual, tmp_path):
         assert again.drop("bytes").equals(right.drop("bytes"))
 
 
+@pytest.mark.slow
 def test_the_cache_follows_what_comes_and_goes_and_survives_rubbish(recorded, usual, tmp_path):
     recorded(usual, name="a")
     assert list_recordings(tmp_path).index.tolist() == ["a"]

@@ -53,6 +53,7 @@ class Stepped:
                 return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
 def test_a_step_of_the_wall_clock_loses_nothing_and_the_recording_is_the_feeds(tmp_path, monkeypatch, steps):
     clock = Clock()

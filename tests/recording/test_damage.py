@@ -48,6 +48,7 @@ RECORD_AT = """
 KILLS = [(rate, n) for rate in (1, 100, 1_000, 5_000) for n in range(20)] if FULL else [(100, 0), (5_000, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "n"), KILLS)
 def test_a_kill_at_any_rate_loses_no_packet_that_was_written_and_at_most_a_frame_of_those_received(tmp_path, rate, n):
     command = [sys.executable, "-c", textwrap.dedent(RECORD_AT), str(tmp_path / "s"), str(rate)]
@@ -313,6 +314,7 @@ def judge_journal(recording, items, how, told):
         assert recording.info().damaged > 0
 
 
+@pytest.mark.slow
 def test_what_only_the_damaged_copy_had_is_mended_and_the_rest_of_a_damaged_journal_is_kept(wholes, tmp_path):
     folder = tmp_path / "s"
     path, items, *_ = wholes[1]

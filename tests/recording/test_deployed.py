@@ -56,6 +56,7 @@ def items(make, count=40):
     return [*found, *session.flush()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [bff, loop])
 @pytest.mark.parametrize("finish", [False, True])
 def test_recorded_and_replayed_rows_are_those_of_the_live_buffer(tmp_path, make, finish):
@@ -75,6 +76,7 @@ def test_recorded_and_replayed_rows_are_those_of_the_live_buffer(tmp_path, make,
     assert [item.raw for item in recording.packets()] == [item.raw for item in kept if isinstance(item, Packet)]
 
 
+@pytest.mark.slow
 def test_each_call_trade_and_bar_is_one_row_and_a_mock_forecast_is_told(tmp_path):
     with Recorder(tmp_path / "bff", url="", origin="live") as recorder:
         recorder.receive(items(bff))

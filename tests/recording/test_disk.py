@@ -60,6 +60,7 @@ class ReadOnly:
         return self._refuse("open", *arguments)
 
 
+@pytest.mark.slow
 def test_a_disk_that_turns_read_only_degrades_a_recorder_and_what_waited_is_written_once_it_takes_changes(
     tmp_path, usual, eventually, monkeypatch
 ):

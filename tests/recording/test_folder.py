@@ -71,6 +71,7 @@ def test_the_lock_is_held_by_one_and_seen_by_others(tmp_path):
     WriterLock(tmp_path).release()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom ccwatch.recording.folder import WriterLock\n"

@@ -98,6 +98,7 @@ SESSIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SESSIONS)
 def test_a_field_of_session_json_that_cannot_be_is_named(made, case):
     field, fields = SESSIONS[case]
@@ -251,6 +252,7 @@ ENTRIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ENTRIES)
 def test_an_entry_whose_message_lies_is_an_event_and_no_error(killed, case):
     entry = bytearray(ENTRIES[case])
@@ -290,6 +292,7 @@ def test_parquet_without_a_column_that_must_be_there_is_refused(made):
         Recording(made).frame()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", ["one", "many"])
 def test_sixty_million_equal_rows_in_less_than_a_megabyte_are_refused(made, groups):
     count = 60_000_000 if os.environ.get("CCWATCH_FULL") else 6_000_000
@@ -337,6 +340,7 @@ def test_a_column_chunk_of_another_type_than_its_column_is_refused_and_ends_no_p
     assert Recording(made).info().damaged == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "options"), [
     ("reasoning", {}),
     ("layout", {}),
@@ -406,6 +410,7 @@ def test_files_that_overlap_or_grow_are_refused(tmp_path, made):
         Recording(tmp_path / "bomb.zip")
 
 
+@pytest.mark.slow
 def test_an_encrypted_a_truncated_and_a_compressed_archive_are_refused(tmp_path, made):
     whole = pack(Recording(made), tmp_path / "whole.zip").path
     good = whole.read_bytes()

@@ -19,6 +19,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_recording_is_found_by_its_path_its_id_and_its_name(root: Path) -> None:
     (one,) = root.glob("*desk-3*")
     assert locate(one, root) == one

@@ -115,6 +115,7 @@ def assert_listed(folder, info):
     assert (row["packets"], row["gaps"], row["damaged"] >= 1, row["status"]) == (info.packets, 1, True, "finished")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["agents", "frames", "events"])
 def test_a_table_that_is_damaged_takes_no_other_away(copied, table):
     folder, _ = copied
@@ -172,6 +173,7 @@ def test_damage_to_a_journal_that_is_still_written_is_no_end(usual, tmp_path, ev
         assert recording.frame(clean=False)["seq"].tolist() == [item.seq for item in usual[:40] if isinstance(item, Packet)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["session.json", "_copies/session.json", "MANIFEST.jsonl", "_copies/MANIFEST.jsonl"])
 def test_a_recording_with_one_of_its_doubled_files_deleted_opens_and_is_healed(copied, name):
     folder, items = copied

@@ -57,6 +57,7 @@ RECORD = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fsync", ["strict", "balanced"])
 def test_a_recorder_that_is_killed_leaves_all_that_it_said_was_written(tmp_path, fsync):
     path = tmp_path / "killed"
@@ -119,6 +120,7 @@ def test_policy_off_syncs_only_at_the_end(start, usual, packets_of, eventually):
     assert recorder.stats.durable_seq == last
 
 
+@pytest.mark.slow
 def test_a_second_recorder_on_a_folder_is_refused_in_any_process(start, usual):
     recorder = start()
     with pytest.raises(RecordingBusy):
@@ -142,6 +144,7 @@ def test_a_second_recorder_on_a_folder_is_refused_in_any_process(start, usual):
     assert list(Recording(recorder.path).items()) == usual
 
 
+@pytest.mark.slow
 def test_a_recorder_that_is_left_open_says_so_and_keeps_what_it_was_given(tmp_path, usual):
     recorder = Recorder(tmp_path / "left", url="", origin="live")
     recorder.receive(usual)
@@ -154,6 +157,7 @@ def test_a_recorder_that_is_left_open_says_so_and_keeps_what_it_was_given(tmp_pa
     assert Recording(tmp_path / "left").status == "killed"
 
 
+@pytest.mark.slow
 def test_a_recorder_that_is_open_when_python_ends_keeps_what_it_was_given(tmp_path):
     code = RECORD.replace("for raw in messages", "for raw in list(itertools.islice(messages").replace("1.0):", "1.0), 100)):")
     code = code.replace("time.sleep(0.0005)", "pass").replace(
@@ -197,6 +201,7 @@ def test_the_source_is_never_kept_waiting_and_what_found_no_room_is_counted_and_
     assert Recording(one.path).info().gaps == 1
 
 
+@pytest.mark.slow
 def test_what_a_full_disk_refused_is_written_once_there_is_room_again(tmp_path):
     code = """
         import resource, signal, sys, time
@@ -271,6 +276,7 @@ def test_a_thread_that_fails_shows_it_and_stop_still_ends(start, usual, monkeypa
         one.stop()
 
 
+@pytest.mark.slow
 def test_rotating_makes_parquet_while_recording_goes_on(start, usual):
     one = start()
     one.receive(usual[:100])
@@ -333,6 +339,7 @@ def test_the_compactor_ends_with_its_recorder_and_what_it_had_not_done_is_done_l
     assert Recording(path).verify(deep=True).ok
 
 
+@pytest.mark.slow
 def test_a_compaction_that_fails_is_shown_and_the_journal_holds_everything(start, usual, monkeypatch, caplog, eventually):
     monkeypatch.setattr(writer, "ROLL_PACKETS", 40)
     monkeypatch.setattr("ccwatch.recording.background_compaction.MODULE", "no.such.module")
@@ -347,6 +354,7 @@ def test_a_compaction_that_fails_is_shown_and_the_journal_holds_everything(start
     assert list(Recording(one.path).items()) == usual
 
 
+@pytest.mark.slow
 def test_stop_asks_its_source_to_end_first_and_is_harmless_twice(tmp_path, usual):
     asked = []
     one = Recorder(tmp_path / "s", url="", origin="live", on_stop=lambda: (asked.append(1), one.receive(usual)))
@@ -451,6 +459,7 @@ def test_trouble_that_is_over_in_one_thread_hides_none_of_another(start, usual, 
     assert list(Recording(one.path).items()) == usual[:100]
 
 
+@pytest.mark.slow
 def test_a_status_is_one_frozen_value_in_which_no_number_overtakes_another(start, usual):
     one = start(fsync="strict")
     seen, over = [], threading.Event()
@@ -499,6 +508,7 @@ def test_the_queue_holds_no_more_bytes_than_its_own_bound(start, usual, monkeypa
     assert len(kept) - len(drops) + dropped == len(usual)
 
 
+@pytest.mark.slow
 def test_what_stop_has_no_time_to_finish_is_left_to_recover_and_said(start, usual, monkeypatch):
     monkeypatch.setattr(writer, "FINISH_S", 0.05)
     take = segment_groups.ArrowTables.of
@@ -521,6 +531,7 @@ def test_what_stop_has_no_time_to_finish_is_left_to_recover_and_said(start, usua
     assert list(Recording(one.path).items()) == usual
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_moved_while_it_is_recorded_takes_the_recording_with_it(start, usual, eventually, tmp_path):
     one = start()
     one.receive(usual[:50])
@@ -539,6 +550,7 @@ def test_a_folder_that_is_moved_while_it_is_recorded_takes_the_recording_with_it
     assert (Recording(moved).status, Recording(moved).verify(deep=True).ok) == ("finished", True)
 
 
+@pytest.mark.slow
 def test_a_recorder_that_sleeps_in_the_middle_goes_on_when_it_wakes(tmp_path):
     path = tmp_path / "s"
     with run_python(RECORD, path, "balanced") as process:

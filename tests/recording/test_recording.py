@@ -56,6 +56,7 @@ def buffered(items):
     return buffer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 def test_frames_and_items_are_those_of_the_live_stream(recorded, varied, usual, state):
     for name, items in (("varied", varied), ("usual", usual)):
@@ -88,6 +89,7 @@ def test_packets_come_back_with_their_bytes_unless_they_were_not_to_be_kept(reco
         assert found == varied
 
 
+@pytest.mark.slow
 def test_a_message_that_its_fields_and_layout_give_back_is_not_kept_twice(recorded, usual, packets_of):
     items = packets_of(usual)
     recording = recorded(items)
@@ -150,6 +152,7 @@ def finish(recorder):
     recover(recorder.path)
 
 
+@pytest.mark.slow
 def test_a_recording_grows_from_call_to_call_while_it_is_written(tmp_path, usual, eventually):
     with Recorder(tmp_path / "s", url="", origin="live") as one:
         recording = Recording(one.path)
@@ -326,6 +329,7 @@ def test_only_the_columns_asked_for_are_read(recorded, usual):
         recording.frame(["nav"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of, state, monkeypatch):
     monkeypatch.setattr(segment_groups, "BATCH_ITEMS", 32)  # several row groups
@@ -345,6 +349,7 @@ def test_a_stretch_of_time_is_that_part_of_the_whole(recorded, usual, packets_of
         recording.frame(start=end, end=start)
 
 
+@pytest.mark.slow
 def test_only_the_row_groups_of_the_stretch_are_read(recorded, usual, packets_of, monkeypatch):
     monkeypatch.setattr(segment_groups, "BATCH_ITEMS", 32)
     recording = recorded(usual)
@@ -424,6 +429,7 @@ def test_an_unknown_column_or_length_of_time_is_refused(recorded, usual):
         recording.frame(last="soon")
 
 
+@pytest.mark.slow
 def test_the_catalog_has_a_row_per_session_damaged_ones_too(recorded, usual, packets_of, tmp_path):
     recorded(usual, name="a", tags=["x"])
     recorded([], name="b")
@@ -460,6 +466,7 @@ def test_halts_are_counted_once_each(recorded, conversation):
     assert list_recordings(recording.path.parent)["halts"].tolist() == [3]
 
 
+@pytest.mark.slow
 def test_more_packets_than_become_columns_at_once_are_those_of_the_live_stream(tmp_path):
     with cw.synthetic(seed=3, packets=2 * ROWS_AT_ONCE + 100, pace="max") as feed:
         with cw.record(feed, tmp_path) as recorder:
@@ -489,6 +496,7 @@ print(sum(1 for _ in recording.packets()), recording.folder.parent)
 """
 
 
+@pytest.mark.slow
 def test_a_forked_child_leaves_a_packed_recordings_files_to_its_parent_which_removes_them(recorded, usual, tmp_path):
     pack(recorded(usual[:20]), tmp_path / "sent.zip")
     done = subprocess.run([sys.executable, "-c", FORK, str(tmp_path / "sent.zip")], capture_output=True, text=True, check=True)

@@ -16,6 +16,7 @@ def begin(tmp_path):
     return lambda: Recorder(tmp_path / f"s{next(numbers)}", url="", origin="live")
 
 
+@pytest.mark.slow
 def test_at_midnight_a_new_recording_begins_and_each_item_is_in_exactly_one(begin, usual, eventually):
     now = [datetime(2026, 1, 2, 23, 59, tzinfo=UTC)]
     with RecordingSeries(begin, RolloverPolicy(daily=True), clock=lambda: now[0]) as series:

@@ -85,6 +85,7 @@ def streams(draw):
     return sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", ["auto", "always", "never"])
 def test_what_is_replayed_is_what_was_received_in_every_dialect(tmp_path_factory, conversation, raw):
     @examples(6)
@@ -119,6 +120,7 @@ def test_a_replay_from_the_middle_is_open(recorded, usual, packets_of):
     assert next(item for item in sink.items if isinstance(item, StateChange)).state is ConnectionState.OPEN
 
 
+@pytest.mark.slow
 def test_text_without_a_zone_is_utc_and_a_naive_datetime_is_refused(recorded, usual, packets_of):
     packets = packets_of(usual)
     recording = recorded(usual)
@@ -186,6 +188,7 @@ def test_replays_on_one_clock_begin_as_far_apart_as_they_were_recorded_without_t
     assert placed[0]() == 1000.0 + begins[0] / 2.0, "the clock has begun"
 
 
+@pytest.mark.slow
 def test_two_recordings_on_one_clock_are_two_feeds_that_end_with_the_rows_of_each(tmp_path):
     for seed, name in ((4, "20260102T100000Z-paper-0000"), (5, "20260102T100001Z-live-0000")):
         with Recorder(tmp_path / name, url="", origin="synthetic") as one:

@@ -17,6 +17,7 @@ def sample(root):
     return Recording(root / "recordings" / make_sample.NAME)
 
 
+@pytest.mark.slow
 def test_the_sample_is_what_its_script_makes_of_its_seed(sample):
     assert list(sample.items()) == make_sample.items()
     assert sample.verify(deep=True).ok
@@ -44,6 +45,7 @@ def test_a_recording_without_the_copies_and_the_columns_of_later_versions_opens_
     assert Recording(folder).verify(deep=True).ok
 
 
+@pytest.mark.slow
 def test_other_engines_read_what_is_written_now_with_no_help(tmp_path):
     items = make_sample.items("calm", 1, 200)
     with Recorder(tmp_path / "s", url="", origin="synthetic") as one:

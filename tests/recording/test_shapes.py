@@ -41,6 +41,7 @@ def items(request):
     return [item for item in found if not isinstance(item, StateChange)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["finished", "killed", "recovered", "half"])
 @pytest.mark.parametrize("raw", ["auto", "always", "never"])
 def test_a_recordings_frames_equal_the_live_ones(items, state, raw, tmp_path):

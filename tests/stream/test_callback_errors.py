@@ -59,6 +59,7 @@ def run(setup: str = "", end: str = "") -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_script_sees_the_first_failure_of_each_callback_with_its_traceback():
     seen = run()
     for line in ("a callback on packets failed; further", "a callback on alerts failed; further", "Packets: mine", "Alerts: mine"):
@@ -67,6 +68,7 @@ def test_a_script_sees_the_first_failure_of_each_callback_with_its_traceback():
     assert "in on_packet" in seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setup", "shown"),
     [

@@ -120,6 +120,7 @@ def test_a_closed_vocabulary_has_all_its_words_in_its_own_order_whatever_occurs_
     assert list(frame["regime"]) == regimes
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["SPY", "QQQ", "AAPL", None]), max_size=8))
 @settings(max_examples=40, deadline=None)
 def test_an_open_vocabulary_is_sorted_and_holds_only_what_occurs(symbols):
@@ -203,6 +204,7 @@ def test_an_event_is_a_row_of_the_events_table_only():
 # ── clean, symbol, fill ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from([0, *Flag])), max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_clean_leaves_out_repeats_replays_and_placeholders_and_sorts_by_time_keeping_the_order_of_equals(rows):
@@ -279,6 +281,7 @@ def test_fill_leaves_the_frame_that_it_was_given_as_it_was():
     assert_frame_equal(frame, before)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 90), st.sampled_from(["SPY", "QQQ"]), st.integers(1, 2), st.none() | st.floats(1, 100)), max_size=15)
 )
@@ -379,6 +382,7 @@ def test_packets_that_a_session_read_make_a_frame_that_can_be_written_over_witho
     assert built([read])["price"].iloc[0] == 450.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("installed", "chosen", "then"), [(False, "matplotlib", "plotly"), (True, "matplotlib", "matplotlib")])
 def test_a_frame_is_plotted_with_what_is_installed(installed: bool, chosen: str, then: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec

@@ -75,12 +75,14 @@ def test_no_bytes_make_decode_raise_anything_but_decode_error(raw):
     try_decode(raw)
 
 
+@pytest.mark.slow
 @given(json_values)
 @examples(200)
 def test_no_json_value_makes_decode_raise_anything_but_decode_error(value):
     try_decode(orjson.dumps(value))
 
 
+@pytest.mark.slow
 @example({"timestamp": 9_151_314_443, "approved_size": 0.0})  # late in 2259
 @example({"symbol": "9" * 400})
 @given(messages)
@@ -92,6 +94,7 @@ def test_a_bent_message_is_a_whole_packet_that_is_written_as_it_was_read_and_has
         assert_comes_back(packet)
 
 
+@pytest.mark.slow
 @given(st.sampled_from([m for group in SHAPES.values() for m in group]), st.data())
 @examples(300)
 def test_a_valid_message_with_bytes_cut_changed_or_put_in_is_a_whole_packet_or_decode_error(message, data):
@@ -115,6 +118,7 @@ def leaf_paths(value, path=()):
 TARGETS = [(message, path) for group in SHAPES.values() for message in group for path in leaf_paths(message)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", [True, [], {}, [1], {"a": {"b": 1}}, "x", "12.5", "", 5, -1, 2**64 - 1, -(2**63), 1e308, None])
 def test_an_odd_value_at_any_place_of_any_shape_is_kept_and_comes_back(odd):
     read = 0
@@ -240,6 +244,7 @@ def test_of_duplicate_keys_the_last_wins_with_and_without_a_token():
         assert try_decode(raw).price == 3.0
 
 
+@pytest.mark.slow
 def test_ten_thousand_agents_models_logs_and_foreign_keys_are_read_and_come_back():
     packet = try_decode(
         json.dumps(
@@ -259,6 +264,7 @@ def test_ten_thousand_agents_models_logs_and_foreign_keys_are_read_and_come_back
     assert_comes_back(packet)
 
 
+@pytest.mark.slow
 def test_a_text_of_four_megabytes_is_kept_whole_and_no_cache_holds_on_to_it():
     def flood(i):
         giant = f"{i}" + "x" * 1_000_000

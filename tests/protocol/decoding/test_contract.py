@@ -83,18 +83,21 @@ usual = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(usual)
 @examples(500)
 def test_what_the_typed_decoder_accepts_has_the_fields_that_the_dialects_read(message):
     assert_same(orjson.dumps(message))
 
 
+@pytest.mark.slow
 @given(messages)
 @examples(200)
 def test_a_bent_message_is_refused_or_read_alike(message):
     assert_same(orjson.dumps(message))
 
 
+@pytest.mark.slow
 @given(st.data())
 @examples(300)
 def test_bytes_that_json_forbids_are_refused_as_the_plain_decoder_does(data):

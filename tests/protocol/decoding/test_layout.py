@@ -67,6 +67,7 @@ def test_a_layout_of_another_message_is_refused():
             layout.encode(codec.decode(raw), found)
 
 
+@pytest.mark.slow
 @settings(max_examples=5_000 if os.environ.get("CCWATCH_FULL") else 200)
 @given(odd_messages)
 def test_a_message_with_nothing_odd_about_it_comes_back_byte_for_byte(raw):

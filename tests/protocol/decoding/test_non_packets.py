@@ -132,6 +132,7 @@ def test_a_text_without_any_message_is_malformed_once(text):
         read(text)
 
 
+@pytest.mark.slow
 def test_a_million_entries_are_bounded_and_read_in_no_time():
     began = time.perf_counter()
     parts = read(b"[" + ONE + b",1" * 1_000_000 + b"]")
@@ -188,6 +189,7 @@ def test_a_log_entry_of_any_kind_is_a_line_and_costs_no_packet(entry, message):
     assert json.loads(codec.encode(packet))["data"]["logs"] == ["before", entry, "after"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["a-" * 2048, "access-" * 600, "a.b+" * 1024, "token=" * 700, "http:/" * 700])
 def test_a_servers_words_are_searched_for_secrets_in_a_time_that_grows_with_their_length(text):
     begun = time.process_time()

@@ -92,6 +92,7 @@ def test_a_final_block_and_an_empty_message_are_read():
     assert inflater.inflate(alone(b"second")) == b"second"
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_with_no_more_than_the_limit_made_of_it():
     bomb = alone(bytes(200 << 20))
     assert len(bomb) < 1 << 18

@@ -57,6 +57,7 @@ def neighbours(draw):
     return before, after
 
 
+@pytest.mark.slow
 @given(neighbours())
 @examples(200)
 def test_neighbours_have_a_delta_and_it_is_exact(pair):
@@ -143,6 +144,7 @@ def test_what_does_not_fit_is_refused(delta):
         rebuild({"a": {"b": 1}, "list": [1, 2], "number": 5}, delta)
 
 
+@pytest.mark.slow
 def test_a_delta_on_nothing_and_one_of_a_million_operations_are_refused_at_once():
     with pytest.raises(DecodeError, match="nothing"):
         rebuild(None, {})

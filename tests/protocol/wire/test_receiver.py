@@ -166,6 +166,7 @@ def lossy(rng, share):
     return link
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encodings", ENCODINGS)
 def test_on_a_lossy_way_no_row_is_wrong_every_loss_is_a_gap_and_resync_keeps_its_rate(encodings):
     rng = random.Random(20)
@@ -247,6 +248,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", CASES.values(), ids=CASES)
 def test_a_lie_is_an_event_and_the_stream_goes_on_after_resync(changed):
     server = Server()

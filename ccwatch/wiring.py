@@ -262,7 +262,10 @@ def folder_of_recordings(path: str | Path | None) -> Path:
     expect_path(path)
     folder = Path(path)
     if not folder.is_dir():
-        raise RecordingNotFound(f"{folder} is no folder: name one that holds recordings, or none for the default one")
+        raise RecordingNotFound(
+            f"{folder.absolute()} is no folder: name one that holds recordings, or none for the default one, "
+            f"{recordings_folder(Settings.load())}"
+        )
     return folder
 
 

@@ -30,7 +30,7 @@ COMPARED: Final = ("price", "side", "approved_size", "status", "nav", "cash")
 PARTS: Final = ("timing", "size", "price", "missing signals")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Against(Result):
     """A session compared with its expectation. Amounts in USD, of an account that began with as much as the recorded one.
 

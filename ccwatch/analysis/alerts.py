@@ -28,7 +28,7 @@ _WEIGHTS: Final = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 _COLOURS: Final = {Severity.INFO: "muted", Severity.WARNING: "line_engine", Severity.CRITICAL: "sell"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Alerts(Result):
     """The firings of each rule over a session. Times UTC, on the stream's own clock.
 

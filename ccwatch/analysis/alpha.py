@@ -28,7 +28,7 @@ _CHUNK: Final = 10_000
 """Windows that are sorted at once: 16 MB."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Alpha(Result):
     """The tail index of the recorded returns, beside the engine's. Without unit; times UTC.
 

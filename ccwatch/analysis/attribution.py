@@ -25,7 +25,7 @@ _WORDS_SHARE: Final = 0.15
 """Room for words on either side of bars, as a share of what they span."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attribution(Result):
     """The change of nav by regime and side, in USD.
 

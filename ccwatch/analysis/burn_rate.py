@@ -33,7 +33,7 @@ from ccwatch.errors import MissingColumns, NotEnoughData
 _MOST_DECIMALS: Final = 9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BurnRate(Result):
     """Errors, and how fast they burn the error budget. Rates are fractions of calls; burn 1 uses the budget up exactly.
 

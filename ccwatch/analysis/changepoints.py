@@ -26,7 +26,7 @@ ALLOWED, THRESHOLD = 0.5, 25.0
 """Page and Hinkley's allowed drift and threshold, in standard deviations of the series' first fifth."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Changepoints(Result):
     """The changes of level of each measure. Times UTC.
 

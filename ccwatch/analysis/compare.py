@@ -25,7 +25,7 @@ LONG: Final = 20_000
 """Number of values from which on a quantile is bootstrapped by shares; see `_drawn`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Result):
     """Two sessions compared, measure by measure.
 

@@ -23,7 +23,7 @@ DAY_PEAK, DAY_START = "the trading day's peak", "the trading day's starting capi
 DEFINITIONS = frozenset({PEAK, START, DAY_PEAK, DAY_START})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DrawdownAudit(Result):
     """The definition that the engine's max_drawdown follows. Fractions ≤ 0 unless a column says otherwise.
 

@@ -22,7 +22,7 @@ _BITS: Final = 63
 """Of a 64-bit number, the sign left out."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Drawdowns(Result):
     """Episodes of drawdown. Fractions are ≤ 0 and of the running peak; times are UTC.
 

@@ -52,7 +52,7 @@ class Observed(NamedTuple):
     numbers: Floats
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Result):
     """The evidence around a moment, and what differs from before. Times UTC.
 

@@ -52,7 +52,7 @@ LEAST_P: Final = 1e-4
 _EULER: Final = 0.5772156649015329
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FirstSign(Result):
     """The measures that had left their usual range before an episode began. Times UTC.
 

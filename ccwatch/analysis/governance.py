@@ -39,7 +39,7 @@ _REASONS: Final = r"veto|governance|risk|reject|denied|limit|halt|breaker"
 OUTSIDE, IN_CRITICAL, WHILE_HALTED = "size outside 0 to 0.20", "size above 0 in Critical", "size above 0 while halted"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Governance(Result):
     """Vetoes, sizes and broken rules of a session. Sizes and shares are fractions, times UTC.
 

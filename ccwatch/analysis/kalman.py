@@ -34,7 +34,7 @@ _MOST_FITTED: Final = 5_000
 _MOST_DOUBLINGS: Final = 60
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Kalman(Result):
     """The verdict on the engine's velocity ($/period) as that of a constant-acceleration Kalman filter of the price.
 

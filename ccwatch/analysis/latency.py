@@ -38,7 +38,7 @@ QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _KINDS: Final = ("agent", "model")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Latency(Result):
     """The latency of calls, in ms.
 

@@ -24,7 +24,7 @@ from ccwatch.protocol.messages import EventKind, Flag
 from ccwatch.stream.dataframes import TEXT
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Quality(Result):
     """The quality of reception of the stream.
 

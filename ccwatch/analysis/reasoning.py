@@ -29,7 +29,7 @@ _SIDES: Final = re.compile(r"\b(BUY|SELL|FLAT|HOLD|LONG|SHORT)\b", re.IGNORECASE
 _SPACE: Final = re.compile(r"\s+")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reasoning(Result):
     """The agents' statements, judged. Times UTC.
 

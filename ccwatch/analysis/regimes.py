@@ -24,7 +24,7 @@ EXPECTED: Final = (Regime.CRITICAL, Regime.LEVY, Regime.GAUSSIAN)
 _ENDS: Final = ("transition", "gap", "end of stream")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Regimes(Result):
     """The regimes of a session, their durations and transitions. Durations in s, probabilities as fractions, times UTC.
 

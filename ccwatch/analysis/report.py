@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from ccwatch.alerts import drawn_objectives
 from ccwatch.analysis import markdown, report_page, sentences
@@ -19,13 +16,14 @@ from ccwatch.analysis.report_questions import QUESTIONS
 from ccwatch.analysis.result import Result
 from ccwatch.config import Settings
 from ccwatch.errors import AnalysisError, ConfigError
+from ccwatch.stream.time_ranges import Moment
 
 
 class Report(Deeper):
     """All answers about one stream. One method per question; each reads what it needs when it is first called."""
 
-    def between(self, start: str | datetime | pd.Timestamp | None = None, end: str | datetime | pd.Timestamp | None = None) -> Report:
-        """Return the report of the range start ≤ time ≤ end: "14:38", timestamps; see `ccwatch.stream.time_ranges`.
+    def between(self, start: Moment = None, end: Moment = None) -> Report:
+        """Return the report of the range start ≤ time ≤ end: "14:38", timestamps, a slice; see `ccwatch.stream.time_ranges`.
 
         Raises:
             ConfigError: not a time, or one that occurs in the session never, or more than once.
@@ -131,6 +129,10 @@ class Report(Deeper):
 
     def __repr__(self) -> str:
         return f"<Report of {self._tables.name}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print what happened in IPython, in five sentences."""
+        printer.text(repr(self) if cycle else "\n".join([repr(self), *(sentence for _, sentence in self.what_happened())]))
 
     def _repr_html_(self) -> str:
         badge = " <strong>SYNTHETIC</strong>" if self.is_synthetic else ""

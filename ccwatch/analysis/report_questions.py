@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -28,11 +28,11 @@ from ccwatch.analysis.session_tables import SessionTables
 from ccwatch.analysis.signals import Signals
 from ccwatch.analysis.timeline import Timeline
 from ccwatch.analysis.usable_rows import SECOND_NS, UsableRows, on_utc, sample
-from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
+from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData, no_such
 from ccwatch.recording import with_what_follows
 from ccwatch.stream import user_frames
 from ccwatch.stream.dataframes import span_ns
-from ccwatch.stream.time_ranges import EXAMPLES, parse_time
+from ccwatch.stream.time_ranges import EXAMPLES, Moment, ends_of, parse_time
 
 Answer = TypeVar("Answer", bound=Result)
 
@@ -45,8 +45,8 @@ class ReportQuestions:
         source: Any,
         *,
         symbol: str | None = None,
-        start: str | datetime | pd.Timestamp | None = None,
-        end: str | datetime | pd.Timestamp | None = None,
+        start: Moment = None,
+        end: Moment = None,
         drop: Sequence[str] = (),
     ) -> None:
         """Hold the source; nothing is read yet.
@@ -55,7 +55,7 @@ class ReportQuestions:
             source: a Feed, a Recording, or a frame with columns of `protocol.columns` and a DatetimeIndex with a zone. Of a feed that still
                 runs, a report keeps the rows as they were at its first question.
             symbol: only packets of this one, for a stream that holds several.
-            start: only rows from this time on; see `ccwatch.stream.time_ranges`.
+            start: only rows from this time on, or a slice that has both ends; see `ccwatch.stream.time_ranges`.
             end: only rows up to this time, included.
             drop: columns (nav, cash, …) and lists (agents, models, logs) that are as if the stream had never carried them, for a report
                 that is shared. With money go the log lines, which may quote it.
@@ -80,6 +80,7 @@ class ReportQuestions:
         elif not callable(getattr(source, "frame", None)):
             raise ConfigError(f"source={source!r}: expected a Feed, a Recording or a DataFrame with the columns of a Feed's frame()")
         self._symbol, self._said = symbol, said
+        start, end = ends_of(start, end)
         ends = SessionTables(source).ends
         self._tables = SessionTables(
             source, parse_time(start, "start", ends), parse_time(end, "end", ends), frozenset(with_what_follows(drop))
@@ -194,7 +195,7 @@ class ReportQuestions:
 
     def explain(
         self,
-        time: str | datetime | pd.Timestamp,
+        time: str | datetime | pd.Timestamp | slice,
         window: str | timedelta = "2min",
         baseline: str | timedelta = "15min",
         *,
@@ -203,8 +204,8 @@ class ReportQuestions:
         """Say what is known around a moment, and what differed from before; see `ccwatch.analysis.explain`.
 
         Args:
-            time: "10:32" is read on the session's date, in `display_tz`; or a time with a zone.
-            window: length of the window, half of it on either side.
+            time: "10:32" is read on the session's date, in `display_tz`; or a time with a zone; or a slice of two, which is the window.
+            window: length of the window around a time, half of it on either side.
             baseline: length of the stretch before the window that it is compared with.
             display_tz: IANA zone of a time without one; None is the setting, else UTC.
 
@@ -216,19 +217,27 @@ class ReportQuestions:
         tables = self._tables
         if not len(tables.packets):
             raise NotEnoughData("explain: no packet")
-        asked = parse_time(time, "time", tables.ends, zone=display_tz)
-        if asked is None:
-            raise ConfigError(f"time: {EXAMPLES}")
+        ends = (time.start, time.stop) if isinstance(time, slice) else (time, time)
+        low, high = (parse_time(end, "time", tables.ends, zone=display_tz) for end in ends)
+        if low is None or high is None or low > high:
+            raise ConfigError(f"time={time!r}: {EXAMPLES}, or a slice of two")
         return explain(
             tables.packets,
             self.timeline().events,
             self.calls(),
             tables.events,
-            time=asked,
-            window_s=span_ns(window) / SECOND_NS,
+            time=low + (high - low) / 2,
+            window_s=(high - low).total_seconds() or span_ns(window) / SECOND_NS,
             baseline_s=span_ns(baseline) / SECOND_NS,
             symbol=self._symbol,
         )
+
+    if not TYPE_CHECKING:  # else a checker would believe any name
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise AttributeError(no_such("question", name, [known for known in dir(self) if not known.startswith("_")]))
 
     # ── what questions ask of each other ──
 

@@ -93,9 +93,9 @@ class Result(ABC):
         lines += [f"- {markdown_text(note)}" for note in self.notes]
         return "\n".join([*lines, "", markdown_table(self.listed()), "", f"*{basis_line(self.basis)}*", ""])
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Print the headline in IPython, where a dataclass would print its tables; `to_frame()` has the rows."""
-        printer.text(f"{self.title}: {'…' if cycle else self.headline()}")
+    def __repr__(self) -> str:
+        """Return the headline, where a dataclass would give its tables; `to_frame()` has the rows. Each answer has repr=False for it."""
+        return f"<{self.title}: {self.headline()}>"
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)

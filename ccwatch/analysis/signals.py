@@ -22,7 +22,7 @@ HORIZONS_S: Final = (5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
 CALIBRATED_AT_S: Final = 60.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Signals(Result):
     """The returns after signals. Returns are fractions in the signal's own direction: above zero it was right.
 

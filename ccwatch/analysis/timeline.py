@@ -59,7 +59,7 @@ _NAMES: Final = {
 """The words for one and for several of a kind in a sentence, where the plural is not the kind with an s."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Timeline(Result):
     """The events of a session, in order. Times UTC.
 

@@ -35,7 +35,7 @@ IN_SAMPLE: Final = "in sample: a rule that was chosen by looking at this session
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WhatIf(Result):
     """The account under other rules of governance, and how sure that is. Amounts in USD.
 

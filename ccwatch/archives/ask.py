@@ -16,7 +16,7 @@ from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.archives.views import concatenated
-from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
+from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData, no_such
 from ccwatch.stream.dataframes import TEXT
 
 ASKED: Final = (*QUESTIONS, "reasoning", "what_if")
@@ -87,7 +87,7 @@ def check(question: str, by: str | None) -> None:
         ConfigError: it is unknown; the message lists the known ones.
     """
     if question not in ASKED:
-        raise ConfigError(f"question={question!r}: expected one of {', '.join(ASKED)}")
+        raise ConfigError(no_such("question", question, ASKED))
     if by is not None and by not in BY:
         raise ConfigError(f"by={by!r}: expected None or one of {', '.join(BY)}")
 

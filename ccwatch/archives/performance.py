@@ -37,7 +37,7 @@ _LEVEL: Final = 0.95
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Performance(Result):
     """Profit and loss by period, with the measures of performance.
 

@@ -17,7 +17,7 @@ from ccwatch.archives.sessions import Session
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Choice(Result):
     """A rule chosen on the earlier sessions of an archive and judged on the later ones, which it has not seen. Amounts in USD.
 

@@ -34,7 +34,7 @@ _SECOND_NS: Final = 1_000_000_000
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Similar(Result):
     """The stretches most like a given one, and what followed them.
 

@@ -17,7 +17,7 @@ from ccwatch.archives.sessions import Session
 from ccwatch.errors import ConfigError, NotEnoughData
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WorstDrawdowns(Result):
     """The deepest episodes of drawdown of many sessions, each below the peak of its own session.
 

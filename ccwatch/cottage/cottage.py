@@ -83,6 +83,10 @@ class Cottage:
     def __enter__(self) -> Self:
         return self.start()
 
+    def __repr__(self) -> str:
+        where = f"{self.url}, its engine {self.engine_url}" if self._server.is_running else "stopped"
+        return f"<Cottage {where}>"
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 

@@ -20,6 +20,7 @@ from ccwatch.protocol.messages import ConnectionState, Packet, StateChange
 from ccwatch.stream import dataframes
 from ccwatch.stream.source import Handing, Keeper, Sink, Source, read_clock
 from ccwatch.stream.table_reader import TableReader
+from ccwatch.stream.time_ranges import Moment, span_of
 from ccwatch.stream.view import LiveView
 
 if TYPE_CHECKING:
@@ -240,6 +241,8 @@ class Feed(TableReader, LiveView):
         clean: bool = True,
         fill: bool = False,
         symbol: str | None = None,
+        start: Moment = None,
+        end: Moment = None,
     ) -> pd.DataFrame:
         """Return the packets that the buffer holds.
 
@@ -249,13 +252,21 @@ class Feed(TableReader, LiveView):
             clean: leave out repeats, replays and placeholders, and sort by time; False is every row in order of arrival.
             fill: carry values forward per symbol, within a connection, at most 30 s.
             symbol: only rows of this symbol.
+            start: only rows from this time on; see `ccwatch.stream.time_ranges`. `last` counts from what remains.
+            end: only rows up to this time, included.
 
         Returns:
             A frame with DatetimeIndex `time` (ns, UTC) and the columns of `ccwatch.protocol.columns.PACKETS`. Editing the frame
             changes nothing else.
         """
         self._demand()
-        return self._intake.buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
+        buffer = self._intake.buffer
+        span = span_of(start, end, lambda: dataframes.ends(buffer.frame(["seq"])))
+        if span is None:
+            return buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
+        names = dataframes.resolve("packets", columns)
+        found = buffer.frame([*dict.fromkeys([*names, "received_at"])], clean=clean, fill=fill, symbol=symbol)
+        return dataframes.within(found, span, last)[names]
 
     def _long(self, table: str, last: dataframes.Last) -> pd.DataFrame:
         self._demand()

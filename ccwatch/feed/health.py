@@ -112,6 +112,14 @@ class Health:
         """Return the fields as a dict of plain values."""
         return asdict(self)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print a headline in IPython; `to_dict()` has all."""
+        odd = {name: getattr(self, name) for name in ("malformed", "dropped", "gaps", "reconnects", "error") if getattr(self, name)}
+        rate = "" if self.rate_hz is None else f", {self.rate_hz:.3g} Hz"
+        age = "" if self.age_s is None else f", the last {self.age_s:.1f} s ago"
+        said = "".join(f", {name} {value}" for name, value in odd.items()) or ", nothing odd"
+        printer.text("…" if cycle else f"<Health {self.state} {self.status or ''}: {self.packets:,} packets{rate}{age}{said}>")
+
     def _repr_html_(self) -> str:
         def cell(value: Any) -> str:
             return html.escape(f"{value:.3g}" if isinstance(value, float) else "–" if value is None else str(value))

@@ -55,6 +55,11 @@ class Backtest:
     tried: tuple[Session, ...] = field(repr=False)
     curves: Mapping[str, pd.DataFrame] = field(repr=False)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print a headline in IPython, and each rule's certificate on a line; `to_frame()` has the rows."""
+        head = f"<Backtest of {len(self.rules)} rules on {len(self.sessions)} sessions, {len(self.incidents)} incidents>"
+        printer.text("…" if cycle else "\n".join([head, *(f"{rule.name}: {self.certificate(rule)}" for rule in self.rules)]))
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with one row per rule.
 

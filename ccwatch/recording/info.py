@@ -60,6 +60,11 @@ class Info:
         plain = asdict(self) | {"path": str(self.path), "tags": list(self.tags), "symbols": list(self.symbols)}
         return plain | {name: moment.isoformat() for name in ("start", "end") if (moment := plain[name]) is not None}
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print a headline in IPython; `to_dict()` has all."""
+        told = f"{self.packets:,} packets in {timedelta(seconds=round(self.duration_s))}, {self.gaps} gaps, {self.damaged} damaged places"
+        printer.text("…" if cycle else f"<Info {self.session}: {self.status}, {self.origin}, {', '.join(self.symbols)}, {told}>")
+
     def _repr_html_(self) -> str:
         rows = [
             ("status", self.status + (" · SYNTHETIC" if self.origin == "synthetic" else "")),

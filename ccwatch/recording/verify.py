@@ -42,6 +42,12 @@ class Verification:
         """Return whether every byte that was compared is as it was written."""
         return not self.problems
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print a headline in IPython, and each problem on a line."""
+        words = "every checksum agrees" if self.ok else f"{len(self.problems)} problems"
+        lines = [f"{problem.file}: {problem.what}" for problem in self.problems]
+        printer.text("…" if cycle else "\n".join([f"<Verification of {self.path.name}: {words}, {self.files} files>", *lines]))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values that JSON can hold."""
         found = {"problems": [p._asdict() for p in self.problems], "notes": [p._asdict() for p in self.notes]}

@@ -167,6 +167,20 @@ def cut_last(received_ns: np.ndarray[Any, Any], last: Last) -> int:
     return int(np.searchsorted(received_ns, int(received_ns[-1]) - span, side="left")) if len(received_ns) else 0
 
 
+def ends(frame: pd.DataFrame) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """Return the earliest and the latest time of a packets frame; None where it is empty."""
+    return None if frame.empty else (frame.index.min(), frame.index.max())
+
+
+def within(frame: pd.DataFrame, span: tuple[int, int], last: Last = None) -> pd.DataFrame:
+    """Return the rows of a packets frame within the first and last ns given, and the last ones of these; it needs `received_at`."""
+    times = frame.index.as_unit("ns").asi8  # type: ignore[attr-defined] # a DatetimeIndex
+    found: pd.DataFrame = frame[(times >= span[0]) & (times <= span[1])]
+    received = found["received_at"].dt.as_unit("ns").astype("int64").to_numpy()
+    remaining: pd.DataFrame = found.iloc[cut_last(never_falling(received), last) :]
+    return remaining
+
+
 def span_ns(last: str | timedelta | pd.Timedelta | Any) -> int:
     """Return a length of time ("5min", timedelta) in ns.
 

@@ -19,7 +19,8 @@ import pandas as pd
 from ccwatch.config import Settings
 from ccwatch.errors import ConfigError
 
-Moment = str | datetime | pd.Timestamp | None
+Moment = str | datetime | pd.Timestamp | slice | None
+"""A slice is a whole range, where a start is asked for: `dashboard.selection.slice`, `slice("14:36", "14:38")`."""
 Session = Callable[[], tuple[pd.Timestamp, pd.Timestamp] | None]
 """A function that returns the first and the last moment of a session, UTC, or None if it has no packet. Called only for a time
 without a date."""
@@ -55,17 +56,31 @@ def shown(moment: datetime) -> datetime:
     return moment.astimezone(ZoneInfo(shown_zone()))
 
 
+def ends_of(start: Moment, end: Moment) -> tuple[Moment, Moment]:
+    """Return the two ends of a range, of which a slice as the start gives both.
+
+    Raises:
+        ConfigError: a slice and an end, or a slice with a step.
+    """
+    if not isinstance(start, slice):
+        return start, end
+    if end is not None or start.step is not None:
+        raise ConfigError(f"start={start!r}: expected a slice alone, and without a step")
+    return start.start, start.stop
+
+
 def span_of(start: Moment, end: Moment, session: Session | None = None) -> tuple[int, int] | None:
     """Return the first and last ns of a stretch of time; None if neither end is given.
 
     Args:
-        start: its first moment; None leaves it open.
+        start: its first moment, or a slice that gives both; None leaves it open.
         end: its last one, included.
         session: see `Session`; with None, a time without a date is refused.
 
     Raises:
         ConfigError: not a moment, or a datetime without a zone; or the end lies before the start.
     """
+    start, end = ends_of(start, end)
     if start is None and end is None:
         return None
     low, high = parse_time(start, "start", session), parse_time(end, "end", session)

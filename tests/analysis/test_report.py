@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.formatters import PlainTextFormatter
 
 import ccwatch as cw
 from ccwatch.analysis import Report, Result
@@ -246,6 +247,48 @@ def test_the_figures_in_the_page_are_whole_json(report, tmp_path):
     found = re.findall(r"<script type='application/json' class='figure' data-place='([^']+)'>(.*?)</script>", text, flags=re.DOTALL)
     assert [place for place, _ in found] == ["figure-overview", *(f"figure-{question}" for question in (*QUESTIONS, "explain"))]
     assert all(json.loads(body)["data"] for _, body in found)
+
+
+def test_plain_ipython_prints_headlines(report, stream):
+    def printed(value):
+        return PlainTextFormatter()(value)
+
+    happened = printed(report)
+    for _, sentence in report.what_happened():
+        assert sentence in happened
+    answers = [*report.answers().values(), report.explain("14:32"), report.reasoning(), report.first_sign(), report.what_if(breaker=-0.01)]
+    answers.append(cw.compare(report, Report(stream("calm", count=260))))
+    for answer in answers:
+        assert printed(answer) == repr(answer) == f"<{answer.title}: {answer.headline()}>"
+
+
+def subclasses(kind):
+    return [kind, *(below for child in kind.__subclasses__() for below in subclasses(child))]
+
+
+def test_no_answer_prints_its_tables():
+    kinds = subclasses(Result)
+    assert len(kinds) > 15
+    assert [kind.__name__ for kind in kinds if kind.__repr__ is not Result.__repr__] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("drawdown", "drawdowns"), ("timelin", "timeline"), ("explains", "explain"), ("latencies", "latency")]
+)
+def test_a_question_that_a_report_does_not_have_is_answered_with_the_nearest(typed, meant, report):
+    with pytest.raises(AttributeError, match=f"no question '{typed}'; did you mean '{meant}'"):
+        getattr(report, typed)
+    assert not hasattr(report, "_repr_png_")
+
+
+def test_a_slice_of_times_is_a_range_of_a_report_and_the_window_of_an_explanation(report):
+    chosen = slice("14:31", "14:33")
+    assert report.between(chosen).regimes().basis == report.between("14:31", "14:33").regimes().basis
+    one, other = report.explain(chosen), report.explain("14:32", window="2min")
+    assert (one.start, one.time, one.end) == (other.start, other.time, other.end)
+    for bad in (slice("14:33", "14:31"), slice("14:31", None)):
+        with pytest.raises(ConfigError, match="slice of two"):
+            report.explain(bad)
 
 
 def test_a_range_is_asked_about_alone(stream, at):

@@ -191,7 +191,8 @@ def test_a_question_ends_when_it_is_cancelled_and_refuses_what_it_does_not_know(
     with pytest.raises(Cancelled):
         few.ask("timeline", cancel=cancel)
     for arguments, said in (
-        ({"question": "weather"}, "expected one of quality"),
+        ({"question": "weather"}, "no question 'weather'; there are quality"),
+        ({"question": "drawdown"}, "did you mean 'drawdowns'"),
         ({"question": "latency", "by": "year"}, "expected None or one of session"),
         ({"question": "latency", "executor": 5}, "expected None, 'threads'"),
     ):

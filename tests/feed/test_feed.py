@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -505,3 +506,19 @@ def test_a_stop_that_nobody_asks_for_waits_as_long_as_told():
     assert not Stop().wait(0.05)
     assert not Stop().wait(-1)
     assert 0.04 < time.monotonic() - before < 5
+
+
+def test_a_frame_of_a_feed_begins_and_ends_where_it_is_asked_to_and_last_counts_from_there():
+    with ccwatch.synthetic(seed=3, packets=300, pace="max") as feed:
+        feed.join(60)
+        whole = feed.frame()
+        part = whole.loc["2026-01-02 14:31":"2026-01-02 14:33:00"]
+        for asked in (
+            {"start": "14:31", "end": "14:33"},
+            {"start": slice("14:31", "14:33")},
+            {"start": part.index[0], "end": part.index[-1]},
+        ):
+            pd.testing.assert_frame_equal(feed.frame(**asked), part)
+        assert len(part) == 121, "closed at both ends"
+        pd.testing.assert_frame_equal(feed.frame(["price"], 5, end="14:33"), part[["price"]].tail(5))
+        assert feed.frame(["price"], start="14:34").index[0] == pd.Timestamp("2026-01-02T14:34Z")

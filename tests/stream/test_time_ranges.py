@@ -77,6 +77,17 @@ def test_a_span_has_both_its_ends_and_its_end_does_not_lie_before_its_start():
         span_of("14:33", "14:32", lambda: (start, end))
 
 
+def test_a_slice_is_a_span():
+    start, end = map(pd.Timestamp, DAY)
+    session = lambda: (start, end)  # noqa: E731
+    assert span_of(slice("14:32", "14:33"), None, session) == span_of("14:32", "14:33", session)
+    assert span_of(slice("14:32", None), None, session) == span_of("14:32", None, session)
+    assert span_of(slice(None), None, session) is None
+    for bad in ((slice("14:32", "14:33"), "14:33"), (slice("14:32", "14:33", 2), None)):
+        with pytest.raises(ConfigError, match="a slice alone"):
+            span_of(*bad, session)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("16:00", "2026-01-02T16:00"), ("14:00", "2026-01-03T14:00"), ("14:32", "2026-01-03T14:32"), ("2026-02-01", "2026-02-01T00:00")],

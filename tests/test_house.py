@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -313,6 +314,20 @@ def test_what_documents_link_and_show_exists(documents: dict[Path, str]) -> None
     for path, text in documents.items():
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
             assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_each_stop_of_the_walks_exists(root: Path) -> None:
+    """A walk from the socket to Parquet, to a pixel and to the report helps only while its stops are where it says."""
+    walks = (root / ".github" / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## 5.")[2]
+    stops = re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_.]+)`", walks.replace("page/", ""))
+    scripts = re.findall(r"`page/(\w+\.js)` \(((?:`\w+`(?:, )?)+)\)", walks)
+    assert len(stops) > 20
+    assert len(scripts) > 4
+    for stop in (stop for stop in stops if not stop.endswith(".js")):
+        assert pkgutil.resolve_name(f"ccwatch.{stop}")
+    for script, names in scripts:
+        text = (root / "ccwatch" / "dashboard" / "page" / script).read_text(encoding="utf-8")
+        assert all(re.search(rf"^  {name}\(.*\{{$", text, re.MULTILINE) for name in re.findall(r"\w+", names)), script
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, runtime_
 from ccwatch.errors import CommandsDisabled, ConfigError, FeedClosed, FeedError, FeedTimeout
 from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.callback_sink import CallbackSink
+from ccwatch.feed.fan_out import FanOut
 from ccwatch.feed.feed_card import COLUMNS, ROWS, card
 from ccwatch.feed.health import Health
-from ccwatch.feed.intake import Intake
 from ccwatch.protocol.messages import ConnectionState, Packet, StateChange
 from ccwatch.stream import dataframes
 from ccwatch.stream.source import Handing, Keeper, Sink, Source, read_clock
@@ -84,9 +84,9 @@ class Feed(TableReader, LiveView):
         self._on_demand = on_demand
         self._plan_for = plan_for
         self._begun = threading.Lock()  # serialises the first who listens with the others: a thread starts once
-        self._intake = Intake(source, RollingBuffer(window=window, max_rows=max_rows, memory=memory))
-        self._thread = threading.Thread(target=self._intake.run, name=f"ccwatch-feed-{name}", daemon=True)
-        self._finalizer = weakref.finalize(self, _left_open, self._intake, self._thread, name)
+        self._fan_out = FanOut(source, RollingBuffer(window=window, max_rows=max_rows, memory=memory))
+        self._thread = threading.Thread(target=self._fan_out.run, name=f"ccwatch-feed-{name}", daemon=True)
+        self._finalizer = weakref.finalize(self, _left_open, self._fan_out, self._thread, name)
         self._finalizer.atexit = False
 
     def start(self) -> Self:
@@ -95,7 +95,7 @@ class Feed(TableReader, LiveView):
         Raises:
             FeedClosed: the feed was stopped or its stream has ended; a feed runs only once.
         """
-        if self._intake.stop.is_set() or (self._thread.ident is not None and not self._thread.is_alive()):
+        if self._fan_out.stop.is_set() or (self._thread.ident is not None and not self._thread.is_alive()):
             raise FeedClosed(f"{self.url}: this feed has ended, and a feed runs once; make another by connect, replay or synthetic")
         if not self._on_demand:
             self._begin()
@@ -104,14 +104,14 @@ class Feed(TableReader, LiveView):
     def _begin(self) -> bool:
         """Begin the stream unless it has begun; return whether this call began it."""
         with self._begun:
-            if self._thread.ident is not None or self._intake.stop.is_set():
+            if self._thread.ident is not None or self._fan_out.stop.is_set():
                 return False
             self._thread.start()
             return True
 
     def _demand(self) -> None:
         """Begin an on-demand stream before a read; one with a fixed number of packets is read to its end, for up to FIRST_READ_S."""
-        if self._on_demand and self._begin() and self._intake.described.packets is not None:
+        if self._on_demand and self._begin() and self._fan_out.described.packets is not None:
             self._thread.join(FIRST_READ_S)
 
     def __reduce__(self) -> NoReturn:
@@ -127,72 +127,72 @@ class Feed(TableReader, LiveView):
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<Feed {self.name!r} {self.state} packets={self._intake.counter.packets} {self.url}>"
+        return f"<Feed {self.name!r} {self.state} packets={self._fan_out.counter.packets} {self.url}>"
 
     def _repr_html_(self) -> str:
-        return card(self.health(), self._intake.buffer.frame(COLUMNS, ROWS), self.name)  # begins no stream that waits for a reader
+        return card(self.health(), self._fan_out.buffer.frame(COLUMNS, ROWS), self.name)  # begins no stream that waits for a reader
 
     # ── state ──
 
     @property
     def state(self) -> ConnectionState:
         """Return the state of the connection."""
-        return self._intake.counter.state.state
+        return self._fan_out.counter.state.state
 
     @property
     def latest(self) -> Packet | None:
         """Return the last packet, whatever its flags."""
         self._demand()
-        return self._intake.counter.last
+        return self._fan_out.counter.last
 
     @property
     def origin(self) -> str:
         """Return where the stream comes from: "live", "synthetic", or the origin that a recording names."""
-        return self._intake.described.origin
+        return self._fan_out.described.origin
 
     @property
     def planted(self) -> tuple[Any, ...]:
         """Return the incidents planted in a seeded stream, with kind, start_s, end_s and detail; an empty tuple for any other stream."""
-        return self._intake.described.planted
+        return self._fan_out.described.planted
 
     @property
     def virtual_clock(self) -> bool:
         """Return whether the stream's stamps do not keep pace with the receiver's clock, as at pace "max"."""
-        return self._intake.described.virtual_clock
+        return self._fan_out.described.virtual_clock
 
     @property
     def is_replay(self) -> bool:
         """Return whether packets carry the times at which a recording received them, not this feed."""
-        return self._intake.described.is_replay
+        return self._fan_out.described.is_replay
 
     @property
     def server_tz(self) -> str:
         """Return the zone in which timestamps without an offset are read."""
-        return self._intake.described.server_tz
+        return self._fan_out.described.server_tz
 
     @property
     def error(self) -> FeedError | None:
         """Return why the feed has no stream, or why its last connection ended, or the error that the server reports; else None."""
-        counter = self._intake.counter
+        counter = self._fan_out.counter
         if counter.error is None and counter.is_server_ill:
             return FeedError(f"{self.url}: the server says: {counter.server_error}")
         return counter.error
 
     def health(self) -> Health:
         """Return counters and rates, which a notebook shows as a table."""
-        intake = self._intake
-        dropped, errors, compacting = intake.sink_counts()
-        found = intake.counter.report(
+        fan_out = self._fan_out
+        dropped, errors, compacting = fan_out.sink_counts()
+        found = fan_out.counter.report(
             read_clock(),
             url=self.url,
             origin=self.origin,
-            dropped=dropped + intake.buffer.dropped,
+            dropped=dropped + fan_out.buffer.dropped,
             callback_errors=errors,
             compacting=compacting,
-            evicted=intake.buffer.evicted,
-            buffer_bytes=intake.buffer.bytes,
+            evicted=fan_out.buffer.evicted,
+            buffer_bytes=fan_out.buffer.bytes,
         )
-        wire = intake.source.wire if isinstance(intake.source, Wired) else None
+        wire = fan_out.source.wire if isinstance(fan_out.source, Wired) else None
         if wire is None:
             return found
         found = replace(found, compression=wire.compression, protocol=wire.protocol, resyncs=wire.resyncs)
@@ -212,14 +212,14 @@ class Feed(TableReader, LiveView):
         """
         if self._on_demand:
             self._begin()
-        intake = self._intake
+        fan_out = self._fan_out
         deadline = time.monotonic() + timeout
-        with intake.changed:
-            while intake.counter.packets < packets:
-                change, error = intake.counter.state, self.error
-                had = f"{intake.counter.packets} of {packets} packets from {self.url}"
-                if intake.stop.is_set():
-                    raise FeedClosed(f"{had}: {intake.orphaned or 'the feed was stopped'}") from error
+        with fan_out.changed:
+            while fan_out.counter.packets < packets:
+                change, error = fan_out.counter.state, self.error
+                had = f"{fan_out.counter.packets} of {packets} packets from {self.url}"
+                if fan_out.stop.is_set():
+                    raise FeedClosed(f"{had}: {fan_out.orphaned or 'the feed was stopped'}") from error
                 if change.state is ConnectionState.ENDED:
                     raise FeedClosed(f"{had}: the stream has ended")
                 if change.error is not None and change.retry_s is None:
@@ -228,7 +228,7 @@ class Feed(TableReader, LiveView):
                 if left <= 0:
                     why = f"; last error: {error}" if error is not None else f"; state {change.state}"
                     raise FeedTimeout(f"{had} within {timeout} s{why}") from error
-                intake.changed.wait(left)
+                fan_out.changed.wait(left)
         return self
 
     # ── rows ──
@@ -260,7 +260,7 @@ class Feed(TableReader, LiveView):
             changes nothing else.
         """
         self._demand()
-        buffer = self._intake.buffer
+        buffer = self._fan_out.buffer
         span = span_of(start, end, lambda: dataframes.ends(buffer.frame(["seq"])))
         if span is None:
             return buffer.frame(columns, last, clean=clean, fill=fill, symbol=symbol)
@@ -270,13 +270,13 @@ class Feed(TableReader, LiveView):
 
     def _long(self, table: str, last: dataframes.Last) -> pd.DataFrame:
         self._demand()
-        return self._intake.buffer.long(table, last)
+        return self._fan_out.buffer.long(table, last)
 
     # ── listeners ──
 
     def kept_by(self, keeper: Keeper) -> None:
         """Give a source that hands unsaved packets to other readers the recorder that saves them."""
-        source = self._intake.source
+        source = self._fan_out.source
         if isinstance(source, Handing):
             source.kept_by(keeper)
 
@@ -326,12 +326,12 @@ class Feed(TableReader, LiveView):
 
         The sink must return at once. A sink that raises is removed, logged and counted as dropped.
         """
-        intake = self._intake
-        with intake.changed:
-            intake.sinks = (*intake.sinks, sink)
+        fan_out = self._fan_out
+        with fan_out.changed:
+            fan_out.sinks = (*fan_out.sinks, sink)
         if self._on_demand:
             self._begin()
-        return lambda: intake.remove(sink)
+        return lambda: fan_out.remove(sink)
 
     # ── commands ──
 
@@ -378,7 +378,7 @@ class Feed(TableReader, LiveView):
 
     def _learn(self, result: CommandResult) -> CommandResult:
         if result.evidence == "rest" and result.status is not None:
-            self._intake.counter.learn_status(result.status)
+            self._fan_out.counter.learn_status(result.status)
         return result
 
     def _allowed(self, what: str) -> Commands:
@@ -397,16 +397,16 @@ class Feed(TableReader, LiveView):
 
     def stop(self) -> None:
         """End the stream, within a second, and keep the rows in the buffer; stopping again does nothing."""
-        intake = self._intake
+        fan_out = self._fan_out
         self._finalizer.detach()
-        intake.stop.set()
+        fan_out.stop.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(STOP_TIMEOUT_S)
-        intake.close_callbacks()
-        with intake.changed:
-            intake.changed.notify_all()  # waiters learn of it even while the thread is still ending
+        fan_out.close_callbacks()
+        with fan_out.changed:
+            fan_out.changed.notify_all()  # waiters learn of it even while the thread is still ending
         if not self._thread.is_alive() and self.state not in {ConnectionState.STOPPED, ConnectionState.ENDED}:
-            intake.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
+            fan_out.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
 
 
 def _insist(what: str, confirm: str | None) -> None:
@@ -422,8 +422,8 @@ def _insist(what: str, confirm: str | None) -> None:
         )
 
 
-def _left_open(intake: Intake, thread: threading.Thread, name: str) -> None:
-    intake.close_callbacks()
+def _left_open(fan_out: FanOut, thread: threading.Thread, name: str) -> None:
+    fan_out.close_callbacks()
     if thread.is_alive():
-        intake.stop.set()
+        fan_out.stop.set()
         warnings.warn(f"feed {name!r} was left open; call stop() or use it as a context manager", ResourceWarning, stacklevel=2)

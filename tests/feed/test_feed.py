@@ -69,7 +69,7 @@ class Scripted:
 def scripted():
     """A started feed of a scripted source."""
     feed = Feed(Scripted(), name="scripted", url="test:scripted").start()
-    feed.give = feed._intake.source.give
+    feed.give = feed._fan_out.source.give
     yield feed
     assert timed_stop(feed) < 4.0
 

@@ -153,7 +153,7 @@ def everything_shown(feed):
     health = feed.health()
     texts = [repr(feed), feed.url, feed.name, repr(health), str(health.to_dict()), health._repr_html_(), feed._repr_html_()]
     texts += [feed.events().to_string(), feed.frame(columns=["extra", "reasoning", "status_raw"]).to_string()]
-    texts += [repr(feed._intake.source), repr(feed._intake.source._address), repr(feed.error), str(feed.error), feed.origin]
+    texts += [repr(feed._fan_out.source), repr(feed._fan_out.source._address), repr(feed.error), str(feed.error), feed.origin]
     texts += [thread.name for thread in threading.enumerate()]
     try:
         feed.wait(10**6, timeout=0)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ccwatch.feed.buffer import RollingBuffer
 
 _LOG: Final = logging.getLogger("ccwatch.feed")
-_INTAKES: Final[weakref.WeakSet[Intake]] = weakref.WeakSet()
-"""The intakes of this process's feeds, which end in a forked child."""
+_FAN_OUTS: Final[weakref.WeakSet[FanOut]] = weakref.WeakSet()
+"""The fan-outs of this process's feeds, which end in a forked child."""
 
 
-class Intake:
+class FanOut:
     """The state that the feed's thread works on. It must not refer to the Feed, or a feed that was left open would never be noticed."""
 
     def __init__(self, source: Source, buffer: RollingBuffer) -> None:
@@ -41,7 +41,7 @@ class Intake:
         self.past_drops = self.past_errors = 0  # of listeners that are gone: counters never go back
         self.orphaned = ""
         """Why no packets arrive in this process: it was forked from the one that has the thread; else empty."""
-        _INTAKES.add(self)
+        _FAN_OUTS.add(self)
 
     def receive(self, items: Sequence[Item]) -> None:
         """Take items from the source as one batch: first into the buffer, then into the counters, then to the listeners."""
@@ -112,8 +112,8 @@ class Intake:
 
 
 def _orphan_all() -> None:
-    for intake in list(_INTAKES):
-        intake.orphan()
+    for fan_out in list(_FAN_OUTS):
+        fan_out.orphan()
 
 
 if hasattr(os, "register_at_fork"):

@@ -145,7 +145,7 @@ def test_after_stop_the_frames_stay_and_what_has_come_can_still_be_waited_for(sc
 
 def test_a_stream_that_ends_by_itself_is_over_and_not_stopped(scripted):
     scripted.give(telemetry(0))
-    scripted._intake.source.end()
+    scripted._fan_out.source.end()
     assert scripted.join(2)
     assert scripted.state == ConnectionState.ENDED
     with pytest.raises(FeedClosed, match="the stream has ended"):
@@ -157,7 +157,7 @@ def test_a_stream_that_ends_by_itself_is_over_and_not_stopped(scripted):
 @pytest.mark.usefixtures("silent")
 def test_a_source_that_fails_is_told_at_every_next_wait_with_its_cause(scripted):
     scripted.give(telemetry(0))
-    scripted._intake.source.fail(ValueError("broken in the middle"))
+    scripted._fan_out.source.fail(ValueError("broken in the middle"))
     assert scripted.join(2)
     assert scripted.state == ConnectionState.DISCONNECTED
     for _ in range(3):
@@ -244,7 +244,7 @@ def forget(feeds):
 def test_a_feed_that_is_left_open_warns_and_ends_its_threads():
     feeds = [Feed(Scripted(), name="forgotten", url="test:forgotten").start()]
     feeds[0].on_packet(lambda _packet: None)
-    feeds[0]._intake.source.give(telemetry(0))
+    feeds[0]._fan_out.source.give(telemetry(0))
     feeds[0].wait()
     assert len(own_threads()) == 2
     with pytest.warns(ResourceWarning, match="feed 'forgotten' was left open; call stop"):
@@ -391,7 +391,7 @@ def test_a_slow_callback_never_slows_the_feed_and_what_it_misses_is_counted(scri
     dropped = scripted.health().dropped
     assert dropped in {899, 900}  # one is in the callback, or not yet
     release.set()
-    wait_until(lambda: not scripted._intake.sinks[0]._waiting)
+    wait_until(lambda: not scripted._fan_out.sinks[0]._waiting)
     unsubscribe()
     assert scripted.health().dropped == dropped  # a counter does not go back when its listener leaves
 

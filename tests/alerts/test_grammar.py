@@ -53,6 +53,7 @@ def test_what_is_no_condition_is_refused_and_nothing_is_evaluated(text, said):
         parse(text)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 @settings(max_examples=40)
 def test_any_text_is_a_condition_or_refused(text):

@@ -87,6 +87,7 @@ def test_a_plan_of_another_day_is_laid_on_the_first_packet_or_the_first_order():
     assert fired(plan, bought.assign(side="SELL"), align="event") == [30.0]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 60), max_size=4).map(sorted), st.sampled_from([*PLANS]))
 @settings(max_examples=20, deadline=None)
 def test_the_cut_into_batches_does_not_matter(cuts, kind):

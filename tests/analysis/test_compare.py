@@ -57,6 +57,7 @@ def test_the_interval_of_a_long_series_quantile_covers_about_as_often_as_it_says
     assert np.mean(np.abs(truth - (low + high) / 2.0) <= (high - low) / 3.0) < 0.86
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 def test_a_quantile_by_shares_is_near_the_one_by_values_of_the_same_samples(rho):
     values = np.exp(steady_ar1(LONG + 1, rho, 5))

@@ -70,6 +70,7 @@ def test_an_explanation_never_says_because(stream):
         assert len(found.figure().data) == 1
 
 
+@pytest.mark.slow
 def test_a_comparison_with_too_little_data_is_missing_with_its_reason(stream):
     found = Report(stream("calm", count=100)).explain("14:30:20", window="10s", baseline="10s")
     assert found.differences["cliffs_delta"].isna().all()

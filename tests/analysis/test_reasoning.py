@@ -144,6 +144,7 @@ NEITHER = (
 )
 
 
+@pytest.mark.slow
 def test_paraphrases_are_read_with_precision_and_recall():
     """Among them some that share no word with the lists of movement, and are read by VADER's list, by a phrase, or not at all."""
     right = sum(direction(text).sign == 1 for text in UP) + sum(direction(text).sign == -1 for text in DOWN)

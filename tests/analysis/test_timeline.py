@@ -21,6 +21,7 @@ def test_planted_flips_are_in_the_timeline_at_their_times(stream, at):
     assert seconds(answer, "regime", at(0)) == [i.start_s for i in planted("regime-flip")][1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "kind", "incident"),
     [("drawdown-halt", "status", "halt"), ("gap", "gap end", "gap"), ("drawdown-halt", "drawdown trough", "halt")],
@@ -31,6 +32,7 @@ def test_a_planted_incident_stands_at_its_time(stream, at, scenario, kind, incid
     assert expected in seconds(Report(stream(scenario, count=400)).timeline(), kind, at(0))
 
 
+@pytest.mark.slow
 def test_a_slow_agent_begins_and_ends_in_the_timeline_near_the_planted_times(stream, at):
     answer = Report(stream("slow-agent", count=400)).timeline()
     truth = planted("slow-agent")[0]

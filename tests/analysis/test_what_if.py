@@ -43,6 +43,7 @@ def test_a_breaker_gives_what_the_engine_makes_with_it(recorded, monkeypatch):
     np.testing.assert_allclose(found.curve["replayed"].to_numpy(), run()["nav"].to_numpy(), atol=0.005)
 
 
+@pytest.mark.slow
 def test_a_rule_that_changes_nothing_makes_no_difference(recorded):
     found = what_if(recorded, size_cap=0.2)
     assert found.difference == 0.0

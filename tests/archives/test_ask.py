@@ -232,6 +232,7 @@ def test_an_absent_default_folder_is_empty_and_a_named_one_an_error(tmp_path, mo
             ask(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_filters_take_what_they_name(archive, made):
     first = archive.filter(end=FIRST.isoformat())
     assert all(name.startswith(f"{FIRST:%Y%m%d}") for name in first.sessions.index)

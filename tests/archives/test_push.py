@@ -148,6 +148,7 @@ def test_only_the_columns_that_are_asked_for_are_brought(between, bucket, tmp_pa
     assert len(server.seen) == before, "what was brought is used again"
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_now_and_then_gets_all_of_it(between, recording, bucket):
     faults = cycle(("cut", 503, 429, 500))
     between(lambda n, *_: next(faults) if n % 3 == 0 else None)

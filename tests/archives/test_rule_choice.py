@@ -43,6 +43,7 @@ def test_the_rule_that_is_best_on_the_earlier_half_is_judged_on_the_later_one(ar
     assert found.headline()
 
 
+@pytest.mark.slow
 def test_one_session_has_no_other_half(archive):
     with pytest.raises(NotEnoughData, match="two sessions"):
         archive.filter(where=[archive.sessions.index[0]]).choose(*RULES)
@@ -60,6 +61,7 @@ def test_what_if_and_reasoning_are_asked_of_all_sessions(archive):
     assert words.statements == sum(answer.statements for answer in archive.ask("reasoning", "session").answers.values())
 
 
+@pytest.mark.slow
 def test_a_first_sign_is_judged_by_the_calm_of_other_sessions(archive):
     name = archive.sessions["max_drawdown"].idxmin()
     found = archive.first_sign(name, lead_s=60.0)

@@ -77,6 +77,7 @@ def test_planted_repeats_rank_first_at_any_level_and_scale(planted):
     assert found.to_dict()["question"] == "similar"
 
 
+@pytest.mark.slow
 def test_what_followed_is_that_of_the_recording(planted):
     found = planted.similar("s0", "2026-01-05T14:31:40", "2026-01-05T14:32:39", top=12, horizon="1min")
     row = found.to_frame().dropna(subset=["return"]).iloc[0]

@@ -91,6 +91,7 @@ def answered(archive, query):
         return set(found), rows, views.ask(query).fetchall()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("condition", "sessions"), CONDITIONS.items())
 def test_a_condition_leaves_out_the_sessions_that_cannot_meet_it(archive, condition, sessions):
     query = f"SELECT session, count(*) FROM packets WHERE {condition} GROUP BY 1 ORDER BY 1"  # noqa: S608 - ours
@@ -115,6 +116,7 @@ def test_other_tables_have_their_own_times_and_are_chosen_by_name_alone(archive)
         assert views.touched == names
 
 
+@pytest.mark.slow
 def test_a_file_of_a_session_that_is_not_touched_is_not_opened(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, items_of(1, 20), url=f"ws://{name}")

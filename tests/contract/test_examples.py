@@ -217,6 +217,7 @@ def test_the_python_example_takes_a_refusal_for_an_error_and_a_message_without_a
 # ── 9.1 ──
 
 
+@pytest.mark.slow
 @pytest.mark.node
 def test_the_contracts_wscat_command_shows_a_welcome_at_once(run, node):
     (printed,) = fences("9.1", "bash")

@@ -72,6 +72,7 @@ def test_the_strip_says_what_the_analysis_of_the_same_stream_says(halted, sent):
         json.dumps([strip, history], allow_nan=False)
 
 
+@pytest.mark.slow
 def test_an_alert_is_acknowledged_from_the_page_and_by_hand(halted, sent):
     with Dashboard(halted) as dashboard:
         paint(dashboard)
@@ -239,6 +240,7 @@ def test_what_does_not_fit_the_queue_is_read_from_the_view(view, monkeypatch):
     assert view._sinks == []
 
 
+@pytest.mark.slow
 def test_alerts_are_judged_off_the_publishers_thread_and_rest_without_a_page(view):
     with Dashboard(view) as dashboard:
         paint(dashboard)

@@ -29,6 +29,7 @@ def test_the_band_of_alpha_is_hills_interval_of_the_returns_before_each_time(fee
     assert low.time_ms[-1] == feed.frame().index[-1].value / 1e6
 
 
+@pytest.mark.slow
 def test_quantiles_stand_against_the_objective_of_their_service_and_one_without_has_no_line(feed):
     lines = {line.label: line for line in of_objectives(feed)}
     assert list(lines) == ["ChronosService p95 / 150 ms", "FinBERT p95 / 25 ms"]

@@ -71,6 +71,7 @@ def test_a_counter_that_was_reset_is_no_late_call() -> None:
     assert renumber(seq, count, share)[0] is count
 
 
+@pytest.mark.slow
 @given(st.permutations(range(12)), st.lists(st.booleans(), min_size=12, max_size=12), st.integers(0, 5))
 def test_whatever_order_calls_come_in_they_count_the_same(order: list[int], ok: list[bool], before: int) -> None:
     """Calls of a service of which some were made before, all of them with success."""

@@ -37,6 +37,7 @@ def test_a_fall_of_exactly_a_limit_meets_it_for_every_whole_cent_peak() -> None:
     assert missed > 50_000  # what the plain quotient misses: the fault is real
 
 
+@pytest.mark.slow
 @given(st.integers(1, 10**13), st.integers(0, 10**13))
 def test_the_depth_is_the_exact_quotient_rounded_once(peak: int, value: int) -> None:
     """Against decimals, for whole cents."""

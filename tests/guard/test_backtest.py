@@ -61,6 +61,7 @@ def test_under_five_incidents_there_is_no_curve_but_the_list(desk):
         few.curve("deep")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong", [{"incidents": "deep"}, {"incidents": 0.02}, {"horizon": "soon"}, {"rules": []}, {"incidents": ["yesterday-ish"]}]
 )

@@ -744,6 +744,7 @@ def test_a_hundred_thousand_lines_made_to_hurt_are_compared_in_a_moment(lines):
     assert len(stream.state_n(1, logs=[*lines[1:], lines[0]]).new_logs) <= len(lines)  # a quadratic comparison takes minutes
 
 
+@pytest.mark.slow
 def test_the_memory_of_log_lines_is_bounded_and_holds_no_text():
     stream = Stream()
     for n in range(30):

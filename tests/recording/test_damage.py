@@ -333,6 +333,7 @@ def test_what_only_the_damaged_copy_had_is_mended_and_the_rest_of_a_damaged_jour
     assert len(list(recording.items())) == len(items) - 20 + 1
 
 
+@pytest.mark.slow
 def test_recovering_what_cannot_be_written_is_a_clear_error(wholes, tmp_path):
     with pytest.raises(RecordingNotFound):
         recover(tmp_path)

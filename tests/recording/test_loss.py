@@ -190,6 +190,7 @@ def test_a_recording_with_one_of_its_doubled_files_deleted_opens_and_is_healed(c
     assert Recording(folder).verify(deep=True).ok
 
 
+@pytest.mark.slow
 def test_the_lines_of_a_whole_group_that_are_gone_are_a_gap_too(copied):
     folder, items = copied
     for name in ("MANIFEST.jsonl", "_copies/MANIFEST.jsonl"):

@@ -13,7 +13,8 @@ from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import EventKind, Instant, Item, from_ns
 from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.protocol.wire import hello
-from ccwatch.protocol.wire.receiver import Agreed, Alive, Answer, LostMessages, Note, Odd, Output, Receiver, Text
+from ccwatch.protocol.wire.outputs import Agreed, Alive, Answer, LostMessages, Note, Odd, Output, Text
+from ccwatch.protocol.wire.receiver import Receiver
 
 _PACKETS: Final = frozenset({"state", "market"})
 """The channels whose messages are packets."""

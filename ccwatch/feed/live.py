@@ -22,7 +22,8 @@ from ccwatch.protocol.facts import ServerError
 from ccwatch.protocol.messages import Event, EventKind, Instant, Item, Packet, StateChange
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, READS_HEADER
 from ccwatch.protocol.stream_reader import Duty, StreamReader
-from ccwatch.protocol.wire.receiver import Output, Receiver, Say
+from ccwatch.protocol.wire.outputs import Output, Say
+from ccwatch.protocol.wire.receiver import Receiver
 from ccwatch.stream.source import DescribedSource, Sink, Stop, read_clock
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from ccwatch.domain.limits import SECOND
 from ccwatch.errors import DecodeError
@@ -16,6 +16,7 @@ from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.wire import delta, envelope, hello, packing
 from ccwatch.protocol.wire.envelope import Envelope
 from ccwatch.protocol.wire.hello import Got, Want
+from ccwatch.protocol.wire.outputs import Agreed, Alive, Answer, LostMessages, Note, Odd, Output, Say, Text
 
 Protocol = Literal["auto", 1, 2]
 
@@ -29,69 +30,6 @@ MOST_HELD_BYTES: Final = 8 * 1024 * 1024
 MOST_STRAY: Final = 3
 """So many messages in a row with numbers of the past mean that the numbers cannot be believed."""
 _CONTROL: Final = frozenset({"HELLO", "ACK", "NACK"})
-
-
-class Text(NamedTuple):
-    """A message: its JSON text, and its channel."""
-
-    text: bytes
-    ch: str = "state"
-    is_late: bool = False
-    """Whether it was missed on an earlier connection and is given now."""
-
-
-class LostMessages(NamedTuple):
-    """Messages of a channel are lost; the next one follows."""
-
-    ch: str
-    messages: int | None
-    """How many; None where the numbers do not prove it."""
-    seconds: float
-    """The time from the last message before them until now."""
-    reason: str
-
-
-class Odd(NamedTuple):
-    """A message that cannot be taken, and why."""
-
-    reason: str
-    raw: bytes
-
-
-class Say(NamedTuple):
-    """A text to be sent."""
-
-    payload: bytes
-
-
-class Note(NamedTuple):
-    """Where the server departs from the request, in one line."""
-
-    detail: str
-
-
-class Alive(NamedTuple):
-    """A sign of life that is no message of the stream."""
-
-
-class Agreed(NamedTuple):
-    """Protocol 2 begins with the next message."""
-
-    got: Got
-    recovered: bool
-    """Whether nothing was missed, or all that was comes next."""
-
-
-class Answer(NamedTuple):
-    """The server's answer to a request."""
-
-    ref: Any
-    taken: bool
-    code: str
-    reason: str
-
-
-Output = Text | LostMessages | Odd | Say | Note | Alive | Agreed | Answer
 
 
 @dataclass

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.wire import packing
-from ccwatch.protocol.wire.receiver import Agreed, Alive, Note
+from ccwatch.protocol.wire.outputs import Agreed, Alive, Note
 from ccwatch.protocol.wire.track import RING
 from tests.protocol.shapes import FULL, SHAPES, examples
 from tests.protocol.wire.ends import Client, S, Server

@@ -249,9 +249,8 @@ def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Fee
         raise ConfigError("commands=True: a stream of Redis takes none; connect to the engine or its BFF")
     address = StreamAddress.parse(settings.url)
     source = RedisStreamSource(address, server_tz=settings.server_tz)
-    shown = address.shown
     return registry.named(
-        Feed(source, name=name or shown, url=shown, window=settings.window, max_rows=settings.max_rows, plan_for=plan_for)
+        Feed(source, name=name or address.name, url=address.shown, window=settings.window, max_rows=settings.max_rows, plan_for=plan_for)
     )
 
 

@@ -2,6 +2,8 @@
 
     bridge ──▶ stream of Redis ──▶ worker 0, worker 1, … (SO_REUSEPORT: the system gives each client to one of them)
 
+Where another server writes the stream already, the bridge stands by, and the workers serve what is there.
+
 Each child is `python -m ccwatch.workers`, gets its task as JSON on its standard input (so that no secret is in a command line), says where
 it listens on its standard output, and ends when either end of it is closed. It prints nothing else.
 """
@@ -13,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import select
 import signal
 import socket
@@ -20,11 +23,24 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
-from ccwatch.cottage import AccessRules, Cottage, Listen, Options, RedisBridge, RedisStreamSource, Shared, StreamAddress, StreamWriter
+from ccwatch.cottage import (
+    AccessRules,
+    Cottage,
+    Listen,
+    Message,
+    Options,
+    RedisBridge,
+    RedisStreamSource,
+    Shared,
+    StreamAddress,
+    StreamWriter,
+    commands_from,
+    forget,
+)
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.protocol.wire.track import RING
@@ -36,6 +52,8 @@ STREAM: Final = "ccwatch"
 """The stream's name, where none is given."""
 HISTORY: Final = RING
 """Count of the stream's last entries that a worker begins with: it welcomes its clients with them, and others' clients resume on it."""
+BRIDGE: Final = "bridge"
+"""The role of the process that writes the stream; a worker's is its number."""
 START_S: Final = 30.0
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Wait before a child that died is started again; the waits start over after a child that lived for a minute."""
@@ -43,6 +61,8 @@ BEAT_S: Final = 0.5
 """Time between two signs of life of a child."""
 SILENT_S: Final = 8.0
 """Time without a sign of life after which a child is killed: the system would go on to give it clients."""
+WAIT_S: Final = 0.05
+"""Time between two looks at what another thread has set."""
 END_S: Final = 5.0
 """How long a child may take to end."""
 
@@ -60,6 +80,8 @@ class Plan:
     """Arguments of the SyntheticSource to stream; None streams what engines publish on Redis."""
     protocol: int = 2
     """The highest protocol that clients may ask for."""
+    owner: str = field(default_factory=lambda: secrets.token_hex(8))
+    """The name under which the bridges that follow each other write the stream, and the workers share what they count."""
 
     def __post_init__(self) -> None:
         """Refuse an impossible plan.
@@ -100,11 +122,11 @@ class Workers:
         self._held = [_reserved(plan.listen.host, port) for port in (plan.listen.port, plan.listen.engine_port)]
         port, engine_port = (held.getsockname()[1] for held in self._held)
         listen = Listen(plan.listen.host, port, engine_port, plan.listen.tls_cert, plan.listen.tls_key, shared=True)
-        self._plan = Plan(plan.redis, plan.stream, plan.workers, listen, plan.access, plan.seeded, plan.protocol)
+        self._plan = replace(plan, listen=listen)
         scheme, host = "wss" if listen.tls_cert else "ws", f"[{listen.host}]" if ":" in listen.host else listen.host
         self.url, self.engine_url = f"{scheme}://{host}:{port}", f"{scheme}://{host}:{engine_port}/ws/stream"
         self._stop = Stop()
-        self._children = [_Child(self._plan, role, self._stop) for role in ("bridge", *map(str, range(plan.workers)))]
+        self._children = [_Child(self._plan, role, self._stop) for role in (BRIDGE, *map(str, range(plan.workers)))]
         try:
             for child in self._children:
                 child.wait_until_up()
@@ -116,6 +138,15 @@ class Workers:
     def pids(self) -> dict[str, int]:
         """Return the process ids of the running processes by role."""
         return {child.role: child.pid for child in self._children if child.pid}
+
+    def restart(self) -> None:
+        """Start one worker after another again: each closes its clients' connections with 1001, and serves again before the next one ends.
+
+        Clients of protocol 2 resume on the others, so that nothing is lost.
+        """
+        for child in self._children:
+            if child.role != BRIDGE and not self._stop.is_set():
+                child.restart()
 
     def stop(self) -> None:
         """Let every worker close its clients' connections, then end all. Stopping again does nothing."""
@@ -141,6 +172,7 @@ class _Child:
         self._plan, self._stop = plan, stop
         self._process: subprocess.Popen[bytes] | None = None
         self._up = threading.Event()
+        self._was_up = self._is_asked_to_end = False
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name=f"ccwatch-worker-{role}", daemon=True)
         self._thread.start()
@@ -154,12 +186,23 @@ class _Child:
         if not self._up.wait(START_S) or self._trouble:
             raise ConfigError(f"{_named(self.role)} did not start: {self._trouble or f'no word within {START_S:g} s'}")
 
+    def restart(self) -> None:
+        """End the process, and return once another one listens, or has had the time to."""
+        self._up.clear()
+        self._is_asked_to_end = True
+        self._terminate()
+        if not self._up.wait(START_S):
+            log.warning("%s does not listen again within %g s", _named(self.role), START_S)
+
     def end(self) -> None:
+        self._terminate()
+        self._thread.join(END_S + 1.0)
+
+    def _terminate(self) -> None:
         process = self._process
         if process is not None and process.poll() is None:
             with contextlib.suppress(OSError):
                 process.terminate()
-        self._thread.join(END_S + 1.0)
 
     def _run(self) -> None:
         deaths = 0
@@ -167,9 +210,14 @@ class _Child:
             begun = time.monotonic()
             code = self._live()
             self.pid = 0
-            if self._stop.is_set() or not self._up.is_set() or self._trouble:
+            if self.role != BRIDGE:
+                forget(self._plan.address, self._plan.owner, int(self.role))
+            if self._stop.is_set() or not self._was_up:
                 self._up.set()
                 return
+            if self._is_asked_to_end:
+                self._is_asked_to_end = False
+                continue
             deaths = 0 if time.monotonic() - begun > 60.0 else deaths + 1
             log.warning("%s has ended with %s and is started again", _named(self.role), code)
             self._stop.wait(RESTART_S[min(deaths - 1, len(RESTART_S) - 1)] if deaths else 0.0)
@@ -206,12 +254,15 @@ class _Child:
 
     def _note_first(self, said: bytes) -> None:
         """Note that the process listens, or why it cannot."""
-        self._trouble = "" if self._up.is_set() else json.loads(said.splitlines()[0]).get("error", "")
-        self._up.set()
+        trouble = json.loads(said.splitlines()[0]).get("error", "")
+        self._trouble = "" if self._was_up else trouble
+        self._was_up = self._was_up or not trouble
+        if not trouble or not self._was_up:
+            self._up.set()
 
 
 def _named(role: str) -> str:
-    return "the bridge" if role == "bridge" else f"worker {role}"
+    return "the bridge" if role == BRIDGE else f"worker {role}"
 
 
 def _reserved(host: str, port: int) -> socket.socket:
@@ -248,7 +299,7 @@ def main() -> None:
         signal.signal(name, lambda *_: ended.set())
     threading.Thread(target=_watch_the_parent, args=(ended,), name="ccwatch-worker-parent", daemon=True).start()
     try:
-        with _bridge(plan) if role == "bridge" else _worker(plan, role) as is_alive:
+        with _bridge(plan, ended) if role == BRIDGE else _worker(plan, role) as is_alive:
             _say({})
             while not ended.wait(BEAT_S):
                 if is_alive():
@@ -270,31 +321,57 @@ def _watch_the_parent(ended: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def _bridge(plan: Plan) -> Any:
-    """Write to the stream the messages of a seeded engine, or those that engines publish, while the context lasts."""
+def _bridge(plan: Plan, ended: threading.Event) -> Any:
+    """Write to the stream the messages of a seeded engine, or those that engines publish, while the context lasts.
+
+    While another server writes it, this one stands by; it ends where another one has begun to, and is started again to stand by.
+    """
     stop = Stop()
+    seeded = None if plan.seeded is None else SyntheticSource(**plan.seeded)
 
-    def run() -> None:
-        if plan.seeded is None:
-            asyncio.run(_listen(plan, writer, stop))
-        else:
-            SyntheticSource(**plan.seeded).stream(writer, stop)
+    def write() -> None:
+        while not writer.begun.wait(WAIT_S):
+            if stop.is_set():
+                return
+        listening = threading.Thread(
+            target=lambda: asyncio.run(_listen(plan, writer, seeded, stop)), name="ccwatch-bridge-redis", daemon=True
+        )
+        listening.start()
+        if seeded is not None:
+            seeded.stream(writer, stop)
+        listening.join()
 
-    with StreamWriter(plan.address) as writer:
-        thread = threading.Thread(target=run, name="ccwatch-bridge", daemon=True)
+    with StreamWriter(plan.address, owner=plan.owner, origin="live" if seeded is None else "synthetic") as writer:
+        thread = threading.Thread(target=write, name="ccwatch-bridge", daemon=True)
         thread.start()
+
+        def is_alive() -> bool:
+            if writer.lost.is_set():
+                ended.set()
+            return True
+
         try:
-            yield lambda: True
+            yield is_alive
         finally:
             stop.set()
             thread.join(2.0)
 
 
-async def _listen(plan: Plan, writer: StreamWriter, stop: Stop) -> None:
-    listening = RedisBridge(plan.redis, lambda message, _: writer.add(message.payload), on_gap=writer.begin_epoch)
+async def _listen(plan: Plan, writer: StreamWriter, seeded: SyntheticSource | None, stop: Stop) -> None:
+    """Write what comes from Redis until `stop` is set: commands to a seeded engine, or all that engines publish."""
+
+    def obey(status: str, message: Message) -> None:
+        if seeded is not None:
+            (seeded.halt if status == "HALT" else seeded.resume)()
+            writer.add(message.payload)
+
+    if seeded is None:
+        listening = RedisBridge(plan.redis, lambda message, _: writer.add(message.payload), on_gap=writer.begin_epoch)
+    else:  # the key tells of a command that was announced while Redis was gone
+        listening = commands_from(plan.redis, obey)
     bridge = asyncio.create_task(listening.run())
     while not stop.is_set() and not bridge.done():  # noqa: ASYNC110 - the request comes from another thread
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(WAIT_S)
     bridge.cancel()
 
 
@@ -305,7 +382,7 @@ def _worker(plan: Plan, role: str) -> Any:
     if plan.seeded:
         source.origin = "synthetic"
     with (
-        Shared(plan.address, role) as shared,
+        Shared(plan.address, plan.owner, int(role), plan.workers) as shared,
         Cottage(source, Options(listen=plan.listen, access=plan.access, shared=shared, protocol=plan.protocol)) as cottage,
     ):
         yield cottage.answers

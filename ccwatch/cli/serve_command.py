@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +110,7 @@ def serve(
 
 
 def _serve_workers(workers: int, stream: str, seeded: bool, *, as_json: bool, **options: Any) -> int:
-    """Serve one stream of Redis by several processes, until Ctrl-C."""
+    """Serve one stream of Redis by several processes, until Ctrl-C; SIGHUP starts one after another again."""
     if not options["redis"]:
         raise click.UsageError("--workers need --redis URL: the stream of Redis is what they share")
     try:
@@ -120,6 +123,12 @@ def _serve_workers(workers: int, stream: str, seeded: bool, *, as_json: bool, **
     source = {name: options[name] for name in ("seed", "scenario", "rate", "packets", "symbol")} if seeded else None
     with Workers(Plan(options["redis"], stream, workers, listen, access, source, options["protocol"])) as running:
         what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}" if seeded else "streams Redis"
+        again, has_terminal = threading.Event(), os.isatty(0)
+        signal.signal(signal.SIGHUP, lambda *_: again.set())
         announce(running, f"{what}, by {workers} workers", as_json=as_json)
-        while True:
-            time.sleep(3600)
+        while again.wait():
+            again.clear()
+            if has_terminal and not os.isatty(0):  # the terminal was closed
+                return 0
+            running.restart()
+    return 0

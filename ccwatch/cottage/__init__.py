@@ -3,19 +3,24 @@
 from ccwatch.cottage.access import AccessRules
 from ccwatch.cottage.cottage import Cottage
 from ccwatch.cottage.cottage_options import Listen, Options
-from ccwatch.cottage.redis_bridge import RedisBridge
+from ccwatch.cottage.message import Message
+from ccwatch.cottage.redis_bridge import RedisBridge, commands_from
 from ccwatch.cottage.redis_entries import StreamAddress
-from ccwatch.cottage.redis_stream import RedisStreamSource, StreamWriter
-from ccwatch.cottage.shared_state import Shared
+from ccwatch.cottage.redis_stream import RedisStreamSource
+from ccwatch.cottage.redis_writer import StreamWriter
+from ccwatch.cottage.shared_state import Shared, forget
 
 __all__ = [
     "AccessRules",
     "Cottage",
     "Listen",
+    "Message",
     "Options",
     "RedisBridge",
     "RedisStreamSource",
     "Shared",
     "StreamAddress",
     "StreamWriter",
+    "commands_from",
+    "forget",
 ]

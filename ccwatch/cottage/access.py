@@ -9,9 +9,9 @@ import ipaddress
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import jwt
@@ -100,18 +100,24 @@ class Refusal:
     reason: str
 
 
+class Elsewhere(Protocol):
+    """The other processes of the same site, which count connections together with this one."""
+
+    async def fits(self, ip: str, own: int, limit: int) -> bool:
+        """Return whether all processes together have no more connections of an address than the limit, with so many here."""
+
+    def left(self, ip: str, own: int) -> None:
+        """Note that a connection of an address has ended, and how many are left here."""
+
+
 class Gate:
     """Judges requests by the rules, and counts the connections of each address. Used on the loop's thread only."""
 
-    def __init__(self, rules: AccessRules, elsewhere: Callable[[str], int] = lambda _ip: 0) -> None:
-        """Prepare a gate without connections.
-
-        Args:
-            rules: the rules that it applies.
-            elsewhere: returns how many connections of an address the other processes of the same site have.
-        """
+    def __init__(self, rules: AccessRules) -> None:
+        """Prepare a gate without connections."""
         self.rules = rules
-        self._elsewhere = elsewhere
+        self.elsewhere: Elsewhere | None = None
+        """The other processes of the same site; None without any."""
         self.refused: Counter[int] = Counter()
         self._origins = {_origin(origin) for origin in rules.origins if origin != ANY}
         self._proxies = _networks(rules.proxies)
@@ -124,19 +130,31 @@ class Gate:
             self.refused[found.status] += 1
         return found
 
-    def enter(self, ip: str) -> Refusal | None:
+    async def enter(self, ip: str) -> Refusal | None:
         """Count a connection of this address and return None, or return why it is refused."""
-        if self.rules.per_ip is not None and self._connections[ip] + self._elsewhere(ip) >= self.rules.per_ip:
-            self.refused[429] += 1
-            return Refusal(429, f"{self.rules.per_ip} connections from one address are open already")
+        limit = self.rules.per_ip
         self._connections[ip] += 1
-        return None
+        if limit is None:
+            return None
+        own, fits = self._connections[ip], False
+        try:
+            fits = own <= limit and (self.elsewhere is None or await self.elsewhere.fits(ip, own, limit))
+        finally:
+            if not fits:
+                self.leave(ip)
+        if fits:
+            return None
+        self.refused[429] += 1
+        return Refusal(429, f"{limit} connections from one address are open already")
 
     def leave(self, ip: str) -> None:
         """Note that a connection of this address has ended."""
         self._connections[ip] -= 1
-        if self._connections[ip] <= 0:
+        left = self._connections[ip]
+        if left <= 0:
             del self._connections[ip]
+        if self.elsewhere is not None and self.rules.per_ip is not None:
+            self.elsewhere.left(ip, left)
 
     @property
     def connections(self) -> dict[str, int]:

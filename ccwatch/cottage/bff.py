@@ -12,12 +12,12 @@ from aiohttp import web
 
 from ccwatch.cottage.access import Gate, Grant
 from ccwatch.cottage.broadcaster import Client, Message, SlowPolicy, StateBroadcaster
+from ccwatch.cottage.command_keys import CommandKeys
 from ccwatch.cottage.endpoint import Endpoint, Outcome, health
 from ccwatch.cottage.engine import Engine, command_routes, state_of
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH
-from ccwatch.protocol.wire.message_commands import Keys
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -55,7 +55,7 @@ class Bff:
         base: str | None = None,
         pushed: bool = True,
         protocol: int = 1,
-        keys: Keys | None = None,
+        keys: CommandKeys | None = None,
     ) -> None:
         """Prepare a BFF without state.
 

@@ -15,12 +15,13 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from ccwatch.cottage import descriptor_limit
 from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
+from ccwatch.cottage.command_keys import CommandKeys, OwnKeys
 from ccwatch.cottage.requests import Requests
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import READS_HEADER
 from ccwatch.protocol.wire import deflate, hello
-from ccwatch.protocol.wire.message_commands import Answered, Keys
+from ccwatch.protocol.wire.message_commands import Answered
 from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.cottage")
@@ -85,7 +86,7 @@ class Endpoint:
         welcomed: Callable[[], None],
         *,
         reads: bool = True,
-        keys: Keys | None = None,
+        keys: CommandKeys | None = None,
     ) -> None:
         """Prepare an endpoint without clients.
 
@@ -107,7 +108,7 @@ class Endpoint:
         self._welcomed = welcomed
         self._reads = reads
         self._speaks = reads and broadcaster.channels is not None
-        self._requests = Requests(broadcaster, self._command, site.subscribe, keys or Keys(), self._count_refusal)
+        self._requests = Requests(broadcaster, self._command, site.subscribe, keys or OwnKeys(), self._count_refusal)
         self.most_descriptors = descriptor_limit.MOST_DESCRIPTORS
         self._open: dict[web.WebSocketResponse, Client] = {}
         self._expiries: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
@@ -123,7 +124,7 @@ class Endpoint:
         if not socket.can_prepare(request):
             return web.Response(status=426, text="A WebSocket is served here.\n", headers={"Upgrade": "websocket"})
         grant = request[GRANT]
-        refusal = self._admit(request, grant)
+        refusal = await self._admit(request, grant)
         if refusal is not None:
             log.warning("%s: refused with %d: %s", self._title, refusal.status, refusal.reason)
             response = refused(refusal)
@@ -145,12 +146,12 @@ class Endpoint:
             self.gate.leave(grant.ip)
         return socket
 
-    def _admit(self, request: web.Request, grant: Grant) -> Refusal | None:
+    async def _admit(self, request: web.Request, grant: Grant) -> Refusal | None:
         """Count the connection and return None, or return why it is refused."""
         if descriptor_limit.is_nearly_out(request.transport, self.most_descriptors):
             self.gate.refused[503] += 1
             return Refusal(503, f"this server has as many connections as the system lets it have ({self.most_descriptors} open files)")
-        return self.gate.enter(grant.ip)
+        return await self.gate.enter(grant.ip)
 
     def _welcome(self, socket: web.WebSocketResponse, transport: asyncio.Transport, grant: Grant) -> Client:
         log.info("%s: Client Connected", self._title)

@@ -11,11 +11,11 @@ from aiohttp import web
 
 from ccwatch.cottage.access import Gate, Grant, Refusal
 from ccwatch.cottage.broadcaster import HISTORY, Client, Message, SlowPolicy, StateBroadcaster
+from ccwatch.cottage.command_keys import CommandKeys
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import Endpoint, Outcome, answer, health, refused
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
-from ccwatch.protocol.wire.message_commands import Keys
 from ccwatch.stream.source import Steerable
 
 log = logging.getLogger("ccwatch.cottage")
@@ -49,7 +49,7 @@ class Engine:
         speaker: Speaker | None = None,
         steering: Callable[[], Steerable | None] = lambda: None,
         protocol: int = 1,
-        keys: Keys | None = None,
+        keys: CommandKeys | None = None,
     ) -> None:
         """Prepare an engine without state.
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -72,6 +72,8 @@ class RedisBridge:
         *,
         on_status: Callable[[str, Message], None] = lambda _status, _message: None,
         on_gap: Callable[[], None] = lambda: None,
+        channels: Sequence[str] = CHANNELS,
+        patterns: Sequence[str] = (f"{TICKS}*",),
     ) -> None:
         """Prepare a bridge that is not connected yet.
 
@@ -80,6 +82,8 @@ class RedisBridge:
             publish: called with each message, and whether it is for the BFF's clients too.
             on_status: called with a status from Redis (HALT or ACTIVE) and its message, before that is published.
             on_gap: called once Redis is back, before the next message.
+            channels: the channels to listen to.
+            patterns: patterns of further channels.
 
         Raises:
             ConfigError: no such url; the message shows nothing of it, since it may hold a password.
@@ -96,6 +100,9 @@ class RedisBridge:
         self._publish = publish
         self._on_status = on_status
         self._on_gap = on_gap
+        self._channels, self._patterns = channels, patterns
+        self.has_looked = False
+        """Whether it has read once if trading is halted."""
         self._status: str | None = None
         self._lost_at: float | None = None
         self._trouble = ""
@@ -139,8 +146,9 @@ class RedisBridge:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         async with self._client() as client, client.pubsub() as pubsub:
-            await pubsub.subscribe(*CHANNELS)
-            await pubsub.psubscribe(f"{TICKS}*")
+            await pubsub.subscribe(*self._channels)
+            if self._patterns:
+                await pubsub.psubscribe(*self._patterns)
             self._find()
             await self._look_at_the_key(client)
             heard = pinged = loop.time()
@@ -162,6 +170,7 @@ class RedisBridge:
     async def _look_at_the_key(self, client: redis.asyncio.Redis) -> None:
         """Read the key of a halt, which may have been set before this bridge listened, or without an announcement."""
         value = await client.get(HALT_KEY)
+        self.has_looked = True
         status = "HALT" if is_set(value) else "ACTIVE"
         if status != (self._status or "ACTIVE"):
             stands = "stands" if status == "HALT" else "is gone"
@@ -213,6 +222,15 @@ class RedisBridge:
         except DecodeError as error:
             self.tally.malformed += 1
             log.warning("%s: malformed message on %s: %s", TITLE, _one_line(channel), error)
+
+
+def commands_from(url: str, on_status: Callable[[str, Message], None]) -> RedisBridge:
+    """Return a bridge that listens to halts and their ends alone, and publishes nothing by itself.
+
+    Raises:
+        ConfigError: no such url.
+    """
+    return RedisBridge(url, lambda _message, _for_everybody: None, on_status=on_status, channels=(EVENTS,), patterns=())
 
 
 def _now() -> str:

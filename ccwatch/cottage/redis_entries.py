@@ -18,6 +18,7 @@ BLOCK_S: Final = 0.25
 """Seconds that one read waits, less than a server gives its source to end."""
 COUNT: Final = 256
 CONNECT_S: Final = 2.0
+LONGEST_ORIGIN: Final = 32
 _FIELDS: Final = (b"raw", b"data", b"payload", b"message")
 
 
@@ -55,6 +56,12 @@ class StreamAddress:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}?stream={self.stream}"
 
+    @property
+    def name(self) -> str:
+        """Return the name of a feed of it: readers of a group, or from another entry on, have names of their own."""
+        more = [f"&{word}={value}" for word, value in (("start", self.start), ("group", self.group)) if value is not None]
+        return "".join([self.shown, *more])
+
     def client(self) -> redis.Redis:
         """Return a client that does not reconnect by itself: a reader must notice what was written meanwhile."""
         return redis.Redis.from_url(
@@ -70,6 +77,8 @@ class Entry(NamedTuple):
     epoch: bytes
     n: int | None
     at_ns: int | None
+    origin: str = ""
+    """The origin that its writer gave, such as "synthetic"; empty for none, as for a live stream."""
 
 
 def order(id_: bytes) -> tuple[int, ...]:
@@ -114,7 +123,10 @@ def _entry(id_: bytes, fields: dict[bytes, bytes]) -> Entry:
             if len(fields) == 1
             else codec.dumps({k.decode("utf-8", "replace"): _plain(v) for k, v in fields.items()})
         )
-    return Entry(id_, raw, fields.get(b"epoch", b""), _whole(fields.get(b"n")), _whole(fields.get(b"at")))
+    origin = fields.get(b"origin", b"")[:LONGEST_ORIGIN].decode("ascii", "replace")
+    return Entry(
+        id_, raw, fields.get(b"epoch", b""), _whole(fields.get(b"n")), _whole(fields.get(b"at")), origin if origin.isidentifier() else ""
+    )
 
 
 def _plain(value: bytes) -> Any:

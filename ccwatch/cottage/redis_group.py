@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -67,8 +67,15 @@ class Handed(NamedTuple):
 class Group:
     """One reader of a group. Used on the source's thread only, but for `kept_by`."""
 
-    def __init__(self, address: StreamAddress, group: str) -> None:
-        """Prepare a reader that has not joined yet."""
+    def __init__(self, address: StreamAddress, group: str, looks_at: Callable[[Entry], None] = lambda _entry: None) -> None:
+        """Prepare a reader that has not joined yet.
+
+        Args:
+            address: the address of the stream.
+            group: the name of the group.
+            looks_at: called with each entry before its packets are delivered.
+        """
+        self._looks_at = looks_at
         self._address, self._group = address, group
         self._name = secrets.token_hex(8)
         base = f"{address.stream}:{group}"
@@ -157,6 +164,7 @@ class Group:
         now, last = read_clock(), self._last
         made: list[tuple[Entry, list[Item], int, int]] = []
         for entry in entries:
+            self._looks_at(entry)
             hole = hole_before(entry, last) if known is None else None
             items: list[Item] = [session.event(EventKind.GAP, now, hole)] if hole else []
             items += _without_first(session.receive(entry.raw, now), (known or {}).get(entry.id, 0))

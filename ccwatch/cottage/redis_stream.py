@@ -1,182 +1,35 @@
-"""A stream of Redis as the carrier: a writer that bounds it and numbers what it writes, and a Source that resumes by id.
+"""A stream of Redis as a Source, which resumes by id.
 
-Each entry has the message (`raw`), its number in the writer's epoch (`n`, `epoch`) and when it was written (`at`, ns since 1970). By the
-numbers a reader sees how many are missing after an outage or a trim, or that Redis began empty. Streams of others are
-read as well: an entry's `raw`, `data`, `payload` or `message`, else its only field. It knows no client and no site.
+By the numbers of the entries (see `redis_writer`) a reader sees how many are missing after an outage or a trim, or that Redis began
+empty. Streams of others are read as well: an entry's `raw`, `data`, `payload` or `message`, else its only field. It knows no client and
+no site.
 """
 
 from __future__ import annotations
 
-import logging
-import secrets
-import threading
-import time
-from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Final
 
 import redis
 from redis.exceptions import RedisError
 
-from ccwatch.cottage.redis_entries import BLOCK_S, COUNT, Entry, StreamAddress, hole_before, newest, order, read_from
+from ccwatch.cottage.redis_entries import Entry, StreamAddress, hole_before, newest, order, read_from
 from ccwatch.cottage.redis_group import Group
 from ccwatch.errors import ConnectFailed
-from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import Event, EventKind, Item, Packet
+from ccwatch.protocol.messages import EventKind, Item
 from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.protocol.wire.envelope import HIGHEST, LONGEST_EPOCH
 from ccwatch.protocol.wire.track import STEP
 from ccwatch.stream.source import DescribedSource, Keeper, Sink, Stop, read_clock
 
-log = logging.getLogger("ccwatch.cottage")
-
-MAX_LENGTH: Final = 100_000
-"""Approximate count of entries that a stream keeps."""
-MAX_AGE_S: Final = 24 * 3600.0
-"""Approximate age of the oldest entry that a stream keeps."""
-MOST_WAITING: Final = 10_000
-"""Most messages that a writer keeps while Redis is gone; older ones are lost, and the numbers show it."""
 BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
-
-# ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class StreamWriter:
-    """A Sink that writes messages to a stream in its own thread; while Redis is gone they wait. A context manager."""
-
-    def __init__(self, address: StreamAddress, *, max_length: int = MAX_LENGTH, max_age_s: float = MAX_AGE_S) -> None:
-        """Begin to write at once."""
-        self._address, self._max_length, self._max_age_s = address, max_length, max_age_s
-        self._waiting: deque[tuple[int, bytes, int, bytes]] = deque()  # number, message, when it came, epoch
-        self._changed = threading.Condition()  # serialises what adds messages with the thread that writes them
-        self._asked, self._idle = 0, True
-        self._stop = Stop()
-        self._epoch = secrets.token_hex(8).encode()
-        self._epochs = {self._epoch}
-        self._has_begun = False
-        self.dropped = 0
-        """Count of messages that found no room while Redis was gone."""
-        self.written = 0
-        self.trouble: str | None = "not connected yet"
-        self._thread = threading.Thread(target=self._run, name="ccwatch-stream-writer", daemon=True)
-        self._thread.start()
-
-    def receive(self, items: Sequence[Item], /) -> None:
-        """Take packets; malformed messages are passed on as they came."""
-        for item in items:
-            if isinstance(item, Packet):
-                self.add(item.raw or codec.encode(item))
-            elif isinstance(item, Event) and item.kind == EventKind.MALFORMED and item.raw:
-                self.add(item.raw)
-
-    def add(self, raw: bytes) -> None:
-        """Take a message without waiting."""
-        with self._changed:
-            self._asked += 1
-            if len(self._waiting) >= MOST_WAITING:
-                self._waiting.popleft()
-                self.dropped += 1
-            self._waiting.append((self._asked, raw, time.time_ns(), self._epoch))
-            self._changed.notify_all()
-
-    def begin_epoch(self) -> None:
-        """Begin another epoch with the next message: before it some are missing, and it is not known how many."""
-        with self._changed:
-            self._epoch = secrets.token_hex(8).encode()
-            self._epochs.add(self._epoch)
-
-    def flush(self, seconds: float) -> bool:
-        """Wait until everything is written, for so many seconds, and return whether it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and self._idle, seconds)
-
-    def stop(self) -> None:
-        """Write the waiting messages, for half a second at most, and end. Stopping again does nothing."""
-        if not self._stop.is_set() and self.trouble is None:
-            self.flush(0.5)
-        self._stop.set()
-        with self._changed:
-            self._changed.notify_all()
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        attempt = 0
-        while not self._stop.is_set():
-            try:
-                with self._address.client() as client:
-                    base = self._begin(client)
-                    self.trouble, attempt = None, 0
-                    self._write(client, base)
-            except (RedisError, OSError) as error:
-                self._complain(f"{type(error).__name__}: {error}".splitlines()[0])
-                self._stop.wait(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
-                attempt += 1
-
-    def _begin(self, client: redis.Redis) -> int:
-        """Return the number after which this writer counts: it continues the stream's last number, if there is one.
-
-        Its epochs are its own: what the writer before it still held, or did not hear, is missing, and no number would show that.
-        """
-        last = newest(client, self._address.stream, 1)
-        if self._has_begun:
-            if last and last[0].n is not None and last[0].epoch in self._epochs:
-                self._forget_written(last[0].n - self._base)  # written, though the answer did not come
-            return self._base
-        self._has_begun = True
-        self._base = last[0].n if last and last[0].n is not None else 0
-        return self._base
-
-    _base = 0
-
-    def _write(self, client: redis.Redis, base: int) -> None:
-        trimmed_at = 0.0
-        while not self._stop.is_set():
-            with self._changed:
-                if not self._waiting:
-                    self._idle = True
-                    self._changed.notify_all()
-                    self._changed.wait(BLOCK_S)
-                self._idle = not self._waiting
-                batch = [self._waiting[i] for i in range(min(COUNT, len(self._waiting)))]
-            if not batch:
-                client.ping()
-                continue
-            with client.pipeline(transaction=True) as pipe:  # all or nothing: a repeated write must not be there twice
-                for n, raw, at_ns, epoch in batch:
-                    fields: dict[Any, Any] = {"raw": raw, "n": base + n, "epoch": epoch, "at": at_ns}
-                    pipe.xadd(self._address.stream, fields, maxlen=self._max_length, approximate=True)
-                pipe.execute()
-            self._forget_written(batch[-1][0])
-            if time.monotonic() - trimmed_at > 60.0:
-                trimmed_at = time.monotonic()
-                client.xtrim(self._address.stream, minid=int((time.time() - self._max_age_s) * 1000), approximate=True)
-
-    def _forget_written(self, n: int) -> None:
-        """Let the messages up to a number wait no longer."""
-        with self._changed:
-            while self._waiting and self._waiting[0][0] <= n:
-                self._waiting.popleft()
-                self.written += 1
-
-    def _complain(self, why: str) -> None:
-        if why != self.trouble:
-            log.warning("the stream %s cannot be written (%s); messages wait", self._address.shown, why)
-        self.trouble = why
-
-
-# ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class RedisStreamSource(DescribedSource):
     """A stream of Redis as a Source: begins at its newest entry or where the address says, and resumes by id after an outage."""
 
     origin: str = "live"
+    """The origin that the entries name, once one was read."""
     trouble: str | None = "not connected yet"
 
     def __init__(self, address: StreamAddress, *, server_tz: str = "UTC", history: int = 1) -> None:
@@ -192,9 +45,8 @@ class RedisStreamSource(DescribedSource):
         self._at: bytes | None = None
         self._last: Entry | None = None  # the last entry with a number
         self._known: Entry | None = None  # the last one that was read before all had to be read again
-        self.is_caught_up = False
-        """Whether the entries that it begins with were read."""
-        self._group = None if address.group is None else Group(address, address.group)
+        self._is_caught_up = False
+        self._group = None if address.group is None else Group(address, address.group, self._note_origin)
 
     @property
     def position(self) -> tuple[str, int] | None:
@@ -203,6 +55,11 @@ class RedisStreamSource(DescribedSource):
         if last is None or last.n is None or not last.epoch or (last.n + 1) * STEP > HIGHEST:
             return None
         return last.epoch.decode("ascii", "replace")[:LONGEST_EPOCH], last.n
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Return whether the entries that it begins with were read."""
+        return self._is_caught_up
 
     def __repr__(self) -> str:
         return f"<RedisStreamSource {self.address.shown}>"
@@ -240,7 +97,7 @@ class RedisStreamSource(DescribedSource):
 
     def _read(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
         self._begin(client, session, sink)
-        self.is_caught_up = True
+        self._is_caught_up = True
         while not stop.is_set():
             self._deliver(read_from(client, self.address.stream, self._at or b"$"), session, sink)
 
@@ -270,6 +127,7 @@ class RedisStreamSource(DescribedSource):
             if self._is_known(entry):
                 self._at = entry.id
                 continue
+            self._note_origin(entry)
             now = read_clock()
             hole = hole_before(entry, self._last)
             items: list[Item] = [session.event(EventKind.GAP, now, hole)] if hole else []
@@ -277,6 +135,10 @@ class RedisStreamSource(DescribedSource):
             self._at = entry.id
             self._last = entry if entry.n is not None or self._last is None else self._last
             sink.receive(items)
+
+    def _note_origin(self, entry: Entry) -> None:
+        if entry.origin:
+            self.origin = entry.origin
 
     def _is_known(self, entry: Entry) -> bool:
         """Return whether an entry was read before Redis came back in an earlier state, so that all of it is read again."""

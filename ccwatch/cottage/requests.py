@@ -10,9 +10,10 @@ from typing import Any, Final
 from ccwatch.cottage.access import Grant
 from ccwatch.cottage.broadcaster import StateBroadcaster
 from ccwatch.cottage.client import Client
+from ccwatch.cottage.command_keys import CommandKeys
 from ccwatch.protocol.wire import hello
 from ccwatch.protocol.wire.hello import Refused
-from ccwatch.protocol.wire.message_commands import COMMANDS, Answered, Keys, read_command
+from ccwatch.protocol.wire.message_commands import COMMANDS, Answered, read_command
 from ccwatch.protocol.wire.talk import Talk
 
 log = logging.getLogger("ccwatch.cottage")
@@ -32,7 +33,7 @@ class Requests:
         broadcaster: StateBroadcaster,
         obey: Obey,
         choose_symbol: Callable[[Client, str], bool],
-        keys: Keys,
+        keys: CommandKeys,
         refused: Callable[[str], None],
     ) -> None:
         """Prepare to answer.
@@ -141,7 +142,7 @@ class Requests:
             log.warning("%s refused: %s", command.what, grant.why_not)
             return hello.write_nack(ref, "forbidden", grant.why_not, **facts)
         try:
-            answered = self._keys.begin(command, time.time_ns())
+            answered = await self._keys.begin(command, time.time_ns())
         except Refused as refusal:
             return hello.write_nack(ref, refusal.code, str(refusal), **facts)
         if answered is None:
@@ -149,5 +150,5 @@ class Requests:
             try:
                 answered = await self._obey(command.what, grant)
             finally:
-                self._keys.end(command, answered)
+                await self._keys.end(command, answered)
         return hello.write_nack(ref, answered.code, answered.reason, **facts) if answered.code else hello.write_ack(ref, **facts)

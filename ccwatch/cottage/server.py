@@ -16,11 +16,12 @@ from ccwatch.cottage import descriptor_limit
 from ccwatch.cottage.access import Gate
 from ccwatch.cottage.bff import Bff, Poller
 from ccwatch.cottage.broadcaster import Message
+from ccwatch.cottage.command_keys import CommandKeys, OwnKeys, SharedKeys
 from ccwatch.cottage.cottage_options import Options
 from ccwatch.cottage.dialect import Speaker
 from ccwatch.cottage.endpoint import answer, application
 from ccwatch.cottage.engine import TITLE, Engine
-from ccwatch.cottage.redis_bridge import RedisBridge
+from ccwatch.cottage.redis_bridge import RedisBridge, commands_from
 from ccwatch.cottage.redis_channels import log_message
 from ccwatch.cottage.server_metrics import CottageCollector, figures, metrics_route
 from ccwatch.errors import ConfigError
@@ -28,10 +29,8 @@ from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
-from ccwatch.protocol.wire.damage import Damage
-from ccwatch.protocol.wire.message_commands import Keys
 from ccwatch.protocol.wire.track import STEP
-from ccwatch.stream.source import DescribedSource, Source, Steerable, Stop, described, read_clock
+from ccwatch.stream.source import Damaging, DescribedSource, Source, Steerable, Stop, described, read_clock
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -50,15 +49,18 @@ class Server:
 
     def __init__(self, source: Source | None, options: Options) -> None:
         self._source, self._options = source, options
-        if getattr(source, "damages_itself", False):
-            source.damages_itself = False  # type: ignore[union-attr] # what is damaged is what clients are sent, envelope included
+        self._described = described(source)
+        given: object = source  # mypy takes two protocols for exclusive
+        self._damaging = given if isinstance(given, Damaging) else None
+        if self._damaging is not None:
+            self._damaging.damages_itself = False  # what is damaged is what clients are sent, envelope included
         self._tls = options.listen.tls()
         self._headers = _headers(source, options)
         self._base = None if options.engine_url is None else rest_base(options.engine_url)
         speaker = Speaker(options.dialect)
         self._push = options.push and self._base is None and not speaker.is_deployed  # deployed BFFs poll
         self._stream_path = STREAM_PATHS[speaker.is_deployed]
-        spoken: dict[str, Any] = {"policy": options.slow, "protocol": options.protocol, "keys": Keys()}
+        spoken: dict[str, Any] = {"policy": options.slow, "protocol": options.protocol, "keys": _keys(options)}
         self._engine = Engine(self._welcomed, self._gate("engine"), speaker=speaker, steering=self._steerable, **spoken)
         self._bff = Bff(
             self._welcomed,
@@ -69,20 +71,19 @@ class Server:
             **spoken,
         )
         self._engine.on_follow = self._follow
-        self._bridge: RedisBridge | None = None
-        if options.redis_url is not None:
-            self._bridge = RedisBridge(options.redis_url, self._from_redis, on_status=self._redis_says)
+        self._bridge = self._listener(options)
+        if self._bridge is not None:
             self._engine.announce = self._bridge.announce
         self._bridge_task: asyncio.Task[None] | None = None
         sites = {"engine": (self._engine.broadcaster, self._engine.endpoint), "bff": (self._bff.broadcaster, self._bff.endpoint)}
         self._metrics = CottageCollector(sites, lambda: None if self._bridge is None else self._bridge.tally)
         self._is_draining = False
         if options.shared is not None:
-            options.shared.tell(self._part)
+            options.shared.tell(self._figures)
         self._position: tuple[str, int] | None = None  # the entry of a shared stream that came last
         self._place = 0  # how many messages it had
         # A source that can be asked for other symbols has one of its own, which is the main stream.
-        self._own_symbol = described(source).symbol
+        self._own_symbol = self._described.symbol
         self._listening: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="ccwatch-cottage", daemon=True)
         self._source_thread = threading.Thread(target=self._play, name="ccwatch-cottage-source", daemon=True)
@@ -93,21 +94,25 @@ class Server:
         self._stopping: asyncio.Event
         self.url = self.engine_url = ""
 
+    def _listener(self, options: Options) -> RedisBridge | None:
+        """Return what listens to Redis: to all that engines publish there, or at a worker, which reads the stream, to commands alone."""
+        if options.shared is not None:
+            return commands_from(options.shared.address.url, self._redis_says)
+        return None if options.redis_url is None else RedisBridge(options.redis_url, self._from_redis, on_status=self._redis_says)
+
     def _gate(self, site: str) -> Gate:
-        shared = self._options.shared
-        return Gate(self._options.access) if shared is None else Gate(self._options.access, lambda ip: shared.connections(site, ip))
+        gate, shared = Gate(self._options.access), self._options.shared
+        if shared is not None:
+            gate.elsewhere = shared.count(site, lambda: gate.connections)
+        return gate
 
-    def _part(self) -> dict[str, Any]:
-        """Return the state that this worker shares with the others; called by another thread."""
+    def _figures(self) -> str:
+        """Return the figures that this worker shares with the others; called by another thread."""
         if not self._listening.done() or self._stop_source.is_set():
-            return {}
-        asked: concurrent.futures.Future[dict[str, Any]] = concurrent.futures.Future()
-        self._loop.call_soon_threadsafe(lambda: asked.set_result(self._told()))
-        return asked.result(1.0)
-
-    def _told(self) -> dict[str, Any]:
-        sites = {"engine": self._engine.endpoint.gate, "bff": self._bff.endpoint.gate}
-        return {"connections": {site: gate.connections for site, gate in sites.items()}, "metrics": figures(self._metrics).decode()}
+            return ""
+        asked: concurrent.futures.Future[bytes] = concurrent.futures.Future()
+        self._loop.call_soon_threadsafe(lambda: asked.set_result(figures(self._metrics)))
+        return asked.result(1.0).decode()
 
     # ── on the caller's thread ──
 
@@ -166,10 +171,12 @@ class Server:
     def receive(self, items: Sequence[Item], /) -> None:
         """Hand messages to the loop, and wait until it has taken them, so that the source is no faster than the server."""
         messages: list[Message | None] = []
-        position: tuple[str, int] | None = getattr(self._source, "position", None)
+        position = self._described.position
         if position != self._position:
+            if self._position is None:
+                self._headers.update(_headers(self._source, self._options))  # the first entry of a shared stream names its origin
             self._position, self._place = position, 0
-        damage: Damage | None = getattr(self._source, "damage", None)  # of a source with planted damage
+        damage = None if self._damaging is None else self._damaging.damage
         for item in items:
             if isinstance(item, Packet):
                 raw, is_main = item.raw or codec.encode(item), self._own_symbol is None or item.symbol in {None, self._own_symbol}
@@ -178,7 +185,7 @@ class Server:
                 messages.append(Message.of(item.raw, is_state=False, number=self._next(), damage=damage))
             elif isinstance(item, Event) and isinstance(item.facts, Gap) and item.facts.is_numbered:
                 messages.append(log_message("WARNING", f"gap: {item.detail}", from_ns(item.received_at_ns).isoformat()))
-            elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and described(self._source).cuts_connections:
+            elif isinstance(item, Event) and item.kind == EventKind.DISCONNECT and self._described.cuts_connections:
                 messages.append(None)  # the moment at which all connections are cut
         if not messages or self._stop_source.is_set():
             return
@@ -223,6 +230,7 @@ class Server:
         try:
             base = self._base
             if self._options.shared is not None:
+                beats.append(asyncio.create_task(self._options.shared.keep_counts()))
                 await self._catch_up()
             if base is None:
                 base = await self._open(runners, self._engine.routes(), self._engine.endpoint.gate, self._options.listen.engine_port)
@@ -238,13 +246,15 @@ class Server:
             await self._shut_down(runners, [*beats, *([] if poller is None else [poller])])
 
     async def _catch_up(self) -> None:
-        """Read the last entries of the stream before any client comes; a Redis that does not answer is not waited for."""
+        """Read the last entries and if trading is halted before any client comes; a Redis that does not answer is not waited for."""
         self._start_source()
+        self._start_bridge()
         deadline = self._loop.time() + CATCH_UP_S
-        while not getattr(self._source, "is_caught_up", True) and self._loop.time() < deadline:
+        while not (self._described.is_caught_up and (self._bridge is None or self._bridge.has_looked)) and self._loop.time() < deadline:
             if self._stopping.is_set():
                 return
             await asyncio.sleep(0.01)
+        self._headers.update(_headers(self._source, self._options))  # the entries name the origin
 
     async def _open(self, runners: list[web.AppRunner], routes: list[web.RouteDef], gate: Gate, port: int) -> str:
         """Listen on a port, and return the site's http url."""
@@ -270,7 +280,7 @@ class Server:
 
     async def _ready(self, _request: web.Request) -> web.Response:
         """Answer whether a balancer should send clients here."""
-        trouble = self._engine.trouble or described(self._source).trouble or ("it ends" if self._is_draining else None)
+        trouble = self._engine.trouble or self._described.trouble or ("it ends" if self._is_draining else None)
         return answer({"ready": trouble is None, "reason": trouble}, status=200 if trouble is None else 503)
 
     async def _planted(self, _request: web.Request) -> web.Response:
@@ -278,15 +288,18 @@ class Server:
         return answer(
             [
                 {"kind": p.kind, "start_s": p.start_s, "end_s": None if p.end_s == float("inf") else p.end_s, "detail": p.detail}
-                for p in described(self._source).planted
+                for p in self._described.planted
             ]
         )
 
     def _welcomed(self) -> None:
-        if self._bridge is not None and self._bridge_task is None:  # with the first client (contract 1.2)
-            self._bridge_task = asyncio.create_task(self._bridge.run())
+        self._start_bridge()  # with the first client (contract 1.2)
         if self._options.start_on_first_client:
             self._start_source()
+
+    def _start_bridge(self) -> None:
+        if self._bridge is not None and self._bridge_task is None:
+            self._bridge_task = asyncio.create_task(self._bridge.run())
 
     def _from_redis(self, message: Message, for_everybody: bool) -> None:
         self._engine.publish(message)
@@ -357,6 +370,8 @@ class Server:
         await asyncio.gather(self._end_source(), self._engine.endpoint.close(), self._bff.endpoint.close())
         for runner in runners:
             await runner.cleanup()
+        if self._options.shared is not None:
+            await self._options.shared.close()
 
     async def _end_source(self) -> None:
         """Wait for the source's thread; if that waits for a stalled client, then until the client is cut."""
@@ -373,6 +388,10 @@ async def _end(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait((task,), timeout=CANCEL_S)
+
+
+def _keys(options: Options) -> CommandKeys:
+    return OwnKeys() if options.shared is None else SharedKeys(options.shared.address)
 
 
 def _headers(source: Source | None, options: Options) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ccwatch.protocol.messages import Instant, Item
+from ccwatch.protocol.wire.damage import Damage
 
 
 def read_clock() -> Instant:
@@ -88,6 +89,16 @@ class DescribedSource:
         """Return why it has nothing to stream; None while it has."""
         return None
 
+    @property
+    def position(self) -> tuple[str, int] | None:
+        """Return epoch and number of what is being delivered, where the stream is numbered for several servers. Of its own thread."""
+        return None
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Return whether what it begins with was delivered."""
+        return True
+
 
 class Source(Protocol):
     """A stream of items; it may also be a DescribedSource, Steerable and Handing."""
@@ -148,6 +159,16 @@ class Steerable(Protocol):
 
     def follow(self, symbols: frozenset[str], /) -> None:
         """Deliver packets of these symbols beside its own from now on."""
+
+
+@runtime_checkable
+class Damaging(Protocol):
+    """A source with planted damage."""
+
+    damages_itself: bool
+    """Whether the damage is done to what it delivers; a server that streams it sets False, and damages what its clients are sent."""
+    damage: Damage | None
+    """The damage to the message that is being delivered, for a server. Of the source's thread."""
 
 
 class Held(NamedTuple):

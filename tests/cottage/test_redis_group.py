@@ -132,9 +132,9 @@ def test_a_message_whose_answer_was_lost_is_not_written_twice(server, sent):
         writer.add(sent[0])
         assert writer.flush(20)
         written = writer.written
-        writer._waiting.append((writer._asked, sent[0], time.time_ns()))  # as if Redis had gone before it answered
+        writer._waiting.append((writer._asked, sent[0], time.time_ns(), writer._epoch))  # as if Redis had gone before it answered
         with writer._address.client() as client:
-            writer._begin(client)
+            writer._forget_written_before(client)
             assert client.xlen("desk") == len(sent) + 1
         assert writer.written == written + 1
 

@@ -16,7 +16,7 @@ import redis
 
 import ccwatch as cw
 from ccwatch.cottage.redis_entries import StreamAddress
-from ccwatch.cottage.redis_stream import StreamWriter
+from ccwatch.cottage.redis_writer import StreamWriter
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.stream.source import Stop

@@ -48,6 +48,34 @@ def read_command(message: Mapping[str, Any]) -> Command:
     return Command(str(message["type"]), key, time_ns)
 
 
+def refuse_late(command: Command, now_ns: int) -> None:
+    """Refuse a command that comes after its deadline.
+
+    Raises:
+        Refused: it does.
+    """
+    if command.deadline_ns is not None and now_ns > command.deadline_ns:
+        raise Refused("late", f"it came {(now_ns - command.deadline_ns) / 1e9:.3f} s after its deadline")
+
+
+def answer_again(command: Command, what: str, answered: Answered | None) -> Answered:
+    """Return the answer that the first command with this key was given.
+
+    Args:
+        command: the one that comes now.
+        what: the first one.
+        answered: its answer; None while it is being obeyed.
+
+    Raises:
+        Refused: it was another command, or is still being obeyed.
+    """
+    if what != command.what:
+        raise Refused("key", f"this key was that of a {what}")
+    if answered is None:
+        raise Refused("busy", "a command with this key is being obeyed")
+    return answered
+
+
 class Keys:
     """The commands that were answered, by their keys. Used by one thread."""
 
@@ -61,14 +89,8 @@ class Keys:
             Refused: it comes after its deadline, its key was another command's, or the first with this key is still being obeyed.
         """
         if command.key is not None and command.key in self._known:
-            what, answered = self._known[command.key]
-            if what != command.what:
-                raise Refused("key", f"this key was that of a {what}")
-            if answered is None:
-                raise Refused("busy", "a command with this key is being obeyed")
-            return answered
-        if command.deadline_ns is not None and now_ns > command.deadline_ns:
-            raise Refused("late", f"it came {(now_ns - command.deadline_ns) / 1e9:.3f} s after its deadline")
+            return answer_again(command, *self._known[command.key])
+        refuse_late(command, now_ns)
         if command.key is not None:
             self._known[command.key] = command.what, None
             while len(self._known) > MOST_KEYS:
@@ -76,6 +98,8 @@ class Keys:
         return None
 
     def end(self, command: Command, answered: Answered) -> None:
-        """Remember the answer to a command."""
-        if command.key is not None:
+        """Remember the answer to a command that was obeyed; one that could not be may be tried again."""
+        if command.key is not None and answered.code:
+            self._known.pop(command.key, None)
+        elif command.key is not None:
             self._known[command.key] = command.what, answered

@@ -82,6 +82,8 @@ def compile_condition(text: str) -> Condition:
     tree = resolved(parse(text))
     if not is_truth(tree):
         raise ConfigError(f"{text!r} is neither true nor false; expected a comparison, as in 'drawdown_peak <= -2%'")
+    if not any(True for _ in names_in(tree)):
+        raise ConfigError(f"{text!r} judges nothing of the stream; expected a measure or a column, as in 'drawdown_peak <= -2%'")
     lead, below, limit = _lead(tree)
     single = isinstance(tree, Operation) and tree.sign in COMPARISONS
     slots = tuple(

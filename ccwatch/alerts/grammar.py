@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedInput, VisitError
+from lark.exceptions import UnexpectedInput, UnexpectedToken, VisitError
 
 from ccwatch.domain.durations import UNITS, seconds_of
 from ccwatch.errors import ConfigError
@@ -25,9 +25,9 @@ MOST_DEPTH: Final = 60
 """Most levels of brackets within brackets: deeper ones would exhaust the stack."""
 _GRAMMAR: Final = rf"""
 ?start: either
-?either: both ("or" both)*
-?both: negated ("and" negated)*
-?negated: "not" negated -> negate
+?either: both ("or"i both)*
+?both: negated ("and"i negated)*
+?negated: "not"i negated -> negate
     | comparison
 ?comparison: sum (COMPARE sum)*
 ?sum: product (SIGN product)*
@@ -65,6 +65,7 @@ class Number:
 
     value: float
     is_duration: bool = False
+    is_percent: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ def parse(text: str) -> Node:
         raise ConfigError(f"{text!r:.80}: too deep for a condition") from None
     except UnexpectedInput as error:
         place: Any = vars(error).get("pos_in_stream")  # lark says None, or -1, at the end
-        at = len(text) if place is None or place < 0 else int(place)
+        is_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+        at = len(text) if is_end or place is None or place < 0 else int(place)
         found = f"{text[at : at + 20]!r} at sign {at + 1}" if at < len(text) else "its end"
         raise ConfigError(
             f"{text!r}: {found} was not expected; a condition compares measures, as in 'alpha < 1.7 and exposure > 10%'"
@@ -144,7 +146,9 @@ def names_in(node: Node) -> Iterator[Name]:
 
 def nearest_word(word: str, known: tuple[str, ...] | list[str]) -> str:
     """Return a question with the nearest known word, "did you mean …?", else the list of known words."""
-    near = difflib.get_close_matches(word.casefold(), [name.casefold() for name in known], n=1, cutoff=0.5)
+    words = [name.casefold() for name in known]
+    longer = [name for name in words if name.startswith(f"{word.casefold()}_")]  # the beginning of a word is what was meant
+    near = longer or difflib.get_close_matches(word.casefold(), words, n=1, cutoff=0.5)
     if near:
         return f"did you mean {next(name for name in known if name.casefold() == near[0])!r}?"
     return f"there are {', '.join(known)}"
@@ -162,7 +166,7 @@ class _Builder(Transformer[Token, Node]):
         return Number(float(parts[0]))
 
     def percent(self, parts: list[Any]) -> Node:
-        return Number(float(parts[0].rstrip("% \t")) / 100.0)
+        return Number(float(parts[0].rstrip("% \t")) / 100.0, is_percent=True)
 
     def duration(self, parts: list[Any]) -> Node:
         return Number(seconds_of(str(parts[0])), is_duration=True)
@@ -180,7 +184,7 @@ class _Builder(Transformer[Token, Node]):
         sign, value = parts
         if sign == "+":
             return value  # type: ignore[no-any-return] # lark's trees are untyped
-        return Number(-value.value, value.is_duration) if isinstance(value, Number) else Operation("-", (Number(0.0), value))
+        return replace(value, value=-value.value) if isinstance(value, Number) else Operation("-", (Number(0.0), value))
 
     def sum(self, parts: list[Any]) -> Node:
         return _from_left(parts)
@@ -244,6 +248,8 @@ def _text_duration(node: Node) -> float | None:
 def text_of(node: Node) -> str:
     """Return a tree as text, which parses to the same tree."""
     if isinstance(node, Number):
+        if node.is_percent:
+            return f"{100.0 * node.value:.12g}%"
         return f"{node.value:.12g}" + ("s" if node.is_duration else "")
     if isinstance(node, Word):
         return f'"{node.text}"'

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from ccwatch.alerts import vocabulary
-from ccwatch.alerts.grammar import Name, Node, Number, Operation, Window, Word, text_of
+from ccwatch.alerts.grammar import Name, Node, Number, Operation, Window, Word, names_in, text_of
 from ccwatch.errors import ConfigError
+from ccwatch.protocol.ranges import bounds
 
 COMPARISONS: Final = {"<", "<=", ">", ">=", "==", "!="}
+_AMOUNTS: Final = {"USD", "ms", "s", "packets", "$/period"}
+"""Units of amounts, which no percentage is one of."""
 _TRUTHS: Final = {*COMPARISONS, "and", "or", "not"}
 
 
@@ -29,6 +32,8 @@ def resolved(node: Node) -> Node:
     if node.sign in {"==", "!="} and any(isinstance(part, Name) and part.name in vocabulary.WORDS for part in node.parts):
         return _word_test(node)
     if node.sign in COMPARISONS and any(isinstance(part, Word) for part in node.parts):
+        for name in names_in(node):
+            vocabulary.known(name)
         raise ConfigError(f"a text can only be compared with a word of the stream, as in status == 'HALT'; got {_shown(node)}")
     parts = tuple(resolved(part) for part in node.parts)
     if node.sign in {"and", "or", "not"} and not all(map(is_truth, parts)):
@@ -44,13 +49,32 @@ def _in_one_unit(node: Operation) -> Operation:
     """
     other = next((part for part in node.parts if not isinstance(part, Number)), None)
     numbers = [part for part in node.parts if isinstance(part, Number)]
-    if node.sign in COMPARISONS and numbers and _is_share(other) and abs(numbers[0].value) > 1.0:
+    if node.sign in COMPARISONS and numbers and _is_share(other) and abs(numbers[0].value) > 1.0 and not numbers[0].is_percent:
         raise ConfigError(f"{_shown(node)} is never reached: it is a fraction; write {numbers[0].value:g}% for {numbers[0].value / 100:g}")
+    if node.sign in COMPARISONS and any(number.is_percent for number in numbers) and unit_of(other) in _AMOUNTS:
+        raise ConfigError(f"{_shown(node)}: a percentage of what? It is in {unit_of(other)}; for example drawdown_start is a fraction")
+    if numbers and isinstance(other, Name) and node.sign != "!=":
+        _reachable(node, other, numbers[0].value)
     durations = [number for number in numbers if number.is_duration]
     if not durations:
         return node
     scale = per_second(None if node.sign in {"*", "/"} else other, _shown(node))
     return Operation(node.sign, tuple(Number(part.value * scale) if part in durations else part for part in node.parts))
+
+
+def _reachable(node: Operation, name: Name, limit: float) -> None:
+    """Raise an error where no value of a measure or column can be beyond a limit.
+
+    Raises:
+        ConfigError: says between which values it lies.
+    """
+    low, high = (-1.0, 0.0) if name.name.startswith("drawdown_") else bounds(name.name)
+    rises = {">": True, ">=": True, "<": False, "<=": False}.get(node.sign)
+    if rises is not None and isinstance(node.parts[0], Number):
+        rises = not rises
+    if (limit > high and rises is not False) or (limit < low and rises is not True):
+        shown = [f"{100 * end:g}%" if unit_of(name) == "fraction" else f"{end:g}" for end in (low, high)]
+        raise ConfigError(f"{_shown(node)} is never reached: {name} lies between {shown[0]} and {shown[1]}")
 
 
 def per_second(node: Node | None, text: str) -> float:
@@ -109,4 +133,4 @@ def _example(column: str) -> str:
 def _shown(node: Node) -> str:
     if isinstance(node, Operation):
         return f" {node.sign} ".join(map(_shown, node.parts))
-    return node.text if isinstance(node, Word) else f"{node.value:g}" if isinstance(node, Number) else text_of(node)
+    return node.text if isinstance(node, Word) else text_of(node)

@@ -101,11 +101,18 @@ def hours_of(tables: Tables) -> TradingHours | None:
             raise ConfigError(f"{tables.place('hours', key)}: unknown key {key!r} in [hours]: {nearest_word(key, _HOURS_KEYS)}")
     try:
         if "grace" in said:
-            said["grace_s"] = seconds_of(str(said.pop("grace")))
+            said["grace_s"] = _grace(said.pop("grace"))
         return read_hours(said, _holidays(said.get("holidays", []), tables.path))
     except ValueError as error:
         key = next((key for key in _HOURS_KEYS if str(error).startswith(key)), "")
         raise ConfigError(f"{tables.place('hours', key or None)}: {error}") from None
+
+
+def _grace(said: Any) -> float:
+    try:
+        return seconds_of(str(said))
+    except ValueError as error:
+        raise ValueError(f"grace: {error}") from None
 
 
 def _holidays(said: Any, file: Path | None) -> list[str]:
@@ -117,4 +124,6 @@ def _holidays(said: Any, file: Path | None) -> list[str]:
         except OSError as error:
             raise ValueError(f"holidays: {path} cannot be read: {error.strerror}") from None
         return [word for line in lines if (word := line.partition("#")[0].strip())]
+    if not isinstance(said, list):
+        raise ValueError(f"holidays={said!r}: expected a list of dates, or the path of a file")  # noqa: TRY004 - as any other wrong value
     return [str(word) for word in said]

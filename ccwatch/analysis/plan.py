@@ -14,7 +14,7 @@ from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.usable_rows import Floats, paces, sample
 from ccwatch.config import default_expected
 from ccwatch.domain.liveness import late_ns
-from ccwatch.errors import ConfigError, MissingColumns
+from ccwatch.errors import CcwatchError, ConfigError, MissingColumns
 from ccwatch.protocol.messages import Side
 
 _HELD = {Side.BUY: 1.0, Side.SELL: -1.0, Side.FLAT: 0.0}
@@ -29,14 +29,19 @@ def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align = "clo
         align: how the plan is laid beside the stream; see `report.against`.
 
     Raises:
-        ConfigError: an expectation that cannot be read, or another `align`.
+        ConfigError: `[expected] path` cannot be used, a value that is no expectation, or another `align`.
         RecordingNotFound: the expectation is no recording that is there.
         MissingColumns: it has none of nav, returns and side.
     """
     if not needs_plan(rules):
         return None
-    source = default_expected() if expected is None else expected
-    return None if source is None or source is False else plan_of(read_expected(source).frame, align)
+    if expected is not None:
+        return None if expected is False else plan_of(read_expected(expected).frame, align)
+    source = default_expected()
+    try:
+        return None if source is None else plan_of(read_expected(source).frame, align)
+    except CcwatchError as error:
+        raise ConfigError(f"[expected] path = {source!r} of ccwatch.toml is no plan: {error}") from error
 
 
 def plan_of(frame: pd.DataFrame, align: Align = "clock") -> Plan:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ccwatch import wiring
 from ccwatch.cli import rendering
 from ccwatch.cli.rendering import show
 from ccwatch.cli.shared_options import json_option, streaming
@@ -50,6 +51,7 @@ def _ready(found: Any, *, as_json: bool) -> int:
         receivers=list(read_receivers(tables).values()),
         heartbeat=options.heartbeat,
         heartbeat_s=options.heartbeat_s,
+        plan_for=wiring.plan_for,
     )
     for check in checks:
         facts = {"check": check.name, "ok": check.ok, "detail": check.detail}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ccwatch import wiring
 from ccwatch.cli import rendering
 from ccwatch.cli.shared_options import json_option
 from ccwatch.config import Settings, recordings_folder
@@ -27,11 +28,13 @@ def check(*, paths: tuple[Path, ...], as_json: bool) -> int:
     from ccwatch.alerts import (  # noqa: PLC0415 - pandas is not needed for --help
         AlertSettings,
         Certificates,
+        Evaluator,
         rules_file,
     )
 
     settings = AlertSettings.load()
     found = [rule for path in paths for rule in rules_file(path)] if paths else list(settings.own)
+    Evaluator(found, plan=wiring.plan_for(found))  # refuses names that are there twice, and a divergence from nothing
     kept = Certificates(_folder())
     for rule in found:
         told = kept.text_of(rule)

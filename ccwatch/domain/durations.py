@@ -8,7 +8,7 @@ from typing import Final
 _SECONDS: Final = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 UNITS: Final = "ms|sec|s|min|m|h|d|w"
 """The units, the longer words first, for a regular expression."""
-_PART: Final = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({UNITS})\b", re.IGNORECASE)
+_PART: Final = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({UNITS})(?![a-z])", re.IGNORECASE)
 
 
 def seconds_of(text: str) -> float:

@@ -144,7 +144,12 @@ def read_hours(values: dict[str, Any], holidays: Sequence[str] = ()) -> TradingH
         except ValueError:
             raise ValueError(f"holidays: {word!r} is no date; expected for example '2026-12-25', or '2026-11-27 13:00'") from None
         if until.strip():
-            early.append((found, _time("holidays", until.strip())))
+            ends = _time("holidays", until.strip())
+            if opens < closes and not opens < ends <= closes:
+                raise ValueError(
+                    f"holidays: {word!r}: trading is from {opens:%H:%M} to {closes:%H:%M}; expected an earlier close within it"
+                )
+            early.append((found, ends))
         else:
             closed.add(found)
     grace_s = float(values.get("grace_s", 300.0))
@@ -155,15 +160,19 @@ def _time(name: str, value: Any) -> time:
     if isinstance(value, time):
         return value
     try:
-        return time.fromisoformat(value)
+        found = time.fromisoformat(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name}={value!r} is no time of day; expected for example '09:30'") from None
+        found = None
+    if found is None or found.tzinfo is not None:
+        raise ValueError(f"{name}={value!r} is no time of day; expected for example '09:30'")
+    return found
 
 
 def _days(value: Any) -> tuple[int, ...]:
     """Return weekdays from names and ranges, as text with commas or as a list: "mon-wed, fri", ["sun-thu"]."""
     found: set[int] = set()
-    for part in value.split(",") if isinstance(value, str) else value or ():
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
         first, dash, last = (word.strip().casefold()[:3] for word in str(part).partition("-"))
         if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
             found.clear()

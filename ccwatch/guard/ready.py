@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ccwatch.alerts import AlertSettings, Certificates
+from ccwatch.alerts import AlertSettings, Certificates, Evaluator, PlanReader, no_plan
 from ccwatch.errors import CcwatchError
 from ccwatch.guard.heartbeat import Heartbeat
 from ccwatch.guard.outbox import OUTBOX, Outbox
@@ -40,6 +40,7 @@ def examine_readiness(
     receivers: Sequence[Receiver],
     heartbeat: str = "",
     heartbeat_s: float = 30.0,
+    plan_for: PlanReader = no_plan,
 ) -> tuple[Check, ...]:
     """Run all checks before a trading day; return one Check each.
 
@@ -51,6 +52,7 @@ def examine_readiness(
         receivers: the receivers of ccwatch.toml.
         heartbeat: where the guard's sign of life goes; empty is nowhere.
         heartbeat_s: seconds from one beat to the next.
+        plan_for: reads what was expected, for rules on the divergence from it.
     """
     return (
         _stream(diagnosis),
@@ -59,7 +61,7 @@ def examine_readiness(
         _recorder(recordings),
         _heartbeat(heartbeat, heartbeat_s, receivers),
         *_receivers(guard_folder, receivers),
-        _rules(settings, recordings),
+        _rules(settings, recordings, plan_for),
     )
 
 
@@ -127,7 +129,11 @@ def _receivers(folder: Path, receivers: Sequence[Receiver]) -> list[Check]:
     return found
 
 
-def _rules(settings: AlertSettings, recordings: Path) -> Check:
+def _rules(settings: AlertSettings, recordings: Path, plan_for: PlanReader) -> Check:
+    try:
+        Evaluator(settings.rules, plan=plan_for(settings.rules))
+    except CcwatchError as error:
+        return Check("rules", ok=False, detail=str(error))
     known = Certificates(recordings).read()
     untested = [rule.name for rule in settings.own if rule.digest not in known]
     if untested:

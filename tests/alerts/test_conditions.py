@@ -106,12 +106,38 @@ def test_absence_is_told_in_its_time_with_packets_and_without():
         ("nav > 5s", "what is in ms or s"),
         ("latency * 2s > 4", "what is in ms or s"),
         ("drawdown_peak <= -2", "write -2%"),
+        ("drawdown > 1%", "did you mean 'drawdown_peak'"),
+        ("drawdown_start >= 2%", "never reached: drawdown_start lies between -100% and 0%"),
+        ("2% < drawdown_inception", "never reached"),
+        ("approved_size > 25%", "lies between 0% and 20%"),
+        ("confidence > 120%", "never reached"),
+        ("day_pnl < -1%", "day_pnl < -1%: a percentage of what. It is in USD"),
+        ("change(nav, 5m) < -1%", "It is in USD"),
+        ("latency > 5%", "It is in ms"),
+        ("1 > 0", "judges nothing of the stream"),
+        ("kind == 'STATE'", "unknown measure or column 'kind'"),
+        ("staus == 'HALT'", "did you mean 'status'"),
         ("mean(confidence, 5m) > 60", "write 60%"),
     ],
 )
 def test_an_unknown_word_is_refused_with_the_nearest_one(when, said):
     with pytest.raises(ConfigError, match=said):
         cw.Rule("odd", when)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "drawdown_peak > 0",
+        "drawdown_peak <= 2%",
+        "drawdown_peak != 2%",
+        "change(nav, 5m) < -1% * nav",
+        "rate_usual > 150%",
+        "exposure > 120%",
+    ],
+)
+def test_a_limit_that_can_be_reached_is_taken(when):
+    assert cw.Rule("r", when).condition is not None
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ def test_percentages_durations_and_services_are_read():
     assert parse("mean(latency:Risk, 5m) > 300") == Operation(">", (Window("mean", Name("latency", "Risk"), 300.0), Number(300.0)))
     assert parse("alpha < 1.7 and exposure > 10%").sign == "and"
     assert parse("0 < alpha < 1").sign == "and"
+    assert parse("alpha < 1 AND Not nav > 1") == parse("alpha < 1 and not nav > 1")
+    assert text_of(parse("exposure > 12.5%")) == "(exposure > 12.5%)"
 
 
 @pytest.mark.slow
@@ -38,7 +40,9 @@ def test_a_tree_as_text_parses_to_itself(tree):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("alpha <", "was not expected"),
+        ("alpha <", "its end was not expected"),
+        ("(alpha < 1", "its end was not expected"),
+        ("alpha < 1 or", "its end was not expected"),
         ("menan(alpha, 5m) > 1", "did you mean 'mean'"),
         ("mean(alpha) > 1", "mean"),
         ("__import__('os').system('true')", "unknown function|was not expected"),

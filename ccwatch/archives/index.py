@@ -6,15 +6,16 @@ two sessions there is one missing value, so that no stretch reaches from one int
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -33,6 +34,9 @@ CARRY_S: Final = 30.0
 """How long a value stays known without a newer one."""
 LATENCY: Final = "latency:"
 _VERSION: Final = 1
+_DESCRIPTION: Final = "index.json"
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 @dataclass(frozen=True)
@@ -127,93 +131,105 @@ def build(root: str | Path, sessions: Sequence[Session], channels: Sequence[str]
     wanted = tuple(dict.fromkeys([*FOLLOWED, *channels]))
     known = _read(folder)
     stamps = {session.name: _signature(session) for session in sessions}
-    if (
-        known is not None
-        and set(wanted) <= set(known["channels"])
-        and all(known["stamps"].get(name) == stamp for name, stamp in stamps.items())
-    ):
+    if known is not None and set(wanted) <= set(known.channels) and all(known.stamps.get(name) == stamp for name, stamp in stamps.items()):
         return _open(folder, known, step_ns)
-    return _rebuilt(folder, known, sessions, stamps, tuple(dict.fromkeys([*(known or {"channels": []})["channels"], *wanted])), step_ns)
-
-
-class _Kept(NamedTuple):
-    """A session of the index that was not asked for this time; it stays."""
-
-    name: str
-    place: str = ""
-
-
-def _rebuilt(
-    folder: Path, known: Any, sessions: Sequence[Session], stamps: dict[str, list[int]], channels: tuple[str, ...], step_ns: int
-) -> Index:
-    """Write the index again, with unchanged sessions copied, in place of the old one."""
-    old = None if known is None else _open(folder, known, step_ns)
-    places = {} if old is None else {name: place for place, name in enumerate(old.names)}
     work = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
     work.mkdir(parents=True)
-    rows: list[tuple[str, int, int, int]] = []
+    try:
+        made = _written(work, folder, known, sessions, stamps, wanted, step_ns)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            work.replace(folder)
+        except OSError:  # another process was faster: its index is as good, and what is mapped here stays readable
+            return _open(work, made, step_ns)
+        return _open(folder, made, step_ns)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """A session of the index: the place of its first value, the count of its values, and the first one's time, ns since 1970 UTC."""
+
+    name: str
+    first: _Count
+    count: _Count
+    start_ns: _Int64
+
+
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """The index's description of itself, `index.json`; `stamps` are numbers by session that change with its content."""
+
+    version: Literal[1]
+    size: _Count
+    channels: tuple[str, ...]
+    rows: tuple[_Row, ...]
+    stamps: dict[str, list[int]]
+    left_out: dict[str, str]
+
+    def is_whole(self, folder: Path) -> bool:
+        """Return whether the sessions lie one after the other, with one value between them, in files of the right size."""
+        ends = [0, *(row.first + row.count + 1 for row in self.rows)]
+        follow = all(row.first == end for row, end in zip(self.rows, ends, strict=False)) and ends[-1] == self.size
+        return follow and all((folder / f"{place}.f64").stat().st_size == 8 * self.size for place in range(len(self.channels)))
+
+
+def _written(
+    work: Path,
+    folder: Path,
+    known: _Known | None,
+    sessions: Sequence[Session],
+    stamps: dict[str, list[int]],
+    wanted: tuple[str, ...],
+    step_ns: int,
+) -> _Known:
+    """Write an index of these sessions and of those of the old one; what is unchanged is copied from there."""
+    channels = tuple(dict.fromkeys([*(known.channels if known is not None else ()), *wanted]))
+    kept: dict[str, tuple[int, list[Floats]]] = {}
+    if known is not None and channels == known.channels:
+        old = _open(folder, known, step_ns)
+        for row in known.rows:
+            if known.stamps.get(row.name) and stamps.setdefault(row.name, known.stamps[row.name]) == known.stamps[row.name]:
+                kept[row.name] = row.start_ns, [old.channels[name][row.first : row.first + row.count] for name in channels]
+    places = {session.name: session.place for session in sessions}
+    rows: list[_Row] = []
     left: dict[str, str] = {}
     at = 0
-    files = [(work / f"{place}.f64").open("wb") for place in range(len(channels))]
-    try:
-        is_wide = old is not None and set(channels) <= set(known["channels"])
-        others = [_Kept(name) for name in places if is_wide and name not in stamps]
-        stamps |= {other.name: known["stamps"].get(other.name, []) for other in others}
-        every: list[Session | _Kept] = [*sessions, *others]
-        for session in every:
-            place = places.get(session.name, -1)
-            stamp = stamps[session.name]
-            if old is not None and is_wide and place >= 0 and stamp and known["stamps"].get(session.name) == stamp:
-                begin, span = int(old.start_ns[place]), slice(int(old.first[place]), int(old.first[place] + old.count[place]))
-                values = [old.channels[name][span] for name in channels]
-            else:
-                try:
-                    begin, values = on_grid(open_place(session.place), channels, step_ns)
-                except (CcwatchError, OSError) as error:
-                    left[session.name] = str(error)
-                    continue
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((work / f"{place}.f64").open("wb")) for place in range(len(channels))]
+        for name in dict.fromkeys([*places, *kept]):
+            try:
+                begin, values = kept[name] if name in kept else on_grid(open_place(places[name]), channels, step_ns)
+            except (CcwatchError, OSError) as error:
+                left[name] = str(error)
+                continue
             if not len(values[0]):
                 continue
             for file, column in zip(files, values, strict=True):
                 file.write(np.append(column, np.nan).astype("<f8").tobytes())
-            rows.append((session.name, at, len(values[0]), begin))
+            rows.append(_Row(name, at, len(values[0]), begin))
             at += len(values[0]) + 1
-    finally:
-        for file in files:
-            file.close()
-    found = {"channels": list(channels), "stamps": stamps, "rows": rows, "left_out": left, "size": at, "version": _VERSION}
-    (work / "index.json").write_text(json.dumps(found), encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        work.replace(folder)
-    except OSError:  # another process was faster: its index is as good
-        opened = _open(work, found, step_ns)
-        shutil.rmtree(work, ignore_errors=True)  # what is mapped stays readable
-        return opened
-    return _open(folder, found, step_ns)
+    made = _Known(version=_VERSION, size=at, channels=channels, rows=tuple(rows), stamps=stamps, left_out=left)
+    (work / _DESCRIPTION).write_bytes(msgspec.json.encode(made))
+    return made
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def _read(folder: Path) -> _Known | None:
     """Return the index's description of itself; None where it is no such description."""
     try:
-        found = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        whole = all((folder / f"{place}.f64").stat().st_size == 8 * found["size"] for place in range(len(found["channels"])))
-        fits = all(first >= 0 and count >= 0 and first + count <= found["size"] for _, first, count, _ in found["rows"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = msgspec.json.decode((folder / _DESCRIPTION).read_bytes(), type=_Known)
+        return found if found.is_whole(folder) else None
+    except (OSError, ValueError):  # msgspec's errors are ValueErrors
         return None
-    return dict(found) if whole and fits and found.get("version") == _VERSION else None
 
 
-def _open(folder: Path, known: dict[str, Any], step_ns: int) -> Index:
-    rows = known["rows"]
-    size = int(known["size"])
+def _open(folder: Path, known: _Known, step_ns: int) -> Index:
     values = {
-        name: np.memmap(folder / f"{place}.f64", dtype="<f8", mode="r", shape=(size,)) if size else np.zeros(0)
-        for place, name in enumerate(known["channels"])
+        name: np.memmap(folder / f"{place}.f64", dtype="<f8", mode="r", shape=(known.size,)) if known.size else np.zeros(0)
+        for place, name in enumerate(known.channels)
     }
-    first, count, start = (np.array([row[place] for row in rows], dtype=np.int64) for place in (1, 2, 3))
-    return Index(tuple(row[0] for row in rows), first, count, start, step_ns, dict(values), dict(known["left_out"]))
+    places = np.array([(row.first, row.count, row.start_ns) for row in known.rows], dtype=np.int64).reshape(-1, 3)
+    first, count, start = places.T
+    return Index(tuple(row.name for row in known.rows), first, count, start, step_ns, dict(values), dict(known.left_out))
 
 
 def _signature(session: Session) -> list[int]:

@@ -126,13 +126,7 @@ def similar(
     left_out: dict[str, str],
 ) -> Similar:
     """Return the stretches most like a given one; see `Archive.similar`."""
-    wanted = (on,) if isinstance(on, str) else tuple(on)
-    if not wanted or len(set(wanted)) < len(wanted):
-        raise ConfigError(f"on={on!r}: expected one or more different channels")
-    for name in wanted:
-        channels.check_channel(name)
-    if not 1 <= top <= MOST_TOP:
-        raise ConfigError(f"top={top!r}: expected a whole number from 1 to {MOST_TOP:,}")
+    wanted = _checked(on, top)
     step_ns, horizon_ns = _length(step, "step"), _length(horizon, "horizon")
     first, last = moment(start, "start"), moment(end, "end", whole_day=True)
     opened, name = _opened(root, source, sessions)
@@ -142,25 +136,54 @@ def similar(
     queries = _stretch(opened, wanted, step_ns, first.value, points)
     found = channels.build(root, sessions, wanted, step_ns)
     asked = {session.name for session in sessions}
-    own = found.names.index(name) if name in found.names else -1
     allowed = np.array([each in asked for each in found.names], dtype=bool)
+    own = found.names.index(name) if name in found.names else -1
 
     def is_allowed(place: int) -> bool:
         session = found.locate(place)
         begins = int(found.start_ns[session]) + (place - int(found.first[session])) * step_ns
         return bool(allowed[session]) and not (session == own and abs(begins - first.value) < points * step_ns)
 
-    series = [found.channels[each] for each in wanted]
-    matches = nearest(queries, series, top, is_allowed=is_allowed) if len(found.names) else []
-    rows = [_row(match, found, wanted, points, horizon_ns) for match in matches]
-    table = pd.DataFrame(rows, columns=_columns(wanted)).astype(
-        {"session": "str", "start": "datetime64[ns, UTC]", "end": "datetime64[ns, UTC]", "halted": "boolean"}
-    )
-    curves = [z_normalised(queries[0]), *(z_normalised(np.asarray(series[0][match.place : match.place + points])) for match in matches)]
+    matches = nearest(queries, [found.channels[each] for each in wanted], top, is_allowed=is_allowed) if len(found.names) else []
     left = {each: why for each, why in (left_out | found.left_out).items() if each in asked or each in left_out}
-    basis = Basis(
-        n=len(matches),
-        packets=int(found.count[allowed].sum()) if len(allowed) else 0,
+    table = _table(matches, found, wanted, points, horizon_ns)
+    return Similar(
+        matches=table,
+        followed=_followed(table),
+        on=wanted,
+        points=int(points),
+        step_s=step_ns / _SECOND_NS,
+        horizon_s=horizon_ns / _SECOND_NS,
+        curves=_curves(queries[0], found.channels[wanted[0]], matches),
+        basis=_basis(len(matches), int(found.count[allowed].sum()) if len(allowed) else 0, first, last),
+        notes=(
+            f"of {count_of(len(asked), 'session')} on a grid of {step}; the basis counts its points",
+            "a likeness of shape is no cause: matches of one day hang together, and intervals are too narrow then",
+            *left_out_note(left),
+        ),
+    )
+
+
+def _checked(on: Sequence[str], top: object) -> tuple[str, ...]:
+    """Return the channels asked for.
+
+    Raises:
+        ConfigError: there is no such channel, one is named twice, or `top` is out of range.
+    """
+    wanted = (on,) if isinstance(on, str) else tuple(on)
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise ConfigError(f"on={on!r}: expected one or more different channels")
+    for name in wanted:
+        channels.check_channel(name)
+    if not isinstance(top, int) or not 1 <= top <= MOST_TOP:
+        raise ConfigError(f"top={top!r}: expected a whole number from 1 to {MOST_TOP:,}")
+    return wanted
+
+
+def _basis(n: int, points: int, first: pd.Timestamp, last: pd.Timestamp) -> Basis:
+    return Basis(
+        n=n,
+        packets=points,
         left_out=0,
         coverage=float("nan"),
         start=first,
@@ -169,21 +192,18 @@ def similar(
         gaps=0,
         gap_s=0.0,
     )
-    notes = (
-        f"of {count_of(len(asked), 'session')} on a grid of {step}; the basis counts its points",
-        "a likeness of shape is no cause: matches of one day hang together, and intervals are too narrow then",
-        *left_out_note(left),
-    )
-    return Similar(
-        matches=table,
-        followed=_followed(table),
-        on=wanted,
-        points=int(points),
-        step_s=step_ns / _SECOND_NS,
-        horizon_s=horizon_ns / _SECOND_NS,
-        curves=np.array([curve for curve in curves if curve is not None]),
-        basis=basis,
-        notes=notes,
+
+
+def _curves(query: Floats, series: Floats, matches: Sequence[Match]) -> Floats:
+    """Return the given stretch and its matches, z-normalised, a row each."""
+    values = [query, *(np.asarray(series[match.place : match.place + len(query)]) for match in matches)]
+    return np.array([curve for each in values if (curve := z_normalised(each)) is not None])
+
+
+def _table(matches: Sequence[Match], found: channels.Index, on: Sequence[str], points: int, horizon_ns: int) -> pd.DataFrame:
+    rows = [_row(match, found, on, points, horizon_ns) for match in matches]
+    return pd.DataFrame(rows, columns=_columns(on)).astype(
+        {"session": "str", "start": "datetime64[ns, UTC]", "end": "datetime64[ns, UTC]", "halted": "boolean"}
     )
 
 

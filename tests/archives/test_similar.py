@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numba
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.archives import Archive
-from ccwatch.archives.distance import nearest
+from ccwatch.archives.distance import SLACK, nearest, squared, z_normalised
 from ccwatch.errors import ConfigError, NotEnoughData
 from tests.archives.seeded import items_of, write
 
@@ -51,6 +53,31 @@ def test_distances_and_order_are_stumpys_to_1e9(m):
         order.append(int(np.argmin(left)))
         left[max(0, order[-1] - zone) : order[-1] + zone + 1] = np.inf
     assert [match.place for match in found] == order
+
+
+@pytest.mark.parametrize("m", [8, 37, 400])
+def test_what_is_screened_is_within_the_error_that_is_allowed_for(m):
+    """Loud, quiet and still stretches, holes, and levels far apart; in blocks of single and of double precision."""
+    rng = np.random.default_rng(m)
+    walk = np.cumsum(rng.normal(size=6000))
+    parts = [
+        100 + walk,
+        1e5 + 1e-3 * walk,
+        [np.nan],
+        400 + walk,
+        np.full(500, 7.0),
+        7.0 + 1e-6 * walk[:900],
+        5e4 + walk,
+        [np.nan] * 3,
+        walk,
+    ]
+    series = np.concatenate(parts)
+    shape = z_normalised(np.cumsum(rng.normal(size=m)))
+    found = squared([shape], [series], m)
+    for place in rng.integers(0, len(found), 3000).tolist():
+        other = z_normalised(series[place : place + m])
+        exact = np.inf if other is None else float(np.sum(np.square(shape - other)))
+        assert exact == found[place] or abs(found[place] - exact) <= SLACK * m, (place, found[place], exact)
 
 
 def test_stretches_that_do_not_vary_or_hold_a_hole_are_no_match():
@@ -114,6 +141,30 @@ def test_the_index_is_kept_and_follows_what_is_new(tmp_path, monkeypatch):
     again = cw.archive(tmp_path).similar(*asked, top=5).to_frame()
     assert again["session"][0] == "s2"
     assert again["distance"][0] < 1e-6
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"rows": [["s0", 0, 400, 0], ["s1", 5, 400, 0]]},
+        {"rows": [["s0", -1, 400, 0]]},
+        {"rows": [["s0", 0, "400", 0]]},
+        {"rows": [["s0", 0, 10**12, 0]], "size": 10**12 + 1},
+        {"channels": ["price", "nav", "halted", "alpha", "cash"]},
+        {"stamps": []},
+        {"version": 2},
+        {"left_out": None},
+    ],
+)
+def test_an_index_that_lies_about_itself_is_made_again(planted, tmp_path, monkeypatch, lie):
+    monkeypatch.setenv("CCWATCH_CACHE", str(tmp_path))
+    asked = ("s0", "2026-01-05T14:31:40", "2026-01-05T14:32:39")
+    few = planted.filter(where=["s0", "s1"])
+    first = few.similar(*asked, top=5).to_frame()
+    (path,) = tmp_path.glob("similar-*/index.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | lie))
+    pd.testing.assert_frame_equal(few.similar(*asked, top=5).to_frame(), first)
+    assert [found.name for found in tmp_path.glob("similar-*")] == [path.parent.name]
 
 
 def test_what_cannot_be_asked_is_refused(planted):

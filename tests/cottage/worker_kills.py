@@ -1,7 +1,8 @@
-"""Random kills under load: the workers of a port, the bridge and Redis are killed with -9, while clients of protocol 2 read.
+"""Random kills under load: the workers of a port, the bridge, Redis and two recorders of a group are killed with -9, while clients read.
 
-Every state that was published has to be at each client exactly once, in order, or within a gap that the client reports, and a gap that
-names a size has to have that size (counted in entries of the stream).
+Every state that was published has to be at each client of protocol 2 exactly once, in order, or within a gap that the client reports, and
+a gap that names a size has to have that size (counted in entries of the stream). Every entry of the stream has to be in the group's
+recordings exactly once.
 
 python -m tests.cottage.worker_kills FOLDER --kills 100 --seed 1
 """
@@ -9,20 +10,23 @@ python -m tests.cottage.worker_kills FOLDER --kills 100 --seed 1
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import redis
 
 import ccwatch as cw
-from ccwatch.cottage import AccessRules, Listen
+from ccwatch.cottage import AccessRules, Listen, redis_group
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Event, EventKind, Packet
 from ccwatch.workers import Plan, Workers
@@ -30,6 +34,9 @@ from tests.cottage.kills import answers, until
 from tests.feed.servers import free_port
 
 RATE = 50
+LEASE_S = 0.5
+WEIGHTS = {"0": 3, "1": 3, "bridge": 1, "redis": 1, "a": 3, "b": 3}
+"""How often each is killed, in relation to the others."""
 
 
 class Reader:
@@ -75,19 +82,87 @@ class Reader:
         return found
 
 
+class Recorders:
+    """Recorders of one group, forked by a process that has no threads: so a restart takes milliseconds."""
+
+    def __init__(self, url, folder):
+        self.url, self.folder = url, Path(folder)
+        self.running = {}
+        self._ours, theirs = socket.socketpair()
+        self._parent = os.fork()
+        if self._parent == 0:
+            self._ours.close()
+            self._serve(theirs)
+        theirs.close()
+        self._said = self._ours.makefile("r")
+
+    def start(self, name):
+        self._ours.sendall(f"{name}\n".encode())
+        self.running[name] = int(self._said.readline())
+
+    def kill(self, name):
+        os.kill(self.running.pop(name), signal.SIGKILL)
+
+    def end(self):
+        for name in list(self.running):
+            self.kill(name)
+        self._ours.close()
+        self._said.close()
+        os.waitpid(self._parent, 0)
+
+    def _serve(self, asked):
+        """Fork a recorder at each name; the system buries the dead ones."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        try:
+            for line in asked.makefile("r"):
+                process = os.fork()
+                if process == 0:
+                    asked.close()
+                    self._record(line.strip())
+                asked.sendall(f"{process}\n".encode())
+        finally:
+            os._exit(0)
+
+    def _record(self, name):
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            redis_group.LEASE_S, redis_group.SETTLE_S = LEASE_S, 0.2
+            with cw.record(f"{self.url}?stream=ccwatch&group=desk&start=0", self.folder / name):
+                while os.getppid() != 1:
+                    time.sleep(0.5)
+        finally:
+            os._exit(1)
+
+    def recorded(self):
+        """Return how often each state is in the recordings."""
+        found = Counter()
+        for path in self.folder.glob("[ab]/*/session.json"):
+            for packet in cw.open_recording(path.parent).packets():
+                words = (packet.reasoning or "").split()
+                if words[:1] == ["state"]:
+                    found[int(words[1])] += 1
+        return found
+
+
 class Desk:
     """Redis, a publisher, the workers and their clients."""
 
     def __init__(self, folder):
         self.folder, self.port = Path(folder), free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         self.stopped = threading.Event()
         self.published = 0
+        self.killed = Counter()
+        self.recorded = Counter()
 
     def start_redis(self):
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "no"]
         self.redis = subprocess.Popen(["redis-server", *options, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
-        with redis.Redis(port=self.port, socket_timeout=10) as client:
+        with self.asking() as client:
             until(lambda: answers(client))
+
+    def asking(self):
+        return redis.Redis(port=self.port, socket_timeout=10, socket_connect_timeout=10)
 
     def publish(self):
         """Publish numbered states as an engine does, until stopped."""
@@ -105,55 +180,81 @@ class Desk:
     def entries(self):
         """Return the number of each state's entry in the stream, by state."""
         found = {}
-        with redis.Redis(port=self.port, socket_timeout=10) as client:
+        with self.asking() as client:
             for _, fields in client.xrange("ccwatch"):
                 words = str(json.loads(fields[b"raw"])["data"].get("signal", {}).get("reasoning", "")).split()
                 if words[:1] == ["state"]:
                     found[int(words[1])] = int(fields[b"n"])
         return found
 
+    def last(self):
+        """Return the last state in the stream."""
+        with self.asking() as client:
+            for _, fields in client.xrevrange("ccwatch", count=50):
+                words = str(json.loads(fields[b"raw"])["data"].get("signal", {}).get("reasoning", "")).split()
+                if words[:1] == ["state"]:
+                    return int(words[1])
+        return 0
 
-def run(folder, kills, seed=0, names=("0", "1", "bridge", "redis"), weights=(6, 6, 1, 1), pause=(0.05, 2.0), log=lambda _: None):
-    """Kill so often, at random moments; return the desk, the entry of each state in the stream, and the readers."""
+    def is_recorded(self):
+        """Return whether the group has read and acknowledged everything."""
+        with self.asking() as client:
+            (group,) = client.xinfo_groups("ccwatch")
+            return not group["pending"] and group["lag"] == 0
+
+    def kill(self, name, workers, recorders, pause):
+        """Kill one that runs, and see that it starts again."""
+        self.killed[name] += 1
+        if name == "redis":
+            self.redis.kill()
+            self.redis.wait()
+            time.sleep(pause)
+            self.start_redis()
+        elif name in recorders.running:
+            recorders.kill(name)
+            time.sleep(pause / 2)
+            recorders.start(name)
+        elif pid := workers.pids.get(name):
+            os.kill(pid, signal.SIGKILL)
+        else:
+            self.killed[name] -= 1
+
+
+def run(folder, kills, seed=0, weights=WEIGHTS, pause=(0.05, 2.0), seconds=float("inf"), log=lambda _: None):
+    """Kill so often, or for so many seconds, at random moments; return the desk, the entry of each state in the stream, and the readers."""
     chance, desk = random.Random(seed), Desk(folder)
     desk.start_redis()
+    recorders = Recorders(desk.url, folder)
     publisher = threading.Thread(target=desk.publish, daemon=True)
-    plan = Plan(f"redis://127.0.0.1:{desk.port}/0", "ccwatch", 2, Listen(), AccessRules(), None)
-    readers = []
+    readers, deadline = [], time.monotonic() + seconds
     try:
-        with Workers(plan) as workers:
+        with contextlib.ExitStack() as stack:
+            workers = stack.enter_context(Workers(Plan(desk.url, "ccwatch", 2, Listen(), AccessRules(), None)))
             publisher.start()
-            readers = [
-                Reader(url, name=f"{site}-{name}-{i}", **options)
-                for site, url in (("bff", workers.url), ("engine", workers.engine_url))
-                for name, options in (("json", {"compress": True}), ("msgpack", {"compress": False}))
-                for i in range(2)
-            ]
-            try:
-                until(lambda: all(len(reader.seen) > 3 for reader in readers))
-                for n in range(kills):
-                    time.sleep(chance.uniform(*pause))
-                    name = chance.choices(names, weights)[0]
-                    if name == "redis":
-                        desk.redis.kill()
-                        desk.redis.wait()
-                        time.sleep(chance.choice((0.0, 0.5)))
-                        desk.start_redis()
-                    elif pid := workers.pids.get(name):
-                        os.kill(pid, signal.SIGKILL)
-                    log(f"{n + 1} {name}")
-                time.sleep(6.0)  # a bridge and workers come back, and write and read what waited
-                desk.stopped.set()
-                publisher.join()
-                until(
-                    lambda: all(reader.seen and reader.seen[-1] == max(desk.entries()) for reader in readers), 90
-                )  # an unlucky client waits 30 s
-            finally:
-                for reader in readers:
-                    reader.feed.stop()
-            return desk, desk.entries(), readers
+            for name in ("a", "b"):
+                recorders.start(name)
+            for site, url in (("bff", workers.url), ("engine", workers.engine_url)):
+                for name, options in (("json", {"compress": True}), ("msgpack", {"compress": False})):
+                    readers += [Reader(url, name=f"{site}-{name}-{i}", **options) for i in range(2)]
+                    for reader in readers[-2:]:
+                        stack.callback(reader.feed.stop)
+            until(lambda: all(len(reader.seen) > 3 for reader in readers))
+            while desk.killed.total() < kills and time.monotonic() < deadline:
+                time.sleep(chance.uniform(*pause))
+                name = chance.choices([*weights], [*weights.values()])[0]
+                desk.kill(name, workers, recorders, chance.choice((0.0, 0.5)))
+                log(f"{desk.killed.total()} {name}")
+            time.sleep(6.0)  # a bridge and workers come back, and write and read what waited
+            desk.stopped.set()
+            publisher.join()
+            until(lambda: all(reader.seen and reader.seen[-1] == desk.last() for reader in readers), 90)  # an unlucky client waits 30 s
+            until(desk.is_recorded, 90)
+            entries = desk.entries()
+        desk.recorded = recorders.recorded()
+        return desk, entries, readers
     finally:
         desk.stopped.set()
+        recorders.end()
         desk.redis.kill()
         desk.redis.wait()
 
@@ -164,15 +265,23 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    desk, entries, readers = run(asked.folder, asked.kills, asked.seed, pause=(0.05, asked.pause))
+    progress = asked.folder / "progress"
+    desk, entries, readers = run(
+        asked.folder, asked.kills, asked.seed, pause=(0.05, asked.pause), seconds=asked.seconds, log=progress.write_text
+    )
     took = time.monotonic() - begun
-    print(f"{asked.kills} kills in {took:.0f} s: {desk.published:,} published, {len(entries):,} entries, {len(readers)} clients")
+    print(f"{desk.killed.total()} kills {dict(desk.killed)} in {took:.0f} s: {desk.published:,} published, {len(entries):,} entries")
+    twice = sum(count - 1 for count in desk.recorded.values())
+    missing = len(entries.keys() - desk.recorded.keys())
+    strange = len(desk.recorded.keys() - entries.keys())
+    print(f"recorded: {desk.recorded.total():,} states, {missing} missing, {twice} twice, {strange} of no entry")
     for reader in readers:
         states = [what for what in reader.seen if not isinstance(what, tuple)]
         gaps = [what for what in reader.seen if isinstance(what, tuple)]
         faults = reader.faults(entries)
-        print(f"{reader.feed.name}: {len(states):,} states, {len(gaps)} gaps, {len(faults)} faults {faults[:3]}")
-        print("   ", [detail for _, detail in gaps][:6])
+        sized = [size for size, _ in gaps if size is not None]
+        print(f"{reader.feed.name}: {len(states):,} states, {len(gaps)} gaps, {len(sized)} sized, {len(faults)} faults {faults[:3]}")

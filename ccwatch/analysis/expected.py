@@ -11,7 +11,7 @@ from ccwatch.analysis.session_tables import SessionTables
 from ccwatch.config import Settings, default_expected, recordings_folder
 from ccwatch.errors import ConfigError
 from ccwatch.recording import Recording, locate
-from ccwatch.stream.user_frames import read_given
+from ccwatch.stream.user_frames import is_file, read_given
 
 
 class Expected(NamedTuple):
@@ -37,7 +37,7 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
     """
     if expected is None:
         expected = default_expected()
-    if isinstance(expected, str | Path) and Path(expected).suffix.lower() not in {".csv", ".tsv", ".txt"}:
+    if isinstance(expected, str | Path) and not is_file(expected):
         expected = Recording(locate(expected, recordings_folder(Settings.load())))
     if not isinstance(expected, str | Path | pd.DataFrame | pd.Series):
         if not callable(getattr(expected, "frame", None)):

@@ -52,8 +52,9 @@ class ReportQuestions:
         """Hold the source; nothing is read yet.
 
         Args:
-            source: a Feed, a Recording, or a frame with columns of `protocol.columns` and a DatetimeIndex with a zone. Of a feed that still
-                runs, a report keeps the rows as they were at its first question.
+            source: a Feed, a Recording, or a frame with columns of `protocol.columns` and a DatetimeIndex with a zone; a series or the path
+                of a CSV file, whose times are UTC where they say no zone. Of a feed that still runs, a report keeps the rows as they were
+                at its first question.
             symbol: only packets of this one, for a stream that holds several.
             start: only rows from this time on, or a slice that has both ends; see `ccwatch.stream.time_ranges`.
             end: only rows up to this time, included.
@@ -67,6 +68,9 @@ class ReportQuestions:
         if isinstance(drop, str):
             raise ConfigError(f"drop={drop!r}: expected a list of names, for example ('nav', 'cash')")
         said: tuple[str, ...] = ()
+        if isinstance(source, pd.Series) or user_frames.is_file(source):
+            found = user_frames.read_given(source, symbol=symbol)
+            source, said = found.frame, found.said
         if isinstance(source, pd.DataFrame):
             on_utc("analyze", source.iloc[:0])
             doubled = source.columns[source.columns.duplicated()]
@@ -74,11 +78,13 @@ class ReportQuestions:
                 raise AnalysisError(
                     f"analyze needs a frame whose columns have different names; more than once: {', '.join(map(str, doubled))}"
                 )
-            if user_frames.needs_reading(source):
+            if not said and user_frames.needs_reading(source):
                 found = user_frames.read_given(source, symbol=symbol)
                 source, said = found.frame, found.said
         elif not callable(getattr(source, "frame", None)):
-            raise ConfigError(f"source={source!r}: expected a Feed, a Recording or a DataFrame with the columns of a Feed's frame()")
+            raise ConfigError(
+                f"source={source!r}: expected a Feed, a Recording, a series, a CSV file or a frame with the columns of a Feed's"
+            )
         self._symbol, self._said = symbol, said
         start, end = ends_of(start, end)
         ends = SessionTables(source).ends

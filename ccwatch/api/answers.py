@@ -68,11 +68,12 @@ def archive(path_or_url: str | Path | None = None) -> Archive:
     return Archive(path_or_url)
 
 
-def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Report:
+def analyze(source: str | Path | Feed | Recording | pd.DataFrame | pd.Series | Report) -> Report:
     """Analyze a stream; return a Report with one method per question.
 
     Args:
-        source: a Feed, a Recording or its path, or your own frame with the columns of a Feed's `frame()`; a Report is given back.
+        source: a Feed, a Recording or its path; or your own prices or navs: a frame with the columns of a Feed's `frame()`, a series,
+            or the path of a CSV file; a Report is given back.
 
     Raises:
         RecordingNotFound: no recording at the path.
@@ -81,6 +82,7 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Re
         AnalysisError: the index of a frame is not of times with a zone.
     """
     from ccwatch.analysis import Report  # noqa: PLC0415 - scipy and plotly take a second to import
+    from ccwatch.stream.user_frames import is_file  # noqa: PLC0415 - pandas
 
     if isinstance(source, Report):
         return source
@@ -88,7 +90,7 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame | Report) -> Re
         raise ConfigError(
             f"source={source!r}: expected a Feed, a Recording, a path or a frame; to ask a stream, first feed = cw.connect({source!r})"
         )
-    return Report(wiring.recording_of(source) if isinstance(source, str | Path) else source)
+    return Report(wiring.recording_of(source) if isinstance(source, str | Path) and not is_file(source) else source)
 
 
 def compare(

@@ -6,6 +6,7 @@ pandas does the reading. A number that could be read in two ways is refused; eve
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,10 +29,19 @@ _NAMES: Final = {
     **dict.fromkeys(("daily_pnl", "pnl"), "daily_pnl"),
 }
 """ccwatch's name of a column, by its name in lower case; if a frame has two names of one column, the first in this order counts."""
-_TIMES: Final = ("time", "date", "datetime", "timestamp")
+_TIMES: Final = ("time", "date", "datetime", "timestamp", "ts")
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
+FILES: Final = frozenset({".csv", ".tsv", ".txt"})
+"""Endings of the names of files that are read as CSV."""
+_DAY_FIRST: Final = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})\b")
+"""A date that begins with a day or a month."""
+_OFFSET: Final = re.compile(r".*\d(?:Z|[+-]\d\d:?\d\d)\s*")
+_EPOCHS: Final = ((1e8, 1e11, "s"), (1e11, 1e14, "ms"), (1e14, 1e17, "us"), (1e17, 1e20, "ns"))
+"""From which number to which a time is counted in which unit since 1970: from the year 1973 to 5138."""
 _GERMAN: Final = re.compile(r"[-+]?\d{1,3}(\.\d{3})*,\d+|[-+]?\d+,\d+")
 _ENGLISH: Final = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _EITHER: Final = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+_DOTTED: Final = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
 _NUMBERS: Final = ("price", "nav", "returns", "approved_size", "cash", "daily_pnl")
 
 
@@ -62,12 +72,20 @@ def read_given(source: Any, *, symbol: str | None = None, what: str = "source") 
     """
     said: list[str] = []
     frame = _frame(source, what, said)
+    if isinstance(frame.index, pd.MultiIndex):
+        frame = frame.reset_index([name for name in frame.index.names if name is not None])
     frame = _one_symbol(_flat(frame, symbol, said), symbol)
     frame = _named(frame, said)
+    is_european = f"read as CSV with {';'!r} between the columns" in said
     for name in _NUMBERS:
         if name in frame.columns:
-            frame[name] = _read_numbers(frame[name], what, said)
+            frame[name] = _read_numbers(frame[name], what, said, is_european=is_european)
     return Given(_in_order(_timed(frame, what, said), said), tuple(said))
+
+
+def is_file(source: Any) -> bool:
+    """Return whether a source is the path of a file that is read as CSV."""
+    return isinstance(source, str | Path) and Path(source).suffix.lower() in FILES
 
 
 def needs_reading(frame: pd.DataFrame) -> bool:
@@ -81,15 +99,7 @@ def needs_reading(frame: pd.DataFrame) -> bool:
 
 def _frame(source: Any, what: str, said: list[str]) -> pd.DataFrame:
     if isinstance(source, str | Path):
-        try:
-            text = Path(source).read_text(encoding="utf-8-sig")
-            head = text[:20_000].splitlines()[0] if text.strip() else ""
-            sign = max((";", "\t", "|", ","), key=head.count)  # a list of names: the separator is the sign that it has most of
-            found = pd.read_csv(Path(source), sep=sign, dtype=TEXT, encoding="utf-8-sig", skipinitialspace=True)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{what}: {str(source)!r} cannot be read as CSV: {error}") from None
-        said.append(f"read as CSV with {'tab' if sign == chr(9) else sign!r} between the columns")
-        return found
+        return _file(Path(source), what, said)
     if isinstance(source, pd.DataFrame):
         return source.copy(deep=False)
     if isinstance(source, pd.Series):
@@ -101,6 +111,23 @@ def _frame(source: Any, what: str, said: list[str]) -> pd.DataFrame:
         raise ConfigError(
             f"{what}: expected a DataFrame, a Series, the path of a CSV file or numbers, got {type(source).__name__}"
         ) from None
+
+
+def _file(path: Path, what: str, said: list[str]) -> pd.DataFrame:
+    """Return a CSV file's rows as text; lines that begin with # before the header are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        above = next((row for row, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
+        head = lines[above] if lines else ""
+        sign = max((";", "\t", "|", ","), key=head.count)  # a list of names: the separator is the sign that it has most of
+        found = pd.read_csv(path, sep=sign, dtype=TEXT, encoding="utf-8-sig", skipinitialspace=True, skiprows=above)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{what}: {str(path)!r} cannot be read as CSV: {error}") from None
+    named = [str(name) for name in found.columns]
+    if any(_ENGLISH.fullmatch(name) or _GERMAN.fullmatch(name) for name in named):
+        raise ConfigError(f"{what}: {str(path)!r} has no line of names: its first line is {head!r}; expected for example 'time,price'")
+    said.append(f"read as CSV with {'tab' if sign == chr(9) else sign!r} between the columns")
+    return found
 
 
 def _flat(frame: pd.DataFrame, symbol: str | None, said: list[str]) -> pd.DataFrame:
@@ -150,10 +177,21 @@ def _named(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     return frame.rename(columns=renamed)
 
 
-def _read_numbers(column: pd.Series, what: str, said: list[str]) -> pd.Series:
-    """Return the column as float64, also from text with decimal points or commas; refuse text that could be read in two ways."""
+def _read_numbers(column: pd.Series, what: str, said: list[str], *, is_european: bool) -> pd.Series:
+    """Return the column as float64, also from text with decimal points or commas; refuse text that could be read in two ways.
+
+    Args:
+        column: the column.
+        what: the source's name in errors.
+        said: gets what was done.
+        is_european: the columns of its file are parted by semicolons, so that a point may part thousands.
+    """
+    if pd.api.types.is_bool_dtype(column.dtype):
+        raise ConfigError(f"{what}: expected numbers in column {column.name!r}, got true and false")
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.astype("float64")
+    if missing := int(column.isna().sum()):
+        said.append(f"{missing} of {len(column)} values of column {column.name!r} are missing")
     text = column.astype(TEXT).str.strip().str.replace("\N{NO-BREAK SPACE}", "").str.replace("'", "")
     known = column.notna().to_numpy() & (text != "").to_numpy(dtype=bool, na_value=False)
     words = text[known].tolist()
@@ -164,9 +202,14 @@ def _read_numbers(column: pd.Series, what: str, said: list[str]) -> pd.Series:
             f"{what}: {example!r} in column {column.name!r} could be {float(example.replace(',', '.')):g} or "
             f"{float(example.replace(',', '')):g}; hand in numbers, for example pd.read_csv(…, decimal=',') or thousands=','"
         )
+    if is_european and words and all(_DOTTED.fullmatch(word) for word in words):
+        raise ConfigError(
+            f"{what}: {words[0]!r} in column {column.name!r} could be {words[0]} or {words[0].replace('.', '')}; hand in numbers, for "
+            "example pd.read_csv(…, sep=';', thousands='.') or decimal='.'"
+        )
     if not english and not german:
         # whole numbers beside decimal commas are read with the commas
-        german = all(_GERMAN.fullmatch(word) or re.fullmatch(r"[-+]?\d+", word) for word in words)
+        german = all(_GERMAN.fullmatch(word) or _DOTTED.fullmatch(word) or re.fullmatch(r"[-+]?\d+", word) for word in words)
         if not german:
             row, wrong = next((row, word) for row, word in enumerate(text.tolist()) if known[row] and not _ENGLISH.fullmatch(word))
             raise ConfigError(f"{what}: expected numbers in column {column.name!r}, got {wrong!r} in row {row}")
@@ -182,22 +225,65 @@ def _timed(frame: pd.DataFrame, what: str, said: list[str]) -> pd.DataFrame:
     """Return the frame indexed by its times, in UTC, if it has any."""
     index: Any = frame.index
     if not isinstance(index, pd.DatetimeIndex):
-        name = next((name for name in frame.columns if str(name).strip().lower() in _TIMES), None)
+        named = [name for name in frame.columns if str(name).strip().lower() in _TIMES]
+        named.sort(key=lambda name: _is_clock(pd.Series(frame[name])))  # a time of day is no time
+        name = named[0] if named else None
         if name is None:
             return frame
-        try:
-            index = pd.DatetimeIndex(pd.to_datetime(frame[name], errors="raise"))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{what}: column {name!r} holds no times: {error}") from None
+        index = _read_times(frame[name], what, said)
         frame = frame.drop(columns=name)
+        clock = next((name for name in frame.columns if str(name).strip().lower() in {"time", "hour"}), None)
+        if clock is not None and (index == index.normalize()).all():
+            words = frame[clock].astype(TEXT).str.strip()
+            if words.str.fullmatch(_CLOCK.pattern).fillna(value=False).all():
+                index = index + pd.to_timedelta([f"{word}:00" if word.count(":") == 1 else str(word) for word in words])
+                said.append(f"dates of column {name!r} with the times of column {clock!r}")
+                frame = frame.drop(columns=clock)
     if index.tz is None:
         said.append("times without a zone are taken for UTC")
         index = index.tz_localize("UTC")
     return frame.set_axis(index.tz_convert("UTC").as_unit("ns").rename("time"), axis=0)
 
 
+def _is_clock(column: pd.Series) -> bool:
+    return not pd.api.types.is_datetime64_any_dtype(column.dtype) and bool(
+        column.astype(TEXT).str.strip().str.fullmatch(_CLOCK.pattern).fillna(value=False).all()
+    )
+
+
+def _read_times(column: pd.Series, what: str, said: list[str]) -> pd.DatetimeIndex:
+    """Return a column of times; refuse dates whose day and month could be either."""
+    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
+        numbers = pd.to_numeric(column, errors="coerce")
+        found = [unit for low, high, unit in _EPOCHS if len(numbers) and bool(numbers.between(low, high).all())]
+        if found:
+            said.append(f"column {column.name!r} is taken for {found[0]} since 1970")
+            return pd.DatetimeIndex(numbers.to_numpy(dtype="int64").astype(f"datetime64[{found[0]}]")).tz_localize("UTC")
+    options: dict[str, Any] = {}
+    parts = [part for word in column.astype(TEXT).dropna() if (part := _DAY_FIRST.match(str(word)))]
+    if parts:
+        first, second = (max(int(part[place]) for part in parts) for place in (1, 3))
+        has_dots = all(part[2] == "." for part in parts)
+        if first <= 12 and second <= 12 and not has_dots:
+            raise ConfigError(
+                f"{what}: {parts[0][0].strip()!r} in column {column.name!r} could be day and month or month and day; hand in times, for "
+                "example pd.to_datetime(…, dayfirst=True)"
+            )
+        options["dayfirst"] = has_dots or first > 12
+        said.append(f"dates of column {column.name!r} are read as {'day and month' if options['dayfirst'] else 'month and day'}")
+    options["utc"] = column.astype(TEXT).str.fullmatch(_OFFSET.pattern).fillna(value=False).all()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # pandas warns where it would guess each value by itself
+            return pd.DatetimeIndex(pd.to_datetime(column, errors="raise", **options))
+    except (ValueError, TypeError, UserWarning) as error:
+        raise ConfigError(f"{what}: column {column.name!r} holds no times of one form: {error}") from None
+
+
 def _in_order(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     index = frame.index
+    if isinstance(index, pd.DatetimeIndex) and (repeated := int(index.duplicated().sum())):
+        said.append(f"{repeated} of {len(index)} rows have the time of another")
     if not isinstance(index, pd.DatetimeIndex) or index.is_monotonic_increasing:
         return frame
     if index.is_monotonic_decreasing:

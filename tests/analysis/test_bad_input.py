@@ -269,7 +269,7 @@ def test_a_frame_that_no_question_could_use_is_refused_at_once(source, words):
         cw.analyze(source)
 
 
-@pytest.mark.parametrize("source", [None, 3, {"nav": [1.0]}, pd.Series([1.0]), "ws://localhost:3000"])
+@pytest.mark.parametrize("source", [None, 3, {"nav": [1.0]}, {1.0}, "ws://localhost:3000"])
 def test_what_cannot_be_asked_is_refused_with_what_can(source):
     with pytest.raises(ConfigError, match="expected a Feed, a Recording"):
         cw.analyze(source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+import ccwatch as cw
 from ccwatch.errors import ConfigError, MixedSymbols
 from ccwatch.stream.user_frames import read_given
 
@@ -64,3 +65,65 @@ def test_columns_in_levels_are_of_one_symbol():
 def test_series_and_numbers_are_prices():
     assert read_given([1, 2.5]).frame["price"].tolist() == [1.0, 2.5]
     assert read_given(pd.Series([1.0, 2.0], name="nav")).frame["nav"].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "times", "said"),
+    [
+        (["05.01.2026", "06.01.2026"], ["2026-01-05", "2026-01-06"], "day and month"),
+        (["05/01/2026", "13/01/2026"], ["2026-01-05", "2026-01-13"], "day and month"),
+        (["01/13/2026", "02/03/2026"], ["2026-01-13", "2026-02-03"], "month and day"),
+        (["1767607200", "1767607260"], ["2026-01-05 10:00", "2026-01-05 10:01"], "s since 1970"),
+        (["1767607200000", "1767607260000"], ["2026-01-05 10:00", "2026-01-05 10:01"], "ms since 1970"),
+        (["2026-01-05T10:00:00+01:00", "2026-07-05T10:00:00+02:00"], ["2026-01-05 09:00", "2026-07-05 08:00"], "CSV"),
+    ],
+)
+def test_times_are_read_in_their_one_way(tmp_path, lines, times, said):
+    given = read_given(csv(tmp_path, "Date,Close\n" + "".join(f"{line},{row + 1}\n" for row, line in enumerate(lines))))
+    assert given.frame.index.tolist() == [pd.Timestamp(time, tz="UTC") for time in times]
+    assert said in " ".join(given.said)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Date,Close\n01/02/2026,1\n02/03/2026,2\n", "day and month or month and day"),
+        ("Date,Close\n1-2-26,1\n2-3-26,2\n", "day and month or month and day"),
+        ("Date,Close\n13/01/2026,1\n01/14/2026,2\n", "no times of one form"),
+        ("Time,Close\n10:00,1\n10:01,2\n", "no times of one form"),
+        ("Date;Close\n2026-01-05;4.742\n2026-01-06;4.743\n", "could be 4.742 or 4742"),
+        ("2026-01-05,1\n2026-01-06,2\n", "no line of names"),
+    ],
+)
+def test_a_file_that_can_be_read_in_two_ways_is_refused(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_given(csv(tmp_path, text))
+
+
+def test_what_was_taken_and_what_is_missing_is_said(tmp_path):
+    given = read_given(csv(tmp_path, "# made by X\nDate,Time,Close\n2026-01-05,10:00,1\n2026-01-05,10:00,n/a\n2026-01-05,10:02,3\n"))
+    assert given.frame.index.tolist() == [pd.Timestamp(f"2026-01-05 10:0{minute}", tz="UTC") for minute in (0, 0, 2)]
+    said = " ".join(given.said)
+    assert "'Date' with the times of column 'Time'" in said
+    assert "1 of 3 values of column 'price' are missing" in said
+    assert "1 of 3 rows have the time of another" in said
+
+
+def test_rows_in_levels_are_of_one_symbol():
+    days = pd.date_range("2026-01-02", periods=2, freq="D", tz="UTC")
+    long = pd.DataFrame({"close": [1.0, 2.0, 3.0, 4.0]}, pd.MultiIndex.from_product([["SPY", "QQQ"], days], names=["symbol", "time"]))
+    with pytest.raises(MixedSymbols):
+        read_given(long)
+    assert read_given(long, symbol="QQQ").frame["price"].tolist() == [3.0, 4.0]
+
+
+def test_true_and_false_are_no_numbers():
+    with pytest.raises(ConfigError, match="true and false"):
+        read_given(pd.DataFrame({"close": [True, False]}))
+
+
+def test_a_report_reads_files_and_series_as_a_server_of_prices_does(tmp_path):
+    report = cw.analyze(csv(tmp_path, "Date;Close\n05.01.2026;1.742,5\n06.01.2026;1.700,0\n"))
+    assert report.drawdowns().to_frame()["depth"].tolist() == [pytest.approx(1700 / 1742.5 - 1)]
+    assert "decimal commas" in " ".join(report.said)
+    assert cw.analyze(pd.Series([2.0, 1.0], pd.date_range("2026-01-02", periods=2, freq="D", tz="UTC"))).drawdowns().basis.n == 2

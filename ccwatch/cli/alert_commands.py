@@ -30,7 +30,7 @@ def alerts(
 ) -> int:
     """List the alerts of a recording or of a folder of recordings (PATH), or acknowledge and silence one."""
     journal = find_journal(path)
-    who = by or getpass.getuser()
+    who = by or _user()
     if ack is not None:
         alert = journal.acknowledge(ack, who)
         rendering.say({"acknowledged": alert["id"], "by": who}, f"{alert['id']} {alert['rule']}: acknowledged by {who}", as_json=as_json)
@@ -62,6 +62,14 @@ def alerts(
     if not rows and not as_json:
         rendering.note(f"no alert in {journal.path}")
     return 0
+
+
+def _user() -> str:
+    """Return the user's name; "unknown" where the system has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
 
 
 def find_journal(path: Path | None) -> Any:

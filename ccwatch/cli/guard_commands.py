@@ -133,7 +133,7 @@ def _wait(running: Any, until: float | None, again: threading.Event, rules: Path
 
     while until is None or time.monotonic() < until:
         if is_over():
-            running.outbox.drain(10.0)
+            running.finish()
             return 0
         if again.is_set():
             again.clear()

@@ -96,6 +96,7 @@ class Guard:
         self.outbox = Outbox(folder, receivers, on_result=self._delivered)
         self.journal = AlertJournal(self._journal_folder())
         self._before = self._take_over_journal()
+        self._taken_over: Evaluator | None = None  # of a feed: it has judged what earlier guards saw
         self.certificates = Certificates(folder.parent if certificates is None else certificates)
         self._tested = self.certificates.read()
         self.incidents = Incidents(
@@ -147,6 +148,13 @@ class Guard:
         finally:
             self.outbox.stop()
 
+    def finish(self, seconds: float = 40.0) -> None:
+        """Wait up to `seconds` until pages have their evidence and messages are delivered, for a stream that is over."""
+        until = time.monotonic() + seconds
+        self.incidents.finish(seconds - 10.0)
+        self.incidents.write(self.watch.open)
+        self.outbox.drain(max(0.0, until - time.monotonic()))
+
     def reload(self, settings: AlertSettings) -> None:
         """Judge by other rules and hours from now on; rules that remain go on where they were.
 
@@ -194,6 +202,7 @@ class Guard:
                 virtual_clock=self.view.virtual_clock,
             )
             log = AlertLog(self.settings.rules)
+            self._taken_over = evaluator
             self._go_on(evaluator, log)
             now = read_clock()
             evaluator.use_clock(now.wall_ns - now.mono_ns)
@@ -290,7 +299,8 @@ class Guard:
         body = self._body_of(notice, incident)
         self.outbox.queue(notice.name, body, receivers, hold_s=0.0 if incident.is_explained else EXPLAIN_S)
         self.incidents.when_explained(incident, lambda: self.outbox.amend(notice.name, self._body_of(notice, incident)))
-        self.on_event("message", {"name": notice.name, "kind": notice.kind, "receivers": list(receivers), "text": body["sentence"]})
+        if receivers:
+            self.on_event("message", {"name": notice.name, "kind": notice.kind, "receivers": list(receivers), "text": body["sentence"]})
 
     def _body_of(self, notice: Notice, incident: Incident) -> dict[str, Any]:
         alert = notice.alert
@@ -308,7 +318,8 @@ class Guard:
 
     def _remarks(self, alert: Alert) -> list[str]:
         """Return what limits an alert on the account: since when the peak is known, where that is less than the day."""
-        known_ns = self.watch.known_from_ns if hasattr(self, "watch") else None
+        evaluator = self._taken_over or self.watch.evaluator
+        known_ns = None if evaluator is None else evaluator.known_from_ns
         rule = next((rule for rule in self.settings.rules if rule.name == alert.rule), None)
         if known_ns is None or not (measures_of(rule) & _OF_THE_DAY):
             return []

@@ -14,6 +14,7 @@ from ccwatch.domain.durations import seconds_of
 from ccwatch.errors import ConfigError
 from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.receivers import Receiver, check_address
+from ccwatch.protocol.columns import PACKETS
 from ccwatch.recording import guard_name
 
 _KEYS: Final = {
@@ -29,6 +30,7 @@ _KEYS: Final = {
     "drop": "drop",
 }
 """Keys of the [guard] table, and the options that they set."""
+_DROPPED: Final = tuple(column.name for column in PACKETS)
 
 
 def read_options(tables: Tables, given: Mapping[str, Any]) -> GuardOptions:
@@ -45,6 +47,7 @@ def read_options(tables: Tables, given: Mapping[str, Any]) -> GuardOptions:
     known = {f.name for f in fields(GuardOptions)}
     said |= {name: value for name, value in given.items() if value not in (None, (), "") and name in known}
     found = replace(GuardOptions(), **said)
+    _check_columns("--drop", found.drop)
     if found.digest_at and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", found.digest_at):
         raise ConfigError(f"digest={found.digest_at!r}: expected a time of day such as '16:05'")
     if "://" in found.heartbeat or found.heartbeat.startswith(("env:", "file:")):
@@ -54,18 +57,29 @@ def read_options(tables: Tables, given: Mapping[str, Any]) -> GuardOptions:
 
 def _value(place: str, option: str, value: Any) -> Any:
     if option in {"notify", "escalate_to", "drop"}:
-        words = [value] if isinstance(value, str) else value
+        words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ConfigError(f"{place}: expected a name or a list of names, got {value!r}")
+        if option == "drop":
+            _check_columns(f"{place}: drop", words)
         return tuple(words)
     if not isinstance(value, str):
         raise ConfigError(f"{place}: expected text, got {value!r}")
     if option.endswith("_s"):
         try:
-            return seconds_of(value)
+            seconds = seconds_of(value)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from None
+        if seconds <= 0.0 and option != "escalate_s":
+            raise ConfigError(f"{place}: expected a duration above 0, got {value!r}")
+        return seconds
     return value
+
+
+def _check_columns(place: str, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in _DROPPED:
+            raise ConfigError(f"{place}: unknown column {name!r}: {nearest_word(name, _DROPPED)}")
 
 
 def chosen(receivers: Mapping[str, Receiver], names: Sequence[str], tables: Tables) -> list[Receiver]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,19 @@ _STYLE: Final = (
     ".open{color:#a4262c;font-weight:600}.over{color:#1d6b37;font-weight:600}svg{display:block;width:100%;height:auto;background:#f7f8f9}"
     "@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#111}svg{background:#1b1d20}.open{color:#ff8f8f}.over{color:#7fd39b}}"
 )
+
+
+_AMOUNT: Final = re.compile(r"[\u2212+-]?\$\s?[\u2212-]?\d[\d,.]*\d|[\u2212+-]?\$\s?\d|[\u2212+-]?\d[\d,.]*\s?USD")
+
+
+def hides_money(drop: Sequence[str]) -> bool:
+    """Return whether columns of money are among those to leave out."""
+    return not _MONEY.isdisjoint(drop)
+
+
+def without_amounts(line: str) -> str:
+    """Return a line with each amount of dollars replaced by dots."""
+    return _AMOUNT.sub("… USD", line)
 
 
 def write_page(
@@ -57,9 +71,8 @@ def write_page(
         for column, title in _CHARTS
         if column in rows.columns and column not in hidden and rows[column].notna().any()
     ]
-    hides_money = bool(_MONEY & hidden) and alert.unit == "USD"
-    known = reading(alert.value, alert.unit), f"worst {reading(alert.worst, alert.unit)}"
-    values = "" if hides_money else "; ".join(filter(None, known))
+    value, worst = reading(alert.value, alert.unit), reading(alert.worst, alert.unit)
+    values = "" if hides_money(drop) and alert.unit == "USD" else "; ".join(filter(None, (value, worst and f"worst {worst}")))
     state = '<span class="open">fires</span>' if alert.is_open else '<span class="over">is over</span>'
     facts = {
         "rule": alert.name,

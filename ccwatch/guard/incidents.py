@@ -14,7 +14,7 @@ import pandas as pd
 
 from ccwatch.alerts import Alert
 from ccwatch.guard.guard_options import GuardOptions
-from ccwatch.guard.incident_page import AROUND, write_page
+from ccwatch.guard.incident_page import AROUND, hides_money, without_amounts, write_page
 from ccwatch.recording import Recording
 
 EXPLAIN_S: Final = 0.4
@@ -94,6 +94,15 @@ class Incidents:
             self._is_over = True
             self._asked.clear()
 
+    def finish(self, seconds: float) -> None:
+        """Wait up to `seconds` for the evidence that is being gathered; for a stream that is over."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with self._lock:
+                if not self._is_gathering:
+                    return
+            time.sleep(0.05)
+
     def update(self, alert: Alert, *, is_told: bool) -> None:
         """Note an alert's newest state; its page is written again, also after a restart where people were told of it before."""
         found = self._known.get(alert.id)
@@ -108,8 +117,11 @@ class Incidents:
         return f"{base.rstrip('/')}/{incident.page.name}" if base else str(incident.page)
 
     def write(self, open_ones: Sequence[Alert]) -> None:
-        """Write the pages that are due; `open_ones` are all alerts that fire."""
+        """Write the pages that are due; `open_ones` are all alerts that fire, as they are now."""
+        newest = {alert.id: alert for alert in open_ones}
         for incident in list(self._known.values()):
+            if incident.alert.is_open:
+                incident.alert = newest.get(incident.alert.id, incident.alert)
             alert, moment = incident.alert, time.monotonic()
             if incident.written_at and (not alert.is_open or moment - incident.written_at < PAGE_S):
                 continue
@@ -174,8 +186,14 @@ class Incidents:
             found = Report(self._source_of(incident, fired), start=fired - LOOKS_BACK).explain(alert.fired)
             nearest = found.to_frame()
             nearest = nearest.iloc[nearest["offset_s"].abs().argsort(kind="stable")[:4]].sort_values("offset_s", kind="stable")
-            lines = [f"{row.offset_s:+.0f} s {row.kind} {row.subject}: {row.detail}" for row in nearest.itertuples()]
-            return [found.headline(), *lines]
+            hides = hides_money(self._options.drop)
+            lines = [
+                f"{row.offset_s:+.0f} s {row.kind} {row.subject}: {row.detail}"
+                for row in nearest.itertuples()
+                if not (hides and row.kind == "trade")  # its size and price are money
+            ]
+            said = [found.headline(), *lines]
+            return [without_amounts(line) for line in said] if hides else said
         except Exception as error:  # noqa: BLE001 - evidence is a help, not a duty: a message goes without
             self._on_trouble(f"no evidence on {alert.name}: {type(error).__name__}: {error}"[:200])
             return []

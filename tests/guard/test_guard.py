@@ -87,12 +87,11 @@ def test_a_recording_is_judged_and_people_are_told_with_evidence_and_an_offline_
     options = {"drop": ("nav", "price"), "link_base": "https://desk/incidents/"}
     with desk() as server, guard_of(Recording(bad), tmp_path / "_guard", server, options=options) as guard:
         wait_until(lambda: guard.watch.is_caught_up and ids(bad))
-        assert guard.outbox.drain(20)
+        guard.finish()
         told = server.kinds("firing", "worse")
         name = next(m for m in told if m["rule"] == "halt")["page"].removeprefix("https://desk/incidents/")
-        page = guard.folder / "incidents" / name
-        wait_until(lambda: page.exists() and "not worked out yet" not in page.read_text(encoding="utf-8"))
-        text = page.read_text(encoding="utf-8")
+        text = (guard.folder / "incidents" / name).read_text(encoding="utf-8")
+        pages = [page.read_text(encoding="utf-8") for page in guard.folder.glob("incidents/*.html")]
     expected = {(row.rule, row.subject) for row in cw.analyze(BAD).alerts().to_frame().itertuples()}
     assert {(a["rule"], a["subject"]) for a in AlertJournal(bad).book().alerts.values()} == expected
     assert all(m["id"] in m["text"] and m["synthetic"] and m["sentence"] in m["text"] for m in told)
@@ -101,6 +100,10 @@ def test_a_recording_is_judged_and_people_are_told_with_evidence_and_an_offline_
     assert "<svg" in text
     assert "SYNTHETIC" in text
     assert "nav (USD)" not in text
+    assert not [page for page in pages if "not worked out yet" in page]
+    assert any("worst −2.20 %" in page for page in pages), "as bad as it is now, not as it was when it fired"
+    assert any("the nav changed by … USD" in page for page in pages)
+    assert not [found for page in pages for found in re.findall(r"\d USD|FILLED", page)], "no amount of money, and no trade"
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", text), "it is offline"
 
 

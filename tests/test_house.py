@@ -261,6 +261,31 @@ def test_tests_of_a_module_lie_at_its_own_path(root: Path) -> None:
     assert not strays
 
 
+LONG_MODULE, LONG_FUNCTION = 430, 60
+
+
+def test_a_long_module_or_function_says_why_it_is_one(root: Path) -> None:
+    """Some 400 lines a module and 60 lines of code a function, beside its docstring; a longer one has its reason: "Long, since …"."""
+    long = []
+    for path in root.glob("ccwatch/**/*.py"):
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        if len(text.splitlines()) > LONG_MODULE and "Long, since" not in (ast.get_docstring(tree) or ""):
+            long.append(f"{path.relative_to(root)}: {len(text.splitlines())} lines")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+                if int(node.end_lineno or 0) - first.lineno >= LONG_FUNCTION and not any("long, since" in line.lower() for line in lines):
+                    long.append(f"{path.relative_to(root)}: {node.name}, {int(node.end_lineno or 0) - first.lineno + 1} lines")
+    long += [
+        f"{path.relative_to(root)}: {count} lines"
+        for path in root.glob("ccwatch/dashboard/page/*.js")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LONG_MODULE
+    ]
+    assert not long
+
+
 # ── what is said is so ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

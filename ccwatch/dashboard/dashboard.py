@@ -1,5 +1,7 @@
 """Dashboard: the live view of a feed or a recording as one widget: status, alerts, charts, tables, controls. It uses no sockets.
 
+Long, since what a user may call of a dashboard and what its one thread and the page may ask of it meet here, behind one lock.
+
 One publisher thread sends: a task on the kernel's loop would freeze while a cell runs. The page's requests may come on any
 thread. Both hold the dashboard's lock, so the widget is never touched by two threads at once.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -19,6 +19,8 @@ from ccwatch.protocol.messages import EventKind, Regime, Side
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
 Seqs = npt.NDArray[np.uint64]
+Trace = dict[str, Any]
+"""A trace as plotly takes it."""
 
 PACKET_COLUMNS: Final = (
     "seq",
@@ -174,3 +176,8 @@ def zone_label(tz: str, shift: timedelta) -> str:
         return tz
     minutes = round(shift.total_seconds() / 60)
     return f"{tz}, UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+def dates(time_ms: Floats) -> Any:
+    """Return times as a date axis takes them: datetime64[ms]."""
+    return time_ms.round().astype("datetime64[ms]")

@@ -16,21 +16,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.figures.figure_data import NONE, REGIME_WORDS, Floats, Names, Series, zone_label, zone_shift
+from ccwatch.figures.figure_data import NONE, REGIME_WORDS, Floats, Names, Series, Trace, dates, zone_label, zone_shift
 from ccwatch.figures.forecast import forecast_lines
-from ccwatch.figures.panels import (
-    DEFAULT_PANELS,
-    PANELS,
-    STRIP_ROWS,
-    Line,
-    Panel,
-    Trace,
-    computed_traces,
-    dates,
-    hover_text,
-    is_near,
-    kinds_of,
-)
+from ccwatch.figures.heat_strip import STRIP_ROWS
+from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Line, Panel, computed_traces, hover_text, is_near, kinds_of
 from ccwatch.figures.prepare import gap_seqs, prepare
 from ccwatch.figures.theme import REGIMES, Theme, axis, layout, theme
 
@@ -162,19 +151,9 @@ def compose(
         main, gaps = f"y{number if number > 1 else ''}", f"y{20 + number}"
         strip = (top - bottom) * _RIBBON_SHARE if panel.ribbon else 0.0
         domain = [bottom + (strip * 1.35 if strip else 0.0), top]
-        vertical = axis(colours, panel.title) | {"domain": domain, "anchor": "x", "tickformat": panel.tickformat, "nticks": 6}
-        if panel.floor is not None or panel.ceiling is not None or panel.clip is not None:
-            vertical |= {"autorangeoptions": {"minallowed": panel.floor, "maxallowed": panel.ceiling, "clipmax": panel.clip}}
         computed = computed_traces(panel, (lines or {}).get(panel.name, ()), colours)
         near = _near(panel, [*computed, *drawn[number - 1]])
-        if near:  # plotly lets a shape lie on the panel's very edge
-            room = _LEVEL_ROOM * min(abs(value) for value, _ in near)
-            low, high = min(value for value, _ in near), max(value for value, _ in near)
-            vertical.setdefault("autorangeoptions", {})["include"] = [low - room, high + room]
-        if panel.bands:
-            vertical["showgrid"] = False  # their edges are lines enough, and a line of the grid would run through a band's name
-        if panel.strip:
-            vertical |= {"range": [0, STRIP_ROWS], "showticklabels": False, "showgrid": False, "ticks": ""}
+        vertical = axis(colours, panel.title) | {"domain": domain, "anchor": "x"} | _vertical(panel, near)
         shape[_axis_key(main)] = vertical
         shape[_axis_key(gaps)] = _unit_axis(overlaying=main)
         traces += [_gap_trace(series, colours, gaps, first=number == 1)]
@@ -210,6 +189,22 @@ def compose(
         ahead = [line.time_ms[-1] for panel in chosen for line in (lines or {}).get(panel.name, ()) if len(line.time_ms)]
         shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], max([series.time_ms[-1], *ahead])])))
     return go.Figure({"data": [trace | {"xaxis": "x"} for trace in traces], "layout": shape})
+
+
+def _vertical(panel: Panel, near: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """Return how a panel's vertical axis is scaled and ruled, with room for the levels that are near its values."""
+    found: dict[str, Any] = {"tickformat": panel.tickformat, "nticks": 6}
+    if panel.floor is not None or panel.ceiling is not None or panel.clip is not None:
+        found["autorangeoptions"] = {"minallowed": panel.floor, "maxallowed": panel.ceiling, "clipmax": panel.clip}
+    if near:  # plotly lets a shape lie on the panel's very edge
+        room = _LEVEL_ROOM * min(abs(value) for value, _ in near)
+        low, high = min(value for value, _ in near), max(value for value, _ in near)
+        found.setdefault("autorangeoptions", {})["include"] = [low - room, high + room]
+    if panel.bands:
+        found["showgrid"] = False  # their edges are lines enough, and a line of the grid would run through a band's name
+    if panel.strip:
+        found |= {"range": [0, STRIP_ROWS], "showticklabels": False, "showgrid": False, "ticks": ""}
+    return found
 
 
 def _near(panel: Panel, traces: Sequence[Trace]) -> list[tuple[float, str]]:

@@ -7,17 +7,17 @@ Each trace names in `meta` the data that fill it (`role`, `column`, `code`), its
 from __future__ import annotations
 
 import html
-import itertools
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_ZONES, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS, SLOW_FACTOR
-from ccwatch.figures.figure_data import FACTS, GAUGES, SIDE_WORDS, Floats, Names, Series, SignalMarker
+from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_ZONES, DRAWDOWN_HALTS, DRAWDOWN_WARNS, LARGEST_SIZE, LATENCY_WARNS
+from ccwatch.figures.figure_data import FACTS, GAUGES, SIDE_WORDS, Floats, Names, Series, SignalMarker, Trace, dates
+from ccwatch.figures.heat_strip import STRIP_PX, STRIP_ROWS, strip_traces
 from ccwatch.figures.theme import DASHES, SIDES, Theme
 from ccwatch.protocol.messages import Regime
 
@@ -27,15 +27,6 @@ TEXT_LIMIT: Final = 400
 """Characters of a reasoning that a hover box shows."""
 
 _LIMITS: Final = tuple((level, f"{level:.1%}".replace("-", "−")) for level in (DRAWDOWN_WARNS, DRAWDOWN_HALTS))
-STRIP_ROWS: Final = 4
-"""Services that the heat strip shows; the others are counted."""
-STRIP_PX: Final = 16
-STRIP_FILL: Final = 0.9
-"""How much of its row a bar fills at most."""
-STRIP_CELLS: Final = 200
-"""Bars of a row in a figure that is not live."""
-
-Trace = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,11 +155,6 @@ def mark_symbol(mark: SignalMarker) -> str:
     return SIDES[SIDE_WORDS[mark.side]] + ("-open" if is_veto(mark) else "")
 
 
-def dates(time_ms: Floats) -> Any:
-    """Return times as a date axis takes them: datetime64[ms]."""
-    return time_ms.round().astype("datetime64[ms]")
-
-
 def points(series: Series, column: str, *, latest_symbol: bool = False) -> tuple[Any, Floats]:
     """Return a line's x and y: rows that carry the value, with a NaN before each row that a gap or another symbol cuts off."""
     value = series.columns.get(column, np.full(len(series), np.nan))
@@ -285,65 +271,6 @@ def _latency_panel(name: str, whose: str, kind: str) -> Panel:
     return Panel(name, f"{whose} latency (ms)", ",.0f", (kind,), _gauges(kind, hover="%{y:.1f} ms"), "ms", 1, floor=0.0, many=True)
 
 
-def _strip_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
-    """Return bars of the worst services, the worst in the first row; height is a stretch's worst call over the usual one."""
-    found = strip_rows({name: series.columns[name] for name in names.columns(("latency", "model")) if name in series.columns})
-    x, width, base, height, shade, texts = [], [], [], [], [], []
-    edges = np.linspace(0, len(series), min(len(series), STRIP_CELLS) + 1).astype(int)
-    for row, (column, usual) in enumerate(found[:STRIP_ROWS]):
-        values = series.columns[column]
-        for low, high in itertools.pairwise(edges):
-            part = values[low:high]
-            if np.isnan(part).all():
-                continue
-            times_usual = float(np.nanmax(part)) / usual
-            x.append(series.time_ms[low])
-            width.append(series.time_ms[min(high, len(series) - 1)] - series.time_ms[low])
-            base.append(STRIP_ROWS - 1 - row)
-            height.append(strip_height(times_usual))
-            shade.append(strip_colour(times_usual, colours))
-            texts.append(html.escape(f"{column.split(':', 1)[1]}: {times_usual:.1f} times its usual {usual:,.0f} ms"))
-    return [
-        {
-            "type": "bar",
-            "name": "against its usual",
-            "x": dates(np.array(x, dtype=np.float64)),
-            "width": width,
-            "base": base,
-            "y": height,
-            "offset": 0,
-            "text": texts,
-            "textposition": "none",
-            "showlegend": False,
-            "marker": {"color": shade or colours.grid, "line": {"width": 0}},
-            "hovertemplate": "%{text}<extra></extra>",
-            "meta": {"role": "strip", "label": "against its usual"},
-        }
-    ]
-
-
-def strip_rows(columns: Mapping[str, Floats]) -> list[tuple[str, float]]:
-    """Return services and their usual latency (median, ms), the largest median of three neighbours over the usual first."""
-    worst = []
-    for column, values in columns.items():
-        known = values[~np.isnan(values)]
-        usual = float(np.median(known)) if len(known) else 0.0
-        if usual > 0.0:
-            around = np.median(np.lib.stride_tricks.sliding_window_view(known, 3), axis=1) if len(known) > 2 else known
-            worst.append((-float(around.max()) / usual, column, usual))
-    return [(column, usual) for _, column, usual in sorted(worst)]
-
-
-def strip_height(times_usual: float) -> float:
-    """Return the height of a heat strip's bar as a share of its row: a sixth for the usual, full from eight times the usual."""
-    return round(min(1.0, max(1.0, 1.0 + math.log2(max(times_usual, 0.5)) * 5.0 / 3.0) / 6.0) * STRIP_FILL, 4)
-
-
-def strip_colour(times_usual: float, colours: Theme) -> str:
-    """Return the colour of a heat strip's bar: as usual, slow (SLOW_FACTOR), very slow (twice that)."""
-    return colours.heat[int(times_usual >= SLOW_FACTOR) + int(times_usual >= 2 * SLOW_FACTOR)]
-
-
 PANELS: Final[dict[str, Panel]] = {
     panel.name: panel
     for panel in (
@@ -396,7 +323,7 @@ PANELS: Final[dict[str, Panel]] = {
             height_px=64,
         ),
         Panel(
-            "services", "services (× usual)", "", ("latency", "model"), _strip_traces, "ms", 0, strip=True, height_px=STRIP_ROWS * STRIP_PX
+            "services", "services (× usual)", "", ("latency", "model"), strip_traces, "ms", 0, strip=True, height_px=STRIP_ROWS * STRIP_PX
         ),
         Panel("velocity", "velocity ($/period)", ".3~f", ("velocity",), _of_symbol("velocity", "%{y:.4f} $/period"), "$/period", 4),
         Panel(

@@ -217,18 +217,7 @@ def _assemble(
     known, burst, settled = _status(received[0], time_ms, status, connection, pace, before)
     timing, mono_ns, offset_s = _timing(received, time_ms - shift.total_seconds() * 1000.0, connection, before)
     peak, depth = under_water(nav, before.peak)
-    columns: dict[str, Floats] = {}
-    for kind in wanted:
-        if kind in GAUGES:
-            columns |= {f"{kind}:{name}": services[kind][:, place] for place, name in enumerate(names.services(kind))}
-        elif kind == "drawdown":
-            columns[kind] = depth
-        elif kind == "exposure":
-            columns[kind] = exposure(nav, numbers["cash"])
-        elif kind == "pnl":
-            columns[kind] = _share(numbers["daily_pnl"], nav - numbers["daily_pnl"])
-        else:
-            columns[kind] = timing[kind] if kind in timing else numbers[kind]
+    columns = _columns(wanted, names, services, numbers, timing | {"drawdown": depth})
     after = before
     if len(seq):
         after = Carry(
@@ -271,6 +260,23 @@ def _assemble(
         marks=marks,
         carry=after,
     )
+
+
+def _columns(
+    wanted: Sequence[str], names: Names, services: dict[str, Floats], numbers: dict[str, Floats], made: dict[str, Floats]
+) -> dict[str, Floats]:
+    """Return the columns of the wanted kinds: of each service, made from other columns, or numbers of the packets as they are."""
+    columns: dict[str, Floats] = {}
+    for kind in wanted:
+        if kind in GAUGES:
+            columns |= {f"{kind}:{name}": services[kind][:, place] for place, name in enumerate(names.services(kind))}
+        elif kind == "exposure":
+            columns[kind] = exposure(numbers["nav"], numbers["cash"])
+        elif kind == "pnl":
+            columns[kind] = _share(numbers["daily_pnl"], numbers["nav"] - numbers["daily_pnl"])
+        else:
+            columns[kind] = made[kind] if kind in made else numbers[kind]
+    return columns
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

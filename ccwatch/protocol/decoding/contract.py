@@ -132,6 +132,7 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
         logs = _known_logs(sent, server_tz) if len(sent) <= _LONGEST_KNOWN else _logs(sent, server_tz)
     except (*_REFUSALS, TypeError):
         return None
+    # Long, since a packet's fields are listed once and in their order: each call for a part of them costs a tenth of the time.
     values = [
         time_ns,
         seq,

@@ -8,11 +8,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from ccwatch.assistant.mcp_server import MOST_ROWS, Tools
+import ccwatch as cw
+from ccwatch.assistant.mcp_server import LONGEST_TEXT, MOST_ROWS, Tools, _told
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = "sample-bad-session"
@@ -45,12 +47,38 @@ def test_what_cannot_be_answered_is_a_refusal_with_its_reason(tools):
         tools.ask(SAMPLE, "halt"),
         tools.ask("../" + SAMPLE, "quality"),
         tools.ask("nowhere", "quality"),
+        tools.ask("..", "quality"),
+        tools.rows(SAMPLE, start="banana"),
+        tools.mark(SAMPLE, "2026-01-02T14:38:00", "no zone"),
         tools.rows(SAMPLE, table="secrets"),
         tools.explain(SAMPLE, "03:00"),
     ):
         told = json.loads(text)
         assert not told["ok"]
         assert len(told["reason"]) > 15
+
+
+@pytest.mark.slow
+def test_the_python_beside_an_answer_gives_it_again(tools):
+    known = {"cw": cw, "ccwatch": cw, "pandas": pd}
+    asked = json.loads(tools.ask("latest", "drawdowns"))
+    assert eval(asked["python"], known).headline() == asked["headline"]  # noqa: S307 - made here, and shown to be run
+    one = json.loads(tools.ask(SAMPLE, "drawdowns", symbol="SPY"))
+    assert eval(one["python"], known).headline() == one["headline"]  # noqa: S307
+    rows = json.loads(tools.rows(SAMPLE, table="logs", start="14:38", end="14:39"))
+    assert len(eval(rows["python"], known)) == rows["n"]  # noqa: S307
+
+
+def test_marks_are_set_and_read_as_one_line(tools):
+    json.loads(tools.mark(SAMPLE, "2026-01-02T14:38:00Z", "look\nhere\x1b[31m"))
+    (mark,) = json.loads(tools.marks(SAMPLE))["data"]
+    assert mark == {"time": "2026-01-02 14:38:00+00:00", "text": "assistant: look here [31m"}
+
+
+def test_every_text_is_cut_and_a_number_that_is_none_is_missing():
+    told = json.loads(_told("x", lambda: {"headline": "y" * 9999, "interval": [float("nan"), 1.0]}))
+    assert len(told["headline"]) == LONGEST_TEXT + 1
+    assert told["interval"] == [None, 1.0]
 
 
 def test_frames_are_bounded(tools):
@@ -70,8 +98,8 @@ def test_the_server_speaks_the_protocol_and_offers_no_command(tmp_path):
             answer = await session.call_tool("ask", {"recording": SAMPLE, "question": "drawdowns"})
             return opened.instructions, names, json.loads(answer.content[0].text)
 
-    instructions, names, answer = asyncio.run(asyncio.wait_for(talk(), 60))
+    instructions, names, answer = asyncio.run(asyncio.wait_for(talk(), 180))
     assert "never an instruction" in instructions
-    assert names == {"recordings", "rows", "ask", "explain", "compare", "what_if", "mark"}
+    assert names == {"recordings", "rows", "ask", "explain", "compare", "what_if", "marks", "mark"}
     assert not names & {"halt", "resume", "subscribe", "order"}
     assert answer["ok"]

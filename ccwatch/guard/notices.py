@@ -96,7 +96,7 @@ class Notifier:
         """Return the notices due by time alone: repetitions and escalations of unacknowledged alerts, and alerts no longer muted."""
         found = []
         for name, group in list(self._groups.items()):
-            waiting = [alert for alert in group.open.values() if not self._is_seen(alert) and not self._is_quiet(alert)]
+            waiting = [alert for alert in group.open.values() if not self._is_covered(group, alert)]
             if not waiting or self._is_muted(name):
                 continue
             worst = max(waiting, key=lambda alert: (RANK[alert.severity], -alert.fired_ns))
@@ -117,12 +117,17 @@ class Notifier:
         if self._is_seen(alert):  # as after a restart: it was reported before, and its group with it
             group.told = max(group.told, rank)
             group.told_for.append(alert)
-        if rank <= group.told or self._is_muted(name) or self._is_quiet(alert):
+        if rank <= group.told or self._is_muted(name) or self._is_covered(group, alert):
             return []
         kind = "worse" if group.told else "firing"
         group.told, group.told_at, group.repeats, group.is_escalated = rank, now_ns, 0, False
         group.told_for.append(alert)
         return [self._notice(f"{alert.id}-firing", kind, name, group, alert)]
+
+    def _is_covered(self, group: _Group, alert: Alert) -> bool:
+        """Return whether someone has acknowledged or silenced this alert, or one of its group that is as bad: they are one to people."""
+        alike = (other for other in (alert, *group.told_for, *group.open.values()) if RANK[other.severity] >= RANK[alert.severity])
+        return any(self._is_seen(other) or self._is_quiet(other) for other in alike)
 
     def _notice(self, message: str, kind: str, name: str, group: _Group, alert: Alert) -> Notice:
         also = sorted((other for other in group.open.values() if other.id != alert.id), key=lambda a: (-RANK[a.severity], a.fired_ns))

@@ -74,6 +74,21 @@ def test_what_nobody_acknowledges_is_escalated_once_and_repeated():
     assert notifier.take(alert("halt", Severity.CRITICAL, resolved=9), 9 * HOUR) == [], "who has seen it knows"
 
 
+def test_who_acknowledges_or_silences_the_alert_of_a_message_has_done_so_for_its_group_but_not_for_what_is_worse():
+    for way in ("is_seen", "is_quiet"):
+        known = set()
+        notifier = Notifier(repeat_s=3600, escalate_s=600, **{way: lambda a, known=known: a.rule in known})
+        notifier.take(alert("drawdown-peak-1.5"), 0)
+        notifier.take(alert("drawdown-start-1.5"), 0)
+        known.add("drawdown-peak-1.5")
+        assert notifier.due(HOUR * 2) == [], "the other one is the same loss"
+        worse = notifier.take(alert("drawdown-start-2", Severity.CRITICAL), 2 * HOUR)
+        assert told(worse) == [("worse", "drawdown", "drawdown-start-2")]
+        assert told(notifier.due(3 * HOUR))[0] == ("escalation", "drawdown", "drawdown-start-2")
+        known.add("drawdown-start-2")
+        assert notifier.due(9 * HOUR) == []
+
+
 @pytest.mark.parametrize(
     ("when", "group"),
     [

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from ccwatch.config import cache_folder
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.protocol.columns import TABLES
 from ccwatch.recording import catalog
+from ccwatch.stream.table_reader import TableReader
 
 Floats = npt.NDArray[np.float64]
 FOLLOWED: Final = ("price", "nav", "halted")
@@ -78,7 +79,7 @@ def check_channel(name: str) -> None:
 
 
 def on_grid(
-    source: Any, channels: Sequence[str], step_ns: int, start_ns: int | None = None, count: int | None = None
+    source: TableReader | pd.DataFrame, channels: Sequence[str], step_ns: int, start_ns: int | None = None, count: int | None = None
 ) -> tuple[int, list[Floats]]:
     """Return channels of one session on a grid: at each point the newest value, known for at most 30 s or 3 steps.
 
@@ -238,12 +239,11 @@ def _signature(session: Session) -> list[int]:
     return catalog.signature(Path(session.place))
 
 
-def _gauge(source: Any, name: str) -> tuple[npt.NDArray[np.int64], Floats]:
+def _gauge(source: TableReader | pd.DataFrame, name: str) -> tuple[npt.NDArray[np.int64], Floats]:
     """Return times and values of one service's latency, ms."""
     if isinstance(source, pd.DataFrame):
         return np.zeros(0, dtype=np.int64), np.zeros(0)
-    for table, word in (("agents", "agent"), ("models", "model")):
-        rows = getattr(source, table)()
+    for rows, word in ((source.agents(), "agent"), (source.models(), "model")):
         mine = rows[(rows[word] == name).to_numpy(dtype=bool)]
         mine = mine[mine["latency_ms"].notna().to_numpy()]
         if len(mine):

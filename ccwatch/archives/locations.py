@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ccwatch.recording import Recording
 
@@ -13,7 +12,7 @@ def is_remote(place: str | Path) -> bool:
     return isinstance(place, str) and "://" in place
 
 
-def open_place(place: str) -> Any:
+def open_place(place: str) -> Recording:
     """Open the recording at a place and return it.
 
     Raises:

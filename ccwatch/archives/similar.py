@@ -24,6 +24,8 @@ from ccwatch.archives.locations import is_remote, open_place
 from ccwatch.archives.sessions import Session, moment
 from ccwatch.domain import drawdown
 from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.stream.table_reader import TableReader
+from ccwatch.stream.view import RecordedView
 
 LEAST: Final = 10
 """Count of matches below which what followed is not reported."""
@@ -254,7 +256,7 @@ def _few(n: int) -> str:
     return f"n too small: {n} of {LEAST} matches could be followed"
 
 
-def _stretch(source: Any, on: Sequence[str], step_ns: int, start_ns: int, points: int) -> list[Floats]:
+def _stretch(source: TableReader | pd.DataFrame, on: Sequence[str], step_ns: int, start_ns: int, points: int) -> list[Floats]:
     """Return the channels of the given stretch.
 
     Raises:
@@ -270,7 +272,7 @@ def _stretch(source: Any, on: Sequence[str], step_ns: int, start_ns: int, points
     return values
 
 
-def _opened(root: str | Path, source: Any, sessions: Sequence[Session]) -> tuple[Any, str]:
+def _opened(root: str | Path, source: Any, sessions: Sequence[Session]) -> tuple[TableReader | pd.DataFrame, str]:
     """Return the source opened, and its name if it is a session of the archive; otherwise an empty name."""
     if isinstance(source, str | Path):
         if source == "latest" and sessions:
@@ -283,16 +285,15 @@ def _opened(root: str | Path, source: Any, sessions: Sequence[Session]) -> tuple
         return found, _name_of(found, sessions)
     if isinstance(source, pd.DataFrame):
         return source, ""
-    if not callable(getattr(source, "frame", None)):
+    if not isinstance(source, TableReader):
         raise ConfigError(f"source={source!r}: expected a Recording, a Feed, the name of a session, a path or a frame")
     return source, _name_of(source, sessions)
 
 
-def _name_of(source: Any, sessions: Sequence[Session]) -> str:
-    path = getattr(source, "path", None)
-    if path is None:
+def _name_of(source: TableReader, sessions: Sequence[Session]) -> str:
+    if not isinstance(source, RecordedView):
         return ""
-    places = {str(path), str(Path(path).absolute())}
+    places = {str(source.path), str(source.path.absolute())}
     return next((session.name for session in sessions if session.place in places or str(Path(session.place).absolute()) in places), "")
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ccwatch.analysis import Drawdowns
 from ccwatch.archives.kernels import refused
-from ccwatch.archives.views import LONG, View
+from ccwatch.archives.views import LONG, Part, View, long_table
+from ccwatch.recording import Recording
 from ccwatch.stream.dataframes import default_columns
 
 
@@ -58,13 +59,14 @@ def _broken(curve: pd.DataFrame) -> Any:
     return found
 
 
-def ranged(source: Any, start: Any, end: Any) -> Any:
+def ranged(source: Recording | Part, start: Any, end: Any) -> Recording | Part | View:
     """Return a source of the rows in a range, closed at both ends; the source itself without a range."""
     if start is None:
         return source
     packets = source.frame([*default_columns("packets"), "extra"], clean=False)
-    tables = {name: _within(getattr(source, name)(), start, end) for name in LONG}
-    return View(_within(packets, start, end), tables, origin=source.origin, name=str(getattr(source, "url", "")))
+    tables = {table: _within(long_table(source, table), start, end) for table in LONG}
+    name = source.path.name if isinstance(source, Recording) else source.url
+    return View(_within(packets, start, end), tables, origin=source.origin, name=name, virtual_clock=source.virtual_clock)
 
 
 def _within(rows: pd.DataFrame, start: Any, end: Any) -> pd.DataFrame:

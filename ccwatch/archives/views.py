@@ -9,51 +9,40 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch.stream.dataframes import default_columns
+from ccwatch.recording import Recording
+from ccwatch.stream.dataframes import Last, default_columns
+from ccwatch.stream.table_reader import TableReader
 
-LONG: Final = ("agents", "models", "logs", "events")
+LONG: Final = ("agents", "models", "logs", "trades", "events")
 """Tables that questions read, beside the packets."""
 
 
-class View:
+class View(TableReader):
     """Tables in memory, with the methods of a Recording that a Report calls."""
 
     marks: tuple[Any, ...] = ()
 
-    def __init__(self, packets: pd.DataFrame, tables: dict[str, pd.DataFrame], *, origin: str, name: str) -> None:
+    def __init__(self, packets: pd.DataFrame, tables: dict[str, pd.DataFrame], *, origin: str, name: str, virtual_clock: bool) -> None:
         self._packets = packets
         self._tables = tables
         self.origin = origin
         self.url = name
+        self.virtual_clock = virtual_clock
 
-    def frame(self, columns: Sequence[str] | None = None, *, clean: bool = False, **_: object) -> pd.DataFrame:
+    def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
         """Return the packets, in order of arrival."""
-        del clean  # a Report leaves out itself what is not clean
+        del last, clean  # a Report asks for all, and leaves out itself what is not clean
         return self._packets if columns is None else self._packets[[name for name in columns if name in self._packets.columns]]
 
-    def agents(self) -> pd.DataFrame:
-        """Return the agents table."""
-        return self._tables["agents"]
-
-    def models(self) -> pd.DataFrame:
-        """Return the models table."""
-        return self._tables["models"]
-
-    def logs(self) -> pd.DataFrame:
-        """Return the logs table."""
-        return self._tables["logs"]
-
-    def events(self) -> pd.DataFrame:
-        """Return the events table."""
-        return self._tables["events"]
+    def _long(self, table: str, last: Last) -> pd.DataFrame:
+        del last
+        return self._tables[table]
 
 
-class Part:
+class Part(TableReader):
     """The packets of a session that have one value in a column, such as a regime; where others lie between them is a gap."""
 
-    marks: tuple[Any, ...] = ()
-
-    def __init__(self, source: Any, column: str, value: str, *, broken: bool) -> None:
+    def __init__(self, source: Recording, column: str, value: str, *, broken: bool) -> None:
         """Prepare the part; nothing is read yet.
 
         Args:
@@ -64,6 +53,8 @@ class Part:
         """
         self._source, self._column, self._value, self._broken = source, column, value, broken
         self.origin = source.origin
+        self.virtual_clock = source.virtual_clock
+        self.marks = source.marks
         self.url = f"{source.path.name} {value}"
 
     @cached_property
@@ -77,58 +68,51 @@ class Part:
             found = found.assign(connection=(stretch + found["connection"].to_numpy() * (len(whole) + 1)).astype(np.int64))
         return found
 
-    def frame(self, columns: Sequence[str] | None = None, *, clean: bool = False, **_: object) -> pd.DataFrame:
+    def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
         """Return the packets, in order of arrival."""
-        del clean
+        del last, clean
         found: pd.DataFrame = self._packets[[*default_columns("packets")]] if columns is None else self._packets[list(columns)]
         return found
 
-    def agents(self) -> pd.DataFrame:
-        """Return the agents table of these packets."""
-        return self._long(self._source.agents())
-
-    def models(self) -> pd.DataFrame:
-        """Return the models table of these packets."""
-        return self._long(self._source.models())
-
-    def logs(self) -> pd.DataFrame:
-        """Return the logs table of these packets."""
-        return self._long(self._source.logs())
-
-    def events(self) -> pd.DataFrame:
-        """Return the whole events table."""
-        found: pd.DataFrame = self._source.events()
-        return found
-
-    def _long(self, table: pd.DataFrame) -> pd.DataFrame:
-        return table[np.isin(table["seq"].to_numpy(), self._packets["seq"].to_numpy())]
+    def _long(self, table: str, last: Last) -> pd.DataFrame:
+        """Return a table's rows of these packets; of the events all."""
+        del last
+        rows = long_table(self._source, table)
+        return rows if table == "events" else rows[np.isin(rows["seq"].to_numpy(), self._packets["seq"].to_numpy())]
 
 
-def concatenated(sources: Iterable[Any], *, tables: Sequence[str] = LONG, name: str = "the archive") -> View:
+def long_table(source: TableReader, table: str) -> pd.DataFrame:
+    """Return one of the tables in `LONG`."""
+    read = {"agents": source.agents, "models": source.models, "logs": source.logs, "trades": source.trades, "events": source.events}
+    return read[table]()
+
+
+def concatenated(sources: Iterable[Recording | View | Part], *, name: str = "the archive") -> View:
     """Return sessions one after the other, as one received over several connections, with a gap between each two.
 
     Args:
         sources: Recordings, in order of time.
-        tables: the long tables to read; the others are empty.
         name: the name of the whole.
     """
     frames: list[pd.DataFrame] = []
     longs: dict[str, list[pd.DataFrame]] = {table: [] for table in LONG}
     seq = connection = 0
     origins = set()
+    clocks = set()
     for source in sources:
         packets = source.frame([*default_columns("packets"), "extra"], clean=False)
         shifted = _shifted(seq, connection)
         frames.append(shifted(packets))
         for table in LONG:
-            rows = getattr(source, table)() if table in tables else getattr(source, table)(last=0)
-            longs[table].append(shifted(rows))
+            longs[table].append(shifted(long_table(source, table)))
         last = [int(rows["seq"].max()) for rows in (packets, longs["events"][-1]) if len(rows)]
         seq = max([seq, *last, *(int(rows["seq"].max()) for rows in frames[-1:] if len(rows))]) + 1
         connection = max([connection, *(int(rows["connection"].max()) for rows in frames[-1:] if len(rows))]) + 1
         origins.add(source.origin)
+        clocks.add(source.virtual_clock)
     whole = {table: _joined(parts) for table, parts in longs.items()}
-    return View(_joined(frames), whole, origin="synthetic" if "synthetic" in origins else " ".join(sorted(origins)), name=name)
+    origin = "synthetic" if "synthetic" in origins else " ".join(sorted(origins))
+    return View(_joined(frames), whole, origin=origin, name=name, virtual_clock=any(clocks))
 
 
 def _shifted(seq: int, connection: int) -> Callable[[pd.DataFrame], pd.DataFrame]:

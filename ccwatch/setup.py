@@ -39,7 +39,7 @@ server_tz = {server_tz}          # zone of timestamps that carry no offset
 # [expected]
 # path = "back-test.csv"
 
-# Who is told by `ccwatch guard --notify desk`: an address stands in the environment or in a file, not here.
+# Receivers of `ccwatch guard --notify desk`: an address is in the environment or in a file, not here.
 # [receivers]
 # desk = "env:DESK_WEBHOOK"
 # boss = "file:/run/secrets/boss"

@@ -367,7 +367,7 @@ async def _listen(plan: Plan, writer: StreamWriter, seeded: SyntheticSource | No
 
     if seeded is None:
         listening = RedisBridge(plan.redis, lambda message, _: writer.add(message.payload), on_gap=writer.begin_epoch)
-    else:  # the key tells of a command that was announced while Redis was gone
+    else:  # the key shows a command that was announced while Redis was gone
         listening = commands_from(plan.redis, obey)
     bridge = asyncio.create_task(listening.run())
     while not stop.is_set() and not bridge.done():  # noqa: ASYNC110 - the request comes from another thread

@@ -152,8 +152,8 @@ def unread_events(batch: Columns, events: pd.DataFrame | None) -> Ints | None:
     seq = batch.whole("seq")
     if events is None or not len(events) or seq is None:
         return None
-    told = events.loc[(events["kind"] == EventKind.MALFORMED).to_numpy(), "seq"].to_numpy().astype(np.int64)
-    return np.bincount(np.searchsorted(seq, told, side="right"), minlength=len(seq) + 1)
+    unread = events.loc[(events["kind"] == EventKind.MALFORMED).to_numpy(), "seq"].to_numpy().astype(np.int64)
+    return np.bincount(np.searchsorted(seq, unread, side="right"), minlength=len(seq) + 1)
 
 
 def by_seq(table: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -144,9 +144,9 @@ class Judge:
         for window, past in scope.tails.items():
             self.tails[window] = past
         self._since = 0  # what follows is later
-        told = np.isfinite(truth)
+        known = np.isfinite(truth)
         value = np.where(np.isfinite(lead), lead, truth)
-        return Judged(Observations(grid.order[told], grid.moment[told], grid.time[told], value[told]), truth[told])
+        return Judged(Observations(grid.order[known], grid.moment[known], grid.time[known], value[known]), truth[known])
 
     def key(self, name: Name, found: Mapping[Key, Observations]) -> Key:
         """Return the series that a name means for this service."""

@@ -211,14 +211,14 @@ class Evaluator:
         if self._observer.at is not None:
             changes += self._without_data(self._observer.at)
         self._forget(self._observer.services.forget())
-        return self._told(changes)
+        return self._in_order(changes)
 
     def advance(self, mono_ns: int) -> list[Change]:
         """Judge the silence until now, by the clock that packets are received by (or the stamps', where that is virtual)."""
         if self._observer.at is None:
             return []
         at = mono_ns + self._observer.offset
-        return self._told(self._judge(self._observer.overdue(at)) + self._without_data(at))
+        return self._in_order(self._judge(self._observer.overdue(at)) + self._without_data(at))
 
     def gauge(self, measure: str, value: float, mono_ns: int) -> list[Change]:
         """Judge a value that no packet carries, such as `recorder_lag` in s."""
@@ -227,7 +227,7 @@ class Evaluator:
         at = mono_ns + self._observer.offset
         time = np.array([self._observer.time_at(at)])
         seen = Observations(np.array([self._observer.order]), np.array([at]), time, np.array([value]))
-        return self._told(self._judge({(measure, ""): seen}))
+        return self._in_order(self._judge({(measure, ""): seen}))
 
     def acknowledge(self, rule: str, subject: str = "") -> None:
         """Acknowledge a firing: a latched one whose measure is clear ends with its next observation.
@@ -267,7 +267,7 @@ class Evaluator:
                 machine.restore(state)
 
     def adopt(self, alert: Alert) -> None:
-        """Go on with an alert as people were told of it: one that fires, or one that is over."""
+        """Take over an alert as it was reported: one that fires, or one that is over."""
         machine = self._machine_of(alert.rule, alert.subject)
         if machine is None:
             return
@@ -331,8 +331,8 @@ class Evaluator:
     def _without_data(self, at: int) -> list[tuple[int, Change]]:
         return [change for machine in self._machines.values() for change in machine.silent_until(at)]
 
-    def _told(self, changes: list[tuple[int, Change]]) -> list[Change]:
-        return [change for _, change in sorted(changes, key=lambda told: (told[0], self._places[told[1].rule], told[1].subject))]
+    def _in_order(self, changes: list[tuple[int, Change]]) -> list[Change]:
+        return [change for _, change in sorted(changes, key=lambda found: (found[0], self._places[found[1].rule], found[1].subject))]
 
 
 def _judges(rule: written.Rule, service: str, since: int = 0) -> tuple[Judge, Judge | None]:

@@ -53,8 +53,8 @@ class FunctionJudge:
         truth = np.array([self._ask(frame.iloc[a : before + row + 1]) for row, a in enumerate(first.tolist())])
         keep = int(first[-1])
         self._kept, self._kept_at = frame.iloc[keep:], at[keep:]
-        told = np.isfinite(truth)
-        return every._replace(value=truth).where(told), np.where(truth[told] != 0.0, _BEYOND, _CLEAR)
+        known = np.isfinite(truth)
+        return every._replace(value=truth).where(known), np.where(truth[known] != 0.0, _BEYOND, _CLEAR)
 
     def _ask(self, frame: pd.DataFrame) -> float:
         try:

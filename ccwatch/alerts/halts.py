@@ -38,9 +38,9 @@ class Halt:
         said[0] = self._current
         np.maximum.at(said, burst[is_healthy], _HEALTHY)
         np.maximum.at(said, burst[is_halt], _HALTED)
-        told = np.append(self._before, said)
-        known = np.maximum.accumulate(np.where(told != _NOT_KNOWN, np.arange(size + 1), 0))
-        before = told[known[:-1]]  # of each burst, the state before it
+        states = np.append(self._before, said)
+        known = np.maximum.accumulate(np.where(states != _NOT_KNOWN, np.arange(size + 1), 0))
+        before = states[known[:-1]]  # of each burst, the state before it
         halts_before = np.cumsum(is_halt) - is_halt
         first = np.searchsorted(burst, np.arange(size))
         in_burst = halts_before - np.append(halts_before, is_halt.sum())[first][burst]
@@ -69,11 +69,11 @@ class Halt:
 
     def settle(self) -> Observations:
         """Return the observation that was kept back: the burst has ended, since nothing came for long enough."""
-        told = [] if self._waiting is None else [self._waiting]
+        kept_back = [] if self._waiting is None else [self._waiting]
         if self._current != _NOT_KNOWN:
             self._before, self._current, self._waiting = self._current, _NOT_KNOWN, None
-        places, moments, times = (np.array([found[at] for found in told], dtype=np.int64) for at in range(3))
-        return Observations(places + 1, moments + BURST_NS, times + BURST_NS, np.zeros(len(told)))
+        places, moments, times = (np.array([found[at] for found in kept_back], dtype=np.int64) for at in range(3))
+        return Observations(places + 1, moments + BURST_NS, times + BURST_NS, np.zeros(len(kept_back)))
 
 
 def ranks_of(words: Any, clean: Bools) -> Ints:

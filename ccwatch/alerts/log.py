@@ -155,7 +155,7 @@ class AlertLog:
 
     def take(self, changes: Iterable[Change]) -> list[Alert]:
         """Take an evaluator's changes, in their order, and return the alerts that began or ended, as they were then."""
-        told = []
+        reported = []
         for change in changes:
             key = change.rule, change.subject
             known = self._open.get(key)
@@ -175,16 +175,16 @@ class AlertLog:
                     runbook=rule.runbook or "",
                     measure=subject_of(rule),
                 )
-                told.append(self._open[key])
+                reported.append(self._open[key])
             elif known is not None and change.state is AlertState.OK:
                 del self._open[key]
                 worst = known.worst if math.isnan(change.worst) else change.worst
                 over = replace(known, state=AlertState.OK, value=change.value, worst=worst, resolved_ns=change.time_ns, is_waiting=False)
                 self.past.append(over)
-                told.append(over)
+                reported.append(over)
             elif known is not None:
                 self._open[key] = replace(known, state=change.state, value=change.value)
-        return told
+        return reported
 
     def use_rules(self, rules: Sequence[AnyRule], now_ns: int) -> list[Alert]:
         """Log by other rules from now on; return the alerts that end here, since their rules are gone."""

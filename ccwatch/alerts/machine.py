@@ -171,14 +171,14 @@ class Machine:
         return at, change
 
     def adopt(self, fired_ns: int, value: float, worst: float) -> None:
-        """Go on with a firing that people were told of, whether or not it is known here."""
+        """Take over a firing that was reported, whether or not it is known here."""
         if not self._open:
             self._state, self._since, self._value, self._clear_at = AlertState.FIRING, fired_ns, value, None
         self._open, self._fired, self._beyond_at, self._beyond_n = True, fired_ns, None, 0
         self._worst = worst if math.isnan(self._worst) else self._worse(np.array([worst]))
 
     def close(self, fired_ns: int) -> None:
-        """End the firing that began then, if it is open here: people were told that it is over."""
+        """End the firing that began then, if it is open here: its end was reported."""
         if self._open and self._fired == fired_ns:
             self._open, self._clear_at, self._worst, self._state = False, None, math.nan, AlertState.OK
 

@@ -149,19 +149,19 @@ class Observer:
         at = time if received is None else received + self.offset
         at = np.maximum.accumulate(at if self.at is None else np.maximum(at, self.at))
         order = 2 * np.arange(self._packets, self._packets + len(packets), dtype=np.int64)
-        told = packets.whole("flags")
-        flags = np.zeros(len(packets), dtype=np.int64) if told is None else told
+        carried_flags = packets.whole("flags")
+        flags = np.zeros(len(packets), dtype=np.int64) if carried_flags is None else carried_flags
         clean = (flags & int(UNCLEAN)) == 0
-        told_connection = packets.whole("connection")
-        connection = np.zeros(len(at), dtype=np.int64) if told_connection is None else told_connection
-        anew = connection != np.append(connection[0] if self._connection is None else self._connection, connection[:-1])
+        carried_connection = packets.whole("connection")
+        connection = np.zeros(len(at), dtype=np.int64) if carried_connection is None else carried_connection
+        is_first = connection != np.append(connection[0] if self._connection is None else self._connection, connection[:-1])
         self._connection = int(connection[-1])
-        found, begins = self._silences(anew, order, at, time, flags)
+        found, begins = self._silences(is_first, order, at, time, flags)
         halted = self._halt.take(order, at, time, ranks_of(packets.words("status"), clean), begins)
         unread = np.zeros(len(packets) + 1, dtype=np.int64) if malformed is None else malformed
         unread[0] += self._malformed
         self._malformed = int(unread[-1])
-        for name, values in self._traffic.observe(at, flags, anew, unread[:-1]).items():
+        for name, values in self._traffic.observe(at, flags, is_first, unread[:-1]).items():
             found[name, ""] = Observations(order, at, time, values).where(np.isfinite(values))
         found["frozen", ""] = Observations(order, at, time, self._still(flags))
         found["not_started", ""] = self._openings(order, at, time)
@@ -211,11 +211,11 @@ class Observer:
 
     # ── silence and stillness ──
 
-    def _silences(self, anew: Bools, order: Ints, at: Ints, time: Ints, flags: Ints) -> tuple[dict[Key, Observations], Bools]:
+    def _silences(self, is_first: Bools, order: Ints, at: Ints, time: Ints, flags: Ints) -> tuple[dict[Key, Observations], Bools]:
         """Return late and stale, 0 at each packet and 1 from the moment at which one was overdue; and where bursts begin."""
         before_at = np.append(at[0] if self.at is None or not self._packets else self.at, at[:-1])
         before_time = np.append(time[0] if not self._packets else self.time, time[:-1])
-        paces = self._pace.note_all(at, anew=anew, tells=(flags & int(Flag.REPLAYED)) == 0)
+        paces = self._pace.note_all(at, is_first=is_first, is_original=(flags & int(Flag.REPLAYED)) == 0)
         found: dict[Key, Observations] = {}
         for name, limit_of in _LIMITS.items():
             limit = np.asarray(limit_of(paces.usual_ns))
@@ -320,7 +320,7 @@ class _Absence:
         self.name = name
         self._span = round(seconds * SECOND)
         self._last: int | None = None  # moment of the last one, or of the first packet
-        self._is_told = False
+        self._is_reported = False
 
     def observe(self, seen: Observations | None, order: Ints, at: Ints, time: Ints) -> Observations:
         """Judge a batch of packets, of which those in `seen` carried it."""
@@ -328,11 +328,11 @@ class _Absence:
         last = np.maximum.accumulate(np.where(carried, at, at[0] if self._last is None else self._last))
         before = np.append(at[0] if self._last is None else self._last, last[:-1])
         absent = at - last >= self._span
-        late = (at - before >= self._span) & ~np.append(self._is_told, (at[:-1] - last[:-1] >= self._span))
+        late = (at - before >= self._span) & ~np.append(self._is_reported, (at[:-1] - last[:-1] >= self._span))
         rows = np.flatnonzero(late)
         due = before[rows] + self._span
         previous_at, previous_time = np.append(at[0], at[:-1])[rows], np.append(time[0], time[:-1])[rows]
-        self._last, self._is_told = int(last[-1]), bool(absent[-1])
+        self._last, self._is_reported = int(last[-1]), bool(absent[-1])
         return Observations(
             np.insert(order, rows, order[rows] - 1),
             np.insert(at, rows, due),
@@ -342,14 +342,14 @@ class _Absence:
 
     def skip_to(self, at: int) -> None:
         """Skip a time in which the stream was not watched."""
-        if self._last is not None and not self._is_told:
+        if self._last is not None and not self._is_reported:
             self._last = max(self._last, at)
 
     def due(self, at: int) -> int | None:
         """Return the moment at which it had been awaited for too long, once that has passed, and only once; else None."""
-        if self._last is None or self._is_told or at - self._last < self._span:
+        if self._last is None or self._is_reported or at - self._last < self._span:
             return None
-        self._is_told = True
+        self._is_reported = True
         return self._last + self._span
 
 

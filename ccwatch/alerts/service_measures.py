@@ -178,10 +178,10 @@ class Service:
     def _errors(self, order: Ints, at: Ints, time: Ints, count: Floats, rate: Floats) -> dict[str, Observations]:
         """Return error rate and burn rate, from failed calls by counter and success rate together; a counter that falls was reset."""
         bad = np.rint(count * (1.0 - rate))
-        told = np.isfinite(bad)
-        if not told.any():
+        known = np.isfinite(bad)
+        if not known.any():
             return {}
-        order, at, time, count, bad = order[told], at[told], time[told], count[told], bad[told]
+        order, at, time, count, bad = order[known], at[known], time[known], count[known], bad[known]
         first_count, first_bad = (float(count[0]), float(bad[0])) if self._counted is None else self._counted
         before_count, before_bad = np.append(first_count, count[:-1]), np.append(first_bad, bad[:-1])
         self._counted = float(count[-1]), float(bad[-1])
@@ -256,9 +256,9 @@ class Services:
                 continue
             service = self._known.pop(name, None) or Service(name, self._objectives, self._wanted)
             self._known[name] = service
-            none_told = np.full(len(mine), np.nan)
+            not_carried = np.full(len(mine), np.nan)
             values = [
-                calls.gauges[part][mine] if part in calls.gauges else none_told for part in ("latency_ms", "invocations", "success_rate")
+                calls.gauges[part][mine] if part in calls.gauges else not_carried for part in ("latency_ms", "invocations", "success_rate")
             ]
             seen = service.observe(order[rows[mine]], moments[mine], calls.time[mine], *values)
             found |= {(measure, name): one for measure, one in seen.items()}

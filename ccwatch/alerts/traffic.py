@@ -26,13 +26,13 @@ class Traffic:
         self._marks: dict[str, Ints] = {}  # moments that still count, by what happened at them
         self._begun: int | None = None
 
-    def observe(self, at: Ints, flags: Ints, anew: Bools, malformed: Ints) -> dict[str, Floats]:
+    def observe(self, at: Ints, flags: Ints, is_first: Bools, malformed: Ints) -> dict[str, Floats]:
         """Return the measures at each packet.
 
         Args:
             at: when each was received, ns.
             flags: the flags of each.
-            anew: whether it is the first of a connection that followed on another.
+            is_first: whether it is the first of a connection that followed on another.
             malformed: how many messages before it, and behind the packet before, could not be read.
         """
         self._begun = int(at[0]) if self._begun is None else self._begun
@@ -45,7 +45,7 @@ class Traffic:
         enough = (before >= RATE_LEAST_N) & (span > 0.0)
         usual = np.where(enough, before / np.where(span > 0.0, span, 1.0), np.nan)
         return {
-            "reconnects": self._count("reconnects", at[anew], at, WINDOW_S, drop=True),
+            "reconnects": self._count("reconnects", at[is_first], at, WINDOW_S, drop=True),
             "malformed": self._count("malformed", np.repeat(at, malformed), at, WINDOW_S, drop=True),
             "duplicates": self._count("duplicates", at[doubled], at, DUPLICATES_S, drop=True),
             "rate_usual": now / RATE_S / usual,

@@ -61,7 +61,7 @@ class Snapshot:
 
 @dataclass(slots=True, eq=False)
 class _Listener:
-    tell: Callable[[Alert], object]
+    callback: Callable[[Alert], object]
     is_new: bool = True
     """Whether it has not been called yet for alerts that fire already."""
     failures: Failures = field(default_factory=lambda: Failures("a callback on alerts"))
@@ -130,7 +130,7 @@ class AlertWatch:
         self._life = threading.RLock()  # serialises start with stop: pages and callbacks come and go on any thread
         self._has_page = False
         self._is_over = False
-        self._told: list[Alert] = []  # began or ended, and not reported yet
+        self._unreported: list[Alert] = []  # began or ended, and not reported yet
         self._remove: Callable[[], None] = lambda: None
 
     # ── from any thread ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +173,7 @@ class AlertWatch:
             self.rules, self._settings, self._plan, self._columns = settings.rules, settings, plan, columns
             if self.evaluator is not None:
                 self.evaluator.use_rules(settings.rules, settings.hours, plan)
-            self._told += self.log.use_rules(settings.rules, time.time_ns() if self._clock.last is None else self._clock.last[0])
+            self._unreported += self.log.use_rules(settings.rules, time.time_ns() if self._clock.last is None else self._clock.last[0])
 
     def start(self) -> None:
         """Judge for a page, until rest()."""
@@ -276,8 +276,8 @@ class AlertWatch:
         if found != self.shown:
             self.shown = found
             self._post(found)
-        told, self._told = self._told, []  # also those that a pass had found before it failed
-        self._tell(told)
+        news, self._unreported = self._unreported, []  # also those that a pass had found before it failed
+        self._call_listeners(news)
         self._after()
         self.is_caught_up = self.evaluator is not None and not self.behind
 
@@ -295,8 +295,8 @@ class AlertWatch:
         self._judge_packets(Batch.joined(self._take()).only_packets(after=self.seq))
         known_ns = self._clock.judged_ns()
         if known_ns is not None:
-            self._told += self.log.take(self.evaluator.advance(known_ns))
-            self._told += self.log.take(self.evaluator.gauge("recorder_lag", self._lag.seconds(self.recorder), known_ns))
+            self._unreported += self.log.take(self.evaluator.advance(known_ns))
+            self._unreported += self.log.take(self.evaluator.gauge("recorder_lag", self._lag.seconds(self.recorder), known_ns))
         if self.log.open:
             self.log.follow(self.evaluator.standing)
 
@@ -322,7 +322,7 @@ class AlertWatch:
         if packets:
             self.seq = packets[-1].seq
             self._clock.note(batch)
-            self._told += self.log.take(self._begin().receive(batch))
+            self._unreported += self.log.take(self._begin().receive(batch))
 
     def _catch_up(self) -> None:
         """Judge the rows of the view beyond what was judged, a part at a time."""
@@ -341,7 +341,7 @@ class AlertWatch:
                 break
             rows = frame.iloc[at : at + AT_ONCE]
             low, high = int(seqs[at]), int(seqs[min(at + AT_ONCE, len(seqs)) - 1])
-            self._told += self.log.take(evaluator.observe(rows, *(within_seq(part, low, high) for part in parts.values())))
+            self._unreported += self.log.take(evaluator.observe(rows, *(within_seq(part, low, high) for part in parts.values())))
             self.seq = high
             self._clock.last = int(rows.index[-1].value), int(rows["received_mono_ns"].iloc[-1])
             time.sleep(0.002)
@@ -364,12 +364,12 @@ class AlertWatch:
         now = time.monotonic()
         self._grown_at = now + max(GROWN_S, 10.0 * (now - began))
 
-    def _tell(self, told: Sequence[Alert]) -> None:
+    def _call_listeners(self, news: Sequence[Alert]) -> None:
         for listener in self._listeners:
-            news = [*self.log.open] if listener.is_new and self.evaluator is not None else [] if listener.is_new else told
+            due = [*self.log.open] if listener.is_new and self.evaluator is not None else [] if listener.is_new else news
             listener.is_new &= self.evaluator is None
-            for alert in news:
-                listener.failures.guard(listener.tell, alert)
+            for alert in due:
+                listener.failures.guard(listener.callback, alert)
 
     def _snapshot(self) -> Snapshot:
         if self.evaluator is None:

@@ -72,15 +72,15 @@ class Against(Result):
 
     def headline(self) -> str:
         """Say the tracking difference, its largest part, and where the two first differ."""
-        told = "neither nav can be compared" if np.isnan(self.difference_usd) else f"P&L {dollars(self.difference_usd)} against the plan"
+        result = "neither nav can be compared" if np.isnan(self.difference_usd) else f"P&L {dollars(self.difference_usd)} against the plan"
         if len(self.split_usd) and self.split_usd["change_usd"].any():
             most = self.split_usd.iloc[int(self.split_usd["change_usd"].abs().argmax())]
-            told += f", most of it from {most['part']} ({dollars(most['change_usd'])})"
+            result += f", most of it from {most['part']} ({dollars(most['change_usd'])})"
         if self.first is None:
-            return f"No packet of {self.basis.n:,} departs from the plan; {told}."
+            return f"No packet of {self.basis.n:,} departs from the plan; {result}."
         return (
             f"{count_of(len(self.divergences), 'packet departs', 'packets depart')} from the plan, the first at "
-            f"{clock(self.first['time'])} in {self.first['columns']}; {told}."
+            f"{clock(self.first['time'])} in {self.first['columns']}; {result}."
         )
 
     def split(self) -> pd.DataFrame:

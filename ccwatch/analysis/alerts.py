@@ -212,13 +212,13 @@ def alerts(
     end = ending
     troughs, why = _troughs(frame, events, symbol, material)
     firings = _firings(changes, rules, end, troughs, within_s, known=not why)
-    told = pd.DataFrame(changes, columns=list(Change._fields))
-    notes = [f"false alarms and lead times cannot be told: {why}"] if why else []
+    table = pd.DataFrame(changes, columns=list(Change._fields))
+    notes = [f"false alarms and lead times are not known: {why}"] if why else []
     if virtual_clock:
         notes.append("durations are measured on the stream's stamps, which do not keep pace with the receiver's clock")
     answer = Alerts(
         firings=firings,
-        changes=told.assign(time=stamps(told["time_ns"].to_numpy(dtype=np.int64)))[["time", *Change._fields[1:]]],
+        changes=table.assign(time=stamps(table["time_ns"].to_numpy(dtype=np.int64)))[["time", *Change._fields[1:]]],
         rules=_rules(evaluator, firings, rules),
         troughs=troughs,
         material=material,
@@ -242,8 +242,8 @@ def _ending(events: pd.DataFrame | None) -> int:
     """Return when the stream was last known to be silent or gone; only these events are always on the stream's own clock."""
     if events is None or not len(events):
         return 0
-    told = on_utc("alerts", events)
-    times = times_ns(told)[told["kind"].isin([EventKind.DISCONNECT, EventKind.STALE]).to_numpy()]
+    table = on_utc("alerts", events)
+    times = times_ns(table)[table["kind"].isin([EventKind.DISCONNECT, EventKind.STALE]).to_numpy()]
     return int(times.max()) if len(times) else 0
 
 
@@ -326,8 +326,8 @@ def _judged(fired: Ints, of_market: Bools, end: int, troughs: Ints, within_s: fl
     wait = padded[place] - fired
     warned = of_market & (place < len(troughs)) & (wait <= reach)
     lead = np.where(warned, wait / SECOND_NS, np.nan)
-    told = of_market & known & (warned | (end - fired >= reach))
-    false = [not was_warning if is_told else None for was_warning, is_told in zip(warned, told, strict=True)]
+    decided = of_market & known & (warned | (end - fired >= reach))
+    false = [not was_warning if is_decided else None for was_warning, is_decided in zip(warned, decided, strict=True)]
     return lead, false
 
 

@@ -39,9 +39,9 @@ def block_means(values: Floats, n: int, replicates: int, rng: np.random.Generato
     found: list[list[Floats]] = [[] for _ in sums]
     for start in range(0, replicates, at_once):
         begins = rng.integers(0, n, size=(min(at_once, replicates - start), blocks))
-        for told, passed in zip(found, sums, strict=True):
-            told.append((passed[begins + lengths] - passed[begins]).sum(axis=1) / n)
-    return [np.concatenate(told) for told in found]
+        for means, passed in zip(found, sums, strict=True):
+            means.append((passed[begins + lengths] - passed[begins]).sum(axis=1) / n)
+    return [np.concatenate(means) for means in found]
 
 
 def interval_of_sum(values: Floats, *, level: float, replicates: int, seed: int = 0) -> tuple[float, float]:

@@ -222,11 +222,11 @@ def _together(curves: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _curve(name: str, counter: _Counter) -> pd.DataFrame:
     """Return calls and misses so far as a curve of steps: readings that add nothing are left out, except the first and the last."""
-    told = np.ones(len(counter.times), dtype=bool)
-    told[1:-1] = (np.diff(counter.calls) + np.diff(counter.misses))[:-1] != 0.0
-    index = pd.DatetimeIndex(counter.times[told].view("M8[ns]")).tz_localize("UTC")
+    kept = np.ones(len(counter.times), dtype=bool)
+    kept[1:-1] = (np.diff(counter.calls) + np.diff(counter.misses))[:-1] != 0.0
+    index = pd.DatetimeIndex(counter.times[kept].view("M8[ns]")).tz_localize("UTC")
     return pd.DataFrame(
-        {"name": pd.Categorical([name]).repeat(len(index)), "calls": counter.calls[told], "misses": counter.misses[told]}, index=index
+        {"name": pd.Categorical([name]).repeat(len(index)), "calls": counter.calls[kept], "misses": counter.misses[kept]}, index=index
     )
 
 

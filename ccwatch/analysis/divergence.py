@@ -72,5 +72,5 @@ class Divergence:
             return bool(known[0] <= limit if limit < 0.0 else known[0] >= limit)
 
         side = "at or below" if limit < 0.0 else "at or above"
-        told = f"divergence from the plan {side} {limit:.3g} of the first nav"
-        return WrittenRule(name, holds, for_=for_, severity=Severity(severity), meaning=told)
+        meaning = f"divergence from the plan {side} {limit:.3g} of the first nav"
+        return WrittenRule(name, holds, for_=for_, severity=Severity(severity), meaning=meaning)

@@ -66,7 +66,7 @@ class DrawdownAudit(Result):
             name = self.definition if self.definition.startswith("the ") else f"the {self.definition}"
             follows = f"The engine's max_drawdown follows {name} ({self.statistic}, {self.sign} sign)"
         elif self.definition == "undecided":
-            follows = "The stream cannot tell whether the engine's max_drawdown follows the running peak or the starting capital"
+            follows = "The stream does not show whether the engine's max_drawdown follows the running peak or the starting capital"
         else:
             follows = "The engine's max_drawdown follows neither the running peak nor the starting capital"
         missed = self.breaches[self.breaches["peak_time"].notna() & self.breaches["engine_time"].isna()]

@@ -119,9 +119,9 @@ class Governance(Result):
             n, count = int(mine["n"].sum()), int(mine["n_vetoed"].sum())
             low, high = wilson(count, n)
             row = {"regime": name, "n": n, "n_vetoed": count, "veto_rate": count / n, "veto_low": low, "veto_high": high}
-            told = mine[["median_size", "size_confidence", "reason"]].iloc[0].to_dict()
+            medians = mine[["median_size", "size_confidence", "reason"]].iloc[0].to_dict()
             both = {"median_size": np.nan, "size_confidence": np.nan, "reason": "medians and ranks of two sessions do not merge"}
-            rows.append(row | (told if len(mine) == 1 else both))
+            rows.append(row | (medians if len(mine) == 1 else both))
         merged = replace(
             one,
             by_regime=pd.DataFrame(rows, columns=one.by_regime.columns),

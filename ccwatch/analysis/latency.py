@@ -301,8 +301,8 @@ def _calls(kind: str, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] 
         count, _ = counted_in_order(mine if known.all() else mine[known])
         is_call, made, is_reset = counters.read(gauge, count)
         counting = np.isfinite(made)
-        told = float(made[counting].sum()) if counting.any() else np.nan
-        counted.append({"kind": kind, "name": str(name), "calls": told, "resets": int(is_reset.sum())})
+        calls = float(made[counting].sum()) if counting.any() else np.nan
+        counted.append({"kind": kind, "name": str(name), "calls": calls, "resets": int(is_reset.sum())})
         names.append(np.full(int(is_call.sum()), len(counted) - 1, dtype=np.int16))
         gauges.append(gauge[is_call])
         moments.append(times[is_call])

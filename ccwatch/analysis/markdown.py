@@ -31,6 +31,6 @@ def render(
     lines += [answer.to_markdown() for answer in answers.values() if isinstance(answer, Result)]
     unanswered = [(question, answer) for question, answer in answers.items() if not isinstance(answer, Result)]
     if unanswered:
-        lines += ["## What the data cannot tell", ""]
+        lines += ["## Questions without an answer", ""]
         lines += [f"- **{question.replace('_', ' ').capitalize()}**: {markdown_text(why_not(error))}" for question, error in unanswered]
     return "\n".join(lines).rstrip() + "\n"

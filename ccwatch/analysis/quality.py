@@ -65,8 +65,8 @@ class Quality(Result):
         """Say the verdict and its first reasons."""
         if self.verdict == OK:
             complete = self.value("completeness")
-            told = "" if math.isnan(complete) else f" {complete:.2%} complete,"
-            return f"Stream quality OK: {count_of(self.basis.n, 'packet')},{told} no gap."
+            share = "" if math.isnan(complete) else f" {complete:.2%} complete,"
+            return f"Stream quality OK: {count_of(self.basis.n, 'packet')},{share} no gap."
         return f"Stream quality {self.verdict}: {'; '.join(self.reasons[:3])}."
 
     def to_frame(self) -> pd.DataFrame:
@@ -118,23 +118,23 @@ def quality(
         AnalysisError: an index that is not a DatetimeIndex with a zone.
     """
     frame = on_utc("quality", frame)
-    told = on_utc("quality", events) if events is not None and len(events) else None
-    if not len(frame) and told is None:
+    known_events = on_utc("quality", events) if events is not None and len(events) else None
+    if not len(frame) and known_events is None:
         raise NotEnoughData("quality: neither a packet nor an event")
     rows = quality_measures.Rows.of(frame)
     reordered = quality_measures.order(rows)
     by_time = as_arrived(frame)
     if by_time is not frame:
         frame, rows = by_time, quality_measures.Rows.of(by_time)
-    broken = find_breaks(frame, told) if len(frame) else np.zeros(0, dtype=bool)
+    broken = find_breaks(frame, known_events) if len(frame) else np.zeros(0, dtype=bool)
     found = [
         *quality_measures.cadence(rows, broken),
-        *quality_measures.ending(rows, told, now),
+        *quality_measures.ending(rows, known_events, now),
         *quality_measures.clocks(rows, is_synthetic),
         *quality_measures.copies(rows),
         *reordered,
         *quality_measures.frozen(rows),
-        *quality_measures.connections(rows, told),
+        *quality_measures.connections(rows, known_events),
         *quality_measures.contents(frame, rows, message_bytes_mean),
     ]
     worst = max(found, key=lambda measure: LEVELS.index(measure.level)).level
@@ -147,7 +147,7 @@ def quality(
         verdict=worst,
         reasons=tuple(m.reason for m in reasons),
         measures=table,
-        gaps=_gaps(rows, broken, told),
+        gaps=_gaps(rows, broken, known_events),
         flags=_flags(rows.flags),
         unknown_fields=_unknown_fields(frame),
         intervals_s=pd.DataFrame({"interval_s": np.append(np.nan, rows.steps_s)[: len(frame)], "after_gap": broken}, index=frame.index),
@@ -168,8 +168,8 @@ def _gaps(rows: Rows, broken: Bools, events: pd.DataFrame | None) -> pd.DataFram
         gaps = [facts.read(EventKind.GAP, line) for line in ended["detail"].astype(TEXT)]
         reasons = [gap.reason or None if isinstance(gap, facts.Gap) else None for gap in gaps]
         said = pd.Series(reasons, index=ended["seq"].to_numpy(), dtype=object)
-        told = said[~said.index.duplicated()].reindex(rows.seq[before])
-        why = pd.Series(told.to_numpy(dtype=object)).fillna(why).astype(TEXT)
+        first_reasons = said[~said.index.duplicated()].reindex(rows.seq[before])
+        why = pd.Series(first_reasons.to_numpy(dtype=object)).fillna(why).astype(TEXT)
     return pd.DataFrame(
         {
             "start_time": stamps(rows.times[before]),

@@ -88,16 +88,16 @@ class Rows:
 
 def cadence(rows: Rows, broken: Bools) -> list[Measure]:
     """Measure how often packets came, and how many are missing; intervals are those between bursts."""
-    steps, n, told = rows.steps_s, len(rows.times), rows.intervals_s
-    if len(told) < 1:
+    steps, n, intervals = rows.steps_s, len(rows.times), rows.intervals_s
+    if len(intervals) < 1:
         few = f"needs 2 bursts of packets on one connection, there {'is 1 packet' if n == 1 else f'are {n:,} packets'}"
         return [Measure(name, math.nan, unit, n, WARN, few) for name, unit in (("interval_median", "s"), ("completeness", "fraction"))]
     usual = rows.usual_s
-    found = [Measure("interval_median", usual, "s", len(told), OK, "")]
-    p95 = float(np.quantile(told, 0.95, method="linear"))
+    found = [Measure("interval_median", usual, "s", len(intervals), OK, "")]
+    p95 = float(np.quantile(intervals, 0.95, method="linear"))
     late = p95 > late_ns(round(usual * SECOND_NS)) / SECOND_NS
     found.append(
-        Measure("interval_p95", p95, "s", len(told), WARN if late else OK, f"5% of the intervals exceed {p95:,.1f} s" if late else "")
+        Measure("interval_p95", p95, "s", len(intervals), WARN if late else OK, f"5% of the intervals exceed {p95:,.1f} s" if late else "")
     )
     span = float(rows.arrivals[-1] - rows.arrivals[0]) / SECOND_NS
     level, why = (OK, "") if span > 0 else (WARN, f"all {n:,} packets came at one time: the stream's pace is not known")

@@ -155,7 +155,7 @@ def reasoning(
     table = _templates(said, kinds)
     notes = ["words are read by published lists of words: irony, conditions and other tongues are not understood"]
     if not np.isfinite(followed).any():
-        notes.append("what followed cannot be told: no side and price, or no packet late enough")
+        notes.append("what followed is not known: no side and price, or no packet late enough")
     return Reasoning(
         statements=len(said),
         templates=table,

@@ -125,12 +125,12 @@ def render(
     parts = [
         f"<header><h1>{html.escape(title)}{badge}</h1>{hidden}<p class='session'>{html.escape(session_line(answers))}</p>",
         f"{_tiles(answers)}</header>",
-        f"<section id='what-happened'><h2>What happened</h2><ol>{sentences or '<li>The data cannot tell.</li>'}</ol></section>",
+        f"<section id='what-happened'><h2>What happened</h2><ol>{sentences or '<li>The data answer no question.</li>'}</ol></section>",
         _loud(answers.get("quality")),
         f"<nav>{links}</nav>",
         f"<section id='overview'><h2>Overview</h2>{_figure('overview', overview)}</section>" if overview is not None else "",
         *(_section(question, answer) for question, answer in known.items()),
-        f"<section id='unanswered'><h2>What the data cannot tell</h2><ul>{unanswered}</ul></section>" if unanswered else "",
+        f"<section id='unanswered'><h2>Questions without an answer</h2><ul>{unanswered}</ul></section>" if unanswered else "",
     ]
     body = "\n".join(part for part in parts if part)
     return (

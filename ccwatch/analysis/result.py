@@ -149,9 +149,11 @@ def notes_of(one: Answer, two: Answer, merged: Answer, limits: Callable[[Answer]
         limits: the notes that follow from an answer's tables, made again since their counts have changed.
     """
     made = [() if limits is None else tuple(limits(part)) for part in (one, two, merged)]
-    told = [[note for note in part.notes if note not in (*anew, _SEVERAL)] for part, anew in zip((one, two), made, strict=False)]
+    own_notes = [
+        [note for note in part.notes if note not in (*of_tables, _SEVERAL)] for part, of_tables in zip((one, two), made, strict=False)
+    ]
     notes = []
-    for part, mine, others in ((one, told[0], told[1]), (two, told[1], told[0])):
+    for part, mine, others in ((one, own_notes[0], own_notes[1]), (two, own_notes[1], own_notes[0])):
         of = f"{_OF}{'s' if _SEVERAL in part.notes else ''} {span_of(part.basis)}"
         notes += [note if note in others or note.startswith(_OF) else f"{of}: {note}" for note in mine]
     return *dict.fromkeys(notes), *made[-1], _SEVERAL
@@ -269,8 +271,8 @@ def percent(value: float, decimals: int = 2) -> str:
     """Return a fraction as a percentage for a sentence, with a true minus sign; no sign where it rounds to zero."""
     if math.isnan(value):
         return "unknown"
-    told = f"{value:.{decimals}%}"
-    return told.removeprefix("-") if not told.strip("-0.%") else told.replace("-", "\N{MINUS SIGN}")
+    text = f"{value:.{decimals}%}"
+    return text.removeprefix("-") if not text.strip("-0.%") else text.replace("-", "\N{MINUS SIGN}")
 
 
 def amount(value: float, unit: str) -> str:

@@ -29,21 +29,21 @@ MOST_DIFFERENCES: Final = 3
 
 
 def what_happened(answers: Answers, explanation: Explanation | None, objectives: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return at most five sentences, each with the question whose answer is its evidence; the last one says what the data cannot tell.
+    """Return at most five sentences, each with the question whose answer is its evidence; the last one says which have none.
 
     Args:
         answers: by question: the answer, or why there is none.
         explanation: of the moment at which the worst drawdown began; None where there is none.
         objectives: p95 in ms by the beginning of a service's name.
     """
-    told = [
+    sentences = [
         _of(answers, "drawdowns", Drawdowns, _worst_drawdown),
         ("explain", _what_changed(explanation, answers)) if explanation is not None else None,
         _of(answers, "latency", Latency, lambda found: _slowest(found, objectives)),
         _actions(answers),
         _of(answers, "quality", Quality, lambda found: _limits(found, answers)),
     ]
-    return [sentence for sentence in told if sentence is not None]
+    return [sentence for sentence in sentences if sentence is not None]
 
 
 def _of(answers: Answers, question: str, kind: type[Found], say: Callable[[Found], str]) -> tuple[str, str] | None:
@@ -159,7 +159,7 @@ def _halts(order: Timeline) -> str:
     """Say when the engine halted; that it did not is said only where its status was read all along."""
     seen = order.statuses
     if not len(seen):
-        return "the stream carried no status, so it does not tell of a halt"
+        return "the stream carried no status, so whether the engine halted is not known"
     halts = seen[(seen["status"] == HALT).to_numpy(dtype=bool)]
     if len(halts):
         at = clock(halts["start_time"].iloc[0], order.basis)
@@ -177,7 +177,7 @@ def _limits(found: Quality, answers: Answers) -> str:
     """Say how good the data are, and which questions they leave open."""
     seen = found.headline().rstrip(".")
     missing = [question.replace("_", " ") for question, answer in answers.items() if not isinstance(answer, Result)]
-    untold = f"the data cannot tell {', '.join(missing)}" if missing else "every question has an answer"
-    gaps = f"; nobody knows what happened in {count_of(found.basis.gaps, 'gap')} of {found.basis.gap_s:,.1f} s" if found.basis.gaps else ""
+    unanswered = f"the data cannot answer {', '.join(missing)}" if missing else "every question has an answer"
+    gaps = f"; nothing is known of {count_of(found.basis.gaps, 'gap')} of {found.basis.gap_s:,.1f} s" if found.basis.gaps else ""
     limit = "" if found.verdict == OK else ", which limits every other answer"
-    return f"{seen}{limit}{gaps}; {untold}."
+    return f"{seen}{limit}{gaps}; {unanswered}."

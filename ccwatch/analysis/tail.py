@@ -62,7 +62,7 @@ def hill(sample: npt.ArrayLike, k: int, *, level: float = 0.95) -> TailIndex:
     top = np.sort(np.partition(values, len(values) - k - 1)[len(values) - k - 1 :])
     total = float(np.sum(np.log(top[1:]) - math.log(top[0])))
     if total <= 0.0:
-        raise NotEnoughData(f"hill: the {k + 1} largest values are all {top[0]:g}, which tells nothing about a tail")
+        raise NotEnoughData(f"hill: the {k + 1} largest values are all {top[0]:g}, which says nothing about a tail")
     alpha = k / total
     low, high = alpha * stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], 2 * k) / (2 * k)
     return TailIndex(alpha, float(low), float(high), k, len(values), float(top[0]), level)

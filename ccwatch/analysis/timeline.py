@@ -89,8 +89,8 @@ class Timeline(Result):
         if not len(self.events):
             return "Nothing happened that the timeline knows of."
         counts = self.events["kind"].value_counts()
-        told = (count_of(int(n), *_NAMES.get(str(kind), (str(kind),))) for kind, n in counts[counts > 0].items())
-        return f"{count_of(len(self.events), 'event')}: {', '.join(told)}."
+        parts = (count_of(int(n), *_NAMES.get(str(kind), (str(kind),))) for kind, n in counts[counts > 0].items())
+        return f"{count_of(len(self.events), 'event')}: {', '.join(parts)}."
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per event, by time.
@@ -193,8 +193,8 @@ def timeline(
         AnalysisError: an index that is not a DatetimeIndex with a zone.
     """
     frame = on_utc("timeline", frame)
-    told = on_utc("timeline", events) if events is not None and len(events) else None
-    if not len(frame) and told is None:
+    known_events = on_utc("timeline", events) if events is not None and len(events) else None
+    if not len(frame) and known_events is None:
         raise NotEnoughData("timeline: neither a packet nor an event")
     known = known or {}
     notes: list[str] = []
@@ -214,8 +214,8 @@ def timeline(
             notes.append(f"{name}: {error}")
     if logs is None:
         notes.append("logs: the stream's log lines are not at hand")
-    gaps = _answer(known, "quality", lambda: quality(frame, told)) if len(frame) else None
-    parts += _of_tables(frame, logs, gaps, told, trades, list(marks))
+    gaps = _answer(known, "quality", lambda: quality(frame, known_events)) if len(frame) else None
+    parts += _of_tables(frame, logs, gaps, known_events, trades, list(marks))
     table = ordered(pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[-1])
     basis = _basis(found, len(table), len(frame))
     seen = status_table(found)

@@ -246,10 +246,10 @@ def of_log_lines(logs: pd.DataFrame) -> pd.DataFrame:
     if "log_time" in logs.columns:
         own = moments_ns(logs["log_time"])
         times = np.where(logs["log_time"].notna().to_numpy(), own, times)
-    chosen = logs.assign(kind=kind.to_numpy(), told=times)[kind.notna().to_numpy()]
-    chosen = chosen.drop_duplicates(subset=["told", "level", "message"])
+    chosen = logs.assign(kind=kind.to_numpy(), logged_at=times)[kind.notna().to_numpy()]
+    chosen = chosen.drop_duplicates(subset=["logged_at", "level", "message"])
     seq = chosen["seq"].to_numpy() if "seq" in chosen.columns else None
-    return rows_of(chosen["kind"].tolist(), chosen["told"].to_numpy(dtype=np.int64), seq, detail=chosen["message"])
+    return rows_of(chosen["kind"].tolist(), chosen["logged_at"].to_numpy(dtype=np.int64), seq, detail=chosen["message"])
 
 
 def of_trades(trades: pd.DataFrame) -> pd.DataFrame:

@@ -342,7 +342,7 @@ def find_breaks(frame: pd.DataFrame, events: pd.DataFrame | None) -> Bools:
 def _silences(frame: pd.DataFrame) -> Bools:
     """Return, per row, whether too long a silence lay before it: by the receiver's monotonic clock, else by the stream's stamps."""
     at, by_receiver = arrivals(frame)
-    paces = Pace().note_all(at, anew=_anew(frame), tells=_tells(frame))
+    paces = Pace().note_all(at, is_first=_first_of_connection(frame), is_original=_is_original(frame))
     broken = paces.silent.copy()
     if by_receiver and "received_at" in frame.columns and len(frame):
         wall = pd.DatetimeIndex(frame["received_at"]).as_unit("ns").asi8
@@ -365,10 +365,10 @@ def arrivals(frame: pd.DataFrame) -> tuple[Ints, bool]:
 
 def paces(frame: pd.DataFrame) -> Paces:
     """Return the pace of the stream at each row, in the order given: bursts, intervals between them, silences."""
-    return Pace().note_all(arrivals(frame)[0], anew=_anew(frame), tells=_tells(frame))
+    return Pace().note_all(arrivals(frame)[0], is_first=_first_of_connection(frame), is_original=_is_original(frame))
 
 
-def _anew(frame: pd.DataFrame) -> Bools | None:
+def _first_of_connection(frame: pd.DataFrame) -> Bools | None:
     """Return, per row, whether it is the first of a connection after another; None without a connection column."""
     if "connection" not in frame.columns or not len(frame):
         return None
@@ -376,7 +376,7 @@ def _anew(frame: pd.DataFrame) -> Bools | None:
     return np.append(False, connection[1:] != connection[:-1])
 
 
-def _tells(frame: pd.DataFrame) -> Bools | None:
+def _is_original(frame: pd.DataFrame) -> Bools | None:
     """Return, per row, whether its arrival shows the stream's pace, as that of a replayed one does not; None without flags."""
     return (frame["flags"].to_numpy().astype(np.int64) & int(Flag.REPLAYED)) == 0 if "flags" in frame.columns else None
 

@@ -176,8 +176,8 @@ def _calendar(days: pd.DataFrame) -> str:
             continue
         red, green, blue = _UP if value >= 0 else _DOWN
         alpha = 0.2 + 0.8 * abs(value) / largest
-        told = f"{day:%Y-%m-%d}: {value:+.2%}"
-        cells.append(f"<rect {where} fill='rgba({red},{green},{blue},{alpha:.2f})'><title>{told}</title></rect>")
+        text = f"{day:%Y-%m-%d}: {value:+.2%}"
+        cells.append(f"<rect {where} fill='rgba({red},{green},{blue},{alpha:.2f})'><title>{text}</title></rect>")
     names = "".join(
         f"<text x='0' y='{place * _CELL + 11}'>{name}</text>" for place, name in enumerate(("Mon", "", "Wed", "", "Fri", "", "Sun"))
     )

@@ -21,7 +21,7 @@ from ccwatch.stream.dataframes import TEXT
 
 ASKED: Final = (*QUESTIONS, "reasoning", "what_if")
 BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")
-TOLD: Final = 5
+MOST_NAMED: Final = 5
 """Most sessions that a note names one by one."""
 
 
@@ -184,9 +184,9 @@ def left_out_note(left: dict[str, str]) -> tuple[str, ...]:
     """Return the note that says which sessions are not in an answer, and why; none where all are in it."""
     if not left:
         return ()
-    told = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:TOLD])
-    more = f"; and {len(left) - TOLD:,} more" if len(left) > TOLD else ""
-    return (f"left out {len(left):,} session{'s' if len(left) > 1 else ''}: {told}{more}",)
+    reasons = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:MOST_NAMED])
+    more = f"; and {len(left) - MOST_NAMED:,} more" if len(left) > MOST_NAMED else ""
+    return (f"left out {len(left):,} session{'s' if len(left) > 1 else ''}: {reasons}{more}",)
 
 
 def _nothing(question: str, left: dict[str, str], sessions: int) -> AnalysisError:

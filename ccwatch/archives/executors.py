@@ -50,14 +50,14 @@ def run_all(
         Cancelled: `cancel` was set.
         ConfigError: no such executor.
     """
-    tell = on_progress or (lambda _done, _all: None)
-    tell(0, len(tasks))
+    report = on_progress or (lambda _done, _all: None)
+    report(0, len(tasks))
     if executor is None and len(tasks) <= 1:
         return [work(task) for task in tasks]
     with _pool(executor, len(tasks)) as pool:
         futures = [pool.submit(work, task) for task in tasks]
         try:
-            _await(futures, tell, cancel)
+            _await(futures, report, cancel)
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -65,7 +65,7 @@ def run_all(
         return [future.result() for future in futures]
 
 
-def _await(futures: list[Future[Any]], tell: Progress, cancel: threading.Event | None) -> None:
+def _await(futures: list[Future[Any]], report: Progress, cancel: threading.Event | None) -> None:
     left = set(futures)
     while left:
         done, left = wait(left, timeout=LOOK_S, return_when=FIRST_COMPLETED)
@@ -74,7 +74,7 @@ def _await(futures: list[Future[Any]], tell: Progress, cancel: threading.Event |
         for future in done:
             future.result()  # a worker that cannot work at all ends the question, with its error
         if done:
-            tell(len(futures) - len(left), len(futures))
+            report(len(futures) - len(left), len(futures))
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def publish(
     """Write the sessions that are new or have changed; see `Archive.publish`."""
     if kind not in FORMATS:
         raise ConfigError(f"format={kind!r}: expected one of {', '.join(FORMATS)}")
-    tell = on_progress or (lambda _done, _all: None)
+    report = on_progress or (lambda _done, _all: None)
     options = storage_options(url)
     tables = {name: _Table(f"{url.rstrip('/')}/{name}", columns, options) for name, columns in TABLES.items()}
     written: list[str] = []
@@ -83,7 +83,7 @@ def publish(
     unchanged = 0
     rows = dict.fromkeys(TABLES, 0)
     for place, session in enumerate(sessions):
-        tell(place, len(sessions))
+        report(place, len(sessions))
         try:
             version = _version(session)
             due = [table for name, table in tables.items() if table.version_of(session.name) != version]
@@ -103,7 +103,7 @@ def publish(
         except OSError as error:
             raise RecordingError(f"{url} cannot be written: {error}") from error
         written.append(session.name)
-    tell(len(sessions), len(sessions))
+    report(len(sessions), len(sessions))
     return Published(url, tuple(written), unchanged, rows, left)
 
 

@@ -25,7 +25,7 @@ FOLLOW_S: Final = 5.0
 """Seconds between two looks for finished segments of a recording in progress."""
 _PATH: Final = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9.-]*\.parquet")
 _MD5: Final = re.compile(r'"?([0-9a-f]{32})"?')
-Tell = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Pushed:
 
 
 def push(
-    path: Path, url: str, *, follow: bool = False, on_progress: Tell | None = None, wait: Callable[[float], object] = time.sleep
+    path: Path, url: str, *, follow: bool = False, on_progress: Report | None = None, wait: Callable[[float], object] = time.sleep
 ) -> Pushed:
     """Upload the finished segments of a recording, below `url` under its own name.
 
@@ -84,7 +84,7 @@ def push(
         session = files.Session.read(path)
 
 
-def _push_once(path: Path, session: files.Session, store: Store, done: Pushed, tell: Tell) -> Pushed:
+def _push_once(path: Path, session: files.Session, store: Store, done: Pushed, report: Report) -> Pushed:
     local = (path / files.MANIFEST).read_bytes() if (path / files.MANIFEST).exists() else b""
     found = manifest.read(path)
     theirs, _ = _remote_manifest(store)
@@ -97,7 +97,7 @@ def _push_once(path: Path, session: files.Session, store: Store, done: Pushed, t
                     raise RecordingError(f"{store.url} holds another recording of this name: {segment.path} differs; push it elsewhere")
                 done = replace(done, there=done.there + 1)
                 continue
-            tell(f"{path.name}/{segment.path}")
+            report(f"{path.name}/{segment.path}")
             done = _put_segment(path, segment, store, done)
         _put_manifest(store, _lines_up_to(local, group.entries[1]))
     _put_manifest(store, local)
@@ -199,7 +199,7 @@ def _md5(tag: Any) -> str:
 # ── back ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pull(url: str, root: Path, *, on_progress: Tell | None = None) -> Pushed:
+def pull(url: str, root: Path, *, on_progress: Report | None = None) -> Pushed:
     """Download a recording from a store into a folder below `root`, except files that are there already.
 
     Args:
@@ -215,7 +215,7 @@ def pull(url: str, root: Path, *, on_progress: Tell | None = None) -> Pushed:
     store = Store(url)
     name = store.url.rpartition("/")[2]
     folder = root / name
-    tell = on_progress or (lambda _: None)
+    report = on_progress or (lambda _: None)
     try:
         described, _ = store.get(files.SESSION)
         lines, _ = store.get(files.MANIFEST)
@@ -232,7 +232,7 @@ def pull(url: str, root: Path, *, on_progress: Tell | None = None) -> Pushed:
         lock = files.WriterLock(folder)
         try:
             for segment in manifest.segments_of(lines, Path(files.MANIFEST)):
-                done = _get_segment(folder, segment, store, done, tell)
+                done = _get_segment(folder, segment, store, done, report)
             _settle(folder, described, lines, store)
         finally:
             lock.release()
@@ -243,13 +243,13 @@ def pull(url: str, root: Path, *, on_progress: Tell | None = None) -> Pushed:
     return replace(done, finished=manifest.read(folder).finish is not None)
 
 
-def _get_segment(folder: Path, segment: manifest.Segment, store: Store, done: Pushed, tell: Tell) -> Pushed:
+def _get_segment(folder: Path, segment: manifest.Segment, store: Store, done: Pushed, report: Report) -> Pushed:
     if not _PATH.fullmatch(segment.path):
         raise CorruptRecording(f"{store.url}: the manifest names a file outside the recording: {segment.path!r}")
     path = folder / segment.path
     if path.exists() and path.stat().st_size == segment.bytes and hashlib.sha256(path.read_bytes()).hexdigest() == segment.sha256:
         return replace(done, there=done.there + 1)
-    tell(f"{folder.name}/{segment.path}")
+    report(f"{folder.name}/{segment.path}")
     try:
         data, _ = store.get(segment.path)
     except FileNotFoundError:

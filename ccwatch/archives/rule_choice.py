@@ -43,10 +43,10 @@ class Choice(Result):
 
     def headline(self) -> str:
         """Say which rule was chosen on how many sessions, and what it makes of the others."""
-        told = ", ".join(f"{name}={value!r}" for name, value in self.rule.items())
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.rule.items())
         best = self.candidates.iloc[0]
         return (
-            f"{told} was the best of {count_of(len(self.candidates), 'rule')} on {count_of(len(self.chosen_on), 'session')} "
+            f"{arguments} was the best of {count_of(len(self.candidates), 'rule')} on {count_of(len(self.chosen_on), 'session')} "
             f"({dollars(best['chosen_usd'])}); on the {len(self.judged_on):,} after them: {self.answer.headline()}"
         )
 

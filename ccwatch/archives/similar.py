@@ -70,12 +70,12 @@ class Similar(Result):
         if not len(self.matches):
             return "No stretch of another session has a shape to compare."
         nearest_one = self.matches.iloc[0]
-        told: dict[Any, Any] = self.followed.set_index("measure").loc["return"].to_dict()
+        returns: dict[Any, Any] = self.followed.set_index("measure").loc["return"].to_dict()
         what = (
-            f"what followed within {self.horizon_s / 60:g} min is not known: {told['reason']}"
-            if not np.isfinite(told["value"])
-            else f"the price then moved by {percent(told['value'])} "
-            f"(median of {int(told['n'])}, {percent(told['low'])} to {percent(told['high'])})"
+            f"what followed within {self.horizon_s / 60:g} min is not known: {returns['reason']}"
+            if not np.isfinite(returns["value"])
+            else f"the price then moved by {percent(returns['value'])} "
+            f"(median of {int(returns['n'])}, {percent(returns['low'])} to {percent(returns['high'])})"
         )
         where = f"{nearest_one['session']} at {nearest_one['start']:%Y-%m-%d %H:%M:%S} UTC"
         matches = count_of(len(self.matches), "match", "matches")
@@ -242,8 +242,8 @@ def _followed(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for measure in ("return", "drawdown"):
         values = np.sort(table[measure].dropna().to_numpy(dtype=np.float64))
-        told = quantile(values, 0.5) if len(values) >= LEAST else None
-        kept = (told.value, told.low, told.high, told.reason) if told is not None else (np.nan, np.nan, np.nan, _few(len(values)))
+        median = quantile(values, 0.5) if len(values) >= LEAST else None
+        kept = (median.value, median.low, median.high, median.reason) if median is not None else (np.nan, np.nan, np.nan, _few(len(values)))
         rows.append((measure, *kept[:3], len(values), kept[3]))
     halted = table["halted"].dropna()
     n, count = len(halted), int(halted.sum())

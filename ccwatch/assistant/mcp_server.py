@@ -76,7 +76,7 @@ class Tools:
     def recordings(self) -> str:
         """List the recordings: id, start, end, symbols, packets, change of nav, worst drawdown, halts, gaps, tags, origin."""
         where = "" if self._folder is None else repr(str(self._folder))
-        return _told(f"cw.recordings({where})", lambda: {"data": _rows(api.recordings(self._folder).reset_index(), MOST_ROWS)})
+        return _reply(f"cw.recordings({where})", lambda: {"data": _rows(api.recordings(self._folder).reset_index(), MOST_ROWS)})
 
     def rows(self, recording: str, table: str = "packets", start: str | None = None, end: str | None = None, limit: int = 50) -> str:
         """Give rows of one table (packets, agents, models, logs, forecasts, events, trades, scanner, bars) of a range; 200 at most."""
@@ -107,7 +107,7 @@ class Tools:
             return {"n": len(frame), "shown": min(kept, len(frame)), "data": _rows(frame.reset_index(), kept)}
 
         call = "frame()" if table == "packets" else f"{table}()"
-        return _told(lambda: f"{self._opened(recording)}.{call}.loc[{low!r}:{high!r}]", read)
+        return _reply(lambda: f"{self._opened(recording)}.{call}.loc[{low!r}:{high!r}]", read)
 
     def ask(self, recording: str, question: str, symbol: str | None = None) -> str:
         """Ask one question of a recording, of one symbol where it has several.
@@ -125,7 +125,7 @@ class Tools:
                 raise found
             return _answer(found)
 
-        return _told(f"{self._analyzed(recording, symbol)}.{question}()", answer)
+        return _reply(f"{self._analyzed(recording, symbol)}.{question}()", answer)
 
     def explain(self, recording: str, time: str, window: str = "2min", baseline: str = "15min", symbol: str | None = None) -> str:
         """Say what is known around a moment, such as "14:38" or "2026-01-02T14:38:00Z", and what differed from before."""
@@ -134,11 +134,11 @@ class Tools:
             found = self._report(recording, symbol).explain(time, window, baseline)
             return _answer(found) | {"evidence": _rows(found.worth_most(50), 50), "differences": _rows(found.differences, 20)}
 
-        return _told(f"{self._analyzed(recording, symbol)}.explain({time!r}, {window!r}, {baseline!r})", answer)
+        return _reply(f"{self._analyzed(recording, symbol)}.explain({time!r}, {window!r}, {baseline!r})", answer)
 
     def compare(self, recording: str, other: str) -> str:
         """Hold two recordings against each other, measure by measure, with intervals."""
-        return _told(
+        return _reply(
             f"cw.compare({self._opened(recording)}, {self._opened(other)})",
             lambda: _answer(api.compare(self._report(recording), self._report(other))),
         )
@@ -158,7 +158,7 @@ class Tools:
             return _answer(found) | {"interval": found.interval, "assumptions": list(found.assumptions)}
 
         asked = f"what_if(veto={veto!r}, size_cap={size_cap!r}, breaker={breaker!r})"
-        return _told(f"{self._analyzed(recording, symbol)}.{asked}", answer)
+        return _reply(f"{self._analyzed(recording, symbol)}.{asked}", answer)
 
     def marks(self, recording: str) -> str:
         """List the marks that people and assistants set in a recording: time and text."""
@@ -168,7 +168,7 @@ class Tools:
             shown = [{"time": str(pd.Timestamp(mark.time_ns, tz="UTC")), "text": mark.text} for mark in found[:MOST_ROWS]]
             return {"n": len(found), "shown": len(shown), "data": shown}
 
-        return _told(f"{self._opened(recording)}.marks", read)
+        return _reply(f"{self._opened(recording)}.marks", read)
 
     def mark(self, recording: str, time: str, text: str) -> str:
         """Mark a moment of a recording that is finished, for people to find; the mark says that an assistant made it."""
@@ -178,7 +178,7 @@ class Tools:
             self._open(recording).mark(_moment(time), said)
             return {"marked": time}
 
-        return _told(f"{self._opened(recording)}.mark(pandas.Timestamp({time!r}), {said!r})", write)
+        return _reply(f"{self._opened(recording)}.mark(pandas.Timestamp({time!r}), {said!r})", write)
 
     def _place(self, recording: str) -> str | Path:
         """Return what opens a recording: its name, or its path where the folder is not the usual one."""
@@ -251,11 +251,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _told(python: str | Callable[[], str], make: Callable[[], dict[str, Any]]) -> str:
+def _reply(python: str | Callable[[], str], make: Callable[[], dict[str, Any]]) -> str:
     """Return the answer with the Python that gives it again, or the refusal with its reason, as JSON text."""
     try:
-        told = {"ok": True, **make()}
+        answer = {"ok": True, **make()}
     except (CcwatchError, ValueError, KeyError) as error:
-        told = {"ok": False, "refusal": type(error).__name__, "reason": str(error)}
+        answer = {"ok": False, "refusal": type(error).__name__, "reason": str(error)}
     written = python if isinstance(python, str) else python()
-    return json.dumps(_plain(told) | {"python": written}, ensure_ascii=False, default=str, allow_nan=False)
+    return json.dumps(_plain(answer) | {"python": written}, ensure_ascii=False, default=str, allow_nan=False)

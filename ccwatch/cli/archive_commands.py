@@ -60,7 +60,7 @@ def push(*, path: Path, url: str, follow: bool, as_json: bool) -> int:
         raise click.UsageError("--follow goes with one recording")
     with Progress("pushed") as progress:
         done = [push_one(folder, url, follow=follow, on_progress=progress) for folder in folders]
-    return _told(done, as_json=as_json)
+    return _report(done, as_json=as_json)
 
 
 @click.command()
@@ -80,7 +80,7 @@ def pull(*, url: str, path: Path | None, as_json: bool) -> int:
         raise ConfigError(f"{root} cannot be made: {error.strerror}") from None
     with Progress("pulled") as progress:
         done = [pull_one(address, root, on_progress=progress) for address in addresses]
-    return _told(done, as_json=as_json)
+    return _report(done, as_json=as_json)
 
 
 @click.command()
@@ -99,7 +99,7 @@ def publish(*, path: str, url: str, kind: str, as_json: bool) -> int:
     return 1 if found.left_out and not found.sessions and not found.unchanged else 0
 
 
-def _told(done: list[Any], *, as_json: bool) -> int:
+def _report(done: list[Any], *, as_json: bool) -> int:
     for each in done:
         words = f"{each.session}: {each.segments:,} files, {each.bytes:,} bytes; {each.there:,} were there; "
         say(each.to_dict(), words + ("finished" if each.finished else "not finished"), as_json=as_json)

@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "pack": ("sharing", "Pack a recording into one file for a colleague, whole or without what is private."),
     "prune": ("recordings", "Delete old recordings so that the rest keep a limit."),
     "report": ("sharing", "Write the post-mortem of a recording as one offline file."),
-    "guard": ("guard_commands", "Watch a stream, or a recording while it is being written, and tell people."),
+    "guard": ("guard_commands", "Watch a stream, or a recording while it is being written, and send its alerts."),
     "alerts": ("alert_commands", "List the alerts of a recording or of a folder of recordings (PATH), or acknowledge and silence one."),
     "rules": ("rule_commands", "Check alert rules, try them on recordings, or propose limits from calm ones."),
     "sql": ("archive_commands", "Answer a SELECT over all recordings."),
@@ -55,4 +55,4 @@ def overview() -> str:
         for name, (_, sentence) in COMMANDS.items()
     ]
     usage = "Usage: ccwatch [--version] [--help] COMMAND ..."
-    return "\n".join([usage, "", textwrap.fill(WHAT, width), "", "Commands:", *lines, "", "ccwatch COMMAND --help tells its options."])
+    return "\n".join([usage, "", textwrap.fill(WHAT, width), "", "Commands:", *lines, "", "ccwatch COMMAND --help lists its options."])

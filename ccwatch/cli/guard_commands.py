@@ -51,7 +51,7 @@ def guard(
     seconds: float | None,
     log: str,
 ) -> int:
-    """Watch a stream, or a recording while it is being written, and tell people. SIGHUP reads the rules again."""
+    """Watch a stream, or a recording while it is being written, and send its alerts. SIGHUP reads the rules again."""
     from ccwatch.guard import guard_settings  # noqa: PLC0415 - pyarrow and scipy are not needed for --help
     from ccwatch.guard.receivers import read_receivers  # noqa: PLC0415 - the same
 
@@ -61,14 +61,14 @@ def guard(
     options = guard_settings.read_options(tables, {"notify": notify, "digest_at": digest, "heartbeat": heartbeat, "drop": dropped})
     settings = guard_settings.read_alert_settings(tables, rules)
     names = [*options.notify, *options.escalate_to, *([options.digest_to] if options.digest_to else [])]
-    told = guard_settings.chosen(receivers, names, tables)
+    chosen = guard_settings.chosen(receivers, names, tables)
     say = _log(as_json=log == "json")
     if is_test:
-        return _test(source, record, told or list(receivers.values()), say)
+        return _test(source, record, chosen or list(receivers.values()), say)
     again = threading.Event()
     before = signal.signal(signal.SIGHUP, lambda *_: again.set())
     try:
-        return _guard(source, record, metrics, seconds, options, settings, told, say, again, rules)
+        return _guard(source, record, metrics, seconds, options, settings, chosen, say, again, rules)
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -80,7 +80,7 @@ def _guard(
     seconds: float | None,
     options: Any,
     settings: Any,
-    told: list[Any],
+    chosen: list[Any],
     say: Callable[[str, dict[str, Any]], None],
     again: threading.Event,
     rules: Path | None,
@@ -91,7 +91,7 @@ def _guard(
 
     common: dict[str, Any] = {
         "settings": settings,
-        "receivers": told,
+        "receivers": chosen,
         "options": options,
         "certificates": recordings_folder(Settings.load()),  # where `ccwatch rules test` keeps them
         "plan_for": wiring.plan_for,

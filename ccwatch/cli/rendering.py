@@ -143,8 +143,8 @@ class Progress:
         if now - self._begun < PROGRESS_AFTER_S or now - self._shown_at < PROGRESS_PERIOD_S or not sys.stderr.isatty():
             return
         self._shown_at, self._is_shown = now, True
-        told = f"{so_far:,}" if isinstance(so_far, int) else so_far
-        click.echo("\r" + plain(f"{self._what} {told}", 100).ljust(100), nl=False, err=True)
+        progress = f"{so_far:,}" if isinstance(so_far, int) else so_far
+        click.echo("\r" + plain(f"{self._what} {progress}", 100).ljust(100), nl=False, err=True)
 
 
 # ── items of a stream ──────────────────────────────────────────────────────────────────────────────────────────────────

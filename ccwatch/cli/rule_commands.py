@@ -37,16 +37,16 @@ def check(*, paths: tuple[Path, ...], as_json: bool) -> int:
     Evaluator(found, plan=wiring.plan_for(found))  # refuses names that are there twice, and a divergence from nothing
     kept = Certificates(_folder())
     for rule in found:
-        told = kept.text_of(rule)
+        certificate = kept.text_of(rule)
         facts = {
             "name": rule.name,
             "when": rule.text,
             "for": rule.for_,
             "severity": str(rule.severity),
             "hash": rule.digest,
-            "certificate": told,
+            "certificate": certificate,
         }
-        rendering.say(facts, f"ok  {rule.name}: {rule.text}, for {rule.for_}, {rule.severity}; {told}", as_json=as_json)
+        rendering.say(facts, f"ok  {rule.name}: {rule.text}, for {rule.for_}, {rule.severity}; {certificate}", as_json=as_json)
     if not found and not as_json:
         rendering.note("no [[rules]] here: the default rules hold")
     if settings.hours is not None and not as_json:

@@ -35,7 +35,7 @@ def export(
     if out is None and to in {"parquet", "mcap"}:
         raise click.UsageError(f"{to} is no text: name a file with -o")
     if out is None and as_json:
-        raise click.UsageError("--json tells what was written to the file named by -o; the rows themselves go to standard output")
+        raise click.UsageError("--json describes what was written to the file named by -o; the rows themselves go to standard output")
     opened = api.open_recording(path)
     with Progress("exported") as progress, _readers_leave():
         rows = recording.export(

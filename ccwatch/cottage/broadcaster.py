@@ -162,7 +162,7 @@ class StateBroadcaster:
         """Number a message in each stream that it is part of: what it is on their channels, by symbol."""
         found: dict[str | None, dict[str, Sent]] = {}
         if message.number is None and not self._is_counted:
-            return found  # this server's own word on a shared stream: by protocol 2 the numbers tell of a hole
+            return found  # this server's own word on a shared stream: by protocol 2 the numbers show a hole
         self._is_counted = self._is_counted and message.number is None
         if message.is_main and self.channels is not None:
             found[None] = self.channels.publish(message.payload, number=message.number)

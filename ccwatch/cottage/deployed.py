@@ -91,7 +91,7 @@ class Database:
     def state(self, state: State) -> State:
         """Return the database's row of a state; call it once for each state, in order."""
         at = _naive(state.get("timestamp"))
-        told = {
+        row = {
             **state,
             "timestamp": None if at is None else at.isoformat(timespec="microseconds"),
             "status": f"TradingStatus.{_halted(state)}",
@@ -100,12 +100,12 @@ class Database:
             "sentiment": state.get("sentiment", NO_SENTIMENT),
         }
         if "portfolio" in state:
-            told["portfolio"] = _portfolio(state)
+            row["portfolio"] = _portfolio(state)
         for kind, share in (("agents", "success_rate"), ("models", "cache_hit_rate")):
             services = state.get(kind)
             if isinstance(services, dict):
-                told[kind] = {name: self._service(kind, name, service, share, at) for name, service in services.items()}
-        return told
+                row[kind] = {name: self._service(kind, name, service, share, at) for name, service in services.items()}
+        return row
 
     def _service(self, kind: str, name: str, service: State, share: str, at: datetime | None) -> Any:
         """Return the last calls of an agent, or a model's mean latency (ms) with its last calls."""

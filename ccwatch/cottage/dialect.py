@@ -71,11 +71,11 @@ class Speaker:
         """Return the state as the engine's REST routes answer it to a BFF that polls; call it once for each state, in order."""
         if not self.is_deployed:
             return message
-        told = codec.loads(message.payload)
-        state = told.get("data") if isinstance(told, dict) else None
+        read = codec.loads(message.payload)
+        state = read.get("data") if isinstance(read, dict) else None
         if not isinstance(state, dict) or not isinstance(state.get("market"), dict):
             return message
-        return Message.of(codec.dumps({**told, "data": self._database.state(state)}), symbol=message.symbol, is_main=message.is_main)
+        return Message.of(codec.dumps({**read, "data": self._database.state(state)}), symbol=message.symbol, is_main=message.is_main)
 
 
 def _engine_loop(state: State, prices: list[float]) -> list[State]:

@@ -186,7 +186,7 @@ class Endpoint:
             incoming = await socket.receive()
             if incoming.type in {WSMsgType.CLOSE, WSMsgType.CLOSING}:
                 return
-            if incoming.type is WSMsgType.CLOSED:  # without a close frame; aiohttp does not tell a reset from an end of file
+            if incoming.type is WSMsgType.CLOSED:  # without a close frame; aiohttp does not distinguish a reset from an end of file
                 log.warning("%s: Connection Closed (Connection reset by peer)", self._title)
                 return
             if incoming.type is WSMsgType.ERROR:

@@ -173,10 +173,10 @@ class RedisBridge:
         self.has_looked = True
         status = "HALT" if is_set(value) else "ACTIVE"
         if status != (self._status or "ACTIVE"):
-            stands = "stands" if status == "HALT" else "is gone"
-            self._tell_status(status, status_message(status, f"RedisBridge: the key {HALT_KEY} {stands}", _now()))
+            state = "is set" if status == "HALT" else "is gone"
+            self._report_status(status, status_message(status, f"RedisBridge: the key {HALT_KEY} {state}", _now()))
 
-    def _tell_status(self, status: str, message: Message) -> None:
+    def _report_status(self, status: str, message: Message) -> None:
         self._status = status
         self._on_status(status, message)
         self._publish(message, True)
@@ -193,18 +193,18 @@ class RedisBridge:
         self.tally.gaps += 1
         self.tally.gap_s += seconds
         self._on_gap()
-        self._tell("WARNING", f"gap of {seconds:.1f} s: Redis is back, and what was published there meanwhile is missing")
+        self._report("WARNING", f"gap of {seconds:.1f} s: Redis is back, and what was published there meanwhile is missing")
 
     def _lose(self, why: str) -> None:
         if self.tally.up:
             self.tally.up = False
             self._lost_at = asyncio.get_running_loop().time()
-            self._tell("WARNING", f"Redis is gone ({why}); the stream goes on without it")
+            self._report("WARNING", f"Redis is gone ({why}); the stream goes on without it")
         elif why != self._trouble:
             log.warning("%s: Redis cannot be reached (%s); it is asked again", TITLE, why)
         self._trouble = why
 
-    def _tell(self, level: str, text: str) -> None:
+    def _report(self, level: str, text: str) -> None:
         """Write a text to the log and to the stream."""
         log.warning("%s: %s", TITLE, text)
         self._publish(log_message(level, f"RedisBridge: {text}", _now()), True)
@@ -218,7 +218,7 @@ class RedisBridge:
             if status is None:
                 self._publish(message, for_everybody)
             else:
-                self._tell_status(status, message)
+                self._report_status(status, message)
         except DecodeError as error:
             self.tally.malformed += 1
             log.warning("%s: malformed message on %s: %s", TITLE, _one_line(channel), error)

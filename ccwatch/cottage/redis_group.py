@@ -250,8 +250,8 @@ class Group:
         if not self._deliver(client, found, session, sink, taken):
             return False
         if doubtful:
-            told = f"up to {doubtful} messages may be recorded twice: the recording of the reader before cannot be looked at from here"
-            sink.receive([session.event(EventKind.MARK, read_clock(), told)])
+            text = f"up to {doubtful} messages may be recorded twice: the recording of the reader before cannot be looked at from here"
+            sink.receive([session.event(EventKind.MARK, read_clock(), text)])
         return True
 
     # ── what is finished ──

@@ -79,7 +79,7 @@ class Server:
         self._metrics = CottageCollector(sites, lambda: None if self._bridge is None else self._bridge.tally)
         self._is_draining = False
         if options.shared is not None:
-            options.shared.tell(self._figures)
+            options.shared.use_figures(self._figures)
         self._position: tuple[str, int] | None = None  # the entry of a shared stream that came last
         self._place = 0  # how many messages it had
         # A source that can be asked for other symbols has one of its own, which is the main stream.
@@ -319,7 +319,7 @@ class Server:
         return source if isinstance(source, Steerable) and self._source_thread.is_alive() else None
 
     def _follow(self) -> None:
-        """Tell the source which symbols are wanted beside its own."""
+        """Inform the source which symbols are wanted beside its own."""
         source = self._steerable()
         if source is not None:
             wanted = self._engine.broadcaster.symbols | self._bff.broadcaster.symbols

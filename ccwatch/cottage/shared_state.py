@@ -71,9 +71,9 @@ class Shared:
             retry=Retry(NoBackoff(), 0),
             single_connection_client=True,
         )
-        self._telling: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
 
-    def tell(self, figures: Callable[[], str]) -> None:
+    def use_figures(self, figures: Callable[[], str]) -> None:
         """Set the function whose result, the figures as Prometheus reads them, is shared; called by another thread."""
         self._figures = figures
 
@@ -110,7 +110,7 @@ class Shared:
 
     async def close(self) -> None:
         """Forget this worker's connections."""
-        await asyncio.gather(*self._telling)
+        await asyncio.gather(*self._writing)
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._asking.delete(self._name("clients", self.worker))
@@ -120,8 +120,8 @@ class Shared:
 
     def _soon(self, writing: Any) -> None:
         task = asyncio.create_task(writing)
-        self._telling.add(task)  # a task that nothing refers to may be collected
-        task.add_done_callback(self._telling.discard)
+        self._writing.add(task)  # a task that nothing refers to may be collected
+        task.add_done_callback(self._writing.discard)
 
     async def _write(self, name: str, own: int) -> None:
         key = self._name("clients", self.worker)
@@ -129,7 +129,7 @@ class Shared:
             async with asyncio.timeout(ANSWER_S):
                 await (self._asking.hset(key, name, own) if own else self._asking.hdel(key, name))
         except (RedisError, OSError, TimeoutError) as error:
-            log.debug("the other workers are not told: %s", error)
+            log.debug("the other workers get no figures: %s", error)
 
     async def _write_all(self) -> None:
         key = self._name("clients", self.worker)
@@ -139,7 +139,7 @@ class Shared:
             async with asyncio.timeout(ANSWER_S):
                 await self._asking.eval(_WRITE_ALL, 1, key, ALIVE_MS, *words)
         except (RedisError, OSError, TimeoutError) as error:
-            log.debug("the other workers are not told: %s", error)
+            log.debug("the other workers get no figures: %s", error)
 
     # ── figures, on a thread of its own ──
 

@@ -14,7 +14,7 @@ _IMPORT: Final = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";\n', re
 _EXPORT: Final = re.compile(r"^export (?=(?:async )?(?:const|let|function|class) )", re.MULTILINE)
 _EXPORTED: Final = re.compile(r"^export (?:async )?(?:const|let|function|class) (\w+)", re.MULTILINE)
 _TOP: Final = re.compile(r"^(?:export )?(?:async )?(?:const|let|function|class) (\w+)", re.MULTILINE)
-_TOLD: Final = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
+_COMMENT: Final = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
 """Comments that fill whole lines: they are for readers of the modules."""
 _LEFT: Final = re.compile(r"^(?:import\b|export (?!default )).*", re.MULTILINE)
 
@@ -37,7 +37,7 @@ def join(entry: Path) -> str:
             if declared in owners:
                 raise ValueError(f"{name}: the name {declared!r} is {owners[declared]}'s already; joined modules share their top level")
             owners[declared] = name
-        body = _TOLD.sub("", _EXPORT.sub("", _IMPORT.sub("", text)))
+        body = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", text)))
         left = _LEFT.search(body) or (None if name == entry.name else re.search(r"^export default", body, re.MULTILINE))
         if left is not None:
             raise ValueError(f"{name}: {left[0]!r} cannot be joined")

@@ -128,7 +128,7 @@ class Dashboard(PageWidget):
         self._channels = [Channel(one, self._showing, place, name) for place, (name, one) in enumerate(views.items())]
         for channel in self._channels:
             weakref.finalize(self, weakly(channel.alerts.stop)).atexit = False  # its thread must not outlive the dashboard
-        self._commander = Commander(self.view, weakly(self._post_said), weakly(self._publisher.tell))
+        self._commander = Commander(self.view, weakly(self._post_said), weakly(self._publisher.send_to_open))
         if self._commander.offers:
             self._publisher.aside("commands", {"said": []})
 
@@ -352,7 +352,7 @@ class Dashboard(PageWidget):
             self._rest(pause_s)
 
     def _rest(self, pause_s: float | None) -> None:
-        """Wait until something is due or wanted; tell the pages meanwhile that the kernel lives."""
+        """Wait until something is due or wanted; meanwhile show the pages that the kernel lives."""
         due = time.monotonic() + (inf if pause_s is None else pause_s)
         while not self._wake.wait(max(0.0, min(due - time.monotonic(), BEAT_S))):
             with self._lock:
@@ -451,14 +451,14 @@ class Dashboard(PageWidget):
                 text = str(content.get("text", ""))[:MARK_CHARACTERS]
                 found = decisions(self.view, text, self._publisher.shift_ms)
                 with self._lock:
-                    self._publisher.tell({"kind": "found", "text": text, "rows": found})
+                    self._publisher.send_to_open({"kind": "found", "text": text, "rows": found})
                 return
             answer = explain if kind == "ask" or self._seen_before is None else self._seen_before
             said = answer(self.view, self._moment(content["from"]), self._moment(content["to"]), self._tz)
         except Exception as error:  # noqa: BLE001 - a traceback would land in whichever cell ran last
             said = {"title": f"This {kind} failed", "lines": [f"{type(error).__name__}: {error}"], "code": ""}
         with self._lock:
-            self._publisher.tell({"kind": "answer", "more": kind == "ask" and self._seen_before is not None, **said})
+            self._publisher.send_to_open({"kind": "answer", "more": kind == "ask" and self._seen_before is not None, **said})
 
     def _choose(self, content: dict[str, Any]) -> None:
         start, end, cursor = (None if content.get(name) is None else self._moment(content[name]) for name in ("from", "to", "cursor"))

@@ -48,18 +48,18 @@ class _Armed:
 class Commander:
     """Gives the commands of one view's pages. Requests come one at a time; each command runs on a thread of its own."""
 
-    def __init__(self, view: View, show: Callable[[list[dict[str, Any]]], None], tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, view: View, show: Callable[[list[dict[str, Any]]], None], send: Callable[[dict[str, Any]], None]) -> None:
         """Start with nothing armed.
 
         Args:
             view: the view that the pages show; only a feed that takes commands offers any.
             show: takes the lines on commands, the newest first, on any thread.
-            tell: sends an answer to the open pages.
+            send: sends an answer to the open pages.
         """
         self.offers = isinstance(view, LiveView) and view.takes_commands and not view.is_replay
         self._view: Any = view
         self._show = show
-        self._tell = tell
+        self._send = send
         self._armed: _Armed | None = None
         self._said: dict[str, dict[str, Any]] = {}
         self._attempt: dict[str, int] = {}  # the attempt that a command's line is about
@@ -73,7 +73,7 @@ class Commander:
         do, what = request.get("do"), str(request.get("what"))[:16]
         if do == "arm" and what in ACTIONS:
             self._armed = _Armed(page, what, secrets.token_hex(8), time.monotonic())
-            self._tell({"kind": "armed", "page": page, "what": what, "token": self._armed.token, "for_s": ARMED_S, "hold_s": HOLD_S})
+            self._send({"kind": "armed", "page": page, "what": what, "token": self._armed.token, "for_s": ARMED_S, "hold_s": HOLD_S})
         elif do == "disarm":
             self._armed = None
         elif do == "give" and what in ACTIONS:

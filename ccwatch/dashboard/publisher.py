@@ -124,7 +124,7 @@ class Publisher:
         if self.pages and _steady(known, volatile) != _steady(content, volatile):
             self._send(Message({"kind": "side", "replace": {name: content}}, []))
 
-    def tell(self, content: dict[str, Any]) -> None:
+    def send_to_open(self, content: dict[str, Any]) -> None:
         """Send a message to the pages that are open now; later pages do not get it."""
         if self.pages:
             self._send(Message(content, []))

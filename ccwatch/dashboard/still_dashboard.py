@@ -77,7 +77,7 @@ def has_page() -> bool:
 
 
 def home() -> str:
-    """Return where the notebook is shown, a key of HOMES, as far as modules and environment variables tell."""
+    """Return where the notebook is shown, a key of HOMES, as far as modules and environment variables show."""
     if "marimo" in sys.modules:
         return "marimo"
     if "google.colab" in sys.modules:

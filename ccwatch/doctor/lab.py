@@ -126,13 +126,13 @@ def ask(where: str, command: Sequence[str], anywidget: str | None) -> Lab | None
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    told = _COLOUR.sub("", done.stdout + done.stderr)
-    lab = re.search(r"JupyterLab v(\S+)", told)
+    text = _COLOUR.sub("", done.stdout + done.stderr)
+    lab = re.search(r"JupyterLab v(\S+)", text)
     if lab is None:
         return None
     extensions = {
         found["name"]: Extension(found["version"], found["state"] == "enabled" and found["health"] != "X")
-        for found in _LISTED.finditer(told)
+        for found in _LISTED.finditer(text)
         if found["name"] in {WIDGETS, ANYWIDGET}
     }
     problems = judge(extensions, anywidget)

@@ -60,16 +60,16 @@ def slept_ns(wall_step_ns: Any, mono_step_ns: Any) -> Any:
     return np.where(ahead > SLEEP_NS, ahead, 0)
 
 
-def count_bursts(at_ns: Ints, anew: Bools | None = None) -> tuple[Bools, Ints]:
+def count_bursts(at_ns: Ints, is_first: Bools | None = None) -> tuple[Bools, Ints]:
     """Return which packets begin a burst, and the intervals in ns between bursts, of a stretch of a stream by itself.
 
     A stretch in which no burst ended yet (it is one run of packets less than BURST_NS apart) is measured by its packets.
 
     Args:
         at_ns: when each packet was received.
-        anew: the packets that are the first of their connection; the interval before one of them is left out.
+        is_first: the packets that are the first of their connection; the interval before one of them is left out.
     """
-    paces = Pace().note_all(at_ns, anew=anew)
+    paces = Pace().note_all(at_ns, is_first=is_first)
     begins, intervals = paces.begins, paces.interval_ns
     if len(at_ns) > 1 and np.count_nonzero(begins) == 1:
         return np.ones(len(at_ns), dtype=np.bool_), paces.step_ns[1:]
@@ -126,27 +126,27 @@ class Pace:
         """Return the same as `usual_ns`, without changing anything, so that any other thread may call it."""
         return upper_median(self._intervals.copy())
 
-    def is_gap(self, silent_ns: int, *, anew: bool) -> bool:
+    def is_gap(self, silent_ns: int, *, is_first: bool) -> bool:
         """Return whether a silence of this length before a packet is a gap.
 
-        While the pace is not known, a silence is one only once it is stale; on a new connection (`anew`), once it is late.
+        While the pace is not known, a silence is one only once it is stale; on a new connection (`is_first`), once it is late.
         """
         if silent_ns <= LATE_NS:
             return False
-        return silent_ns > (self.late_ns if self._intervals or anew else STALE_NS)
+        return silent_ns > (self.late_ns if self._intervals or is_first else STALE_NS)
 
     # ── packets ──
 
-    def note(self, at_ns: int, *, anew: bool = False, tells: bool = True) -> bool:
+    def note(self, at_ns: int, *, is_first: bool = False, is_original: bool = True) -> bool:
         """Take a packet; return whether it begins a burst.
 
         Args:
             at_ns: when it was received.
-            anew: whether it is the first of its connection, so that the silence before it gives no interval.
-            tells: False for a packet that the server replays, which gives no interval either.
+            is_first: whether it is the first of its connection, so that the silence before it gives no interval.
+            is_original: False for a packet that the server replays, which gives no interval either.
         """
         before, self._at = self._at, at_ns
-        if before is None or anew:
+        if before is None or is_first:
             self._begun = self._begin = at_ns
             self._tight = False
             return True
@@ -162,20 +162,20 @@ class Pace:
                 return False
             interval = step
         self._begin = at_ns
-        if tells:
+        if is_original:
             self._intervals.append(interval)
             self._usual = None
         return True
 
-    def note_all(self, at_ns: Ints, *, anew: Bools | None = None, tells: Bools | None = None) -> Paces:
+    def note_all(self, at_ns: Ints, *, is_first: Bools | None = None, is_original: Bools | None = None) -> Paces:
         """Take n packets; the arguments are those of `note`, as arrays."""
         n = len(at_ns)
         at = np.asarray(at_ns, dtype=np.int64)
-        fresh = np.zeros(n, dtype=np.bool_) if anew is None else np.asarray(anew, dtype=np.bool_).copy()
-        telling = np.ones(n, dtype=np.bool_) if tells is None else np.asarray(tells, dtype=np.bool_)
+        fresh = np.zeros(n, dtype=np.bool_) if is_first is None else np.asarray(is_first, dtype=np.bool_).copy()
+        original = np.ones(n, dtype=np.bool_) if is_original is None else np.asarray(is_original, dtype=np.bool_)
         if not n:
             return Paces(at, fresh, at, at, fresh)
-        told_anew = fresh.copy()
+        known_first = fresh.copy()
         fresh[0] |= self._at is None
         step = np.diff(at, prepend=at[0] if self._at is None else self._at)
         starts = self._starts(step, fresh)
@@ -184,20 +184,20 @@ class Pace:
         begins = starts | (at - begun > STREAM_NS)
         begin_before = np.append(self._begin, _latest(begins, at, place, self._begin)[:-1])
         interval = np.where(starts, at - begin_before, step)
-        tells_interval = begins & telling & ~fresh
-        known = np.concatenate((np.fromiter(self._intervals, np.int64), interval[tells_interval]))
-        count = len(self._intervals) + np.cumsum(tells_interval) - tells_interval  # known before each packet
+        gives_interval = begins & original & ~fresh
+        known = np.concatenate((np.fromiter(self._intervals, np.int64), interval[gives_interval]))
+        count = len(self._intervals) + np.cumsum(gives_interval) - gives_interval  # known before each packet
         usual = np.zeros(n, dtype=np.int64)
         slow = np.flatnonzero((step > LATE_NS) & (count > 0))
         usual[slow] = _upper_medians(known, count[slow])
-        limit = np.where((count > 0) | told_anew, late_ns(usual), STALE_NS)
+        limit = np.where((count > 0) | known_first, late_ns(usual), STALE_NS)
         silent = step > limit
         self._at, self._begun = int(at[-1]), int(begun[-1])
         self._begin = int(at[begins][-1]) if begins.any() else self._begin
-        if tells_interval.any():
-            self._intervals.extend(interval[tells_interval][-USUAL_INTERVALS:].tolist())
+        if gives_interval.any():
+            self._intervals.extend(interval[gives_interval][-USUAL_INTERVALS:].tolist())
             self._usual = None
-        return Paces(step, begins, np.where(tells_interval, interval, -1), usual, silent)
+        return Paces(step, begins, np.where(gives_interval, interval, -1), usual, silent)
 
     def _starts(self, step: Ints, fresh: Bools) -> Bools:
         """Return which packets begin a run of packets less than BURST_NS apart."""

@@ -184,8 +184,8 @@ class Commands:
                 error += "; a halted loop broadcasts nothing: silence is what success looks like on an engine's own socket"
         if evidence is not None and status is not None and witness.wanted:
             self._line.learn_status(status)
-        told = f"command={what} sent={answer.sent} accepted={answer.accepted} confirmed={evidence is not None}"
-        self._line.note(told + (f" evidence={evidence}" if evidence else ""))
+        text = f"command={what} sent={answer.sent} accepted={answer.accepted} confirmed={evidence is not None}"
+        self._line.note(text + (f" evidence={evidence}" if evidence else ""))
         return CommandResult(answer.route, answer.sent, answer.accepted, evidence is not None, status, error, evidence)
 
     def _await(self, witness: CommandWitness) -> tuple[str | None, str | None]:
@@ -240,8 +240,8 @@ class Commands:
         except NoCommandRoute:
             if reply.taken is False:  # refused by message, and no route: no server carried it out, as without protocol 2
                 raise
-            told = f"{reply.code}: {plain(reply.reason, 200)}" if reply.code else reply.reason
-            return _Answer(route, sent=True, accepted=reply.taken, error=told)
+            reason = f"{reply.code}: {plain(reply.reason, 200)}" if reply.code else reply.reason
+            return _Answer(route, sent=True, accepted=reply.taken, error=reason)
         return _Answer(answer.route, sent=True, accepted=answer.accepted, error=answer.error)
 
     def _post(self, what: str) -> _Answer:

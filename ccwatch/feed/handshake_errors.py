@@ -34,8 +34,8 @@ def failure_of(shown: str, error: Exception, head: bytes, *, has_token: bool) ->
         return ConnectFailed(f"{shown}: {error}; is it a WebSocket server of today?", permanent=True)
     status, headers = _parsed(head)
     if isinstance(error, NotOffered):
-        told = f"{shown} selects the subprotocol {str(error)[:40]!r}, which was not offered: what it will speak is not known"
-        return ConnectFailed(told, status=status, permanent=True)
+        text = f"{shown} selects the subprotocol {str(error)[:40]!r}, which was not offered: what it will speak is not known"
+        return ConnectFailed(text, status=status, permanent=True)
     if status == 101 and isinstance(error, websocket.WebSocketException):
         return ConnectFailed(f"{shown} answers, but its handshake is no WebSocket's; check port and path", status=status, permanent=True)
     if status is not None:

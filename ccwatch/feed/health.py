@@ -165,7 +165,7 @@ class HealthCounter:
                     if flags & _UNKNOWN_WORD:
                         for word in unknown_words(item):
                             self._name_word(word)
-                begins = self._pace.note(item.received_mono_ns, anew=self.last is None or self.last.connection != item.connection)
+                begins = self._pace.note(item.received_mono_ns, is_first=self.last is None or self.last.connection != item.connection)
                 self._status.receive(item.status, begins=begins)
                 self.packets += 1
                 self.is_server_ill = False

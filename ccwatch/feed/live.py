@@ -214,8 +214,8 @@ class LiveSource(DescribedSource):
             if stop.is_set():
                 return []
             # Kept and raised again later: without the frames of this attempt, whose locals hold the token.
-            told = self._with_another_place(error, waker).with_traceback(None)
-            return [] if stop.is_set() else self._session.closed(self._clock(), str(told), error=told)
+            shown = self._with_another_place(error, waker).with_traceback(None)
+            return [] if stop.is_set() else self._session.closed(self._clock(), str(shown), error=shown)
         with connection:
             with self._gate:
                 self._waker = waker
@@ -251,8 +251,8 @@ class LiveSource(DescribedSource):
         place = find_stream(self._address, waker=waker, max_message_bytes=self._max_message_bytes, tls=self._tls)
         if place is None:
             return error
-        told = f"{self._address.shown} answers {status}, but {place} streams: a packet was read there; connect to it"
-        return ConnectFailed(told, status=status, permanent=True)
+        text = f"{self._address.shown} answers {status}, but {place} streams: a packet was read there; connect to it"
+        return ConnectFailed(text, status=status, permanent=True)
 
     @property
     def virtual_clock(self) -> bool:

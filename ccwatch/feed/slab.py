@@ -150,7 +150,7 @@ class Slab:
         self._bases: list[tuple[pd.DataFrame, int, tuple[int, ...]]] = []
 
     def is_outgrown(self) -> bool:
-        """Return whether a vocabulary has more words than this slab's codes can tell apart."""
+        """Return whether a vocabulary has more words than this slab's codes can distinguish."""
         return any(self.vocabularies.code_dtype(place) is not dtype for place, dtype in self._code_dtypes.items())
 
     def append(self, batch: dataframes.Batch) -> None:

@@ -143,7 +143,7 @@ def compose(
     height = _MARGIN_PX + PANEL_HEIGHT_PX * len(chosen) + sum(spaces)
     shape = layout(colours) | {"height": height, "shapes": [], "annotations": []}
     traces: list[Trace] = []
-    told: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
     plot = float(height - _MARGIN_PX)
     top = 1.0
     for number, panel in enumerate(chosen, start=1):
@@ -169,7 +169,7 @@ def compose(
         shape[legend] = _legend(colours, top, below=last and panel.many)
         shape["shapes"] += [_band(*band, main, colours) for band in panel.bands]
         shape["shapes"] += [_level(value, words, main, colours) for value, words in near]
-        told.append(_told(panel, main, gaps, f"y{40 + number}" if strip else "", vertical["tickformat"]))
+        facts.append(_facts(panel, main, gaps, f"y{40 + number}" if strip else "", vertical["tickformat"]))
         top = bottom - (spaces[number - 1] if number <= len(spaces) else 0) / plot
     shape["xaxis"] = axis(colours, f"time ({html.escape(zone)})") | {
         "type": "date",
@@ -184,7 +184,7 @@ def compose(
         "spikedash": "dot",
         "spikecolor": colours.muted,
     }
-    shape["meta"] = {"panels": told, "colours": asdict(colours), "level": _level(0.0, "", "y", colours)}
+    shape["meta"] = {"panels": facts, "colours": asdict(colours), "level": _level(0.0, "", "y", colours)}
     if len(series):
         ahead = [line.time_ms[-1] for panel in chosen for line in (lines or {}).get(panel.name, ()) if len(line.time_ms)]
         shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], max([series.time_ms[-1], *ahead])])))
@@ -219,7 +219,7 @@ def _extent(values: Any) -> tuple[float, ...]:
     return (float(known.min()), float(known.max())) if len(known) else ()
 
 
-def _told(panel: Panel, main: str, gaps: str, ribbon: str, tickformat: str) -> dict[str, Any]:
+def _facts(panel: Panel, main: str, gaps: str, ribbon: str, tickformat: str) -> dict[str, Any]:
     """Return the facts of a panel that a live view needs for its height, range and limits."""
     return {
         "name": panel.name,
@@ -347,7 +347,7 @@ def _legend(colours: Theme, top: float, *, below: bool) -> dict[str, Any]:
         "xanchor": "right",
         "bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 10, "color": colours.text},
-        "itemwidth": 40,  # wide enough to tell the dashes apart
+        "itemwidth": 40,  # wide enough to distinguish the dashes
         **place,
     }
 

@@ -20,7 +20,7 @@ def forecast_lines(frame: pd.DataFrame, forecasts: pd.DataFrame | None) -> list[
     """Return the newest forecast as lines of prices in USD: p10, p90 filled down to it, and the median; none where there is none.
 
     A forecast counts while its packet is of the last burst, the packets that came together: an engine sends a state in several. A
-    period is the usual interval between bursts, as the stream's own times tell it, so a step lies at the time of the last price and
+    period is the usual interval between bursts, as the stream's own times give it, so a step lies at the time of the last price and
     so many intervals. The lines begin at that price. Steps farther ahead than the frame is long are left out: they would flatten it.
 
     Args:

@@ -310,25 +310,25 @@ def _status(
         return np.empty(0, dtype=np.uint8), before.burst, before.settled
     at_ns = mono_ns if mono_ns.any() else (time_ms * 1e6).astype(np.int64)
     fresh = np.concatenate(([connection[0] != before.connection], connection[1:] != connection[:-1]))
-    begins = pace.note_all(np.maximum.accumulate(at_ns), anew=fresh).begins
+    begins = pace.note_all(np.maximum.accumulate(at_ns), is_first=fresh).begins
     number = np.cumsum(begins)  # 0: the burst that went on
     firsts = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
     going_on = number[0] == 0
     worst = worst_of_bursts(ranks, begins)[firsts]
     worst[0] = max(int(worst[0]), before.burst) if going_on else worst[0]
     # A burst that carries no status keeps that of the burst before it.
-    standing = np.empty(len(firsts) + 1, dtype=np.int64)
-    standing[0] = before.settled if going_on else before.burst if before.burst != NOT_CARRIED else before.settled
+    last_known = np.empty(len(firsts) + 1, dtype=np.int64)
+    last_known[0] = before.settled if going_on else before.burst if before.burst != NOT_CARRIED else before.settled
     for place, value in enumerate(worst.tolist()):
-        standing[place + 1] = value if value != NOT_CARRIED else standing[place]
+        last_known[place + 1] = value if value != NOT_CARRIED else last_known[place]
     index = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(ranks)))
     base = int(ranks.max()) + 2
     first_burst = before.burst if going_on else NOT_CARRIED
     own = np.maximum.accumulate(index * base + ranks + 1) - index * base - 1
     own[index == 0] = np.maximum(own[index == 0], first_burst)
-    found = np.maximum(own, standing[index])
+    found = np.maximum(own, last_known[index])
     codes = np.where(found == NOT_CARRIED, NONE, found).astype(np.uint8)
-    return codes, int(worst[-1]), int(standing[-2])
+    return codes, int(worst[-1]), int(last_known[-2])
 
 
 def _timing(received: Received, time_ms: Floats, connection: npt.NDArray[Any], before: Carry) -> tuple[dict[str, Floats], int, float]:

@@ -82,10 +82,10 @@ def body_of(
         zone: the time zone of the times in the text.
     """
     alert = notice.alert
-    told = sentence(notice, zone)
+    text = sentence(notice, zone)
     origin = "SYNTHETIC STREAM. " if is_synthetic else ""
     lines = [
-        f"{origin}{told}",
+        f"{origin}{text}",
         *remarks,
         f"id {alert.id} · rule {certificate}",
         *([f"runbook: {alert.runbook}"] if alert.runbook else []),
@@ -97,7 +97,7 @@ def body_of(
         "kind": notice.kind,
         "title": f"ccwatch {alert.severity}: {notice.group}",
         "text": "\n".join(lines),
-        "sentence": told,
+        "sentence": text,
         "severity": str(alert.severity),
         "group": notice.group,
         "id": alert.id,

@@ -220,7 +220,7 @@ class Guard:
         if state.carry is not None:
             evaluator.restore(state.carry)
         sessions = [Path(path) for path in state.sessions if Path(path).exists()]
-        told: list[Alert] = []
+        changed: list[Alert] = []
         for place, path in enumerate(sessions):
             if self.recorder is not None and path == Path(self.recorder.path):
                 continue
@@ -229,20 +229,20 @@ class Guard:
             after = state.carry_seq if place == 0 else 0
             items = [item for item in recording.items() if not isinstance(item, Packet) or item.seq > after]
             for at in range(0, len(items), BATCH):
-                told += log.take(evaluator.receive(items[at : at + BATCH]))
+                changed += log.take(evaluator.receive(items[at : at + BATCH]))
         if self.recorder is None and state.carry is not None and not sessions:
             log.restore_open(evaluator.standing)
         now = read_clock()
         evaluator.use_clock(now.wall_ns - now.mono_ns)
         evaluator.skip_to(now.mono_ns)
         self._adopt(evaluator, log)
-        for alert in (*told, *log.open):
+        for alert in (*changed, *log.open):
             self._note(alert)
         if self.recorder is not None:
             state.sessions = [*map(str, sessions), str(self.recorder.path)]
 
     def _adopt(self, evaluator: Evaluator, log: AlertLog) -> None:
-        """Go on with what people were told: the last packets before a kill are in no recording and no snapshot, but their alerts are."""
+        """Take over the reported alerts from the journal: the last packets before a kill may be in no recording and no snapshot."""
         book = self.journal.book()
         for facts in book.alerts.values():
             alert = Alert.from_dict(facts)
@@ -275,7 +275,7 @@ class Guard:
                 self.journal.note(facts)
             self._record(alert)
             self.on_event("alert", facts | {"text": in_words(alert, self._zone)})
-        self.incidents.update(alert, is_told=self.outbox.has(f"{alert.id}-firing"))
+        self.incidents.update(alert, was_reported=self.outbox.has(f"{alert.id}-firing"))
 
     def _record(self, alert: Alert) -> None:
         """Put an alert into the recording's events."""

@@ -1,4 +1,4 @@
-"""The heartbeat: a sign of life that stops when the guard is blind or dead, so that its absence alarms whoever monitors it."""
+"""The heartbeat: a sign of life that stops when the guard is blind or dead, so that a monitor notices its absence."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Heartbeat:
             return
         self._last = now
         if self._file is not None:
-            self.tell()
+            self.send()
         else:
-            threading.Thread(target=self.tell, name="ccwatch-heartbeat", daemon=True).start()
+            threading.Thread(target=self.send, name="ccwatch-heartbeat", daemon=True).start()
 
-    def tell(self) -> bool:
+    def send(self) -> bool:
         """Send a beat now; return whether it arrived.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Incidents: the evidence and the page of each alert that people were told of, kept up to date until the alert is over."""
+"""Incidents: the evidence and the page of each alert that was reported, kept up to date until the alert is over."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_KEPT: Final = 50
 
 @dataclass
 class Incident:
-    """An alert that people were told of, its page and its evidence."""
+    """An alert that was reported, its page and its evidence."""
 
     alert: Alert
     page: Path
@@ -103,10 +103,10 @@ class Incidents:
                     return
             time.sleep(0.05)
 
-    def update(self, alert: Alert, *, is_told: bool) -> None:
-        """Note an alert's newest state; its page is written again, also after a restart where people were told of it before."""
+    def update(self, alert: Alert, *, was_reported: bool) -> None:
+        """Note an alert's newest state; its page is written again, also after a restart where it was reported before."""
         found = self._known.get(alert.id)
-        if found is None and alert.is_open and is_told:
+        if found is None and alert.is_open and was_reported:
             found = self._begin(alert)
         if found is not None:
             found.alert, found.written_at = alert, 0.0

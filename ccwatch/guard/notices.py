@@ -37,9 +37,9 @@ class Notice:
 @dataclass
 class _Group:
     open: dict[str, Alert] = field(default_factory=dict)
-    told: int = 0  # the worst severity that was reported
-    told_for: list[Alert] = field(default_factory=list)
-    told_at: int = 0
+    reported: int = 0  # the worst severity that was reported
+    reported_for: list[Alert] = field(default_factory=list)
+    reported_at: int = 0
     repeats: int = 0
     is_escalated: bool = False
 
@@ -83,9 +83,9 @@ class Notifier:
         if alert.is_open:
             group.open[alert.id] = alert
             return self._judged(name, group, alert, now_ns)
-        was_seen = self._is_seen(alert) or any(self._is_seen(other) for other in group.told_for)
+        was_seen = self._is_seen(alert) or any(self._is_seen(other) for other in group.reported_for)
         group.open.pop(alert.id, None)
-        if group.open or not group.told:
+        if group.open or not group.reported:
             return []
         del self._groups[name]
         if was_seen or self._is_muted(name) or self._is_quiet(alert):
@@ -100,14 +100,14 @@ class Notifier:
             if not waiting or self._is_muted(name):
                 continue
             worst = max(waiting, key=lambda alert: (RANK[alert.severity], -alert.fired_ns))
-            if RANK[worst.severity] > group.told:
+            if RANK[worst.severity] > group.reported:
                 found += self._judged(name, group, worst, now_ns)
                 continue
-            since = now_ns - group.told_at
+            since = now_ns - group.reported_at
             if worst.severity is Severity.CRITICAL and not group.is_escalated and since >= self._escalate_ns:
                 group.is_escalated = True
                 found.append(self._notice(f"{worst.id}-escalation", "escalation", name, group, worst))
-            if group.told and since >= self._repeat_ns * (group.repeats + 1):
+            if group.reported and since >= self._repeat_ns * (group.repeats + 1):
                 group.repeats += 1
                 found.append(self._notice(f"{worst.id}-repeat-{group.repeats}", "repeat", name, group, worst))
         return found
@@ -115,18 +115,18 @@ class Notifier:
     def _judged(self, name: str, group: _Group, alert: Alert, now_ns: int) -> list[Notice]:
         rank = RANK[alert.severity]
         if self._is_seen(alert):  # as after a restart: it was reported before, and its group with it
-            group.told = max(group.told, rank)
-            group.told_for.append(alert)
-        if rank <= group.told or self._is_muted(name) or self._is_covered(group, alert):
+            group.reported = max(group.reported, rank)
+            group.reported_for.append(alert)
+        if rank <= group.reported or self._is_muted(name) or self._is_covered(group, alert):
             return []
-        kind = "worse" if group.told else "firing"
-        group.told, group.told_at, group.repeats, group.is_escalated = rank, now_ns, 0, False
-        group.told_for.append(alert)
+        kind = "worse" if group.reported else "firing"
+        group.reported, group.reported_at, group.repeats, group.is_escalated = rank, now_ns, 0, False
+        group.reported_for.append(alert)
         return [self._notice(f"{alert.id}-firing", kind, name, group, alert)]
 
     def _is_covered(self, group: _Group, alert: Alert) -> bool:
         """Return whether someone has acknowledged or silenced this alert, or one of its group that is as bad: they are one to people."""
-        alike = (other for other in (alert, *group.told_for, *group.open.values()) if RANK[other.severity] >= RANK[alert.severity])
+        alike = (other for other in (alert, *group.reported_for, *group.open.values()) if RANK[other.severity] >= RANK[alert.severity])
         return any(self._is_seen(other) or self._is_quiet(other) for other in alike)
 
     def _notice(self, message: str, kind: str, name: str, group: _Group, alert: Alert) -> Notice:

@@ -100,10 +100,10 @@ def _heartbeat(where: str, every_s: float, receivers: Sequence[Receiver]) -> Che
     if not beat.is_set:
         return Check("heartbeat", ok=False, detail='none: set heartbeat = "PATH" in [guard] of ccwatch.toml')
     try:
-        is_told = beat.tell()
+        is_taken = beat.send()
     except CcwatchError as error:
         return Check("heartbeat", ok=False, detail=str(error))
-    return Check("heartbeat", ok=is_told, detail="sent" if is_told else "it was not taken")
+    return Check("heartbeat", ok=is_taken, detail="sent" if is_taken else "it was not taken")
 
 
 def _receivers(folder: Path, receivers: Sequence[Receiver]) -> list[Check]:

@@ -193,8 +193,8 @@ def _by_apprise(address: str, body: Mapping[str, Any]) -> Delivery:
         import apprise  # noqa: PLC0415 - an optional extra
     except ImportError:
         return Delivery(done=False, is_known=True, detail="it needs apprise, which comes with: pip install 'ccwatch[notify]'")
-    told = apprise.Apprise()
-    if not told.add(address):
+    sender = apprise.Apprise()
+    if not sender.add(address):
         return Delivery(done=False, is_known=True, detail="apprise does not know such an address")
     is_bad = body.get("severity") == "critical"
     kind = (
@@ -204,5 +204,5 @@ def _by_apprise(address: str, body: Mapping[str, Any]) -> Delivery:
         if body.get("severity") == "warning"
         else apprise.NotifyType.INFO
     )
-    done = bool(told.notify(title=str(body.get("title", "ccwatch")), body=str(body.get("text", "")), notify_type=kind))
-    return Delivery(done=done, is_known=done, detail="taken" if done else "apprise could not deliver it, or cannot tell")
+    done = bool(sender.notify(title=str(body.get("title", "ccwatch")), body=str(body.get("text", "")), notify_type=kind))
+    return Delivery(done=done, is_known=done, detail="taken" if done else "apprise could not deliver it, or does not know")

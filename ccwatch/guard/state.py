@@ -23,8 +23,8 @@ class GuardState:
         carry_seq: the seq in the first of them up to which `carry` goes.
         journal: the folder of the newest journal of alerts.
         told: names of days and other events that are reported only once.
-        blind: stretches between two guards in which nothing was seen, from and to, ns, that people were not told of yet.
-        blind_told_ns: when people were last told of such a stretch.
+        blind: stretches between two guards in which nothing was seen, from and to, ns, that are not reported yet.
+        blind_told_ns: when such a stretch was last reported.
     """
 
     alive_ns: int = 0

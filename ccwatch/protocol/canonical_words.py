@@ -118,7 +118,7 @@ def time_ns(stamp: str, server_tz: str) -> tuple[int | None, bool]:
     """Return a stamp in ns since 1970 UTC, and whether it carried no offset; None if it is not a time.
 
     It reads ISO 8601 in either case, with " UTC" or "GMT" for an offset, with the leap second :60 (the second that follows) and
-    24:00 (the next day); and seconds, milli-, micro- or nanoseconds since 1970, told apart by their size. A stamp without offset is
+    24:00 (the next day); and seconds, milli-, micro- or nanoseconds since 1970, distinguished by their size. A stamp without offset is
     read in `server_tz`; in the repeated hour at the end of summer time this is the first reading, see `second_pass`.
     """
     if not 9 <= len(stamp) <= LONGEST_STAMP:

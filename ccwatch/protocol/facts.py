@@ -86,13 +86,13 @@ def read(kind: str, line: str) -> Facts | None:
     if kind == "gap":
         return _gap(line)
     if kind == "disconnect":
-        connection, told, reason = line.removeprefix("connection=").partition(" reason=")
-        return Disconnected(int(connection), reason) if told and _is_whole(connection) else None
+        connection, separator, reason = line.removeprefix("connection=").partition(" reason=")
+        return Disconnected(int(connection), reason) if separator and _is_whole(connection) else None
     if kind == "error":
         return ServerError(line.removeprefix("server=")) if line.startswith("server=") else None
     if kind == "unknown":
-        name, told, size = line.removeprefix("type=").rpartition(" bytes=")
-        return UnknownType(name, int(size)) if told and _is_whole(size) else None
+        name, separator, size = line.removeprefix("type=").rpartition(" bytes=")
+        return UnknownType(name, int(size)) if separator and _is_whole(size) else None
     return None
 
 

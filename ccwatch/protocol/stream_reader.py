@@ -200,7 +200,7 @@ class StreamReader:
         if gap:
             items.append(gap)
         at_ns = time_ns if clock.is_virtual else now.mono_ns
-        begins = liveness.pace.note(at_ns, anew=is_first, tells=not flags & _REPLAYED)
+        begins = liveness.pace.note(at_ns, is_first=is_first, is_original=not flags & _REPLAYED)
         self._status.receive(values[STATUS], begins=begins)
         liveness.alive(now)
         if values[KIND] == Kind.WELCOME:
@@ -345,7 +345,7 @@ class StreamReader:
         if asleep:
             return self.event(EventKind.GAP, now, Gap(round((passed + asleep) / SECOND, 3), reason="sleep"))
         silent = passed if is_first or clock.is_virtual else min(passed, liveness.age_ns(now))
-        if silent > LATE_NS and liveness.pace.is_gap(silent, anew=is_first):
+        if silent > LATE_NS and liveness.pace.is_gap(silent, is_first=is_first):
             return self.event(EventKind.GAP, now, Gap(round(passed / SECOND, 3), reason="disconnect" if is_first else "silence"))
         return None
 

@@ -44,7 +44,7 @@ class Silence:
         rule: the rule's name.
         subject: the subject of the silenced alerts; empty for any.
         until_ns: its end, wall clock, ns since 1970.
-        by: the name of whoever asked for it.
+        by: the name of the person who asked for it.
         reason: the reason given.
         at_ns: its beginning, wall clock, ns since 1970.
     """

@@ -76,16 +76,16 @@ class Compacting(NamedTuple):
 class Compactor:
     """Makes Parquet of the journal's older files whenever the journal has gone on in a new one."""
 
-    def __init__(self, lock: WriterLock, first: Path, tell: Callable[[Any], None]) -> None:
+    def __init__(self, lock: WriterLock, first: Path, report: Callable[[Any], None]) -> None:
         """Prepare a compactor that has nothing to do yet.
 
         Args:
             lock: the recorder's lock, which knows the recording's folder.
             first: the journal's file that is written now.
-            tell: called with a `Compacting` at each beginning and end.
+            report: called with a `Compacting` at each beginning and end.
         """
         self._lock = lock
-        self._tell = tell
+        self._report = report
         # Serialises compactions: one works in _staging at a time, in this process or in one of its own.
         # Reentrant: `rotate` takes it before the journal goes on, so that no process is started for what it does itself.
         self.working = threading.RLock()
@@ -129,8 +129,8 @@ class Compactor:
                 keep = self._newest
                 if keep == self._compacted_below:  # `rotate` was faster
                     continue
-                self._tell(Compacting(is_running=True))
-                self._tell(Compacting(is_running=False, error=self._compact(keep)))
+                self._report(Compacting(is_running=True))
+                self._report(Compacting(is_running=False, error=self._compact(keep)))
 
     def _compact(self, keep: Path) -> str | None:
         """Run the process for all files before this one, and return why it failed; None where it did not."""

@@ -287,11 +287,11 @@ def row_of(name: str, session: bytes, end: bytes) -> dict[str, Any]:
         return row | {"status": f"unreadable: {error}", "damaged": 1}
     row |= {"origin": found.origin, "url": found.url, "tags": list(found.tags), "wall_ns": found.wall_ns, "status": "open"}
     line = manifest.finish_of(end)
-    told = None if line is None else Summary.read(line.get("row"))
+    summary = None if line is None else Summary.read(line.get("row"))
     if line is not None and isinstance(line.get("wall_ns"), int):
         row["ended_ns"] = line["wall_ns"]
-    if told is not None:
-        row |= _facts(told) | {"status": FINISHED}
+    if summary is not None:
+        row |= _facts(summary) | {"status": FINISHED}
         return row
     spans = [segment for segment in manifest.segments_of(end, Path(name)) if segment.table == "packets"]
     times = [segment.time_ns for segment in spans if segment.time_ns is not None]

@@ -64,30 +64,30 @@ def export(
         "jsonl": _write_jsonl,
         "csv": csv_writer,
         "parquet": _write_parquet,
-        "mcap": lambda out, table, items, tell: mcap_file.write(out, recording.session, table, items, _lines, tell),
+        "mcap": lambda out, table, items, report: mcap_file.write(out, recording.session, table, items, _lines, report),
     }
     write = writers[to]
     items = recording.items(start=start, end=end)
-    tell = on_progress or (lambda _: None)
+    report = on_progress or (lambda _: None)
     if not isinstance(out, Path):
-        return write(out, table, items, tell)
+        return write(out, table, items, report)
     part = out.with_name(out.name + ".part")
     try:
         with part.open("wb") as file:
-            rows = write(file, table, items, tell)
+            rows = write(file, table, items, report)
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
     return rows
 
 
-def _write_jsonl(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
+def _write_jsonl(out: IO[bytes], table: str, items: Iterator[Packet | Event], report: Callable[[int], None]) -> int:
     count = 0
     for batch in _batches(items):
         lines = [plain_json(codec.text(line)) for item in batch for line in _lines(table, item)]
         out.write("".join(f"{line}\n" for line in lines).encode())
         count += len(lines)
-        tell(count)
+        report(count)
     return count
 
 
@@ -109,7 +109,7 @@ def packet_facts(packet: Packet) -> dict[str, Any]:
 
 
 def _write_csv(
-    out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None], *, quote_formulas: bool = False
+    out: IO[bytes], table: str, items: Iterator[Packet | Event], report: Callable[[int], None], *, quote_formulas: bool = False
 ) -> int:
     columns = TABLES[table]
     lines = csv.writer(_Encoded(out))
@@ -120,7 +120,7 @@ def _write_csv(
             cells = [_plain(column, value) for column, value in zip(columns, row, strict=True)]
             lines.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in cells] if quote_formulas else cells)
             count += 1
-        tell(count)
+        report(count)
     return count
 
 
@@ -141,7 +141,7 @@ def _rows(table: str, batch: list[Packet | Event]) -> Iterable[tuple[Any, ...]]:
     return zip(*(values[column.field] for column in TABLES["packets"]), strict=True)
 
 
-def _write_parquet(out: IO[bytes], table: str, items: Iterator[Packet | Event], tell: Callable[[int], None]) -> int:
+def _write_parquet(out: IO[bytes], table: str, items: Iterator[Packet | Event], report: Callable[[int], None]) -> int:
     names = [column.name for column in TABLES[table]]
     schema = schemas.public_schema(table)
     made = ArrowTables()
@@ -151,7 +151,7 @@ def _write_parquet(out: IO[bytes], table: str, items: Iterator[Packet | Event], 
             rows = made.of(list(enumerate(batch, count)))[table].select(names)
             writer.write_table(rows)
             count += rows.num_rows
-            tell(count)
+            report(count)
     return count
 
 

@@ -62,8 +62,8 @@ class Info:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print a headline in IPython; `to_dict()` has all."""
-        told = f"{self.packets:,} packets in {timedelta(seconds=round(self.duration_s))}, {self.gaps} gaps, {self.damaged} damaged places"
-        printer.text("…" if cycle else f"<Info {self.session}: {self.status}, {self.origin}, {', '.join(self.symbols)}, {told}>")
+        counts = f"{self.packets:,} packets in {timedelta(seconds=round(self.duration_s))}, {self.gaps} gaps, {self.damaged} damaged places"
+        printer.text("…" if cycle else f"<Info {self.session}: {self.status}, {self.origin}, {', '.join(self.symbols)}, {counts}>")
 
     def _repr_html_(self) -> str:
         rows = [

@@ -90,12 +90,12 @@ class Intake:
         if is_full or self._is_broken:
             self._lost = Dropped.more(self._lost, item)
             return False
-        self._tell_of_lost()
+        self._report_lost()
         self._queue.append(Waiting(entry, item.seq if isinstance(item, Packet) else 0))
         self._bytes += len(entry)
         return True
 
-    def _tell_of_lost(self) -> None:
+    def _report_lost(self) -> None:
         if self._lost is not None:
             entry = entries.pack_event(self._lost.event("queue-full"))
             self._lost = None
@@ -110,7 +110,7 @@ class Intake:
             while not (self._queue or self._reports or self._is_closed or self._is_roll_asked):
                 self._changed.wait()
             if self._is_closed:
-                self._tell_of_lost()
+                self._report_lost()
             items = self._take()
             if self._lost is None and self.taken.is_losing:
                 self.taken = self.taken._replace(is_losing=False)
@@ -147,13 +147,13 @@ class Intake:
 
     # ── any thread ──
 
-    def tell(self, report: Any) -> None:
+    def report(self, report: Any) -> None:
         """Pass a message to the writing thread."""
         with self._changed:
             self._reports.append(report)
             self._changed.notify_all()
 
-    def told(self) -> list[Any]:
+    def take_reports(self) -> list[Any]:
         """Take and return the messages that were not read yet."""
         with self._changed:
             reports, self._reports = self._reports, []

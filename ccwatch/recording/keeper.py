@@ -16,7 +16,7 @@ class RecordingKeeper:
     """One recorder's side of `ccwatch.stream.source.Keeper`."""
 
     def __init__(self, recorder: Recorder) -> None:
-        """Note where the recording is; its nonce tells it from another one that is at the same path on another machine."""
+        """Note where the recording is; its nonce distinguishes it from another one that is at the same path on another machine."""
         self._recorder = recorder
         self._place = f"{Recording(recorder.path).session.nonce} {recorder.path.absolute()}"
 

@@ -14,7 +14,9 @@ Lines = Callable[[str, Packet | Event], Iterable[dict[str, Any]]]
 """A function that returns the rows of a table that an item makes, as JSON objects."""
 
 
-def write(out: IO[bytes], session: Session, table: str, items: Iterator[Packet | Event], lines: Lines, tell: Callable[[int], None]) -> int:
+def write(
+    out: IO[bytes], session: Session, table: str, items: Iterator[Packet | Event], lines: Lines, report: Callable[[int], None]
+) -> int:
     """Write one table, and return the count of messages.
 
     For packets, the channel `/stream` has each message byte for byte, as JSON, its sequence the packet's (modulo 2^32). Any other table
@@ -44,7 +46,7 @@ def write(out: IO[bytes], session: Session, table: str, items: Iterator[Packet |
                 sequence=item.seq & 0xFFFFFFFF,
             )
             count += 1
-        tell(count)
+        report(count)
     writer.finish()  # type: ignore[no-untyped-call] # it has no annotations, the rest of mcap has
     return count
 

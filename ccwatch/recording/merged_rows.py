@@ -54,7 +54,7 @@ class MergedRows:
         self._read_to: dict[Path, int] = {}  # how far each file of the journal was read
         self._tail: dict[str, list[Any]] = {table: [] for table in TABLES}
         self._tail_last = 0
-        self._is_end_told = False
+        self._is_end_reported = False
         self._tables = ArrowTables()
         self._holes: set[tuple[Path, int]] = set()
 
@@ -193,7 +193,7 @@ class MergedRows:
             self._forget_tail()
 
     def _forget_tail(self) -> None:
-        self._is_end_told = False
+        self._is_end_reported = False
         self._read_to.clear()
         self._tail = {table: [] for table in TABLES}
         self._tail_last = self._manifest.last_entry
@@ -217,8 +217,8 @@ class MergedRows:
             self._tail_last = entry
             yield entry, item
         at_end = [offset for path, offset in self._holes if files and path == files[-1] and offset >= self._read_to.get(path, 0)]
-        if at_end and not self._is_end_told and not is_being_written(self._folder):
-            self._is_end_told = True
+        if at_end and not self._is_end_reported and not is_being_written(self._folder):
+            self._is_end_reported = True
             size = files[-1].stat().st_size - min(at_end)
             self._tail_last += 1
             yield (

@@ -101,7 +101,7 @@ def pack(
         folder.mkdir()
         hide = _Hide(dropped, factor)
         items = (hide(item) for item in recording.items(start=start, end=end))
-        packets, events = _write(folder, recording, (item for item in items if item is not None), hides=bool(dropped), tell=on_progress)
+        packets, events = _write(folder, recording, (item for item in items if item is not None), hides=bool(dropped), report=on_progress)
         _copy_marks(recording, folder, span)
         size = pack_folder(folder, out)
     except OSError as error:
@@ -178,7 +178,7 @@ def _without_words(event: Event) -> Event:
 
 
 def _write(
-    folder: Path, recording: Recording, items: Iterator[Packet | Event], *, hides: bool, tell: Callable[[int], None] | None
+    folder: Path, recording: Recording, items: Iterator[Packet | Event], *, hides: bool, report: Callable[[int], None] | None
 ) -> tuple[int, int]:
     """Write the items as a finished recording, and return the counts of packets and events."""
     session = replace(recording.session, nonce=secrets.token_hex(8), raw="never" if hides else recording.session.raw)
@@ -190,7 +190,7 @@ def _write(
             counts[type(item)] += 1
             yield entry, item
 
-    segment_groups.write_group(folder, session, numbered(), on_progress=tell)
+    segment_groups.write_group(folder, session, numbered(), on_progress=report)
     entries = sum(counts.values())
     manifest.append_finish(folder, {"entries": entries, "packed": True})
     sync_folder(folder)

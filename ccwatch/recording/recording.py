@@ -314,8 +314,8 @@ class Recording(TableReader, RecordedView):
         times = _ns(packets["time"])
         start, end = (from_ns(int(times.min())), from_ns(int(times.max()))) if len(times) else (None, None)
         kinds = [str(kind) for kind in events["kind"].to_pylist()]
-        told = zip(kinds, events["detail"].to_pylist(), strict=True)
-        gone = sum(isinstance(said := facts.read(kind, detail), Gap) and said.is_of_recording for kind, detail in told)
+        lines = zip(kinds, events["detail"].to_pylist(), strict=True)
+        gone = sum(isinstance(said := facts.read(kind, detail), Gap) and said.is_of_recording for kind, detail in lines)
         sizes = _sizes(self._folder)
         found = self._overlay.look()
         return Info(

@@ -32,7 +32,7 @@ _INTERNAL: Final[dict[str, tuple[Column, ...]]] = {
     "packets": (
         Column("logs_kept", "int32", "", "", "lines at the end of the list before that begin this list; -1: see frames"),
         Column("raw_from", "category", "", "", "where the raw message is", words=("frames", "fields", "none")),
-        Column("layout", "category", "", "", "what the fields do not tell about the message"),
+        Column("layout", "category", "", "", "facts of the message that no field holds"),
         ENTRY,
     ),
     "agents": (ENTRY,),

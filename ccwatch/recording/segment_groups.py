@@ -76,7 +76,7 @@ def compact(
         done += write_group(folder, session, entries, deadline=deadline, on_progress=_from(done, on_progress))
         if all(hole.is_torn for hole in holes):
             path.unlink()
-        else:  # what could not be read is kept for whoever can: nothing is deleted unasked
+        else:  # an unreadable part is kept, since another program may read it: nothing is deleted unasked
             path.replace(path.with_suffix(SET_ASIDE))
         sync_folder(path.parent)
     return done

@@ -30,17 +30,17 @@ class Synced(NamedTuple):
 class Syncer:
     """Syncs a journal that another thread writes."""
 
-    def __init__(self, journal: JournalWriter, policy: str, tell: Callable[[Any], None]) -> None:
+    def __init__(self, journal: JournalWriter, policy: str, report: Callable[[Any], None]) -> None:
         """Prepare a syncer of a journal to which nothing was written yet.
 
         Args:
             journal: the journal to sync.
             policy: a key of `SYNC_EVERY_S`.
-            tell: called with a `Synced` after each sync.
+            report: called with a `Synced` after each sync.
         """
         self._journal = journal
         self._every = SYNC_EVERY_S[policy]
-        self._tell = tell
+        self._report = report
         # Guards the two below, and wakes the thread when one changes.
         self._changed = threading.Condition()
         self._written = SyncPoint(0, 0)
@@ -77,7 +77,7 @@ class Syncer:
                 if self._is_closed:
                     return
                 mark = self._written
-            self._tell(self.sync(mark))
+            self._report(self.sync(mark))
             done = mark.entry
 
     def sync(self, mark: SyncPoint) -> Synced:

@@ -56,10 +56,10 @@ class Verification:
 
 def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[[str], None] | None) -> Verification:
     """Compare the checksums of a recording; see `Recording.verify`."""
-    tell = on_progress or (lambda _: None)
+    report = on_progress or (lambda _: None)
     problems: list[Problem] = []
     notes: list[Problem] = []
-    tell(MANIFEST)
+    report(MANIFEST)
     for name in (SESSION, f"{COPIES}/{SESSION}"):
         problems.extend(_verify_session(folder, name))
     found = _verify_manifest(folder, problems, notes)
@@ -68,7 +68,7 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
     )
     checked = 5
     for path in journal_files(folder / JOURNAL):
-        tell(f"{JOURNAL}/{path.name}")
+        report(f"{JOURNAL}/{path.name}")
         checked += 1
         _verify_journal(path, session, problems, notes)
     for path in sorted((folder / JOURNAL).glob(f"*{SET_ASIDE}")):
@@ -76,7 +76,7 @@ def verify(folder: Path, session: Session, *, deep: bool, on_progress: Callable[
         problems.append(Problem(f"{JOURNAL}/{path.name}", 0, path.lstat().st_size, what))
     for group in found.groups:
         for segment in group.files.values():
-            tell(segment.path)
+            report(segment.path)
             checked += 1
             problems.extend(_verify_segment(folder, segment, deep=deep))
     return Verification(folder, deep, checked, tuple(problems), tuple(notes))

@@ -89,9 +89,9 @@ class Writer:
         self._file = SessionFile(session, ask_origin)
         self._journal = journal.JournalWriter(folder / JOURNAL, bytes.fromhex(session.nonce))
         self._intake = Intake()
-        self._syncer = Syncer(self._journal, session.fsync, self._intake.tell)
-        self._compactor = Compactor(lock, self._journal.path, self._intake.tell)
-        # From here to `stats` all belong to the writing thread, and to whoever stops it once it has ended.
+        self._syncer = Syncer(self._journal, session.fsync, self._intake.report)
+        self._compactor = Compactor(lock, self._journal.path, self._intake.report)
+        # From here to `stats` all belong to the writing thread, and, once it has ended, to the thread that stops it.
         self._entry = 0
         self._refused = 0  # items that the disk did not take
         self._rolled_at, self._rolled_packets = monotonic(), 0
@@ -239,14 +239,14 @@ class Writer:
         """Run a thread's function; an error that ends it early is shown in `stats` and logged."""
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - shown to whoever asks, instead of dying silently
+        except Exception as error:  # noqa: BLE001 - shown in the statistics, instead of dying silently
             _LOG.exception("%s: the recorder failed", self.folder)
             fault = _Fault(f"the recorder failed: {error!r}")
             if work == self._write:  # no one is left to hear a report
                 self._intake.fail()
                 self._note(fault)
             else:
-                self._intake.tell(fault)
+                self._intake.report(fault)
 
     # ── the caller's thread ──
 
@@ -280,7 +280,7 @@ class Writer:
         for thread in self._threads[1:]:
             thread.join(FINISH_S)
         try:
-            for report in self._intake.told():
+            for report in self._intake.take_reports():
                 self._note(report)
             if finish:
                 self._finish(begun + FINISH_S)

@@ -50,8 +50,8 @@ class Failures:
             callback(value)
         except Exception as error:  # noqa: BLE001 - a user's code may raise anything
             self.count += 1
-            told = traceback.format_exception_only(error)[-1].strip()  # whatever its own __str__ does
-            self.last = f"{self._what} failed: {told[:TEXT_LIMIT]}"
+            text = traceback.format_exception_only(error)[-1].strip()  # whatever its own __str__ does
+            self.last = f"{self._what} failed: {text[:TEXT_LIMIT]}"
             if self.count == 1:  # once: one that fails a thousand times a minute would bury the log
                 _LOG.exception("%s failed; further failures of it are only counted", self._what)
 

@@ -104,7 +104,7 @@ def test_markdown_and_dictionary_say_what_is_known_and_what_is_not(rows):
     text = report.to_markdown()
     assert "## What happened" in text
     assert "The price fell" in text
-    assert "## What the data cannot tell" in text
+    assert "## Questions without an answer" in text
     found = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert found["answers"]["attribution"]["error"] == "MissingColumns"
     assert found["answers"]["drawdowns"]["column"] == "price"
@@ -163,7 +163,7 @@ def test_what_happened_tells_the_planted_incidents_each_with_its_evidence(stream
     assert "vetoed" in told["governance"]
     assert "the engine halted at 14:36:00 UTC" in told["governance"]
     assert "alerts would have fired" in told["governance"]
-    assert "nobody knows what happened in 1 gap of" in told["quality"]
+    assert "nothing is known of 1 gap of" in told["quality"]
     page = parsed(report.to_html(tmp_path / "r.html").read_text())
     links = [value[1:] for tag, name, value in page.attributes if tag == "a" and name == "href"]
     sections = [value for tag, name, value in page.attributes if tag == "section" and name == "id"]
@@ -175,7 +175,7 @@ def test_what_happened_says_which_questions_the_data_leaves_open(rows):
     told = Report(rows(price=[3.0, 2.0, 4.0])).what_happened()
     assert told[0] == ("drawdowns", told[0][1])
     assert "The price fell −33.33%" in told[0][1]
-    assert "attribution" in told[-1][1].partition("the data cannot tell")[2]
+    assert "attribution" in told[-1][1].partition("the data cannot answer")[2]
 
 
 @pytest.mark.slow

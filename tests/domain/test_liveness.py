@@ -70,7 +70,7 @@ def test_late_and_stale_follow_the_usual_interval(usual, late, stale):
 def test_a_silence_is_a_gap_beyond_three_intervals_or_once_stale_while_the_pace_is_unknown():
     assert Pace().note_all(times(0, 9.9)).silent.tolist() == [False, False]
     assert Pace().note_all(times(0, 10.1)).silent.tolist() == [False, True]
-    assert Pace().note_all(times(0, 3.1), anew=np.array([True, True])).silent.tolist() == [False, True], "on a new connection"
+    assert Pace().note_all(times(0, 3.1), is_first=np.array([True, True])).silent.tolist() == [False, True], "on a new connection"
     assert Pace().note_all(times(0, 1, 2, 3, 6.1)).silent.tolist() == [False] * 4 + [True]
     assert Pace().note_all(times(0, 1, 2, 3, 6.0)).silent.tolist() == [False] * 5
 
@@ -79,9 +79,9 @@ def test_the_first_packet_of_a_connection_and_a_replay_tell_no_interval():
     pace = Pace()
     for second in range(5):
         pace.note(second * SECOND_NS)
-    pace.note(60 * SECOND_NS, anew=True)
+    pace.note(60 * SECOND_NS, is_first=True)
     for place in range(1, 30):
-        pace.note(60 * SECOND_NS + place * 200 * MS, tells=False)
+        pace.note(60 * SECOND_NS + place * 200 * MS, is_original=False)
     assert pace.usual_ns == SECOND_NS
 
 
@@ -105,20 +105,20 @@ STEPS = st.lists(
 @given(steps=STEPS, cuts=st.lists(st.integers(0, 120), max_size=4))
 def test_whole_arrays_and_single_packets_agree_however_they_are_split(steps, cuts):
     at = np.cumsum([step for step, _, _ in steps], dtype=np.int64) * MS
-    anew = np.array([new for _, new, _ in steps], dtype=bool)
-    tells = np.array([tell for _, _, tell in steps], dtype=bool)
+    is_first = np.array([new for _, new, _ in steps], dtype=bool)
+    is_original = np.array([tell for _, _, tell in steps], dtype=bool)
     one, before = Pace(), None
     begins, silent = [], []
-    for moment, new, tell in zip(at.tolist(), anew.tolist(), tells.tolist(), strict=True):
-        silent.append(before is not None and one.is_gap(moment - before, anew=new))
-        begins.append(one.note(moment, anew=new, tells=tell))
+    for moment, new, tell in zip(at.tolist(), is_first.tolist(), is_original.tolist(), strict=True):
+        silent.append(before is not None and one.is_gap(moment - before, is_first=new))
+        begins.append(one.note(moment, is_first=new, is_original=tell))
         before = moment
     whole, parts = Pace(), Pace()
-    paces = whole.note_all(at, anew=anew, tells=tells)
+    paces = whole.note_all(at, is_first=is_first, is_original=is_original)
     assert paces.begins.tolist() == begins
     assert paces.silent.tolist() == silent
     places = sorted({min(cut, len(at)) for cut in cuts} | {0, len(at)})
-    pieces = [parts.note_all(at[a:b], anew=anew[a:b], tells=tells[a:b]) for a, b in itertools.pairwise(places)]
+    pieces = [parts.note_all(at[a:b], is_first=is_first[a:b], is_original=is_original[a:b]) for a, b in itertools.pairwise(places)]
     for name in ("step_ns", "begins", "interval_ns", "usual_ns", "silent"):
         joined = np.concatenate([getattr(piece, name) for piece in pieces]) if pieces else getattr(paces, name)
         assert joined.tolist() == getattr(paces, name).tolist(), name

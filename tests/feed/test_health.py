@@ -94,11 +94,11 @@ def test_every_figure_is_what_the_items_say(seed):
         intervals = np.diff(received)
         assert health.packets_per_s == pytest.approx(1 / intervals.mean())
         assert health.bytes_per_s == pytest.approx(sum(len(packet.raw) for packet in minute[1:]) / intervals.sum())
-        anew = np.diff([packet.connection for packet in minute]) != 0
-        begins = (intervals >= 0.1) | anew
+        is_first = np.diff([packet.connection for packet in minute]) != 0
+        begins = (intervals >= 0.1) | is_first
         begun = received[np.append(True, begins)]
         if len(begun) > 1:  # a minute with one burst is told by its packets
-            between = np.diff(begun)[~anew[begins]]
+            between = np.diff(begun)[~is_first[begins]]
             assert health.rate_hz == pytest.approx((len(begun) - 1) / (begun[-1] - begun[0]))
             assert health.interval_s == (pytest.approx(np.median(between)) if len(between) else None)
             if len(between):

@@ -83,7 +83,7 @@ class OneLayout:
         """Make a decoder for the messages of a layout.
 
         It takes those about which nothing is odd: no `extra`, no forecasts, no value that its column does not hold as it came. A zero
-        that means "not known yet" is such a value too, and only its packet's flags tell it: its caller leaves those out.
+        that means "not known yet" is such a value too, and only its packet's flags show it: its caller leaves those out.
 
         Args:
             layout: see `layout`.

@@ -72,8 +72,8 @@ def _of_service(path: tuple[str, ...], value: Any, extra: Mapping[str, Any]) -> 
         values = BLANK.copy()
         read = service_metrics.read_agents if table == "agents" else service_metrics.read_models
         read(table, {path[1]: extra[table][path[1]]}, values, {}, _NO_ZONE)
-        told = any(call.gauge is not None or not math.isnan(call.latency_ms) for call in values[CALLS])
-        return "" if told else ".".join((table, "*", *rest[1:]))
+        is_read = any(call.gauge is not None or not math.isnan(call.latency_ms) for call in values[CALLS])
+        return "" if is_read else ".".join((table, "*", *rest[1:]))
     return "" if len(path) == 2 or path[-1] in GAUGES[table] else ".".join((table, "*", *rest[1:]))
 
 

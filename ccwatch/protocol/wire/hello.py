@@ -154,11 +154,11 @@ def read_got(message: Mapping[str, Any], want: Want) -> Got:
     if encoding is None or encoding not in want.encodings or not set(channels) <= set(want.channels) or not channels:
         raise DecodeError("HELLO: an encoding or channels that were not asked for")
     said = {ch: flag is True for ch, flag in recovered.items() if ch in channels} if type(recovered) is dict else {}
-    told = {ch: "refused" for ch in refused if ch in want.channels} if type(refused) is dict else {}
+    refusals = {ch: "refused" for ch in refused if ch in want.channels} if type(refused) is dict else {}
     step = granted.get("step", 1)
     if type(step) is not int or not 0 < step <= HIGHEST:
         raise DecodeError("HELLO: step: expected a number from 1")
-    return Got(epoch, encoding, granted.get("delta") is True, channels, told, at, latest, granted.get("counted") is True, said, step)
+    return Got(epoch, encoding, granted.get("delta") is True, channels, refusals, at, latest, granted.get("counted") is True, said, step)
 
 
 def write_ack(ref: Any, **facts: Any) -> bytes:

@@ -353,8 +353,8 @@ class Receiver:
         """Compare where the server says that the channels are with where they are: silence is no loss, and loss no silence."""
         at = value.get("at") if type(value) is dict else None
         for ch, place in self._places.items():
-            told = at.get(ch) if type(at) is dict else None
-            if type(told) is int and told > place.seq and not place.lost and ch != "heartbeat":
+            server_seq = at.get(ch) if type(at) is dict else None
+            if type(server_seq) is int and server_seq > place.seq and not place.lost and ch != "heartbeat":
                 place.lost = "heartbeat"
                 self._ask_again(now_ns)
         return []

@@ -129,7 +129,7 @@ class Shared:
             async with asyncio.timeout(ANSWER_S):
                 await (self._asking.hset(key, name, own) if own else self._asking.hdel(key, name))
         except (RedisError, OSError, TimeoutError) as error:
-            log.debug("the other workers get no figures: %s", error)
+            log.debug("the other workers get no counts: %s", error)
 
     async def _write_all(self) -> None:
         key = self._name("clients", self.worker)
@@ -139,7 +139,7 @@ class Shared:
             async with asyncio.timeout(ANSWER_S):
                 await self._asking.eval(_WRITE_ALL, 1, key, ALIVE_MS, *words)
         except (RedisError, OSError, TimeoutError) as error:
-            log.debug("the other workers get no figures: %s", error)
+            log.debug("the other workers get no counts: %s", error)
 
     # ── figures, on a thread of its own ──
 

@@ -203,8 +203,8 @@ def default_expected(folder: Path | None = None) -> str | None:
         raise ConfigError(
             f"{tables.place('expected', 'path')}: path={found!r}: expected the path or the name of a recording, or of a CSV file"
         )
-    beside = tables.path.parent / Path(found).expanduser()
-    return str(beside) if beside.exists() else found
+    candidate = tables.path.parent / Path(found).expanduser()
+    return str(candidate) if candidate.exists() else found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
@@ -227,8 +227,8 @@ def recordings_folder(settings: Settings, folder: Path | None = None) -> Path:
     """Return the folder of recordings: the setting, or recordings/ beside the nearest ccwatch.toml or pyproject.toml, or in `folder`."""
     if settings.recordings:
         return Path(settings.recordings).expanduser()
-    beside = nearest(FILE_NAME, folder) or nearest("pyproject.toml", folder)
-    return (beside.parent if beside else (folder or Path.cwd())) / "recordings"
+    project = nearest(FILE_NAME, folder) or nearest("pyproject.toml", folder)
+    return (project.parent if project else (folder or Path.cwd())) / "recordings"
 
 
 def cache_folder(settings: Settings | None = None, environment: Mapping[str, str] = os.environ) -> Path:

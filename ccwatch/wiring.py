@@ -308,8 +308,8 @@ def seen_before(view: Any, start: pd.Timestamp, end: pd.Timestamp, tz: str) -> d
     from ccwatch.archives import seen_before as search  # noqa: PLC0415 - not needed to watch
     from ccwatch.recording import Recording  # noqa: PLC0415 - as above
 
-    running = next((each for each in registry.recorders_of(view) if each.is_recording), None) if isinstance(view, Feed) else None
-    source = view if running is None else Recording(running.path)  # so that the range is not found in its own recording
+    recorder = next((each for each in registry.recorders_of(view) if each.is_recording), None) if isinstance(view, Feed) else None
+    source = view if recorder is None else Recording(recorder.path)  # so that the range is not found in its own recording
     path = source.path if isinstance(source, RecordedView) else None
     folder = recordings_folder(Settings.load()) if path is None else Path(path).absolute().parent
     return search(folder, source, "feed" if path is None else repr(str(path)), start, end, tz)

@@ -23,7 +23,7 @@ class Traffic:
     """The traffic of one stream, carried from batch to batch."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, Ints] = {}  # moments that still count, by what happened at them
+        self._times: dict[str, Ints] = {}  # moments that still count, by what happened at them
         self._begun: int | None = None
 
     def observe(self, at: Ints, flags: Ints, is_first: Bools, malformed: Ints) -> dict[str, Floats]:
@@ -54,8 +54,8 @@ class Traffic:
 
     def _count(self, what: str, fresh: Ints, at: Ints, seconds: float, *, drop: bool = False) -> Floats:
         """Count how many there were in the seconds up to each packet; `drop` forgets those that no later packet can count."""
-        marks = np.concatenate((self._marks.get(what, at[:0]), fresh))
+        times = np.concatenate((self._times.get(what, at[:0]), fresh))
         since = at - round(seconds * SECOND)
-        count = np.searchsorted(marks, at, side="right") - np.searchsorted(marks, since, side="right")
-        self._marks[what] = marks[np.searchsorted(marks, since[-1], side="right") :] if drop else marks
+        count = np.searchsorted(times, at, side="right") - np.searchsorted(times, since, side="right")
+        self._times[what] = times[np.searchsorted(times, since[-1], side="right") :] if drop else times
         return count.astype(np.float64)

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.divergence import Divergence, divergence_of
 from ccwatch.analysis.result import Result, cell_text, clock, count_of, dollars
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, Ints, UsableRows, paces, sample, stamp, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, Ints, UsableRows, paces, select_rows, stamp, stamps
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import ConfigError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import Side
@@ -211,8 +211,8 @@ def _matched(
     """Return the packets that meet an expected one, the whole session, the columns that both carry, and the plan's shift in ns."""
     if align not in ALIGNMENTS:
         raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
-    actual = sample("against", frame, events, symbol=symbol, one_symbol=True)
-    planned = sample("against", with_nav(expected), symbol=symbol if "symbol" in expected.columns else None, one_symbol=True)
+    actual = select_rows("against", frame, events, symbol=symbol, one_symbol=True)
+    planned = select_rows("against", with_nav(expected), symbol=symbol if "symbol" in expected.columns else None, one_symbol=True)
     common = [column for column in COMPARED if _has(actual, column) and _has(planned, column)]
     shift = _shift(actual, planned, align)
     rows, met = _meet(actual, planned, shift)

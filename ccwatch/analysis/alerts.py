@@ -15,7 +15,7 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
 from ccwatch.analysis.plan import plan_for
 from ccwatch.analysis.result import Result, clock, count_of, count_or_none, in_order, notes_of, stacked
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, sample, stamps, times_ns
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Ints, keeps_pace, moments_ns, on_utc, select_rows, stamps, times_ns
 from ccwatch.config import Settings
 from ccwatch.domain.hours import TradingHours
 from ccwatch.domain.limits import DRAWDOWN_WARNS, WARNED_WITHIN_S
@@ -249,7 +249,7 @@ def _ending(events: pd.DataFrame | None) -> int:
 
 def _basis(frame: pd.DataFrame, events: pd.DataFrame | None) -> Basis:
     try:
-        found = sample("alerts", frame, events).basis(len(frame), carrying=0)
+        found = select_rows("alerts", frame, events).basis(len(frame), carrying=0)
     except NotEnoughData:  # rules judge a stream of repeats, too
         return Basis(len(frame), 0, len(frame), np.nan, None, None, 0.0, 0, 0.0)
     return Basis(found.n, found.packets, found.left_out, np.nan, found.start, found.end, found.duration_s, found.gaps, found.gap_s)

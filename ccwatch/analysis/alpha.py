@@ -14,7 +14,7 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.regimes import EXPECTED
 from ccwatch.analysis.result import Result, count_of
 from ccwatch.analysis.tail import TailIndex, hill
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, runs, sample
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, runs, select_rows
 from ccwatch.domain.limits import ALPHA_CUTS, ALPHA_SENTINELS
 from ccwatch.errors import NotEnoughData
 from ccwatch.stream.dataframes import TEXT
@@ -128,7 +128,7 @@ def alpha(
     k = max(1, round(window * SHARE)) if k is None else k
     if not 1 <= k < window:
         raise ValueError(f"k={k}: expected from 1 to window - 1 = {window - 1}")
-    found = sample("alpha", frame, events, needs=("price",), symbol=symbol, one_symbol=True)
+    found = select_rows("alpha", frame, events, needs=("price",), symbol=symbol, one_symbol=True)
     used = found.where(np.isfinite(found.prices()))
     steps = np.diff(np.log(used.prices()))
     rows = np.flatnonzero(~used.broken[1:]) + 1

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, count_of, dollars, in_order, notes_of
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, sample, stamp
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, select_rows, stamp
 from ccwatch.stream.dataframes import TEXT
 
 GAP: Final = "(gap)"
@@ -162,9 +162,9 @@ def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symb
         NotEnoughData: fewer than two packets carry a nav.
         MixedSymbols: several symbols and none was chosen.
     """
-    found = sample("attribution", frame, events, needs=("nav",), symbol=symbol, one_symbol=True)
+    found = select_rows("attribution", frame, events, needs=("nav",), symbol=symbol, one_symbol=True)
     if not any((found.words(name).codes >= 0).any() for name in ("regime", "side")):
-        sample("attribution", frame, events, needs=("regime", "side"), symbol=symbol, one_symbol=True)
+        select_rows("attribution", frame, events, needs=("regime", "side"), symbol=symbol, one_symbol=True)
     used = found.where(np.isfinite(found.numbers("nav")))
     used.need(2, "nav")
     nav = used.numbers("nav")

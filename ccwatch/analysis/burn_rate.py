@@ -21,7 +21,7 @@ from ccwatch.analysis.usable_rows import (
     Ints,
     categorical,
     numbers,
-    sample,
+    select_rows,
     stamp,
     times_ns,
     without_doubles,
@@ -158,7 +158,7 @@ def burn_rate(
     """
     if not 0.0 < objective < 1.0:
         raise ValueError(f"objective={objective!r}: expected a share between 0 and 1")
-    found = None if frame is None else sample("burn_rate", frame, events)
+    found = None if frame is None else select_rows("burn_rate", frame, events)
     rows: list[dict[str, Any]] = []
     fired: list[dict[str, Any]] = []
     curves: list[pd.DataFrame] = []
@@ -195,7 +195,7 @@ def burn_rate(
     own = found
     if own is None:
         whole = pd.concat(tables)
-        own = sample("burn_rate", whole[~whole.index.duplicated()].sort_index())
+        own = select_rows("burn_rate", whole[~whole.index.duplicated()].sort_index())
     answer = BurnRate(
         services=services,
         alerts=_alert_table(fired),

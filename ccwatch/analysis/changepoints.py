@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.quantiles import MAD_TO_SIGMA
 from ccwatch.analysis.result import Result, amount, clock, count_of
-from ccwatch.analysis.usable_rows import Basis, Floats, Ints, numbers, sample, stamps, times_ns
+from ccwatch.analysis.usable_rows import Basis, Floats, Ints, numbers, select_rows, stamps, times_ns
 from ccwatch.errors import NotEnoughData
 from ccwatch.stream.dataframes import TEXT
 
@@ -111,7 +111,7 @@ def changepoints(
         NotEnoughData: no series has 40 observations.
         MixedSymbols: several symbols and none was chosen.
     """
-    found = sample("changepoints", frame, events, symbol=symbol, one_symbol=True)
+    found = select_rows("changepoints", frame, events, symbol=symbol, one_symbol=True)
     price = found.prices()
     with np.errstate(invalid="ignore"):
         moves = np.append(np.nan, np.abs(np.diff(np.log(price))))

@@ -17,7 +17,7 @@ from ccwatch.analysis.explain import Observed, observed
 from ccwatch.analysis.first_sign import FirstSign
 from ccwatch.analysis.reasoning import Reasoning
 from ccwatch.analysis.report_questions import ReportQuestions
-from ccwatch.analysis.usable_rows import sample
+from ccwatch.analysis.usable_rows import select_rows
 from ccwatch.analysis.what_if import WhatIf
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import ConfigError, NotEnoughData
@@ -100,7 +100,7 @@ class Deeper(ReportQuestions):
             raise NotEnoughData(f"first_sign: the {found.column} has no drawdown")
         row = self._episode(episode, table)
         tables = self._tables
-        whole = sample("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
+        whole = select_rows("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
         deep = table[(table["depth"] <= min(DRAWDOWN_LEAST, 0.5 * float(table["depth"].iloc[row]))) & (np.arange(len(table)) != row)]
         sessions = [other.measured() for other in calm]
         return first_sign_kernel.first_sign(
@@ -115,7 +115,7 @@ class Deeper(ReportQuestions):
     def measured(self) -> list[Observed]:
         """Return every measure of the session, as observations over time."""
         tables = self._tables
-        whole = sample("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
+        whole = select_rows("first_sign", tables.packets, tables.events, symbol=self._symbol, one_symbol=True)
         return observed(whole, self.calls())
 
     def reasoning(self, **options: Any) -> Reasoning:

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, percent
 from ccwatch.analysis.trading_days import account as account_of, begins, desk_hours
-from ccwatch.analysis.usable_rows import Basis, Floats, Ints, sample, stamp
+from ccwatch.analysis.usable_rows import Basis, Floats, Ints, select_rows, stamp
 from ccwatch.domain.drawdown import from_capital, starting_capital, under_water
 from ccwatch.domain.hours import TradingHours
 from ccwatch.domain.limits import DRAWDOWN_HALTS, DRAWDOWN_TOLERANCE, DRAWDOWN_WARNS
@@ -133,7 +133,7 @@ def drawdown_audit(
         MissingColumns: the stream never carried nav or max_drawdown.
         NotEnoughData: fewer than two packets carry both.
     """
-    found = sample("drawdown_audit", frame, events, needs=("nav", "max_drawdown"), symbol=symbol)
+    found = select_rows("drawdown_audit", frame, events, needs=("nav", "max_drawdown"), symbol=symbol)
     known = np.isfinite(found.numbers("nav"))
     used = found.where(known)
     nav, engine = used.numbers("nav"), used.numbers("max_drawdown")

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.trading_days import day_table, desk_hours
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, as_numbers, sample, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, Ints, UsableRows, as_numbers, select_rows, stamps
 from ccwatch.domain.drawdown import Episodes, episodes, fall, starting_capital, under_water
 from ccwatch.domain.hours import TradingHours
 from ccwatch.errors import MissingColumns
@@ -192,14 +192,14 @@ def choose(
     frame: pd.DataFrame, events: pd.DataFrame | None, question: str, column: str | None, symbol: str | None
 ) -> tuple[UsableRows, str, Floats]:
     """Return the sample, the column to measure and its values: the one named, else nav where it is carried, else price."""
-    found = sample(question, frame, events, symbol=symbol)
+    found = select_rows(question, frame, events, symbol=symbol)
     if column not in (None, "nav", "price"):
         raise MissingColumns(question, (column,))
     for name in (column,) if column is not None else ("nav", "price"):
         values = found.numbers(name)
         if np.isfinite(values).any():
             if name == "price":  # a nav is the account's, whatever it trades; a price is one symbol's
-                sample(question, frame, events, symbol=symbol, one_symbol=True)
+                select_rows(question, frame, events, symbol=symbol, one_symbol=True)
             return found, name, values
     raise MissingColumns(question, (column,) if column is not None else ("nav", "price"))
 

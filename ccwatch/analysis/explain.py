@@ -31,7 +31,7 @@ from ccwatch.analysis.result import (
     markdown_text,
 )
 from ccwatch.analysis.timeline import weights
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, UsableRows, moments_ns, on_utc, sample, stamp, times_ns
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Floats, UsableRows, moments_ns, on_utc, select_rows, stamp, times_ns
 from ccwatch.domain.drawdown import under_water
 from ccwatch.domain.exposure import exposure
 from ccwatch.errors import AnalysisError
@@ -214,8 +214,8 @@ def explain(
     middle, half = int(time.as_unit("ns").value), round(window_s * SECOND_NS / 2)
     first, last, before = middle - half, middle + half, middle - half - round(baseline_s * SECOND_NS)
     times = times_ns(frame)
-    inside = sample("explain", frame[(times >= first) & (times <= last)], events, symbol=symbol, one_symbol=True)
-    whole = sample("explain", frame[times <= last], events, symbol=symbol, one_symbol=True)
+    inside = select_rows("explain", frame[(times >= first) & (times <= last)], events, symbol=symbol, one_symbol=True)
+    whole = select_rows("explain", frame[times <= last], events, symbol=symbol, one_symbol=True)
     at = moments_ns(timeline_events["time"])
     evidence = timeline_events[(at >= first) & (at <= last)].reset_index(drop=True)
     evidence.insert(0, "offset_s", (moments_ns(evidence["time"]) - middle) / SECOND_NS)

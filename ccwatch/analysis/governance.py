@@ -23,7 +23,7 @@ from ccwatch.analysis.usable_rows import (
     as_numbers,
     on_utc,
     runs,
-    sample,
+    select_rows,
     stamps,
     times_ns,
 )
@@ -157,7 +157,7 @@ def governance(
         NotEnoughData: no packet is left.
         MixedSymbols: several symbols and none was chosen.
     """
-    found = sample("governance", frame, events, needs=("side",), symbol=symbol, one_symbol=True)
+    found = select_rows("governance", frame, events, needs=("side",), symbol=symbol, one_symbol=True)
     sized = np.isfinite(_sent(found)) | _in_dollars(found)
     if not sized.any():
         raise MissingColumns("governance", ("approved_size",))

@@ -15,7 +15,7 @@ from scipy import optimize, signal
 
 from ccwatch.analysis import draw
 from ccwatch.analysis.result import Result, percent
-from ccwatch.analysis.usable_rows import Basis, Floats, sample
+from ccwatch.analysis.usable_rows import Basis, Floats, select_rows
 
 BURN_IN: Final = 60
 """Packets after the start and after each gap that are not judged: the engine's filter may still be settling, and so is ours."""
@@ -116,7 +116,7 @@ def kalman(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: s
         NotEnoughData: fewer than 100 packets can be judged.
         MixedSymbols: several symbols and none was chosen.
     """
-    found = sample("kalman", frame, events, needs=("price", "velocity"), symbol=symbol, one_symbol=True)
+    found = select_rows("kalman", frame, events, needs=("price", "velocity"), symbol=symbol, one_symbol=True)
     used = found.where(np.isfinite(found.numbers("price")) & np.isfinite(found.numbers("velocity")))
     used.need(BURN_IN + 40, "price and velocity")
     price, velocity = used.numbers("price"), used.numbers("velocity")

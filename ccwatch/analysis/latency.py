@@ -24,7 +24,7 @@ from ccwatch.analysis.usable_rows import (
     categorical,
     numbers,
     runs,
-    sample,
+    select_rows,
     stamps,
     times_ns,
     without_doubles,
@@ -239,7 +239,7 @@ def latency(
         MissingColumns: the stream never carried a latency.
         NotEnoughData: no service made a call while the stream was watched.
     """
-    found = None if frame is None else sample("latency", frame, events)
+    found = None if frame is None else select_rows("latency", frame, events)
     tables = {kind: usable_rows("latency", table, kind, "latency_ms", frame) for kind, table in zip(_KINDS, (agents, models), strict=True)}
     calls = [made for kind, table in tables.items() if table is not None and (made := _calls(kind, table)) is not None]
     if not calls:
@@ -374,4 +374,4 @@ def _basis(found: UsableRows | None, tables: dict[str, pd.DataFrame | None], obs
         carrying = np.isin(found.frame["seq"].to_numpy(), np.concatenate(seqs)) if seqs else None
         return found.basis(len(observed), carrying=None if carrying is None else int(carrying.sum()))
     whole = pd.concat([table for table in tables.values() if table is not None])
-    return sample("latency", whole[~whole.index.duplicated()].sort_index()).basis(len(observed))
+    return select_rows("latency", whole[~whole.index.duplicated()].sort_index()).basis(len(observed))

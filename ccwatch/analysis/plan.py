@@ -11,7 +11,7 @@ import pandas as pd
 from ccwatch.alerts import AnyRule, Plan, needs_plan
 from ccwatch.analysis.against import ALIGNMENTS, Align, with_nav
 from ccwatch.analysis.expected import read_expected
-from ccwatch.analysis.usable_rows import Floats, paces, sample
+from ccwatch.analysis.usable_rows import Floats, paces, select_rows
 from ccwatch.config import default_expected
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import CcwatchError, ConfigError, MissingColumns
@@ -60,7 +60,7 @@ def plan_of(frame: pd.DataFrame, align: Align = "clock") -> Plan:
         raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
     frame = with_nav(frame)
     is_signals = "nav" not in frame.columns or not np.isfinite(frame["nav"].to_numpy(dtype=np.float64, na_value=np.nan)).any()
-    planned = sample("divergence", frame, one_symbol=is_signals)
+    planned = select_rows("divergence", frame, one_symbol=is_signals)
     side = np.asarray(planned.words("side").astype(object))
     orders = np.flatnonzero(np.isin(side, [Side.BUY, Side.SELL]))
     values: Floats = planned.numbers("nav")

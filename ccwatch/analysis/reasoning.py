@@ -16,7 +16,7 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.lexicon import direction
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns
-from ccwatch.analysis.usable_rows import Basis, Bools, UsableRows, runs, sample, stamps
+from ccwatch.analysis.usable_rows import Basis, Bools, UsableRows, runs, select_rows, stamps
 from ccwatch.errors import MissingColumns
 from ccwatch.protocol.messages import Side
 from ccwatch.stream.dataframes import TEXT
@@ -140,7 +140,7 @@ def reasoning(
         NotEnoughData: no packet is left.
         ConfigError: the word lists are not installed.
     """
-    found = sample("reasoning", frame, events, symbol=symbol)
+    found = select_rows("reasoning", frame, events, symbol=symbol)
     if "reasoning" not in found.frame.columns or not found.frame["reasoning"].notna().any():
         raise MissingColumns("reasoning", ("reasoning",))
     used = found.where(found.frame["reasoning"].notna().to_numpy() & (found.frame["reasoning"] != "").to_numpy(dtype=bool, na_value=False))

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import draw, survival
 from ccwatch.analysis.result import Result, clock, count_of, in_order, notes_of, stacked
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, Ints, UsableRows, runs, sample, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, Ints, UsableRows, runs, select_rows, stamps
 from ccwatch.domain.limits import ALPHA_CUTS
 from ccwatch.figures.theme import REGIMES
 from ccwatch.protocol.messages import Regime
@@ -164,7 +164,7 @@ def regimes(
     """
     if hold < 1:
         raise ValueError(f"hold={hold}: expected a number of packets from 1")
-    found = sample("regimes", frame, events, needs=("regime",), symbol=symbol, one_symbol=True)
+    found = select_rows("regimes", frame, events, needs=("regime",), symbol=symbol, one_symbol=True)
     used = found.where(np.asarray(found.words("regime").codes >= 0))
     used.need(2, "a regime")
     words = used.words("regime").remove_unused_categories()

@@ -18,7 +18,7 @@ from ccwatch.analysis.quality import Quality
 from ccwatch.analysis.quality_measures import OK
 from ccwatch.analysis.result import Result, basis_line, count_of, html_table
 from ccwatch.analysis.tiles import session_line, tiles
-from ccwatch.analysis.usable_rows import numbers, sample
+from ccwatch.analysis.usable_rows import numbers, select_rows
 from ccwatch.errors import AnalysisError
 from ccwatch.figures import figures
 from ccwatch.figures.theme import DARK, LIGHT
@@ -148,7 +148,7 @@ def overview_figure(
     if not {"seq", "connection", "symbol", "regime", "side", "price", "nav"} <= set(packets.columns):
         return None
     try:
-        found = sample("overview", packets, events, symbol=symbol)
+        found = select_rows("overview", packets, events, symbol=symbol)
     except AnalysisError:
         return None
     frame = found.frame

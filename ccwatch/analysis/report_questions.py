@@ -27,7 +27,7 @@ from ccwatch.analysis.result import Result
 from ccwatch.analysis.session_tables import SessionTables
 from ccwatch.analysis.signals import Signals
 from ccwatch.analysis.timeline import Timeline
-from ccwatch.analysis.usable_rows import SECOND_NS, UsableRows, on_utc, sample
+from ccwatch.analysis.usable_rows import SECOND_NS, UsableRows, on_utc, select_rows
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData, no_such
 from ccwatch.recording import with_what_follows
 from ccwatch.stream import user_frames
@@ -196,7 +196,7 @@ class ReportQuestions:
 
     def series(self) -> tuple[UsableRows, Values]:
         """Return the session's clean packets, and the series by measure that a comparison is made of."""
-        used = sample("compare", self._tables.packets, self._tables.events, symbol=self._symbol, one_symbol=True)
+        used = select_rows("compare", self._tables.packets, self._tables.events, symbol=self._symbol, one_symbol=True)
         return used, series_of(used, self.calls())
 
     def explain(

@@ -14,7 +14,7 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.calibration import Calibration, calibrate
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
 from ccwatch.analysis.returns import forward_returns, wilson
-from ccwatch.analysis.usable_rows import Basis, sample
+from ccwatch.analysis.usable_rows import Basis, select_rows
 from ccwatch.protocol.messages import Side
 from ccwatch.stream.dataframes import TEXT
 
@@ -132,7 +132,7 @@ def signals(
         NotEnoughData: fewer than two packets carry both.
         MixedSymbols: several symbols and none was chosen.
     """
-    found = sample("signals", frame, events, needs=("side", "price"), symbol=symbol, one_symbol=True)
+    found = select_rows("signals", frame, events, needs=("side", "price"), symbol=symbol, one_symbol=True)
     used = found.where(np.isfinite(found.prices()) & (found.words("side").codes >= 0))
     used.need(2, "side and price")
     words, times, price = used.words("side"), used.times, used.prices()

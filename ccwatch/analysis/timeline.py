@@ -34,7 +34,7 @@ from ccwatch.analysis.timeline_rows import (
     rows_of,
     status_table,
 )
-from ccwatch.analysis.usable_rows import Basis, Ints, UsableRows, on_utc, sample
+from ccwatch.analysis.usable_rows import Basis, Ints, UsableRows, on_utc, select_rows
 from ccwatch.domain import burst_status
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import AnalysisError, NotEnoughData
@@ -199,7 +199,7 @@ def timeline(
     known = known or {}
     notes: list[str] = []
     try:
-        found = sample("timeline", frame, events, symbol=symbol)
+        found = select_rows("timeline", frame, events, symbol=symbol)
     except AnalysisError as error:
         if symbol is not None:
             raise

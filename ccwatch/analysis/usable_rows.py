@@ -180,7 +180,7 @@ class UsableRows:
         )
 
 
-def sample(
+def select_rows(
     question: str,
     frame: pd.DataFrame,
     events: pd.DataFrame | None = None,

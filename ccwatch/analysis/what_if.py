@@ -16,7 +16,7 @@ from ccwatch.analysis.book import Book, Replay
 from ccwatch.analysis.bootstrap import interval_of_sum
 from ccwatch.analysis.plan import plan_for
 from ccwatch.analysis.result import Result, count_of, in_order, notes_of, stacked
-from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, UsableRows, sample, stamps
+from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, UsableRows, select_rows, stamps
 from ccwatch.domain.durations import seconds_of
 from ccwatch.domain.hours import TradingHours, days_of
 from ccwatch.errors import ConfigError, MissingColumns
@@ -170,7 +170,7 @@ def what_if(
     """
     late = _packets(delay)
     _refuse_impossible(veto, size_cap, breaker, cost_bps)
-    found = sample("what_if", frame, events, needs=("price", "nav", "cash"), symbol=symbol, one_symbol=True)
+    found = select_rows("what_if", frame, events, needs=("price", "nav", "cash"), symbol=symbol, one_symbol=True)
     used = found.where(np.isfinite(found.prices()) & (found.numbers("nav") > 0.0) & np.isfinite(found.numbers("cash")))
     used.need(2, "price, nav and cash")
     book = Book.of(used)

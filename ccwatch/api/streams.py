@@ -229,19 +229,19 @@ def record_series(
     feed: Feed,
     path: str | Path | None = None,
     *,
-    turn: RolloverPolicy,
+    rollover: RolloverPolicy,
     name: str | None = None,
     fsync: Fsync | None = None,
     raw: Raw = "auto",
     tags: Sequence[str] | None = None,
     min_free: int | None = None,
 ) -> RecordingSeries:
-    """Record a feed as `record` does, starting a new recording at each turn; return a context manager.
+    """Record a feed as `record` does, starting a new recording at each rollover; return a context manager.
 
     Args:
         feed: the feed to record, which need not have started yet.
         path: the folder that the recordings go to.
-        turn: when the next recording begins; `RolloverPolicy()` is never.
+        rollover: when the next recording begins; `RolloverPolicy()` is never.
         name: part of the new folders' names.
         fsync: as for `record`, like raw and tags.
         raw: which messages are kept byte for byte.
@@ -255,7 +255,7 @@ def record_series(
     from ccwatch.recording import RecordingSeries  # noqa: PLC0415 - pyarrow is not needed to watch
 
     settings = Settings.load(fsync=fsync)
-    series = RecordingSeries(lambda: wiring.recorder_of(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), turn)
+    series = RecordingSeries(lambda: wiring.recorder_of(feed, settings, path, name, raw=raw, tags=tags, min_free=min_free), rollover)
     feed.add_sink(series)
     return registry.keep(series)
 

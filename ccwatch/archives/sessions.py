@@ -92,9 +92,9 @@ def matching(
     """Return which rows of `Archive.sessions` meet all conditions, as an array of bools; see `Archive.filter`."""
     kept = np.ones(len(frame), dtype=bool)
     if start is not None:
-        kept &= (frame["end"] >= moment(start, "start")).to_numpy()
+        kept &= (frame["end"] >= parse_utc(start, "start")).to_numpy()
     if end is not None:
-        kept &= (frame["start"] <= moment(end, "end", whole_day=True)).to_numpy()
+        kept &= (frame["start"] <= parse_utc(end, "end", whole_day=True)).to_numpy()
     if symbol is not None:
         kept &= np.array([symbol in words for words in frame["symbols"]], dtype=bool)
     if tag is not None:
@@ -115,7 +115,7 @@ def matching(
     return kept
 
 
-def moment(value: Any, name: str, *, whole_day: bool = False) -> pd.Timestamp:
+def parse_utc(value: Any, name: str, *, whole_day: bool = False) -> pd.Timestamp:
     """Return a time in UTC; text without a zone is UTC, and with `whole_day` a date alone is the end of that day.
 
     Raises:

@@ -21,7 +21,7 @@ from ccwatch.archives import index as channels
 from ccwatch.archives.ask import left_out_note
 from ccwatch.archives.distance import Match, nearest, z_normalised
 from ccwatch.archives.locations import is_remote, open_place
-from ccwatch.archives.sessions import Session, moment
+from ccwatch.archives.sessions import Session, parse_utc
 from ccwatch.domain import drawdown
 from ccwatch.errors import ConfigError, NotEnoughData
 from ccwatch.stream.table_reader import TableReader
@@ -130,7 +130,7 @@ def similar(
     """Return the stretches most like a given one; see `Archive.similar`."""
     wanted = _checked(on, top)
     step_ns, horizon_ns = _length(step, "step"), _length(horizon, "horizon")
-    first, last = moment(start, "start"), moment(end, "end", whole_day=True)
+    first, last = parse_utc(start, "start"), parse_utc(end, "end", whole_day=True)
     opened, name = _opened(root, source, sessions)
     points = (last.value - first.value) // step_ns + 1
     if points < LEAST_POINTS:

@@ -109,7 +109,7 @@ def _guard(
     feed = wiring.live_feed(made)
     root_of = Path(record) if record else None
     folder = guard_settings.guard_folder(made, feed.url, root_of)
-    series = None if record is None else api.record_series(feed, root_of, turn=RolloverPolicy(), tags=["guard"])
+    series = None if record is None else api.record_series(feed, root_of, rollover=RolloverPolicy(), tags=["guard"])
     exported = None
     try:
         guard = Guard(feed, folder, recorder=series, **common)

@@ -121,14 +121,14 @@ def _serve_workers(workers: int, stream: str, seeded: bool, *, as_json: bool, **
     listen = Listen(options["host"], options["port"], options["engine_port"], options["tls_cert"], options["tls_key"])
     access = AccessRules(options["secret"], "ccwatch", tuple(options["origins"]), options["per_ip"], tuple(options["proxies"]))
     source = {name: options[name] for name in ("seed", "scenario", "rate", "packets", "symbol")} if seeded else None
-    with Workers(Plan(options["redis"], stream, workers, listen, access, source, options["protocol"])) as running:
+    with Workers(Plan(options["redis"], stream, workers, listen, access, source, options["protocol"])) as group:
         what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}" if seeded else "streams Redis"
         again, has_terminal = threading.Event(), os.isatty(0)
         signal.signal(signal.SIGHUP, lambda *_: again.set())
-        announce(running, f"{what}, by {workers} workers", as_json=as_json)
+        announce(group, f"{what}, by {workers} workers", as_json=as_json)
         while again.wait():
             again.clear()
             if has_terminal and not os.isatty(0):  # the terminal was closed
                 return 0
-            running.restart()
+            group.restart()
     return 0

@@ -25,23 +25,23 @@ def demo(*, no_browser: bool, headless: bool, seconds: float | None, folder: Pat
     """Serve a seeded stream, record it, and show it in JupyterLab."""
     if seconds is not None and not headless:
         raise click.UsageError("--seconds goes with --headless")
-    with Demo(folder or Path(FOLDER), seed=seed, scenario=scenario) as running:
+    with Demo(folder or Path(FOLDER), seed=seed, scenario=scenario) as active:
         try:
             if headless:
-                show_status(running.feed, running.recorder, seconds, quiet=as_json)
+                show_status(active.feed, active.recorder, seconds, quiet=as_json)
             else:
-                _show_lab(running, browser=not no_browser, as_json=as_json)
+                _show_lab(active, browser=not no_browser, as_json=as_json)
         except KeyboardInterrupt:
             note()
-    say({"recording": str(running.recorder.path)}, str(running.recorder.path), as_json=as_json)
+    say({"recording": str(active.recorder.path)}, str(active.recorder.path), as_json=as_json)
     return 0
 
 
-def _show_lab(running: Demo, *, browser: bool, as_json: bool) -> None:
-    lab = running.lab(browser=browser)
+def _show_lab(active: Demo, *, browser: bool, as_json: bool) -> None:
+    lab = active.lab(browser=browser)
     try:
         lab.wait_until_up()
-        say({"url": lab.url, "stream": running.cottage.url}, f"JupyterLab: {lab.url}\nCtrl-C ends it.", as_json=as_json)
+        say({"url": lab.url, "stream": active.cottage.url}, f"JupyterLab: {lab.url}\nCtrl-C ends it.", as_json=as_json)
         lab.wait()
     finally:
         lab.stop()

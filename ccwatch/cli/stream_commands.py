@@ -87,9 +87,9 @@ def record(
     if sum(given is not None for given in (seconds, duration, until)) > 1:
         raise click.UsageError("expected one of --seconds, --duration and --until")
     seconds = wiring.seconds_until(duration, until) if seconds is None else seconds
-    turn = RolloverPolicy(max_bytes, max_age, daily=rotate == "daily")
+    rollover = RolloverPolicy(max_bytes, max_age, daily=rotate == "daily")
     feed = wiring.live_feed(Settings.load(url=url))
-    with feed, api.record_series(feed, path, turn=turn, fsync=fsync, raw=raw, tags=tags, min_free=min_free) as series:
+    with feed, api.record_series(feed, path, rollover=rollover, fsync=fsync, raw=raw, tags=tags, min_free=min_free) as series:
         feed.start()  # the recorder is there before the first packet
         try:
             rendering.show_status(feed, series, seconds, quiet=as_json)

@@ -91,12 +91,12 @@ class Group:
         """Count entries as finished only once this recorder has saved their packets; called again when it goes on in another one."""
         self._keepers.append(keeper)
 
-    def read(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
+    def read(self, client: redis.Redis, reader: StreamReader, sink: Sink, stop: Stop) -> None:
         """Read whenever this reader has the lease, until `stop` is set."""
         self._join(client)
         while not stop.is_set():
             if self._holds_the_lease(client):
-                self._read_with_the_lease(client, session, sink, stop)
+                self._read_with_the_lease(client, reader, sink, stop)
             else:
                 self._acknowledge(client)  # what was read before another took the lease
                 stop.wait(BLOCK_S)
@@ -121,26 +121,26 @@ class Group:
         term = self._term
         return self._holds_the_lease(client) and self._term == term
 
-    def _read_with_the_lease(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
+    def _read_with_the_lease(self, client: redis.Redis, reader: StreamReader, sink: Sink, stop: Stop) -> None:
         """Read the entries that a former reader had not finished, then new ones, until another reader has the lease."""
         stream = self._address.stream
         self._last = _last_of(client.get(self._last_key)) or self._last
-        settled_at, left = time.monotonic(), self._settle(client, session, sink)
+        settled_at, left = time.monotonic(), self._settle(client, reader, sink)
         try:
             while not stop.is_set():
                 found: Any = client.xreadgroup(self._group, self._name, {stream: ">"}, count=COUNT, block=int(BLOCK_S * 1000))
                 entries = entries_of(found[0][1]) if found else []
                 if not entries:
-                    late = session.tick(read_clock())
+                    late = reader.tick(read_clock())
                     if late:
                         sink.receive(late)
-                if not self._deliver(client, entries, session, sink):
+                if not self._deliver(client, entries, reader, sink):
                     return
                 self._acknowledge(client)
                 if not self._keeps_the_lease(client):
                     return
                 if left and time.monotonic() - settled_at > SETTLE_S:
-                    settled_at, left = time.monotonic(), self._settle(client, session, sink)
+                    settled_at, left = time.monotonic(), self._settle(client, reader, sink)
         finally:
             if stop.is_set():
                 self._hand_over(client)
@@ -148,14 +148,14 @@ class Group:
     # ── giving entries to the recorder ──
 
     def _deliver(
-        self, client: redis.Redis, entries: Sequence[Entry], session: StreamReader, sink: Sink, known: dict[bytes, int] | None = None
+        self, client: redis.Redis, entries: Sequence[Entry], reader: StreamReader, sink: Sink, known: dict[bytes, int] | None = None
     ) -> bool:
         """Give entries to the sink, and return whether this reader still had the lease; without it nothing was given.
 
         Args:
             client: the connection.
             entries: new ones; or with `known` those that a former reader did not finish.
-            session: makes packets of them.
+            reader: makes packets of them.
             sink: the receiver.
             known: by id, how many of the entry's first packets the former reader's recording holds.
         """
@@ -166,11 +166,11 @@ class Group:
         for entry in entries:
             self._looks_at(entry)
             hole = hole_before(entry, last) if known is None else None
-            items: list[Item] = [session.event(EventKind.GAP, now, hole)] if hole else []
-            items += _without_first(session.receive(entry.raw, now), (known or {}).get(entry.id, 0))
+            items: list[Item] = [reader.event(EventKind.GAP, now, hole)] if hole else []
+            items += _without_first(reader.receive(entry.raw, now), (known or {}).get(entry.id, 0))
             seqs = [item.seq for item in items if isinstance(item, Packet)]
-            first = seqs[0] if seqs else session.seq
-            made.append((entry, items, first, seqs[-1] if seqs else session.seq))
+            first = seqs[0] if seqs else reader.seq
+            made.append((entry, items, first, seqs[-1] if seqs else reader.seq))
             last = entry if last is None or known is None or _is_after(entry, last) else last
         if not self._hand_on(client, made, last or entries[-1]):
             return False
@@ -190,7 +190,7 @@ class Group:
 
     # ── what former readers did not finish ──
 
-    def _settle(self, client: redis.Redis, session: StreamReader, sink: Sink) -> bool:
+    def _settle(self, client: redis.Redis, reader: StreamReader, sink: Sink) -> bool:
         """Read what former readers had taken and did not record, and return whether some of it has to be looked at again.
 
         A reader that lost the lease but still runs finishes what it took.
@@ -223,7 +223,7 @@ class Group:
                 else:
                     taken[id_] = max(0, held.last_seq - handed.first + 1)
             self._finish(client, recorded)
-            if not self._keeps_the_lease(client) or not self._take(client, taken, doubtful, session, sink):
+            if not self._keeps_the_lease(client) or not self._take(client, taken, doubtful, reader, sink):
                 return True
 
     def _held(self, handed: Handed) -> Held:
@@ -236,7 +236,7 @@ class Group:
             self._looked[handed.reader] = found
         return self._looked[handed.reader]
 
-    def _take(self, client: redis.Redis, taken: dict[bytes, int], doubtful: int, session: StreamReader, sink: Sink) -> bool:
+    def _take(self, client: redis.Redis, taken: dict[bytes, int], doubtful: int, reader: StreamReader, sink: Sink) -> bool:
         """Read entries of former readers, and return whether this reader still had the lease."""
         if not taken:
             return True
@@ -245,13 +245,13 @@ class Group:
         others = taken.keys() - {entry.id for entry in found}  # trimmed, or acknowledged by the former reader meanwhile
         trimmed = [id_ for id_ in others if not client.xrange(self._address.stream, id_, id_)]
         if trimmed:
-            sink.receive([session.event(EventKind.GAP, read_clock(), Gap(messages=len(trimmed), reason="trimmed", is_numbered=True))])
+            sink.receive([reader.event(EventKind.GAP, read_clock(), Gap(messages=len(trimmed), reason="trimmed", is_numbered=True))])
             self._finish(client, trimmed)
-        if not self._deliver(client, found, session, sink, taken):
+        if not self._deliver(client, found, reader, sink, taken):
             return False
         if doubtful:
             text = f"up to {doubtful} messages may be recorded twice: the recording of the reader before cannot be looked at from here"
-            sink.receive([session.event(EventKind.MARK, read_clock(), text)])
+            sink.receive([reader.event(EventKind.MARK, read_clock(), text)])
         return True
 
     # ── what is finished ──

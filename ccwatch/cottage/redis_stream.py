@@ -71,37 +71,37 @@ class RedisStreamSource(DescribedSource):
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until `stop` is set."""
-        session = StreamReader(server_tz=self._server_tz)
+        reader = StreamReader(server_tz=self._server_tz)
         attempt = 0
         while not stop.is_set():
-            sink.receive(session.connecting(read_clock()))
+            sink.receive(reader.connecting(read_clock()))
             opened = False
             try:
                 with self.address.client() as client:
                     client.ping()
                     self.trouble, opened, attempt = None, True, 0
-                    sink.receive(session.opened(read_clock(), f"url={self.address.shown}"))
+                    sink.receive(reader.opened(read_clock(), f"url={self.address.shown}"))
                     if self._group is None:
-                        self._read(client, session, sink, stop)
+                        self._read(client, reader, sink, stop)
                     else:
-                        self._group.read(client, session, sink, stop)
+                        self._group.read(client, reader, sink, stop)
             except (RedisError, OSError) as error:
                 self.trouble = f"{type(error).__name__}: {error}".splitlines()[0]
                 if opened:
-                    sink.receive(session.closed(read_clock(), self.trouble))
+                    sink.receive(reader.closed(read_clock(), self.trouble))
                 else:
                     failed = ConnectFailed(f"{self.address.shown}: {self.trouble}")
-                    sink.receive(session.closed(read_clock(), self.trouble, error=failed))
+                    sink.receive(reader.closed(read_clock(), self.trouble, error=failed))
                 stop.wait(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 attempt += 1
 
-    def _read(self, client: redis.Redis, session: StreamReader, sink: Sink, stop: Stop) -> None:
-        self._begin(client, session, sink)
+    def _read(self, client: redis.Redis, reader: StreamReader, sink: Sink, stop: Stop) -> None:
+        self._begin(client, reader, sink)
         self._is_caught_up = True
         while not stop.is_set():
-            self._deliver(read_from(client, self.address.stream, self._at or b"$"), session, sink)
+            self._deliver(read_from(client, self.address.stream, self._at or b"$"), reader, sink)
 
-    def _begin(self, client: redis.Redis, session: StreamReader, sink: Sink) -> None:
+    def _begin(self, client: redis.Redis, reader: StreamReader, sink: Sink) -> None:
         """Find where to go on; the first time, begin at the newest entries or where the address says."""
         if self._at is not None:
             latest = newest(client, self.address.stream, 1)
@@ -111,16 +111,16 @@ class RedisStreamSource(DescribedSource):
         start = self.address.start
         if start is None:
             self._at = b"0"
-            self._deliver(newest(client, self.address.stream, self._history)[::-1], session, sink)
+            self._deliver(newest(client, self.address.stream, self._history)[::-1], reader, sink)
         elif start == "$":
             latest = newest(client, self.address.stream, 1)
             self._at = latest[0].id if latest else b"0"
         else:
             self._at = start.encode()
 
-    def _deliver(self, entries: Sequence[Entry], session: StreamReader, sink: Sink) -> None:
+    def _deliver(self, entries: Sequence[Entry], reader: StreamReader, sink: Sink) -> None:
         if not entries:
-            late = session.tick(read_clock())
+            late = reader.tick(read_clock())
             if late:
                 sink.receive(late)
         for entry in entries:
@@ -130,8 +130,8 @@ class RedisStreamSource(DescribedSource):
             self._note_origin(entry)
             now = read_clock()
             hole = hole_before(entry, self._last)
-            items: list[Item] = [session.event(EventKind.GAP, now, hole)] if hole else []
-            items += session.receive(entry.raw, now)
+            items: list[Item] = [reader.event(EventKind.GAP, now, hole)] if hole else []
+            items += reader.receive(entry.raw, now)
             self._at = entry.id
             self._last = entry if entry.n is not None or self._last is None else self._last
             sink.receive(items)

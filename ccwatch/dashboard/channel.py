@@ -94,7 +94,7 @@ class Channel:
         """Send the marks as they are now."""
         found = marks.of(self.view)
         with self._showing.lock:
-            self.publisher.aside("marks", self._placed(found))
+            self.publisher.show_side("marks", self._placed(found))
 
     def _send(self, message: Message) -> None:
         head: dict[str, Any] = {"stream": self.place} if self.place else {}
@@ -137,8 +137,8 @@ class Channel:
         with self._showing.lock:
             shift = self.publisher.shift_ms
             strip, history = content(found, shift, lambda alert: self.shared.words_of(self.alerts, alert, shift))
-            self.publisher.aside("fired", history)
-            self.publisher.aside("alerts", strip)
+            self.publisher.show_side("fired", history)
+            self.publisher.show_side("alerts", strip)
 
     def _post(self, name: str, made: Any) -> None:
         with self._showing.lock:
@@ -146,6 +146,6 @@ class Channel:
             if panel is not None:
                 self.publisher.computed(panel, made)
             elif name == "marks":
-                self.publisher.aside(name, self._placed(made))
+                self.publisher.show_side(name, self._placed(made))
             else:
-                self.publisher.aside(name, made)
+                self.publisher.show_side(name, made)

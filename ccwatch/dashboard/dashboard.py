@@ -130,7 +130,7 @@ class Dashboard(PageWidget):
             weakref.finalize(self, weakly(channel.alerts.stop)).atexit = False  # its thread must not outlive the dashboard
         self._commander = Commander(self.view, weakly(self._post_said), weakly(self._publisher.send_to_open))
         if self._commander.offers:
-            self._publisher.aside("commands", {"said": []})
+            self._publisher.show_side("commands", {"said": []})
 
     @property
     def _publisher(self) -> Publisher:
@@ -258,7 +258,7 @@ class Dashboard(PageWidget):
                 channel.view.stop()
         with self._lock:
             self._refresh_status()
-            self._publisher.aside("commands", None)
+            self._publisher.show_side("commands", None)
 
     def close(self) -> None:
         """End the view and remove it from its pages, as ipywidgets does with any widget; do nothing to a view that was never shown."""
@@ -489,17 +489,17 @@ class Dashboard(PageWidget):
     def _post_said(self, _said: object) -> None:
         with self._lock:
             if not self._stopping.is_set():  # asked for again: of two commands that speak at once, the older list may come last
-                self._publisher.aside("commands", {"said": self._commander.said})
+                self._publisher.show_side("commands", {"said": self._commander.said})
 
     def _refresh_symbols(self) -> None:
         if self._commander.offers and time.monotonic() - self._symbols_at >= ASIDE_S:
             self._symbols_at = time.monotonic()
-            self._publisher.aside("symbols", self._commander.symbols())
+            self._publisher.show_side("symbols", self._commander.symbols())
 
     def _refresh_status(self) -> None:
         self._status_at = time.monotonic()
         for channel in self._channels:
-            channel.publisher.aside("status", self._status_of(channel), volatile=("age_s", "packets"))
+            channel.publisher.show_side("status", self._status_of(channel), volatile=("age_s", "packets"))
 
     def _status_of(self, channel: Channel) -> dict[str, Any]:
         troubles = [

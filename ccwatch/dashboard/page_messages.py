@@ -32,7 +32,7 @@ from ccwatch.figures.figure_data import (
     zone_shift,
 )
 from ccwatch.figures.figures import agent_names, compose, resolve, service_names, shifted
-from ccwatch.figures.panels import TEXT_LIMIT, Line, Panel, computed_traces, live_kinds, mark_px, mark_symbol, service_kinds
+from ccwatch.figures.panels import TEXT_LIMIT, Line, Panel, computed_traces, live_kinds, marker_px, marker_symbol, service_kinds
 from ccwatch.figures.prepare import gap_seqs, prepare, prepare_batch
 from ccwatch.figures.theme import theme
 from ccwatch.protocol.messages import Item
@@ -103,7 +103,7 @@ class Encoder:
         self._skeletons: dict[tuple[str, ...], dict[str, Any]] = {}
         self._series: Series | None = None  # the series that older() takes its rows from
         self._chunks: list[_Chunk] = []  # the newest last
-        self._marks: list[SignalMarker] = []
+        self._markers: list[SignalMarker] = []
 
     @property
     def last_seq(self) -> int:
@@ -146,7 +146,7 @@ class Encoder:
         self._carry = series.carry
         self._started = bool(len(series))
         self._gaps = [int(seq) for seq in gaps if seq >= series.carry.seq]
-        self._marks = list(series.marks[-PAGE_MARKS:])
+        self._markers = list(series.markers[-PAGE_MARKS:])
         sketch = self._cut(series)
         first = max(0, len(series) - FIRST_ROWS)
         rows = series.pick(np.concatenate((sketch, np.arange(first, len(series)))))
@@ -161,7 +161,7 @@ class Encoder:
                 "columns": _columns(series),
                 "symbols": self._names.symbols,
                 "words": {"regime": REGIME_WORDS, "status": STATUS_WORDS, "side": SIDE_WORDS},
-                "marks": self._marks_since(series, first),
+                "marks": self._markers_since(series, first),
                 "figure": self._skeleton(),
             },
             [_pack(rows)],
@@ -174,16 +174,16 @@ class Encoder:
         low, high, sketched = self._chunks.pop()
         series, rows = self._series, self._series.pick(slice(low, high))
         content: dict[str, Any] = {"kind": "older", "at": low, "rows": len(rows), "sketched": sketched}
-        marks = self._marks_since(series, low)
-        if marks:
-            content["marks"] = marks
+        markers = self._markers_since(series, low)
+        if markers:
+            content["marks"] = markers
         if not self._chunks:
             self.forget_older()
         return Message(content, [_pack(rows)])
 
     def forget_older(self) -> None:
         """Drop the older rows, which no page needs any more."""
-        self._series, self._chunks, self._marks = None, [], []
+        self._series, self._chunks, self._markers = None, [], []
 
     def new(self, items: Sequence[Item]) -> Message | None:
         """Return the rows of the items that were not sent yet, or None when there are none.
@@ -283,8 +283,8 @@ class Encoder:
         if len(series) > min(exact, fits):
             rows = series.pick(_turning_points(series, 0, len(series), min(EXACT_ROWS, fits * 2 // 3), fits))
         content: dict[str, Any] = {"kind": "rows", "after": after, "seq": series.carry.seq, "rows": len(rows)}
-        if series.marks:
-            content["marks"] = newest_within([_mark(mark) for mark in series.marks[-PAGE_MARKS:]], MARKS_BYTES)
+        if series.markers:
+            content["marks"] = newest_within([_marker_row(marker) for marker in series.markers[-PAGE_MARKS:]], MARKS_BYTES)
         if len(self._names.symbols) > symbols:
             content["symbols"] = [symbol[:SYMBOL_CHARACTERS] for symbol in self._names.symbols]
         return Message(content, [_pack(rows)])
@@ -299,11 +299,11 @@ class Encoder:
         self._series = series if pieces else None
         return np.concatenate([np.empty(0, dtype=np.intp), *sketches])
 
-    def _marks_since(self, series: Series, row: int) -> list[Any]:
+    def _markers_since(self, series: Series, row: int) -> list[Any]:
         """Return the marks from a row on that were not sent yet, oldest first."""
         found: list[Any] = []
-        while self._marks and self._marks[-1].time_ms >= series.time_ms[row]:
-            found.append(_mark(self._marks.pop()))
+        while self._markers and self._markers[-1].time_ms >= series.time_ms[row]:
+            found.append(_marker_row(self._markers.pop()))
         return found[::-1]
 
     def _skeleton(self) -> dict[str, Any]:
@@ -369,10 +369,10 @@ def _turning_points(series: Series, low: int, high: int, about: int, most: int |
     return rows[stays]
 
 
-def _mark(mark: SignalMarker) -> list[Any]:
-    price, confidence, size = (None if np.isnan(value) else round(value, 6) for value in (mark.price, mark.confidence, mark.size))
-    text = mark.text if len(mark.text) <= TEXT_LIMIT else mark.text[:TEXT_LIMIT] + "…"
-    return [mark.time_ms, price, mark.side, mark.symbol, confidence, size, text, mark_px(mark), mark_symbol(mark)]
+def _marker_row(marker: SignalMarker) -> list[Any]:
+    price, confidence, size = (None if np.isnan(value) else round(value, 6) for value in (marker.price, marker.confidence, marker.size))
+    text = marker.text if len(marker.text) <= TEXT_LIMIT else marker.text[:TEXT_LIMIT] + "…"
+    return [marker.time_ms, price, marker.side, marker.symbol, confidence, size, text, marker_px(marker), marker_symbol(marker)]
 
 
 def _traced(trace: dict[str, Any], panel: Panel, place: dict[str, str]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Publisher:
         self._seen = 0  # newest seq of a view that delivers nothing
         self._counts: dict[str, int] = {}  # rows of a growing recording's tables that were sent
         self._lines: dict[str, tuple[Panel, Sequence[Line]]] = {}  # the newest computed lines, for a page that comes later
-        self._asides: dict[str, Any] = {}  # the same of services, health and the like
+        self._side_content: dict[str, Any] = {}  # the same of services, health and the like
 
     # ── the feed's thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,12 +115,12 @@ class Publisher:
         if self.pages and self.held is None:
             self._send(self._encoder.computed(panel, lines))
 
-    def aside(self, name: str, content: Any, volatile: Sequence[str] = ()) -> None:
+    def show_side(self, name: str, content: Any, volatile: Sequence[str] = ()) -> None:
         """Show content beside the charts, in place of any earlier content under that name.
 
         A change of the `volatile` keys alone is not sent, since the page updates those by itself.
         """
-        known, self._asides[name] = self._asides.get(name), content
+        known, self._side_content[name] = self._side_content.get(name), content
         if self.pages and _steady(known, volatile) != _steady(content, volatile):
             self._send(Message({"kind": "side", "replace": {name: content}}, []))
 
@@ -244,12 +244,12 @@ class Publisher:
         else:
             self._deliver(message, side.of_items(items, self._encoder.shift))
 
-    def _deliver(self, message: Message | None, beside: dict[str, list[side.Row]]) -> None:
+    def _deliver(self, message: Message | None, side_rows: dict[str, list[side.Row]]) -> None:
         """Send new rows and the events and logs beside them, in one message where there are both."""
         if message is not None:
-            self._send(Message(message.content | ({"side": beside} if beside else {}), message.buffers))
-        elif beside:
-            self._send(Message({"kind": "side", "append": beside}, []))
+            self._send(Message(message.content | ({"side": side_rows} if side_rows else {}), message.buffers))
+        elif side_rows:
+            self._send(Message({"kind": "side", "append": side_rows}, []))
 
     def _send_full(self) -> None:
         began = monotonic()
@@ -260,9 +260,9 @@ class Publisher:
         message = self._encoder.full(self.held)
         if self._grows:
             self._counts = side.counts(self._view)  # before the rows are read: one that comes meanwhile is sent twice, not never
-        beside = side.tables(self._view, self._encoder.shift, self.held)
+        side_rows = side.tables(self._view, self._encoder.shift, self.held)
         moves = self._delivers and not self._is_over()
-        self._send(Message(message.content | {"side": beside, "moves": moves or self._grows, "live": self._delivers}, message.buffers))
+        self._send(Message(message.content | {"side": side_rows, "moves": moves or self._grows, "live": self._delivers}, message.buffers))
         self._send_kept()
         self._resync = self.held is not None  # rows that came after a pause were not sent, and wait no more
         self._seen = max(self._seen, self._encoder.last_seq)
@@ -275,8 +275,8 @@ class Publisher:
             return
         for panel, lines in self._lines.values():
             self._send(self._encoder.computed(panel, lines))
-        if self._asides:
-            self._send(Message({"kind": "side", "replace": self._asides}, []))
+        if self._side_content:
+            self._send(Message({"kind": "side", "replace": self._side_content}, []))
 
     def _send_older(self) -> None:
         message = self._encoder.older()

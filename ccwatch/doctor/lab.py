@@ -181,8 +181,8 @@ def _python_of(program: str) -> str:
     if not head.startswith(b"#!"):
         return program
     named = head[2:].decode(errors="replace").strip()
-    beside = Path(program).with_name("python")  # `#!/bin/sh`, where the interpreter's path is too long or has a space in it
-    return named if Path(named).is_file() and "python" in Path(named).name else str(beside) if beside.is_file() else program
+    python = Path(program).with_name("python")  # `#!/bin/sh`, where the interpreter's path is too long or has a space in it
+    return named if Path(named).is_file() and "python" in Path(named).name else str(python) if python.is_file() else program
 
 
 def _python_of_process(pid: str) -> str | None:

@@ -72,22 +72,22 @@ class Conversation:
             return "1"
         return f"2: {got.encoding}, {'deltas' if got.delta else 'whole messages'}, channels {', '.join(got.channels)}"
 
-    def items(self, output: Output, session: StreamReader, now: Instant) -> list[Item]:
+    def items(self, output: Output, reader: StreamReader, now: Instant) -> list[Item]:
         """Return the items of one output of the receiving end."""
         if isinstance(output, Text):
             if output.ch in _PACKETS:
-                return session.receive(output.text, now, is_late=output.is_late)
-            return session.receive_rows(output.text, now)
+                return reader.receive(output.text, now, is_late=output.is_late)
+            return reader.receive_rows(output.text, now)
         if isinstance(output, LostMessages):
-            return session.lost(now, output.ch, output.messages, output.seconds, output.reason)
+            return reader.lost(now, output.ch, output.messages, output.seconds, output.reason)
         if isinstance(output, Odd):
-            return session.refused(now, output.reason, output.raw)
+            return reader.refused(now, output.reason, output.raw)
         if isinstance(output, Alive):
-            return session.alive(now)
+            return reader.alive(now)
         if isinstance(output, Note):
-            return [session.event(EventKind.ERROR, now, output.detail)]
+            return [reader.event(EventKind.ERROR, now, output.detail)]
         if isinstance(output, Agreed):
-            return session.resumed(now) if output.recovered and output.got.recovered else []
+            return reader.resumed(now) if output.recovered and output.got.recovered else []
         if isinstance(output, Answer):
             self._answer(output)
         return []

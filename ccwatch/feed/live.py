@@ -1,4 +1,4 @@
-"""The live source: a loop that feeds a connection's messages to a session, reconnects, and sends what the session asks for."""
+"""The live source: a loop that feeds a connection's messages to a reader, reconnects, and sends the pings that the reader asks for."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class LiveSource(DescribedSource):
         """Called with each message as it is on the wire, on the feed's thread; set before it starts."""
         self._clock = clock
         self._pause = pause
-        self._session = StreamReader(server_tz=server_tz)
+        self._reader = StreamReader(server_tz=server_tz)
         self._dialler = Dialler(address.host, address.port)
         self._secrets = address.secrets
         self._errands: queue.SimpleQueue[_Errand] = queue.SimpleQueue()
@@ -121,7 +121,7 @@ class LiveSource(DescribedSource):
     @property
     def interval_s(self) -> float:
         """Return the stream's usual interval; 0 while it is not known."""
-        return self._session.interval_s
+        return self._reader.interval_s
 
     @property
     def wire(self) -> Wire:
@@ -141,8 +141,8 @@ class LiveSource(DescribedSource):
         with self._gate:
             if self._waker is None:
                 return "there is no connection to send it on"
-            if self._session.no_text:
-                return self._session.no_text
+            if self._reader.no_text:
+                return self._reader.no_text
             self._errands.put(errand)
             self._waker.wake()
         try:
@@ -190,7 +190,7 @@ class LiveSource(DescribedSource):
         stop.waking(waker.wake)
         try:
             while not stop.is_set():
-                sink.receive(self._session.connecting(self._clock()))
+                sink.receive(self._reader.connecting(self._clock()))
                 items = self._connect_once(sink, stop, waker)
                 if not items:
                     return
@@ -199,7 +199,7 @@ class LiveSource(DescribedSource):
                 if not isinstance(change, StateChange) or change.retry_s is None or self._pause(stop, change.retry_s):
                     return
         finally:
-            sink.receive([*self._session.flush(), *self._run_errands(None)])
+            sink.receive([*self._reader.flush(), *self._run_errands(None)])
             stop.waking(None)
             waker.close()
 
@@ -215,7 +215,7 @@ class LiveSource(DescribedSource):
                 return []
             # Kept and raised again later: without the frames of this attempt, whose locals hold the token.
             shown = self._with_another_place(error, waker).with_traceback(None)
-            return [] if stop.is_set() else self._session.closed(self._clock(), str(shown), error=shown)
+            return [] if stop.is_set() else self._reader.closed(self._clock(), str(shown), error=shown)
         with connection:
             with self._gate:
                 self._waker = waker
@@ -257,7 +257,7 @@ class LiveSource(DescribedSource):
     @property
     def virtual_clock(self) -> bool:
         """Return whether the server says that its stamps do not keep pace with the clock."""
-        return self._session.virtual_clock
+        return self._reader.virtual_clock
 
     def _connect(self, token: str | None, waker: Waker) -> Connection:
         return connect(
@@ -284,21 +284,21 @@ class LiveSource(DescribedSource):
         return token
 
     def _converse(self, connection: Connection, sink: Sink, stop: Stop) -> list[Item]:
-        session, clock = self._session, self._clock
+        reader, clock = self._reader, self._clock
         self._said = ""
         origin = connection.headers.get(ORIGIN_HEADER.lower(), "live")
         self.origin = origin if origin.isidentifier() else "live"
-        session.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
+        reader.virtual_clock = connection.headers.get("x-ccwatch-clock") == "virtual"
         is_cottage = any(name.startswith(COTTAGE_HEADERS) for name in connection.headers)
         reads = is_cottage and connection.headers.get(READS_HEADER.lower()) != "no"
         receiver = self._receiver
         now = clock()
-        sink.receive(session.opened(now, f"url={self._address.shown} origin={self.origin}", reads=reads))
+        sink.receive(reader.opened(now, f"url={self._address.shown} origin={self.origin}", reads=reads))
         receiver.opened(now.mono_ns, is_capable=is_capable(connection.headers), is_compressed=connection.agreement is not None)
         items: list[Item] = []
         try:
             while not stop.is_set():
-                items = self._take(receiver.due(now.mono_ns, may_text=not session.no_text), now, connection)
+                items = self._take(receiver.due(now.mono_ns, may_text=not reader.no_text), now, connection)
                 if items:
                     sink.receive(items)
                 messages = connection.receive(self._wait_s(now))
@@ -310,28 +310,28 @@ class LiveSource(DescribedSource):
                 for opcode, payload in messages:
                     if opcode in (framing.TEXT, framing.BINARY):
                         if receiver.is_plain:
-                            items += self._checked(session.receive(payload, now))
+                            items += self._checked(reader.receive(payload, now))
                         else:
                             outputs = receiver.receive(payload, now.mono_ns, is_binary=opcode == framing.BINARY)
                             items += self._take(outputs, now, connection)
                     elif opcode == framing.PONG:
-                        session.pong()
+                        reader.pong()
                     elif opcode == framing.PING:
                         connection.send(bytes(payload), framing.PONG)
                     else:
                         raise self._goodbye(bytes(payload))
-                items += session.tick(now)
+                items += reader.tick(now)
                 items += self._run_errands(connection)
                 if items:
                     sink.receive(items)
                     items = []
-                for duty in session.duties(now):
+                for duty in reader.duties(now):
                     self._do(duty, connection)
         except ConnectionLost as lost:
             return [*items, *self._closed(str(lost), lost.code)]
         except framing.MessageTooLarge as error:
             connection.close(error.code)
-            return [*session.oversize(clock(), error.announced, error.limit), *self._closed(str(error))]
+            return [*reader.oversize(clock(), error.announced, error.limit), *self._closed(str(error))]
         except framing.FramingError as error:
             connection.close(error.code)
             return self._closed(str(error))
@@ -341,8 +341,8 @@ class LiveSource(DescribedSource):
     def _wait_s(self, now: Instant) -> float:
         """Return the seconds until something may be due without an arrival."""
         wait_ns = self._receiver.wait_ns(now.mono_ns)
-        seconds = self._session.wait_s(now)
-        return seconds if wait_ns is None or self._session.no_text else min(seconds, wait_ns / SECOND)
+        seconds = self._reader.wait_s(now)
+        return seconds if wait_ns is None or self._reader.no_text else min(seconds, wait_ns / SECOND)
 
     def _checked(self, received: list[Item]) -> Iterable[Item]:
         return received if len(received) == 1 and type(received[0]) is Packet else map(self._without_secrets, received)
@@ -355,12 +355,12 @@ class LiveSource(DescribedSource):
                 if connection is not None:
                     self._say(output.payload, now, connection)
             else:
-                items += self._checked(self._talk.items(output, self._session, now))
+                items += self._checked(self._talk.items(output, self._reader, now))
         return items
 
     def _say(self, payload: bytes, now: Instant, connection: Connection) -> bool:
         """Send a text; return whether the system took it."""
-        self._session.texted()
+        self._reader.texted()
         if self.on_wire is not None:
             self.on_wire(Passed(now, ">", framing.TEXT, len(payload), payload))
         return connection.send(payload)
@@ -374,12 +374,12 @@ class LiveSource(DescribedSource):
             except queue.Empty:
                 return items
             if errand.status is not None:
-                self._session.learn_status(errand.status)
-                items += self._session.tick(self._clock())
+                self._reader.learn_status(errand.status)
+                items += self._reader.tick(self._clock())
             elif errand.payload is None:
-                items.append(self._session.event(EventKind.COMMAND, errand.asked_at, errand.note))
+                items.append(self._reader.event(EventKind.COMMAND, errand.asked_at, errand.note))
             elif errand.done.set_running_or_notify_cancel():
-                no_text = self._session.no_text
+                no_text = self._reader.no_text
                 if connection is None or no_text:
                     errand.done.set_exception(ConnectionLost(no_text or "the connection is gone"))
                     continue
@@ -402,7 +402,7 @@ class LiveSource(DescribedSource):
         error = ConnectFailed(f"{self._address.shown}: {reason}")
         now = self._clock()
         held = self._take(self._receiver.closed(), now, None)
-        return [*held, *self._session.closed(now, reason, error=error, code=code)]
+        return [*held, *self._reader.closed(now, reason, error=error, code=code)]
 
     def _without_secrets(self, item: Item) -> Item:
         """Return the item, where an error of the server is remembered and loses any secret of ours that it repeats."""

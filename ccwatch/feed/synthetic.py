@@ -247,57 +247,57 @@ class SyntheticSource(DescribedSource):
 
     def stream(self, sink: Sink, stop: Stop, /) -> None:
         """Deliver to `sink` until `packets` messages are sent or `stop` is set."""
-        session = StreamReader(virtual_clock=self.pace == "max")
-        sink.receive(session.opened(read_clock(), self._opening))
+        reader = StreamReader(virtual_clock=self.pace == "max")
+        sink.receive(reader.opened(read_clock(), self._opening))
         emitted = _counted(
             emissions(self.seed, self.scenario, self.rate, symbol=self.symbol, prices=self._prices, controls=self._controls), self.packets
         )
         if self.damages_itself:
             emitted = _damaged(emitted)
         if self.pace == "max":
-            self._hurry(emitted, session, sink, stop)
+            self._hurry(emitted, reader, sink, stop)
         else:
-            self._keep_pace(emitted, session, sink, stop)
-        sink.receive(session.flush())
+            self._keep_pace(emitted, reader, sink, stop)
+        sink.receive(reader.flush())
 
     @property
     def _opening(self) -> str:
         return f"seed={self.seed} scenario={self.scenario} rate={self.rate:g}"
 
-    def _items(self, emission: Emission, session: StreamReader) -> list[Item]:
+    def _items(self, emission: Emission, reader: StreamReader) -> list[Item]:
         now = read_clock()
         if emission.raw:
-            return session.receive(emission.raw, now)
-        return [*session.closed(now, "planted"), *session.opened(now, self._opening)]
+            return reader.receive(emission.raw, now)
+        return [*reader.closed(now, "planted"), *reader.opened(now, self._opening)]
 
-    def _hurry(self, emitted: Iterator[Emission], session: StreamReader, sink: Sink, stop: Stop) -> None:
+    def _hurry(self, emitted: Iterator[Emission], reader: StreamReader, sink: Sink, stop: Stop) -> None:
         while not stop.is_set():
             batch = [*islice(emitted, BATCH)]
             if not batch:
                 return
             if self.damages_itself or all(emission.damage is None for emission in batch):
-                sink.receive([item for emission in batch for item in self._items(emission, session)])
+                sink.receive([item for emission in batch for item in self._items(emission, reader)])
                 continue
             for emission in batch:
-                self._deliver(emission, session, sink)
+                self._deliver(emission, reader, sink)
 
-    def _keep_pace(self, emitted: Iterator[Emission], session: StreamReader, sink: Sink, stop: Stop) -> None:
+    def _keep_pace(self, emitted: Iterator[Emission], reader: StreamReader, sink: Sink, stop: Stop) -> None:
         start = time.monotonic()
         for emission in emitted:
             due = start + emission.at / self.rate  # on an absolute schedule, so that delays do not add up
             while (left := due - time.monotonic()) > 0:
                 if stop.wait(min(left, 0.5)):
                     return
-                late = session.tick(read_clock())  # in a planted gap the stream goes late and stale like any other
+                late = reader.tick(read_clock())  # in a planted gap the stream goes late and stale like any other
                 if late:
                     sink.receive(late)
             if stop.is_set():
                 return
-            self._deliver(emission, session, sink)
+            self._deliver(emission, reader, sink)
 
-    def _deliver(self, emission: Emission, session: StreamReader, sink: Sink) -> None:
+    def _deliver(self, emission: Emission, reader: StreamReader, sink: Sink) -> None:
         self.damage = emission.damage
-        sink.receive(self._items(emission, session))
+        sink.receive(self._items(emission, reader))
         self.damage = None
 
 

@@ -121,7 +121,7 @@ class Series:
     symbol: Codes
     broken: Codes
     """1 where the stream has a gap between the row before and this one, else 0."""
-    marks: tuple[SignalMarker, ...]
+    markers: tuple[SignalMarker, ...]
     carry: Carry
 
     def __len__(self) -> int:

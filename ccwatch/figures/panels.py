@@ -128,31 +128,31 @@ def is_near(level: float, low: float, high: float) -> bool:
     return low <= level / 2.0 if level < 0.0 else high >= level / 2.0
 
 
-def hover_text(mark: SignalMarker) -> str:
+def hover_text(marker: SignalMarker) -> str:
     """Return the text of a signal's hover box. Everything that the stream wrote is escaped: plotly reads text as markup."""
-    words = mark.text if len(mark.text) <= TEXT_LIMIT else mark.text[:TEXT_LIMIT] + "…"
+    words = marker.text if len(marker.text) <= TEXT_LIMIT else marker.text[:TEXT_LIMIT] + "…"
     lines = textwrap.wrap(words, 64) or ["no reasoning given"]
-    size = "vetoed" if is_veto(mark) else f"approved size {_number(mark.size, '.1%')}"
-    facts = (f"confidence {_number(mark.confidence, '.2f')}", size)
-    return "<br>".join([f"<b>{SIDE_WORDS[mark.side]}</b> · " + " · ".join(facts), *(html.escape(line) for line in lines)])
+    size = "vetoed" if is_veto(marker) else f"approved size {_number(marker.size, '.1%')}"
+    facts = (f"confidence {_number(marker.confidence, '.2f')}", size)
+    return "<br>".join([f"<b>{SIDE_WORDS[marker.side]}</b> · " + " · ".join(facts), *(html.escape(line) for line in lines)])
 
 
-def is_veto(mark: SignalMarker) -> bool:
+def is_veto(marker: SignalMarker) -> bool:
     """Return whether a BUY or SELL was given size 0."""
-    return SIDE_WORDS[mark.side] != "FLAT" and mark.size == 0.0
+    return SIDE_WORDS[marker.side] != "FLAT" and marker.size == 0.0
 
 
-def mark_px(mark: SignalMarker) -> float:
+def marker_px(marker: SignalMarker) -> float:
     """Return the size of a signal's mark in px: larger for a larger approved size, smallest for FLAT."""
-    if SIDE_WORDS[mark.side] == "FLAT":
+    if SIDE_WORDS[marker.side] == "FLAT":
         return 7.0
-    size = 0.05 if np.isnan(mark.size) else min(max(mark.size, 0.0), LARGEST_SIZE)
+    size = 0.05 if np.isnan(marker.size) else min(max(marker.size, 0.0), LARGEST_SIZE)
     return round(8.0 + 8.0 * size / LARGEST_SIZE, 1)
 
 
-def mark_symbol(mark: SignalMarker) -> str:
+def marker_symbol(marker: SignalMarker) -> str:
     """Return the shape of a signal's mark: direction by shape, hollow for a veto."""
-    return SIDES[SIDE_WORDS[mark.side]] + ("-open" if is_veto(mark) else "")
+    return SIDES[SIDE_WORDS[marker.side]] + ("-open" if is_veto(marker) else "")
 
 
 def points(series: Series, column: str, *, latest_symbol: bool = False) -> tuple[Any, Floats]:
@@ -174,8 +174,8 @@ def points(series: Series, column: str, *, latest_symbol: bool = False) -> tuple
 
 def _price_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
     price = _of_symbol("price", "%{y:,.2f} USD")(series, names, colours)
-    marks = [mark for mark in series.marks if mark.symbol == series.symbol[-1]]
-    return [*price, *(_signal_trace(marks, code, colours) for code in range(len(SIDE_WORDS)))]
+    markers = [marker for marker in series.markers if marker.symbol == series.symbol[-1]]
+    return [*price, *(_signal_trace(markers, code, colours) for code in range(len(SIDE_WORDS)))]
 
 
 def _drawdown_traces(series: Series, names: Names, colours: Theme) -> list[Trace]:
@@ -244,23 +244,23 @@ def own_panel(name: str, title: str, compute: Callable[[Any], Sequence[Line]]) -
     return Panel(name, title, "", (), _nothing, digits=4, compute=compute)
 
 
-def _signal_trace(marks: Sequence[SignalMarker], code: int, colours: Theme) -> Trace:
+def _signal_trace(markers: Sequence[SignalMarker], code: int, colours: Theme) -> Trace:
     side = SIDE_WORDS[code]
-    mine = [mark for mark in marks if mark.side == code]
+    mine = [marker for marker in markers if marker.side == code]
     colour = {"BUY": colours.buy, "SELL": colours.sell}.get(side, colours.flat)
     return {
         "type": "scatter",
         "mode": "markers",
         "name": side,
-        "x": dates(np.array([mark.time_ms for mark in mine], dtype=np.float64)),
-        "y": [mark.price for mark in mine],
-        "text": [hover_text(mark) for mark in mine],
+        "x": dates(np.array([marker.time_ms for marker in mine], dtype=np.float64)),
+        "y": [marker.price for marker in mine],
+        "text": [hover_text(marker) for marker in mine],
         "marker": {
-            "symbol": [mark_symbol(mark) for mark in mine] or SIDES[side],
-            "size": [mark_px(mark) for mark in mine] or 9,
+            "symbol": [marker_symbol(marker) for marker in mine] or SIDES[side],
+            "size": [marker_px(marker) for marker in mine] or 9,
             "color": colour,
             "opacity": 1,  # else plotly makes marks of many sizes transparent
-            "line": {"width": 1.5 if any(is_veto(mark) for mark in mine) else 1, "color": colour},
+            "line": {"width": 1.5 if any(is_veto(marker) for marker in mine) else 1, "color": colour},
         },
         "hovertemplate": "%{text}<extra></extra>",
         "meta": {"role": "signals", "code": code, "label": side},

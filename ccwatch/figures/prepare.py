@@ -236,7 +236,7 @@ def _assemble(
         )
     previous = np.concatenate(([before.side], side))[: len(side)]
     turns = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
-    marks = tuple(
+    markers = tuple(
         SignalMarker(
             seq=int(seq[row]),
             time_ms=float(time_ms[row]),
@@ -257,7 +257,7 @@ def _assemble(
         status=known,
         symbol=symbol,
         broken=breaks(seq, connection, gaps, before),
-        marks=marks,
+        markers=markers,
         carry=after,
     )
 

@@ -199,7 +199,7 @@ class _Picture:
         if trace["type"] == "bar":
             yield from self._bars(trace, number, clip)
         elif trace["mode"] == "markers":
-            yield from self._marks(trace, clip)
+            yield from self._markers(trace, clip)
         else:
             x, y = self._points(trace)
             if trace.get("fill") and before is not None and len(before["x"]):
@@ -245,13 +245,13 @@ class _Picture:
         for x, end, y, foot, colour in zip(left, right, top, bottom, _each(trace["marker"]["color"], len(left)), strict=True):
             yield f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0.3, end - x):.1f}" height="{foot - y:.1f}" fill="{colour}" {clip}/>'
 
-    def _marks(self, trace: dict[str, Any], clip: str) -> Iterator[str]:
+    def _markers(self, trace: dict[str, Any], clip: str) -> Iterator[str]:
         marker = trace["marker"]
         x, y = self._x(_times(trace["x"])), self._y(trace["yaxis"], _floats(trace["y"]))
         words, sizes = (_each(marker[name], len(x)) for name in ("symbol", "size"))
         for px, py, word, size in zip(x, y, words, sizes, strict=True):
             if math.isfinite(py):
-                yield f'<path d="{_mark(px, py, str(word), float(size) / 2)}" {_paint(str(word), marker["color"])} {clip}/>'
+                yield f'<path d="{_marker_path(px, py, str(word), float(size) / 2)}" {_paint(str(word), marker["color"])} {clip}/>'
 
     def _legends(self) -> Iterator[str]:
         """Yield the legends, above each panel and right-aligned; below the time axis for a last panel with many lines."""
@@ -291,7 +291,7 @@ class _Picture:
                     yield f'<path transform="translate({x + shift:.1f} {y - 7:.1f})" d="{hatch}" stroke="#ffffff" stroke-width="1"/>'
         elif trace["mode"] == "markers":
             word = str(_each(trace["marker"]["symbol"], 1)[0])
-            yield f'<path d="{_mark(x + 9, y - 4, word, 4.0)}" {_paint(word, trace["marker"]["color"])}/>'
+            yield f'<path d="{_marker_path(x + 9, y - 4, word, 4.0)}" {_paint(word, trace["marker"]["color"])}/>'
         else:
             yield _line(x, y - 4, x + 18, y - 4, trace["line"]["color"], dash=_DASHES.get(trace["line"].get("dash", "")), width=1.6)
         yield _text(x + _SWATCH_PX, y, label, self._ink)
@@ -342,7 +342,7 @@ def _path(x: Floats, y: Floats) -> str:
     return "".join(steps)
 
 
-def _mark(x: float, y: float, word: str, half: float) -> str:
+def _marker_path(x: float, y: float, word: str, half: float) -> str:
     up = {"triangle-up": -1, "triangle-down": 1}.get(word.removesuffix("-open"))
     if up is None:
         return f"M{x - half:.1f} {y:.1f}a{half:.1f} {half:.1f} 0 1 0 {2 * half:.1f} 0a{half:.1f} {half:.1f} 0 1 0 {-2 * half:.1f} 0Z"

@@ -1,6 +1,6 @@
 """One feed's conversation with its server, without socket, thread or clock: bytes and time in, items and duties out.
 
-Its caller (`feed.live`, or a seeded or replaying source) reports each occurrence and its time; the session returns the result:
+Its caller (`feed.live`, or a seeded or replaying source) reports each occurrence and its time; the reader returns the result:
 packets with their flags, events, the state, when to ping, when to give up a silent peer, when to try again. Its parts have one
 task each: `liveness` silence and pings, `duplicates` packets seen before, `loglines` and `own_rows` new rows, `clock` stamps.
 """
@@ -51,7 +51,7 @@ class StreamReader:
     """The state of one feed across its connections. Used by one thread at a time."""
 
     def __init__(self, *, server_tz: str = "UTC", virtual_clock: bool = False) -> None:
-        """Start a session that has not connected yet.
+        """Start a reader of a stream that has not connected yet.
 
         Args:
             server_tz: IANA zone of timestamps that carry no offset.

@@ -133,26 +133,26 @@ def _unpacked(stored: bytes, size: int) -> bytes | None:
 def _is_torn(file: FileIO, at: int, size: int, nonce: bytes) -> bool:
     """Return whether the bytes up to the file's end are the beginning of a longer frame."""
     prefix = _read_at(file, at, _PREFIX)
-    mark = _MAGIC + nonce
+    head = _MAGIC + nonce
     if len(prefix) < _PREFIX:
-        return prefix[: len(mark)] == mark[: len(prefix)]
-    return prefix.startswith(mark) and at + _PREFIX + _HEADER.unpack_from(prefix)[2] > size
+        return prefix[: len(head)] == head[: len(prefix)]
+    return prefix.startswith(head) and at + _PREFIX + _HEADER.unpack_from(prefix)[2] > size
 
 
 def _next_frame(file: FileIO, at: int, size: int, nonce: bytes) -> Frame | None:
     """Return the first good frame that begins at `at` or later; None where there is none."""
-    mark = _MAGIC + nonce
+    head = _MAGIC + nonce
     while at < size:
         block = _read_at(file, at, _SEARCH)
-        found = block.find(mark)
+        found = block.find(head)
         while found >= 0:
             frame = _read_frame(file, at + found, size, nonce)
             if frame is not None:
                 return frame
-            found = block.find(mark, found + 1)
-        if len(block) <= len(mark):
+            found = block.find(head, found + 1)
+        if len(block) <= len(head):
             return None
-        at += len(block) - len(mark) + 1
+        at += len(block) - len(head) + 1
     return None
 
 

@@ -64,7 +64,7 @@ class Recording(TableReader, RecordedView):
             self._folder = unpack(self.path)
             weakref.finalize(self, _remove, self._folder.parent, os.getpid())
         self._session = Session.read(self._folder)
-        self._overlay = MergedRows(self._folder, self._session)
+        self._merged = MergedRows(self._folder, self._session)
 
     def __repr__(self) -> str:
         return f"<Recording {self.path.name}>"
@@ -134,7 +134,7 @@ class Recording(TableReader, RecordedView):
         wanted = dataframes.needed(names, clean=clean, fill=fill, symbol=symbol)
         stored = {"time", *wanted} | ({"received_at"} if last is not None else set())
         span = span_of(start, end, self.ends)
-        table = self._overlay.table("packets", [c.name for c in TABLES["packets"] if c.name in stored], span)
+        table = self._merged.table("packets", [c.name for c in TABLES["packets"] if c.name in stored], span)
         if span is not None:
             times = _ns(table["time"])
             table = table.filter(pa.array((times >= span[0]) & (times <= span[1])))
@@ -206,7 +206,7 @@ class Recording(TableReader, RecordedView):
         for group in wanted:
             here = holes.lost_of_group(self._folder, group)
             for one in here:
-                self._overlay.note(one)
+                self._merged.note(one)
             lost += holes.by_batch(self._folder, group, here)
         for gap in holes.merged([*found.lost, *lost], holes.missing(found, journal_holds=journal_holds)):
             if gap.entries[1] <= after or gap.entries[0] > until:
@@ -222,7 +222,7 @@ class Recording(TableReader, RecordedView):
         """Return the first and the last entry, of packets and events, with a time in a span."""
         low, high = LAST_ENTRY, 0
         wanted = ["time", "entry"]
-        for table in self._overlay.tables({"packets": wanted, "events": wanted}, span, may_be_lost=True):
+        for table in self._merged.tables({"packets": wanted, "events": wanted}, span, may_be_lost=True):
             times = _ns(table["time"])
             entries = table["entry"].to_numpy()[(times >= span[0]) & (times <= span[1])]
             if len(entries):
@@ -233,14 +233,14 @@ class Recording(TableReader, RecordedView):
         columns = TABLES[table]
         names = [c.name for c in columns]
         if last is None or isinstance(last, int):
-            rows = self._overlay.table(table, names)
+            rows = self._merged.table(table, names)
             if last is not None:
                 rows = rows.slice(dataframes.cut_last(np.zeros(rows.num_rows, dtype=np.int64), last))
         elif table == "events":
-            rows = self._overlay.table(table, [*names, "received_at"])
+            rows = self._merged.table(table, [*names, "received_at"])
             rows = rows.slice(dataframes.cut_last(dataframes.never_falling(_ns(rows["received_at"])), last))
         else:
-            rows, packets = self._overlay.tables({table: [*names, "entry"], "packets": ["received_at", "entry"]})
+            rows, packets = self._merged.tables({table: [*names, "entry"], "packets": ["received_at", "entry"]})
             places = np.searchsorted(packets["entry"].to_numpy(), rows["entry"].to_numpy())
             rows = rows.slice(dataframes.cut_last(dataframes.never_falling(_ns(packets["received_at"])[places]), last))
         return dataframes.build(table, segments.values_of(rows, columns))
@@ -252,10 +252,10 @@ class Recording(TableReader, RecordedView):
         """Return the marked moments, set live or afterwards, in order of time."""
         path = self._folder / MARKS
         lines = [checked.fits(line, checked.CheckedMark, path) for _, _, line in sealed_lines(path) if line is not None]
-        beside = [Mark(line.time_ns, line.text) for line in lines]
-        events = self._overlay.table("events", ["time", "kind", "detail"])
+        recorded = [Mark(line.time_ns, line.text) for line in lines]
+        events = self._merged.table("events", ["time", "kind", "detail"])
         found = zip(_ns(events["time"]), events["kind"].to_pylist(), events["detail"].to_pylist(), strict=True)
-        return tuple(sorted([*beside, *(Mark(int(ns), text) for ns, kind, text in found if kind == EventKind.MARK)]))
+        return tuple(sorted([*recorded, *(Mark(int(ns), text) for ns, kind, text in found if kind == EventKind.MARK)]))
 
     def mark(self, time: datetime | pd.Timestamp, text: str) -> Mark:
         """Mark a moment and return the mark; it is kept in a file beside the data, which stays as it is.
@@ -288,11 +288,11 @@ class Recording(TableReader, RecordedView):
         Raises:
             CorruptRecording: bytes that are needed fail their checksum.
         """
-        return self._overlay.tables(dict(wanted))
+        return self._merged.tables(dict(wanted))
 
     def parts(self, table: str) -> tuple[list[Path], Any]:
         """Return a table's readable Parquet files, and an Arrow table of the rows that only the journal holds, as of one instant."""
-        return self._overlay.parts(table)
+        return self._merged.parts(table)
 
     @property
     def status(self) -> str:
@@ -303,21 +303,21 @@ class Recording(TableReader, RecordedView):
 
     def ends(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
         """Return the times of its earliest and its latest packet, UTC; None where it has none."""
-        times = _ns(self._overlay.table("packets", ["time"])["time"])
+        times = _ns(self._merged.table("packets", ["time"])["time"])
         return None if not len(times) else (pd.Timestamp(int(times.min()), tz="UTC"), pd.Timestamp(int(times.max()), tz="UTC"))
 
     def info(self) -> Info:
         """Return the facts of the recording: its origin, times, counts and sizes."""
         status = self.status
         wanted = {"packets": ["time", "connection", "symbol"], "events": ["kind", "detail"]}
-        packets, events = self._overlay.tables(wanted, may_be_lost=True)
+        packets, events = self._merged.tables(wanted, may_be_lost=True)
         times = _ns(packets["time"])
         start, end = (from_ns(int(times.min())), from_ns(int(times.max()))) if len(times) else (None, None)
         kinds = [str(kind) for kind in events["kind"].to_pylist()]
         lines = zip(kinds, events["detail"].to_pylist(), strict=True)
         gone = sum(isinstance(said := facts.read(kind, detail), Gap) and said.is_of_recording for kind, detail in lines)
         sizes = _sizes(self._folder)
-        found = self._overlay.look()
+        found = self._merged.look()
         return Info(
             path=self.path,
             session=self._session.session,
@@ -336,7 +336,7 @@ class Recording(TableReader, RecordedView):
             malformed=kinds.count(EventKind.MALFORMED),
             bytes=sum(sizes.values()),
             journal_bytes=sum(size for path, size in sizes.items() if path.parent.name == JOURNAL),
-            damaged=len(found.damaged) + max(gone, len(self._overlay.holes()) + self._overlay.journal_holes),
+            damaged=len(found.damaged) + max(gone, len(self._merged.holes()) + self._merged.journal_holes),
         )
 
     def verify(self, deep: bool = False, *, on_progress: Callable[[str], None] | None = None) -> Verification:

@@ -64,17 +64,17 @@ class RecordingSeries:
     """Records into one folder after the other. A context manager; `stop` ends it."""
 
     def __init__(
-        self, begin: Callable[[], Recorder], turn: RolloverPolicy, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, begin: Callable[[], Recorder], rollover: RolloverPolicy, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         """Begin the first recording.
 
         Args:
             begin: makes the recorder of each recording.
-            turn: when the next recording begins.
+            rollover: when the next recording begins.
             clock: the wall clock, as aware datetimes.
         """
         self._begin = begin
-        self._turn = turn
+        self._rollover = rollover
         self._clock = clock
         # Serialises handing over items with changing the recorder, so that each item goes to exactly one of them.
         self._lock = threading.Lock()
@@ -142,7 +142,7 @@ class RecordingSeries:
 
     def _watch(self) -> None:
         while not self._stopping.wait(LOOK_S):
-            if self._turn.is_due(self._recorders[-1].stats, self._begun, self._clock()):
+            if self._rollover.is_due(self._recorders[-1].stats, self._begun, self._clock()):
                 self._go_over()
 
     def _go_over(self) -> None:

@@ -93,9 +93,9 @@ def _work(folder: Path, on_progress: Callable[[int], None] | None, *, finish: bo
             facts = {"entries": found.last_entry, "wall_ns": clock.wall_ns, "mono_ns": clock.mono_ns, "recovered": True}
             manifest.append_finish(folder, facts | summary.of_finished(folder))
         gone = holes.merged(found.lost, holes.missing(found))
-        aside = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{segment_groups.SET_ASIDE}"))
+        set_aside = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{segment_groups.SET_ASIDE}"))
     lost = tuple(str(hole.facts) for hole in gone)
-    return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished, tuple(aside), lost)
+    return Recovery(folder, entries, torn, damaged, mended, finish or found.is_finished, tuple(set_aside), lost)
 
 
 def _set_aside(folder: Path, found: manifest.Manifest) -> manifest.Manifest:

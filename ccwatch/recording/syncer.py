@@ -23,7 +23,7 @@ class SyncPoint(NamedTuple):
 class Synced(NamedTuple):
     """A report: how far the journal is on the disk, or why it is not."""
 
-    mark: SyncPoint
+    point: SyncPoint
     error: str | None
 
 
@@ -51,10 +51,10 @@ class Syncer:
         """Return whether the policy needs a thread."""
         return self._every is not None
 
-    def written(self, mark: SyncPoint) -> None:
+    def written(self, point: SyncPoint) -> None:
         """Say how far the journal is written."""
         with self._changed:
-            self._written = mark
+            self._written = point
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -76,14 +76,14 @@ class Syncer:
                     self._changed.wait(left)
                 if self._is_closed:
                     return
-                mark = self._written
-            self._report(self.sync(mark))
-            done = mark.entry
+                point = self._written
+            self._report(self.sync(point))
+            done = point.entry
 
-    def sync(self, mark: SyncPoint) -> Synced:
+    def sync(self, point: SyncPoint) -> Synced:
         """Bring the journal to the disk now; the caller guarantees that it is written up to `mark`."""
         try:
             self._journal.sync()
         except OSError as error:
-            return Synced(mark, f"the journal does not reach the disk: {error}")
-        return Synced(mark, None)
+            return Synced(point, f"the journal does not reach the disk: {error}")
+        return Synced(point, None)

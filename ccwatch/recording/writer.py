@@ -151,7 +151,7 @@ class Writer:
                 _LOG.warning("%s: %s", self.folder, report.error)
                 self._troubles["sync"] = report.error
             if self._troubles.get("sync") is None:
-                self._publish(durable_seq=max(report.mark.seq, self._status.durable_seq))
+                self._publish(durable_seq=max(report.point.seq, self._status.durable_seq))
         elif isinstance(report, Compacting):
             if report.error is not None:
                 _LOG.warning("%s: %s", self.folder, report.error)

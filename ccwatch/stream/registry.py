@@ -47,9 +47,9 @@ def feeds() -> list[Any]:
 def stop_all() -> None:
     """Stop every dashboard, recorder, feed and Cottage of this process."""
     with _REGISTRY:
-        others, running = list(_OTHERS), list(_FEEDS.values())
+        others, feeds = list(_OTHERS), list(_FEEDS.values())
     order = {"Dashboard": 0, "Recorder": 1, "RecordingSeries": 1, "Cottage": 3}
-    for thing in sorted([*others, *running], key=lambda thing: order.get(type(thing).__name__, 2)):
+    for thing in sorted([*others, *feeds], key=lambda thing: order.get(type(thing).__name__, 2)):
         thing.stop()
 
 

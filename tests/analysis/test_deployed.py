@@ -9,7 +9,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.analysis.explain import observed
-from ccwatch.analysis.usable_rows import sample
+from ccwatch.analysis.usable_rows import select_rows
 from ccwatch.protocol.messages import Instant
 from ccwatch.protocol.stream_reader import StreamReader
 from tests.analysis.conftest import SECOND, Stream
@@ -121,9 +121,9 @@ def test_a_call_that_is_listed_after_younger_ones_is_counted_by_its_own_time() -
 def test_exposure_is_called_implied_where_it_was_not_sent() -> None:
     source = heard([(float(n), telemetry(n, portfolio={"nav": 1e5, "cash": 6e4 + n})) for n in range(3)])
     frame = source.frame()
-    names = {seen.measure for seen in observed(sample("explain", frame), None)}
+    names = {seen.measure for seen in observed(select_rows("explain", frame), None)}
     assert "implied exposure" in names
     assert "exposure" not in names
-    names = {seen.measure for seen in observed(sample("explain", frame.assign(exposure=0.4)), None)}
+    names = {seen.measure for seen in observed(select_rows("explain", frame.assign(exposure=0.4)), None)}
     assert "exposure" in names
     assert "implied exposure" not in names

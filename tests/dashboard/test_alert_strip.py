@@ -84,7 +84,7 @@ def test_an_alert_is_acknowledged_from_the_page_and_by_hand(halted, sent):
             dashboard.acknowledge("drawdown")
         dashboard.acknowledge("drawdown-peak-2")
         wait_until(lambda: {a.rule for a in dashboard.alerts if a.is_acknowledged} == {"halt", "drawdown-peak-2"})
-        assert not dashboard._publisher._asides["status"]["trouble"]
+        assert not dashboard._publisher._side_content["status"]["trouble"]
 
 
 def test_a_callback_hears_of_what_fires_and_of_what_is_new_without_a_page():
@@ -127,8 +127,8 @@ def test_a_callback_that_fails_is_counted_logged_once_and_told_and_the_others_go
         assert len([r for r in caplog.records if r.name == "ccwatch.stream.callback_errors"]) == 1
         time.sleep(3 * PERIOD_S)  # judged anew, without a failure: what a callback raised is told all the same
         dashboard.pause()  # which has the header written
-        assert "a callback on alerts failed: ValueError: <img" in dashboard._publisher._asides["status"]["trouble"]
-        assert f"({len(heard)} in all)" in dashboard._publisher._asides["status"]["trouble"]
+        assert "a callback on alerts failed: ValueError: <img" in dashboard._publisher._side_content["status"]["trouble"]
+        assert f"({len(heard)} in all)" in dashboard._publisher._side_content["status"]["trouble"]
     wait_until(lambda: threads() == [])
 
 

@@ -37,7 +37,7 @@ def ready(dashboard, page="p1", **more) -> None:
 
 def told(dashboard) -> str:
     """All that the status line says."""
-    return " | ".join(f"{name}={value}" for name, value in dashboard._publisher._asides["status"].items())
+    return " | ".join(f"{name}={value}" for name, value in dashboard._publisher._side_content["status"].items())
 
 
 def kinds(sent) -> list[str]:

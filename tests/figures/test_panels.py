@@ -10,7 +10,7 @@ from ccwatch.feed.buffer import RollingBuffer
 from ccwatch.feed.synthetic import SyntheticSource
 from ccwatch.figures.figure_data import SIDE_WORDS, SignalMarker
 from ccwatch.figures.figures import overview, price_figure
-from ccwatch.figures.panels import PANELS, is_veto, mark_px, mark_symbol
+from ccwatch.figures.panels import PANELS, is_veto, marker_px, marker_symbol
 from ccwatch.stream.source import Stop
 
 
@@ -26,11 +26,11 @@ def mark(side: str, size: float) -> SignalMarker:
 
 
 def test_a_signals_shape_is_its_direction_its_size_what_was_approved_and_a_veto_is_hollow():
-    assert mark_symbol(mark("BUY", 0.1)) == "triangle-up"
-    assert mark_symbol(mark("SELL", 0.0)) == "triangle-down-open"
-    assert mark_symbol(mark("FLAT", 0.0)) == "circle"
+    assert marker_symbol(mark("BUY", 0.1)) == "triangle-up"
+    assert marker_symbol(mark("SELL", 0.0)) == "triangle-down-open"
+    assert marker_symbol(mark("FLAT", 0.0)) == "circle"
     assert not is_veto(mark("BUY", math.nan)), "a packet that says nothing of a size vetoes nothing"
-    assert mark_px(mark("BUY", 0.2)) > mark_px(mark("BUY", 0.05)) > mark_px(mark("BUY", 0.0))
+    assert marker_px(mark("BUY", 0.2)) > marker_px(mark("BUY", 0.05)) > marker_px(mark("BUY", 0.0))
 
 
 @pytest.mark.slow

@@ -91,15 +91,15 @@ def test_preparing_in_two_parts_gives_the_same_as_in_one():
         assert np.array_equal(np.concatenate((getattr(first, name), getattr(second, name))), getattr(whole, name)), name
     for name, values in whole.columns.items():
         assert np.array_equal(np.concatenate((first.columns[name], second.columns[name])), values, equal_nan=True), name
-    assert first.marks + second.marks == whole.marks
+    assert first.markers + second.markers == whole.markers
     assert replace(second.carry, pace=None) == replace(whole.carry, pace=None)
     assert whole.broken.sum() == 3
-    assert len(whole.marks) > 5
+    assert len(whole.markers) > 5
 
 
 def test_a_mark_is_a_change_of_side_and_a_partial_packet_is_none():
     frame = packets(6, side=["FLAT", "BUY", None, "BUY", "SELL", "SELL"], reasoning=[None, "up", None, None, "down", None])
-    marks = prepare(frame, None, NO_GAPS, Names()).marks
+    marks = prepare(frame, None, NO_GAPS, Names()).markers
     assert [(mark.seq, mark.side, mark.text) for mark in marks] == [(2, 0, "up"), (5, 1, "down")]
 
 

@@ -70,7 +70,7 @@ def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: I
 
 
 def draft(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, server_tz: str) -> list[Any]:
-    """Return the fields of a Packet, in order and not yet frozen, for a session that has flags to add.
+    """Return the fields of a Packet, in order and not yet frozen, for a reader that has flags to add.
 
     Raises:
         DecodeError: the message is not a packet, or holds several.

@@ -67,10 +67,10 @@ class _AnyLayout:
         values = {name: [getattr(packet, name) for packet in packets] for name in _CARRIED}
         metrics = {
             table: Metrics(
-                [metric[0] for entries in lists for metric in entries],
-                [*map(len, lists)],
-                chain.from_iterable(metric[1:] for entries in lists for metric in entries),
+                [metric[0] for entries in per_packet for metric in entries],
+                [*map(len, per_packet)],
+                chain.from_iterable(metric[1:] for entries in per_packet for metric in entries),
             )
-            for table, lists in (("agents", [p.agents for p in packets]), ("models", [p.models for p in packets]))
+            for table, per_packet in (("agents", [p.agents for p in packets]), ("models", [p.models for p in packets]))
         }
         return Columns(values, metrics, [packet.logs for packet in packets], refused)

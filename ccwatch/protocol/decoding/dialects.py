@@ -47,7 +47,7 @@ class Dialect:
         places: section to wire key to column name; section "" is the body itself.
         logs: the key of the list of log lines.
         forecast: the key of the forecast's arrays.
-        typed: whether its messages carry their kind as `type`.
+        has_type: whether its messages carry their kind as `type`.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Dialect:
     places: Mapping[str, Mapping[str, str]] = field(default_factory=contract_places)
     logs: str = "logs"
     forecast: str = "forecast"
-    typed: bool = True
+    has_type: bool = True
 
     def __post_init__(self) -> None:
         """Prepare the lookups once; reading a message makes none."""
@@ -156,8 +156,8 @@ _FLAT: Final = _PIPELINE_KEYS - {"symbol"}
 DIALECTS: Final[list[Dialect]] = [
     Dialect("contract", _is_contract, body="data"),
     Dialect("engine_loop", _is_engine_loop),
-    Dialect("bridge", _is_bridge, typed=False),
-    Dialect("pipeline", _is_pipeline, places={"": _PIPELINE}, logs="messages", forecast="chronos_forecast", typed=False),
+    Dialect("bridge", _is_bridge, has_type=False),
+    Dialect("pipeline", _is_pipeline, places={"": _PIPELINE}, logs="messages", forecast="chronos_forecast", has_type=False),
 ]
 """The dialects, tried in this order; append an entry to read another shape."""
 

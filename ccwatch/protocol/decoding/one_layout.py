@@ -110,7 +110,7 @@ class OneLayout:
         for attribute, key, value in _attributes(message):
             if key == dialect.body:
                 fields.append((attribute, self._body(value, f"{attribute}.", dialect)))
-            elif key == "type" and dialect.typed:
+            elif key == "type" and dialect.has_type:
                 fields.append((attribute, Literal["WELCOME", "TELEMETRY"]))
                 self._kind_path = attribute
             elif not dialect.body:

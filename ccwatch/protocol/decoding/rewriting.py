@@ -40,19 +40,19 @@ def write(packet: Packet) -> dict[str, Any]:
     if packet.forecasts and (written := forecasts.write_forecast(packet, extra.get(dialect.forecast))):
         body[dialect.forecast] = written
     envelope = extra.pop(ENVELOPE, {}) if dialect.body else {}
-    _overlay(body, extra)
-    message: dict[str, Any] = {"type": str(packet.kind)} if dialect.typed else {}
+    _insert(body, extra)
+    message: dict[str, Any] = {"type": str(packet.kind)} if dialect.has_type else {}
     message |= {dialect.body: body} if dialect.body else body
-    _overlay(message, envelope)
+    _insert(message, envelope)
     return message
 
 
-def _overlay(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
+def _insert(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
     """Put the fields kept in `extra` over the rebuilt ones, path by path; entries of a list go by their position."""
     for key, value in extra.items():
         below = body.get(key)
         if type(below) is dict and type(value) is dict:
-            _overlay(below, value)
+            _insert(below, value)
         elif type(below) is list and type(value) is dict:
             for position, entry in value.items():
                 below[int(position)] = entry

@@ -77,10 +77,10 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
     body = message
     if dialect.body:
         body = message[dialect.body]
-        if len(message) > 1 + dialect.typed:
-            placed = {"type", dialect.body} if dialect.typed else {dialect.body}
+        if len(message) > 1 + dialect.has_type:
+            placed = {"type", dialect.body} if dialect.has_type else {dialect.body}
             residue[ENVELOPE] = {key: value for key, value in message.items() if key not in placed}
-    if dialect.typed and message.get("type") != kind:
+    if dialect.has_type and message.get("type") != kind:
         keep(residue, ENVELOPE if dialect.body else "", "type", message["type"])
     prepared = dialect.prepared
     for key, value in body.items():
@@ -90,7 +90,7 @@ def read(message: dict[str, Any], received_ns: int, server_tz: str) -> list[Any]
         if target is None:
             if dialect.body:
                 _keep_foreign(residue, dialect, key, value)
-            elif key != "type" or not dialect.typed:
+            elif key != "type" or not dialect.has_type:
                 residue[key] = value
         elif type(target) is tuple:
             if type(value) is str and not target[1]:
@@ -220,8 +220,8 @@ def _judge_numbers(values: list[Any], residue: dict[str, Any], dialect: Dialect)
         for section, keys in dialect.places.items():
             for key, name in keys.items():
                 if name in _UNKNOWN_AS_ZERO and values[INDEX[name]] == 0.0:
-                    aside = residue.setdefault(section, {}) if section else residue
-                    aside.setdefault(key, 0.0)  # a zero that came as text is there already
+                    section_rest = residue.setdefault(section, {}) if section else residue
+                    section_rest.setdefault(key, 0.0)  # a zero that came as text is there already
                     values[INDEX[name]] = NAN
     if values[SYMBOL] in NO_SYMBOL:
         keep(residue, *dialect.place_of("symbol"), values[SYMBOL])

@@ -468,7 +468,7 @@ def tape():
         places={"": {"at": "timestamp_raw", "mood": "regime_raw"}, "last": {"ticker": "symbol", "px": "price", "size": "approved_size"}},
         logs="lines",
         forecast="cone",
-        typed=False,
+        has_type=False,
     )
     dialects.DIALECTS.append(dialect)
     yield dialect

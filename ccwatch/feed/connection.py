@@ -1,7 +1,7 @@
 """One connection to a server: handshake, receive, send, wake. The one home of websocket-client and of the socket.
 
 The library makes the handshake and writes frames; reading is `framing`'s, since the library believes any announced length
-and validates UTF-8 in Python. It decides nothing: when to ping, what a message means, when to try again is the session's.
+and validates UTF-8 in Python. It decides nothing: when to ping, what a message means, when to try again is the stream reader's.
 """
 
 from __future__ import annotations

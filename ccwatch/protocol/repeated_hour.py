@@ -1,7 +1,7 @@
 """The hour that comes twice at the end of summer time: which of its two times the stamps inside a packet mean.
 
-The packet's own reading is the stream reader's choice (see `stream_clock`); log lines, calls, trades and bars follow it. None of them is later
-than the packet that carries it, so a stamp without an offset is its second reading unless that lies in the packet's future.
+The packet's own reading is the stream reader's choice (see `stream_clock`); log lines, calls, trades and bars follow it. None of them is
+later than the packet that carries it, so a stamp without an offset is its second reading unless that lies in the packet's future.
 """
 
 from __future__ import annotations

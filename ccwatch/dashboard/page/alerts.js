@@ -1,9 +1,9 @@
-// What fires, in one line: grouped by subject, the most serious first, of fixed places; it opens into the list of all.
+// The firing alerts, in one line: grouped by subject, the most serious first, of fixed places; it opens into the list of all.
 
 /** @import { Alert, AlertStrip } from "./types.js" */
 /** @import { View } from "./view.js" */
 
-import { button, picture, shape, tell, write } from "./dom.js";
+import { button, picture, shape, element, write } from "./dom.js";
 import { clock, lasting } from "./words.js";
 
 const RANK = /** @type {Record<string, number>} */ ({ critical: 0, warning: 1, info: 2 });
@@ -19,7 +19,7 @@ export function nameOf(alert) {
 }
 
 /**
- * What the desk knows of an alert: who silenced or saw it, how its rule did when it was tried, what to do.
+ * The desk's facts about an alert: who silenced or saw it, how its rule did when it was tried, what to do.
  * @param {Alert} alert
  */
 export function noteOf(alert) {
@@ -61,16 +61,16 @@ class Badge {
   constructor(line, alert) {
     this.line = line;
     this.alert = alert;
-    this.el = tell("span", "ccw-alert");
+    this.el = element("span", "ccw-alert");
     this.el.setAttribute("role", "group");
     const icon = picture("0 0 14 14");
     this.path = shape(icon, "path", { fill: "currentColor", "fill-rule": "evenodd", d: SHAPES[alert.severity] ?? SHAPES.warning ?? "" });
-    this.severity = tell("b", "ccw-severity", alert.severity.toUpperCase());
-    this.name = tell("button", "ccw-alert-name");
+    this.severity = element("b", "ccw-severity", alert.severity.toUpperCase());
+    this.name = element("button", "ccw-alert-name");
     this.name.type = "button";
-    this.value = tell("span", "ccw-alert-value");
-    this.since = tell("span", "ccw-alert-since");
-    this.note = tell("span", "ccw-alert-note");
+    this.value = element("span", "ccw-alert-value");
+    this.since = element("span", "ccw-alert-since");
+    this.note = element("span", "ccw-alert-note");
     this.seen = button("Ack", "Acknowledge", () => this.acknowledge());
     this.seen.classList.add("ccw-seen");
     this.why = button("Why", `Ask why ${nameOf(alert)} fired`, () => line.view.ask([alert.fired, alert.fired]));
@@ -90,7 +90,7 @@ class Badge {
 
   /** Ask for the reason, then have the kernel write the silence into the recording's journal. */
   silence() {
-    const reason = tell("input", "ccw-note-input");
+    const reason = element("input", "ccw-note-input");
     reason.maxLength = 300;
     reason.placeholder = "why? Enter silences it for half an hour";
     reason.setAttribute("aria-label", `Reason to silence ${nameOf(this.alert)}; Enter keeps it, Escape does not`);
@@ -141,13 +141,13 @@ export class AlertLine {
     /** @type {[number | null, number]} */
     this.clockAt = [null, 0];
     this.isOpen = false;
-    this.el = tell("div", "ccw-alerts");
+    this.el = element("div", "ccw-alerts");
     this.el.setAttribute("role", "group");
     this.el.setAttribute("aria-label", "Alerts");
-    this.line = tell("div", "ccw-alert-line");
+    this.line = element("div", "ccw-alert-line");
     this.icon = picture("0 0 14 14");
     this.path = shape(this.icon, "path", { fill: "currentColor", "fill-rule": "evenodd" });
-    this.head = tell("span", "ccw-quiet", "Alerts: waiting for packets");
+    this.head = element("span", "ccw-quiet", "Alerts: waiting for packets");
     this.why = button("Why", "Ask why the first alert fired", () => this.first && this.view.ask([this.first.fired, this.first.fired]));
     this.ack = button("Ack", "Acknowledge the first group", () => this.acknowledge());
     this.quiet = button("Silence", "Silence the first alert for half an hour", () => {
@@ -156,12 +156,12 @@ export class AlertLine {
     });
     this.toggle = button("", "All alerts", () => this.open(!this.isOpen));
     this.toggle.classList.add("ccw-more-alerts");
-    this.list = tell("div", "ccw-alert-list");
+    this.list = element("div", "ccw-alert-list");
     this.list.id = `ccw-alerts-${Math.random().toString(36).slice(2)}`;
     this.toggle.setAttribute("aria-controls", this.list.id);
-    this.polite = tell("div", "ccw-spoken");
+    this.polite = element("div", "ccw-spoken");
     this.polite.setAttribute("aria-live", "polite");
-    this.assertive = tell("div", "ccw-spoken");
+    this.assertive = element("div", "ccw-spoken");
     this.assertive.setAttribute("role", "alert");
     this.why.hidden = this.ack.hidden = this.quiet.hidden = this.toggle.hidden = true; // until something fires
     this.line.append(this.icon, this.head, this.why, this.ack, this.quiet, this.toggle);
@@ -203,14 +203,14 @@ export class AlertLine {
     if (this.groups.length) this.tick();
   }
 
-  /** The time that the line speaks of: the stream's now; in a recording that of the player, or of a crosshair that stands. */
+  /** The time that the line speaks of: the stream's now; in a recording that of the player, or of a crosshair that is held. */
   get now() {
     const { view } = this;
     const { rows, moves } = view.store.main;
     const newest = rows?.count ? rows.last : 0;
     if (!moves) return (view.cursor.pinned ? view.cursor.time : null) ?? view.head ?? Math.max(newest, ...this.all.map((alert) => alert.fired));
-    const [told, since] = this.clockAt;
-    return Math.max(newest, told === null ? 0 : told + performance.now() - since);
+    const [sent, since] = this.clockAt;
+    return Math.max(newest, sent === null ? 0 : sent + performance.now() - since);
   }
 
   get all() {

@@ -2,13 +2,13 @@
 
 /** @import { View } from "./view.js" */
 
-import { button, tell } from "./dom.js";
+import { button, element } from "./dom.js";
 
 export class Answer {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.el = tell("div", "ccw-answer");
+    this.el = element("div", "ccw-answer");
     this.el.setAttribute("role", "region");
     this.el.setAttribute("aria-label", "Why");
     this.el.hidden = true;
@@ -23,7 +23,7 @@ export class Answer {
   /** @param {{ title: string, lines: string[], code: string, more?: boolean }} said */
   show({ title, lines, code, more }) {
     /** @type {HTMLElement[]} */
-    const parts = [tell("h4", "", title), ...lines.map((words) => tell("p", "", words))];
+    const parts = [element("h4", "", title), ...lines.map((words) => element("p", "", words))];
     const { asked } = this.view;
     if (more && asked && asked[1] > asked[0]) {
       const seen = button("Seen before?", "Search the recordings for what looks like this range", () => this.view.ask(asked, "seen"));
@@ -31,7 +31,7 @@ export class Answer {
       parts.push(seen);
     }
     if (code) {
-      const shown = tell("pre", "ccw-code", code);
+      const shown = element("pre", "ccw-code", code);
       const copy = button("Copy as code", "Copy as code", () => this.copy(shown, copy));
       copy.removeAttribute("aria-label");
       parts.push(shown, copy);

@@ -1,4 +1,4 @@
-// What plotly makes: axes, limits and bands; and all of the picture where it stands still. It must not know a stream's rows.
+// Plotly's part of a chart: axes, limits and bands; and all of a picture that does not move. It must not know a stream's rows.
 
 /** @import { Box, PanelSpec, Range, Skeleton, Trace } from "./types.js" */
 /** @import { Charts } from "./charts.js" */
@@ -119,7 +119,7 @@ export function flagShapes(charts) {
   return charts.flagTimes(main).map((x) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color, width: 1, dash: "dashdot" } }));
 }
 
-/** The traces as plotly would draw them: for a picture that stands still. @param {Charts} charts @param {Trace[]} traces @param {Range} range */
+/** The traces as plotly would draw them: for a picture that does not move. @param {Charts} charts @param {Trace[]} traces @param {Range} range */
 export function filledTraces(charts, traces, range) {
   /** @type {any[]} */
   const found = [];

@@ -138,7 +138,7 @@ export class Painter {
       const value = y[begin];
       if (value === null || value === undefined) {
         if (pen && pattern.length) {
-          ctx.stroke(); // a dash begins anew after a gap, as in plotly's path
+          ctx.stroke(); // the dashes begin again after a gap, as in plotly's path
           ctx.beginPath();
           ctx.lineDashOffset = 0;
         }

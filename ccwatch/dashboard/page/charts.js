@@ -8,7 +8,7 @@
 
 import { axesOf, filledTraces } from "./axes.js";
 import { Painter, Scale } from "./canvas.js";
-import { tell } from "./dom.js";
+import { element } from "./dom.js";
 import { barHeight, CELL, cells, heat, ROWS, served } from "./heat.js";
 import { isNear, LANE, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
 import { BACK_PX, paintLane, paintPanels } from "./paint.js";
@@ -22,10 +22,10 @@ export class Charts {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.el = tell("div", "ccw-charts");
-    this.plot = tell("div", "ccw-plot");
-    this.base = tell("div", "ccw-base");
-    this.canvas = tell("canvas", "ccw-canvas");
+    this.el = element("div", "ccw-charts");
+    this.plot = element("div", "ccw-plot");
+    this.base = element("div", "ccw-base");
+    this.canvas = element("canvas", "ccw-canvas");
     this.canvas.setAttribute("aria-hidden", "true");
     this.plot.append(this.base, this.canvas);
     this.el.append(this.plot);
@@ -138,7 +138,7 @@ export class Charts {
   }
 
   /**
-   * Thin what is new; true where all was thinned anew.
+   * Thin the new rows; return true where all rows were thinned again.
    * @param {Range} range
    * @param {number} pixels
    */
@@ -349,7 +349,7 @@ export class Charts {
 
   computedAt = -1;
 
-  /** What the lane shows: what is important. @returns {Item[]} */
+  /** Return the important items, which the lane shows. @returns {Item[]} */
   laneItems() {
     const { head } = this.view;
     return this.view.items.filter((item) => item.important && (head === null || item.time <= head));

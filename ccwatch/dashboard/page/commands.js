@@ -3,7 +3,7 @@
 
 /** @import { View } from "./view.js" */
 
-import { tell } from "./dom.js";
+import { element } from "./dom.js";
 
 const KERNEL_PATIENCE_MS = 1500;
 
@@ -20,9 +20,9 @@ class HoldButton {
     this.until = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
-    this.el = tell("button", `ccw-key ccw-hold ccw-hold-${what.toLowerCase()}`);
+    this.el = element("button", `ccw-key ccw-hold ccw-hold-${what.toLowerCase()}`);
     this.el.type = "button";
-    this.held = false; // the press that will end as a click began while it was armed: it arms nothing anew
+    this.held = false; // the press that will end as a click began while it was armed: it does not arm again
     this.el.addEventListener("click", (event) => {
       if (event.detail && event.isTrusted && !this.held && this.state === "idle") this.arm(); // detail 0: a key's
     });
@@ -136,7 +136,7 @@ export class CommandBar {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.el = tell("div", "ccw-commands");
+    this.el = element("div", "ccw-commands");
     this.el.setAttribute("role", "group");
     this.el.setAttribute("aria-label", "Commands to the engine");
     this.el.hidden = true;
@@ -156,14 +156,14 @@ export class CommandBar {
       event.stopPropagation();
       if (event.key === "Enter" && event.isTrusted) this.subscribe();
     });
-    const subscribe = tell("button", "ccw-key", "Subscribe");
+    const subscribe = element("button", "ccw-key", "Subscribe");
     subscribe.type = "button";
     subscribe.addEventListener("click", (event) => event.isTrusted && this.subscribe());
-    this.words = tell("div", "ccw-command-words");
+    this.words = element("div", "ccw-command-words");
     this.words.setAttribute("role", "status");
-    this.results = tell("div", "ccw-results");
+    this.results = element("div", "ccw-results");
     this.results.setAttribute("aria-live", "assertive");
-    const engine = tell("span", "ccw-quiet", "Engine");
+    const engine = element("span", "ccw-quiet", "Engine");
     this.el.append(engine, ...this.buttons.map((button) => button.el), this.symbol, this.symbols, subscribe, this.words, this.results);
     this.blurred = () => this.buttons.forEach((button) => button.release());
     window.addEventListener("blur", this.blurred);
@@ -224,12 +224,12 @@ export class CommandBar {
     this.say("");
     this.results.replaceChildren(
       ...commands.said.map(({ what, state, words, remedy, at }) => {
-        const line = tell("div", "ccw-result");
+        const line = element("div", "ccw-result");
         line.dataset.state = state;
-        line.append(tell("b", "", `${what}: ${state}`), tell("span", "", ` ${at}${words ? `, ${words}` : ""}`));
+        line.append(element("b", "", `${what}: ${state}`), element("span", "", ` ${at}${words ? `, ${words}` : ""}`));
         const [text, code] = remedy.split(/(?=curl )/);
-        if (remedy) line.append(tell("p", "", text));
-        if (code) line.append(tell("code", "ccw-code", code));
+        if (remedy) line.append(element("p", "", text));
+        if (code) line.append(element("code", "ccw-code", code));
         return line;
       }),
     );

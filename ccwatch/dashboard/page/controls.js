@@ -3,7 +3,7 @@
 /** @import { Range } from "./types.js" */
 /** @import { View } from "./view.js" */
 
-import { button, tell, write } from "./dom.js";
+import { button, element, write } from "./dom.js";
 import { clock, number } from "./words.js";
 
 const SPEEDS = [1, 2, 5, 10, 60, 600, Infinity];
@@ -14,7 +14,7 @@ export class Controls {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.el = tell("div", "ccw-controls");
+    this.el = element("div", "ccw-controls");
     this.el.setAttribute("role", "toolbar");
     this.el.setAttribute("aria-label", "Time, marks and questions");
     this.speed = 1;
@@ -39,13 +39,13 @@ export class Controls {
     const into = button("+", "Show less time (+)", () => view.zoomBy(0.5));
     this.windows = WINDOWS.map(([words, seconds, title]) => ({ seconds, el: button(words, title, () => view.chooseWindow(seconds)) }));
     this.follow = button("Go live", "Follow the stream (End)", () => view.live());
-    this.words = tell("span", "ccw-span");
+    this.words = element("span", "ccw-span");
     const mark = button("Mark", "Note something at this time (M)", () => this.mark());
     const why = button("Ask why", "What differs in what is shown (A); Shift and drag, or R, for a range", () => view.ask(view.cursor.subject));
     this.record = button("Record", "Record the stream to files", () => this.toggleRecord());
     this.record.removeAttribute("aria-label");
     const save = button("⤓", "Save a picture of the charts", () => void view.charts.save());
-    this.canvas = tell("canvas", "ccw-strip");
+    this.canvas = element("canvas", "ccw-strip");
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute("role", "slider");
     this.canvas.setAttribute("aria-label", "Time shown, of the whole history");
@@ -55,7 +55,7 @@ export class Controls {
     this.canvas.addEventListener("pointerdown", (event) => this.scrub(event));
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.el.append(this.pause, ...this.player, earlier, later, out, into, ...this.windows.map(({ el }) => el), this.words, this.follow, mark, why, this.record, save, this.canvas);
-    // Told, not asked for at each drawing: to ask makes the page lay out what has just been drawn.
+    // Noted at a change, not asked for at each drawing: to ask makes the page lay out what has just been drawn.
     this.width = 0;
     this.size = new ResizeObserver(([entry]) => {
       this.width = Math.round(entry?.contentRect.width ?? 0);
@@ -164,7 +164,7 @@ export class Controls {
     if (this.note) return;
     const time = this.view.cursor.time ?? this.view.head ?? this.whole?.[1];
     if (time === undefined) return;
-    const note = tell("input", "ccw-note-input");
+    const note = element("input", "ccw-note-input");
     this.note = note;
     note.maxLength = 300;
     note.setAttribute("aria-label", `Note at ${clock(time)}; Enter keeps it, Escape does not`);

@@ -3,7 +3,7 @@
 /** @import { Mark, Range } from "./types.js" */
 /** @import { View } from "./view.js" */
 
-import { shape, target, tell } from "./dom.js";
+import { shape, target, element } from "./dom.js";
 import { clock, known, number, ordered, percent, reading } from "./words.js";
 
 const DRAG_PX = 6; // what moves less is a click
@@ -17,17 +17,17 @@ export class Cursor {
   constructor(view) {
     this.view = view;
     /** @type {number | null} */
-    this.time = null; // ms, where the crosshair stands; null: at the newest row
+    this.time = null; // ms, where the crosshair is; null: at the newest row
     this.pinned = false;
     /** @type {number | null} */
     this.anchor = null; // ms, where a range was begun by key
     /** @type {{ from: number, to: number } | null} */
     this.drag = null;
-    this.line = tell("div", "ccw-cursor");
-    this.label = tell("span", "ccw-cursor-time");
+    this.line = element("div", "ccw-cursor");
+    this.label = element("span", "ccw-cursor-time");
     this.line.append(this.label);
-    this.band = tell("div", "ccw-band");
-    this.tip = tell("div", "ccw-tip");
+    this.band = element("div", "ccw-band");
+    this.tip = element("div", "ccw-tip");
     this.line.hidden = this.band.hidden = this.tip.hidden = true;
     const { plot } = view.charts;
     plot.append(this.line, this.band, this.tip);
@@ -40,7 +40,7 @@ export class Cursor {
       if (!this.pinned && !this.drag) this.put(null);
     });
     plot.addEventListener("pointerdown", (event) => {
-      // Whatever the modifier: JupyterLab takes a Shift for its own, and would have the keys that follow.
+      // With any modifier: JupyterLab takes a Shift for its own, and would have the keys that follow.
       if (!target(event).closest("button, input, select")) plot.focus({ preventScroll: true });
       this.down(event);
     });
@@ -80,7 +80,7 @@ export class Cursor {
     const mark = item ? null : this.view.charts.markAt(x, y);
     this.view.charts.plot.style.cursor = item || mark ? "pointer" : "crosshair";
     this.tip.hidden = !item && !mark;
-    if (item) this.tip.replaceChildren(tell("b", "", `${item.glyph} ${clock(item.time)}`), tell("div", "", item.words));
+    if (item) this.tip.replaceChildren(element("b", "", `${item.glyph} ${clock(item.time)}`), element("div", "", item.words));
     else if (mark) this.tip.replaceChildren(...this.signal(mark));
     if (!this.tip.hidden) {
       const width = this.view.charts.plot.clientWidth;
@@ -88,12 +88,12 @@ export class Cursor {
     }
   }
 
-  /** What a signal says. @param {Mark} mark */
+  /** Return the text of a signal. @param {Mark} mark */
   signal([, price, side, , confidence, size, text]) {
     const word = this.view.store.main.words.side[side] ?? "?";
     const vetoed = word !== "FLAT" && size === 0;
     const facts = [`confidence ${number(confidence)}`, vetoed ? "vetoed" : `approved size ${percent(size, 1)}`, known(price) ? `at ${number(price)}` : ""];
-    return [tell("b", "", word), tell("span", "", ` · ${facts.filter(Boolean).join(" · ")}`), tell("div", "", text || "no reasoning given")];
+    return [element("b", "", word), element("span", "", ` · ${facts.filter(Boolean).join(" · ")}`), element("div", "", text || "no reasoning given")];
   }
 
   /** Shade a range; one that is too narrow is a click. @param {number} from @param {number} to @param {number} least px */
@@ -138,7 +138,7 @@ export class Cursor {
     view.select();
   }
 
-  /** Let the crosshair stand at a time; null takes it away. @param {number | null} time */
+  /** Hold the crosshair at a time; null takes it away. @param {number | null} time */
   put(time, spoken = false) {
     this.time = time;
     if (time === null) {
@@ -190,7 +190,7 @@ export class Cursor {
     return this.anchor === null || this.time === null ? null : ordered(this.anchor, this.time);
   }
 
-  /** What a question is about: the range that was begun, else the crosshair's moment, else all that is shown. @returns {Range | null} */
+  /** Return the range of a question: the range that was begun, else the crosshair's moment, else all that is shown. @returns {Range | null} */
   get subject() {
     return this.range ?? (this.time === null ? this.view.shown : [this.time, this.time]);
   }

@@ -8,7 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
  * @param {string} className
  * @param {string} text
  */
-export function tell(name, className, text = "") {
+export function element(name, className, text = "") {
   const made = document.createElement(name);
   made.className = className;
   if (text) made.textContent = text;
@@ -42,7 +42,7 @@ export function picture(viewBox, className = "") {
  * @param {(event: MouseEvent) => void} action
  */
 export function button(words, title, action) {
-  const made = tell("button", "ccw-key", words);
+  const made = element("button", "ccw-key", words);
   made.type = "button";
   made.title = title;
   made.setAttribute("aria-label", title);

@@ -1,4 +1,4 @@
-// What tests, benchmarks and the curious may read of a view.
+// The parts of a view that tests and benchmarks may read.
 
 /** @import { View } from "./view.js" */
 

@@ -1,9 +1,9 @@
-// What is said where nothing comes from the kernel any more: it was restarted, has ended, or cannot be reached.
+// The notice that nothing comes from the kernel any more: it was restarted, has ended, or cannot be reached.
 // JupyterLab would mark the widget for it (jupyter-widgets-disconnected), but anywidget 0.11 drops the listener that does.
 
 /** @import { View } from "./view.js" */
 
-import { tell, write } from "./dom.js";
+import { element, write } from "./dom.js";
 import { number } from "./words.js";
 
 const SILENT_S = 20; // the kernel says every 5 s that it lives
@@ -13,7 +13,7 @@ export class Gone {
   constructor(view) {
     this.view = view;
     this.isGone = false;
-    this.el = tell("div", "ccw-gone-words");
+    this.el = element("div", "ccw-gone-words");
     this.el.setAttribute("role", "alert");
     this.el.hidden = true;
   }

@@ -1,4 +1,4 @@
-// Where the panels stand, and what their axes span. Pure: numbers in, numbers out.
+// The places of the panels, and the spans of their axes. Pure: numbers in, numbers out.
 
 /** @import { PanelSpec } from "./types.js" */
 
@@ -45,7 +45,7 @@ export function isNear(level, low, high) {
 }
 
 /**
- * What an axis spans: the values with some room, the limits that are near, within what the panel allows.
+ * Return the span of an axis: the values with some room, the limits that are near, within what the panel allows.
  * @param {PanelSpec} panel
  * @param {number} low the least value that is drawn; Infinity where there is none
  * @param {number} high

@@ -1,4 +1,4 @@
-// What the canvas shows of each panel: lines, a forecast, signals, gaps, regimes, the heat strip, the lane of events.
+// The canvas of each panel: lines, a forecast, signals, gaps, regimes, the heat strip, the lane of events.
 
 /** @import { Box, Trace } from "./types.js" */
 /** @import { Charts } from "./charts.js" */

@@ -66,7 +66,7 @@ export class Rows {
   }
 
   /**
-   * The last of `total` rows, after `sketched` rows that stand for all the others.
+   * The last of `total` rows, after `sketched` rows that represent all the others.
    * @param {DataView} view
    * @param {number} count
    * @param {number} sketched

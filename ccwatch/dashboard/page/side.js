@@ -4,7 +4,7 @@
 /** @import { Service } from "./types.js" */
 /** @import { View } from "./view.js" */
 
-import { button, picture, shape, tell } from "./dom.js";
+import { button, picture, shape, element } from "./dom.js";
 import { clock, known, number, percent } from "./words.js";
 
 const TABS = /** @type {Record<string, string>} */ ({ timeline: "Timeline", services: "Services", logs: "Logs", stream: "Stream" });
@@ -22,7 +22,7 @@ function spark(values) {
   return made;
 }
 
-/** How the last calls stand to the ones before. @param {Service} of */
+/** Compare the last calls with the ones before. @param {Service} of */
 function trend(of) {
   const half = Math.floor(of.spark.length / 2);
   if (half < 3) return "";
@@ -45,18 +45,18 @@ export class Side {
     this.important = true;
     /** @type {ReturnType<typeof setTimeout> | null} */
     this.waiting = null;
-    this.el = tell("div", "ccw-side");
-    this.handle = tell("div", "ccw-handle");
-    const bar = tell("div", "ccw-tabs");
-    const list = tell("div", "ccw-tablist");
+    this.el = element("div", "ccw-side");
+    this.handle = element("div", "ccw-handle");
+    const bar = element("div", "ccw-tabs");
+    const list = element("div", "ccw-tablist");
     list.setAttribute("role", "tablist");
     list.setAttribute("aria-label", "Beside the charts");
-    this.body = tell("div", "ccw-body");
+    this.body = element("div", "ccw-body");
     this.body.id = `ccw-side-${Math.random().toString(36).slice(2)}`;
     this.body.setAttribute("role", "tabpanel");
     this.body.tabIndex = 0;
     this.tabs = Object.entries(TABS).map(([name, words]) => {
-      const tab = tell("button", "ccw-tab", words);
+      const tab = element("button", "ccw-tab", words);
       tab.type = "button";
       tab.setAttribute("role", "tab");
       tab.setAttribute("aria-controls", this.body.id);
@@ -75,7 +75,7 @@ export class Side {
     this.unfold.hidden = true;
     bar.append(list, this.fold);
     this.filter = this.makeFilter();
-    this.decision = tell("div", "ccw-decision");
+    this.decision = element("div", "ccw-decision");
     this.decision.setAttribute("role", "region");
     this.decision.setAttribute("aria-label", "The decision under the cursor");
     this.el.append(bar, this.filter, this.body, this.decision);
@@ -84,7 +84,7 @@ export class Side {
   }
 
   makeFilter() {
-    const filter = tell("div", "ccw-filter");
+    const filter = element("div", "ccw-filter");
     this.kinds = document.createElement("select");
     this.kinds.setAttribute("aria-label", "Moments");
     this.kinds.append(new Option("important", "important"), new Option("all", "all"));
@@ -265,18 +265,18 @@ export class Side {
     const { main } = this.view.store;
     const at = this.cursor ?? this.view.now;
     const mark = main.marks.filter(([time]) => time <= at).pop();
-    const title = tell("h4", "", "This decision");
+    const title = element("h4", "", "This decision");
     if (!mark) {
-      this.decision.replaceChildren(title, tell("p", "ccw-empty", "no change of the signal up to here"));
+      this.decision.replaceChildren(title, element("p", "ccw-empty", "no change of the signal up to here"));
       return;
     }
     const [time, price, side, , confidence, size, text] = mark;
     const word = main.words.side[side] ?? "?";
     const vetoed = word !== "FLAT" && size === 0;
-    const head = tell("p", "");
-    head.append(tell("b", "", word), ` since ${clock(time)}${known(price) ? ` @ ${number(price)}` : ""}`);
+    const head = element("p", "");
+    head.append(element("b", "", word), ` since ${clock(time)}${known(price) ? ` @ ${number(price)}` : ""}`);
     const facts = `conf ${number(confidence)} · size ${percent(size, 0)} · vetoed: ${vetoed ? "yes" : known(size) ? "no" : "not known"}`;
-    this.decision.replaceChildren(title, head, tell("p", "", facts), tell("p", "ccw-reason", text ? `“${text}”` : "no reasoning given"));
+    this.decision.replaceChildren(title, head, element("p", "", facts), element("p", "ccw-reason", text ? `“${text}”` : "no reasoning given"));
   }
 
   /** @param {{ time: number, kind: string, glyph: string, words: string, own: number | undefined }[]} all */
@@ -301,7 +301,7 @@ export class Side {
       if (item === at) at = at.nextSibling;
       else this.body.insertBefore(item, at);
     }
-    if (!found.length) this.body.replaceChildren(tell("p", "ccw-empty", "nothing yet"));
+    if (!found.length) this.body.replaceChildren(element("p", "ccw-empty", "nothing yet"));
     const chosen = this.body.querySelector(".ccw-chosen");
     if (chosen && this.scrolledTo !== this.chosen) chosen.scrollIntoView({ block: "nearest" });
     this.scrolledTo = this.chosen;
@@ -312,14 +312,14 @@ export class Side {
 
   /** @param {string} key @param {{ time: number, kind: string, glyph: string, words: string, own: number | undefined }} row */
   row(key, { time, kind, glyph, words, own }) {
-    const item = tell("button", "ccw-row");
+    const item = element("button", "ccw-row");
     item.type = "button";
     /** @type {any} */ (item).key = key;
     item.title = `${words}\n(show this moment; with Shift, ask why too)`;
     // Before the first packet only the receiver's clock was known: what is shown is where that was by the stream's.
     if (own !== undefined) item.title += `; before the stream's first packet, at ${new Date(own).toISOString().slice(0, 19).replace("T", " ")} by the receiver's clock`;
     const name = `ccw-kind ccw-kind-${/^[a-zA-Z]+$/.test(kind) ? kind.toLowerCase() : "none"}`;
-    item.append(tell("time", "", `${own === undefined ? "" : "≈"}${clock(time)}`), tell("b", name, `${glyph ? `${glyph} ` : ""}${kind}`), tell("span", "", words));
+    item.append(element("time", "", `${own === undefined ? "" : "≈"}${clock(time)}`), element("b", name, `${glyph ? `${glyph} ` : ""}${kind}`), element("span", "", words));
     item.addEventListener("click", (event) => {
       this.chosen = time;
       this.scrolledTo = time;
@@ -349,18 +349,18 @@ export class Side {
 
   /** @param {Service} of */
   trend(of) {
-    const made = tell("span", "ccw-trend");
+    const made = element("span", "ccw-trend");
     made.append(spark(of.spark), ` ${trend(of)}`);
     return made;
   }
 
   /** @param {string[]} heads @param {(string | Node)[][]} rows */
   table(heads, rows) {
-    const table = tell("table", "ccw-table");
+    const table = element("table", "ccw-table");
     const head = document.createElement("tr");
     head.append(
       ...heads.map((words) => {
-        const cell = tell("th", "", words);
+        const cell = element("th", "", words);
         cell.scope = "col";
         return cell;
       }),
@@ -370,7 +370,7 @@ export class Side {
       const line = document.createElement("tr");
       line.append(
         ...row.map((cell) => {
-          const made = tell("td", "");
+          const made = element("td", "");
           made.append(cell);
           return made;
         }),

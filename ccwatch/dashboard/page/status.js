@@ -4,7 +4,7 @@
 /** @import { Stream } from "./stream.js" */
 /** @import { View } from "./view.js" */
 
-import { tell, write } from "./dom.js";
+import { element, write } from "./dom.js";
 import { clock, day, known, lasting, number, percent } from "./words.js";
 
 /** @param {number | null} value */
@@ -18,12 +18,12 @@ class StatusLine {
   constructor(view, stream, place) {
     this.view = view;
     this.stream = stream;
-    this.el = tell("div", "ccw-status");
+    this.el = element("div", "ccw-status");
     this.el.dataset.stream = String(place);
     /** @type {Record<string, HTMLElement>} */
     this.cells = {};
-    const left = tell("div", "ccw-market");
-    const right = tell("div", "ccw-connection");
+    const left = element("div", "ccw-market");
+    const right = element("div", "ccw-connection");
     for (const key of ["name", "symbol", "status", "regime", "price", "change", "pnl", "drawdown", "exposure"]) left.append(this.cell(key));
     for (const key of ["note", "trouble", "age", "state", "recording", "origin", "clock"]) right.append(this.cell(key));
     this.el.append(left, right);
@@ -32,7 +32,7 @@ class StatusLine {
 
   /** @param {string} key */
   cell(key) {
-    const made = tell("span", "ccw-cell");
+    const made = element("span", "ccw-cell");
     made.dataset.ccw = key;
     this.cells[key] = made;
     return made;
@@ -109,7 +109,7 @@ export class StatusBar {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.el = tell("div", "ccw-header");
+    this.el = element("div", "ccw-header");
     this.el.setAttribute("role", "group");
     this.el.setAttribute("aria-label", "Status");
     /** @type {StatusLine[]} */

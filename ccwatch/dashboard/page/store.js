@@ -1,4 +1,4 @@
-// What the page holds of one widget, whatever number of views shows it: its streams, and the words with the kernel.
+// The page's state of one widget, for any number of its views: its streams, and the messages from and to the kernel.
 
 /** @import { Content, Model } from "./types.js" */
 /** @import { View } from "./view.js" */
@@ -54,7 +54,7 @@ export class Store {
     this.model.send({ page: this.page, ...content });
   }
 
-  /** Ask for everything; for plotly's source too where nobody of this page has it or waits for it. */
+  /** Ask for everything; for plotly's source too where no view of this page has it or waits for it. */
   ask() {
     const now = performance.now();
     const source = !this.shared.loaded && now - this.shared.asked > SOURCE_PATIENCE_MS;
@@ -70,7 +70,7 @@ export class Store {
     }, SOURCE_PATIENCE_MS + 1000);
   }
 
-  /** Nobody looks: the kernel need not send. Else a server keeps what is sent to a page that was closed, for ever. */
+  /** No view is left: the kernel need not send. Else a server keeps what is sent to a page that was closed, for ever. */
   sleep() {
     try {
       this.send({ type: "asleep" });

@@ -1,4 +1,4 @@
-// What the page holds of one stream, and what each message of the kernel does to it. Pure: it must not know a widget or a picture.
+// The page's state of one stream, and the effect of each message of the kernel on it. Pure: it must not know a widget or a picture.
 
 /** @import { AlertStrip, Alert, Content, Facts, Mark, Row, Service, Skeleton, Status, Trace } from "./types.js" */
 
@@ -234,7 +234,7 @@ export class Stream {
   }
 
   /**
-   * What is known of the market at a time.
+   * Return the market's values at a time.
    * @param {number} time
    * @returns {Facts}
    */

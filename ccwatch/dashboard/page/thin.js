@@ -1,4 +1,4 @@
-// What a picture of some width shows of rows: lines thinned to pixels, stretches of one code, gaps. Pure.
+// The rows that a picture of some width shows: lines thinned to pixels, stretches of one code, gaps. Pure.
 // A line that grew is thinned from its last bucket on, so that a frame costs what is new, not what the window holds.
 
 /** @import { Rows } from "./rows.js" */
@@ -19,7 +19,7 @@ export class Line {
     this.low = Infinity;
     this.high = -Infinity;
     this.settled = 0; // points that no later row changes
-    this.done = 0; // buckets that they stand for
+    this.done = 0; // buckets that they represent
     this.cut = 0; // what cuts the next point off
   }
 }

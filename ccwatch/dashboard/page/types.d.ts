@@ -1,6 +1,6 @@
 // The words that the kernel and the page speak, and the shapes that the modules share. Only tsc reads this file.
 
-/** What anywidget hands to a widget. */
+/** The arguments that anywidget gives to a widget. */
 export interface Model {
   get(name: string): any;
   set(name: string, value: unknown): void;
@@ -112,7 +112,7 @@ export interface Service {
   why: string;
 }
 
-/** What the kernel knows of the connection, not of the market. */
+/** The state of the connection, as the kernel sends it. */
 export interface Status {
   state: string;
   mood: string;

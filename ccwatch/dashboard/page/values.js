@@ -4,7 +4,7 @@
 /** @import { View } from "./view.js" */
 
 import { swatch } from "./cursor.js";
-import { tell, write } from "./dom.js";
+import { element, write } from "./dom.js";
 import { ROWS } from "./heat.js";
 import { clock, known, number, reading } from "./words.js";
 
@@ -22,11 +22,11 @@ export class Values {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.el = tell("div", "ccw-values");
+    this.el = element("div", "ccw-values");
     this.el.setAttribute("role", "group");
     this.el.setAttribute("aria-label", "Values at the crosshair");
-    this.at = tell("div", "ccw-at");
-    this.titles = tell("div", "ccw-titles");
+    this.at = element("div", "ccw-at");
+    this.titles = element("div", "ccw-titles");
     /** @type {Set<string>} */
     this.hidden = new Set(); // labels that were clicked away
     this.version = 0;
@@ -35,7 +35,7 @@ export class Values {
     this.cells = [];
     /** @type {{ name: HTMLElement, ratio: HTMLElement, ms: HTMLElement }[]} */
     this.services = [];
-    this.more = tell("div", "ccw-more");
+    this.more = element("div", "ccw-more");
     this.el.append(this.at);
     view.charts.plot.append(this.titles);
   }
@@ -51,7 +51,7 @@ export class Values {
     this.cells = [];
     this.services = [];
     const groups = places.map(({ spec, top, height }) => {
-      const group = tell("div", "ccw-group");
+      const group = element("div", "ccw-group");
       group.style.top = `${top}px`;
       group.style.maxHeight = `${height + (spec.ribbon ? 30 : 4)}px`;
       if (spec.strip) this.strip(group, height);
@@ -62,7 +62,7 @@ export class Values {
         group.append(...lines.map((trace) => this.entry(trace)));
         if (spec.name === "pnl") group.append(...this.account());
         if (marks.length) {
-          const row = tell("div", "ccw-marks");
+          const row = element("div", "ccw-marks");
           row.append(...marks.map((trace) => this.entry(trace)));
           const hatch = listed.find((trace) => trace.meta.role === "gaps");
           if (hatch) row.append(this.entry(hatch));
@@ -75,7 +75,7 @@ export class Values {
     this.el.style.height = `${charts.height}px`;
     this.titles.replaceChildren(
       ...places.flatMap(({ spec, top, height }) => {
-        const made = tell("div", "ccw-title", height < 90 ? spec.name : spec.title);
+        const made = element("div", "ccw-title", height < 90 ? spec.name : spec.title);
         made.title = spec.title;
         made.style.top = `${top + height / 2}px`;
         return spec.strip ? [] : [made];
@@ -88,10 +88,10 @@ export class Values {
   /** Facts of the account that have no line of their own. */
   account() {
     return [["daily_pnl", "USD", 2, 1], ["drawdown", "%", 2, 100], ["exposure", "%", 1, 100]].map(([column, unit, digits, scale]) => {
-      const row = tell("div", "ccw-fact");
+      const row = element("div", "ccw-fact");
       const value = document.createElement("b");
       value.dataset.column = String(column);
-      row.append(tell("span", "", column === "daily_pnl" ? "P&L" : String(column)), value);
+      row.append(element("span", "", column === "daily_pnl" ? "P&L" : String(column)), value);
       const meta = { role: "line", label: String(column), column: String(column), unit: String(unit), digits: Number(digits), scale: Number(scale) };
       this.cells.push([{ meta }, value]);
       return row;
@@ -102,11 +102,11 @@ export class Values {
   strip(group, height) {
     const place = this.view.charts.places.find(({ spec }) => spec.strip);
     for (let row = 0; row < ROWS; row += 1) {
-      const line = tell("div", "ccw-served");
+      const line = element("div", "ccw-served");
       line.style.height = `${height / ROWS}px`;
-      const [ratio, ms] = [document.createElement("b"), tell("span", "")];
+      const [ratio, ms] = [document.createElement("b"), element("span", "")];
       line.append(ratio, ms);
-      const name = tell("div", "ccw-service");
+      const name = element("div", "ccw-service");
       name.style.top = `${(place?.top ?? 0) + (row * height) / ROWS}px`;
       group.append(line);
       this.services.push({ name, ratio, ms });
@@ -118,11 +118,11 @@ export class Values {
   /** @param {Trace} trace */
   entry(trace) {
     const label = nameOfLine(trace);
-    const made = tell("button", "ccw-entry");
+    const made = element("button", "ccw-entry");
     made.type = "button";
     made.title = `${label}: show or hide`;
     made.setAttribute("aria-pressed", String(!this.hidden.has(label)));
-    const name = tell("span", "", label); // text, never markup: an agent's name is the stream's
+    const name = element("span", "", label); // text, never markup: an agent's name is the stream's
     made.append(swatch(trace), name);
     if (trace.meta.role === "line" || trace.meta.role === "computed") {
       const value = document.createElement("b");

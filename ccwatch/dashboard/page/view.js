@@ -9,7 +9,7 @@ import { Charts } from "./charts.js";
 import { CommandBar } from "./commands.js";
 import { Controls } from "./controls.js";
 import { Cursor } from "./cursor.js";
-import { tell } from "./dom.js";
+import { element } from "./dom.js";
 import { expose } from "./exposed.js";
 import { Gone } from "./gone.js";
 import { Changes, items } from "./items.js";
@@ -78,9 +78,9 @@ export class View {
     this.status = new StatusBar(this);
     this.waiting = new Waiting(this);
     this.gone = new Gone(this);
-    this.spoken = tell("div", "ccw-spoken");
-    this.words = tell("div", "ccw-note", "Waiting for the kernel …");
-    this.main = tell("div", "ccw-main");
+    this.spoken = element("div", "ccw-spoken");
+    this.words = element("div", "ccw-note", "Waiting for the kernel …");
+    this.main = element("div", "ccw-main");
     this.build();
     this.listen();
     expose(this);
@@ -95,7 +95,7 @@ export class View {
     const { el } = this;
     this.spoken.setAttribute("aria-live", "polite");
     this.side.el.append(this.answers.el);
-    const picture = tell("div", "ccw-picture");
+    const picture = element("div", "ccw-picture");
     picture.append(this.charts.el, this.values.el);
     this.main.append(picture, this.side.handle, this.side.el, this.side.unfold);
     this.main.style.minHeight = `${HEIGHT}px`; // seen or not: no jump later
@@ -131,7 +131,7 @@ export class View {
     window.addEventListener("keydown", guard, true);
     const keep = (/** @type {Event} */ event) => event.stopPropagation(); // the notebook would select cells by it, and take the focus back
     this.el.addEventListener("mousedown", keep);
-    // Who pressed last in the charts goes on there: the notebook gives the focus back to a cell's editor at times of its own.
+    // A user who pressed last in the charts goes on there: the notebook gives the focus back to a cell's editor at times of its own.
     const pressed = (/** @type {PointerEvent} */ event) => {
       this.isOurs = this.charts.plot.contains(/** @type {Node} */ (event.target));
     };
@@ -198,7 +198,7 @@ export class View {
     else if (parts.status) this.tick();
   }
 
-  /** What changes with the clock alone. */
+  /** Update the parts that change with the clock alone. */
   tick() {
     this.gone.show();
     this.status.show();
@@ -329,7 +329,7 @@ export class View {
     this.store.send({ type: about, from, to });
   }
 
-  /** Tell the kernel what is chosen, for `dashboard.selection`. */
+  /** Send the selection to the kernel, for `dashboard.selection`. */
   select() {
     clearTimeout(this.selecting);
     this.selecting = setTimeout(() => {
@@ -367,14 +367,14 @@ export class View {
     return this.head ?? (rows && rows.count ? rows.last : 0);
   }
 
-  /** Seconds since a stream's newest packet: the kernel told it once, and rows that come since are newer. @param {import("./stream.js").Stream} stream @param {import("./types.js").Status} status */
+  /** Seconds since a stream's newest packet: the kernel sent it once, and rows that came since are newer. @param {import("./stream.js").Stream} stream @param {import("./types.js").Status} status */
   age(stream, status) {
     const heard = this.store.heardAt[this.store.streams.indexOf(stream)];
-    const told = (status.age_s ?? 0) + this.sinceStatus;
-    return heard === undefined || heard <= this.statusAt ? told : Math.min(told, (performance.now() - heard) / 1000);
+    const sent = (status.age_s ?? 0) + this.sinceStatus;
+    return heard === undefined || heard <= this.statusAt ? sent : Math.min(sent, (performance.now() - heard) / 1000);
   }
 
-  /** Seconds since the kernel last told the age of the newest packet. */
+  /** Seconds since the kernel last sent the age of the newest packet. */
   get sinceStatus() {
     return (performance.now() - this.statusAt) / 1000;
   }
@@ -385,7 +385,7 @@ export class View {
     return this.head !== null || !this.store.main.moves || !status ? this.now : this.alerts.now;
   }
 
-  /** What is to be shown. @returns {Range | null} */
+  /** Return the range to show. @returns {Range | null} */
   range() {
     if (this.zoom) return this.zoom;
     const { whole } = this;

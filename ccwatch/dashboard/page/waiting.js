@@ -1,24 +1,24 @@
-// What is said where there is nothing to draw yet: why, when the next try comes, and what to do. It must not draw axes.
+// The notice where there is nothing to draw yet: why, when the next try comes, and what to do. It must not draw axes.
 
 /** @import { View } from "./view.js" */
 
-import { tell, write } from "./dom.js";
+import { element, write } from "./dom.js";
 import { known, number } from "./words.js";
 
 export class Waiting {
   /** @param {View} view */
   constructor(view) {
     this.view = view;
-    this.el = tell("div", "ccw-waiting");
+    this.el = element("div", "ccw-waiting");
     this.el.setAttribute("role", "status");
     this.el.hidden = true;
-    this.head = tell("p", "ccw-waiting-head");
-    this.why = tell("p", "");
+    this.head = element("p", "ccw-waiting-head");
+    this.why = element("p", "");
     const steps = document.createElement("ol");
     this.steps = ["ccwatch doctor", "dashboard.view.url", "ccwatch serve"].map((code) => {
       const step = document.createElement("li");
-      const words = tell("span", "");
-      step.append(tell("code", "", code), words);
+      const words = element("span", "");
+      step.append(element("code", "", code), words);
       steps.append(step);
       return words;
     });

@@ -14,7 +14,7 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 import ccwatch as cw
-from ccwatch.assistant.mcp_server import LONGEST_TEXT, MOST_ROWS, Tools, _told
+from ccwatch.assistant.mcp_server import LONGEST_TEXT, MOST_ROWS, Tools, _reply
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = "sample-bad-session"
@@ -76,7 +76,7 @@ def test_marks_are_set_and_read_as_one_line(tools):
 
 
 def test_every_text_is_cut_and_a_number_that_is_none_is_missing():
-    told = json.loads(_told("x", lambda: {"headline": "y" * 9999, "interval": [float("nan"), 1.0]}))
+    told = json.loads(_reply("x", lambda: {"headline": "y" * 9999, "interval": [float("nan"), 1.0]}))
     assert len(told["headline"]) == LONGEST_TEXT + 1
     assert told["interval"] == [None, 1.0]
 

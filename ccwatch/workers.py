@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -54,13 +55,17 @@ HISTORY: Final = RING
 """Count of the stream's last entries that a worker begins with: it welcomes its clients with them, and others' clients resume on it."""
 BRIDGE: Final = "bridge"
 """The role of the process that writes the stream; a worker's is its number."""
-START_S: Final = 30.0
+START_S: Final = 60.0
+"""How long a child may take to its first word."""
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Wait before a child that died is started again; the waits start over after a child that lived for a minute."""
 BEAT_S: Final = 0.5
 """Time between two signs of life of a child."""
-SILENT_S: Final = 8.0
-"""Time without a sign of life after which a child is killed: the system would go on to give it clients."""
+SILENT_S: Final = 20.0
+"""Time without a sign of life after which a child is killed: the system would go on to give it clients. On a machine with too much to do
+a living one may be silent for seconds, and to start another would be still more to do."""
+STOPPED_S: Final = 3.0
+"""The same for a child that was stopped by a signal, which is no question of load."""
 WAIT_S: Final = 0.05
 """Time between two looks at what another thread has set."""
 END_S: Final = 5.0
@@ -80,6 +85,8 @@ class Plan:
     """Arguments of the SyntheticSource to stream; None streams what engines publish on Redis."""
     protocol: int = 2
     """The highest protocol that clients may ask for."""
+    log: bool = False
+    """Whether the processes print their log lines, and not warnings alone."""
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
     """The name under which the bridges that follow each other write the stream, and the workers share what they count."""
 
@@ -247,7 +254,9 @@ class _Child:
                     elif not said:  # it has ended, or is about to
                         process.wait()
                     has_said, heard = True, time.monotonic()
-                elif time.monotonic() - heard > (SILENT_S if has_said else START_S / 2):
+                elif (silent_s := time.monotonic() - heard) > STOPPED_S and (
+                    silent_s > (SILENT_S if has_said else START_S) or _is_stopped(process.pid)
+                ):
                     log.warning("%s has given no sign of life for a while and is killed", _named(self.role))
                     process.kill()
             return process.wait()
@@ -259,6 +268,14 @@ class _Child:
         self._was_up = self._was_up or not trouble
         if not trouble or not self._was_up:
             self._up.set()
+
+
+def _is_stopped(pid: int) -> bool:
+    """Return whether a process was stopped by a signal, where the system tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in {b"T", b"t"}
+    except OSError:
+        return False
 
 
 def _named(role: str) -> str:
@@ -294,6 +311,7 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
     plan, role = Plan.read(task["plan"]), task["role"]
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    log.setLevel(logging.DEBUG if plan.log else logging.WARNING)
     ended = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: ended.set())

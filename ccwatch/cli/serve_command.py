@@ -113,6 +113,8 @@ def _serve_workers(workers: int, stream: str, seeded: bool, *, as_json: bool, **
     """Serve one stream of Redis by several processes, until Ctrl-C; SIGHUP starts one after another again."""
     if not options["redis"]:
         raise click.UsageError("--workers need --redis URL: the stream of Redis is what they share")
+    if options["dialect"] != "contract":
+        raise click.UsageError("--workers speak the contract: --dialect does not go with them")
     try:
         from ccwatch.cottage import AccessRules, Listen  # noqa: PLC0415 - an optional extra
         from ccwatch.workers import Plan, Workers  # noqa: PLC0415 - only with --workers
@@ -121,7 +123,9 @@ def _serve_workers(workers: int, stream: str, seeded: bool, *, as_json: bool, **
     listen = Listen(options["host"], options["port"], options["engine_port"], options["tls_cert"], options["tls_key"])
     access = AccessRules(options["secret"], "ccwatch", tuple(options["origins"]), options["per_ip"], tuple(options["proxies"]))
     source = {name: options[name] for name in ("seed", "scenario", "rate", "packets", "symbol")} if seeded else None
-    with Workers(Plan(options["redis"], stream, workers, listen, access, source, options["protocol"])) as group:
+    prints_log = logging.getLogger("ccwatch.cottage").isEnabledFor(logging.DEBUG)
+    plan = Plan(options["redis"], stream, workers, listen, access, source, options["protocol"], prints_log)
+    with Workers(plan) as group:
         what = f"SYNTHETIC: seed {options['seed']}, scenario {options['scenario']}" if seeded else "streams Redis"
         again, has_terminal = threading.Event(), os.isatty(0)
         signal.signal(signal.SIGHUP, lambda *_: again.set())

@@ -13,8 +13,9 @@ from aiohttp import web
 from ccwatch.cottage.access import Gate, Grant
 from ccwatch.cottage.broadcaster import Client, Message, SlowPolicy, StateBroadcaster
 from ccwatch.cottage.command_keys import CommandKeys
-from ccwatch.cottage.endpoint import Endpoint, Outcome, health
+from ccwatch.cottage.endpoint import Endpoint, Outcome
 from ccwatch.cottage.engine import Engine, command_routes, state_of
+from ccwatch.cottage.site_http import health
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, MODELS_PATH, ORIGIN_HEADER, STATE_PATH

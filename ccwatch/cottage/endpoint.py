@@ -1,4 +1,4 @@
-"""The parts that both sites of a Cottage share: a WebSocket endpoint, commands, access to routes, JSON. It knows no source."""
+"""The WebSocket endpoint that both sites of a Cottage have, and commands given there or by REST. It knows no source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,7 @@ from ccwatch.cottage.access import Gate, Grant, Pace, Refusal
 from ccwatch.cottage.broadcaster import Client, Message, StateBroadcaster
 from ccwatch.cottage.command_keys import CommandKeys, OwnKeys
 from ccwatch.cottage.requests import Requests
+from ccwatch.cottage.site_http import GRANT, answer, refused
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import READS_HEADER
@@ -35,8 +36,6 @@ UNREAD_S: Final = 40.0
 """Seconds that a connection lasts whose client's pongs are not read: an interval of 20 s between pings, and 20 s for the answer."""
 RECONNECT_S: Final = 60.0
 """Seconds after a connection's end within which a new one from its address counts as a reconnection."""
-GRANT: Final = web.RequestKey("grant", Grant)
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -333,73 +332,3 @@ def _one_line(data: Any) -> str:
     """Return a client's text for a log: short, and without line breaks, which could forge other lines."""
     text = data if isinstance(data, str) else repr(data[:200])
     return plain(text, 200)
-
-
-def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate: Gate) -> web.Application:
-    """Return a site: routes behind the gate, `headers` on every answer and handshake. Other paths are a 404 for everyone."""
-
-    def judge(request: web.Request) -> Grant | Refusal:
-        peername = None if request.transport is None else request.transport.get_extra_info("peername")
-        found = gate.judge(str(peername[0]) if peername else "", request.headers)
-        if isinstance(found, Refusal):
-            log.warning("A request is refused with %d: %s", found.status, found.reason)
-        return found
-
-    # Around each handler, not as a middleware: aiohttp's chain of them is held for as long as a client is connected.
-    def guarded(route: web.RouteDef) -> web.RouteDef:
-        async def guard(request: web.Request) -> web.StreamResponse:
-            found = judge(request)
-            if isinstance(found, Refusal):
-                return refused(found)
-            request[GRANT] = found
-            return await route.handler(request)
-
-        return web.route(route.method, route.path, guard)
-
-    async def preflight(request: web.Request) -> web.Response:
-        """Answer a browser that asks, without a token, whether it may send a request with one."""
-        if gate.allows_origin(request.headers.get("Origin")):
-            return web.Response(status=204, headers=PREFLIGHT)
-        found = judge(request)
-        return refused(found) if isinstance(found, Refusal) else web.Response(status=204)
-
-    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(headers)
-        origin = request.headers.get("Origin")
-        if origin is not None and gate.allows_origin(origin):  # the contract's cors()
-            response.headers["Access-Control-Allow-Origin"] = "*" if gate.rules.any_origin else origin
-            response.headers["Vary"] = "Origin"
-
-    app = web.Application()
-    routes = tuple(routes)
-    app.add_routes([guarded(route) for route in routes])
-    app.add_routes([web.options(path, preflight) for path in dict.fromkeys(route.path for route in routes)])
-    app.on_response_prepare.append(add_headers)
-    return app
-
-
-PREFLIGHT: Final = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "Authorization, Content-Type"}
-
-
-def answer(value: Any, *, status: int = 200) -> web.Response:
-    """Return a value as a JSON answer."""
-    return web.Response(body=codec.dumps(value), status=status, content_type="application/json")
-
-
-def refused(refusal: Refusal) -> web.Response:
-    """Return a refusal as an HTTP answer."""
-    response = answer({"error": refusal.reason}, status=refusal.status)
-    if refusal.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    elif refusal.status in {429, 503}:
-        response.headers["Retry-After"] = "5"
-    return response
-
-
-def health(service: str, broadcaster: StateBroadcaster, trouble: str | None = None) -> web.Response:
-    """Return the answer of `GET /health` and `GET /api/health`: 503 and the reason where no state can come."""
-    tally = broadcaster.tally
-    counts = {"clients": len(broadcaster), "sent": tally.sent, "skipped": tally.skipped, "dropped": tally.dropped, "failed": tally.failed}
-    if trouble is not None:
-        return answer({"status": "unhealthy", "service": service, "reason": trouble, **counts}, status=503)
-    return answer({"status": "healthy", "service": service, **counts})

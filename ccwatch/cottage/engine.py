@@ -13,7 +13,8 @@ from ccwatch.cottage.access import Gate, Grant, Refusal
 from ccwatch.cottage.broadcaster import HISTORY, Client, Message, SlowPolicy, StateBroadcaster
 from ccwatch.cottage.command_keys import CommandKeys
 from ccwatch.cottage.dialect import Speaker
-from ccwatch.cottage.endpoint import Endpoint, Outcome, answer, health, refused
+from ccwatch.cottage.endpoint import Endpoint, Outcome
+from ccwatch.cottage.site_http import answer, health, refused
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.server_paths import AGENTS_PATH, COMMAND_PATHS, HISTORY_PATH, MODELS_PATH, STATE_PATH, STATUS_PATH, STREAM_PATHS
 from ccwatch.stream.source import Steerable

@@ -19,11 +19,11 @@ from ccwatch.cottage.broadcaster import Message
 from ccwatch.cottage.command_keys import CommandKeys, OwnKeys, SharedKeys
 from ccwatch.cottage.cottage_options import Options
 from ccwatch.cottage.dialect import Speaker
-from ccwatch.cottage.endpoint import answer, application
 from ccwatch.cottage.engine import TITLE, Engine
 from ccwatch.cottage.redis_bridge import RedisBridge, commands_from
 from ccwatch.cottage.redis_channels import log_message
 from ccwatch.cottage.server_metrics import CottageCollector, figures, metrics_route
+from ccwatch.cottage.site_http import application, planted_route, ready_route
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import Gap
@@ -260,8 +260,8 @@ class Server:
         """Listen on a port, and return the site's http url."""
         shared = [
             metrics_route(self._metrics, self._options.shared),
-            web.get("/ready", self._ready),
-            web.get("/api/cottage/planted", self._planted),
+            ready_route(self._why_not_ready),
+            planted_route(self._described),
         ]
         app = application([*shared, *routes], self._headers, gate)
         # The keep-alive timer runs from the first byte: a client that never finishes a request is cut as well.
@@ -278,19 +278,8 @@ class Server:
             raise ConfigError(f"port {port} is in use on {host}; --port 0 and --engine-port 0 take free ones") from error
         return site.name
 
-    async def _ready(self, _request: web.Request) -> web.Response:
-        """Answer whether a balancer should send clients here."""
-        trouble = self._engine.trouble or self._described.trouble or ("it ends" if self._is_draining else None)
-        return answer({"ready": trouble is None, "reason": trouble}, status=200 if trouble is None else 503)
-
-    async def _planted(self, _request: web.Request) -> web.Response:
-        """Answer with the planted incidents, in seconds since the stream's first packet; an `end_s` of null is never."""
-        return answer(
-            [
-                {"kind": p.kind, "start_s": p.start_s, "end_s": None if p.end_s == float("inf") else p.end_s, "detail": p.detail}
-                for p in self._described.planted
-            ]
-        )
+    def _why_not_ready(self) -> str | None:
+        return self._engine.trouble or self._described.trouble or ("it ends" if self._is_draining else None)
 
     def _welcomed(self) -> None:
         self._start_bridge()  # with the first client (contract 1.2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from ccwatch.cottage.broadcaster import StateBroadcaster
+from ccwatch.cottage.broadcaster import StateBroadcaster, Tally
 from ccwatch.cottage.endpoint import Endpoint
 from ccwatch.cottage.redis_bridge import BridgeTally
 
@@ -19,6 +19,57 @@ if TYPE_CHECKING:
     from ccwatch.cottage.shared_state import Shared
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Figure(NamedTuple):
+    """A figure of one site."""
+
+    kind: type[CounterMetricFamily | GaugeMetricFamily]
+    name: str
+    meaning: str
+    value: Callable[[StateBroadcaster, Endpoint], float]
+
+
+FIGURES: Final = (
+    Figure(GaugeMetricFamily, "ccwatch_websocket_clients", "Active WebSocket connections", lambda sent, _: len(sent)),
+    Figure(CounterMetricFamily, "ccwatch_messages_sent", "Messages written to clients", lambda sent, _: sent.tally.sent),
+    Figure(CounterMetricFamily, "ccwatch_send_failures", "Messages that could not be sent to a client", lambda sent, _: sent.tally.failed),
+    Figure(GaugeMetricFamily, "ccwatch_message_bytes_mean", "Average message size", lambda sent, _: _mean_bytes(sent.tally)),
+    Figure(CounterMetricFamily, "ccwatch_client_connections", "WebSockets accepted", lambda _, end: end.traffic.connects),
+    Figure(
+        CounterMetricFamily,
+        "ccwatch_client_reconnections",
+        "Of these, by an address that had left a minute ago or less",
+        lambda _, end: end.traffic.reconnects,
+    ),
+    Figure(CounterMetricFamily, "ccwatch_messages_skipped", "Messages that slow clients did not get", lambda sent, _: sent.tally.skipped),
+    Figure(CounterMetricFamily, "ccwatch_clients_dropped", "Clients that did not read and were cut", lambda sent, _: sent.tally.dropped),
+    Figure(
+        GaugeMetricFamily,
+        "ccwatch_client_waiting_bytes",
+        "Sent to clients and not yet taken by the system",
+        lambda sent, _: sent.waiting_bytes,
+    ),
+    Figure(
+        GaugeMetricFamily,
+        "ccwatch_lag_seconds",
+        "From the source to the last client's socket, of the last message",
+        lambda sent, _: sent.tally.lag_s,
+    ),
+    Figure(GaugeMetricFamily, "ccwatch_lag_seconds_max", "The same, the longest so far", lambda sent, _: sent.tally.lag_max_s),
+    Figure(CounterMetricFamily, "ccwatch_client_messages", "Messages that clients sent", lambda _, end: end.traffic.received),
+    Figure(
+        CounterMetricFamily,
+        "ccwatch_client_messages_ignored",
+        "Of these, neither a PING nor a command that could be obeyed",
+        lambda _, end: end.traffic.ignored,
+    ),
+)
+"""The figures of each site that are one number."""
+
+
+def _mean_bytes(tally: Tally) -> float:
+    return tally.message_bytes / tally.messages if tally.messages else 0.0
 
 
 class CottageCollector(Collector):
@@ -30,63 +81,37 @@ class CottageCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield all figures as they are now."""
-        clients = GaugeMetricFamily("ccwatch_websocket_clients", "Active WebSocket connections", labels=["site"])
-        sent = CounterMetricFamily("ccwatch_messages_sent", "Messages written to clients", labels=["site"])
-        failures = CounterMetricFamily("ccwatch_send_failures", "Messages that could not be sent to a client", labels=["site"])
+        for figure in FIGURES:
+            family = figure.kind(figure.name, figure.meaning, labels=["site"])
+            for name, (broadcaster, endpoint) in self._sites.items():
+                family.add_metric([name], figure.value(broadcaster, endpoint))
+            yield family
         sizes = SummaryMetricFamily("ccwatch_message_bytes", "Messages published and their size", labels=["site"])
-        mean = GaugeMetricFamily("ccwatch_message_bytes_mean", "Average message size", labels=["site"])
-        connects = CounterMetricFamily("ccwatch_client_connections", "WebSockets accepted", labels=["site"])
-        reconnects = CounterMetricFamily(
-            "ccwatch_client_reconnections", "Of these, by an address that had left a minute ago or less", labels=["site"]
-        )
-        skipped = CounterMetricFamily("ccwatch_messages_skipped", "Messages that slow clients did not get", labels=["site"])
-        dropped = CounterMetricFamily("ccwatch_clients_dropped", "Clients that did not read and were cut", labels=["site"])
-        waiting = GaugeMetricFamily("ccwatch_client_waiting_bytes", "Sent to clients and not yet taken by the system", labels=["site"])
-        lag = GaugeMetricFamily("ccwatch_lag_seconds", "From the source to the last client's socket, of the last message", labels=["site"])
-        lag_max = GaugeMetricFamily("ccwatch_lag_seconds_max", "The same, the longest so far", labels=["site"])
-        received = CounterMetricFamily("ccwatch_client_messages", "Messages that clients sent", labels=["site"])
-        ignored = CounterMetricFamily(
-            "ccwatch_client_messages_ignored", "Of these, neither a PING nor a command that could be obeyed", labels=["site"]
-        )
         commands = CounterMetricFamily("ccwatch_commands", "Commands and what became of them", labels=["site", "command", "outcome"])
         refused = CounterMetricFamily(
             "ccwatch_refused", "Requests and connections refused, by HTTP status or close code", labels=["site", "code"]
         )
         for name, (broadcaster, endpoint) in self._sites.items():
-            tally, traffic = broadcaster.tally, endpoint.traffic
-            clients.add_metric([name], len(broadcaster))
-            sizes.add_metric([name], tally.messages, tally.message_bytes)
-            mean.add_metric([name], tally.message_bytes / tally.messages if tally.messages else 0.0)
-            waiting.add_metric([name], broadcaster.waiting_bytes)
-            for family, value in (
-                (sent, tally.sent),
-                (failures, tally.failed),
-                (connects, traffic.connects),
-                (reconnects, traffic.reconnects),
-                (skipped, tally.skipped),
-                (dropped, tally.dropped),
-                (received, traffic.received),
-                (ignored, traffic.ignored),
-            ):
-                family.add_metric([name], value)
-            lag.add_metric([name], tally.lag_s)
-            lag_max.add_metric([name], tally.lag_max_s)
-            for (command, outcome), count in traffic.commands.items():
+            sizes.add_metric([name], broadcaster.tally.messages, broadcaster.tally.message_bytes)
+            for (command, outcome), count in endpoint.traffic.commands.items():
                 commands.add_metric([name, command, outcome], count)
             for code, count in endpoint.gate.refused.items():
                 refused.add_metric([name, str(code)], count)
-        yield from (clients, sent, failures, sizes, mean, connects, reconnects, skipped, dropped, waiting, lag, lag_max)
-        yield from (received, ignored, commands, refused)
+        yield from (sizes, commands, refused)
         bridge = self._bridge()
         if bridge is not None:
-            yield GaugeMetricFamily("ccwatch_redis_up", "Whether the bridge listens to Redis", value=float(bridge.up))
-            messages = CounterMetricFamily("ccwatch_redis_messages", "Messages from Redis", labels=["channel"])
-            for channel, count in bridge.received.items():
-                messages.add_metric([channel], count)
-            yield messages
-            yield CounterMetricFamily("ccwatch_redis_malformed", "Messages from Redis that could not be read", value=bridge.malformed)
-            yield CounterMetricFamily("ccwatch_redis_gaps", "Times that Redis was gone", value=bridge.gaps)
-            yield CounterMetricFamily("ccwatch_redis_gap_seconds", "How long it was gone, in total", value=bridge.gap_s)
+            yield from _of_the_bridge(bridge)
+
+
+def _of_the_bridge(bridge: BridgeTally) -> Iterable[Metric]:
+    yield GaugeMetricFamily("ccwatch_redis_up", "Whether the bridge listens to Redis", value=float(bridge.up))
+    messages = CounterMetricFamily("ccwatch_redis_messages", "Messages from Redis", labels=["channel"])
+    for channel, count in bridge.received.items():
+        messages.add_metric([channel], count)
+    yield messages
+    yield CounterMetricFamily("ccwatch_redis_malformed", "Messages from Redis that could not be read", value=bridge.malformed)
+    yield CounterMetricFamily("ccwatch_redis_gaps", "Times that Redis was gone", value=bridge.gaps)
+    yield CounterMetricFamily("ccwatch_redis_gap_seconds", "How long it was gone, in total", value=bridge.gap_s)
 
 
 def figures(collector: Collector) -> bytes:

@@ -18,14 +18,18 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+import unittest.mock
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import redis
 
 import ccwatch as cw
+import ccwatch.workers
 from ccwatch.cottage import AccessRules, Listen, redis_group
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Event, EventKind, Packet
@@ -82,23 +86,107 @@ class Reader:
         return found
 
 
-class Recorders:
-    """Recorders of one group, forked by a process that has no threads: so a restart takes milliseconds."""
+class Nursery:
+    """A process without threads that has all modules and forks the others: so a restart takes milliseconds, and kills hit what serves."""
 
-    def __init__(self, url, folder):
-        self.url, self.folder = url, Path(folder)
-        self.running = {}
+    def __init__(self):
         self._ours, theirs = socket.socketpair()
-        self._parent = os.fork()
-        if self._parent == 0:
+        self._lock = threading.Lock()  # several threads of the supervisor ask
+        self.pid = os.fork()
+        if self.pid == 0:
             self._ours.close()
             self._serve(theirs)
         theirs.close()
-        self._said = self._ours.makefile("r")
+
+    def fork(self, kind, word, fds):
+        """Fork a recorder or a child of the supervisor, and return its process."""
+        with self._lock:
+            socket.send_fds(self._ours, [f"{kind} {word}".encode()], fds)
+            return int(self._ours.recv(100))
+
+    def end(self):
+        self._ours.close()
+        os.waitpid(self.pid, 0)
+
+    def _serve(self, asked):
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries the dead ones
+        while True:
+            asked_for, fds, _, _ = socket.recv_fds(asked, 1000, 2)
+            if not asked_for:
+                os._exit(0)
+            process = os.fork()
+            if process == 0:
+                asked.close()
+                self._live(*asked_for.decode().split(" ", 1), fds)
+            for fd in fds:
+                os.close(fd)
+            asked.sendall(str(process).encode())
+
+    def _live(self, kind, word, fds):
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for at, fd in enumerate(fds):
+                os.dup2(fd, at)
+                os.close(fd)
+            if kind == "record":
+                redis_group.LEASE_S, redis_group.SETTLE_S = LEASE_S, 0.2
+                url, folder = word.split(" ")
+                with cw.record(f"{url}?stream=ccwatch&group=desk&start=0", folder):
+                    while os.getppid() != 1:
+                        time.sleep(0.5)
+            else:
+                sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+                ccwatch.workers.main()
+        finally:
+            os._exit(1)
+
+
+class Forked:
+    """A child of the supervisor as it sees one, forked by the nursery."""
+
+    nursery = None
+
+    def __init__(self, command, **_):
+        theirs_in, ours_in = os.pipe()
+        ours_out, theirs_out = os.pipe()
+        self.pid = self.nursery.fork("worker", command[-1], [theirs_in, theirs_out])
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self.stdin, self.stdout = os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb")
+
+    def poll(self):
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return -9
+        return None
+
+    def wait(self, timeout=60.0):
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("worker", timeout)
+            time.sleep(0.01)
+        return -9
+
+    def terminate(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class Recorders:
+    """Two recorders of one group."""
+
+    def __init__(self, nursery, url, folder):
+        self.nursery, self.url, self.folder = nursery, url, Path(folder)
+        self.running = {}
 
     def start(self, name):
-        self._ours.sendall(f"{name}\n".encode())
-        self.running[name] = int(self._said.readline())
+        self.running[name] = self.nursery.fork("record", f"{self.url} {self.folder / name}", [])
 
     def kill(self, name):
         os.kill(self.running.pop(name), signal.SIGKILL)
@@ -106,32 +194,6 @@ class Recorders:
     def end(self):
         for name in list(self.running):
             self.kill(name)
-        self._ours.close()
-        self._said.close()
-        os.waitpid(self._parent, 0)
-
-    def _serve(self, asked):
-        """Fork a recorder at each name; the system buries the dead ones."""
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        try:
-            for line in asked.makefile("r"):
-                process = os.fork()
-                if process == 0:
-                    asked.close()
-                    self._record(line.strip())
-                asked.sendall(f"{process}\n".encode())
-        finally:
-            os._exit(0)
-
-    def _record(self, name):
-        try:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            redis_group.LEASE_S, redis_group.SETTLE_S = LEASE_S, 0.2
-            with cw.record(f"{self.url}?stream=ccwatch&group=desk&start=0", self.folder / name):
-                while os.getppid() != 1:
-                    time.sleep(0.5)
-        finally:
-            os._exit(1)
 
     def recorded(self):
         """Return how often each state is in the recordings."""
@@ -224,11 +286,14 @@ def run(folder, kills, seed=0, weights=WEIGHTS, pause=(0.05, 2.0), seconds=float
     """Kill so often, or for so many seconds, at random moments; return the desk, the entry of each state in the stream, and the readers."""
     chance, desk = random.Random(seed), Desk(folder)
     desk.start_redis()
-    recorders = Recorders(desk.url, folder)
+    nursery = Forked.nursery = Nursery()
+    recorders = Recorders(nursery, desk.url, folder)
     publisher = threading.Thread(target=desk.publish, daemon=True)
     readers, deadline = [], time.monotonic() + seconds
     try:
         with contextlib.ExitStack() as stack:
+            forking = SimpleNamespace(Popen=Forked, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+            stack.enter_context(unittest.mock.patch.object(ccwatch.workers, "subprocess", forking))
             workers = stack.enter_context(Workers(Plan(desk.url, "ccwatch", 2, Listen(), AccessRules(), None)))
             publisher.start()
             for name in ("a", "b"):
@@ -255,6 +320,7 @@ def run(folder, kills, seed=0, weights=WEIGHTS, pause=(0.05, 2.0), seconds=float
     finally:
         desk.stopped.set()
         recorders.end()
+        nursery.end()
         desk.redis.kill()
         desk.redis.wait()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import re
 import shutil
@@ -356,7 +357,10 @@ def test_random_kills_leave_each_client_its_sequence_or_a_gap(tmp_path: Path) ->
         (["--workers", "2", "--redis", "redis://x", "--dialect", "deployed"], "does not go"),
     ],
 )
-def test_what_does_not_go_with_workers_is_usage(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_go_with_workers_is_usage(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ccwatch.cottage"), "handlers", [])  # a command adds its own
     with pytest.raises(SystemExit) as left:
         main(["serve", *options])
     assert left.value.code == 2

@@ -35,7 +35,7 @@ server_tz = {server_tz}          # zone of timestamps that carry no offset
 # close = "16:00"
 # days = "mon-fri"
 
-# What a stream is held against, as a ghost line: a recording's path or name, or a CSV file of nav, returns or signals.
+# The expectation of a stream, drawn as a ghost line: a recording's path or name, or a CSV file of nav, returns or signals.
 # [expected]
 # path = "back-test.csv"
 

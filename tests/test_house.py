@@ -312,16 +312,16 @@ def test_the_readme_is_short_and_links_each_page_of_the_guide_once(root: Path, r
 
 def test_the_guide_tells_of_every_command(root: Path) -> None:
     page = (root / GUIDE / "command-line.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"^\| `ccwatch (\w+)", page, flags=re.MULTILINE))
-    assert told == set(COMMANDS)
+    listed = set(re.findall(r"^\| `ccwatch (\w+)", page, flags=re.MULTILINE))
+    assert listed == set(COMMANDS)
 
 
 def test_the_guide_tells_of_every_setting_with_its_default(root: Path) -> None:
     page = (root / GUIDE / "settings.md").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| `CCWATCH_(\w+)`, `\w+` \| ([^|]*)\|", page, flags=re.MULTILINE))
+    defaults = dict(re.findall(r"^\| `CCWATCH_(\w+)`, `\w+` \| ([^|]*)\|", page, flags=re.MULTILINE))
     settings = Settings()
-    assert {name.lower() for name in told} == set(vars(settings))
-    for name, default in told.items():
+    assert {name.lower() for name in defaults} == set(vars(settings))
+    for name, default in defaults.items():
         value = getattr(settings, name.lower())
         if value is not None:
             assert str(value) in default
@@ -372,6 +372,55 @@ def test_what_a_docstring_refers_to_exists(root: Path) -> None:
         for path, name in referred
         if not (everywhere.issuperset(name.split(".")) if "." in name else name in own[path] | modules)
     ]
+
+
+BANNED = re.compile(r"(?<![a-z])(anew|untold|told|tells?|nobody|whoever|one's own|stands?(?! by\b| out\b|-))(?![a-z])", re.IGNORECASE)
+"""Words that mean several things here, or are read twice by those whose second language is English; as parts of names too."""
+WORDS_WITH_A_REASON = {
+    "README.md": {"told"},  # "be told" names a row of the first screen, and a section
+    "ccwatch/analysis/lexicon.py": {"stand"},  # words of the engine's agents
+    "ccwatch/guard/daybook.py": {"told"},  # names in the guard's state on disk, which stay
+    "ccwatch/guard/guard.py": {"told"},
+    "ccwatch/guard/state.py": {"told"},
+}
+BARE = {"What", "Whatever", "Who", "Whoever"}
+NO_VERB = BARE | {"A", "An", "How", "It", "Nothing", "The", "There", "This", "When", "Where", "Whether", "Which", "Whose"}
+
+
+def _prose(root: Path) -> Iterable[tuple[str, str]]:
+    """Yield the code and the documents by path; of notebooks their sources, not their outputs."""
+    listed = ["README.md", "CHANGELOG.md", ".github/**/*.md", "ccwatch/**/*.py", "ccwatch/**/*.js", "ccwatch/**/*.css", "notebooks/*.py"]
+    for path in (path for pattern in listed for path in root.glob(pattern)):
+        yield path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
+    for path in root.glob("notebooks/*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        yield path.relative_to(root).as_posix(), "\n".join("".join(cell["source"]) for cell in cells)
+
+
+def test_names_messages_and_documents_use_plain_words(root: Path) -> None:
+    found = [
+        f"{name}:{number}: {match[0]}"
+        for name, text in _prose(root)
+        for number, line in enumerate(text.splitlines(), 1)
+        for match in BANNED.finditer(line)
+        if match[0].lower() not in WORDS_WITH_A_REASON.get(name, ())
+    ]
+    assert not found
+
+
+@pytest.mark.slow
+def test_docstrings_begin_with_a_verb_and_none_with_a_bare_what(root: Path) -> None:
+    found = []
+    for path in root.glob("ccwatch/**/*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        texts = [(text, NO_VERB) for node in functions if (text := ast.get_docstring(node))]
+        texts += [
+            (node.value.value, BARE) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        ]
+        firsts = [(str(text).strip().partition(" ")[0].rstrip(".,:;"), str(text), words) for text, words in texts]
+        found += [f"{path.relative_to(root)}: {text.splitlines()[0]}" for first, text, words in firsts if first in words]
+    assert not found
 
 
 def test_nothing_committed_names_a_path_of_a_machine_or_a_host_of_a_package_registry(root: Path) -> None:

@@ -221,7 +221,7 @@ def explain(
     evidence.insert(0, "offset_s", (moments_ns(evidence["time"]) - middle) / SECOND_NS)
     notes = ["an order in time is no proof of cause; p-values take observations for independent, which neighbours in time are not"]
     ties = int(evidence["same_packet"].sum())
-    notes += [f"of these events {ties:,} stand in a packet with another one: those have no order"] if ties else []
+    notes += [f"of these events {ties:,} came in one packet with another one: those have no order"] if ties else []
     parts, change = _nav(inside, events, symbol, notes)
     measured = observed(whole, calls)
     return Explanation(

@@ -28,7 +28,7 @@ from ccwatch.errors import AnalysisError
 
 
 class Session(Protocol):
-    """What a question may ask for: the session's tables, what was chosen of it, and the answers to other questions."""
+    """The inputs of a question: the session's tables, what was chosen of it, and the answers to other questions."""
 
     @property
     def tables(self) -> SessionTables:

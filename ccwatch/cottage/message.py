@@ -29,7 +29,7 @@ class Message:
     number: tuple[str, int] | None = None
     """Epoch and number that a shared stream has given it; None where this server counts."""
     damage: Damage | None = None
-    """What happens to it on its way to every client, where a scenario plants that."""
+    """Its damage on the way to every client, where a scenario plants some."""
 
     def compressed(self, payload: bytes) -> bytes:
         """Return a frame that carries the message deflated (RFC 7692, section 6)."""

@@ -88,7 +88,7 @@ def translate(channel: str, value: dict[str, Any], now: str) -> tuple[Message, b
         if channel.startswith(TICKS):
             body = {"symbol": channel.removeprefix(TICKS), **body}
         head["market"] = {RENAMED.get(key, key): entry for key, entry in body.items()}
-    # No state of its own: a part of one must not stand for the whole in a welcome or in REST.
+    # No state of its own: a part of one must not be taken for the whole in a welcome or in REST.
     return Message.of(codec.dumps(head), is_state=False, symbol=_text(body.get("symbol"))), False
 
 

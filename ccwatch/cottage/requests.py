@@ -1,4 +1,4 @@
-"""What a client of protocol 2 asks for beside the stream, and what it is answered: HELLO, channels, RESYNC, commands."""
+"""Requests of clients of protocol 2 beside the stream, and their answers: HELLO, channels, RESYNC, commands."""
 
 from __future__ import annotations
 

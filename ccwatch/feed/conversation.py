@@ -1,4 +1,4 @@
-"""What a feed makes of protocol 2: items of the receiving end's outputs, and commands by message with their answers."""
+"""Protocol 2 in a feed: items made of the receiving end's outputs, and commands by message with their answers."""
 
 from __future__ import annotations
 

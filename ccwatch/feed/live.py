@@ -46,7 +46,7 @@ class _Errand(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """What was agreed for this connection, and the counts over all connections."""
+    """The terms of this connection, and the counts over all connections."""
 
     compression: str = "none"
     protocol: str = "1"

@@ -53,7 +53,7 @@ class Emission(NamedTuple):
     is_extra: bool = False
     """Whether its symbol was asked for beside the stream's own; then it does not count as one of `packets`."""
     damage: Damage | None = None
-    """What happens to it on its way."""
+    """Its damage on the way."""
 
 
 def messages(seed: int = 0, scenario: str = "calm", rate: float = 1.0) -> Iterator[bytes]:

@@ -126,7 +126,7 @@ class Guard:
 
     def start(self) -> Self:
         """Start to evaluate and deliver, and return at once."""
-        # What evidence needs takes a second to import: not with the first alert.
+        # The modules for evidence take a second to import: before the first alert.
         threading.Thread(target=importlib.import_module, args=("ccwatch.analysis",), name="ccwatch-imports", daemon=True).start()
         self.outbox.start()
         self.watch.listen(self._note, past=True)

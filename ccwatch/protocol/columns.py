@@ -54,9 +54,9 @@ PACKETS: Final[tuple[Column, ...]] = (
     Column("connection", "int32", "", "", "which connection of this feed, from 1"),
     Column("received_at", "time", "UTC", "", "when it was received, by this machine's wall clock"),
     Column("received_mono_ns", "int64", "ns", "", "when it was received, by this machine's monotonic clock"),
-    Column("kind", "category", "", "", "what sort of message it came in", words=tuple(Kind)),
+    Column("kind", "category", "", "", "the sort of message that it came in", words=tuple(Kind)),
     Column("dialect", "category", "", "", "which of the observed shapes it had", words=DIALECTS),
-    Column("flags", "uint32", "", "", "what was noticed while it was read: ccwatch.Flag"),
+    Column("flags", "uint32", "", "", "findings of the reading: ccwatch.Flag"),
     Column("status", "category", "", "status", "system status, canonical", words=tuple(Status)),
     Column("symbol", "category", "", "market.symbol", "active ticker"),
     Column("regime", "category", "", "market.regime", "market regime, canonical", words=tuple(Regime)),
@@ -75,7 +75,7 @@ PACKETS: Final[tuple[Column, ...]] = (
     _f("score", "", "signal.score", "score of the strategy that gave the signal"),
     Column("sentiment_label", "category", "", "sentiment.label", "sentiment, the server's word"),
     Column("strategy", "category", "", "signal.strategy", "the strategy that gave the signal, the server's word"),
-    Column("execution_status", "category", "", "execution_status", "what became of the signal's order, the server's word"),
+    Column("execution_status", "category", "", "execution_status", "the outcome of the signal's order, the server's word"),
     _text("reasoning", "signal.reasoning", "the engine's explanation of the signal"),
     _text("status_raw", "status", "status, the server's word"),
     _text("regime_raw", "market.regime", "regime, the server's word"),
@@ -125,7 +125,7 @@ TRADES: Final[tuple[Column, ...]] = (
     Column("time", "time", "UTC", "time", "when it was made; the packet's time where it does not say"),
     SEQ,
     _text("id", "id", "the trade, as the server names it"),
-    Column("symbol", "category", "", "symbol", "what was traded"),
+    Column("symbol", "category", "", "symbol", "the instrument that was traded"),
     Column("side", "category", "", "side", "side of the trade, canonical", words=tuple(Side)),
     _f("quantity", "", "quantity", "units traded"),
     _f("price", "USD", "price", "price per unit"),
@@ -155,7 +155,7 @@ BARS: Final[tuple[Column, ...]] = (
 EVENTS: Final[tuple[Column, ...]] = (
     Column("time", "time", "UTC", "", "when it happened, on the stream's own clock"),
     SEQ,
-    Column("kind", "category", "", "", "what happened", words=tuple(EventKind)),
+    Column("kind", "category", "", "", "the sort of event", words=tuple(EventKind)),
     _text("detail", "", "the facts, as key=value"),
 )
 

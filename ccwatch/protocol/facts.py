@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Gap(NamedTuple):
-    """What a gap event says: None or empty where it does not."""
+    """The facts of a gap event; None or empty where it does not carry them."""
 
     seconds: float | None = None
     """How long nothing was received, to the millisecond."""
@@ -47,7 +47,7 @@ class Gap(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """What a disconnect event says."""
+    """The facts of a disconnect event."""
 
     connection: int
     reason: str
@@ -57,7 +57,7 @@ class Disconnected(NamedTuple):
 
 
 class ServerError(NamedTuple):
-    """What an error event says that the server sent: its words, one line, without secrets."""
+    """The facts of an error event: the server's words, one line, without secrets."""
 
     text: str
 
@@ -66,7 +66,7 @@ class ServerError(NamedTuple):
 
 
 class UnknownType(NamedTuple):
-    """What an event of a message of an unknown type says: the server's word for the type, and the message's size in bytes."""
+    """The facts of a message of an unknown type: the server's word for the type, and the message's size in bytes."""
 
     type: str
     bytes: int

@@ -416,7 +416,7 @@ class Event(NamedTuple):
     raw: bytes = b""
     """The bytes that could not be placed, for malformed ones."""
     facts: Facts | None = None
-    """What `detail` says, as values; None for kinds whose line is all they say."""
+    """The facts of `detail` as values; None for kinds whose line is all they say."""
 
 
 class StateChange(NamedTuple):

@@ -9,7 +9,7 @@ SORTS: Final[tuple[Sort, ...]] = ("flip", "drop", "swap", "repeat")
 
 
 class Damage(NamedTuple):
-    """What happens to one message."""
+    """The damage to one message."""
 
     sort: Sort
     """A bit is flipped, it is lost, it changes places with the next one, or it comes twice."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from ccwatch.alerts import vocabulary
 from ccwatch.alerts.grammar import Name, Node, Number, Operation, Window, Word, names_in, parse
-from ccwatch.alerts.observations import SECOND, Floats, Key, Observations, joined, none, over, tail, upto
+from ccwatch.alerts.observations import SECOND, Floats, Key, Observations, Sums, joined, none, over, upto
 from ccwatch.alerts.resolution import COMPARISONS, is_truth, per_second, resolved, unit_of
 from ccwatch.domain.durations import duration_text
 from ccwatch.errors import ConfigError
@@ -125,7 +125,7 @@ class Judge:
         self._is_own = bool(service)
         self._service = service
         self.last: dict[Key, Observations] = {}  # the last observation of each series
-        self.tails: dict[Window, Observations] = {}
+        self.tails: dict[Window, tuple[Observations, Sums | None]] = {}  # what a window reaches back to, and its sums
 
     def judge(self, found: Mapping[Key, Observations]) -> Judged:
         """Judge the condition wherever this batch has a new observation."""
@@ -168,7 +168,7 @@ class _Scope:
 
     def __init__(self, judge: Judge, found: Mapping[Key, Observations], grid: Observations) -> None:
         self._judge, self._found, self._grid = judge, found, grid
-        self.tails: dict[Window, Observations] = {}
+        self.tails: dict[Window, tuple[Observations, Sums | None]] = {}
 
     def value(self, node: Node) -> Floats:
         """Return the node's value at each point; NaN where it is not known."""
@@ -206,7 +206,7 @@ class _Scope:
 
     def _window(self, window: Window) -> Floats:
         span = round(window.seconds * SECOND)
-        past = self._judge.tails.get(window, none())
+        past, sums = self._judge.tails.get(window, (none(), Sums.of(window.function)))
         if isinstance(window.of, Name):
             key = self._judge.key(window.of, self._found)
             fresh = self._found.get(key, none())
@@ -214,10 +214,12 @@ class _Scope:
             values = self.value(window.of)
             fresh = Observations(*self._grid[:3], values).where(np.isfinite(values))
         seen = joined(past, fresh)
-        end = upto(seen, self._grid.order, self._grid.moment)
+        end = len(past.value) + upto(fresh, self._grid.order, self._grid.moment)  # what is past was before each of these points
         first = np.minimum(np.searchsorted(seen.moment, self._grid.moment - span, side="right"), end)
-        self.tails[window] = tail(seen, int(self._grid.moment[-1]) - span) if len(self._grid.moment) else seen
-        return over(window.function, seen, first, end)
+        sums = None if sums is None else sums.extended(fresh.value)
+        kept = int(np.searchsorted(seen.moment, self._grid.moment[-1] - span, side="right")) if len(self._grid.moment) else 0
+        self.tails[window] = seen.since(kept), None if sums is None else sums.since(kept)
+        return over(window.function, seen, first, end, sums)
 
 
 def is_of(service: str, beginning: str | None) -> bool:

@@ -23,6 +23,7 @@ from ccwatch.alerts.observations import Floats, Ints, Key, Observations, upto
 from ccwatch.alerts.plan import Plan
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import DEFAULT_RULES, Rule, read_objectives
+from ccwatch.alerts.service_measures import MOST_SERVICES
 from ccwatch.alerts.vocabulary import MEASURES, NUMBERS, WORDS
 from ccwatch.config import Settings
 from ccwatch.domain.hours import TradingHours
@@ -65,6 +66,7 @@ class Evaluator:
             virtual_clock=virtual_clock,
         )
         self._services: set[str] = set()  # for which conditions have machines
+        self._gone: dict[str, None] = {}  # services that are no longer judged, of which something fires; the first gone first
         self._hold(rules, *checked(rules, plan))
 
     def _hold(self, rules: Sequence[AnyRule], wanted: frozenset[str], awaited: Mapping[str, tuple[str, float]]) -> None:
@@ -210,7 +212,7 @@ class Evaluator:
                 changes += machine.take(*self._in_hours(machine.rule, *judge.judge(frame, found)))
         if self._observer.at is not None:
             changes += self._without_data(self._observer.at)
-        self._forget(self._observer.services.forget())
+        changes += self._forget(self._observer.services.forget())
         return self._in_order(changes)
 
     def advance(self, mono_ns: int) -> list[Change]:
@@ -310,16 +312,24 @@ class Evaluator:
         if only is None:
             self._services.add(service)
 
-    def _forget(self, services: Sequence[str]) -> None:
-        """Forget services that are no longer judged, but for those of which something fires."""
-        firing = {machine.subject for machine in self._machines.values() if machine.standing().is_open} if services else set()
-        gone = {*services} - firing
-        if not gone:
-            return
+    def _forget(self, services: Sequence[str]) -> list[tuple[int, Change]]:
+        """Forget services that are no longer judged, but for those of which something fires; of too many of these, the first ones end."""
+        if not services:
+            return []
+        self._gone = {name: None for name in (*self._gone, *services) if name not in self._observer.services}
+        firing = {machine.subject for machine in self._machines.values() if machine.standing().is_open}
+        open_ones = [name for name in self._gone if name in firing]
+        ended = {*open_ones[: max(0, len(open_ones) - MOST_SERVICES)]}
+        at, time = self._observer.at or 0, self._observer.time
+        over = [m for m in self._machines.values() if m.subject in ended and m.standing().is_open]
+        changes = [machine.end(at, time) for machine in over]
+        gone = self._gone.keys() - firing | ended
         self._services -= gone
         self._machines = {key: machine for key, machine in self._machines.items() if key[1] not in gone}
         self._limits = {key: machines for key, machines in self._limits.items() if key[1] not in gone}
         self._conditions = [found for found in self._conditions if found[0].subject not in gone]
+        self._gone = {name: None for name in self._gone if name not in gone}
+        return changes
 
     def _in_hours(self, rule: AnyRule, seen: Observations, code: Codes) -> tuple[AnyRule, Observations, Codes]:
         hours = self._observer.hours

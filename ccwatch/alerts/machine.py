@@ -182,6 +182,12 @@ class Machine:
         if self._open and self._fired == fired_ns:
             self._open, self._clear_at, self._worst, self._state = False, None, math.nan, AlertState.OK
 
+    def end(self, at: int, time: int) -> tuple[int, Change]:
+        """End the firing that is open here: nothing will ever be observed of its subject."""
+        change = self._change(AlertState.OK, at, time, math.nan)
+        self._open, self._clear_at, self._worst = False, None, math.nan
+        return change
+
     def snapshot(self) -> dict[str, Any]:
         """Return its state as values that JSON can hold."""
         numbers = {"value": self._value, "worst": self._worst}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -37,6 +38,10 @@ class Observations(NamedTuple):
         """Return the observations where `kept`."""
         return self if kept.all() else Observations(self.order[kept], self.moment[kept], self.time[kept], self.value[kept])
 
+    def since(self, row: int) -> Observations:
+        """Return the observations from one on."""
+        return Observations(self.order[row:], self.moment[row:], self.time[row:], self.value[row:])
+
 
 def none() -> Observations:
     """Return a series without observations."""
@@ -50,12 +55,6 @@ def joined(one: Observations, two: Observations) -> Observations:
         return two
     parts = [np.concatenate(pair) for pair in zip(one, two, strict=True)]
     return Observations(parts[0], parts[1], parts[2], parts[3])
-
-
-def tail(seen: Observations, since: int) -> Observations:
-    """Return the observations after a moment."""
-    at = int(np.searchsorted(seen.moment, since, side="right"))
-    return Observations(seen.order[at:], seen.moment[at:], seen.time[at:], seen.value[at:])
 
 
 def upto(seen: Observations, order: Ints, moment: Ints) -> Ints:
@@ -87,10 +86,48 @@ class Stretches(BaseIndexer):
         return self._first, self._end
 
 
-def over(function: str, seen: Observations, first: Ints, end: Ints) -> Floats:
+class Sums(NamedTuple):
+    """Exact sums of a series' values and of their squares, from its beginning to before each row, and to after the last one.
+
+    They are of whole numbers (values times 2^200), so that they do not depend on where a stream is cut into batches; each batch adds to
+    them, so that its cost does not depend on how long a stretch is. Arrays of Python's integers, one longer than the series; the squares
+    are empty where no spread is asked for.
+    """
+
+    totals: Any
+    squares: Any
+
+    @classmethod
+    def of(cls, function: str) -> Sums | None:
+        """Return the sums of no value that a function over a stretch needs; None where it needs none."""
+        if function not in {"mean", "std"}:
+            return None
+        zero = np.array([0], dtype=object)
+        return cls(zero, zero if function == "std" else zero[:0])
+
+    def extended(self, values: Floats) -> Sums:
+        """Return the sums with further values."""
+        whole = [int(math.ldexp(value, _SCALE)) if abs(value) < _MOST else 0 for value in values.tolist()]
+        return Sums(_added(self.totals, whole), _added(self.squares, [value * value for value in whole]))
+
+    def since(self, row: int) -> Sums:
+        """Return the sums of the rows from one on."""
+        return Sums(self.totals[row:], self.squares[row:])
+
+
+def _added(sums: Any, values: list[int]) -> Any:
+    return np.append(sums, np.array([*accumulate(values, initial=sums[-1])][1:], dtype=object)) if len(sums) and values else sums
+
+
+def over(function: str, seen: Observations, first: Ints, end: Ints, sums: Sums | None = None) -> Floats:
     """Apply a function to the observations first[i] to end[i] - 1, for each i; NaN where there are too few.
 
-    Sums are of whole numbers, so that they do not depend on where a stream is cut into batches.
+    Args:
+        function: a name out of `grammar.WINDOWED`.
+        seen: the observations.
+        first: the first one of each stretch.
+        end: the one after its last.
+        sums: of the observations, for "mean" and "std".
     """
     count = end - first
     found = np.full(len(first), np.nan)
@@ -108,26 +145,35 @@ def over(function: str, seen: Observations, first: Ints, end: Ints) -> Floats:
                 step = np.where(passed > 0.0, step / passed, np.nan)
         found[some] = step
         return found
-    whole = [int(math.ldexp(value, _SCALE)) if abs(value) < _MOST else 0 for value in seen.value.tolist()]
-    sums = np.concatenate(([0], np.cumsum(np.array(whole, dtype=object)))) if whole else np.array([0], dtype=object)
-    squares: Any = None
-    if function == "std":
-        squares = np.concatenate(([0], np.cumsum(np.array([value * value for value in whole], dtype=object)))) if whole else sums
+    if sums is None:
+        raise TypeError(f"{function} needs sums")
     for at in np.flatnonzero(some).tolist():
         low, high = int(first[at]), int(end[at])
-        n, total = high - low, sums[high] - sums[low]
-        if squares is None:
+        n, total = high - low, sums.totals[high] - sums.totals[low]
+        if function == "mean":
             found[at] = total / (n << _SCALE)
         else:
-            spread = n * (squares[high] - squares[low]) - total * total  # n² times the variance, exact
+            spread = n * (sums.squares[high] - sums.squares[low]) - total * total  # n² times the variance, exact
             found[at] = math.sqrt(spread / (n * (n - 1) << (2 * _SCALE)))
     return found
 
 
 def _extreme(function: str, values: Floats, first: Ints, end: Ints) -> Floats:
-    """Return the least or the largest value of each window."""
+    """Return the least or the largest value of each stretch; NaN of one without a value."""
     if not len(first):
         return np.zeros(0)
+    low, high = int(first.max()), int(end.min())
+    if low < high:  # all have a part in common, as where a batch is short beside the stretch
+        pick = np.minimum if function == "min" else np.maximum
+        start = int(first.min())
+        before = np.append(pick.accumulate(values[start:low][::-1])[::-1], values[low])
+        after = np.append(values[low], pick.accumulate(values[high : int(end.max())]))
+        common = pick.reduce(values[low:high])
+        return np.asarray(pick(pick(before[first - start], common), after[end - high]))
+    return _rolling_extreme(function, values, first, end)
+
+
+def _rolling_extreme(function: str, values: Floats, first: Ints, end: Ints) -> Floats:
     size = max(len(first), len(values))  # pandas wants a window for each row
     rows = pd.Series(np.concatenate((values, np.full(size - len(values), np.nan))))
     low = np.concatenate((first, np.full(size - len(first), first[-1], dtype=np.int64)))

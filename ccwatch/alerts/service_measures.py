@@ -207,6 +207,9 @@ class Services:
         self._wanted: frozenset[str] = frozenset()
         self._known: dict[str, Service] = {}  # the one that was silent for the longest first
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def forget(self) -> list[str]:
         """Forget the services beyond the most that are judged, and return their names."""
         names = [*self._known][: max(0, len(self._known) - MOST_SERVICES)]

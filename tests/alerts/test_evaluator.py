@@ -11,7 +11,16 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ccwatch.alerts import DEFAULT_RULES, AlertLog, AlertState, Evaluator, Rule, WrittenRule, service_measures
+from ccwatch.alerts import (
+    DEFAULT_RULES,
+    AlertLog,
+    AlertState,
+    Evaluator,
+    Rule,
+    WrittenRule,
+    evaluator as evaluator_module,
+    service_measures,
+)
 from ccwatch.domain.hours import read_hours
 from ccwatch.errors import ConfigError
 from ccwatch.feed.scenarios import planted
@@ -394,3 +403,25 @@ def test_names_without_end_are_forgotten_and_those_that_go_on_are_judged_still()
     packets = rows([100.0], times=[1_000], seq=np.array([1_000], dtype=np.uint64))
     changes = evaluator.observe(packets, slow.set_index(packets.index))
     assert [(c.rule, c.subject) for c in changes if c.state == "FIRING"] == [("slow", "RiskAgent")]
+
+
+def test_of_slow_services_without_end_the_first_alerts_end_and_those_that_fire_are_few(monkeypatch):
+    """Each service calls twice, too slowly, and is never seen again."""
+    for module in (service_measures, evaluator_module):
+        monkeypatch.setattr(module, "MOST_SERVICES", 8)
+    rule = WrittenRule("slow", "latency > 500ms")
+    evaluator, log = Evaluator([rule], virtual_clock=True), AlertLog([rule])
+
+    def call(n, agent, ms):
+        packets = rows([100.0], times=[n], seq=np.array([n], dtype=np.uint64))
+        calls = pd.DataFrame({"seq": [n], "agent": [agent], "latency_ms": [ms]}, index=packets.index)
+        return log.take(evaluator.observe(packets, calls))
+
+    told = []
+    for n in range(60):
+        told += [*call(2 * n + 1, f"A{n}", 900.0), *call(2 * n + 2, f"A{n}", 950.0)]
+        assert len(evaluator.standing) <= 17
+    assert {alert.subject for alert in log.open} == {f"A{n}" for n in range(44, 60)}
+    over = [alert for alert in told if not alert.is_open]
+    assert [alert.subject for alert in over] == [f"A{n}" for n in range(44)], "each ended once, the first one first"
+    assert [a.subject for a in (*call(121, "A0", 900.0), *call(122, "A0", 990.0)) if a.is_open] == ["A0"], "one that comes back is judged"

@@ -135,10 +135,9 @@ class Alerts(Result):
             ValueError: asked with another `material`, `within_s` or `symbol`, with other rules or objectives.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("material", "within_s", "symbol", "objectives")}
         ours, theirs = self.judged_by, other.judged_by
         rules = tuple(rule for rule in ours if rule not in theirs), tuple(rule for rule in theirs if rule not in ours)
-        one, two = in_order(self, other, **asked, rules=rules)
+        one, two = in_order(self, other, "material", "within_s", "symbol", "objectives", rules=rules)
         basis, firings = one.basis.merge(two.basis, apart=apart), stacked(one.firings, two.firings)
         rows = []
         for (name, subject), mine in pd.concat([one.rules, two.rules]).groupby(["rule", "subject"], sort=False):

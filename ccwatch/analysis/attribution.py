@@ -106,7 +106,7 @@ class Attribution(Result):
             ValueError: asked of another symbol.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        one, two = in_order(self, other, symbol=(self.symbol, other.symbol))
+        one, two = in_order(self, other, "symbol")
         basis = one.basis.merge(two.basis, apart=apart)
         step, total = _exact(two.start_usd) - _exact(one.end_usd), _exact(two.end_usd) - _exact(one.start_usd)
         start_usd, end_usd, end_time = one.start_usd, two.end_usd, two.end_time

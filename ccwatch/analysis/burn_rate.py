@@ -86,7 +86,7 @@ class BurnRate(Result):
             ValueError: asked with another `objective`.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        one, two = in_order(self, other, objective=(self.objective, other.objective))
+        one, two = in_order(self, other, "objective")
         basis = one.basis.merge(two.basis, apart=apart)
         totals = pd.concat([one.services, two.services]).groupby(["kind", "name", "gauge"], sort=False, as_index=False)
         sums = totals[["n", "calls", "misses", "misses_bound", "resets"]].sum(min_count=1).to_dict("records")

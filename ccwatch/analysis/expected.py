@@ -11,6 +11,7 @@ from ccwatch.analysis.session_tables import SessionTables
 from ccwatch.config import Settings, default_expected, recordings_folder
 from ccwatch.errors import ConfigError
 from ccwatch.recording import Recording, locate
+from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.user_frames import is_file, read_given
 
 
@@ -40,7 +41,7 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
     if isinstance(expected, str | Path) and not is_file(expected):
         expected = Recording(locate(expected, recordings_folder(Settings.load())))
     if not isinstance(expected, str | Path | pd.DataFrame | pd.Series):
-        if not callable(getattr(expected, "frame", None)):
+        if not isinstance(expected, TableReader):
             raise ConfigError(
                 f"expected={expected!r}: a Recording, its path or name, 'latest', a CSV file, or a frame of nav, price, returns or side"
             )

@@ -111,8 +111,7 @@ class Governance(Result):
             ValueError: asked with another `horizon_s` or `largest_size`, or of another symbol.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizon_s", "largest_size", "symbol")}
-        one, two = in_order(self, other, **asked)
+        one, two = in_order(self, other, "horizon_s", "largest_size", "symbol")
         basis = one.basis.merge(two.basis, apart=apart)
         rows = []
         for name, mine in stacked(one.by_regime, two.by_regime).groupby("regime", sort=False):

@@ -114,8 +114,7 @@ class Latency(Result):
         """
         if self.kept is not None or other.kept is not None:
             return merged_sketches(self.reduced(), other.reduced(), apart=apart)
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("slow_factor", "slow_calls", "level")}
-        one, two = in_order(self, other, **asked)
+        one, two = in_order(self, other, "slow_factor", "slow_calls", "level")
         basis = one.basis.merge(two.basis, apart=apart)
         observed = _together([one.observations, two.observations])
         both = pd.concat([one.services, two.services]).groupby(["kind", "name"], sort=False)
@@ -178,8 +177,7 @@ def sketches_of(observed: pd.DataFrame, services: pd.DataFrame, error: float) ->
 
 def merged_sketches(first: Latency, second: Latency, *, apart: bool) -> Latency:
     """Merge both sessions' calls by their sketches."""
-    asked = {name: (getattr(first, name), getattr(second, name)) for name in ("slow_factor", "slow_calls", "level")}
-    one, two = in_order(first, second, **asked)
+    one, two = in_order(first, second, "slow_factor", "slow_calls", "level")
     mine, theirs = dict(one.kept or {}), dict(two.kept or {})
     kept = {key: mine[key].merge(theirs[key]) if key in mine and key in theirs else (mine.get(key) or theirs[key]) for key in mine | theirs}
     both = pd.concat([one.services, two.services]).groupby(["kind", "name"], sort=False)

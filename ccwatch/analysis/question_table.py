@@ -69,7 +69,7 @@ def _of_services(kernel: Callable[..., Result]) -> Question:
 
     def ask(session: Session, options: dict[str, Any]) -> Result:
         tables = session.tables
-        packets = None if tables.is_frame and "flags" not in tables.packets.columns else tables.packets
+        packets = None if isinstance(tables.source, pd.DataFrame) and "flags" not in tables.packets.columns else tables.packets
         return kernel(tables.agents, tables.models, frame=packets, events=tables.events, **options)
 
     return Question(ask)

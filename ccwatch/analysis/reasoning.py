@@ -85,7 +85,7 @@ class Reasoning(Result):
             ValueError: asked with another `horizon_s`.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        one, two = in_order(self, other, horizon_s=(self.horizon_s, other.horizon_s))
+        one, two = in_order(self, other, "horizon_s")
         said = one.statements + two.statements
         both = pd.concat([one.templates, two.templates]).groupby("template", sort=False)
         table = both.agg(n=("n", "sum"), example=("example", "first")).reset_index()

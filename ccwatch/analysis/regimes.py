@@ -118,8 +118,7 @@ class Regimes(Result):
             ValueError: asked with another `hold`, other `cuts`, or of another symbol.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("hold", "cuts", "symbol")}
-        one, two = in_order(self, other, **asked)
+        one, two = in_order(self, other, "hold", "cuts", "symbol")
         basis = one.basis.merge(two.basis, apart=apart)
         segments = stacked(one.segments, two.segments)
         names = [str(word) for word in segments["regime"].cat.categories]

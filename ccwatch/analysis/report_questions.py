@@ -32,6 +32,7 @@ from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData, no_such
 from ccwatch.recording import with_what_follows
 from ccwatch.stream import user_frames
 from ccwatch.stream.dataframes import span_ns
+from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.time_ranges import EXAMPLES, Moment, ends_of, parse_time
 
 Answer = TypeVar("Answer", bound=Result)
@@ -42,7 +43,7 @@ class ReportQuestions:
 
     def __init__(
         self,
-        source: Any,
+        source: object,
         *,
         symbol: str | None = None,
         start: Moment = None,
@@ -81,7 +82,7 @@ class ReportQuestions:
             if not said and user_frames.needs_reading(source):
                 found = user_frames.read_given(source, symbol=symbol)
                 source, said = found.frame, found.said
-        elif not callable(getattr(source, "frame", None)):
+        elif not isinstance(source, TableReader):
             raise ConfigError(
                 f"source={source!r}: expected a Feed, a Recording, a series, a CSV file or a frame with the columns of a Feed's"
             )

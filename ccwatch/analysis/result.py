@@ -106,18 +106,20 @@ class Result(ABC):
         )
 
 
-def in_order(one: Answer, two: Answer, **alike: tuple[Any, Any]) -> tuple[Answer, Answer]:
+def in_order(one: Answer, two: Answer, *asked: str, **alike: tuple[Any, Any]) -> tuple[Answer, Answer]:
     """Return the earlier and the later of two answers.
 
     Args:
         one: an answer.
         two: another one to the same question.
-        alike: by name, the two values that must be equal.
+        asked: names of fields that must be equal in both.
+        alike: by name, other values that must be equal.
 
     Raises:
         ValueError: answers that were asked differently.
     """
-    for name, (mine, theirs) in alike.items():
+    pairs = {name: (getattr(one, name), getattr(two, name)) for name in asked} | alike
+    for name, (mine, theirs) in pairs.items():
         if mine != theirs:
             raise ValueError(f"{one.question}: {name}={mine!r} and {theirs!r} do not merge; ask both sessions with the same one")
     starts = one.basis.start, two.basis.start

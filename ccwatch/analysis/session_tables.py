@@ -1,4 +1,4 @@
-"""One session's tables, read once from a feed, a recording or a frame. It knows their methods, not their types."""
+"""One session's tables, read once from a feed, a recording or a frame. It knows what each of these types has, not how it is made."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ccwatch.analysis.usable_rows import times_ns
 from ccwatch.errors import AnalysisError
 from ccwatch.protocol.messages import EventKind
 from ccwatch.stream.dataframes import TEXT, default_columns
+from ccwatch.stream.table_reader import TableReader
+from ccwatch.stream.view import LiveView
 
 _RAW: Final = ("status_raw", "regime_raw", "side_raw")
 """Columns of the server's own words, to report those that were not understood."""
@@ -26,35 +28,28 @@ class SessionTables:
     """The tables of a source, read when first asked for and then kept: a feed's as it was at that moment.
 
     Attributes:
-        source: a DataFrame; or an object that has `frame(columns, clean=…)` and perhaps `agents()`, `models()`, `logs()`, `events()`, as
-            a Feed or a Recording has.
+        source: a DataFrame; or a reader of tables, as a Feed and a Recording are.
         start: only rows from this time on.
         end: only rows up to this time, included.
         dropped: columns that are as if the stream had never carried them, and lists (agents, models, logs) that are as if it had none.
     """
 
-    source: Any
+    source: TableReader | pd.DataFrame
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
     dropped: frozenset[str] = frozenset()
 
     @property
-    def is_frame(self) -> bool:
-        """Return whether the source is a DataFrame."""
-        return isinstance(self.source, pd.DataFrame)
-
-    @property
     def name(self) -> str:
         """Return the name of the source: a recording's folder name, a feed's url, or "a data frame"."""
-        if self.is_frame:
+        if isinstance(self.source, pd.DataFrame):
             return "a data frame"
-        path = getattr(self.source, "path", None)
-        return str(path.name) if path is not None else str(getattr(self.source, "url", type(self.source).__name__))
+        return self.source.label
 
     @property
     def origin(self) -> str:
         """Return where the stream came from; empty where the source does not say."""
-        return str(getattr(self.source, "origin", ""))
+        return "" if isinstance(self.source, pd.DataFrame) else self.source.origin
 
     @property
     def is_synthetic(self) -> bool:
@@ -64,19 +59,19 @@ class SessionTables:
     @cached_property
     def packets(self) -> pd.DataFrame:
         """Return every packet in order of arrival, without text."""
-        return self._within(self.source if self.is_frame else self.source.frame(clean=False))
+        return self._within(self.source if isinstance(self.source, pd.DataFrame) else self.source.frame(clean=False))
 
     @property
     def packets_with_text(self) -> pd.DataFrame:
         """Return every packet in order of arrival, with the column `extra`; read again each time, since text is large."""
-        if self.is_frame:
+        if isinstance(self.source, pd.DataFrame):
             return self.packets
         return self._within(self.source.frame([*default_columns("packets"), *_RAW, "extra"], clean=False))
 
     @property
     def packets_with_words(self) -> pd.DataFrame:
         """Return every packet in order of arrival, with the agents' reasoning; read again each time, since text is large."""
-        if self.is_frame:
+        if isinstance(self.source, pd.DataFrame):
             return self.packets
         return self._within(self.source.frame([*default_columns("packets"), "reasoning"], clean=False))
 
@@ -98,7 +93,7 @@ class SessionTables:
     @cached_property
     def trades(self) -> pd.DataFrame | None:
         """Return the trades table; None for a DataFrame."""
-        return None if self.is_frame else self._long("trades", "id")
+        return None if isinstance(self.source, pd.DataFrame) else self._long("trades", "id")
 
     @cached_property
     def events(self) -> pd.DataFrame | None:
@@ -108,7 +103,7 @@ class SessionTables:
     @cached_property
     def marks(self) -> tuple[tuple[int, str], ...]:
         """Return the marks beside a recording's data, within the range; without those that are in its events already."""
-        found = () if self.is_frame else tuple((int(ns), str(text)) for ns, text in getattr(self.source, "marks", ()))
+        found = () if isinstance(self.source, pd.DataFrame) else tuple((mark.time_ns, mark.text) for mark in self.source.marks)
         events = self.events
         if events is not None and len(events):
             marked = events[(events["kind"] == EventKind.MARK).to_numpy()]
@@ -121,8 +116,7 @@ class SessionTables:
     @cached_property
     def health(self) -> Any | None:
         """Return a live feed's counters, as they were when first asked for; None for other sources."""
-        health = getattr(self.source, "health", None)
-        return health() if callable(health) else None
+        return self.source.health() if isinstance(self.source, LiveView) else None
 
     def ends(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
         """Return the times of the earliest and the latest packet, UTC; None where there is none."""
@@ -132,15 +126,21 @@ class SessionTables:
     @property
     def is_live(self) -> bool:
         """Return whether the source may still deliver, and the range reaches up to now."""
-        return self.end is None and str(getattr(self.source, "state", "")) in LIVE
+        return self.end is None and isinstance(self.source, LiveView) and str(self.source.state) in LIVE
 
     def _long(self, table: str, key: str) -> pd.DataFrame | None:
         if table in self.dropped:
             return None
-        if self.is_frame:
+        if isinstance(self.source, pd.DataFrame):
             return self._within(self.source) if key in self.source.columns else None
-        read = getattr(self.source, table, None)
-        return self._within(read()) if callable(read) else None
+        read = {
+            "agents": self.source.agents,
+            "models": self.source.models,
+            "logs": self.source.logs,
+            "trades": self.source.trades,
+            "events": self.source.events,
+        }
+        return self._within(read[table]())
 
     def _within(self, frame: pd.DataFrame) -> pd.DataFrame:
         hidden = [name for name in frame.columns if name in self.dropped]

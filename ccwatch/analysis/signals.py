@@ -102,8 +102,7 @@ class Signals(Result):
             ValueError: asked with other horizons, or of another symbol.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("horizons_s", "calibrated_at_s", "symbol")}
-        one, two = in_order(self, other, **asked)
+        one, two = in_order(self, other, "horizons_s", "calibrated_at_s", "symbol")
         basis, changes = one.basis.merge(two.basis, apart=apart), stacked(one.changes, two.changes)
         by_horizon, calibration = _judged(changes, one.horizons_s, one.calibrated_at_s)
         merged = replace(one, by_horizon=by_horizon, changes=changes, calibration=calibration, basis=basis)

@@ -134,8 +134,7 @@ class Timeline(Result):
             ValueError: asked with another `least_depth` or `symbol`.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        asked = {name: (getattr(self, name), getattr(other, name)) for name in ("least_depth", "symbol")}
-        one, two = in_order(self, other, **asked)
+        one, two = in_order(self, other, "least_depth", "symbol")
         events = stacked(one.events, two.events).sort_values("time", kind="stable", ignore_index=True)
         merged = replace(
             one,

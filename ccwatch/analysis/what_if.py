@@ -109,7 +109,7 @@ class WhatIf(Result):
             ValueError: other rules, another delay or another cost.
             AnalysisError: the sessions overlap in time, and are not `apart`: of different streams, with nothing between them.
         """
-        one, two = in_order(self, other, rule=(self.rule, other.rule))
+        one, two = in_order(self, other, "rule")
         shares = np.concatenate((one.shares, two.shares))
         changed, difference = stacked(one.changed, two.changed), one.difference + two.difference
         interval, why = _interval(shares, len(changed), difference)

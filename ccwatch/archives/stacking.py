@@ -65,7 +65,7 @@ def ranged(source: Recording | Part, start: Any, end: Any) -> Recording | Part |
         return source
     packets = source.frame([*default_columns("packets"), "extra"], clean=False)
     tables = {table: _within(long_table(source, table), start, end) for table in LONG}
-    name = source.path.name if isinstance(source, Recording) else source.url
+    name = source.path.name if isinstance(source, Recording) else source.label
     return View(_within(packets, start, end), tables, origin=source.origin, name=name, virtual_clock=source.virtual_clock)
 
 

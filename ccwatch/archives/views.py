@@ -12,6 +12,7 @@ import pandas as pd
 from ccwatch.recording import Recording
 from ccwatch.stream.dataframes import Last, default_columns
 from ccwatch.stream.table_reader import TableReader
+from ccwatch.stream.view import Marked
 
 LONG: Final = ("agents", "models", "logs", "trades", "events")
 """Tables that questions read, beside the packets."""
@@ -20,14 +21,21 @@ LONG: Final = ("agents", "models", "logs", "trades", "events")
 class View(TableReader):
     """Tables in memory, with the methods of a Recording that a Report calls."""
 
-    marks: tuple[Any, ...] = ()
-
     def __init__(self, packets: pd.DataFrame, tables: dict[str, pd.DataFrame], *, origin: str, name: str, virtual_clock: bool) -> None:
         self._packets = packets
         self._tables = tables
-        self.origin = origin
-        self.url = name
+        self._origin, self._label = origin, name
         self.virtual_clock = virtual_clock
+
+    @property
+    def origin(self) -> str:
+        """Return where the sessions came from."""
+        return self._origin
+
+    @property
+    def label(self) -> str:
+        """Return the name of the whole."""
+        return self._label
 
     def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
         """Return the packets, in order of arrival."""
@@ -52,10 +60,22 @@ class Part(TableReader):
             broken: whether packets that are left out between two others make a gap there.
         """
         self._source, self._column, self._value, self._broken = source, column, value, broken
-        self.origin = source.origin
         self.virtual_clock = source.virtual_clock
-        self.marks = source.marks
-        self.url = f"{source.path.name} {value}"
+
+    @property
+    def origin(self) -> str:
+        """Return where the session came from."""
+        return self._source.origin
+
+    @property
+    def label(self) -> str:
+        """Return the session's name and the value."""
+        return f"{self._source.label} {self._value}"
+
+    @property
+    def marks(self) -> Sequence[Marked]:
+        """Return the session's marks."""
+        return self._source.marks
 
     @cached_property
     def _packets(self) -> pd.DataFrame:

@@ -151,6 +151,11 @@ class Feed(TableReader, LiveView):
         return self._fan_out.described.origin
 
     @property
+    def label(self) -> str:
+        """Return its url."""
+        return self.url
+
+    @property
     def planted(self) -> tuple[Any, ...]:
         """Return the incidents planted in a seeded stream, with kind, start_s, end_s and detail; an empty tuple for any other stream."""
         return self._fan_out.described.planted

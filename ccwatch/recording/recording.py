@@ -93,6 +93,11 @@ class Recording(TableReader, RecordedView):
         return self._session.origin
 
     @property
+    def label(self) -> str:
+        """Return the name of its folder or file."""
+        return self.path.name
+
+    @property
     def virtual_clock(self) -> bool:
         """Return whether the stream's times run more than twice as fast as the receiver's clock, as at pace "max"."""
         rows = self.frame(["received_mono_ns"], clean=False)

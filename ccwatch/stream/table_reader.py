@@ -13,10 +13,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ccwatch.stream.dataframes import Last
+    from ccwatch.stream.view import Marked
 
 
 class TableReader(ABC):
-    """A base class with one method per table."""
+    """A base class with one method per table. Any question can be asked of one."""
+
+    @property
+    def origin(self) -> str:
+        """Return where the stream came from: "live", "synthetic" or "replay"; empty where that is not known."""
+        return ""
+
+    @property
+    def label(self) -> str:
+        """Return the name of the source in a report."""
+        return type(self).__name__
+
+    @property
+    def marks(self) -> Sequence[Marked]:
+        """Return the notes on its moments that lie beside its data."""
+        return ()
 
     @abstractmethod
     def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = True) -> pd.DataFrame:

@@ -16,14 +16,16 @@ import pandas as pd
 from ccwatch.analysis import Report
 from ccwatch.analysis.report import QUESTIONS
 from ccwatch.errors import AnalysisError
+from ccwatch.stream.dataframes import build, long_columns
+from ccwatch.stream.table_reader import TableReader
 
 AGENTS, MODELS = 6, 2
 
 
-class Session:
+class Session(TableReader):
     """What a Recording is to an analysis: the tables of a session, made once."""
 
-    origin, url = "synthetic", "at scale"
+    origin, label = "synthetic", "at scale"
 
     def __init__(self, packets: int, seed: int = 1) -> None:
         rng = np.random.default_rng(seed)
@@ -79,21 +81,17 @@ class Session:
         table["seq"] = np.repeat(seq, count)
         return table
 
-    def frame(self, columns: list[str] | None = None, *, clean: bool = True) -> pd.DataFrame:
+    def frame(self, columns: list[str] | None = None, _last: object = None, *, clean: bool = True) -> pd.DataFrame:
         assert not clean
         found = self._packets
         if columns and "extra" in columns:
             found = found.assign(extra=pd.Series(None, index=found.index, dtype="str"))
         return found
 
-    def agents(self) -> pd.DataFrame:
-        return self._agents
-
-    def models(self) -> pd.DataFrame:
-        return self._models
-
-    def events(self) -> pd.DataFrame:
-        return pd.DataFrame({"seq": np.array([1], np.uint64), "kind": ["connect"], "detail": [""]}, index=self._packets.index[:1])
+    def _long(self, table: str, _last: object) -> pd.DataFrame:
+        if table == "events":
+            return pd.DataFrame({"seq": np.array([1], np.uint64), "kind": ["connect"], "detail": [""]}, index=self._packets.index[:1])
+        return {"agents": self._agents, "models": self._models}.get(table, build(table, long_columns(table, [])))
 
 
 def peak_mb() -> float:

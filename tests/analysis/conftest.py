@@ -11,39 +11,28 @@ from ccwatch.feed.synthetic import START, messages
 from ccwatch.protocol.messages import Event, Instant, Packet
 from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.stream import dataframes
+from ccwatch.stream.table_reader import TableReader
 
 SECOND = 1_000_000_000
 OPENED = Instant(1_800_000_000 * SECOND, 5 * SECOND)
 
 
 @dataclass(frozen=True)
-class Stream:
+class Stream(TableReader):
     """What a Feed or a Recording is to an analysis, made of messages through the real session."""
 
     items: list
     origin: str = "synthetic"
-    url: str = "a test"
+    label: str = "a test"
 
-    def frame(self, columns=None, *, clean=True):
+    def frame(self, columns=None, _last=None, *, clean=True):
         packets = [item for item in self.items if isinstance(item, Packet)]
         names = dataframes.resolve("packets", columns)
         wanted = dataframes.needed(names, clean=clean, fill=False, symbol=None)
         return dataframes.tidy(dataframes.build("packets", dataframes.packet_columns(packets), wanted), clean=clean)[names]
 
-    def _long(self, table):
+    def _long(self, table, _last):
         return dataframes.build(table, dataframes.long_columns(table, [i for i in self.items if isinstance(i, Packet | Event)]))
-
-    def agents(self):
-        return self._long("agents")
-
-    def models(self):
-        return self._long("models")
-
-    def logs(self):
-        return self._long("logs")
-
-    def events(self):
-        return self._long("events")
 
 
 def receive(raws, *, step_s=1e-4):

@@ -15,6 +15,8 @@ from ccwatch.analysis import Report, Result
 from ccwatch.analysis.report import QUESTIONS
 from ccwatch.errors import AnalysisError, ConfigError, MissingColumns, MixedSymbols, NotEnoughData
 from ccwatch.protocol.messages import Flag
+from ccwatch.stream.dataframes import build, long_columns
+from ccwatch.stream.table_reader import TableReader
 
 N = 400
 ASKED = (*QUESTIONS, "explain", "compare")
@@ -68,10 +70,10 @@ def calls(kind, frame, invocations=None):
     )
 
 
-class Source:
+class Source(TableReader):
     """What a recording is to a report."""
 
-    origin, url = "live", "a test"
+    origin, label = "live", "a test"
 
     def __init__(self, frame, *, services=True, invocations=None):
         self._frame, self._services, self._invocations = frame, services, invocations
@@ -79,16 +81,14 @@ class Source:
     def frame(self, *_, **__):
         return self._frame
 
-    def agents(self):
-        return calls("agent", self._frame, self._invocations) if self._services else calls("agent", self._frame.iloc[:0])
-
-    def models(self):
-        return calls("model", self._frame, self._invocations) if self._services else calls("model", self._frame.iloc[:0])
-
-    def events(self):
-        return pd.DataFrame(
-            {"seq": np.zeros(0, np.uint64), "kind": pd.array([], "str"), "detail": pd.array([], "str")}, self._frame.index[:0]
-        )
+    def _long(self, table, _last):
+        if table == "events":
+            return pd.DataFrame(
+                {"seq": np.zeros(0, np.uint64), "kind": pd.array([], "str"), "detail": pd.array([], "str")}, self._frame.index[:0]
+            )
+        if table not in {"agents", "models"}:
+            return build(table, long_columns(table, []))
+        return calls(table[:-1], self._frame if self._services else self._frame.iloc[:0], self._invocations if self._services else None)
 
 
 def nans(frame):

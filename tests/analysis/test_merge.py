@@ -18,6 +18,7 @@ from ccwatch.analysis import Report, Result, attribution, burn_rate, drawdowns, 
 from ccwatch.analysis.report import QUESTIONS
 from ccwatch.errors import AnalysisError
 from ccwatch.protocol.messages import Flag
+from ccwatch.stream.table_reader import TableReader
 from tests.analysis.test_bad_input import Source, calls, packets
 
 KERNELS = {kernel.__name__: kernel for kernel in (regimes, attribution, governance, signals)}
@@ -255,20 +256,22 @@ def test_firings_of_both_sessions_are_counted_by_their_rules(stream):
     assert merged.rules["n"].sum() == len(merged.firings)
 
 
-class Moved:
+class Moved(TableReader):
     """A source a day later."""
 
-    origin, url = "synthetic", "a test"
+    origin, label = "synthetic", "a test"
 
     def __init__(self, source):
         self._source = source
 
-    def __getattr__(self, table):
-        def read(*args, **more):
-            found = getattr(self._source, table)(*args, **more)
-            return found.set_axis(found.index + pd.Timedelta("1D"), axis=0)
+    def frame(self, *columns, clean=True):
+        return self._moved(self._source.frame(*columns, clean=clean))
 
-        return read
+    def _long(self, table, last):
+        return self._moved(self._source._long(table, last))
+
+    def _moved(self, found):
+        return found.set_axis(found.index + pd.Timedelta("1D"), axis=0)
 
 
 @pytest.mark.slow

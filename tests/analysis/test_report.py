@@ -14,6 +14,7 @@ import ccwatch as cw
 from ccwatch.analysis import Report, Result
 from ccwatch.analysis.report import QUESTIONS
 from ccwatch.errors import AnalysisError, ConfigError, MissingColumns, NotEnoughData
+from ccwatch.stream.view import LiveView
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(1)>`*_[x](y)|"
 
@@ -350,6 +351,7 @@ def test_a_feed_that_is_silent_now_is_stalled(stream):
         def health(self):
             return SimpleNamespace(age_s=42.0, message_bytes_mean=3000.0)
 
+    LiveView.register(Silent)
     found = Report(Silent(stream("calm", count=60).items)).quality()
     assert found.verdict == "STALLED"
     assert found.value("silence_at_end") == 42.0

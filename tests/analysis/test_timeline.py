@@ -9,6 +9,7 @@ from ccwatch.analysis import Report, timeline
 from ccwatch.analysis.timeline import KINDS
 from ccwatch.errors import NotEnoughData
 from ccwatch.feed.scenarios import planted
+from ccwatch.recording import Mark
 
 
 def seconds(answer, kind, start):
@@ -93,7 +94,7 @@ def test_marks_of_the_events_and_beside_the_data_are_there_once(stream):
     time = source.frame().index[10]
 
     class Marked(type(source)):
-        marks = ((time.value, "look here"),)
+        marks = (Mark(time.value, "look here"),)
 
     events = Report(Marked(source.items)).timeline().to_frame()
     assert events[events["kind"] == "mark"]["detail"].tolist() == ["look here"]

@@ -18,8 +18,7 @@ import pandas as pd
 from ccwatch import api
 from ccwatch.analysis import REGISTRY, Report, Result
 from ccwatch.errors import AnalysisError, CcwatchError, ConfigError
-from ccwatch.recording import Recording, locate
-from ccwatch.recording.lookup import LATEST
+from ccwatch.recording import LATEST, Recording, locate
 from ccwatch.stream.time_ranges import parse_time
 
 MOST_ROWS: Final = 200

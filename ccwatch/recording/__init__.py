@@ -6,7 +6,7 @@ from ccwatch.recording.export import FORMATS, export, packet_facts
 from ccwatch.recording.folder import append_durably, is_recording, new_session_path, seal, sealed_lines, write_durably
 from ccwatch.recording.info import Info, Mark
 from ccwatch.recording.keeper import RecordingKeeper
-from ccwatch.recording.lookup import locate
+from ccwatch.recording.lookup import LATEST, locate
 from ccwatch.recording.pack import MONEY, Packed, pack, with_what_follows
 from ccwatch.recording.prune import Candidate, candidates, delete
 from ccwatch.recording.recorder import Recorder
@@ -24,6 +24,7 @@ __all__ = [
     "ALERTS",
     "FINISHED",
     "FORMATS",
+    "LATEST",
     "MONEY",
     "SCHEMAS",
     "Acknowledgement",

@@ -4,13 +4,13 @@ from ccwatch.alerts.account import Account
 from ccwatch.alerts.alert_groups import RANK, group_of
 from ccwatch.alerts.batch_columns import Calls, Columns
 from ccwatch.alerts.certificates import NEVER, Certificate, Certificates
+from ccwatch.alerts.divergence_plan import Plan, PlanReader, no_plan
 from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_of
 from ccwatch.alerts.log import Alert, AlertLog
 from ccwatch.alerts.loop import PERIOD_S
 from ccwatch.alerts.machine import AnyRule, Change, Standing
 from ccwatch.alerts.needs import measures_of, needs_plan
-from ccwatch.alerts.plan import Plan, PlanReader, no_plan
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import (
     CONTRACT_OBJECTIVES,

@@ -15,12 +15,12 @@ import pandas as pd
 from ccwatch.alerts import written
 from ccwatch.alerts.batch_columns import Calls, Columns, unread_events, unread_items
 from ccwatch.alerts.conditions import Judge, is_of
+from ccwatch.alerts.divergence_plan import Plan
 from ccwatch.alerts.functions import FunctionJudge
 from ccwatch.alerts.log import Alert
 from ccwatch.alerts.machine import BETWEEN, BEYOND, CLEAR, AnyRule, Change, Codes, Machine, Standing
 from ccwatch.alerts.needs import RENAMED, checked, needed
 from ccwatch.alerts.observations import Floats, Ints, Key, Observations, upto
-from ccwatch.alerts.plan import Plan
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import DEFAULT_RULES, Rule, read_objectives
 from ccwatch.alerts.service_measures import MOST_SERVICES

@@ -13,9 +13,9 @@ import numpy as np
 
 from ccwatch.alerts.account import Account
 from ccwatch.alerts.batch_columns import Calls, Columns
+from ccwatch.alerts.divergence_plan import Divergence, Plan
 from ccwatch.alerts.halts import Halt, ranks_of
 from ccwatch.alerts.observations import SECOND, Bools, Floats, Ints, Key, Observations
-from ccwatch.alerts.plan import Divergence, Plan
 from ccwatch.alerts.rules import DRIFTS, SENTINELS
 from ccwatch.alerts.service_measures import Services
 from ccwatch.alerts.traffic import Traffic

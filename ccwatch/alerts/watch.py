@@ -18,11 +18,11 @@ from typing import Any, Final
 import numpy as np
 
 from ccwatch.alerts.batch_columns import by_seq, within_seq
+from ccwatch.alerts.divergence_plan import Plan, PlanReader, no_plan
 from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.log import Alert, AlertLog
 from ccwatch.alerts.loop import Loop
 from ccwatch.alerts.machine import AnyRule
-from ccwatch.alerts.plan import Plan, PlanReader, no_plan
 from ccwatch.alerts.receiver_clock import ReceiverClock
 from ccwatch.alerts.recorder_lag import RecorderLag
 from ccwatch.alerts.rules import AlertState, read_objectives

@@ -42,6 +42,15 @@ def export_metrics(feed: Feed, port: int = 0, *, watch: AlertWatch | None = None
         raise ConfigError(f"port {port} cannot be used ({error.strerror}); port 0 is a free one") from None
 
 
+def _is_seeded(*, recording: object, engine: object, redis: object, seeded: bool | None) -> bool:
+    """Return whether a seeded stream is to be served; refuse several streams."""
+    others = [name for name, value in (("recording", recording), ("engine", engine), ("redis", redis)) if value is not None]
+    is_seeded = not others if seeded is None else seeded
+    if (recording is not None) + (engine is not None) + is_seeded > 1:
+        raise ConfigError(f"expected one stream, got {', '.join([*others, *(['seeded'] if is_seeded else [])])}")
+    return is_seeded
+
+
 def serve(
     *,
     seed: int = 0,
@@ -112,10 +121,7 @@ def serve(
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}, which comes with: pip install 'ccwatch[server]'") from None
     wiring.expect_text(scenario=scenario, symbol=symbol, host=host, engine=engine, redis=redis, secret=secret, audience=audience)
-    others = [name for name, value in (("recording", recording), ("engine", engine), ("redis", redis)) if value is not None]
-    is_seeded = not others if seeded is None else seeded
-    if (recording is not None) + (engine is not None) + is_seeded > 1:
-        raise ConfigError(f"expected one stream, got {', '.join([*others, *(['seeded'] if is_seeded else [])])}")
+    is_seeded = _is_seeded(recording=recording, engine=engine, redis=redis, seeded=seeded)
     source: Source | None = None
     if is_seeded:
         from ccwatch.feed.synthetic import SyntheticSource  # noqa: PLC0415 - see `synthetic`

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ccwatch import wiring
-from ccwatch.cli import rendering
+from ccwatch.cli import diagnoses, rendering
 from ccwatch.cli.rendering import show
 from ccwatch.cli.shared_options import json_option, streaming
 from ccwatch.doctor import LISTEN_S, examine, examine_lab
@@ -26,12 +26,12 @@ def doctor(*, url: str | None, lab: bool, is_ready: bool, seconds: float, as_jso
         if url is not None:
             raise click.UsageError("--lab examines this machine's JupyterLab; it takes no URL")
         looked = examine_lab()
-        show(looked.to_dict(), rendering.lab_diagnosis(looked), as_json=as_json)
+        show(looked.to_dict(), diagnoses.lab_diagnosis(looked), as_json=as_json)
         return 0 if looked.healthy else 1
     found = examine(url, seconds=seconds)
     if is_ready:
         return _ready(found, as_json=as_json)
-    show(found.to_dict(), rendering.diagnosis(found), as_json=as_json)
+    show(found.to_dict(), diagnoses.diagnosis(found), as_json=as_json)
     return 0 if found.healthy else 1
 
 

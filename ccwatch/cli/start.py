@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from ccwatch import setup
-from ccwatch.cli.rendering import diagnosis, note, put, say, show_status
+from ccwatch.cli.diagnoses import diagnosis
+from ccwatch.cli.rendering import note, put, say, show_status
 from ccwatch.cli.shared_options import interruptible, json_option, scenario_option, seed_option, streaming
 from ccwatch.demo import FOLDER, Demo
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ccwatch import api, wiring
-from ccwatch.cli import rendering
+from ccwatch.cli import following, rendering
 from ccwatch.cli.shared_options import Size, Span, interruptible, json_option, streaming
 from ccwatch.config import FSYNC_POLICIES, Settings
-from ccwatch.protocol.messages import Item, Packet, StateChange
+from ccwatch.protocol.messages import Item, Packet
 
 if TYPE_CHECKING:
     from ccwatch.recording import Recording
@@ -119,19 +119,9 @@ class _QueueSink:
 
 def _tail_stream(url: str, lines: int | None, show: Callable[[Item], None]) -> int:
     arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    left = lines
     with wiring.live_feed(Settings.load(url=url)) as feed:
         feed.add_sink(_QueueSink(arrived))
-        feed.start()
-        while left is None or left > 0:
-            try:
-                item = arrived.get(timeout=rendering.STATUS_PERIOD_S)
-            except queue.Empty:
-                continue
-            show(item)
-            left = left - 1 if left is not None and isinstance(item, Packet) else left
-            if isinstance(item, StateChange) and item.error is not None and item.retry_s is None:
-                raise item.error
+        following.follow(feed, arrived, lines, show=show, counts=lambda item: isinstance(item, Packet))
     return 0
 
 

@@ -6,12 +6,12 @@ import queue
 from typing import Any, Final
 
 from ccwatch import wiring
-from ccwatch.cli import rendering
+from ccwatch.cli import following, rendering
 from ccwatch.config import Settings
 from ccwatch.errors import DecodeError
 from ccwatch.feed.conversation import Passed
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.messages import Item, StateChange, from_ns
+from ccwatch.protocol.messages import StateChange, from_ns
 from ccwatch.protocol.wire import packing
 from ccwatch.text import plain
 
@@ -36,25 +36,21 @@ class _Errors:
 def tail(url: str, lines: int | None, *, as_json: bool) -> int:
     """Print each message of a stream until that many have come from the server."""
     arrived: queue.SimpleQueue[Passed | StateChange] = queue.SimpleQueue()
-    left = lines
+
+    def show(found: Passed | StateChange) -> None:
+        if isinstance(found, StateChange):
+            rendering.print_item(found, as_json=as_json)
+        else:
+            rendering.say(facts_of(found), line(found), as_json=as_json)
+
     with wiring.live_feed(Settings.load(url=url), on_wire=arrived.put) as feed:
         feed.add_sink(_Errors(arrived))
-        feed.start()
-        while left is None or left > 0:
-            try:
-                found = arrived.get(timeout=rendering.STATUS_PERIOD_S)
-            except queue.Empty:
-                continue
-            if isinstance(found, StateChange):
-                item: Item = found
-                rendering.print_item(item, as_json=as_json)
-                if found.error is not None and found.retry_s is None:
-                    raise found.error
-                continue
-            rendering.say(facts_of(found), line(found), as_json=as_json)
-            if left is not None and found.way == "<" and NAMES.get(found.opcode) in _MESSAGES:
-                left -= 1
+        following.follow(feed, arrived, lines, show=show, counts=_is_message)
     return 0
+
+
+def _is_message(found: Passed | StateChange) -> bool:
+    return not isinstance(found, StateChange) and found.way == "<" and NAMES.get(found.opcode) in _MESSAGES
 
 
 def facts_of(passed: Passed) -> dict[str, Any]:

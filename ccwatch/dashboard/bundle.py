@@ -16,6 +16,8 @@ _EXPORTED: Final = re.compile(r"^export (?:async )?(?:const|let|function|class) 
 _TOP: Final = re.compile(r"^(?:export )?(?:async )?(?:const|let|function|class) (\w+)", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
 """Comments that fill whole lines: they are for readers of the modules."""
+_ASIDE: Final = re.compile(r"^[ \t]*//.*\n|^[ \t]+", re.MULTILINE)
+"""Comments of one line, and what lines are indented by: a page that opens waits for each byte."""
 _LEFT: Final = re.compile(r"^(?:import\b|export (?!default )).*", re.MULTILINE)
 
 
@@ -23,9 +25,9 @@ def join(entry: Path) -> str:
     """Return one ES module made of `entry` and all that it imports, directly or not.
 
     Raises:
-        ValueError: two modules have a top-level name in common, one imports a name that the other does not export, or an import or
-            export has a form that is not understood (only `import { a, b } from "./x.js"`, exports where a name is declared, and one
-            `export default` of the entry are).
+        ValueError: two modules have a top-level name in common, one imports a name that the other does not export, a template has
+            several lines, or an import or export has a form that is not understood (only `import { a, b } from "./x.js"`, exports
+            where a name is declared, and one `export default` of the entry are).
     """
     order: list[str] = []
     _visit(entry.name, entry.parent, order, [])
@@ -37,7 +39,9 @@ def join(entry: Path) -> str:
             if declared in owners:
                 raise ValueError(f"{name}: the name {declared!r} is {owners[declared]}'s already; joined modules share their top level")
             owners[declared] = name
-        body = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", text)))
+        if any(line.count("`") % 2 for line in text.splitlines()):
+            raise ValueError(f"{name}: a template of several lines would lose its indentation")
+        body = _ASIDE.sub("", _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", text))))
         left = _LEFT.search(body) or (None if name == entry.name else re.search(r"^export default", body, re.MULTILINE))
         if left is not None:
             raise ValueError(f"{name}: {left[0]!r} cannot be joined")

@@ -74,6 +74,11 @@ class Channel:
         """Return whether the view is a recording that has ended."""
         return self._rests
 
+    @property
+    def trouble(self) -> str:
+        """Return what went wrong beside the charts, for the status line; empty where nothing did."""
+        return "; ".join(filter(None, (self.background.trouble, self.alerts.trouble, self.shared.trouble)))
+
     def listen(self) -> None:
         """Have the view deliver from now on."""
         self._remove_sink = self.publisher.listen()

@@ -13,24 +13,22 @@ another of the same name.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from math import inf
-from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Self
 
 import pandas as pd
 
 from ccwatch.alerts import Alert, AnyRule, PlanReader, no_plan
-from ccwatch.dashboard import marks, still_dashboard
+from ccwatch.dashboard import marks
 from ccwatch.dashboard.alert_strip import AlertWatch
 from ccwatch.dashboard.ask_why import explain
+from ccwatch.dashboard.cell_output import CellOutput
 from ccwatch.dashboard.channel import ASIDE_S, Channel, Showing
 from ccwatch.dashboard.gone import Gone
 from ccwatch.dashboard.page_commands import Commander
@@ -39,14 +37,13 @@ from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.record import RecordControl
 from ccwatch.dashboard.search import decisions
 from ccwatch.dashboard.selection import Choices, Selection, select
-from ccwatch.dashboard.status_line import Status, observe
+from ccwatch.dashboard.status_line import status_of
 from ccwatch.dashboard.weak import weakly
-from ccwatch.dashboard.widget import PageWidget, plotly_source
+from ccwatch.dashboard.widget import plotly_source
 from ccwatch.errors import ConfigError
-from ccwatch.figures.still_figure import svg
 from ccwatch.stream import registry
 from ccwatch.stream.time_ranges import shown_zone
-from ccwatch.stream.view import OVER, LiveView, View, name_of
+from ccwatch.stream.view import LiveView, View
 
 MAX_RATE_HZ: Final = 10.0
 STATUS_S: Final = 0.5
@@ -56,7 +53,7 @@ BEAT_S: Final = 5.0
 MARK_CHARACTERS: Final = 300
 
 
-class Dashboard(PageWidget):
+class Dashboard(CellOutput):
     """A live view, shown as the value of a cell or within another widget; `stop()` ends it and the feeds that it owns.
 
     Args:
@@ -195,15 +192,7 @@ class Dashboard(PageWidget):
         """
         if not str(text or "").strip():
             raise ConfigError(f"text={text!r}: expected words to note")
-        try:
-            moment = pd.Timestamp(time) if time is not None else None
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"time={time!r}: expected a time with a zone, for example 2026-01-02T14:39:00Z ({error})") from None
-        if moment is None:
-            newest = self.view.frame(["seq"], 1).index
-            moment = newest[-1] if len(newest) else None
-        if moment is None or moment.tzinfo is None:
-            raise ConfigError(f"a mark at {time!r}: expected a time with a zone, or a stream that has begun")
+        moment = marks.moment(self.view, time)
         marks.add(self.view, moment, text)
         self._channels[0].show_marks()
         if self._keep_mark is not None:
@@ -266,56 +255,8 @@ class Dashboard(PageWidget):
             self.stop()
         super().close()
 
-    def still(self, *, dark: bool = False) -> still_dashboard.Still:
-        """Return a picture of the charts as they are now, nav included; as the value of a cell it is saved with the notebook."""
-        return still_dashboard.Still(
-            svg(still_dashboard.charts(self.view, self._panels, tz=self._tz, dark=dark), heading=self._title()), self._title()
-        )
-
-    def to_html(self, path: str | os.PathLike[str], *, dark: bool = False) -> Path:
-        """Write the charts as one offline HTML file; return its path."""
-        return still_dashboard.write_html(
-            still_dashboard.charts(self.view, self._panels, tz=self._tz, dark=dark), Path(path), self._title(), dark=dark
-        )
-
     def _wanted(self) -> None:
         self._start()  # it holds the dashboard until a page has asked, whether or not the user does
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        with self._lock:
-            self._start()
-        still_dashboard.leave_words()
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data: Any = bundle[0] if isinstance(bundle, tuple) else bundle
-        data["text/plain"] = repr(self)
-        data["text/html"] = self._card()
-        return bundle
-
-    def _card(self) -> str:
-        """Return the HTML for a page that cannot show widgets; see the module `still_dashboard` for what it may contain."""
-        picture = ""
-        if not still_dashboard.has_page():
-            with contextlib.suppress(Exception):  # the widget is shown all the same
-                picture = still_dashboard.market(self.view, tz=self._tz, heading=self._title())
-        return still_dashboard.card(self._title(), picture)
-
-    def _title(self) -> str:
-        synthetic = "SYNTHETIC · " if "synthetic" in self.view.origin.lower() else ""
-        return f"{synthetic}ccwatch, {self._name}, {self._state}"
-
-    @property
-    def _name(self) -> str:
-        view = self.view
-        return (view.name if isinstance(view, LiveView) else name_of(view)) or "a stream"
-
-    @property
-    def _state(self) -> str:
-        if self._stopping.is_set():
-            return "stopped"
-        return str(self.view.state) if isinstance(self.view, LiveView) else "recording"
-
-    def __repr__(self) -> str:
-        return f"<Dashboard of {self._name}, {self._state}; charts need a notebook (`ccwatch doctor --lab`), or dashboard.to_html(path)>"
 
     def __enter__(self) -> Self:
         return self
@@ -502,22 +443,9 @@ class Dashboard(PageWidget):
             channel.publisher.show_side("status", self._status_of(channel), volatile=("age_s", "packets"))
 
     def _status_of(self, channel: Channel) -> dict[str, Any]:
-        troubles = [
-            self._chart_trouble,
-            self._record_control.trouble,
-            channel.background.trouble,
-            channel.alerts.trouble,
-            channel.shared.trouble,
-            self._choices.trouble,
-        ]
         is_stopped = self._stopping.is_set()
-        try:
-            seen = observe(channel.view, self._tz)
-        except Exception as error:  # noqa: BLE001 - a status that cannot be had must not end the view
-            seen = Status(state=str(channel.view.state) if isinstance(channel.view, LiveView) else "")
-            troubles.append(f"the status could not be updated: {error}")
-        if is_stopped and seen.state and seen.state not in OVER:
-            seen = replace(seen, words=f"{seen.words}, when the view was stopped", mood="idle")
+        seen, trouble = status_of(channel.view, self._tz, is_stopped=is_stopped)
+        troubles = [self._chart_trouble, self._record_control.trouble, channel.trouble, self._choices.trouble, trouble]
         note = "view stopped" if is_stopped else "charts paused" if self.is_paused else "as it ended" if channel.rests else ""
         return seen.to_json(
             recording=self._record_control.words,

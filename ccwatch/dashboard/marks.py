@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 import weakref
+from datetime import datetime
 from typing import Any, Final
 
 import pandas as pd
 
+from ccwatch.errors import ConfigError
 from ccwatch.protocol.messages import EventKind
 from ccwatch.stream.view import RecordedView, View
 
@@ -20,6 +22,24 @@ Mark = tuple[int, str]
 
 _OF_FEEDS: Final[weakref.WeakKeyDictionary[Any, list[Mark]]] = weakref.WeakKeyDictionary()
 _ADDING: Final = threading.Lock()  # serialises two dashboards of one feed
+
+
+def moment(view: View, time: datetime | pd.Timestamp | None) -> pd.Timestamp:
+    """Return the moment of a mark: an aware time, or that of the newest packet for None.
+
+    Raises:
+        ConfigError: a time without a zone, or none where nothing has arrived.
+    """
+    try:
+        found = pd.Timestamp(time) if time is not None else None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"time={time!r}: expected a time with a zone, for example 2026-01-02T14:39:00Z ({error})") from None
+    if found is None:
+        newest = view.frame(["seq"], 1).index
+        found = newest[-1] if len(newest) else None
+    if found is None or found.tzinfo is None:
+        raise ConfigError(f"a mark at {time!r}: expected a time with a zone, or a stream that has begun")
+    return found
 
 
 def add(view: View, time: pd.Timestamp, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from ccwatch.protocol.messages import ConnectionState
 from ccwatch.stream.view import OVER, LiveView, View, is_growing, name_of, report_of
 
 TEXT_LIMIT: Final = 300
-"""States in which nothing more will come."""
+"""Characters of an error that are shown."""
 _MOODS: Final = {
     ConnectionState.OPEN: "good",
     ConnectionState.LATE: "warn",
@@ -84,6 +84,19 @@ def observe(view: View, tz: str = "UTC") -> Status:
         packets=int(health.get("packets") or 0),
         zone=zone_name(tz, None if latest is None else latest.time),
     )
+
+
+def status_of(view: View, tz: str, *, is_stopped: bool) -> tuple[Status, str]:
+    """Return the status of a view, and the reason in words if it cannot be had: that must not end the dashboard."""
+    trouble = ""
+    try:
+        seen = observe(view, tz)
+    except Exception as error:  # noqa: BLE001 - whatever a source raises
+        seen = Status(state=str(view.state) if isinstance(view, LiveView) else "")
+        trouble = f"the status could not be updated: {error}"
+    if is_stopped and seen.state and seen.state not in OVER:
+        seen = replace(seen, words=f"{seen.words}, when the view was stopped", mood="idle")
+    return seen, trouble
 
 
 def zone_name(tz: str, at: datetime | None) -> str:

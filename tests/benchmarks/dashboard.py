@@ -1,9 +1,10 @@
 """The dashboard in a page beside Perspective and plotly's own FigureWidget: the same four panels, packets, JupyterLab and Chromium.
 
-Main-thread time is Chromium's TaskDuration (all tasks of the page), so it counts what each does outside of its own drawing; it is
-given per frame that was offered. The whole browser's CPU is that of all its processes, the graphics process included. The peers are
-watched in turn, `ROUNDS` times each, and medians are compared. Perspective is measured where it is installed
-(pip install perspective-python). An hour of stream at ten times its speed takes six minutes and is watched only with CCWATCH_FULL=1.
+Main-thread time is Chromium's TaskDuration (all tasks of the page) in the thread's own CPU time, so that it counts what each does
+outside of its own drawing, and not how long it waited for a processor; it is given per frame that was offered. The whole browser's
+CPU is that of all its processes, the graphics process included. The peers are watched in turn, `ROUNDS` times each, and medians are
+compared. Perspective is measured where it is installed (pip install perspective-python). An hour of stream at ten times its speed
+takes six minutes and is watched only with CCWATCH_FULL=1.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ class Watched:
         self.tab.idle()
         self.tab.received.clear()
         self.devtools = self.context.new_cdp_session(self.page)
-        self.devtools.send("Performance.enable")
+        self.devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
         self.began = time.perf_counter()
         self.tab.run_cell(1)
 

@@ -9,26 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 import ccwatch as cw
+from tests.cli.running import ROOT, ccwatch, in_a_process
 from tests.contract.conftest import wait_until
 from tests.feed.servers import foreign, free_port
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
-"""Each starts processes: what can be tested in this one is in the other modules."""
-
-
-def ccwatch(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    command = [sys.executable, "-W", "error", "-m", "ccwatch", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+"""Most start processes."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +33,7 @@ def cottage() -> Iterator[cw.Cottage]:
 
 
 def test_a_headless_demo_shows_a_status_and_ends_with_the_path_of_a_finished_recording(tmp_path: Path) -> None:
-    done = ccwatch("demo", "--headless", "--seconds", "2", cwd=tmp_path)
+    done = in_a_process("demo", "--headless", "--seconds", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     path = tmp_path / done.stdout.strip()
     assert cw.open_recording(path).info().status == "finished"
@@ -130,7 +125,7 @@ def test_a_port_in_use_is_an_error_that_names_port_0(cottage: cw.Cottage, tmp_pa
 
 
 def test_tail_prints_packets_and_stops_after_as_many_as_asked(cottage: cw.Cottage, tmp_path: Path) -> None:
-    done = ccwatch("tail", cottage.url, "-n", "4", cwd=tmp_path)
+    done = in_a_process("tail", cottage.url, "-n", "4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sum("SPY" in line for line in done.stdout.splitlines()) == 4
 
@@ -166,18 +161,18 @@ def test_recording_what_does_not_answer_says_so_and_exits_1(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("arguments", "code", "run"),
     [
-        (["tail", "http://x"], 2),
-        (["info", "nowhere"], 1),
-        (["nonsense"], 2),
-        (["demo", "--seconds", "3"], 2),
-        (["--help"], 0),
-        (["--version"], 0),
+        (["tail", "http://x"], 2, in_a_process),
+        (["info", "nowhere"], 1, in_a_process),
+        (["nonsense"], 2, ccwatch),
+        (["demo", "--seconds", "3"], 2, ccwatch),
+        (["--help"], 0, ccwatch),
+        (["--version"], 0, ccwatch),
     ],
 )
-def test_exit_codes_are_2_for_usage_and_1_for_no(arguments: list[str], code: int, tmp_path: Path) -> None:
-    done = ccwatch(*arguments, cwd=tmp_path)
+def test_exit_codes_are_2_for_usage_and_1_for_no(arguments: list[str], code: int, run: Callable[..., Any], tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
 
@@ -361,7 +356,7 @@ def test_doctor_shows_flags_with_their_meaning_and_what_to_set(tmp_path: Path) -
 
 
 def test_doctor_lab_finds_this_environments_lab_and_takes_no_url(tmp_path: Path) -> None:
-    done = ccwatch("doctor", "--lab", "--json", cwd=tmp_path, timeout=120)
+    done = ccwatch("doctor", "--lab", "--json", cwd=tmp_path)
     facts = json.loads(done.stdout)
     assert done.returncode == (0 if facts["healthy"] else 1)
     assert "this interpreter" in {lab["where"] for lab in facts["labs"]} or "jupyter on the PATH" in {lab["where"] for lab in facts["labs"]}
@@ -417,17 +412,17 @@ def test_serve_takes_its_access_from_options_and_a_bad_one_is_usage(tmp_path: Pa
 def test_report_writes_the_post_mortem_of_a_recording_as_a_page_or_as_markdown(tmp_path: Path) -> None:
     with cw.synthetic(seed=3, scenario="drawdown-halt", rate=150, packets=450) as feed, cw.record(feed, tmp_path) as recorder:
         assert feed.join(30)
-    said = ccwatch("report", str(recorder.path), "-o", "r.html", "--json", cwd=tmp_path, timeout=120)
+    said = ccwatch("report", str(recorder.path), "-o", "r.html", "--json", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     facts = json.loads(said.stdout)
     assert facts["synthetic"]
     assert facts["what_happened"]
     assert "SYNTHETIC" in (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert ccwatch("report", str(recorder.path), "-o", "r.md", cwd=tmp_path, timeout=120).returncode == 0
+    assert ccwatch("report", str(recorder.path), "-o", "r.md", cwd=tmp_path).returncode == 0
     assert "Kalman audit" in (tmp_path / "r.md").read_text(encoding="utf-8")
     assert ccwatch("report", str(recorder.path), cwd=tmp_path).returncode == 2
     assert ccwatch("report", "nothing", "-o", "r.html", cwd=tmp_path).returncode == 1
-    assert ccwatch("report", str(recorder.path), "-o", "s.md", "--drop", "nav, cash", cwd=tmp_path, timeout=120).returncode == 0
+    assert ccwatch("report", str(recorder.path), "-o", "s.md", "--drop", "nav, cash", cwd=tmp_path).returncode == 0
     assert "Left out of this report on purpose: cash, extra, logs, nav" in (tmp_path / "s.md").read_text(encoding="utf-8")
     refused = ccwatch("report", str(recorder.path), "-o", "t.md", "--drop", "navv", cwd=tmp_path)
     assert (refused.returncode, "no column 'navv'" in refused.stderr) == (2, True)

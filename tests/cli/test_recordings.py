@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -20,23 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import ccwatch as cw
-from ccwatch.cli.app import main
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.columns import TABLES
 from ccwatch.recording import Recorder
 from ccwatch.stream.source import Stop
-from tests.cli.test_app import ROOT
-
-
-def ccwatch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command line in this process, as it would end a process of its own: a second faster each time."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(list(arguments))
-        except SystemExit as end:
-            code = end.code
-    return subprocess.CompletedProcess(arguments, code, out.buffer.getvalue().decode(), err.buffer.getvalue().decode())
+from tests.cli.running import ROOT, ccwatch
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 /** @import { Alert, AlertStrip } from "./types.js" */
 /** @import { View } from "./view.js" */
 
-import { button, picture, shape, element, write } from "./dom.js";
+import { attribute, button, hide, picture, shape, element, write } from "./dom.js";
 import { clock, lasting } from "./words.js";
 
 const RANK = /** @type {Record<string, number>} */ ({ critical: 0, warning: 1, info: 2 });
@@ -109,23 +109,23 @@ class Badge {
   /** @param {Alert} alert @param {number} now @param {boolean} still */
   write(alert, now, still) {
     this.alert = alert;
-    this.quiet.hidden = !still || !alert.keeps || Boolean(alert.silenced);
+    hide(this.quiet, !still || !alert.keeps || Boolean(alert.silenced));
     const { acknowledged } = alert;
     const name = nameOf(alert);
     this.el.dataset.severity = alert.severity;
-    this.el.setAttribute("aria-label", `${alert.severity} alert ${name}`);
+    attribute(this.el, "aria-label", `${alert.severity} alert ${name}`);
     write(this.name, name);
-    this.name.title = `${alert.meaning}; show the moment at which it fired; with Shift, ask why too`;
+    attribute(this.name, "title", `${alert.meaning}; show the moment at which it fired; with Shift, ask why too`);
     write(this.seen, acknowledged ? "✓ seen" : "Ack");
-    this.seen.setAttribute("aria-label", acknowledged ? `${name} was acknowledged` : `Acknowledge ${name}`);
-    this.seen.title = acknowledged ? "acknowledged" : "Acknowledge";
-    this.seen.setAttribute("aria-disabled", String(acknowledged));
-    this.seen.hidden = !still;
+    attribute(this.seen, "aria-label", acknowledged ? `${name} was acknowledged` : `Acknowledge ${name}`);
+    attribute(this.seen, "title", acknowledged ? "acknowledged" : "Acknowledge");
+    attribute(this.seen, "aria-disabled", String(acknowledged));
+    hide(this.seen, !still);
     this.el.classList.toggle("ccw-muted", still && (acknowledged || Boolean(alert.silenced)));
     write(this.note, still ? noteOf(alert) : "");
-    this.note.title = alert.runbook ? `runbook: ${alert.runbook}` : "";
+    attribute(this.note, "title", alert.runbook ? `runbook: ${alert.runbook}` : "");
     write(this.value, still ? (alert.state === "NO_DATA" ? "no data" : alert.value) : alert.at);
-    this.value.title = alert.at ? `${alert.at} when it fired${still ? `, worst ${alert.worst}` : ""}` : "";
+    attribute(this.value, "title", alert.at ? `${alert.at} when it fired${still ? `, worst ${alert.worst}` : ""}` : "");
     write(this.since, `${lasting(now - alert.fired)}, since ${clock(alert.fired)}`);
   }
 }
@@ -261,23 +261,23 @@ export class AlertLine {
     const [group] = this.groups;
     const { first } = this;
     this.el.dataset.severity = first && !first.acknowledged ? first.severity : "";
-    this.path.setAttribute("d", first ? (SHAPES[first.severity] ?? "") : "");
+    attribute(this.path, "d", first ? (SHAPES[first.severity] ?? "") : "");
     this.icon.toggleAttribute("hidden", !first);
-    this.why.hidden = !first;
-    this.quiet.hidden = !first?.keeps || !still || Boolean(first.silenced);
-    this.ack.hidden = !first || !still || (group ?? []).every((alert) => alert.acknowledged);
+    hide(this.why, !first);
+    hide(this.quiet, !first?.keeps || !still || Boolean(first.silenced));
+    hide(this.ack, !first || !still || (group ?? []).every((alert) => alert.acknowledged));
     if (!first || !group) {
       write(this.head, this.words(alerts));
-      this.head.title = alerts.silent.length ? `No data for: ${alerts.silent.join(", ")}` : "";
+      attribute(this.head, "title", alerts.silent.length ? `No data for: ${alerts.silent.join(", ")}` : "");
     } else {
       const names = group.slice(0, 2).map((alert) => `${alert.rule}${alert.value && still ? ` ${alert.value}` : alert.at ? ` ${alert.at}` : ""}`).join(", ");
       const more = group.length > 2 ? ` and ${group.length - 2} more` : "";
       write(this.head, `${first.severity.toUpperCase()} ${first.subject ? `${first.subject}: ` : ""}${names}${more}, since ${clock(first.fired)} (${lasting(now - first.fired)})`);
-      this.head.title = group.map((alert) => `${nameOf(alert)}: ${alert.meaning}`).join("\n");
+      attribute(this.head, "title", group.map((alert) => `${nameOf(alert)}: ${alert.meaning}`).join("\n"));
     }
     const others = firing.length + alerts.more - (group?.length ?? 0);
     const next = this.groups[1]?.[0];
-    this.toggle.hidden = !firing.length;
+    hide(this.toggle, !firing.length);
     write(this.toggle, `${this.isOpen ? "▾" : "▸"} ${others && next ? `${others} more: ${nameOf(next)}` : `all ${firing.length}`}`);
   }
 

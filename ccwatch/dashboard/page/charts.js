@@ -342,7 +342,7 @@ export class Charts {
     const from = whole || moved || computed || this.view.still ? 0 : Math.max(0, Math.floor(this.drawnTo) - BACK_PX);
     painter.begin(from);
     if (!this.view.still) paintPanels(this, traces, from, scale);
-    paintLane(this, scale);
+    paintLane(this, scale, from);
     painter.end();
     this.drawnTo = Math.min(...this.thinned.map((thinning) => (thinning && thinning.starts.length > 1 ? scale.x(thinning.rows.time(thinning.starts[thinning.starts.length - 2] ?? thinning.from)) : 0)));
   }

@@ -3,7 +3,7 @@
 /** @import { Range } from "./types.js" */
 /** @import { View } from "./view.js" */
 
-import { button, element, write } from "./dom.js";
+import { attribute, button, hide, element, write } from "./dom.js";
 import { clock, number } from "./words.js";
 
 const SPEEDS = [1, 2, 5, 10, 60, 600, Infinity];
@@ -51,7 +51,7 @@ export class Controls {
     this.canvas.setAttribute("aria-label", "Time shown, of the whole history");
     this.canvas.setAttribute("aria-valuemin", "0");
     this.canvas.setAttribute("aria-valuemax", "100");
-    this.canvas.setAttribute("aria-valuenow", "100");
+    attribute(this.canvas, "aria-valuenow", "100");
     this.canvas.addEventListener("pointerdown", (event) => this.scrub(event));
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.el.append(this.pause, ...this.player, earlier, later, out, into, ...this.windows.map(({ el }) => el), this.words, this.follow, mark, why, this.record, save, this.canvas);
@@ -185,12 +185,12 @@ export class Controls {
     const { view, whole } = this;
     const { moves, live, tables } = view.store.main;
     const { status } = tables;
-    for (const part of this.player) part.hidden = moves;
-    this.pause.hidden = !moves || Boolean(status?.stopped);
+    for (const part of this.player) hide(part, moves);
+    hide(this.pause, !moves || Boolean(status?.stopped));
     write(this.pause, status?.paused ? `▶ Resume (${status.hidden} new)` : "❚❚ Pause");
-    this.pause.setAttribute("aria-pressed", String(Boolean(status?.paused)));
+    attribute(this.pause, "aria-pressed", String(Boolean(status?.paused)));
     write(this.play, this.playing ? "❚❚" : "▶");
-    this.record.hidden = status?.records === null || status?.records === undefined;
+    hide(this.record, status?.records === null || status?.records === undefined);
     this.record.disabled = Boolean(status?.stopped);
     write(this.record, status?.records ? "Stop recording" : "Record");
     write(this.follow, moves ? "Go live" : "Show all");
@@ -199,16 +199,16 @@ export class Controls {
       this.follow.title = words;
       this.follow.setAttribute("aria-label", words);
     }
-    this.follow.setAttribute("aria-pressed", String(!view.zoom && view.head === null));
-    for (const { seconds, el } of this.windows) el.setAttribute("aria-pressed", String(!view.zoom && view.windowMs === seconds * 1000));
+    attribute(this.follow, "aria-pressed", String(!view.zoom && view.head === null));
+    for (const { seconds, el } of this.windows) attribute(el, "aria-pressed", String(!view.zoom && view.windowMs === seconds * 1000));
     const range = view.shown;
     if (!range || !whole) return;
     const until = Math.min(range[1], view.head ?? whole[1]);
     const isLive = moves && live && !view.zoom && view.head === null && !status?.paused && !status?.stopped && status?.mood === "good" && !view.gone.isGone;
     write(this.words, `${clock(Math.max(range[0], whole[0]))} – ${clock(until)}${isLive ? " · live" : status?.paused ? " · paused" : ""}`);
     const share = (100 * ((view.head ?? until) - whole[0])) / (whole[1] - whole[0]);
-    this.canvas.setAttribute("aria-valuenow", number(Math.min(100, Math.max(0, share)), 0));
-    this.canvas.setAttribute("aria-valuetext", `${clock(range[0])} to ${clock(until)}`);
+    attribute(this.canvas, "aria-valuenow", number(Math.min(100, Math.max(0, share)), 0));
+    attribute(this.canvas, "aria-valuetext", `${clock(range[0])} to ${clock(until)}`);
     this.strip(whole, range);
   }
 

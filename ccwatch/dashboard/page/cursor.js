@@ -3,7 +3,7 @@
 /** @import { Mark, Range } from "./types.js" */
 /** @import { View } from "./view.js" */
 
-import { shape, target, element } from "./dom.js";
+import { hide, shape, target, element, write } from "./dom.js";
 import { clock, known, number, ordered, percent, reading } from "./words.js";
 
 const DRAG_PX = 6; // what moves less is a click
@@ -101,7 +101,7 @@ export class Cursor {
     const { scale } = this.view.charts;
     if (!scale) return;
     const [a, b] = ordered(scale.x(from), scale.x(to));
-    this.band.hidden = b - a < least;
+    hide(this.band, b - a < least);
     Object.assign(this.band.style, { left: `${a}px`, width: `${b - a}px` });
   }
 
@@ -154,15 +154,15 @@ export class Cursor {
     const range = this.view.shown;
     const { scale } = this.view.charts;
     const inside = this.time !== null && range && scale && this.time >= range[0] && this.time <= range[1];
-    this.line.hidden = !inside;
+    hide(this.line, !inside);
     if (inside && this.time !== null) {
       this.line.style.transform = `translateX(${scale.x(this.time)}px)`;
-      this.label.textContent = clock(this.time, 3);
+      write(this.label, clock(this.time, 3));
       this.label.classList.toggle("ccw-cursor-left", scale.x(this.time) > scale.left + scale.width - 90);
     }
     if (!this.drag) {
       if (range && this.range) this.shade(...this.shaded(range, this.range), 0);
-      else this.band.hidden = true;
+      else hide(this.band, true);
     }
     this.view.values.read();
   }

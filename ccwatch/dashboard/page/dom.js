@@ -51,12 +51,34 @@ export function button(words, title, action) {
 }
 
 /**
- * Write text where it differs: to write what is there costs a layout.
+ * Write text where it differs: to write what is there costs a layout, and a new text node more than a changed one.
  * @param {Element} el
  * @param {string} words
  */
 export function write(el, words) {
-  if (el.textContent !== words) el.textContent = words;
+  const { firstChild } = el;
+  if (firstChild && firstChild === el.lastChild && firstChild.nodeType === Node.TEXT_NODE && words) {
+    if (firstChild.nodeValue !== words) firstChild.nodeValue = words;
+  } else if (el.textContent !== words) el.textContent = words;
+}
+
+/**
+ * Set an attribute where it differs.
+ * @param {Element} el
+ * @param {string} name
+ * @param {string} value
+ */
+export function attribute(el, name, value) {
+  if (el.getAttribute(name) !== value) el.setAttribute(name, value);
+}
+
+/**
+ * Hide or show, where that changes anything.
+ * @param {HTMLElement} el
+ * @param {boolean} hidden
+ */
+export function hide(el, hidden) {
+  if (el.hidden !== hidden) el.hidden = hidden;
 }
 
 /**

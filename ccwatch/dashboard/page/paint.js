@@ -98,8 +98,8 @@ export function paintStrip(charts, scale, box, from) {
   }
 }
 
-/** The lane of events, below the regimes. @param {Charts} charts @param {Scale} scale */
-export function paintLane(charts, scale) {
+/** The lane of events, below the regimes. @param {Charts} charts @param {Scale} scale @param {number} from px */
+export function paintLane(charts, scale, from) {
   const place = charts.places.find(({ lane }) => lane > 0);
   if (!place) return;
   const { ctx } = charts.painter;
@@ -113,6 +113,7 @@ export function paintLane(charts, scale) {
     const isChosen = chosen !== null && item.time === chosen;
     if (x < scale.left || x > scale.left + scale.width || (x < free && !isChosen)) continue;
     free = x + 7;
+    if (x < from - 8) continue; // stays as it was drawn
     ctx.font = `${isChosen ? "bold 14px" : "11px"} system-ui, sans-serif`;
     ctx.fillStyle = item.kind === "halt" || item.kind === "alert" ? colours.heat?.[2] : item.kind === "gap" ? colours.muted : colours.text;
     ctx.fillText(item.glyph, x, place.lane + LANE / 2);

@@ -227,44 +227,74 @@ export class Side {
     this.view.schedule(true);
   }
 
-  /** Draw soon: many messages in one frame are one drawing. */
+  isStale = true; // something came from the kernel since the last drawing
+
+  /** What is in the body, in a few words: it is made again only where they differ. */
+  shown = "";
+
+  /** What is in the decision. */
+  decided = "";
+
+  /** Draw soon, since the reader chose something. */
   show() {
+    this.shown = "";
     if (this.waiting !== null) return;
     this.waiting = setTimeout(() => this.flush(), 100);
   }
 
-  /** Draw now what waits: in the charts' own frame, since each frame of the page costs as much again. */
+  /** Draw now what waits or came: in the charts' own frame, since each frame of the page costs as much again. */
   flush() {
-    if (this.waiting === null) return;
-    clearTimeout(this.waiting);
+    if (this.waiting === null && !this.isStale) return;
+    clearTimeout(this.waiting ?? undefined);
     this.waiting = null;
+    this.isStale = false;
     if (!this.view.closed) this.draw();
   }
 
   draw() {
-    const { tables } = this.view.store.main;
-    const until = this.view.head ?? Infinity;
     this.decide();
     if (this.el.hidden) return;
-    const { level, text } = this;
-    const fits = (/** @type {string | null} */ words) => !text || (words ?? "").toLowerCase().includes(text);
-    if (this.tab === "timeline") {
-      const seen = this.view.items.filter((item) => item.time < until + 1 && (!this.important || item.important) && (fits(item.words) || fits(item.kind)));
-      const said = this.decisions.filter(([time]) => time < until + 1).map(([time, side, words]) => ({ time, kind: "reason", glyph: "“", words: `${side ?? "?"}: ${words}`, own: undefined }));
-      const moments = seen.map((item) => ({ time: item.time, kind: item.kind, glyph: item.glyph, words: item.words, own: item.own }));
-      this.rows([...moments, ...said].sort((one, other) => one.time - other.time));
-    } else if (this.tab === "logs") {
-      const seen = tables.logs.filter(([time, of, words]) => time < Math.min(until, this.cursor ?? Infinity) + 1 && (level === LEVELS[0] || of === level) && fits(words));
-      this.rows(seen.map(([time, kind, words]) => ({ time, kind: kind ?? "", glyph: "", words, own: undefined })));
-    } else if (this.tab === "services") this.services(tables.services);
+    const { tables } = this.view.store.main;
+    const until = this.view.head ?? Infinity;
+    const { items } = this.view;
+    const held = { timeline: [items.length, items.at(-1)?.time, items.at(-1)?.words], logs: [tables.logs.length, tables.logs.at(-1)], services: tables.services, stream: tables.health }[this.tab];
+    const shown = JSON.stringify([this.tab, held, until, this.cursor, this.chosen]);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    if (this.tab === "timeline") this.timeline(until);
+    else if (this.tab === "logs") this.logs(until);
+    else if (this.tab === "services") this.services(tables.services);
     else this.body.replaceChildren(this.table(["what", "value"], tables.health));
+  }
+
+  /** @param {string | null} words */
+  fits(words) {
+    return !this.text || (words ?? "").toLowerCase().includes(this.text);
+  }
+
+  /** @param {number} until ms */
+  timeline(until) {
+    const seen = this.view.items.filter((item) => item.time < until + 1 && (!this.important || item.important) && (this.fits(item.words) || this.fits(item.kind)));
+    const said = this.decisions.filter(([time]) => time < until + 1).map(([time, side, words]) => ({ time, kind: "reason", glyph: "“", words: `${side ?? "?"}: ${words}`, own: undefined }));
+    const moments = seen.map((item) => ({ time: item.time, kind: item.kind, glyph: item.glyph, words: item.words, own: item.own }));
+    this.rows([...moments, ...said].sort((one, other) => one.time - other.time));
+  }
+
+  /** @param {number} until ms */
+  logs(until) {
+    const { level } = this;
+    const seen = this.view.store.main.tables.logs.filter(([time, of, words]) => time < Math.min(until, this.cursor ?? Infinity) + 1 && (level === LEVELS[0] || of === level) && this.fits(words));
+    this.rows(seen.map(([time, kind, words]) => ({ time, kind: kind ?? "", glyph: "", words, own: undefined })));
   }
 
   /** The newest signal at the cursor: what was decided, how sure, and why. */
   decide() {
     const { main } = this.view.store;
     const at = this.cursor ?? this.view.now;
-    const mark = main.marks.filter(([time]) => time <= at).pop();
+    const mark = main.marks.findLast(([time]) => time <= at);
+    const decided = JSON.stringify(mark ?? null);
+    if (decided === this.decided) return;
+    this.decided = decided;
     const title = element("h4", "", "This decision");
     if (!mark) {
       this.decision.replaceChildren(title, element("p", "ccw-empty", "no change of the signal up to here"));

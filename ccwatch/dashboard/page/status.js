@@ -4,7 +4,7 @@
 /** @import { Stream } from "./stream.js" */
 /** @import { View } from "./view.js" */
 
-import { element, write } from "./dom.js";
+import { attribute, hide, element, write } from "./dom.js";
 import { clock, day, known, lasting, number, percent } from "./words.js";
 
 /** @param {number | null} value */
@@ -44,7 +44,7 @@ class StatusLine {
     write(el, words);
     if (el.dataset.mood !== mood) el.dataset.mood = mood;
     if (el.title !== title) el.title = title;
-    el.hidden = !words;
+    hide(el, !words);
   }
 
   show() {
@@ -94,7 +94,7 @@ class StatusLine {
     const playing = view.controls.playing ? "playing" : "at the play head";
     this.put("note", view.head === null ? (status?.note ?? "") : playing, "warn");
     this.put("trouble", status?.trouble ?? "", "bad", status?.trouble ?? "");
-    /** @type {HTMLElement} */ (this.cells.trouble).setAttribute("role", status?.trouble ? "alert" : "presentation");
+    attribute(/** @type {HTMLElement} */ (this.cells.trouble), "role", status?.trouble ? "alert" : "presentation");
     const age = status && known(status.age_s) && !plays && !status.stopped ? `${number(view.age(this.stream, status), 1)} s` : "";
     this.put("age", age ? `● ${age}` : "", mood, "since the last packet");
     this.put("state", plays && (view.head !== null || status?.note) ? "" : isGone ? "kernel gone" : (status?.words ?? ""), mood, [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));

@@ -4,7 +4,7 @@
 /** @import { View } from "./view.js" */
 
 import { swatch } from "./cursor.js";
-import { element, write } from "./dom.js";
+import { attribute, element, write } from "./dom.js";
 import { ROWS } from "./heat.js";
 import { clock, known, number, reading } from "./words.js";
 
@@ -157,10 +157,10 @@ export class Values {
       const of = services[row];
       const value = of ? main.value(of.column, reads ?? this.view.now) : null;
       write(name, of ? of.name.replace(/(.)(Agent|Model|Service)$/, "$1") : "");
-      name.title = of ? `${of.name}, usual ${number(of.usual, 0)} ms` : "";
+      attribute(name, "title", of ? `${of.name}, usual ${number(of.usual, 0)} ms` : "");
       const times = of && known(value) ? value / of.usual : null;
       write(ratio, known(times) ? `${number(times, 1)}×` : "");
-      ratio.className = known(times) && times >= 3 ? "ccw-slow" : "";
+      attribute(ratio, "class", known(times) && times >= 3 ? "ccw-slow" : "");
       write(ms, known(value) ? `${number(value, 0)} ms` : "");
     });
     const others = services.length - this.services.length;

@@ -23,6 +23,7 @@ import { clock } from "./words.js";
 
 const HEIGHT = 500; // px of the charts; all of the dashboard is seen in a page of 1050 × 680
 const ITEMS_MS = 400; // the moments are put in order at most this often
+const WORDS_MS = 380; // words beside a picture that follows the stream are written at most this often: each time costs a layout
 
 export class View {
   /** @param {Store} store @param {Model} model @param {HTMLElement} el */
@@ -54,6 +55,7 @@ export class View {
     this.scan = new Changes(store.main);
     this.itemsAt = -Infinity;
     this.statusAt = performance.now();
+    this.wroteAt = -Infinity;
     /** @type {Thinning | null} */
     this.all_ = null;
     /** @type {(() => void)[]} */
@@ -155,7 +157,7 @@ export class View {
     this.model.on("change:window_s", windowed);
     this.model.on("change:zoom", zoomed);
     const second = setInterval(() => {
-      if (!document.hidden && this.onScreen) this.tick();
+      if (!document.hidden && this.onScreen && performance.now() - this.wroteAt > 900) this.write();
     }, 1000);
     this.undo.push(
       () => themes.disconnect(),
@@ -191,7 +193,7 @@ export class View {
     const parts = /** @type {Record<string, unknown>} */ (replaced ?? {});
     if (parts.status) this.statusAt = performance.now();
     if (what === "changed" || parts.marks || parts.fired || parts.alerts) this.itemsAt = Math.min(this.itemsAt, performance.now() - ITEMS_MS);
-    this.side.show();
+    this.side.isStale = true;
     if (parts.alerts) this.alerts.show();
     if (parts.commands !== undefined || parts.symbols) this.commands.show();
     if (what === "changed" || parts.alerts || parts.fired || parts.services) this.schedule();
@@ -205,6 +207,14 @@ export class View {
     this.alerts.tick();
     this.controls.show();
     this.waiting.show();
+  }
+
+  /** All that is read beside the picture. */
+  write() {
+    this.wroteAt = performance.now();
+    this.cursor.show();
+    this.tick();
+    this.side.flush();
   }
 
   /** Draw soon: once per animation frame at most, after a pause as long as the last draw took, and only if seen. */
@@ -227,13 +237,13 @@ export class View {
     this.dirty = false;
     this.shown = this.range();
     this.order();
+    const { bases } = this.charts;
     if (!this.charts.draw()) {
-      if (this.store.main.figure) this.tick();
+      if (this.store.main.figure) this.write();
       return;
     }
-    this.cursor.show();
-    this.tick();
-    this.side.flush();
+    const follows = !this.zoom && this.head === null && this.store.main.moves && bases === this.charts.bases;
+    if (!follows || began - this.wroteAt >= WORDS_MS) this.write();
     if (!this.words.hidden) this.note("");
     this.drawnAt = performance.now();
     this.lastDraw = this.drawnAt - began;

@@ -25,7 +25,7 @@ def ccwatch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(arguments, code, out.buffer.getvalue().decode(), err.buffer.getvalue().decode())
 
 
-def in_a_process(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def in_a_process(*arguments: str, cwd: Path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     command = [sys.executable, "-W", "error", "-m", "ccwatch", *arguments]

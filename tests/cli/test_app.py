@@ -57,8 +57,8 @@ def test_serve_says_where_it_listens_logs_when_asked_and_ctrl_c_ends_it_well(tmp
     assert process.stderr is not None
     said = json.loads(process.stdout.readline())
     with cw.connect(said["url"]) as bff, cw.connect(said["engine_url"]) as engine:
-        bff.wait(3)
-        engine.wait(3)
+        bff.wait(3, timeout=90)
+        engine.wait(3, timeout=90)
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=90)
     assert process.returncode == 0
@@ -68,7 +68,7 @@ def test_serve_says_where_it_listens_logs_when_asked_and_ctrl_c_ends_it_well(tmp
 def exhaust(client: ClientConnection) -> None:
     """Read until the connection ends, and longer."""
     while True:
-        client.recv(timeout=20)
+        client.recv(timeout=90)
 
 
 def test_sigterm_ends_every_streaming_command_as_ctrl_c_does(cottage: cw.Cottage, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_reader_of_a_pipe_that_leaves_is_no_error(cottage: cw.Cottage, tmp_pat
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.stderr == ""
@@ -265,13 +265,13 @@ def test_a_piped_tail_whose_reader_leaves_is_no_error_in_words_either(cottage: c
 def test_tail_follows_a_recording_in_progress_and_ends_with_it(cottage: cw.Cottage, tmp_path: Path) -> None:
     with cw.connect(cottage.url, name="followed") as feed:
         recorder = cw.record(feed, tmp_path)
-        feed.wait(90)
+        feed.wait(20, timeout=90)
         command = [sys.executable, "-m", "ccwatch", "tail", str(recorder.path), "--json"]
         process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         first = [json.loads(process.stdout.readline()) for _ in range(10)]
         known = feed.health().packets
-        feed.wait(known + 20)
+        feed.wait(known + 20, timeout=90)
         while json.loads(process.stdout.readline()).get("seq", 0) <= known:
             pass
         assert process.poll() is None, "it goes on while the recorder does"
@@ -287,7 +287,7 @@ def test_tail_follows_a_recording_in_progress_and_ends_with_it(cottage: cw.Cotta
 
 def test_with_n_tail_shows_so_many_of_a_recording_in_progress_and_leaves_unless_told_to_follow(cottage: cw.Cottage, tmp_path: Path) -> None:
     with cw.connect(cottage.url, name="glanced at") as feed, cw.record(feed, tmp_path) as recorder:
-        feed.wait(40)
+        feed.wait(40, timeout=90)
         done = ccwatch("tail", str(recorder.path), "-n", "3", cwd=tmp_path)
         assert done.returncode == 0
         assert len(done.stdout.splitlines()) == 3
@@ -394,7 +394,7 @@ def test_a_served_recording_can_be_watched_by_any_client_as_it_was(tmp_path: Pat
     said = json.loads(process.stdout.readline())
     expected = cw.open_recording(path).frame().price.tolist()
     with cw.connect(said["engine_url"]) as watcher:
-        assert watcher.wait(len(expected) + 1).frame().price.tolist() == expected
+        assert watcher.wait(len(expected) + 1, timeout=90).frame().price.tolist() == expected
         assert watcher.origin == "synthetic"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=90)

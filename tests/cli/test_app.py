@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 """Most start processes."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture  # of one test: a streaming command ends all that runs in its process, which may be this one
 def cottage() -> Iterator[cw.Cottage]:
     with cw.serve(seed=7, rate=50) as running:
         yield running
@@ -118,7 +118,7 @@ def test_a_command_that_is_interrupted_and_does_not_stream_has_not_said_yes(tmp_
 
 def test_a_port_in_use_is_an_error_that_names_port_0(cottage: cw.Cottage, tmp_path: Path) -> None:
     port = cottage.url.rpartition(":")[2]
-    done = ccwatch("serve", "--port", port, "--engine-port", "0", cwd=tmp_path)
+    done = in_a_process("serve", "--port", port, "--engine-port", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "--port 0" in done.stderr
     assert "Traceback" not in done.stderr
@@ -321,12 +321,12 @@ def test_the_last_packets_of_a_recording_are_found_among_many_events(tmp_path: P
 
 
 def test_doctor_says_what_a_healthy_server_speaks(cottage: cw.Cottage, tmp_path: Path) -> None:
-    done = ccwatch("doctor", cottage.url, "--seconds", "0.5", cwd=tmp_path)
+    done = in_a_process("doctor", cottage.url, "--seconds", "0.5", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith(f"healthy: {cottage.url}")
     for words in ("contract", "handshake", " ms", "per second", "SYNTHETIC", "never came"):
         assert words in done.stdout
-    as_json = ccwatch("doctor", cottage.url, "--seconds", "0.5", "--json", cwd=tmp_path)
+    as_json = in_a_process("doctor", cottage.url, "--seconds", "0.5", "--json", cwd=tmp_path)
     facts = json.loads(as_json.stdout)
     assert facts["healthy"] is True
     assert facts["packets"] > 5
@@ -402,9 +402,9 @@ def test_a_served_recording_can_be_watched_by_any_client_as_it_was(tmp_path: Pat
 
 
 def test_serve_takes_its_access_from_options_and_a_bad_one_is_usage(tmp_path: Path) -> None:
-    assert ccwatch("serve", "--host", "0.0.0.0", "--port", "0", cwd=tmp_path).returncode == 2
+    assert in_a_process("serve", "--host", "0.0.0.0", "--port", "0", cwd=tmp_path).returncode == 2
     (tmp_path / "key").write_text("short")
-    done = ccwatch("serve", "--secret-file", "key", "--port", "0", "--engine-port", "0", cwd=tmp_path)
+    done = in_a_process("serve", "--secret-file", "key", "--port", "0", "--engine-port", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "at least 32 bytes" in done.stderr
 

@@ -15,8 +15,9 @@ from ccwatch.archives.executors import TASK_SESSIONS, run_all
 from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
-from ccwatch.archives.views import concatenated
+from ccwatch.archives.views import Joined, Part, Range
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData, no_such
+from ccwatch.recording import Recording
 from ccwatch.stream.dataframes import TEXT
 
 ASKED: Final = (*QUESTIONS, "reasoning", "what_if")
@@ -133,10 +134,14 @@ def _of_all_packets(
     left: dict[str, str] = {}
     for session in sessions:
         try:
-            for group, part, start, end in kernels.parts(session, open_place(session.place), by):
-                grouped.setdefault((group, session.desk), []).append((session, part, start, end))
+            mine = list(kernels.parts(session, open_place(session.place), by))
         except Exception as error:  # noqa: BLE001 - one session that cannot be read ends no question
-            left[session.name] = str(error)
+            left[session.name] = kernels.why(error)
+            continue
+        if not mine:
+            left[session.name] = kernels.NO_GROUP
+        for group, part, start, end in mine:
+            grouped.setdefault((group, session.desk), []).append((session, part, start, end))
     tasks = [(question, tuple(sorted(options.items())), part) for part in grouped.values()]
     done = run_all(_asked_together, tasks, executor if executor in {None, "threads"} else "threads", on_progress=on_progress, cancel=cancel)
     by_group: dict[Group, list[Any]] = {}
@@ -150,19 +155,21 @@ def _of_all_packets(
 
 def _asked_together(task: tuple[str, tuple[tuple[str, Any], ...], list[Any]]) -> tuple[Any, dict[str, str]]:
     question, options, asked = task
-    readable, left = [], {}
+    readable: list[Recording | Part | Range] = []
+    left: dict[str, str] = {}
     for session, part, start, end in asked:
         try:
-            readable.append(stacking.ranged(part, start, end))
+            source = part if start is None else Range(part, start, end)
+            source.frame(["seq"], clean=False)
+            readable.append(source)
         except Exception as error:  # noqa: BLE001 - as above
-            left[session.name] = str(error)
+            left[session.name] = kernels.why(error)
     if not readable:
         return None, left
-    source: Any = readable[0] if len(readable) == 1 else concatenated(readable)
     try:
-        return getattr(Report(source), question)(**dict(options)), left
-    except AnalysisError as error:
-        return None, left | {session.name: str(error) for session, *_ in asked}
+        return getattr(Report(readable[0] if len(readable) == 1 else Joined(readable)), question)(**dict(options)), left
+    except Exception as error:  # noqa: BLE001 - as above
+        return None, left | {session.name: kernels.why(error) for session, *_ in asked}
 
 
 def _frame(answers: dict[Group, Result], by: str, left: dict[str, str]) -> Groups:
@@ -173,7 +180,7 @@ def _frame(answers: dict[Group, Result], by: str, left: dict[str, str]) -> Group
         table = table.reset_index() if table.index.name is not None else table.reset_index(drop=True)
         tables.append(table.set_axis(pd.Index([group] * len(table)), axis=0))
     whole = Groups(pd.concat(tables))
-    whole.index = pd.DatetimeIndex(whole.index) if by in kernels.PERIODS else whole.index.astype(TEXT)
+    whole.index = pd.DatetimeIndex(whole.index, dtype="datetime64[ns, UTC]") if by in kernels.PERIODS else whole.index.astype(TEXT)
     whole.index.name = by
     whole.answers = answers
     whole.attrs["left_out"] = dict(left)

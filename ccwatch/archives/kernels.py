@@ -22,6 +22,7 @@ WHOLE: Final = ""
 """The group of a question that was asked without `by`."""
 PERIODS: Final = {"day": "D", "week": "W-SUN", "month": "M"}
 UNTAGGED: Final = "untagged"
+NO_GROUP: Final = "it holds no packet of any group"
 NEEDS_ALL: Final = frozenset({"quality", "drawdowns", "drawdown_audit", "alpha", "kalman", "changepoints"})
 """Questions whose answers do not merge: over several sessions they are asked of all their packets."""
 
@@ -116,15 +117,22 @@ def run(
     by_group: dict[Group, list[Any]] = {}
     for session in sessions:
         try:
-            for group, answer in kernel(session):
-                by_group.setdefault(group, []).append(answer)
-        except CcwatchError as error:
-            answered.left_out[session.name] = str(error)
+            mine = list(kernel(session))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one session, the others answer
-            answered.left_out[session.name] = f"{type(error).__name__}: {error}"
+            answered.left_out[session.name] = why(error)
+            continue
+        if not mine:
+            answered.left_out[session.name] = NO_GROUP
+        for group, answer in mine:
+            by_group.setdefault(group, []).append(answer)
     desk = sessions[0].desk if sessions else ""
     answered.found = [Found(group, desk, merge(answers)) for group, answers in by_group.items()]
     return answered
+
+
+def why(error: Exception) -> str:
+    """Return an error as the reason why a session is left out."""
+    return str(error) if isinstance(error, CcwatchError) else f"{type(error).__name__}: {error}"
 
 
 def merged_apart(results: list[Any]) -> Any:

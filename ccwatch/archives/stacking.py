@@ -10,9 +10,6 @@ import pandas as pd
 
 from ccwatch.analysis import Drawdowns
 from ccwatch.archives.kernels import refused
-from ccwatch.archives.views import LONG, Part, View, long_table
-from ccwatch.recording import Recording
-from ccwatch.stream.dataframes import default_columns
 
 
 def stack(answers: list[Any]) -> Any:
@@ -57,17 +54,3 @@ def _broken(curve: pd.DataFrame) -> Any:
     found = curve["after_gap"].to_numpy(dtype=bool).copy()
     found[:1] = True
     return found
-
-
-def ranged(source: Recording | Part, start: Any, end: Any) -> Recording | Part | View:
-    """Return a source of the rows in a range, closed at both ends; the source itself without a range."""
-    if start is None:
-        return source
-    packets = source.frame([*default_columns("packets"), "extra"], clean=False)
-    tables = {table: _within(long_table(source, table), start, end) for table in LONG}
-    name = source.path.name if isinstance(source, Recording) else source.label
-    return View(_within(packets, start, end), tables, origin=source.origin, name=name, virtual_clock=source.virtual_clock)
-
-
-def _within(rows: pd.DataFrame, start: Any, end: Any) -> pd.DataFrame:
-    return rows[np.asarray((rows.index >= start) & (rows.index <= end))]

@@ -1,8 +1,8 @@
-"""Parts of a session, and sessions one after the other, as sources for a Report. They know tables, not questions."""
+"""Parts of a session, and sessions one after the other, as sources for a Report: read when asked. They know tables, not questions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -10,41 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.recording import Recording
-from ccwatch.stream.dataframes import Last, default_columns
+from ccwatch.stream.dataframes import Last
 from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.view import Marked
 
 LONG: Final = ("agents", "models", "logs", "trades", "events")
 """Tables that questions read, beside the packets."""
-
-
-class View(TableReader):
-    """Tables in memory, with the methods of a Recording that a Report calls."""
-
-    def __init__(self, packets: pd.DataFrame, tables: dict[str, pd.DataFrame], *, origin: str, name: str, virtual_clock: bool) -> None:
-        self._packets = packets
-        self._tables = tables
-        self._origin, self._label = origin, name
-        self.virtual_clock = virtual_clock
-
-    @property
-    def origin(self) -> str:
-        """Return where the sessions came from."""
-        return self._origin
-
-    @property
-    def label(self) -> str:
-        """Return the name of the whole."""
-        return self._label
-
-    def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
-        """Return the packets, in order of arrival."""
-        del last, clean  # a Report asks for all, and leaves out itself what is not clean
-        return self._packets if columns is None else self._packets[[name for name in columns if name in self._packets.columns]]
-
-    def _long(self, table: str, last: Last) -> pd.DataFrame:
-        del last
-        return self._tables[table]
 
 
 class Part(TableReader):
@@ -69,7 +40,7 @@ class Part(TableReader):
 
     @property
     def label(self) -> str:
-        """Return the session's name and the value."""
+        """Return the name of the session and the value."""
         return f"{self._source.label} {self._value}"
 
     @property
@@ -78,27 +49,120 @@ class Part(TableReader):
         return self._source.marks
 
     @cached_property
-    def _packets(self) -> pd.DataFrame:
-        whole = self._source.frame([*default_columns("packets"), "extra"], clean=False)
+    def _kept(self) -> tuple[Any, Any, Any]:
+        """Return which packets are kept (a bool each), and of these the connections and seqs."""
+        whole = self._source.frame([self._column, "connection", "seq"], clean=False)
         kept = (whole[self._column] == self._value).to_numpy(dtype=bool)
-        found: pd.DataFrame = whole[kept]
+        connections = whole["connection"].to_numpy()[kept]
         if self._broken:  # a new connection is what a question takes for a break
             places = np.flatnonzero(kept)
             stretch = np.cumsum(np.append(False, np.diff(places) > 1)) if len(places) else places
-            found = found.assign(connection=(stretch + found["connection"].to_numpy() * (len(whole) + 1)).astype(np.int64))
-        return found
+            connections = (stretch + connections * (len(whole) + 1)).astype(np.int64)
+        return kept, connections, whole["seq"].to_numpy()[kept]
 
     def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
         """Return the packets, in order of arrival."""
-        del last, clean
-        found: pd.DataFrame = self._packets[[*default_columns("packets")]] if columns is None else self._packets[list(columns)]
-        return found
+        del last, clean  # a Report asks for all, and leaves out itself what is not clean
+        kept, connections, _ = self._kept
+        whole = self._source.frame(columns, clean=False).iloc[: len(kept)]  # a running session may have grown meanwhile
+        found: pd.DataFrame = whole[kept]
+        return found.assign(connection=connections) if "connection" in found.columns else found
 
     def _long(self, table: str, last: Last) -> pd.DataFrame:
         """Return a table's rows of these packets; of the events all."""
         del last
         rows = long_table(self._source, table)
-        return rows if table == "events" else rows[np.isin(rows["seq"].to_numpy(), self._packets["seq"].to_numpy())]
+        return rows if table == "events" else rows[np.isin(rows["seq"].to_numpy(), self._kept[2])]
+
+
+class Range(TableReader):
+    """The rows of a source within a range of time, closed at both ends."""
+
+    def __init__(self, source: Recording | Part, start: pd.Timestamp, end: pd.Timestamp) -> None:
+        self._source, self._start, self._end = source, start, end
+        self.virtual_clock = source.virtual_clock
+
+    @property
+    def origin(self) -> str:
+        """Return where the source came from."""
+        return self._source.origin
+
+    @property
+    def label(self) -> str:
+        """Return the name of the source."""
+        return self._source.label
+
+    @property
+    def marks(self) -> Sequence[Marked]:
+        """Return the marks within the range."""
+        return tuple(mark for mark in self._source.marks if self._start.value <= mark.time_ns <= self._end.value)
+
+    def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
+        """Return the packets, in order of arrival."""
+        del last, clean
+        return self._within(self._source.frame(columns, clean=False))
+
+    def _long(self, table: str, last: Last) -> pd.DataFrame:
+        del last
+        return self._within(long_table(self._source, table))
+
+    def _within(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[np.asarray((rows.index >= self._start) & (rows.index <= self._end))]
+
+
+class Joined(TableReader):
+    """Sessions one after the other, as one received over several connections, with a gap between each two."""
+
+    def __init__(self, sources: Sequence[Recording | Part | Range], *, name: str = "the archive") -> None:
+        """Prepare the whole; nothing is read yet.
+
+        Args:
+            sources: in order of time.
+            name: the name of the whole.
+        """
+        self._sources = sources
+        self._name = name
+        self.virtual_clock = any(source.virtual_clock for source in sources)
+
+    @property
+    def origin(self) -> str:
+        """Return where the sessions came from."""
+        origins = {source.origin for source in self._sources}
+        return "synthetic" if "synthetic" in origins else " ".join(sorted(origins))
+
+    @property
+    def label(self) -> str:
+        """Return the name of the whole."""
+        return self._name
+
+    @property
+    def marks(self) -> Sequence[Marked]:
+        """Return the marks of all sessions."""
+        return tuple(mark for source in self._sources for mark in source.marks)
+
+    @cached_property
+    def _before(self) -> list[tuple[int, int]]:
+        """Return how far each session's seqs and connections are moved, so that they follow on those before it."""
+        found = []
+        seq = connection = 0
+        for source in self._sources:
+            found.append((seq, connection))
+            packets, events = source.frame(["seq", "connection"], clean=False), source.events()
+            seq = max([seq, *(seq + int(rows["seq"].max()) for rows in (packets, events) if len(rows))]) + 1
+            connection += (int(packets["connection"].max()) if len(packets) else 0) + 1
+        return found
+
+    def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
+        """Return the packets, in order of arrival."""
+        del last, clean
+        return self._of_all([source.frame(columns, clean=False) for source in self._sources])
+
+    def _long(self, table: str, last: Last) -> pd.DataFrame:
+        del last
+        return self._of_all([long_table(source, table) for source in self._sources])
+
+    def _of_all(self, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        return _joined([_shifted(rows, *before) for rows, before in zip(parts, self._before, strict=True)])
 
 
 def long_table(source: TableReader, table: str) -> pd.DataFrame:
@@ -107,42 +171,14 @@ def long_table(source: TableReader, table: str) -> pd.DataFrame:
     return read[table]()
 
 
-def concatenated(sources: Iterable[Recording | View | Part], *, name: str = "the archive") -> View:
-    """Return sessions one after the other, as one received over several connections, with a gap between each two.
-
-    Args:
-        sources: Recordings, in order of time.
-        name: the name of the whole.
-    """
-    frames: list[pd.DataFrame] = []
-    longs: dict[str, list[pd.DataFrame]] = {table: [] for table in LONG}
-    seq = connection = 0
-    origins = set()
-    clocks = set()
-    for source in sources:
-        packets = source.frame([*default_columns("packets"), "extra"], clean=False)
-        shifted = _shifted(seq, connection)
-        frames.append(shifted(packets))
-        for table in LONG:
-            longs[table].append(shifted(long_table(source, table)))
-        last = [int(rows["seq"].max()) for rows in (packets, longs["events"][-1]) if len(rows)]
-        seq = max([seq, *last, *(int(rows["seq"].max()) for rows in frames[-1:] if len(rows))]) + 1
-        connection = max([connection, *(int(rows["connection"].max()) for rows in frames[-1:] if len(rows))]) + 1
-        origins.add(source.origin)
-        clocks.add(source.virtual_clock)
-    whole = {table: _joined(parts) for table, parts in longs.items()}
-    origin = "synthetic" if "synthetic" in origins else " ".join(sorted(origins))
-    return View(_joined(frames), whole, origin=origin, name=name, virtual_clock=any(clocks))
-
-
-def _shifted(seq: int, connection: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    def shift(rows: pd.DataFrame) -> pd.DataFrame:
-        changed: dict[str, Any] = {"seq": rows["seq"].to_numpy() + np.uint64(seq)}
-        if "connection" in rows.columns:
-            changed["connection"] = (rows["connection"].to_numpy() + np.int32(connection)).astype(np.int32)
-        return rows.assign(**changed)
-
-    return shift
+def _shifted(rows: pd.DataFrame, seq: int, connection: int) -> pd.DataFrame:
+    changed: dict[str, Any] = {}
+    if "seq" in rows.columns:
+        changed["seq"] = rows["seq"].to_numpy() + np.uint64(seq)
+    if "connection" in rows.columns:
+        connections = rows["connection"].to_numpy()
+        changed["connection"] = (connections + connection).astype(connections.dtype)
+    return rows.assign(**changed) if changed else rows
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

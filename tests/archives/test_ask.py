@@ -17,7 +17,7 @@ from ccwatch.analysis import Report, Result
 from ccwatch.archives import Archive
 from ccwatch.archives.executors import Cancelled
 from ccwatch.archives.locations import open_place
-from ccwatch.archives.views import concatenated
+from ccwatch.archives.views import Joined
 from ccwatch.errors import AnalysisError, ConfigError, RecordingNotFound
 from tests.archives.seeded import FIRST, items_of, make, write
 
@@ -71,13 +71,13 @@ def same(one, two, *, apart=()):
     ],
 )
 def test_an_answer_is_that_of_the_concatenated_session(one_desk, question, apart):
-    whole = Report(concatenated([open_place(session.place) for session in one_desk.asked()]))
+    whole = Report(Joined([open_place(session.place) for session in one_desk.asked()]))
     same(one_desk.ask(question), getattr(whole, question)(), apart=apart)
 
 
 @pytest.mark.slow
 def test_counts_of_governance_and_regimes_are_those_of_the_concatenated_session(one_desk):
-    whole = Report(concatenated([open_place(session.place) for session in one_desk.asked()]))
+    whole = Report(Joined([open_place(session.place) for session in one_desk.asked()]))
     mine, theirs = one_desk.ask("governance"), whole.governance()
     pd.testing.assert_frame_equal(mine.vetoes.astype("str"), theirs.vetoes.astype("str"))
     names = ["regime", "n", "n_vetoed", "veto_rate"]
@@ -129,6 +129,23 @@ def test_each_group_has_the_rows_of_its_own_answer(few):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_group_is_asked_whatever_the_question_reads(tmp_path):
+    """Words as they came, reasons and marks are those of the group's packets too; a session that has none is named."""
+    items = [*items_of(3, 40), *(item._replace(time_ns=item.time_ns + 86_400 * 10**9) for item in items_of(4, 40, symbol="QQQ"))]
+    write(tmp_path / "both", items, url="ws://x")
+    write(tmp_path / "none", [], url="ws://y")
+    archive = Archive(tmp_path)
+    for question in ("quality", "timeline", "reasoning"):
+        for by in ("symbol", "regime", "day"):
+            found = archive.filter(where=["both"]).ask(question, by)
+            assert len(found) or question == "reasoning"
+            assert found.attrs["left_out"] == {}
+            assert by != "day" or str(found.index.dtype) == "datetime64[ns, UTC]"
+    assert archive.ask("timeline", "symbol").attrs["left_out"] == {"none": "it holds no packet of any group"}
+    assert archive.ask("drawdowns", "symbol").attrs["left_out"].keys() == {"none"}
+
+
 def test_a_session_over_midnight_is_in_both_days_once(tmp_path):
     items = [item._replace(time_ns=item.time_ns + 9 * 3600 * 10**9 + 28 * 60 * 10**9) for item in items_of(3, 200)]  # 23:58 on
     write(tmp_path / "a", items, url="ws://x")

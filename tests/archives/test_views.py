@@ -7,8 +7,7 @@ import pytest
 
 from ccwatch.analysis import Report
 from ccwatch.archives.locations import open_place
-from ccwatch.archives.stacking import ranged
-from ccwatch.archives.views import LONG, Part, concatenated, long_table
+from ccwatch.archives.views import LONG, Joined, Part, Range, long_table
 from tests.archives.seeded import items_of, write
 
 
@@ -31,10 +30,10 @@ def test_parts_share_out_every_row_of_a_session(two):
 
 
 def test_one_after_the_other_they_have_all_rows_and_the_same_story(two):
-    whole = concatenated(two)
+    whole = Joined(two)
     for table in LONG:
         assert len(long_table(whole, table)) == sum(len(long_table(one, table)) for one in two) > 0
-    alone = concatenated(two[:1])
+    alone = Joined(two[:1])
     pd.testing.assert_frame_equal(Report(alone).timeline().to_frame(), Report(two[0]).timeline().to_frame())
-    everything = ranged(two[0], pd.Timestamp("2020-01-01", tz="UTC"), pd.Timestamp("2030-01-01", tz="UTC"))
+    everything = Range(two[0], pd.Timestamp("2020-01-01", tz="UTC"), pd.Timestamp("2030-01-01", tz="UTC"))
     pd.testing.assert_frame_equal(Report(everything).timeline().to_frame(), Report(two[0]).timeline().to_frame())

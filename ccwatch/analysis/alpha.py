@@ -93,6 +93,9 @@ class Alpha(Result):
         return draw.figure(traces, x_title="time (UTC)", y_title="tail index", dark=dark, dates=True)
 
 
+_COLUMNS: Final = ("time", "n", "k", "hill", "low", "high", "regime", "engine_alpha", "engine_regime", "sentinel", "agrees", "reason")
+
+
 def alpha(
     frame: pd.DataFrame,
     events: pd.DataFrame | None = None,
@@ -141,32 +144,8 @@ def alpha(
     engine = used.numbers("alpha")[rows[ends]]
     if not np.isfinite(used.numbers("alpha")).any():
         notes.append("the stream carries no alpha: there is nothing to hold Hill's estimate against")
-    both = np.isfinite(engine) & np.isfinite(estimate)
-    names = np.array([str(word) for word in EXPECTED], dtype=object)
-    covers = np.isnan(estimate) | (np.searchsorted(cuts, low) != np.searchsorted(cuts, high))
-    ours = np.where(covers, UNDECIDED, names[np.searchsorted(cuts, np.nan_to_num(estimate), side="right")])
-    theirs = names[np.searchsorted(cuts, np.nan_to_num(engine), side="right")]
-    theirs[np.isnan(engine)] = None
     windows = pd.DataFrame(
-        {
-            "time": used.frame.index[rows[ends]],
-            "n": n,
-            "k": k,
-            "hill": estimate,
-            "low": low,
-            "high": high,
-            "regime": pd.array(ours.tolist(), dtype=TEXT),
-            "engine_alpha": engine,
-            "engine_regime": pd.array(theirs.tolist(), dtype=TEXT),
-            "sentinel": np.isin(engine, ALPHA_SENTINELS),
-            "agrees": pd.array(
-                [bool(lo <= e <= hi) if is_both else None for lo, e, hi, is_both in zip(low, engine, high, both, strict=True)],
-                dtype="boolean",
-            ),
-            "reason": pd.array(
-                np.where(np.isfinite(estimate), "", f"fewer than k + 1 = {k + 1} returns other than 0, or all equal").tolist(), dtype=TEXT
-            ),
-        }
+        {"time": used.frame.index[rows[ends]], "n": n, "k": k, "hill": estimate, "low": low, "high": high, "engine_alpha": engine}
     )
     try:
         whole = hill(returns, max(1, round(np.count_nonzero(returns) * SHARE)), level=level)
@@ -174,7 +153,7 @@ def alpha(
         whole = None
         notes.append(str(error))
     return Alpha(
-        windows=windows,
+        windows=_judged(windows, cuts),
         whole=whole,
         sentinels=_sentinels(used),
         level=level,
@@ -182,6 +161,29 @@ def alpha(
         basis=found.basis(len(returns), carrying=len(used)),
         notes=tuple(notes),
     )
+
+
+def _judged(windows: pd.DataFrame, cuts: tuple[float, float]) -> pd.DataFrame:
+    """Return the windows with the regimes that the estimate and the engine's alpha mean, whether they agree, and why there is none."""
+    estimate, low, high, engine = (windows[name].to_numpy() for name in ("hill", "low", "high", "engine_alpha"))
+    both = np.isfinite(engine) & np.isfinite(estimate)
+    names = np.array([str(word) for word in EXPECTED], dtype=object)
+    covers = np.isnan(estimate) | (np.searchsorted(cuts, low) != np.searchsorted(cuts, high))
+    ours = np.where(covers, UNDECIDED, names[np.searchsorted(cuts, np.nan_to_num(estimate), side="right")])
+    theirs = names[np.searchsorted(cuts, np.nan_to_num(engine), side="right")]
+    theirs[np.isnan(engine)] = None
+    agrees = [bool(lo <= e <= hi) if is_both else None for lo, e, hi, is_both in zip(low, engine, high, both, strict=True)]
+    reasons = [
+        "" if np.isfinite(found) else f"fewer than k + 1 = {k + 1} returns other than 0, or all equal"
+        for found, k in zip(estimate, windows["k"], strict=True)
+    ]
+    return windows.assign(
+        regime=pd.array(ours.tolist(), dtype=TEXT),
+        engine_regime=pd.array(theirs.tolist(), dtype=TEXT),
+        sentinel=np.isin(engine, ALPHA_SENTINELS),
+        agrees=pd.array(agrees, dtype="boolean"),
+        reason=pd.array(reasons, dtype=TEXT),
+    )[[*_COLUMNS]]
 
 
 def _hill(returns: Floats, ends: Ints, window: int, k: int, level: float) -> tuple[Floats, Floats, Floats, Ints]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -159,11 +159,48 @@ def burn_rate(
     if not 0.0 < objective < 1.0:
         raise ValueError(f"objective={objective!r}: expected a share between 0 and 1")
     found = None if frame is None else select_rows("burn_rate", frame, events)
-    rows: list[dict[str, Any]] = []
-    fired: list[dict[str, Any]] = []
-    curves: list[pd.DataFrame] = []
-    moments: list[Ints] = []
-    tables: list[pd.DataFrame] = []
+    measured = _measured(agents, models, frame, objective, alerts)
+    if not measured.rows:
+        raise MissingColumns("burn_rate", ("success_rate", "invocations"))
+    services = pd.DataFrame(measured.rows)
+    if not services["calls"].notna().any():
+        raise NotEnoughData("burn_rate: no service was read twice")
+    seen = np.zeros(0, dtype=np.int64)
+    for part in measured.moments:  # mostly the same times: merged one by one, they need little room
+        seen = without_doubles(np.sort(np.concatenate((seen, part))))
+    if found is None:
+        whole = pd.concat(measured.tables)
+        found = select_rows("burn_rate", whole[~whole.index.duplicated()].sort_index())
+    curves = measured.curves
+    answer = BurnRate(
+        services=services,
+        alerts=_alert_table(measured.fired),
+        curves=_together(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=found.frame.index[:0]),
+        objective=objective,
+        basis=found.basis(int(services["calls"].sum()), carrying=len(seen)),
+        notes=(),
+    )
+    return replace(answer, notes=_limits(answer))
+
+
+class _Measured(NamedTuple):
+    """What the services' counters give: a row of each, the alerts and curves of those with a success rate, their times and readings."""
+
+    rows: list[dict[str, Any]]
+    fired: list[dict[str, Any]]
+    curves: list[pd.DataFrame]
+    moments: list[Ints]
+    tables: list[pd.DataFrame]
+
+
+def _measured(
+    agents: pd.DataFrame | None,
+    models: pd.DataFrame | None,
+    frame: pd.DataFrame | None,
+    objective: float,
+    alerts: Sequence[tuple[float, float, float]],
+) -> _Measured:
+    found = _Measured([], [], [], [], [])
     for kind, gauge, table in (("agent", "success_rate", agents), ("model", "cache_hit_rate", models)):
         usable = usable_rows("burn_rate", table, kind, gauge, frame, counted=True)
         if usable is None:
@@ -175,36 +212,15 @@ def burn_rate(
             mine = mine[np.isfinite(numbers(mine[gauge])) & np.isfinite(numbers(mine["invocations"]))]
             if not len(mine):
                 continue
-            moments.append(without_doubles(times_ns(mine)))
+            found.moments.append(without_doubles(times_ns(mine)))
             counter = _count(mine, gauge)
-            rows.append(_row(kind=kind, name=name, gauge=gauge, **_totals(counter), objective=objective))
-            if found is None:
-                tables.append(mine)
+            found.rows.append(_row(kind=kind, name=name, gauge=gauge, **_totals(counter), objective=objective))
+            if frame is None:
+                found.tables.append(mine)
             if gauge == "success_rate" and counter is not None:
-                fired += [_alert(name, counter, objective, *alert) for alert in alerts]
-                curves.append(_curve(name, counter))
-    if not rows:
-        raise MissingColumns("burn_rate", ("success_rate", "invocations"))
-    services = pd.DataFrame(rows)
-    if not services["calls"].notna().any():
-        raise NotEnoughData("burn_rate: no service was read twice")
-    total = int(services["calls"].sum())
-    seen = np.zeros(0, dtype=np.int64)
-    for part in moments:  # mostly the same times: merged one by one, they need little room
-        seen = without_doubles(np.sort(np.concatenate((seen, part))))
-    own = found
-    if own is None:
-        whole = pd.concat(tables)
-        own = select_rows("burn_rate", whole[~whole.index.duplicated()].sort_index())
-    answer = BurnRate(
-        services=services,
-        alerts=_alert_table(fired),
-        curves=_together(curves) if curves else pd.DataFrame({"name": [], "calls": [], "misses": []}, index=own.frame.index[:0]),
-        objective=objective,
-        basis=own.basis(total, carrying=len(seen)),
-        notes=(),
-    )
-    return replace(answer, notes=_limits(answer))
+                found.fired.extend(_alert(name, counter, objective, *alert) for alert in alerts)
+                found.curves.append(_curve(name, counter))
+    return found
 
 
 def _limits(answer: BurnRate) -> tuple[str, ...]:

@@ -171,7 +171,16 @@ def compose(
         shape["shapes"] += [_level(value, words, main, colours) for value, words in near]
         facts.append(_facts(panel, main, gaps, f"y{40 + number}" if strip else "", vertical["tickformat"]))
         top = bottom - (spaces[number - 1] if number <= len(spaces) else 0) / plot
-    shape["xaxis"] = axis(colours, f"time ({html.escape(zone)})") | {
+    shape["xaxis"] = _time_axis(colours, zone)
+    shape["meta"] = {"panels": facts, "colours": asdict(colours), "level": _level(0.0, "", "y", colours)}
+    if len(series):
+        ahead = [line.time_ms[-1] for panel in chosen for line in (lines or {}).get(panel.name, ()) if len(line.time_ms)]
+        shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], max([series.time_ms[-1], *ahead])])))
+    return go.Figure({"data": [trace | {"xaxis": "x"} for trace in traces], "layout": shape})
+
+
+def _time_axis(colours: Theme, zone: str) -> dict[str, Any]:
+    return axis(colours, f"time ({html.escape(zone)})") | {
         "type": "date",
         "domain": [0, 1],
         "anchor": "free",  # below the last panel's ribbon, where it has one
@@ -184,11 +193,6 @@ def compose(
         "spikedash": "dot",
         "spikecolor": colours.muted,
     }
-    shape["meta"] = {"panels": facts, "colours": asdict(colours), "level": _level(0.0, "", "y", colours)}
-    if len(series):
-        ahead = [line.time_ms[-1] for panel in chosen for line in (lines or {}).get(panel.name, ()) if len(line.time_ms)]
-        shape["xaxis"]["range"] = list(dates(np.array([series.time_ms[0], max([series.time_ms[-1], *ahead])])))
-    return go.Figure({"data": [trace | {"xaxis": "x"} for trace in traces], "layout": shape})
 
 
 def _vertical(panel: Panel, near: Sequence[tuple[float, str]]) -> dict[str, Any]:

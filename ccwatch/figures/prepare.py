@@ -209,7 +209,7 @@ def _assemble(
     shift: timedelta,
     before: Carry,
 ) -> Series:
-    price, nav = numbers["price"], numbers["nav"]
+    nav = numbers["nav"]
     capital = before.capital if np.isfinite(before.capital) else starting_capital(nav, numbers["daily_pnl"])
     numbers["daily_pnl"] = np.where(np.isnan(numbers["daily_pnl"]), nav - capital, numbers["daily_pnl"])
     symbol, side = _filled(symbol, before.symbol), _filled(side, before.side)
@@ -234,21 +234,6 @@ def _assemble(
             burst=burst,
             settled=settled,
         )
-    previous = np.concatenate(([before.side], side))[: len(side)]
-    turns = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()  # a first side is no change
-    markers = tuple(
-        SignalMarker(
-            seq=int(seq[row]),
-            time_ms=float(time_ms[row]),
-            price=float(price[row]),
-            side=int(side[row]),
-            symbol=int(symbol[row]),
-            confidence=float(numbers["confidence"][row]),
-            size=float(numbers["approved_size"][row]),
-            text=text,
-        )
-        for row, text in zip(turns, reasoning(turns), strict=True)
-    )
     return Series(
         seq=seq,
         time_ms=time_ms,
@@ -257,8 +242,35 @@ def _assemble(
         status=known,
         symbol=symbol,
         broken=breaks(seq, connection, gaps, before),
-        markers=markers,
+        markers=_markers(seq, time_ms, numbers, side, symbol, before.side, reasoning),
         carry=after,
+    )
+
+
+def _markers(
+    seq: Seqs,
+    time_ms: Floats,
+    numbers: dict[str, Floats],
+    side: Codes,
+    symbol: Codes,
+    side_before: int,
+    reasoning: Callable[[list[int]], list[str]],
+) -> tuple[SignalMarker, ...]:
+    """Return the packets at which the side changed; a first side is no change."""
+    previous = np.concatenate(([side_before], side))[: len(side)]
+    turns = np.flatnonzero((side != previous) & (previous != NONE) & (side != NONE)).tolist()
+    return tuple(
+        SignalMarker(
+            seq=int(seq[row]),
+            time_ms=float(time_ms[row]),
+            price=float(numbers["price"][row]),
+            side=int(side[row]),
+            symbol=int(symbol[row]),
+            confidence=float(numbers["confidence"][row]),
+            size=float(numbers["approved_size"][row]),
+            text=text,
+        )
+        for row, text in zip(turns, reasoning(turns), strict=True)
     )
 
 

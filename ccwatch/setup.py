@@ -65,7 +65,7 @@ class Started:
     next: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON can hold."""
+        """Return the result as plain values that JSON can hold."""
         return {
             "url": self.url,
             "healthy": self.found.healthy,

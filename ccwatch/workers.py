@@ -156,7 +156,7 @@ class Workers:
                 child.restart()
 
     def stop(self) -> None:
-        """Let every worker close its clients' connections, then end all. Stopping again does nothing."""
+        """Make every worker close its clients' connections, then end all. Stopping again does nothing."""
         self._stop.set()
         for child in self._children:
             child.end()

@@ -87,7 +87,7 @@ class Account:
         }
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from a snapshot."""
+        """Restore the state of a snapshot."""
         self.known_from, self.day = kept["known_from"], kept["day"]
         self._peak, self._highest = (drawdown.NO_PEAK if kept[name] is None else float(kept[name]) for name in ("peak", "highest"))
         self._capital = np.nan if kept["capital"] is None else float(kept["capital"])

@@ -126,7 +126,7 @@ class Divergence:
         }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a snapshot."""
+        """Restore the state of a snapshot."""
         self.since, self._shift, self._held = kept["since"], kept["shift"], kept["held"]
         names = ("start", "planned", "price", "worth")
         self._start, self._planned, self._price, self._worth = (np.nan if kept[name] is None else kept[name] for name in names)

@@ -258,7 +258,7 @@ class Evaluator:
         }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a snapshot; its entries for rules that are no longer judged are left out."""
+        """Restore the state of a snapshot; entries for rules that are no longer judged are left out."""
         self._observer.account.restore(kept["account"])
         self._observer.services.restore(kept.get("services", {}))
         if self._observer.divergence is not None and kept.get("divergence") is not None:

@@ -87,7 +87,7 @@ class Alert:
         return self.resolved_at
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as values that JSON can hold: times as ISO 8601, numbers that are not known as None."""
+        """Return the alert as values that JSON can hold: times as ISO 8601, numbers that are not known as None."""
         plain = {name: getattr(self, name) for name in ("rule", "subject", "meaning", "unit", "runbook", "measure", "is_acknowledged")}
         numbers = {name: getattr(self, name) for name in ("fired_value", "value", "worst")}
         return {
@@ -196,7 +196,7 @@ class AlertLog:
         return over
 
     def adopt(self, alert: Alert) -> None:
-        """Go on with an alert as a journal has it: one that fires, or one that is over, of a rule that is still there."""
+        """Take over an alert of a journal, firing or over, whose rule still exists."""
         key = alert.rule, alert.subject
         if alert.is_open and alert.rule in self._rules:
             self._open[key] = alert
@@ -204,7 +204,7 @@ class AlertLog:
             del self._open[key]
 
     def restore_open(self, standing: Iterable[Standing]) -> None:
-        """Go on with the firings that an evaluator knows, after a restart that left only its snapshot."""
+        """Take over the firings of an evaluator, after a restart that left only its snapshot."""
         for now in standing:
             if now.is_open:
                 rule = self._rules[now.rule]

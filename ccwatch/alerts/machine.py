@@ -205,7 +205,7 @@ class Machine:
         }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a snapshot."""
+        """Restore the state of a snapshot."""
         self._state, self._since, self._open = AlertState(kept["state"]), kept["since"], kept["open"]
         self.is_acknowledged, self._fired = kept["acknowledged"], kept["fired"]
         self._beyond_at, self._beyond_n, self._clear_at = kept["beyond_at"], kept["beyond_n"], kept["clear_at"]

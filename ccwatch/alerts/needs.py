@@ -38,7 +38,7 @@ def subject_of(rule: AnyRule) -> str:
 
 
 def _positive(node: Node) -> Iterator[str]:
-    """Return the measures and columns that a tree wants to hold, in order: not those behind a `not`."""
+    """Return the measures and columns that must have a value for a condition to hold, in order; those behind a `not` are left out."""
     if isinstance(node, Name):
         yield node.name
     elif isinstance(node, Window):

@@ -118,7 +118,7 @@ class Rule:
     runbook: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be judged.
+        """Raise ConfigError for a rule that cannot be judged.
 
         Raises:
             ConfigError: names the rule and what it should have been.

@@ -129,7 +129,7 @@ class Service:
         return {name: seen for name, seen in found.items() if len(seen.value)}
 
     def _keep(self, calls: Observations, now: int) -> None:
-        """Keep of the calls what a later one is judged with: those of its window, and the last few however old they are."""
+        """Keep the calls that later ones are judged with: those of the window, and the last few of any age."""
         seen = joined(self._calls, calls)
         kept_s = LATENCY_WINDOW_S if np.isfinite(self._objective) else RECENT_S
         since = int(np.searchsorted(seen.moment, now - round(kept_s * SECOND), side="right"))
@@ -228,7 +228,7 @@ class Services:
         return {name: [value if np.isfinite(value) else None for value in service.state] for name, service in self._known.items()}
 
     def restore(self, kept: Mapping[str, list[float | None]]) -> None:
-        """Go on from a snapshot; calls of earlier minutes are not in it."""
+        """Restore the state of a snapshot, which has no calls of earlier minutes."""
         for name, state in kept.items():
             service = self._known[name] = Service(name, self._objectives, self._wanted)
             usual, gauge, count = (np.nan if value is None else value for value in state)

@@ -176,7 +176,7 @@ class AlertWatch:
             self._unreported += self.log.use_rules(settings.rules, time.time_ns() if self._clock.last is None else self._clock.last[0])
 
     def start(self) -> None:
-        """Judge for a page, until rest()."""
+        """Judge while a page is shown, until `rest` is called."""
         with self._life:
             self._has_page = True
             self._run()

@@ -51,7 +51,7 @@ class Rule:
     latched: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be judged."""
+        """Raise ConfigError for a rule that cannot be judged."""
         name: Any = self.name
         if not isinstance(name, str) or not name.strip() or not self.name.isprintable() or len(self.name) > 80:
             raise ConfigError(f"a rule's name is a word of up to 80 signs, got {self.name!r:.100}")

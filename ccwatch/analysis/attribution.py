@@ -147,7 +147,7 @@ class Attribution(Result):
 
 
 def attribution(frame: pd.DataFrame, events: pd.DataFrame | None = None, *, symbol: str | None = None) -> Attribution:
-    """Book each change of nav between neighbouring packets to regime and side of the packet before it.
+    """Assign each change of nav between neighbouring packets to the regime and side of the earlier packet.
 
     A change across a gap is booked to the gap, since the state within it is not known. Sums are made of whole numbers, so that they add up
     exactly.

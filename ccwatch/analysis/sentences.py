@@ -151,7 +151,7 @@ def _actions(answers: Answers) -> tuple[str, str] | None:
 
 
 def _as_received(found: Result) -> str:
-    """Word the limit of a "nothing happened": what happened in the gaps is not known."""
+    """Return the limit of "nothing happened" in words, since the gaps are not known; empty without gaps."""
     return " in what was received" if found.basis.gaps else ""
 
 

@@ -206,7 +206,7 @@ def what_if(
 
 
 def _refuse_impossible(veto: str | None, size_cap: float | None, breaker: float | None, cost_bps: float) -> None:
-    """Refuse rules that cannot be, or none.
+    """Raise ConfigError for impossible rules, or for none.
 
     Raises:
         ConfigError: says what was expected.

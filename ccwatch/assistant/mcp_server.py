@@ -78,7 +78,7 @@ class Tools:
         return _reply(f"cw.recordings({where})", lambda: {"data": _rows(api.recordings(self._folder).reset_index(), MOST_ROWS)})
 
     def rows(self, recording: str, table: str = "packets", start: str | None = None, end: str | None = None, limit: int = 50) -> str:
-        """Give rows of one table (packets, agents, models, logs, forecasts, events, trades, scanner, bars) of a range; 200 at most."""
+        """Return rows of one table (packets, agents, models, logs, forecasts, events, trades, scanner, bars) of a range; 200 at most."""
         low, high = start, end
 
         def read() -> dict[str, Any]:

@@ -69,7 +69,7 @@ def push(*, path: Path, url: str, follow: bool, as_json: bool) -> int:
 @json_option
 @interruptible
 def pull(*, url: str, path: Path | None, as_json: bool) -> int:
-    """Bring a recording, or all of an address, from an object store; what is here already is not asked for again."""
+    """Copy a recording, or all of an address, from an object store; files that are here already are not copied again."""
     addresses = list(sessions_of(url))
     if not addresses:
         raise RecordingNotFound(f"{url} holds no recording")

@@ -34,7 +34,7 @@ COMMANDS: Final = {
     "rules": ("rule_commands", "Check alert rules, try them on recordings, or propose limits from calm ones."),
     "sql": ("archive_commands", "Answer a SELECT over all recordings."),
     "push": ("archive_commands", "Upload a recording, or all of a folder, to an object store."),
-    "pull": ("archive_commands", "Bring a recording, or all of an address, from an object store."),
+    "pull": ("archive_commands", "Copy a recording, or all of an address, from an object store."),
     "publish": (
         "archive_commands",
         "Publish the recordings of a folder or address as tables for other engines; what is there already is not written again.",

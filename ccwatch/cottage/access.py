@@ -56,7 +56,7 @@ class AccessRules:
     """Count of messages that a client may send at once."""
 
     def __post_init__(self) -> None:
-        """Refuse rules that cannot be used.
+        """Raise ConfigError for rules that cannot be used.
 
         Raises:
             ConfigError: a rule that cannot be used; the message names it and the allowed values.

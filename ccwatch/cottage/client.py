@@ -154,7 +154,7 @@ class Client:
             self.catch_up()
 
     def wait_in_line(self, parts: list[Sent]) -> None:
-        """Put a message behind what the client missed; where that grows without end, the client skips to the newest."""
+        """Queue a message behind those that the client has not read; where the queue grows too long, the client skips to the newest."""
         backlog = self.backlog
         if backlog is None:
             return

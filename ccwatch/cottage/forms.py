@@ -89,7 +89,7 @@ class Lanes:
         self._lanes: dict[tuple[str | None, Kind], Lane] = {}
 
     def group(self, clients: Iterable[Client]) -> None:
-        """Give each client of protocol 2 its lane, and forget those that no client has any more."""
+        """Assign each client of protocol 2 to its lane, and drop lanes without clients."""
         wanted: dict[tuple[str | None, Kind], Lane] = {}
         for client in clients:
             if client.talk is not None:

@@ -184,7 +184,7 @@ class StreamWriter:
         self._lease.give_up(client)
 
     def _forget_written(self, n: int) -> None:
-        """Let the messages up to a number wait no longer."""
+        """Remove the messages up to a number from those that wait."""
         with self._changed:
             while self._waiting and self._waiting[0][0] <= n:
                 self._waiting.popleft()

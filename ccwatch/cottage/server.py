@@ -169,7 +169,7 @@ class Server:
             log.exception("%s: the source failed", TITLE)
 
     def receive(self, items: Sequence[Item], /) -> None:
-        """Hand messages to the loop, and wait until it has taken them, so that the source is no faster than the server."""
+        """Pass messages to the loop, and wait until it has taken them, so that the source is no faster than the server."""
         messages: list[Message | None] = []
         position = self._described.position
         if position != self._position:

@@ -88,5 +88,5 @@ class Lease:
             raise LeaseLost(f"another server writes the stream {self._stream}")
 
     def give_up(self, client: redis.Redis) -> None:
-        """Give the right up, so that another writer begins at once."""
+        """Release the right to write, so that another writer begins at once."""
         client.eval(_GIVE_UP, 2, *self._keys, self._owner, self._term)

@@ -80,7 +80,7 @@ class Channel:
         return "; ".join(filter(None, (self.background.trouble, self.alerts.trouble, self.shared.trouble)))
 
     def listen(self) -> None:
-        """Have the view deliver from now on."""
+        """Start the view's deliveries."""
         self._remove_sink = self.publisher.listen()
 
     def rest(self) -> None:

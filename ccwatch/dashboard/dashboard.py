@@ -182,7 +182,7 @@ class Dashboard(CellOutput):
         self._wake.set()
 
     def mark(self, text: str, time: datetime | pd.Timestamp | None = None) -> None:
-        """Put a note at an aware time, by default the newest packet's; every view of the same stream shows it.
+        """Add a note at an aware time, by default the newest packet's; every view of the same stream shows it.
 
         The note is saved in the recording that is shown, or in every recording that is being made of the feed.
 

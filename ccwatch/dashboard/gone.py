@@ -25,7 +25,7 @@ class Gone(TableReader, LiveView):
     virtual_clock = is_replay = takes_commands = False
 
     def __init__(self, feed: LiveView) -> None:
-        """Keep the feed's name, url and origin, and no reference to it."""
+        """Copy the feed's name, url and origin; keep no reference to it."""
         self.name, self.url, self.origin = feed.name, feed.url, feed.origin
         self.error = FeedClosed("the cell that made this view was run again; its newer output shows the stream")
 

@@ -104,7 +104,7 @@ class Commander:
             return [*self._said.values()][::-1]
 
     def _run(self, what: str, give: Callable[[Callable[[], None]], Any]) -> None:
-        """Give a command, even while the same one is under way: to halt twice does no harm, to drop the second does."""
+        """Send a command, even while the same one is under way: two halts do no harm, a dropped one does."""
         attempt = next(self._attempts)
         self._say(attempt, what, "SENDING", "")
         name = f"ccwatch-{what.split(maxsplit=1)[0].lower()}"

@@ -77,7 +77,7 @@ class Publisher:
     # ── the feed's thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def listen(self) -> Callable[[], None]:
-        """Have the view deliver from now on, where it can; return a function that ends this."""
+        """Start the view's deliveries, where it has any; return a function that ends them."""
         return (lambda: None) if self._live is None else self._live.add_sink(self)
 
     def receive(self, items: Sequence[Item], /) -> None:
@@ -135,7 +135,7 @@ class Publisher:
         return self._encoder.shift.total_seconds() * 1000.0
 
     def painted(self) -> None:
-        """Let the older rows go at once, since a page has drawn the first picture."""
+        """Send the older rows at once, since a page has drawn the first picture."""
         self._chunk_due = min(self._chunk_due, monotonic())
 
     # ── the user's actions ────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ TEXT_LIMIT: Final = 300
 
 
 def decisions(view: View, text: str, shift_ms: float) -> list[list[Any]]:
-    """Return the newest decisions whose reasoning contains a text, whatever the case: [time, side, reasoning], the oldest first.
+    """Return the newest decisions whose reasoning contains a text, in upper or lower case: [time, side, reasoning], the oldest first.
 
     Times are ms of the display zone's wall clock. Of neighbours with the same side and reasoning only the first is listed. At most
     `MOST_FOUND` are, each reasoning cut to `TEXT_LIMIT` characters.

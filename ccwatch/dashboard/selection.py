@@ -78,7 +78,7 @@ class Choices:
         return unsubscribe
 
     def choose(self, view: View, chosen: Chosen) -> None:
-        """Keep what the page has chosen, and call the callbacks if it is something else."""
+        """Store the page's selection, and call the callbacks if it has changed."""
         if chosen != self.chosen:
             self.chosen = chosen
             if self._callbacks:

@@ -56,7 +56,7 @@ class Status:
     zone: str = "UTC"
 
     def to_json(self, **more: Any) -> dict[str, Any]:
-        """Return it as the page takes it, with the dashboard's own: recording, trouble, note, paused, hidden, stopped, records."""
+        """Return the status for the page, with the dashboard's own facts: recording, trouble, note, paused, hidden, stopped, records."""
         return asdict(self) | more
 
 

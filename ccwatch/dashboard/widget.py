@@ -58,7 +58,7 @@ class PageWidget(anywidget.AnyWidget):
         return str(super().model_id)
 
     def _wanted(self) -> None:
-        """Do the work that must precede a page's first request; called when something wants to show the widget."""
+        """Prepare for a page's first request; called when something is about to show the widget."""
 
     def _answer(self, content: dict[str, Any]) -> None:
         """Handle a request of a page; called with the lock held."""

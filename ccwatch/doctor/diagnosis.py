@@ -90,5 +90,5 @@ class Diagnosis:
     inflated_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON can hold."""
+        """Return the diagnosis as plain values that JSON can hold."""
         return asdict(self)

@@ -78,7 +78,7 @@ class LabDiagnosis:
     advice: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON can hold."""
+        """Return the facts as plain values that JSON can hold."""
         return asdict(self)
 
 

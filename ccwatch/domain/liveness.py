@@ -123,7 +123,7 @@ class Pace:
         return stale_ns(self.usual_ns)
 
     def snapshot_ns(self) -> int:
-        """Return the same as `usual_ns`, without changing anything, so that any other thread may call it."""
+        """Return `usual_ns` without changing the state, so that any thread may call it."""
         return upper_median(self._intervals.copy())
 
     def is_gap(self, silent_ns: int, *, is_first: bool) -> bool:

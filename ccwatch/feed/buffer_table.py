@@ -172,7 +172,7 @@ class BufferTable:
             self._move_some(MOVED_PER_ROW * count)
 
     def _age_rows(self) -> None:
-        """Have the receive times never fall, since the wall clock was stepped back: otherwise older rows would not leave the window."""
+        """Make the receive times never fall after the wall clock was stepped back: otherwise older rows would not leave the window."""
         slab, following = self._slab, self._next
         aged = dataframes.never_falling(slab.received[self.start : slab.end])
         slab.received[self.start : slab.end] = aged

@@ -79,7 +79,7 @@ class Line(Protocol):
         """Send a message on the open connection; return None, or why it could not be sent."""
 
     def command(self, what: str, deadline_s: float, wait_s: float) -> Reply | None:
-        """Give a command by message, and return what the server answers; None where the connection does not speak protocol 2."""
+        """Send a command by message, and return the server's answer; None where the connection does not speak protocol 2."""
 
     def note(self, detail: str) -> None:
         """Put a command event into the stream."""
@@ -220,7 +220,7 @@ class Commands:
         return str(word) if is_known else ""
 
     def _order(self, what: str) -> _Answer:
-        """Give the command by message where the stream's server takes it so, else by REST.
+        """Send the command by message where the stream's server takes it so, else by REST.
 
         A server that refuses it for good is not asked again; one that did not answer is asked by REST, since a halt does no harm twice.
 

@@ -105,7 +105,7 @@ class FanOut:
         return dropped + self.lost_sinks, errors, compacting
 
     def close_callbacks(self) -> None:
-        """Let callbacks finish with the packets that they have, for LAST_CALLS_S at most."""
+        """Wait until the callbacks have finished with their packets, for LAST_CALLS_S at most."""
         for sink in self.sinks:
             if isinstance(sink, CallbackSink):
                 sink.close(LAST_CALLS_S)

@@ -141,7 +141,7 @@ class Feed(TableReader, LiveView):
 
     @property
     def latest(self) -> Packet | None:
-        """Return the last packet, whatever its flags."""
+        """Return the last packet, with any flags."""
         self._demand()
         return self._fan_out.counter.last
 
@@ -280,7 +280,7 @@ class Feed(TableReader, LiveView):
     # ── listeners ──
 
     def kept_by(self, keeper: Keeper) -> None:
-        """Give a source that hands unsaved packets to other readers the recorder that saves them."""
+        """Set the recorder that saves the packets of a source which hands unsaved ones to other readers."""
         source = self._fan_out.source
         if isinstance(source, Handing):
             source.kept_by(keeper)
@@ -327,7 +327,7 @@ class Feed(TableReader, LiveView):
         return unsubscribe
 
     def add_sink(self, sink: Sink) -> Callable[[], None]:
-        """Hand every batch of items to `sink` from now on, on the feed's own thread; return a function that ends this.
+        """Pass every batch of items to `sink` from now on, on the feed's thread; return a function that ends this.
 
         The sink must return at once. A sink that raises is removed, logged and counted as dropped.
         """

@@ -48,7 +48,7 @@ class MessageTooLarge(FramingError):
 
 
 class FrameParser:
-    """Holds the bytes of unfinished frames; at most `limit` bytes of one message, whatever a header announces."""
+    """Holds the bytes of unfinished frames; at most `limit` bytes of one message, even if a header announces more."""
 
     def __init__(self, limit: int, inflater: Inflater | None = None) -> None:
         """Start a parser at the beginning of a stream.

@@ -155,7 +155,7 @@ class LiveSource(DescribedSource):
         return None
 
     def command(self, what: str, deadline_s: float, wait_s: float) -> Reply | None:
-        """Give a command by message, and return what the server answers; None where the connection does not speak protocol 2.
+        """Send a command by message, and return the server's answer; None where the connection does not speak protocol 2.
 
         Args:
             what: HALT or RESUME.

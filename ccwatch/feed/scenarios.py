@@ -44,7 +44,7 @@ class Plant:
     """The least duration in s at any rate: a pause of half a second would not count as a gap."""
 
     def at(self, rate: float) -> Plant:
-        """Return the same plant in a stream of `rate` packets per second."""
+        """Return this incident as it is in a stream of `rate` packets per second."""
         if self.end is None or not self.at_least_s:
             return self
         end = max(self.end, self.first + math.ceil(self.at_least_s * rate))

@@ -54,7 +54,7 @@ class Vocabularies:
         return found
 
     def _learn(self, batch: dataframes.Batch) -> dataframes.Batch:
-        """Give each new word a code; return the rows for all of whose words there is one."""
+        """Assign a code to each new word; return the rows all of whose words have one."""
         rows = [
             row
             for row in zip(*batch, strict=True)

@@ -238,7 +238,7 @@ class SyntheticSource(DescribedSource):
         self._controls.halted = True
 
     def resume(self) -> None:
-        """Let the engine trade again; a planted halt is overruled for good."""
+        """Resume trading; a planted halt is overruled for good."""
         self._controls.halted = False
 
     def follow(self, symbols: frozenset[str], /) -> None:

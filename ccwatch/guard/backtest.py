@@ -120,7 +120,7 @@ class Backtest:
         return Certificate(name, mine.digest, found.incidents, found.caught, rate, lead, self.sessions, float(self.days), now)
 
     def keep(self, folder: str | Path | None = None) -> Path:
-        """Keep every rule's certificate, so that messages and the dashboard show it until the rule is edited; return the file.
+        """Store every rule's certificate, so that messages and the dashboard show it until the rule is edited; return the file.
 
         Args:
             folder: the folder of recordings; None is the desk's, where `ccwatch guard` and the dashboard look.
@@ -157,7 +157,7 @@ class Backtest:
         return draw.figure(traces, x_title="false alarms a day", y_title="share of incidents caught", dark=dark, height=420)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON can hold."""
+        """Return the back-test as plain values that JSON can hold."""
         table = self.to_frame().replace({np.nan: None})
         return {
             "definition": self.definition,

@@ -174,7 +174,7 @@ class Guard:
         return Path(self.view.folder) if isinstance(self.view, Recording) else self.folder
 
     def _take_over_journal(self) -> Mapping[str, Any]:
-        """Carry on what an earlier journal leaves open; return all of its alerts, which are known."""
+        """Take over the open alerts of an earlier journal; return all of its alerts, which are known."""
         before = Path(self.state.journal) if self.state.journal else None
         self.state.journal = str(self._journal_folder())
         if before is None or before == self._journal_folder() or not before.exists():
@@ -278,7 +278,7 @@ class Guard:
         self.incidents.update(alert, was_reported=self.outbox.has(f"{alert.id}-firing"))
 
     def _record(self, alert: Alert) -> None:
-        """Put an alert into the recording's events."""
+        """Add an alert to the recording's events."""
         if self.recorder is None:
             return
         now, latest = read_clock(), self.view.latest if isinstance(self.view, LiveView) else None

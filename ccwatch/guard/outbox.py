@@ -96,7 +96,7 @@ class Outbox:
             thread.join(max(0.0, until - time.monotonic()))
 
     def queue(self, name: str, body: Mapping[str, Any], receivers: Sequence[str], *, hold_s: float = 0.0) -> bool:
-        """Keep a message for its receivers, durably; return False where there are none or the name was queued before.
+        """Store a message for its receivers, durably; return False where there are none or the name was queued before.
 
         It goes out after `hold_s` seconds at the latest, and before that once it was amended.
         """
@@ -113,7 +113,7 @@ class Outbox:
             return True
 
     def amend(self, name: str, body: Mapping[str, Any]) -> None:
-        """Give a message that waits another body, and hold it no longer; a receiver that has it already keeps the first."""
+        """Replace the body of a waiting message, and release it; a receiver that has it already keeps the first body."""
         with self._changed:
             message = self._messages.get(name)
             if message is not None:

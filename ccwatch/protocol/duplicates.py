@@ -58,7 +58,7 @@ class Duplicates:
             self._earlier.setdefault(stamp, []).append(content(values))
 
     def resumed(self) -> None:
-        """Go on where the connection before ended: what comes now was never sent before."""
+        """Continue where the connection before ended: the packets that come now were never sent before."""
         self._last, self._earlier = self._before, {}
 
     def judge(self, stamp: Stamp, values: list[Any]) -> int:
@@ -120,7 +120,7 @@ class ConnectBurst:
         self._until_ns = now.mono_ns + (1 << 62)
 
     def take(self, items: list[Item], now: Instant) -> list[Item]:
-        """Take items in their order; return those that may go on, in their order."""
+        """Take items in order; return those that are delivered now, in order."""
         if self._until_ns is None:
             return items
         free: list[Item] = self.release(now)

@@ -174,7 +174,7 @@ class _BatchTables:
         return True
 
     def add(self, entry: int, item: Item) -> None:
-        """Add an event, or a packet with whatever layout it has."""
+        """Add an event, or a packet of any layout."""
         if isinstance(item, Event):
             self._others.events.append((entry, item))
             if item.raw:

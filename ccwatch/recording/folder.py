@@ -243,13 +243,13 @@ datasync: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
 
 def sync_file(path: Path) -> None:
-    """Bring a finished file to the disk."""
+    """Sync a finished file to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Bring a folder's entries to the disk, so that files that were made or renamed in it stay."""
+    """Sync a folder's entries to the disk, so that files that were made or renamed in it stay."""
     if os.name == "nt":  # Windows cannot open a folder
         return
     handle = os.open(path, os.O_RDONLY)

@@ -70,7 +70,7 @@ class Intake:
     # ── the source's thread ──
 
     def receive(self, items: Sequence[Item]) -> None:
-        """Let items wait for the disk, or count them as dropped where too many do, or where one cannot be stored."""
+        """Queue items for the disk, or count them as dropped where too many wait or one cannot be stored."""
         wanted = [item for item in items if isinstance(item, (Packet, Event))]
         packed = [_packed(item) for item in wanted]
         with self._changed:
@@ -160,7 +160,7 @@ class Intake:
             return reports
 
     def ask_roll(self) -> None:
-        """Have the journal go on in a new file; wait until it has, or never will."""
+        """Make the journal continue in a new file; wait until it has, or never will."""
         with self._changed:
             self._is_roll_asked = True
             self._changed.notify_all()

@@ -192,7 +192,7 @@ class JournalWriter:
         return self._folder / f"{self._number:06d}{SUFFIX}"
 
     def move(self, folder: Path) -> None:
-        """Go on where the journal's folder is now: the file that is written moved with it."""
+        """Continue where the journal's folder is now: the file that is written moved with it."""
         self._folder = folder
 
     def append(self, entries: Sequence[bytes], *, first_entry: int, first_seq: int) -> int:

@@ -36,7 +36,7 @@ class Mirrored:
     """A folder that is a partial copy of a remote recording: parts are fetched as they are read, while this object exists."""
 
     def __init__(self, folder: Path, bring: Bring) -> None:
-        """Have `bring` provide the files of a folder."""
+        """Use `bring` to provide the files of a folder."""
         self.bring = bring
         _BRINGS[folder] = self
 

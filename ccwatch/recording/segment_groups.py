@@ -255,7 +255,7 @@ class _Group:
         self._writers[table] = segments.writer(self._staging / f"{table}.parquet", table, sample)
 
     def publish(self) -> None:
-        """Bring the files to the disk, move them to their place, and make them count."""
+        """Sync the files to the disk, move them to their place, and add them to the manifest."""
         if not self._writers:
             return
         entries, seq = (self._first, self._last), self._seq

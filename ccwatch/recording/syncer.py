@@ -81,7 +81,7 @@ class Syncer:
             done = point.entry
 
     def sync(self, point: SyncPoint) -> Synced:
-        """Bring the journal to the disk now; the caller guarantees that it is written up to `mark`."""
+        """Sync the journal to the disk now; the caller guarantees that it is written up to `mark`."""
         try:
             self._journal.sync()
         except OSError as error:

@@ -123,7 +123,7 @@ class Writer:
         )
 
     def receive(self, items: list[Item] | tuple[Item, ...] | Any) -> None:
-        """Let items wait for the disk; for the source's thread."""
+        """Queue items for the disk; called on the source's thread."""
         self._intake.receive(items)
 
     # ── the writing thread ──
@@ -200,7 +200,7 @@ class Writer:
         self._syncer.written(SyncPoint(self._entry, self._status.written_seq))
 
     def _follow(self) -> None:
-        """Go on in the folder's new place, if it was moved."""
+        """Continue in the folder's new place, if it was moved."""
         self._journal.move(self.folder / JOURNAL)
 
     def _refuse_last_room(self) -> None:
@@ -289,7 +289,7 @@ class Writer:
             self._lock.release()
 
     def _sync_last(self) -> None:
-        """Bring everything to the disk; the writing thread has ended."""
+        """Sync everything to the disk; the writing thread has ended."""
         self._troubles["session"] = self._file.update(self.folder)
         self._note(self._syncer.sync(SyncPoint(self._entry, self._status.written_seq)))
         try:

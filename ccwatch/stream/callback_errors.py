@@ -1,4 +1,4 @@
-"""How a failure of a user's callback is reported, the same way for packets and for alerts, whatever is called and by which module.
+"""Reports of failures in users' callbacks, the same way for packets and for alerts, in every module that calls one.
 
 Such a failure happens on a thread of ours, so that it cannot be raised, and the library's log is silent until its user configures
 logging. In a notebook counts and the dashboard's header show it; a script has neither, and its traceback belongs on stderr.

@@ -321,7 +321,7 @@ def _filled(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_with_what_is_installed() -> None:
-    """Let `frame.plot()` draw with plotly where matplotlib, which pandas would ask for, is not installed and no backend was chosen."""
+    """Make `frame.plot()` draw with plotly where matplotlib, which pandas would ask for, is not installed and no backend was chosen."""
     if pd.get_option("plotting.backend") == "matplotlib" and importlib.util.find_spec("matplotlib") is None:
         pd.set_option("plotting.backend", "plotly")
 

@@ -76,7 +76,7 @@ class DescribedSource:
 
     @property
     def cuts_connections(self) -> bool:
-        """Return whether its disconnects are planted, so that a server that streams it cuts its clients with them."""
+        """Return whether the disconnects are planted, so that a server of this source cuts its clients at them."""
         return False
 
     @property

@@ -38,7 +38,7 @@ _SHOWING: ContextVar[str | None] = ContextVar("zone in which times are shown", d
 
 @contextmanager
 def showing(zone: str | None) -> Iterator[None]:
-    """Have times shown in a zone of its IANA name instead of the settings' while the block runs."""
+    """Show times in the zone of this IANA name, instead of the settings', while the block runs."""
     token = _SHOWING.set(zone)
     try:
         yield

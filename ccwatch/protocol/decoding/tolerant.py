@@ -1,4 +1,4 @@
-"""The tolerant decoder: reads a parsed message of any dialect into the fields of a Packet, whatever is odd about it.
+"""The tolerant decoder: reads a parsed message of any dialect into the fields of a Packet, with all its oddities.
 
 It places every field that has a column. A field that has none, or whose column cannot hold it as it came (a number sent as text,
 a zero that means "not known yet"), stays in `extra` under its own path, so that writing is exact and nothing is lost.

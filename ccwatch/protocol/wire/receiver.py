@@ -207,7 +207,7 @@ class Receiver:
         return []
 
     def _release(self) -> list[Output]:
-        """Hand on what was held back, and hold nothing more."""
+        """Deliver the messages that were held back, and hold back no more."""
         held, self._held, self._held_bytes = self._held or [], None, 0
         return [Text(text) for text in held]
 
@@ -360,7 +360,7 @@ class Receiver:
         return []
 
     def _mismatch(self, place: _Place, ch: str, reason: str, payload: bytes | memoryview, now_ns: int) -> list[Output]:
-        """Keep nothing of a message that does not fit, and ask for a whole one; the first of several is reported."""
+        """Drop a message that does not fit, and ask for a whole one; the first of several is reported."""
         was_lost, place.lost = bool(place.lost), place.lost or reason.split(" ", 1)[0]
         self._ask_again(now_ns)
         if was_lost:

@@ -84,7 +84,7 @@ class Talk:
         self._is_base.clear()
 
     def begin(self, channels: Channels) -> dict[str, int]:
-        """Go on with the next message of each channel, and return the number of the last one on each."""
+        """Continue with the next message of each channel, and return the number of the last one on each."""
         self._is_base.clear()
         self._last = {ch: channels.track(ch, has_logs="logs" in self.kind.channels).seq for ch in self.kind.channels}
         return dict(self._last)

@@ -271,7 +271,7 @@ class _Child:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Return whether a process was stopped by a signal, where the system tells."""
+    """Return whether a process was stopped by a signal, as far as the system shows it."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in {b"T", b"t"}
     except OSError:

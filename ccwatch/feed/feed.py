@@ -1,4 +1,7 @@
-"""The Feed: a source read on its own thread, its buffer, its health counters and its listeners."""
+"""The Feed: a source read on its own thread, its buffer, its health counters and its listeners.
+
+Long, since the public surface of a feed is one class, with its docstrings.
+"""
 
 from __future__ import annotations
 

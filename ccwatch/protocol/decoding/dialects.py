@@ -159,7 +159,7 @@ DIALECTS: Final[list[Dialect]] = [
     Dialect("bridge", _is_bridge, has_type=False),
     Dialect("pipeline", _is_pipeline, places={"": _PIPELINE}, logs="messages", forecast="chronos_forecast", has_type=False),
 ]
-"""The dialects, tried in this order. An entry for another shape goes before `pipeline`, which takes any flat message with one of its keys."""
+"""The dialects, tried in this order. Put another one before `pipeline`, which takes any flat message with one of its keys."""
 
 
 def recognised_as(message: Mapping[str, Any]) -> tuple[Dialect, Kind] | None:

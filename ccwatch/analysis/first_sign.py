@@ -204,12 +204,15 @@ def _judged(seen: Any, begin: int, lead: int, busy: pd.DataFrame | None, calm: S
     if not spread > 0.0:
         return row | {"reason": "it never varied in the calm"}, 0
     # within the calm each stretch is judged as the lead is: smoothed by itself
-    greatest = _greatest(times[before], np.abs(_smoothed(values[before]) - middle) / spread, begin - lead, lead)
+    usual = np.abs(_smoothed(values[before]) - middle) / spread
+    apart = np.abs(_smoothed(values[inside]) - middle) / spread
+    joined = _joined(times[before], usual, apart, begin - 2 * lead)
+    calm_n = len(usual) - joined
+    greatest = _greatest(times[before][:calm_n], usual[:calm_n], begin - lead, lead)
     for other in calm:
         fits = np.isfinite(other.numbers)
-        apart = np.abs(_smoothed(other.numbers[fits]) - np.median(other.numbers[fits])) / spread if fits.any() else np.zeros(0)
-        greatest = np.append(greatest, _greatest(np.asarray(other.times)[fits], apart, None, lead))
-    apart = np.abs(_smoothed(values[inside]) - middle) / spread
+        theirs = np.abs(_smoothed(other.numbers[fits]) - np.median(other.numbers[fits])) / spread if fits.any() else np.zeros(0)
+        greatest = np.append(greatest, _greatest(np.asarray(other.times)[fits], theirs, None, lead))
     row["departure"] = float(apart.max())
     if len(greatest) < LEAST_BLOCKS:
         return row | {"reason": f"n too small: {len(greatest)} of {LEAST_BLOCKS} calm stretches"}, len(greatest)
@@ -220,13 +223,24 @@ def _judged(seen: Any, begin: int, lead: int, busy: pd.DataFrame | None, calm: S
     row["p_value"] = max(LEAST_P, beyond_all, 0.0 if row["departure"] > greatest.max() else 1.0 / (len(greatest) + 1))
     limit = place - scale * math.log(-math.log1p(-FALSE_DISCOVERIES))
     beyond = apart > limit
-    if beyond[-1]:
-        since = int(times[inside][len(beyond) - int(np.argmin(beyond[::-1])) if not beyond.all() else 0])
-        row |= {"time": stamp(since), "before_s": (begin - since) / SECOND_NS}
-    elif beyond.any():
-        since = int(times[inside][int(np.argmax(beyond))])
+    if beyond.any():
+        lasts = beyond[-1] and not beyond.all()
+        at = len(beyond) - int(np.argmin(beyond[::-1])) if lasts else int(np.argmax(beyond))
+        since = int(times[before][calm_n] if at == 0 and joined else times[inside][at])
         row |= {"time": stamp(since), "before_s": (begin - since) / SECOND_NS}
     return row, len(greatest)
+
+
+def _joined(times: Ints, usual: Floats, apart: Floats, early: int) -> int:
+    """Return how many of the calm's last observations belong to a departure that goes on at the start of the lead.
+
+    They are further out than any observation before the moment `early`, up to the very end of the calm; else there are none.
+    """
+    known = usual[times < early]
+    if not len(known) or not len(apart) or not apart[0] > known.max():
+        return 0
+    within = usual[::-1] <= known.max()
+    return int(np.argmax(within)) if within.any() else 0
 
 
 def _busy(times: Ints, busy: pd.DataFrame | None, begin: int) -> Any:

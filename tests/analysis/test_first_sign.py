@@ -33,6 +33,14 @@ def test_a_planted_precursor_is_found_at_its_time():
     assert "alpha left its usual range" in found.headline()
 
 
+def test_a_precursor_that_begins_before_the_look_back_is_found_at_its_beginning():
+    frame = session(0, planted=400)
+    found = cw.analyze(frame).first_sign()
+    assert found.first["measure"] == "alpha"
+    assert abs((found.first["time"] - frame.index[3000 - 500]).total_seconds()) <= 5
+    assert found.first["before_s"] > found.lead_s
+
+
 @pytest.mark.slow
 def test_calm_sessions_give_no_more_than_their_share():
     false = sum(cw.analyze(session(seed)).first_sign().first is not None for seed in range(1, 41))

@@ -129,7 +129,7 @@ def test_attempts_follow_the_contracts_backoff():
 def test_an_unavailable_backend_is_shown_as_disconnected_and_found_once_it_is_there():
     def shown(feed):
         with cw.watch(feed) as dashboard:
-            return str(dashboard._publisher._asides["status"])
+            return str(dashboard._publisher._side_content["status"])
 
     port = free_port()
     with cw.connect(f"ws://127.0.0.1:{port}") as feed:

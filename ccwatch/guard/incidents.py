@@ -74,6 +74,7 @@ class Incidents:
         self._known: dict[str, Incident] = {}
         self._lock = threading.Lock()  # guards what waits for evidence, between those who ask and the thread that gathers
         self._asked: deque[Incident] = deque()
+        self._writing = threading.Lock()  # one page at a time: the guard's own thread and finish() write them
         self._is_gathering = self._is_over = False
 
     def open(self, alert: Alert) -> Incident:
@@ -118,6 +119,10 @@ class Incidents:
 
     def write(self, open_ones: Sequence[Alert]) -> None:
         """Write the pages that are due; `open_ones` are all alerts that fire, as they are now."""
+        with self._writing:
+            self._write_due(open_ones)
+
+    def _write_due(self, open_ones: Sequence[Alert]) -> None:
         newest = {alert.id: alert for alert in open_ones}
         for incident in list(self._known.values()):
             if incident.alert.is_open:
@@ -137,7 +142,7 @@ class Incidents:
                 alert,
                 [other for other in open_ones if other.id != alert.id],
                 frame,
-                explain=incident.explain,
+                explain=incident.explain or (["no evidence was found"] if incident.is_explained else []),
                 remarks=self._remarks(alert),
                 drop=self._options.drop,
                 is_synthetic=self._view.origin == "synthetic",

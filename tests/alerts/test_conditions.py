@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 import ccwatch as cw
-from ccwatch.alerts import DEFAULT_RULES, Evaluator
+from ccwatch.alerts import DEFAULT_RULES, Change, Evaluator
 from ccwatch.domain.hours import read_hours
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import messages
@@ -35,13 +36,17 @@ def packets(scenario: str, count: int = 160) -> list[Packet]:
     return [i for i in receive(itertools.islice(messages(3, scenario, 1.0), count)) if isinstance(i, Packet)]
 
 
+@cache
+def judged_whole(scenario: str) -> tuple[list[Packet], list[Change]]:
+    items = packets(scenario)
+    return items, Evaluator([*DEFAULT_RULES, *RULES], virtual_clock=True).receive(items)
+
+
 @pytest.mark.slow
 @given(st.lists(st.integers(1, 159), max_size=5), st.sampled_from(["slow-agent@60", "gap@70", "regime-flip@20"]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_where_a_stream_is_cut_does_not_matter_to_rules_in_words(cuts, scenario):
-    items = packets(scenario)
-    whole = Evaluator([*DEFAULT_RULES, *RULES], virtual_clock=True)
-    expected = whole.receive(items)
+    items, expected = judged_whole(scenario)
     parts = Evaluator([*DEFAULT_RULES, *RULES], virtual_clock=True)
     edges = [0, *sorted(cuts), len(items)]
     found = [change for a, b in itertools.pairwise(edges) for change in parts.receive(items[a:b])]
@@ -51,7 +56,7 @@ def test_where_a_stream_is_cut_does_not_matter_to_rules_in_words(cuts, scenario)
 
 @pytest.mark.slow
 def test_a_recorded_frame_gives_what_the_live_packets_gave(stream):
-    source = stream("slow-agent@40", count=150)
+    source = stream("slow-agent@40", count=100)
     live = Evaluator([*DEFAULT_RULES, *RULES], virtual_clock=True)
     found = [change for item in source.items for change in live.receive([item])]
     recorded = Evaluator([*DEFAULT_RULES, *RULES], virtual_clock=True)

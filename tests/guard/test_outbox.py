@@ -279,7 +279,7 @@ print(wanted)
 
 @pytest.mark.slow
 def test_killed_at_random_each_message_arrives_once_or_says_that_it_may_be_a_repetition(tmp_path, capsys):
-    kills = int(os.environ.get("CCWATCH_KILLS", "1000")) if os.environ.get("CCWATCH_FULL") else 20
+    kills = int(os.environ.get("CCWATCH_KILLS", "1000")) if os.environ.get("CCWATCH_FULL") else 12
     with desk() as server:
         run = [sys.executable, "-c", SENDER, str(tmp_path), server.address, str(kills)]
         wanted = int(subprocess.run(run, check=True, capture_output=True, text=True).stdout)

@@ -98,9 +98,10 @@ def record(
     stats, paths = series.stats, [str(folder) for folder in series.paths]
     facts = {"recording": paths[-1], "recordings": paths, "packets": stats.packets, "dropped": stats.dropped, "error": stats.error}
     rendering.say(facts, "\n".join(paths), as_json=as_json)
-    if not stats.packets:
+    has_stood_by = not stats.packets and not feed.error and "&group=" in feed.name  # another recorder of the group had it all
+    if not stats.packets and not has_stood_by:
         rendering.note(f"ccwatch: no packet came from {feed.url}{f': {feed.error}' if feed.error else ''}")
-    return 0 if stats.packets else 1
+    return 0 if stats.packets or has_stood_by else 1
 
 
 # ── following ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,9 @@ from ccwatch.protocol.wire.outputs import Agreed, Alive, Answer, LostMessages, N
 Protocol = Literal["auto", 1, 2]
 
 ANSWER_NS: Final = 5 * SECOND
-"""How long a server may take to answer HELLO; what it sends meanwhile is held back only where a stream is to be resumed."""
+"""How long a server may take to answer HELLO."""
+RESUME_NS: Final = 30 * SECOND
+"""The same where a stream is to be resumed, and what comes meanwhile is held back: once that was given, what was missed comes too late."""
 RESYNC_NS: Final = SECOND
 """The shortest time between two RESYNCs; it doubles while no whole message comes."""
 LONGEST_RESYNC_NS: Final = 30 * SECOND
@@ -130,7 +132,7 @@ class Receiver:
         self._held = [] if is_capable and self._wants_to_ask and self._places else None
         self._held_bytes = 0
         if self._held is not None:
-            self._ask_until_ns = now_ns + ANSWER_NS
+            self._ask_until_ns = now_ns + RESUME_NS
         for place in self._places.values():
             place.value, place.lost, place.strays = None, "", 0
 
@@ -145,11 +147,13 @@ class Receiver:
         if self._wants_to_ask and may_text:
             self._wants_to_ask = False
             self._hello_ref = self.next_ref()
-            self._ask_until_ns = now_ns + ANSWER_NS
+            self._ask_until_ns = now_ns + (ANSWER_NS if self._held is None else RESUME_NS)
             found.append(Say(hello.write_hello(self._hello_ref, self._asked())))
         if self._ask_until_ns is not None and now_ns >= self._ask_until_ns:
             self._ask_until_ns = None
-            found += [Note("protocol=1 the server has not answered HELLO"), *self._release()]
+            state = None if self._held is None else self._places.get("state")
+            missed = [] if state is None else [LostMessages("state", None, (now_ns - state.at_ns) / SECOND, "disconnect")]
+            found += [Note("protocol=1 the server has not answered HELLO"), *missed, *self._release()]
         resync = self._resync
         if self._got is not None and resync.due_ns is not None and now_ns >= resync.due_ns and may_text:
             lost = [ch for ch, place in self._places.items() if place.lost]
@@ -202,8 +206,8 @@ class Receiver:
             return [Text(bytes(payload) if type(payload) is memoryview else payload)]
         self._held.append(bytes(payload))
         self._held_bytes += len(payload)
-        if len(self._held) > MOST_HELD or self._held_bytes > MOST_HELD_BYTES:
-            return self._release()
+        while len(self._held) > MOST_HELD or self._held_bytes > MOST_HELD_BYTES:
+            self._held_bytes -= len(self._held.pop(0))  # it is among what is resumed, or within the gap before the newest ones
         return []
 
     def _release(self) -> list[Output]:

@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.wire import packing
-from ccwatch.protocol.wire.outputs import Agreed, Alive, Note
+from ccwatch.protocol.wire.outputs import Agreed, Alive, Note, Say
+from ccwatch.protocol.wire.receiver import MOST_HELD
 from ccwatch.protocol.wire.track import RING
 from tests.protocol.shapes import FULL, SHAPES, examples
 from tests.protocol.wire.ends import Client, S, Server
@@ -84,6 +85,48 @@ def test_after_a_cut_what_was_missed_comes_once_and_in_order(encodings):
     assert (client.lost, client.odd) == ([], [])
     assert [text.is_late for text in client.texts] == [50 <= n < 60 for n in range(len(STREAM))]
     assert client.other[-1].recovered
+
+
+@pytest.mark.parametrize("greeted", [3, MOST_HELD + 20])
+def test_what_a_busy_server_sends_before_it_answers_comes_once_and_in_order(greeted):
+    """A worker with too much to do reads the HELLO after 20 s; until then it sends what a client of the contract gets."""
+    server = Server()
+    client = Client(server)
+    client.open(0)
+    now = play(server, client, STREAM[:20])
+    client.close()
+    sent = [b'{"type":"TELEMETRY","data":{"n":%d}}' % n for n in range(greeted)]
+    client.receiver.opened(now, is_capable=True)
+    (hello,) = [output.payload for output in client.receiver.due(now, may_text=True) if isinstance(output, Say)]
+    for text in sent:
+        client.hear(server.publish(text), now)
+    for _ in range(20):
+        now += S
+        client.tick(now)
+    client.hear(server.say(hello, now), now)
+    play(server, client, STREAM[20:40], now)
+    kept = sent[-RING:] if greeted > RING else sent
+    if len(sent) == len(kept):
+        assert client.state == [*STREAM[:20], *sent, *STREAM[20:40]]
+        assert client.lost == []
+    else:  # more than the server keeps: a gap, and then the newest ones
+        (at, gap), *more = client.lost
+        assert (at, more) == (20, [])
+        assert gap.messages == len(sent) - (len(client.state) - 40)
+
+
+def test_a_server_that_never_answers_is_read_by_the_contract_after_a_gap():
+    server = Server()
+    client = Client(server)
+    client.open(0)
+    now = play(server, client, STREAM[:20])
+    client.close()
+    client.receiver.opened(now, is_capable=True)
+    client.hear([(text, False) for text in STREAM[25:30]], now)
+    client.take([output for output in client.receiver.due(now + 31 * S, may_text=True) if not isinstance(output, Say)], now)
+    client.take([output for output in client.receiver.due(now + 62 * S, may_text=True) if not isinstance(output, Say)], now)
+    assert client.state == [*STREAM[:20], *STREAM[25:30]]
+    assert [(at, gap.messages) for at, gap in client.lost] == [(20, None)]
 
 
 @pytest.mark.parametrize("change", ["ring", "epoch"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -186,11 +187,22 @@ RAISES = {
 """Where there can be no answer, and why."""
 
 
+@cache
+def report_of(kind):
+    """One report of each input: a question that needs another's answer finds it."""
+    return Report(INPUTS[kind]())
+
+
+@cache
+def usual():
+    return Report(Source(packets()))
+
+
 def ask(report, question):
     if question == "explain":
         return report.explain("2026-01-02T14:34:00Z")
     if question == "compare":
-        return report.compare(Report(Source(packets())))
+        return report.compare(usual())
     return getattr(report, question)()
 
 
@@ -198,7 +210,7 @@ def ask(report, question):
 @pytest.mark.parametrize("question", ASKED)
 @pytest.mark.parametrize("kind", INPUTS)
 def test_bad_input_gives_a_result_or_the_error_that_says_what_is_missing(kind, question):
-    report = Report(INPUTS[kind]())
+    report = report_of(kind)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         if (kind, question) in RAISES:

@@ -37,7 +37,7 @@ section { margin-top: 2rem; } text { fill: var(--muted); font-size: 11px; }
 
 def write_page(archive: Any, path: Path, *, drop: Sequence[str], executor: Any, on_progress: Any) -> Path:
     """Write the page; see `Archive.to_html`."""
-    dropped = with_what_follows(drop)
+    dropped = with_what_follows((drop,) if isinstance(drop, str) else drop)
     money = not set(dropped) & set(MONEY)
     if path.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"{path.name}: expected a name that ends in .html")

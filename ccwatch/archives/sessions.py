@@ -91,6 +91,8 @@ def matching(
 ) -> Any:
     """Return which rows of `Archive.sessions` meet all conditions, as an array of bools; see `Archive.filter`."""
     kept = np.ones(len(frame), dtype=bool)
+    if start is not None and end is not None and parse_utc(start, "start") > parse_utc(end, "end", whole_day=True):
+        raise ConfigError(f"start={start!r} is after end={end!r}")
     if start is not None:
         kept &= (frame["end"] >= parse_utc(start, "start")).to_numpy()
     if end is not None:
@@ -122,7 +124,7 @@ def parse_utc(value: Any, name: str, *, whole_day: bool = False) -> pd.Timestamp
         ConfigError: `value` is no time.
     """
     try:
-        found = pd.Timestamp(value)
+        found = pd.NaT if isinstance(value, int | float) else pd.Timestamp(value)  # a number would be ns since 1970
     except (ValueError, TypeError):
         raise ConfigError(f"{name}={value!r} is no time; expected for example '2026-01-02' or '2026-01-02T14:30:00Z'") from None
     if pd.isna(found):

@@ -177,7 +177,7 @@ def _checked(on: Sequence[str], top: object) -> tuple[str, ...]:
         raise ConfigError(f"on={on!r}: expected one or more different channels")
     for name in wanted:
         channels.check_channel(name)
-    if not isinstance(top, int) or not 1 <= top <= MOST_TOP:
+    if not isinstance(top, int) or isinstance(top, bool) or not 1 <= top <= MOST_TOP:
         raise ConfigError(f"top={top!r}: expected a whole number from 1 to {MOST_TOP:,}")
     return wanted
 

@@ -166,13 +166,13 @@ class Views:
             self._connection.execute(f"SET {setting}")
         self._made: set[str] = set()
 
-    def ask(self, query: str) -> Relation:
+    def ask(self, query: Any) -> Relation:
         """Return the answer to one query.
 
         Raises:
             ConfigError: DuckDB refuses it, or it is not a statement that only reads.
         """
-        statements = _statements(query)
+        statements = _statements(query) if isinstance(query, str) else []
         if len(statements) != 1 or statements[0].type.name not in _READS:
             raise ConfigError("sql: expected one question (SELECT, WITH, DESCRIBE, EXPLAIN …); to write, use .df(), .arrow() or publish()")
         words = query.lower()
@@ -182,7 +182,7 @@ class Views:
 
         def make() -> Any:
             for table in (*TABLES, "sessions"):
-                if table in words and table not in self._made:
+                if (table in words or words.lstrip().startswith("show")) and table not in self._made:
                     self._make_view(table)
             return self._connection.sql(query)
 

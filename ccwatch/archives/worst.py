@@ -80,10 +80,10 @@ class _Deepest:
 
 
 def worst_drawdowns(
-    sessions: Sequence[Session], n: int, executor: Any, *, left_out: dict[str, str], on_progress: Any = None, cancel: Any = None
+    sessions: Sequence[Session], n: Any, executor: Any, *, left_out: dict[str, str], on_progress: Any = None, cancel: Any = None
 ) -> WorstDrawdowns:
     """Return the n deepest episodes; see `Archive.worst_drawdowns`."""
-    if n < 1:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ConfigError(f"n={n!r}: expected a whole number from 1")
     found, left = collect(sessions, _Deepest(n), merge, executor, on_progress=on_progress, cancel=cancel)
     if not found:

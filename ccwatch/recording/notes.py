@@ -58,9 +58,13 @@ def append(root: Path, notes: Iterable[Note]) -> None:
         RecordingError: the folder cannot be written.
     """
     for note in notes:
-        if not note.author:
+        who: object = note.author
+        if not isinstance(who, str) or not who.strip():
             raise ConfigError("author: expected a name")
-        if (not note.text and note.kind != "note") or len(note.text) > LONGEST_TEXT or "\0" in note.text:
+        text: object = note.text
+        if not isinstance(text, str):
+            raise ConfigError(f"{note.kind}: expected a text, got {text!r}")
+        if (not note.text.strip() and note.kind != "note") or len(note.text) > LONGEST_TEXT or "\0" in note.text:
             raise ConfigError(f"{note.kind}: expected a text of up to {LONGEST_TEXT:,} characters, got {note.text[:40]!r}")
         try:
             (root / NOTES).mkdir(exist_ok=True)

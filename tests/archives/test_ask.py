@@ -232,8 +232,9 @@ def test_the_worst_drawdowns_are_the_deepest_of_all_sessions(few):
     assert worst.to_frame()["session"].isin(few.sessions.index).all()
     assert worst.headline().endswith(".")
     worst.figure()
-    with pytest.raises(ConfigError):
-        few.worst_drawdowns(0)
+    for n in (0, 2.5, True, "x"):
+        with pytest.raises(ConfigError):
+            few.worst_drawdowns(n)
 
 
 def test_an_absent_default_folder_is_empty_and_a_named_one_an_error(tmp_path, monkeypatch):
@@ -259,8 +260,9 @@ def test_filters_take_what_they_name(archive, made):
     assert archive.filter(status="killed").sessions.index.tolist() == made.killed
     assert len(archive.filter(where=lambda frame: frame["max_drawdown"] < -0.01)) < len(archive)
     assert archive.filter(where=[made.killed[0]]).sessions.index.tolist() == made.killed
-    with pytest.raises(ConfigError):
-        archive.filter(start="soon")
+    for wrong in ({"start": "soon"}, {"start": 5}, {"start": "2026-01-06", "end": "2026-01-05"}, {"where": 5}):
+        with pytest.raises(ConfigError):
+            archive.filter(**wrong)
 
 
 def test_tags_and_notes_are_added_later_with_author_and_time(tmp_path):
@@ -273,8 +275,10 @@ def test_tags_and_notes_are_added_later_with_author_and_time(tmp_path):
     assert "&lt;script&gt;alert(1)" in shown
     assert "<script>alert(1)" not in shown
     assert "<polyline" in shown
-    with pytest.raises(ConfigError):
-        archive.tag("b", "x")
+    for session, tag, author in (("b", "x", "Ann"), ("a", " ", "Ann"), ("a", 5, "Ann"), ("a", "x", " "), ("a", "x", 5)):
+        with pytest.raises(ConfigError):
+            archive.tag(session, tag, author=author)
+    assert len(archive.notes) == 2
 
 
 @pytest.mark.slow

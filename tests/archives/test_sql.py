@@ -73,6 +73,10 @@ def test_filters_reach_the_files(archive):
 
 
 @pytest.mark.slow
+def test_the_views_can_be_listed(archive):
+    assert {name for (name,) in archive.filter(where=[]).sql("SHOW TABLES").fetchall()} >= {*TABLES, "sessions"}
+
+
 def test_an_answer_comes_as_each_library_has_it(archive):
     answer = archive.sql("SELECT session, time, price FROM packets ORDER BY session, time LIMIT 3")
     frame = answer.df()
@@ -95,6 +99,8 @@ def test_an_answer_comes_as_each_library_has_it(archive):
         "SELEC 1",
         "SELECT nothing FROM packets",
         "",
+        5,
+        None,
     ],
 )
 def test_what_is_no_question_is_refused(archive, query):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import ccwatch as cw
 from ccwatch.analysis.bootstrap import block_length
 from ccwatch.analysis.compare import LONG, _drawn
 from ccwatch.errors import NotEnoughData
+
+DRAWINGS = 300 if "CCWATCH_FULL" in os.environ else 120
 
 
 def ar1(n, rho, seed, mean=0.0):
@@ -50,9 +53,9 @@ def steady_ar1(n, rho, seed):
 def test_the_interval_of_a_long_series_quantile_covers_about_as_often_as_it_says(rho):
     # just long enough that the bootstrap goes by shares; over 1,000 seeds 94 to 95 % were covered, at any of these inertias
     truth = stats.norm.ppf(0.95) / np.sqrt(1.0 - rho * rho)
-    samples = (_drawn(steady_ar1(LONG + 1, rho, seed), "p95", 300, np.random.default_rng(seed)) for seed in range(300))
+    samples = (_drawn(steady_ar1(LONG + 1, rho, seed), "p95", 300, np.random.default_rng(seed)) for seed in range(DRAWINGS))
     low, high = np.quantile(list(samples), [0.025, 0.975], axis=1)
-    assert 0.91 <= np.mean((low <= truth) & (truth <= high)) <= 0.98
+    assert 0.90 <= np.mean((low <= truth) & (truth <= high)) <= 0.99
     # the test can fail: intervals of two thirds of the width cover too seldom
     assert np.mean(np.abs(truth - (low + high) / 2.0) <= (high - low) / 3.0) < 0.86
 

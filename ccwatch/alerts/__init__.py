@@ -10,7 +10,7 @@ from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_o
 from ccwatch.alerts.log import Alert, AlertLog
 from ccwatch.alerts.loop import PERIOD_S
 from ccwatch.alerts.machine import AnyRule, Change, Standing
-from ccwatch.alerts.needs import measures_of, needs_plan
+from ccwatch.alerts.needs import measures_of, needs_plan, rules_of
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
 from ccwatch.alerts.rules import (
     CONTRACT_OBJECTIVES,
@@ -68,6 +68,7 @@ __all__ = [
     "objective_of",
     "read_objectives",
     "rules_file",
+    "rules_of",
     "text_of",
     "with_own",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from ccwatch.alerts.conditions import absence_key, absences
 from ccwatch.alerts.divergence_plan import MEASURE, Plan
@@ -46,6 +46,19 @@ def _positive(node: Node) -> Iterator[str]:
     elif isinstance(node, Operation) and node.sign != "not":
         for part in node.parts:
             yield from _positive(part)
+
+
+def rules_of(rules: Any) -> tuple[AnyRule, ...]:
+    """Return one rule, or several, as a tuple.
+
+    Raises:
+        ConfigError: something else.
+    """
+    found = (rules,) if isinstance(rules, AnyRule | str) else tuple(rules) if isinstance(rules, Iterable) else (rules,)
+    for rule in found:
+        if not isinstance(rule, AnyRule):
+            raise ConfigError(f"rules: expected cw.Rule('name', 'drawdown_peak <= -2%') or a list of rules, got {rule!r:.100}")
+    return found
 
 
 def needs_plan(rules: Sequence[AnyRule]) -> bool:

@@ -23,6 +23,7 @@ from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.log import Alert, AlertLog
 from ccwatch.alerts.loop import Loop
 from ccwatch.alerts.machine import AnyRule
+from ccwatch.alerts.needs import rules_of
 from ccwatch.alerts.receiver_clock import ReceiverClock
 from ccwatch.alerts.recorder_lag import RecorderLag
 from ccwatch.alerts.rules import AlertState, read_objectives
@@ -99,7 +100,7 @@ class AlertWatch:
         """
         self._ends_with_view = ends_with_view
         self._settings = AlertSettings.load() if settings is None else settings
-        self.rules = self._settings.rules if rules is None else tuple(rules)
+        self.rules = self._settings.rules if rules is None else rules_of(rules)
         self._plan_for = plan_for
         self._plan: Plan | None = plan_for(self.rules)
         self._columns = Evaluator(self.rules, plan=self._plan).columns  # refuses here what it would refuse on the thread

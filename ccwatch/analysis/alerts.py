@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ccwatch.alerts import AlertSettings, AlertState, AnyRule, Change, Evaluator, Severity, WrittenRule, read_objectives
+from ccwatch.alerts import AlertSettings, AlertState, AnyRule, Change, Evaluator, Severity, WrittenRule, read_objectives, rules_of
 from ccwatch.analysis import draw
 from ccwatch.analysis.drawdowns import drawdowns
 from ccwatch.analysis.plan import plan_for
@@ -201,7 +201,7 @@ def alerts(
     wanted = read_objectives(Settings.load().objectives) if objectives is None else objectives
     desk = AlertSettings.load()
     trading = desk.hours if hours is None else hours
-    rules = desk.rules if rules is None else tuple(rules)
+    rules = desk.rules if rules is None else rules_of(rules)
     evaluator = Evaluator(rules, objectives=wanted, hours=trading, plan=plan_for(rules), virtual_clock=virtual_clock)
     changes = evaluator.observe(frame, agents, models, events)
     end = int(times[-1])

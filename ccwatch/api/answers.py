@@ -129,10 +129,10 @@ def backtest(
         ConfigError: an argument that cannot be used.
         RecordingNotFound: no recording at a path.
     """
-    from ccwatch.alerts import AlertSettings  # noqa: PLC0415 - pandas is not needed to connect
+    from ccwatch.alerts import AlertSettings, rules_of  # noqa: PLC0415 - pandas is not needed to connect
     from ccwatch.guard import backtest as room  # noqa: PLC0415 - the same
 
-    tried = list(rules) if isinstance(rules, Sequence) else [rules]
+    tried = rules_of(rules)
     places = list(recordings) if isinstance(recordings, Sequence) and not isinstance(recordings, str) else [recordings]
     found = [wiring.recording_of(p) if isinstance(p, str) and not Path(p).exists() else p for p in places]
     return room.backtest(tried, room.opened(found), incidents=incidents, horizon=horizon, hours=AlertSettings.load().hours)

@@ -315,8 +315,10 @@ class Feed(TableReader, LiveView):
             rules: the rules to apply, `cw.Rule` or `ccwatch.alerts.Rule`; None is the default rules and those of ccwatch.toml.
 
         Raises:
-            ConfigError: a rule cannot be applied.
+            ConfigError: a rule cannot be applied, or the callback cannot be called.
         """
+        if not callable(callback):
+            raise ConfigError(f"callback={callback!r:.80}: expected a function that takes an Alert")
         from ccwatch.alerts import AlertWatch, no_plan  # noqa: PLC0415 - not needed to watch packets
 
         watch = AlertWatch(weakref.proxy(self), rules, plan_for=self._plan_for or no_plan, ends_with_view=True)

@@ -227,6 +227,9 @@ def backtest(
         f"An incident is {what}; several within {duration_text(horizon_s)} are one. A rule catches it by firing within "
         f"{duration_text(horizon_s)} of it, before or after; a false alarm is a firing with none within {duration_text(horizon_s)}."
     )
+    missing = [ns for ns in given or () if not any(session.span[0] <= ns <= session.span[1] for session in tried)]
+    if missing:
+        definition += f" In no recording, and left out: {', '.join(map(_iso, missing))}."
     found = tuple(sorted((i for session in tried for i in session.incidents), key=lambda i: i.time_ns))
     days = trading_days(tried)
     curves = {name: tuning_curve(tried, [(limit, rule.name) for limit, rule in mine], horizon_s) for name, mine in other.items() if mine}
@@ -249,9 +252,12 @@ def _asked(incidents: Any) -> tuple[float, list[int] | None]:
             raise ConfigError(f"incidents={incidents!r}: expected a depth below 0, such as -0.02")
         return float(incidents), None
     try:
-        moments = pd.DatetimeIndex(pd.to_datetime(list(incidents), utc=True)).as_unit("ns")
+        listed = list(incidents)
+        moments = pd.DatetimeIndex(pd.to_datetime(listed, utc=True)).as_unit("ns")
     except (ValueError, TypeError):
-        raise ConfigError("incidents: expected a depth such as '-2%', or moments with a time zone") from None
+        listed, moments = [0], pd.DatetimeIndex([])
+    if any(isinstance(moment, int | float) for moment in listed):  # a number is no moment: pandas would take it for ns since 1970
+        raise ConfigError("incidents: expected a depth such as '-2%', or moments with a time zone")
     return DRAWDOWN_WARNS, [int(ns) for ns in moments.asi8]
 
 

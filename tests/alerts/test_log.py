@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+import ccwatch as cw
 from ccwatch.alerts import AlertLog, AlertState, Evaluator, Rule, Severity
 from ccwatch.alerts.log import MOST_PAST
+from ccwatch.errors import ConfigError
 from tests.alerts.test_evaluator import ZERO_NS, drawdown, rows
 from tests.analysis.conftest import SECOND
 
@@ -90,3 +92,9 @@ def test_what_matters_most_and_nobody_has_seen_comes_first_and_the_past_is_bound
     assert [alert.rule for alert in judge.log.open] == ["dd", "mild", "deep"]
     judge.see(*[0.0, -0.025] * (MOST_PAST + 5))
     assert len(judge.log.past) == MOST_PAST
+
+
+@pytest.mark.parametrize("wrong", [{"rules": "price > 1"}, {"rules": ["price > 1"]}, {"rules": 5}, {"callback": None}])
+def test_what_is_no_rule_and_no_function_is_refused_when_it_is_given(wrong):
+    with cw.synthetic(seed=1, packets=1, pace="max", name="wrong") as feed, pytest.raises(ConfigError, match="expected"):
+        feed.on_alert(**({"callback": print} | wrong))

@@ -63,11 +63,26 @@ def test_under_five_incidents_there_is_no_curve_but_the_list(desk):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "wrong", [{"incidents": "deep"}, {"incidents": 0.02}, {"horizon": "soon"}, {"rules": []}, {"incidents": ["yesterday-ish"]}]
+    "wrong",
+    [
+        {"incidents": "deep"},
+        {"incidents": 0.02},
+        {"horizon": "soon"},
+        {"rules": []},
+        {"incidents": ["yesterday-ish"]},
+        {"incidents": [5]},
+        {"rules": "deep"},
+        {"rules": [DEEP, "deep"]},
+    ],
 )
 def test_what_cannot_be_tried_is_refused(desk, wrong):
     with pytest.raises(ConfigError):
         cw.backtest(**({"rules": [DEEP], "recordings": desk} | wrong))
+
+
+@pytest.mark.slow
+def test_a_moment_that_no_recording_holds_is_named(desk):
+    assert "In no recording, and left out: 1999-12-31T00:00:00+00:00." in cw.backtest(DEEP, desk, incidents=["1999-12-31"]).definition
 
 
 def test_days_are_counted_once_though_a_recording_is_cut_and_each_of_sessions_side_by_side():

@@ -397,7 +397,7 @@ def test_wall_pace_keeps_its_schedule_even_when_its_sink_dawdles():
     due = [start + n * 10_000_000 for n in range(60)]
     early = [packet.received_mono_ns - moment for packet, moment in zip(kept.of(Packet), due, strict=True)]
     assert min(early) >= 0
-    assert sorted(early)[30] < 60_000_000, "by then, delays that add up would be 120 ms"
+    assert min(early[40:]) < 120_000_000, "by then, delays that add up would be 160 ms; a busy machine's are caught up with"
 
 
 @pytest.mark.parametrize("pace", ["wall", "max"])

@@ -184,7 +184,7 @@ def burn_rate(
 
 
 class _Measured(NamedTuple):
-    """What the services' counters give: a row of each, the alerts and curves of those with a success rate, their times and readings."""
+    """The readings of the services' counters: a row of each, alerts and curves of those with a success rate, times and tables."""
 
     rows: list[dict[str, Any]]
     fired: list[dict[str, Any]]

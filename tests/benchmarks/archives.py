@@ -24,7 +24,7 @@ import numpy as np
 from scipy import fft
 
 from ccwatch.archives import Archive
-from ccwatch.archives.distance import BLOCK, nearest
+from ccwatch.archives.distance import nearest
 from tests.archives.seeded import copy_of, make
 from tests.benchmarks.row import Row
 
@@ -34,6 +34,7 @@ STRETCH = 300
 VALUES = 23_400 * (1_000 if "CCWATCH_FULL" in os.environ else 100)
 """Values at one a second of so many sessions of 6.5 hours."""
 ROUNDS = 3
+BLOCK = 1 << 16
 VETOES = "SELECT count(*) FROM {} WHERE side IN ('BUY', 'SELL') AND approved_size = 0"
 
 

@@ -50,7 +50,9 @@ export function axesOf(charts, range, width, height, spans) {
     });
     for (const [level, words] of spec.levels) {
       if (!(low <= high) || !isNear(level, low, high)) continue;
-      layout.shapes.push({ ...made.meta.level, layer: "above", yref: spec.axis, y0: level, y1: level, label: { ...made.meta.level.label, text: ` ${words}` } });
+      const above = (own * ((span[1] ?? 1) - level)) / ((span[1] ?? 1) - (span[0] ?? 0)); // px; a name that does not fit there lies below its line
+      const label = { ...made.meta.level.label, text: ` ${words}`, ...(above < NAME_PX + 2 ? { yanchor: "top" } : {}) };
+      layout.shapes.push({ ...made.meta.level, layer: "above", yref: spec.axis, y0: level, y1: level, label });
     }
   }
   if (!charts.view.still) for (const { spec } of charts.places) for (const name of [spec.gaps, spec.ribbon]) if (name) delete layout[`yaxis${name.slice(1)}`];

@@ -1,10 +1,10 @@
 """The dashboard in a page beside Perspective and plotly's own FigureWidget: the same four panels, packets, JupyterLab and Chromium.
 
-Main-thread time is Chromium's TaskDuration (all tasks of the page) in the thread's own CPU time, so that it counts what each does
-outside of its own drawing, and not how long it waited for a processor; it is given per frame that was offered. The whole browser's
-CPU is that of all its processes, the graphics process included. The peers are watched in turn, `ROUNDS` times each, and medians are
-compared. Perspective is measured where it is installed (pip install perspective-python). An hour of stream at ten times its speed
-takes six minutes and is watched only with CCWATCH_FULL=1.
+Main-thread time is Chromium's TaskDuration (all tasks of the page), so it counts what each does outside of its own drawing; it is
+given per frame that was offered, and once more in the thread's own CPU time, which a busy machine does not lengthen. The whole
+browser's CPU is that of all its processes, the graphics process included. The peers are watched in turn, `ROUNDS` times each, and
+medians are compared. Perspective is measured where it is installed (pip install perspective-python). An hour of stream at ten times
+its speed takes six minutes and is watched only with CCWATCH_FULL=1.
 """
 
 from __future__ import annotations
@@ -157,12 +157,19 @@ class Watched:
         self.tab.idle()
         self.tab.received.clear()
         self.devtools = self.context.new_cdp_session(self.page)
-        self.devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        self.devtools.send("Performance.enable")
+        self.own_time = self.context.new_cdp_session(self.page)
+        self.own_time.send("Performance.enable", {"timeDomain": "threadTicks"})
         self.began = time.perf_counter()
         self.tab.run_cell(1)
 
     def metrics(self) -> dict[str, float]:
         return {metric["name"]: metric["value"] for metric in self.devtools.send("Performance.getMetrics")["metrics"]}
+
+    def main_cpu_s(self) -> float:
+        """CPU time of the main thread's tasks."""
+        found = {metric["name"]: metric["value"] for metric in self.own_time.send("Performance.getMetrics")["metrics"]}
+        return float(found["TaskDuration"])
 
     def heap_mb(self) -> float:
         """After a collection."""
@@ -220,6 +227,7 @@ def beside_peers(chromium: Any, lab: Any, packets: int, rounds: int = ROUNDS) ->
             Row(f"{whose}: received until then, {window}", of["paint_mb"], "MB", "≤ 2" if bounded else "", "on the wire"),
             Row(f"{whose}: bytes per frame, {window}", of["bytes"], "B", "≤ 2200" if bounded else "", "on the wire, 10 packets a frame"),
             Row(f"{whose}: main thread per frame, {window}", of["main_ms"], "ms", "", "TaskDuration per frame offered"),
+            Row(f"{whose}: main thread's CPU per frame, {window}", of["main_cpu_ms"], "ms", "", "the same in CPU time"),
             Row(f"{whose}: main thread busy, {window}", 100 * of["busy"], "%", "≤ 10" if bounded else "", f"{HZ:g} Hz offered"),
             Row(f"{whose}: CPU of the browser, {window}", 100 * of["cpu"], "%", "", "of one core, all of its processes"),
         ]
@@ -245,6 +253,7 @@ def _steady(watched: Watched, whose: str) -> dict[str, float]:
     page.wait_for_timeout(3000)
     draws = tab.look("draws") or 0
     before, cpu, start, since = watched.metrics(), browser_cpu_s(), len(tab.received), time.perf_counter()
+    main_cpu = watched.main_cpu_s()
     page.wait_for_timeout(SECONDS * 1000)
     after, cpu_after, took = watched.metrics(), browser_cpu_s(), time.perf_counter() - since
     received = tab.received[start:]
@@ -256,6 +265,7 @@ def _steady(watched: Watched, whose: str) -> dict[str, float]:
         "paint_mb": paint_mb,
         "bytes": sum(message.size for message in received) / (max(1, len(received)) if whose == "ccwatch" else offered),
         "main_ms": 1e3 * busy_s / offered,
+        "main_cpu_ms": 1e3 * (watched.main_cpu_s() - main_cpu) / offered,
         "drawn_hz": ((tab.look("draws") or 0) - draws) / took,
         "busy": busy_s / took,
         "cpu": (cpu_after - cpu) / took,

@@ -143,6 +143,7 @@ def test_the_index_is_kept_and_follows_what_is_new(tmp_path, monkeypatch):
     assert again["distance"][0] < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lie",
     [

@@ -92,6 +92,7 @@ def answered(archive, query):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("condition", "sessions"), CONDITIONS.items())
 def test_a_condition_leaves_out_the_sessions_that_cannot_meet_it(archive, condition, sessions):
     query = f"SELECT session, count(*) FROM packets WHERE {condition} GROUP BY 1 ORDER BY 1"  # noqa: S608 - ours
@@ -101,6 +102,7 @@ def test_a_condition_leaves_out_the_sessions_that_cannot_meet_it(archive, condit
     assert {name for name, _ in mine} <= sessions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("query", "sessions"), QUERIES.items())
 def test_a_table_is_left_out_only_where_every_reading_of_it_allows_that(archive, query, sessions):
     found, mine, whole = answered(archive, query)

@@ -134,12 +134,12 @@ def test_a_text_without_any_message_is_malformed_once(text):
 
 @pytest.mark.slow
 def test_a_million_entries_are_bounded_and_read_in_no_time():
-    began = time.perf_counter()
+    began = time.thread_time()
     parts = read(b"[" + ONE + b",1" * 1_000_000 + b"]")
     assert len(parts) <= several.MOST + 1
     with pytest.raises(DecodeError):
         read(b"[" + b"[]," * 300_000 + b"[]]")
-    assert time.perf_counter() - began < 5.0
+    assert time.thread_time() - began < 5.0
 
 
 def test_a_byte_order_mark_costs_no_packet():

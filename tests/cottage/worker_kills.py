@@ -276,10 +276,11 @@ class Desk:
             recorders.kill(name)
             time.sleep(pause / 2)
             recorders.start(name)
-        elif pid := workers.pids.get(name):
-            os.kill(pid, signal.SIGKILL)
         else:
-            self.killed[name] -= 1
+            try:
+                os.kill(workers.pids[name], signal.SIGKILL)
+            except (KeyError, ProcessLookupError):  # it is only being started again
+                self.killed[name] -= 1
 
 
 def run(folder, kills, seed=0, weights=WEIGHTS, pause=(0.05, 2.0), seconds=float("inf"), log=lambda _: None):

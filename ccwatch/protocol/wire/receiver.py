@@ -137,9 +137,10 @@ class Receiver:
             place.value, place.lost, place.strays = None, "", 0
 
     def closed(self) -> list[Output]:
-        """End a connection; return what was held back."""
+        """End a connection; what was held back is dropped, since the next one resumes before it."""
         self._got, self._wants_to_ask, self._hello_ref, self._ask_until_ns = None, False, None, None
-        return self._release()
+        self._release()
+        return []
 
     def due(self, now_ns: int, *, may_text: bool) -> list[Output]:
         """Return what time alone makes due: a HELLO, a RESYNC, or that the server has not answered."""
@@ -151,9 +152,7 @@ class Receiver:
             found.append(Say(hello.write_hello(self._hello_ref, self._asked())))
         if self._ask_until_ns is not None and now_ns >= self._ask_until_ns:
             self._ask_until_ns = None
-            state = None if self._held is None else self._places.get("state")
-            missed = [] if state is None else [LostMessages("state", None, (now_ns - state.at_ns) / SECOND, "disconnect")]
-            found += [Note("protocol=1 the server has not answered HELLO"), *missed, *self._release()]
+            found += [Note("protocol=1 the server has not answered HELLO"), *self._give_up_resuming(now_ns)]
         resync = self._resync
         if self._got is not None and resync.due_ns is not None and now_ns >= resync.due_ns and may_text:
             lost = [ch for ch, place in self._places.items() if place.lost]
@@ -215,6 +214,12 @@ class Receiver:
         held, self._held, self._held_bytes = self._held or [], None, 0
         return [Text(text) for text in held]
 
+    def _give_up_resuming(self, now_ns: int) -> list[Output]:
+        """Read the stream as a client of the contract does: after a hole of unknown size, where it was to be resumed."""
+        state = None if self._held is None else self._places.get("state")
+        hole = [] if state is None else [LostMessages("state", None, (now_ns - state.at_ns) / SECOND, "disconnect")]
+        return [*hole, *self._release()]
+
     def _odd(self, reason: str, payload: bytes | memoryview) -> list[Output]:
         self.discarded += 1
         return [Odd(reason, bytes(payload))]
@@ -230,7 +235,7 @@ class Receiver:
         code, reason = (str(message.get(name, ""))[:200] for name in ("code", "reason"))
         if kind == "NACK" and ref is not None and ref == self._hello_ref and self._got is None:
             self._hello_ref = self._ask_until_ns = None
-            return [Note(f"protocol=1 the server refuses HELLO: {code}: {reason}"), *self._release()]
+            return [Note(f"protocol=1 the server refuses HELLO: {code}: {reason}"), *self._give_up_resuming(now_ns)]
         if kind == "ACK" and self._got is not None:
             self._move(message, now_ns, answers=ref is not None and ref == self._resync.ref)
         return [Answer(ref if type(ref) in {int, str} else None, kind == "ACK", code, reason)]
@@ -244,7 +249,7 @@ class Receiver:
             got = hello.read_got(message, self._want)
         except DecodeError as error:
             self._hello_ref = self._ask_until_ns = None
-            return [*self._odd(error.reason, payload), *self._release()]
+            return [*self._odd(error.reason, payload), *self._give_up_resuming(now_ns)]
         was_held = self._held is not None
         asked = bool(self._asked().epoch)
         known = [ch for ch in self._asked().seq if ch in got.channels]

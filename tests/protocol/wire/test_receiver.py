@@ -115,6 +115,23 @@ def test_what_a_busy_server_sends_before_it_answers_comes_once_and_in_order(gree
         assert gap.messages == len(sent) - (len(client.state) - 40)
 
 
+def test_a_server_that_dies_before_it_answers_gives_nothing_out_of_order():
+    server = Server()
+    client = Client(server)
+    client.open(0)
+    now = play(server, client, STREAM[:20])
+    client.close()
+    for text in STREAM[20:30]:
+        server.publish(text)
+    client.receiver.opened(now, is_capable=True)
+    client.hear([(text, False) for text in STREAM[25:30]], now)  # its greeting
+    client.close()
+    client.open(now)
+    play(server, client, STREAM[30:40], now)
+    assert client.state == STREAM[:40]
+    assert client.lost == []
+
+
 def test_a_server_that_never_answers_is_read_by_the_contract_after_a_gap():
     server = Server()
     client = Client(server)

@@ -332,8 +332,10 @@ def test_a_long_stream_is_painted_from_little_and_soon_held_in_full_also_after_a
         assert tab.look("rows") == int(count)
         assert sum(tab.look("points('price')")) == pytest.approx(float(total), rel=1e-12)
         kinds = [message.kind for message in tab.received]
-        assert sum(message.size for message in tab.received[: kinds.index("older")]) < 2_000_000, "before the first paint"
-        assert kinds.count("older") == tab.look("older") == 6
+        # At a reload JupyterLab asks for the widget's state twice: once of all widgets, and once of this one.
+        first = [message.size for message in tab.received[: kinds.index("older")] if message.kind != "update_states"]
+        assert sum(first) < 2_000_000, "before the first paint"
+        assert kinds.count("older") == tab.look("older") == 7
         assert max(message.size for message in tab.received if message.kind == "older") < 300_000
         if visit == "first":
             tab.page.keyboard.press("Control+s")

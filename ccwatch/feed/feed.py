@@ -39,6 +39,10 @@ FIRST_READ_S: Final = 5.0
 """How long the first read of an on-demand stream with a fixed number of packets waits for the stream's end."""
 
 
+_HEARD: Final[dict[object, Feed]] = {}
+"""The feeds whose alerts are listened to, by subscription: one that nothing else refers to continues until they leave or it is stopped."""
+
+
 @runtime_checkable
 class Wired(Protocol):
     """A source with a connection, whose bytes are counted."""
@@ -325,7 +329,11 @@ class Feed(TableReader, LiveView):
         is_past = self.virtual_clock or self.is_replay or self.state in {ConnectionState.ENDED, ConnectionState.STOPPED}
         forget = watch.listen(callback, past=is_past)
 
+        heard = object()
+        _HEARD[heard] = self  # `cw.connect(url).on_alert(print)` refers to no feed
+
         def unsubscribe() -> None:
+            _HEARD.pop(heard, None)
             forget()
             watch.stop()
 
@@ -408,6 +416,8 @@ class Feed(TableReader, LiveView):
     def stop(self) -> None:
         """End the stream, within a second, and keep the rows in the buffer; stopping again does nothing."""
         fan_out = self._fan_out
+        for heard in [heard for heard, feed in list(_HEARD.items()) if feed is self]:
+            _HEARD.pop(heard, None)
         self._finalizer.detach()
         fan_out.stop.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:

@@ -522,3 +522,13 @@ def test_a_frame_of_a_feed_begins_and_ends_where_it_is_asked_to_and_last_counts_
         assert len(part) == 121, "closed at both ends"
         pd.testing.assert_frame_equal(feed.frame(["price"], 5, end="14:33"), part[["price"]].tail(5))
         assert feed.frame(["price"], start="14:34").index[0] == pd.Timestamp("2026-01-02T14:34Z")
+
+
+def test_an_alert_reaches_the_callback_of_a_feed_that_was_not_kept():
+    alerts = []
+    leave = ccwatch.synthetic(scenario="drawdown-halt", packets=400, pace="max", name="not kept").on_alert(alerts.append)
+    gc.collect()
+    wait_until(lambda: any(alert.severity == "critical" for alert in alerts))
+    leave()
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is Feed and one.name == "not kept"]

@@ -216,7 +216,8 @@ def _assemble(
     pace = copy.deepcopy(before.pace) if before.pace is not None else Pace()
     known, burst, settled = _status(received[0], time_ms, status, connection, pace, before)
     timing, mono_ns, offset_s = _timing(received, time_ms - shift.total_seconds() * 1000.0, connection, before)
-    peak, depth = under_water(nav, before.peak)
+    # A loss from before the first row is one, too: the day's capital is a peak, as in `analysis.drawdowns`.
+    peak, depth = under_water(nav, float(np.fmax(before.peak, capital)))
     columns = _columns(wanted, names, services, numbers, timing | {"drawdown": depth})
     after = before
     if len(seq):

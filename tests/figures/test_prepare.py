@@ -163,3 +163,12 @@ def test_profit_is_measured_by_what_the_account_was_worth_and_exposure_is_what_i
     assert columns["pnl"].tolist() == [0.0, -0.01, 0.01]
     assert columns["exposure"][:2].tolist() == [0.0, 0.4]
     assert np.isnan(columns["exposure"][2])
+
+
+def test_a_reader_who_joins_after_the_loss_sees_the_drawdown_beside_the_days_loss():
+    """The day's capital, nav less profit and loss, is a peak that was: else the status would say 0 beside a loss of 2 %."""
+    late = packets(4, nav=[980.0, 978.0, 990.0, 1010.0], daily_pnl=[-20.0, -22.0, -10.0, 10.0])
+    series = prepare(late, None, NO_GAPS, Names(), wanted=("drawdown",))
+    assert series.columns["drawdown"] == pytest.approx([-0.02, -0.022, -0.01, 0.0])
+    after = prepare(packets(1, nav=[999.9], daily_pnl=[-0.1]), None, NO_GAPS, Names(), wanted=("drawdown",), carry=series.carry)
+    assert after.columns["drawdown"] == pytest.approx([-0.01])

@@ -40,7 +40,7 @@ FIRST_READ_S: Final = 5.0
 
 
 _HEARD: Final[dict[object, Feed]] = {}
-"""The feeds whose alerts are listened to, by subscription: one that nothing else refers to continues until they leave or it is stopped."""
+"""The feeds with callbacks, by subscription: one that nothing else refers to continues until they leave or it is stopped."""
 
 
 @runtime_checkable
@@ -305,7 +305,7 @@ class Feed(TableReader, LiveView):
             sink.close()
             remove()
 
-        return unsubscribe
+        return self._kept_until(unsubscribe)
 
     def on_alert(self, callback: Callable[[Alert], object], rules: Sequence[AnyRule] | None = None) -> Callable[[], None]:
         """Call `callback(alert)` when an alert fires and when it is resolved, on a separate thread; return a function that ends this.
@@ -329,13 +329,20 @@ class Feed(TableReader, LiveView):
         is_past = self.virtual_clock or self.is_replay or self.state in {ConnectionState.ENDED, ConnectionState.STOPPED}
         forget = watch.listen(callback, past=is_past)
 
-        heard = object()
-        _HEARD[heard] = self  # `cw.connect(url).on_alert(print)` refers to no feed
-
         def unsubscribe() -> None:
-            _HEARD.pop(heard, None)
             forget()
             watch.stop()
+
+        return self._kept_until(unsubscribe)
+
+    def _kept_until(self, leave: Callable[[], None]) -> Callable[[], None]:
+        """Keep the feed alive for a callback until the returned function is called: `cw.connect(url).on_alert(print)` refers to no feed."""
+        subscription = object()
+        _HEARD[subscription] = self
+
+        def unsubscribe() -> None:
+            _HEARD.pop(subscription, None)
+            leave()
 
         return unsubscribe
 
@@ -416,8 +423,8 @@ class Feed(TableReader, LiveView):
     def stop(self) -> None:
         """End the stream, within a second, and keep the rows in the buffer; stopping again does nothing."""
         fan_out = self._fan_out
-        for heard in [heard for heard, feed in list(_HEARD.items()) if feed is self]:
-            _HEARD.pop(heard, None)
+        for subscription in [subscription for subscription, feed in list(_HEARD.items()) if feed is self]:
+            _HEARD.pop(subscription, None)
         self._finalizer.detach()
         fan_out.stop.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:

@@ -243,10 +243,11 @@ def forget(feeds):
 @pytest.mark.slow
 def test_a_feed_that_is_left_open_warns_and_ends_its_threads():
     feeds = [Feed(Scripted(), name="forgotten", url="test:forgotten").start()]
-    feeds[0].on_packet(lambda _packet: None)
+    leave = feeds[0].on_packet(lambda _packet: None)
     feeds[0]._fan_out.source.give(telemetry(0))
     feeds[0].wait()
     assert len(own_threads()) == 2
+    leave()
     with pytest.warns(ResourceWarning, match="feed 'forgotten' was left open; call stop"):
         forget(feeds)
     wait_until(lambda: not own_threads())
@@ -532,3 +533,15 @@ def test_an_alert_reaches_the_callback_of_a_feed_that_was_not_kept():
     leave()
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one) is Feed and one.name == "not kept"]
+
+
+def test_packets_reach_the_callback_of_a_feed_that_was_not_kept_until_it_leaves():
+    got = []
+    leave = ccwatch.synthetic(rate=50.0, name="not kept either").on_packet(got.append)
+    gc.collect()
+    seen = len(got)
+    wait_until(lambda: len(got) > seen + 5)
+    with pytest.warns(ResourceWarning, match="left open"):
+        leave()
+        gc.collect()
+    wait_until(lambda: not own_threads())

@@ -69,9 +69,15 @@ class Drawdowns(Result):
         came_back = "had not recovered at the end" if worst["is_open"] else f"recovered at {clock(worst['recovery_time'], self.basis)}"
         return (
             f"The {self.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) "
-            f"from {clock(worst['peak_time'], self.basis)} to {clock(worst['trough_time'], self.basis)} "
+            f"from {self.beginning(worst)} to {clock(worst['trough_time'], self.basis)} "
             f"and {came_back}; {count_of(len(self.episodes), 'episode')} in all."
         )
+
+    def beginning(self, episode: pd.Series) -> str:
+        """Return when an episode began to fall; in words where it was under water before the first packet, so that no time is known."""
+        if episode["left_censored"] and episode["start_time"] == episode["peak_time"]:
+            return "the day's start, before the first packet,"
+        return clock(episode["peak_time"], self.basis)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per episode, by time.

@@ -61,7 +61,7 @@ def _worst_drawdown(found: Drawdowns) -> str:
     passed = f", through {worst['regimes']}" if worst["regimes"] else ""
     return (
         f"The {found.column} fell {percent(worst['depth'])} ({dollars(worst['depth_usd'])}) from its peak "
-        f"at {clock(worst['peak_time'], found.basis)} to its trough at {clock(worst['trough_time'], found.basis)}{passed}, and {end}."
+        f"at {found.beginning(worst)} to its trough at {clock(worst['trough_time'], found.basis)}{passed}, and {end}."
     )
 
 

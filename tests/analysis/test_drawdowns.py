@@ -284,6 +284,7 @@ def test_a_loss_before_the_first_packet_is_a_lower_bound(rows):
     assert found.worst["left_censored"]
     assert found.worst["depth_usd"] == -21.0
     assert any("lower bound" in note and "100.00 USD" in note for note in found.notes)
+    assert "from the day's start, before the first packet, to" in found.headline()
     assert found.basis.n == 3
     assert len(found.curve) == 3
     assert drawdowns(rows(nav=[80.0, 81.0], daily_pnl=[20.0, 21.0])).max_drawdown == 0.0

@@ -121,7 +121,7 @@ def backtest(
 
     Args:
         rules: a `cw.Rule` or `ccwatch.alerts.Rule`, or several.
-        recordings: a Recording, its path or name, a folder of recordings, or several of these.
+        recordings: a Recording, its path or name, a folder of recordings, or several of these; or an archive, or the frame of `recordings`.
         incidents: from which depth a drawdown is an incident ("-2%"; None is -1.5 %), beside halts and marks tagged `incident`; or moments.
         horizon: how far before or after an incident an alert may begin and still count as having caught it.
 
@@ -129,10 +129,16 @@ def backtest(
         ConfigError: an argument that cannot be used.
         RecordingNotFound: no recording at a path.
     """
-    from ccwatch.alerts import AlertSettings, rules_of  # noqa: PLC0415 - pandas is not needed to connect
+    import pandas as pd  # noqa: PLC0415 - not needed to connect
+
+    from ccwatch.alerts import AlertSettings, rules_of  # noqa: PLC0415 - the same
+    from ccwatch.archives import Archive  # noqa: PLC0415 - the same
     from ccwatch.guard import backtest as room  # noqa: PLC0415 - the same
 
     tried = rules_of(rules)
-    places = list(recordings) if isinstance(recordings, Sequence) and not isinstance(recordings, str) else [recordings]
+    listed = recordings.sessions if isinstance(recordings, Archive) else recordings
+    if isinstance(listed, pd.DataFrame) and "path" in listed.columns:
+        listed = listed["path"].tolist()
+    places = list(listed) if isinstance(listed, Sequence) and not isinstance(listed, str) else [listed]
     found = [wiring.recording_of(p) if isinstance(p, str) and not Path(p).exists() else p for p in places]
     return room.backtest(tried, room.opened(found), incidents=incidents, horizon=horizon, hours=AlertSettings.load().hours)

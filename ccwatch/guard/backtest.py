@@ -313,12 +313,21 @@ def _iso(ns: int) -> str:
 
 
 def opened(paths: Iterable[Any]) -> list[Recording]:
-    """Return the recordings at paths, each a recording or a folder of them; Recordings are passed through."""
+    """Return the recordings at paths, each a recording or a folder of them; Recordings are passed through.
+
+    Raises:
+        ConfigError: neither a path nor a Recording.
+    """
     found: list[Recording] = []
     for path in paths:
         if isinstance(path, Recording):
             found.append(path)
             continue
+        if not isinstance(path, str | Path):
+            raise ConfigError(
+                f"recordings={path!r:.60}: expected a Recording, its path or name, a folder of recordings, an archive, "
+                "the frame of cw.recordings(), or several of these"
+            )
         place = Path(path)
         if place.is_dir() and not (place / "session.json").exists():
             inside = sorted(folder for folder in place.iterdir() if (folder / "session.json").exists())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 import ccwatch as cw
@@ -73,11 +74,20 @@ def test_under_five_incidents_there_is_no_curve_but_the_list(desk):
         {"incidents": [5]},
         {"rules": "deep"},
         {"rules": [DEEP, "deep"]},
+        {"recordings": 3},
+        {"recordings": {"a": 1}},
     ],
 )
 def test_what_cannot_be_tried_is_refused(desk, wrong):
     with pytest.raises(ConfigError):
         cw.backtest(**({"rules": [DEEP], "recordings": desk} | wrong))
+
+
+@pytest.mark.slow
+def test_an_archive_and_its_list_are_tried_as_their_folder_is(desk):
+    by_folder = cw.backtest(DEEP, desk).to_frame()
+    pd.testing.assert_frame_equal(cw.backtest(DEEP, cw.archive(desk)).to_frame(), by_folder)
+    pd.testing.assert_frame_equal(cw.backtest(DEEP, cw.recordings(desk)).to_frame(), by_folder)
 
 
 @pytest.mark.slow

@@ -55,6 +55,7 @@ class Started:
         found: the doctor's Diagnosis of the stream.
         made: files that were written.
         kept: files that existed already and were left as they are.
+        stale: those of them that do not name this url.
         next: three commands to go on with.
     """
 
@@ -62,6 +63,7 @@ class Started:
     found: Diagnosis
     made: tuple[Path, ...]
     kept: tuple[Path, ...]
+    stale: tuple[Path, ...]
     next: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class Started:
             "problems": list(self.found.problems),
             "made": [str(path) for path in self.made],
             "kept": [str(path) for path in self.kept],
+            "stale": [str(path) for path in self.stale],
             "next": list(self.next),
         }
 
@@ -97,20 +100,21 @@ def init(url: str | None = None, folder: Path | None = None, *, seconds: float =
         place / FILE_NAME: _TOML.format(url=json.dumps(stream), server_tz=json.dumps(zone)),
         place / NOTEBOOK: _notebook(stream),
     }
-    made, kept = [], []
+    made, kept, stale = [], [], []
     try:
         place.mkdir(parents=True, exist_ok=True)
         shutil.copytree(shipped("notebooks") / "images", place / "images", dirs_exist_ok=True)
         for path, text in files.items():
             if path.exists():
                 kept.append(path)
+                stale += [path] if stream not in path.read_text(encoding="utf-8", errors="replace") else []
             else:
                 path.write_text(text, encoding="utf-8")
                 made.append(path)
     except OSError as error:
         raise ConfigError(f"{place} cannot be written: {error.strerror}") from None
     commands = (f"jupyter lab {NOTEBOOK}", "ccwatch record " + stream, "ccwatch guard " + stream + " --record")
-    return Started(stream, found, tuple(made), tuple(kept), commands)
+    return Started(stream, found, tuple(made), tuple(kept), tuple(stale), commands)
 
 
 def _notebook(url: str) -> str:

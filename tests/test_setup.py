@@ -27,6 +27,7 @@ def test_init_writes_settings_and_a_notebook_for_the_stream_and_leaves_what_is_t
         again = init(cottage.url, tmp_path, seconds=0.3)
     assert again.made == ()
     assert {path.name for path in again.kept} == {"ccwatch.toml", "your-engine.ipynb"}
+    assert [path.name for path in again.stale] == ["ccwatch.toml"], "it names another stream, which is said"
     assert Settings.load(tmp_path, environment={}).url == "ws://mine:1"
     assert len(made.next) == 3
 

@@ -58,6 +58,7 @@ def init(*, url: str | None, folder: Path | None, as_json: bool) -> int:
     made = setup.init(url, folder)
     if not as_json:
         put(diagnosis(made.found))
-    lines = [*(f"made {path}" for path in made.made), *(f"left {path} as it is" for path in made.kept), "", "next:"]
+    left = [f"left {path} as it is" + (f": it does not name {made.url}" if path in made.stale else "") for path in made.kept]
+    lines = [*(f"made {path}" for path in made.made), *left, "", "next:"]
     say(made.to_dict(), "\n".join(["", *lines, *(f"  {command}" for command in made.next)]), as_json=as_json)
     return 0 if made.found.healthy else 1

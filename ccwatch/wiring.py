@@ -178,6 +178,7 @@ def live_feed(
     token: Token = None,
     name: str | None = None,
     *,
+    purpose: str = "",
     commands: bool = False,
     searches: bool = True,
     compress: bool = True,
@@ -185,9 +186,12 @@ def live_feed(
     channels: Sequence[str] | str | None = None,
     on_wire: Callable[[Passed], None] | None = None,
 ) -> Feed:
-    """Return a feed of a server, not yet started, so that a caller can add listeners before the first packet."""
+    """Return a feed of a server, not yet started, so that a caller can add listeners before the first packet.
+
+    Without a name it has that of its url, behind the words of its purpose.
+    """
     if settings.url.startswith(("redis://", "rediss://")):
-        return _stream_feed(settings, name, commands=commands)
+        return _stream_feed(settings, name, purpose=purpose, commands=commands)
     address = parse_url(settings.url)
     if token is None:
         ask: Callable[[], str | None] = settings.ask_token
@@ -217,7 +221,7 @@ def live_feed(
     return registry.named(
         Feed(
             source,
-            name=name or shown,
+            name=name or purpose + shown,
             url=shown,
             window=settings.window,
             max_rows=settings.max_rows,
@@ -239,7 +243,7 @@ def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align = "clo
     return read(rules, expected, align)
 
 
-def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Feed:
+def _stream_feed(settings: Settings, name: str | None, *, purpose: str, commands: bool) -> Feed:
     """Return a feed that reads a Redis stream directly, without a Cottage in between."""
     try:
         from ccwatch.cottage import RedisStreamSource, StreamAddress  # noqa: PLC0415 - an optional extra
@@ -250,7 +254,14 @@ def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Fee
     address = StreamAddress.parse(settings.url)
     source = RedisStreamSource(address, server_tz=settings.server_tz)
     return registry.named(
-        Feed(source, name=name or address.name, url=address.shown, window=settings.window, max_rows=settings.max_rows, plan_for=plan_for)
+        Feed(
+            source,
+            name=name or purpose + address.name,
+            url=address.shown,
+            window=settings.window,
+            max_rows=settings.max_rows,
+            plan_for=plan_for,
+        )
     )
 
 

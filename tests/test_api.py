@@ -49,6 +49,20 @@ def test_a_url_that_is_recorded_is_recorded_from_its_first_packet_and_its_feed_e
 
 
 @pytest.mark.slow
+def test_a_recording_of_a_url_goes_on_while_the_url_is_connected_and_watched_too(tmp_path: Path) -> None:
+    """A feed gives way to another of its name; that of a recorder has a name that no other call takes by accident."""
+    with cw.serve(seed=3, rate=100) as cottage, cw.record(cottage.url, tmp_path) as recorder, cw.connect(cottage.url) as feed:
+        feed.wait()
+        cw.watch(cottage.url).stop()
+        before = recorder.stats.packets
+        deadline = time.monotonic() + 20
+        while recorder.stats.packets < before + 50 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert recorder.stats.packets >= before + 50
+    assert "disconnect" not in set(cw.open_recording(recorder.path).events()["kind"].astype(str)[:-1])
+
+
+@pytest.mark.slow
 def test_a_replayed_recording_is_a_feed_that_ends_and_has_the_same_rows(tmp_path: Path) -> None:
     with cw.serve(seed=3, rate=200) as cottage, cw.connect(cottage.url) as feed, cw.record(feed, tmp_path) as recorder:
         feed.wait(150)

@@ -208,7 +208,8 @@ def record(
     if not isinstance(source, str | Feed):
         raise ConfigError(f"source={source!r}: expected a url or a Feed")
     owned = not isinstance(source, Feed)
-    feed = source if isinstance(source, Feed) else wiring.live_feed(changed(settings, url=source))
+    # A name of its own: `connect` and `watch` of the same url, which stop the feed named after it, must not end a recording.
+    feed = source if isinstance(source, Feed) else wiring.live_feed(changed(settings, url=source), purpose="recording of ")
     undo: list[Callable[[], None]] = []
 
     def release() -> None:

@@ -541,7 +541,11 @@ def test_packets_reach_the_callback_of_a_feed_that_was_not_kept_until_it_leaves(
     gc.collect()
     seen = len(got)
     wait_until(lambda: len(got) > seen + 5)
-    with pytest.warns(ResourceWarning, match="left open"):
+
+    def leave_and_collect():
         leave()
         gc.collect()
+
+    with pytest.warns(ResourceWarning, match="left open"):
+        leave_and_collect()
     wait_until(lambda: not own_threads())

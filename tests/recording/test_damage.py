@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -243,7 +244,7 @@ def test_no_damage_makes_a_silently_wrong_row_and_all_outside_it_is_read(wholes,
     places = [(whole, file) for whole in wholes for file in sorted(whole[0].rglob("*")) if file.is_file() and file.name != ".lock"]
     kinds = {file.parent.name if file.suffix in {".parquet", ".ccj"} else f"{file.parent.name}/{file.name}" for _, file in places}
     assert len([kind for kind in kinds if "/" not in kind]) == 9, "eight tables and the journal"
-    per_file = max(1, (2_000 if FULL else 20) // len(places))
+    per_file = math.ceil({"flip": 10_000, "cut": 2_000}[how] / len(places)) if FULL else 1
     for whole, file in places:
         good = file.read_bytes()
         for _ in range(per_file):

@@ -7,7 +7,9 @@ import logging
 import sys
 from typing import Any, Final
 
-from aiohttp import http_exceptions
+from aiohttp import http_exceptions, web
+
+from ccwatch.text import plain
 
 log = logging.getLogger("ccwatch.cottage")
 
@@ -50,16 +52,28 @@ def complain_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any
 
 
 class OneLine(logging.Filter):
-    """Shortens aiohttp's log of a malformed request to one line: a sender of many would fill the log with tracebacks."""
+    """Shortens aiohttp's log of what a client did wrong to one line: a sender of many would fill the log with tracebacks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten the record; it is always kept."""
-        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if isinstance(error, http_exceptions.HttpProcessingError):
-            text = "".join(char if char.isprintable() else " " for char in f"{type(error).__name__}: {error.message}"[:200])
+        said = _fault_of_the_client(record.exc_info[1] if isinstance(record.exc_info, tuple) else None)
+        if said:
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-            record.msg, record.args, record.exc_info = "A request that is none is refused with %d: %s", (error.code, text), None
+            record.msg, record.args, record.exc_info = "%s", (said,), None
         return True
+
+
+def _fault_of_the_client(error: BaseException | None) -> str:
+    """Return a line on a malformed request or a client that has gone; an empty text for an error of the server's own."""
+    if isinstance(error, http_exceptions.HttpProcessingError):
+        return f"A request that is none is refused with {error.code}: {type(error).__name__}: {_one_line(error.message)}"
+    if isinstance(error, web.RequestPayloadError):
+        return f"A request's body cannot be read: {_one_line(str(error))}"
+    return "A client has gone before it was answered" if isinstance(error, ConnectionError) else ""
+
+
+def _one_line(text: str) -> str:
+    return plain(" ".join(text.split()), 200)
 
 
 requests = logging.getLogger("ccwatch.cottage.requests")

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -84,3 +85,35 @@ def test_a_request_that_is_none_is_one_line_of_the_log(said: bytes, caplog: pyte
     assert len(lines) == 1
     assert all(record.exc_info is None for record in caplog.records)
     assert "\n" not in lines[0].getMessage()
+
+
+HALT = b"POST /api/system/halt HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "how"),
+    [(said, how) for said in ("handshake", "a wait for 100") for how in ("cut", "half closed")]
+    + [("a body that does not unpack", "waits")],
+)
+def test_a_client_that_goes_before_its_answer_is_one_line_of_the_log(said: str, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), Cottage(SyntheticSource(), Options()) as cottage:
+        address = urlsplit(cottage.url)
+        data = {
+            "handshake": handshake(address.netloc),
+            "a wait for 100": HALT + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+            "a body that does not unpack": HALT + b"Content-Encoding: deflate\r\nContent-Length: 5\r\n\r\nabcde",
+        }[said]
+        for _ in range(20):
+            with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+                client.sendall(data)
+                if how == "cut":
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                elif how == "waits":
+                    assert client.recv(12) == b"HTTP/1.1 200"
+                    while client.recv(4096):
+                        pass
+                else:
+                    client.shutdown(socket.SHUT_WR)
+    lines = [record for record in caplog.records if record.name == "ccwatch.cottage.requests"]
+    assert len(lines) <= 20
+    assert all(record.exc_info is None and record.levelno == logging.WARNING and "\n" not in record.getMessage() for record in lines)

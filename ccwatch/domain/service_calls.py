@@ -7,11 +7,13 @@ A call is known by its name, its time and its latency, as a multiset, so that tw
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ccwatch.domain.known_items import KnownItems
+
+MOST_NAMES: Final = 10_000
+"""Names whose calls are counted; beyond them the one that was silent for the longest is forgotten, and counts from 1 if it comes back."""
 
 
 class Call(NamedTuple):
@@ -37,9 +39,7 @@ class ServiceCalls:
 
     def __init__(self) -> None:
         self._known = KnownItems()
-        self._calls: defaultdict[str, int] = defaultdict(int)
-        self._judged: defaultdict[str, int] = defaultdict(int)
-        self._successes: defaultdict[str, float] = defaultdict(float)
+        self._counts: dict[str, _Count] = {}  # the name that was silent for the longest first
 
     def count(self, calls: Sequence[Call]) -> list[CountedCall]:
         """Return the calls of one message that no earlier one carried, in the order of their times; those without one come last."""
@@ -50,9 +50,23 @@ class ServiceCalls:
         return [self._counted(place, calls[place]) for place in new]
 
     def _counted(self, place: int, call: Call) -> CountedCall:
-        self._calls[call.name] += 1
-        if not math.isnan(call.success):
-            self._judged[call.name] += 1
-            self._successes[call.name] += call.success
-        judged = self._judged[call.name]
-        return CountedCall(place, self._successes[call.name] / judged if judged else math.nan, self._calls[call.name])
+        counts = self._counts
+        found = (counts.pop(call.name, None) or _Count()).and_one(call.success)
+        counts[call.name] = found
+        if len(counts) > MOST_NAMES:
+            del counts[next(iter(counts))]
+        return CountedCall(place, found.successes / found.judged if found.judged else math.nan, found.calls)
+
+
+class _Count(NamedTuple):
+    """The calls of one name so far: all, those that say whether they succeeded, and the successes of these."""
+
+    calls: int = 0
+    judged: int = 0
+    successes: float = 0.0
+
+    def and_one(self, success: float) -> _Count:
+        """Return the counts with a call more; a success of NaN is none that says whether it succeeded."""
+        if math.isnan(success):
+            return _Count(self.calls + 1, self.judged, self.successes)
+        return _Count(self.calls + 1, self.judged + 1, self.successes + success)

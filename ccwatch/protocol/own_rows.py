@@ -16,6 +16,9 @@ from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Bar, ModelMetri
 
 MOST_SYMBOLS: Final = 1024
 """Symbols whose last list of prices is remembered."""
+MOST_TRADES: Final = 8_192
+"""Trades that are remembered beyond those of the last message: an engine sends its newest again, or all of its day. Bars and gauges
+of many symbols take turns, so more of them are remembered."""
 
 
 class OwnRows:
@@ -23,7 +26,7 @@ class OwnRows:
 
     def __init__(self) -> None:
         self._calls = {"agents": ServiceCalls(), "models": ServiceCalls()}
-        self._known: dict[str, KnownItems] = {name: KnownItems() for name in ("gauges", "trades", "bars")}
+        self._known = {"gauges": KnownItems(), "trades": KnownItems(MOST_TRADES), "bars": KnownItems()}
         self._prices: dict[str | None, tuple[Bar, ...]] = {}
 
     def of(self, values: Sequence[Any]) -> NewRows:

@@ -6,6 +6,7 @@ import math
 
 from hypothesis import given, settings, strategies as st
 
+from ccwatch.domain import service_calls
 from ccwatch.domain.known_items import KnownItems
 from ccwatch.domain.service_calls import Call, ServiceCalls
 
@@ -64,3 +65,12 @@ def test_a_window_of_the_last_calls_gives_each_call_once_whatever_its_steps(step
         listed = history[max(0, end - max(window, step)) : end][::-1]
         found += [(listed[c.place].time_ns, c.invocations) for c in calls.count(listed)]
     assert found == [(n, n + 1) for n in range(end)]
+
+
+def test_a_flood_of_names_is_forgotten_and_those_that_still_call_are_not(monkeypatch):
+    monkeypatch.setattr(service_calls, "MOST_NAMES", 100)
+    calls = ServiceCalls()
+    for n in range(1_000):
+        found = calls.count([Call("steady", n, 1.0, 1.0), Call(f"new{n}", n, 1.0, 0.0)])
+        assert sorted((c.invocations, c.success_rate) for c in found) == sorted([(n + 1, 1.0), (1, 0.0)])
+    assert len(calls._counts) == 100

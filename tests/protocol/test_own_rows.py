@@ -191,3 +191,15 @@ def test_out_of_order_by_a_second_within_the_repeated_hour_stays_in_its_reading(
 
 def test_a_state_change_is_no_event():
     assert [type(item) for item in Stream().items] == [Event, StateChange]
+
+
+def test_trades_of_a_whole_day_are_rows_once_though_only_the_newest_are_remembered_beyond_the_last_message(monkeypatch):
+    monkeypatch.setattr("ccwatch.protocol.own_rows.MOST_TRADES", 50)
+    stream = Stream()
+    day = [
+        {"id": f"t{n}", "time": f"2026-11-27T09:{n // 60:02d}:{n % 60:02d}Z", "symbol": "SPY", "side": "BUY", "quantity": 1.0, "price": 2.0}
+        for n in range(300)
+    ]
+    for n in range(1, 301):
+        stream.send(contract(trades=day[:n]))
+    assert [row[2] for row in stream.rows("trades")] == [f"t{n}" for n in range(300)]

@@ -46,7 +46,7 @@ RECORD_AT = """
         stats = recorder.stats
         print(stats.received_seq, stats.written_seq, flush=True)
 """
-KILLS = [(rate, n) for rate in (1, 100, 1_000, 5_000) for n in range(20)] if FULL else [(100, 0), (5_000, 1)]
+KILLS = [(rate, n) for rate in (1, 100, 1_000, 5_000) for n in range(25)] if FULL else [(100, 0), (5_000, 1)]
 
 
 @pytest.mark.slow

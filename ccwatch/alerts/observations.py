@@ -20,6 +20,8 @@ Key = tuple[str, str]
 _SCALE: Final = 200
 _MOST: Final = 1e200
 """Values beyond it are not measurements; below it a value times 2^200 is a finite float."""
+_TOGETHER: Final = 64
+"""Quantiles are taken of so many stretches at a time: they share most of their values."""
 
 
 class Observations(NamedTuple):
@@ -180,3 +182,48 @@ def _rolling_extreme(function: str, values: Floats, first: Ints, end: Ints) -> F
     high = np.concatenate((end, np.full(size - len(end), end[-1], dtype=np.int64)))
     rolling = rows.rolling(Stretches(low, high), min_periods=1)
     return np.asarray((rolling.min() if function == "min" else rolling.max()).to_numpy()[: len(first)])
+
+
+def quantiles(values: Floats, first: Ints, end: Ints, p: float, least: int) -> Floats:
+    """Return a quantile of the values first[i] to end[i] - 1, for each i; NaN of a stretch with fewer than `least`.
+
+    Linear between the order statistics (Hyndman and Fan's type 7), so that it does not depend on the cut into batches. The values that
+    neighbouring stretches share are selected from once, by rank: a long stretch costs little more than a short one.
+
+    Args:
+        values: float64, finite.
+        first: the first one of each stretch; it never falls.
+        end: the one after its last; it never falls.
+        p: between 0 and 1.
+        least: number of values, at least 1.
+    """
+    found = np.full(len(first), np.nan)
+    known = np.flatnonzero(end - first >= least)
+    for at in range(0, len(known), _TOGETHER):
+        rows = known[at : at + _TOGETHER]
+        found[rows] = _quantiles_of_neighbours(values, first[rows], end[rows], p)
+    return found
+
+
+def _quantiles_of_neighbours(values: Floats, first: Ints, end: Ints, p: float) -> Floats:
+    place = p * (end - first - 1)
+    below = place.astype(np.int64)
+    above = np.minimum(below + 1, end - first - 1)
+    low, high = int(first[-1]), int(end[0])  # the part that all stretches have in common
+    if low >= high:
+        low = high = int(first[0])
+    start, stop = int(first[0]), int(end[-1])
+    own = np.concatenate((values[start:low], values[high:stop]))  # of some of them; the rest, in the sort, comes last
+    index = np.concatenate((np.arange(start, low), np.arange(high, stop)))
+    spread = np.where((index >= first[:, None]) & (index < end[:, None]), own, np.inf)
+    common = values[low:high]
+    skipped = 0
+    if len(common) > 0:
+        # A value's rank among the common ones is at most the count of the stretch's others below its rank among all.
+        skipped = min(max(0, int((below - (end - first - len(common))).min())), len(common) - 1)
+        last = min(int(above.max()), len(common) - 1)
+        common = np.partition(common, (skipped, last))[skipped : last + 1]
+    ordered = np.sort(np.concatenate((np.broadcast_to(common, (len(first), len(common))), spread), axis=1), axis=1)
+    row = np.arange(len(first))
+    lower, upper = ordered[row, below - skipped], ordered[row, above - skipped]
+    return np.asarray(lower + (upper - lower) * (place - below))

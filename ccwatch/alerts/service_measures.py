@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import pandas as pd
 
 from ccwatch.alerts.batch_columns import Calls
-from ccwatch.alerts.observations import Bools, Floats, Ints, Key, Observations, Stretches, joined, none
+from ccwatch.alerts.observations import Bools, Floats, Ints, Key, Observations, joined, none, quantiles
 from ccwatch.alerts.rules import objective_of
 from ccwatch.domain import counters
 from ccwatch.domain.limits import BURN_LEAST_N, LATENCY_LEAST_N, LATENCY_P, LATENCY_WINDOW_S, SECOND, SUCCESS_OBJECTIVE
@@ -32,8 +31,6 @@ USUAL_BLOCK: Final = 20
 """The usual is computed again after so many calls."""
 USUAL_FACTOR: Final = 3.0
 """A call above so many times the usual does not become usual: a service that stays slow stays slow."""
-MANY: Final = 24
-"""With more new calls than these, pandas' rolling quantile is faster than one call after the other."""
 ERRORS_S, ERRORS_LONG_S = 300, 3600
 """Errors are counted over both, which begin with a whole second; the budget burns only where both say so."""
 MOST_SERVICES: Final = 256
@@ -269,24 +266,6 @@ class Services:
 
 
 def _rolling(seen: Observations, old: int, seconds: float, least: int, p: float) -> Floats:
-    """Return a quantile of the values of the last seconds, for each observation but the `old` ones; NaN with fewer than `least`.
-
-    Linear between the order statistics (Hyndman and Fan's type 7), by one formula, so that it does not depend on the cut into batches.
-    """
+    """Return a quantile of the values of the last seconds, for each observation but the `old` ones; NaN with fewer than `least`."""
     first = np.searchsorted(seen.moment, seen.moment[old:] - round(seconds * SECOND), side="right")
-    end = np.arange(old, len(seen.value)) + 1
-    if len(end) > MANY:
-        size = len(seen.value)
-        rows = pd.Series(seen.value)
-        low, high = np.zeros(size, dtype=np.int64), np.arange(1, size + 1)
-        low[old:] = first
-        return np.array(rows.rolling(Stretches(low, high), min_periods=least).quantile(p).to_numpy()[old:])
-    found = np.full(len(end), np.nan)
-    for at, (a, b) in enumerate(zip(first.tolist(), end.tolist(), strict=True)):
-        if b - a >= least:
-            ordered = np.sort(seen.value[a:b])
-            place = p * (b - a - 1)
-            below = int(place)
-            above = ordered[min(below + 1, b - a - 1)]
-            found[at] = ordered[below] + (above - ordered[below]) * (place - below)
-    return found
+    return quantiles(seen.value, first, np.arange(old, len(seen.value)) + 1, p, least)

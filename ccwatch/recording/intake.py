@@ -55,7 +55,13 @@ class Work(NamedTuple):
 class Intake:
     """A bounded queue of entries, and the messages to the writing thread. `receive` never waits for the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, gather_s: float = 0.0) -> None:
+        """Begin with an empty queue.
+
+        Args:
+            gather_s: seconds for which the writing thread waits for more after the first item, so that it is woken once for many.
+        """
+        self._gather_s = gather_s
         # Guards all below and wakes those who wait for a change of it. Reentrant, since a collected recorder may be stopped by
         # whichever thread happens to hold it. Held for a few appends only, never during a write or a sync.
         self._changed = threading.Condition(threading.RLock())
@@ -77,13 +83,15 @@ class Intake:
             if self._is_closed:
                 return
             seq, dropped, _ = self.taken
+            was_empty = not self._queue
             for item, entry in zip(wanted, packed, strict=True):
                 if isinstance(item, Packet):
                     seq = item.seq
                 if entry is None or not self._enqueue(item, entry):
                     dropped += 1
             self.taken = Taken(seq, dropped, self._lost is not None)
-            self._changed.notify_all()
+            if was_empty or self._is_frame_full:
+                self._changed.notify_all()
 
     def _enqueue(self, item: Packet | Event, entry: bytes) -> bool:
         is_full = len(self._queue) >= QUEUE_ITEMS or self._bytes + len(entry) > QUEUE_BYTES
@@ -109,6 +117,9 @@ class Intake:
         with self._changed:
             while not (self._queue or self._reports or self._is_closed or self._is_roll_asked):
                 self._changed.wait()
+            due = monotonic() + self._gather_s
+            while not self._is_due and (left := due - monotonic()) > 0:
+                self._changed.wait(left)
             if self._is_closed:
                 self._report_lost()
             items = self._take()
@@ -116,6 +127,15 @@ class Intake:
                 self.taken = self.taken._replace(is_losing=False)
             reports, self._reports = self._reports, []
             return Work(items, reports, self._is_roll_asked, self._is_closed and not items)
+
+    @property
+    def _is_frame_full(self) -> bool:
+        return len(self._queue) >= journal.FRAME_ENTRIES or self._bytes >= journal.FRAME_BYTES
+
+    @property
+    def _is_due(self) -> bool:
+        """Return whether there is work that waits for no more items."""
+        return bool(self._reports) or self._is_closed or self._is_roll_asked or self._is_frame_full
 
     def _take(self) -> list[Waiting]:
         batch: list[Waiting] = []

@@ -29,7 +29,7 @@ from ccwatch.recording.background_compaction import Compacting, Compactor, Compa
 from ccwatch.recording.folder import JOURNAL, SESSION, Session, WriterLock
 from ccwatch.recording.intake import Intake, Waiting
 from ccwatch.recording.stats import RecorderStats
-from ccwatch.recording.syncer import Synced, Syncer, SyncPoint
+from ccwatch.recording.syncer import GATHER_S, Synced, Syncer, SyncPoint
 from ccwatch.stream.source import read_clock
 
 ROLL_PACKETS: Final = 50_000
@@ -88,7 +88,7 @@ class Writer:
         self._looked_at = 0.0
         self._file = SessionFile(session, ask_origin)
         self._journal = journal.JournalWriter(folder / JOURNAL, bytes.fromhex(session.nonce))
-        self._intake = Intake()
+        self._intake = Intake(gather_s=GATHER_S[session.fsync])
         self._syncer = Syncer(self._journal, session.fsync, self._intake.report)
         self._compactor = Compactor(lock, self._journal.path, self._intake.report)
         # From here to `stats` all belong to the writing thread, and, once it has ended, to the thread that stops it.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ccwatch.alerts.observations import Observations, Sums, over
+from ccwatch.alerts.observations import Observations, Sums, over, quantiles
 
 values = st.lists(st.floats(-1e9, 1e9).map(lambda v: round(v, 3)), min_size=1, max_size=40)
 
@@ -52,3 +52,29 @@ def test_sums_go_on_without_the_rows_before_them():
         late.squares[-1] - late.squares[0],
     )
     assert len(parts.totals) == 3, "one more than the rows that are kept"
+
+
+@given(
+    st.lists(st.one_of(st.floats(-1e9, 1e9), st.integers(0, 3).map(float)), min_size=1, max_size=200),
+    st.integers(1, 250),
+    st.integers(0, 190),
+    st.integers(1, 12),
+    st.sampled_from([0.0, 0.05, 0.5, 0.95, 0.99, 1.0]),
+)
+@settings(max_examples=200)
+def test_a_quantile_of_a_stretch_is_that_of_its_values(numbers, length, begin, least, p):
+    begin = min(begin, len(numbers) - 1)
+    end = np.arange(begin, len(numbers)) + 1
+    first = np.maximum(end - length, 0)
+    found = quantiles(np.array(numbers), first, end, p, least)
+    expected = [np.quantile(numbers[a:b], p) if b - a >= least else math.nan for a, b in zip(first, end, strict=True)]
+    assert found == pytest.approx(expected, rel=1e-12, nan_ok=True)
+
+
+def test_the_quantiles_of_long_stretches_do_not_depend_on_the_cut():
+    numbers = np.random.default_rng(7).lognormal(size=3_000)
+    end = np.arange(1, 3_001)
+    first = np.maximum(end - 700, 0)
+    whole = quantiles(numbers, first, end, 0.95, 10)
+    parts = [quantiles(numbers[: cut + 37], first[cut : cut + 37], end[cut : cut + 37], 0.95, 10) for cut in range(0, 3_000, 37)]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()

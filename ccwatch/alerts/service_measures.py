@@ -149,8 +149,8 @@ class Service:
             rows = rows[old + rows + 1 >= RECENT_LEAST_N]
             first = old + rows + 1 - RECENT_LEAST_N
             recent = seen.moment[old + rows] - seen.moment[first] <= round(RECENT_MOST_S * SECOND)
-            windows = np.lib.stride_tricks.sliding_window_view(seen.value, RECENT_LEAST_N)
-            level[rows[recent]] = np.median(windows[first[recent]], axis=1)
+            if recent.any():
+                level[rows[recent]] = quantiles(seen.value, first[recent], old + rows[recent] + 1, 0.5, RECENT_LEAST_N)
         usual = self._learn(calls.value)
         ratio = np.divide(level, usual, out=np.full(len(level), np.nan), where=usual > 0.0)
         return calls._replace(value=ratio).where(np.isfinite(ratio))

@@ -69,7 +69,7 @@ class Options:
     slow: SlowPolicy = field(default_factory=SlowPolicy)
     """The policy that says when a slow client skips messages, and when it is dropped."""
     dialect: str = "contract"
-    """The shape in which the engine speaks on its socket: see `dialect.DIALECTS`."""
+    """The shape in which the engine speaks on its socket: see `dialect.SPOKEN_DIALECTS`."""
     engine_url: str | None = None
     """The url of another engine, which is polled; then there is no embedded one."""
     redis_url: str | None = None

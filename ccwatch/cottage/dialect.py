@@ -42,9 +42,9 @@ class Speaker:
         Raises:
             ConfigError: an unknown dialect.
         """
-        if dialect not in DIALECTS:
-            raise ConfigError(f"dialect: expected one of {', '.join(DIALECTS)}, got {dialect!r}")
-        self._shape = DIALECTS[dialect]
+        if dialect not in SPOKEN_DIALECTS:
+            raise ConfigError(f"dialect: expected one of {', '.join(SPOKEN_DIALECTS)}, got {dialect!r}")
+        self._shape = SPOKEN_DIALECTS[dialect]
         self._prices: deque[float] = deque(maxlen=HISTORY)
         self._symbol: object = None
         self.is_deployed = dialect == DEPLOYED
@@ -129,7 +129,7 @@ def _pipeline(state: State, prices: list[float]) -> list[State]:
     ]
 
 
-DIALECTS: Final[dict[str, Callable[[State, list[float]], list[State]] | None]] = {
+SPOKEN_DIALECTS: Final[dict[str, Callable[[State, list[float]], list[State]] | None]] = {
     "contract": None,
     "engine_loop": _engine_loop,
     "bridge": _bridge,

@@ -46,7 +46,7 @@ def _text(name: str, wire: str, meaning: str) -> Column:
 
 TIME: Final = Column("time", "time", "UTC", "timestamp", "the server's timestamp, else the receive time with flag NO_TIME")
 SEQ: Final = Column("seq", "uint64", "", "", "this feed's own number of the packet, from 1")
-DIALECTS: Final = ("contract", "engine_loop", "bridge", "pipeline")
+DIALECT_NAMES: Final = ("contract", "engine_loop", "bridge", "pipeline")
 
 PACKETS: Final[tuple[Column, ...]] = (
     TIME,
@@ -55,7 +55,7 @@ PACKETS: Final[tuple[Column, ...]] = (
     Column("received_at", "time", "UTC", "", "when it was received, by this machine's wall clock"),
     Column("received_mono_ns", "int64", "ns", "", "when it was received, by this machine's monotonic clock"),
     Column("kind", "category", "", "", "the sort of message that it came in", words=tuple(Kind)),
-    Column("dialect", "category", "", "", "which of the observed shapes it had", words=DIALECTS),
+    Column("dialect", "category", "", "", "which of the observed shapes it had", words=DIALECT_NAMES),
     Column("flags", "uint32", "", "", "findings of the reading: ccwatch.Flag"),
     Column("status", "category", "", "status", "system status, canonical", words=tuple(Status)),
     Column("symbol", "category", "", "market.symbol", "active ticker"),

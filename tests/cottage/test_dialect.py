@@ -10,7 +10,7 @@ import pytest
 from ccwatch.cottage import Cottage
 from ccwatch.cottage.broadcaster import Message
 from ccwatch.cottage.cottage_options import Options
-from ccwatch.cottage.dialect import DIALECTS, Speaker
+from ccwatch.cottage.dialect import SPOKEN_DIALECTS, Speaker
 from ccwatch.errors import ConfigError
 from ccwatch.feed.synthetic import SyntheticSource, messages
 from ccwatch.protocol.decoding import codec
@@ -69,7 +69,7 @@ def test_what_is_no_contracts_state_passes_through(payload):
 def test_an_unknown_dialect_is_refused_with_the_names_of_the_known_ones():
     with pytest.raises(ConfigError, match="contract, engine_loop, bridge, pipeline, deployed"):
         Speaker("klingon")
-    assert list(DIALECTS) == ["contract", "engine_loop", "bridge", "pipeline", "deployed"]
+    assert list(SPOKEN_DIALECTS) == ["contract", "engine_loop", "bridge", "pipeline", "deployed"]
 
 
 def test_the_engine_speaks_its_dialect_and_bff_and_rest_keep_to_the_contract(ws, rest):

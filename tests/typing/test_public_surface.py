@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from ccwatch import wiring
-from ccwatch.cottage.dialect import DIALECTS
+from ccwatch.cottage.dialect import SPOKEN_DIALECTS
 from ccwatch.feed.scenarios import SCENARIOS
 from ccwatch.figures.panels import PANELS
 
@@ -32,7 +32,7 @@ def test_uses_of_the_public_surface_have_the_types_that_are_promised() -> None:
 def test_names_in_signatures_are_those_of_the_tables() -> None:
     assert get_args(wiring.PanelName) == tuple(PANELS)
     assert get_args(wiring.Scenario) == tuple(SCENARIOS)
-    assert set(get_args(wiring.Dialect)) == set(DIALECTS)
+    assert set(get_args(wiring.Dialect)) == set(SPOKEN_DIALECTS)
 
 
 def test_a_wrong_use_is_refused(tmp_path: Path) -> None:

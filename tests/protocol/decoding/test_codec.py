@@ -13,7 +13,7 @@ from hypothesis import example, given, strategies as st
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import canonical_words
-from ccwatch.protocol.columns import DIALECTS
+from ccwatch.protocol.columns import DIALECT_NAMES
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.messages import NAN, DeferredBytes, Flag, Instant, Kind, Packet
 from tests.protocol import shapes
@@ -48,7 +48,7 @@ def assert_whole(packet):
             assert value is NAN or math.isfinite(value), name
     assert abs(packet.time_ns) < canonical_words.FARTHEST_NS < 2**63 - 2**54, "an int64, with room to add half a year"
     assert packet.kind in set(Kind)
-    assert packet.dialect in DIALECTS
+    assert packet.dialect in DIALECT_NAMES
     for metric in (*packet.agents, *packet.models, *packet.forecasts):
         assert all(type(number) in {str, int, float} for number in metric)
         assert all(number is NAN or math.isfinite(number) for number in metric[1:])

@@ -113,17 +113,9 @@ class Governance(Result):
         """
         one, two = in_order(self, other, "horizon_s", "largest_size", "symbol")
         basis = one.basis.merge(two.basis, apart=apart)
-        rows = []
-        for name, mine in stacked(one.by_regime, two.by_regime).groupby("regime", sort=False):
-            n, count = int(mine["n"].sum()), int(mine["n_vetoed"].sum())
-            low, high = wilson(count, n)
-            row = {"regime": name, "n": n, "n_vetoed": count, "veto_rate": count / n, "veto_low": low, "veto_high": high}
-            medians = mine[["median_size", "size_confidence", "reason"]].iloc[0].to_dict()
-            both = {"median_size": np.nan, "size_confidence": np.nan, "reason": "medians and ranks of two sessions do not merge"}
-            rows.append(row | (medians if len(mine) == 1 else both))
         merged = replace(
             one,
-            by_regime=pd.DataFrame(rows, columns=one.by_regime.columns),
+            by_regime=_merged_regimes(one.by_regime, two.by_regime),
             vetoes=stacked(one.vetoes, two.vetoes),
             breaks=stacked(one.breaks, two.breaks),
             not_judged=one.not_judged + two.not_judged,
@@ -162,10 +154,10 @@ def governance(
         raise MissingColumns("governance", ("approved_size",))
     used = found.where(sized & (found.words("side").codes >= 0))
     used.need(1, "side and approved_size")
-    side, size = _text(used, "side"), used.numbers("approved_size")
-    trade = (side == Side.BUY) | (side == Side.SELL)
+    size, is_buy = used.numbers("approved_size"), _is_word(used, "side", Side.BUY)
+    trade = is_buy | _is_word(used, "side", Side.SELL)
     vetoed = trade & (size == 0.0)
-    vetoes = _vetoes(used, side, vetoed, logs, horizon_s)
+    vetoes = _vetoes(used, is_buy, vetoed, logs, horizon_s)
     notes = ["the stream carries no logs: vetoes have no reason"] if logs is None or not len(logs) else []
     answer = Governance(
         by_regime=_by_regime(used, trade, vetoed, size),
@@ -179,6 +171,23 @@ def governance(
         notes=(),
     )
     return replace(answer, notes=(*notes, *_limits(answer)))
+
+
+def _merged_regimes(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of both tables, those of a regime that is in both added up; as dicts, since pandas is slow at a few rows."""
+    unknown = {"median_size": np.nan, "size_confidence": np.nan, "reason": "medians and ranks of two sessions do not merge"}
+    rows: dict[str, dict[str, Any]] = {}
+    for values in (values for table in (one, two) for values in zip(*(table[name].tolist() for name in table.columns), strict=True)):
+        row = dict(zip(one.columns, values, strict=True))
+        before = rows.get(row["regime"])
+        if before is None:
+            rows[row["regime"]] = row
+            continue
+        n, count = before["n"] + row["n"], before["n_vetoed"] + row["n_vetoed"]
+        low, high = wilson(count, n)
+        counts = {"n": n, "n_vetoed": count, "veto_rate": count / n, "veto_low": low, "veto_high": high}
+        rows[row["regime"]] = before | counts | unknown
+    return pd.DataFrame([*rows.values()], columns=one.columns)
 
 
 def _limits(answer: Governance) -> list[str]:
@@ -210,14 +219,15 @@ def _in_dollars(used: UsableRows) -> Bools:
     return np.asarray((used.frame["flags"].to_numpy().astype(np.int64) & int(Flag.UNIT)) != 0, dtype=bool)
 
 
-def _text(used: UsableRows, name: str) -> Any:
-    return np.asarray(used.words(name).astype(object))
+def _text(words: pd.Categorical) -> Any:
+    """Return words as text, missing where they are."""
+    return pd.array(np.append(words.categories.to_numpy(dtype=object), np.nan)[words.codes], dtype=TEXT)
 
 
 def _by_regime(used: UsableRows, trade: Bools, vetoed: Bools, size: Any) -> pd.DataFrame:
-    regime, confidence = _text(used, "regime"), used.numbers("confidence")
-    known = pd.unique(pd.Series(regime[trade], dtype=object).dropna())
-    groups = [(str(word), regime == word) for word in known] + [("(not carried)", pd.isna(regime))]
+    regime, confidence = used.words("regime"), used.numbers("confidence")
+    known = [int(code) for code in pd.unique(np.asarray(regime.codes)[trade]) if code >= 0]  # in order of their first packet
+    groups = [(str(regime.categories[code]), regime.codes == code) for code in known] + [("(not carried)", regime.codes < 0)]
     rows = []
     for name, of_regime in groups:
         mine = trade & of_regime
@@ -240,8 +250,8 @@ def _by_regime(used: UsableRows, trade: Bools, vetoed: Bools, size: Any) -> pd.D
     return pd.DataFrame(rows, columns=columns)
 
 
-def _vetoes(used: UsableRows, side: Any, vetoed: Bools, logs: pd.DataFrame | None, horizon_s: float) -> pd.DataFrame:
-    codes = np.where(vetoed, np.where(side == Side.BUY, 1, 2), 0)
+def _vetoes(used: UsableRows, is_buy: Bools, vetoed: Bools, logs: pd.DataFrame | None, horizon_s: float) -> pd.DataFrame:
+    codes = np.where(vetoed, np.where(is_buy, 1, 2), 0)
     first, end = runs(codes, used.broken)
     kept = codes[first] > 0
     first, end = first[kept], end[kept]
@@ -258,8 +268,8 @@ def _vetoes(used: UsableRows, side: Any, vetoed: Bools, logs: pd.DataFrame | Non
             "start_time": stamps(times[first]),
             "end_time": stamps(times[end - 1]),
             "n": end - first,
-            "side": pd.array(side[first].tolist(), dtype=TEXT),
-            "regime": pd.array(_text(used, "regime")[first].tolist(), dtype=TEXT),
+            "side": pd.array(np.where(codes[first] == 1, str(Side.BUY), str(Side.SELL)).astype(object), dtype=TEXT),
+            "regime": _text(used.words("regime")[first]),
             "confidence": used.numbers("confidence")[first],
             "reason": _reasons(times[first], logs),
             f"return_{horizon_s:g}s": followed,
@@ -289,16 +299,31 @@ def _breaks(used: UsableRows, largest: float) -> pd.DataFrame:
     some = (size > 0.0) | _in_dollars(used)
     rules = {
         OUTSIDE: (size < 0.0) | (size > largest),
-        IN_CRITICAL: some & (_text(used, "regime") == Regime.CRITICAL),
-        WHILE_HALTED: some & (_text(used, "status") == Status.HALT),
+        IN_CRITICAL: some & _is_word(used, "regime", Regime.CRITICAL),
+        WHILE_HALTED: some & _is_word(used, "status", Status.HALT),
     }
-    tables = []
-    for rule, against in rules.items():
-        first, end = runs(np.asarray(against, dtype=bool), used.broken)
-        least, most = np.fmin.reduceat(size, first), np.fmax.reduceat(size, first)
-        worst = np.where(-least > most, least, most)
-        kept = np.asarray(against, dtype=bool)[first]
-        table = {"start_time": stamps(used.times[first[kept]]), "end_time": stamps(used.times[end[kept] - 1]), "n": (end - first)[kept]}
-        tables.append(pd.DataFrame(table | {"worst": worst[kept]}).assign(rule=pd.array([rule] * int(kept.sum()), dtype=TEXT)))
-    found = pd.concat(tables, ignore_index=True)[["rule", "start_time", "end_time", "n", "worst"]]
-    return found.sort_values("start_time", kind="stable", ignore_index=True)
+    stretches = []
+    for against in rules.values():
+        first, end = runs(against, used.broken)
+        kept = against[first]
+        least, most = np.fmin.reduceat(size, first)[kept], np.fmax.reduceat(size, first)[kept]
+        stretches.append((first[kept], end[kept], np.where(-least > most, least, most)))
+    first, end, worst = (np.concatenate(parts) for parts in zip(*stretches, strict=True))
+    words = np.repeat(np.array([*rules], dtype=object), [len(part[0]) for part in stretches])
+    order = np.argsort(used.times[first], kind="stable")
+    first, end = first[order], end[order]
+    return pd.DataFrame(
+        {
+            "rule": pd.array(words[order], dtype=TEXT),
+            "start_time": stamps(used.times[first]),
+            "end_time": stamps(used.times[end - 1]),
+            "n": end - first,
+            "worst": worst[order],
+        }
+    )
+
+
+def _is_word(used: UsableRows, name: str, word: str) -> Bools:
+    """Return whether a column of words has a word, row by row."""
+    words = used.words(name)
+    return np.asarray(words == word, dtype=bool) if word in words.categories else np.zeros(len(used), dtype=bool)

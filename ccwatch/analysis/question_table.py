@@ -53,15 +53,23 @@ Ask = Callable[[Session, dict[str, Any]], Result]
 
 
 class Question(NamedTuple):
-    """One question: how it is asked, and whether it is part of every report."""
+    """One question: how it is asked, whether it is part of every report, and the packets' columns that it reads; None is all."""
 
     ask: Ask
     in_report: bool = True
+    columns: tuple[str, ...] | None = None
 
 
-def _of_packets(kernel: Callable[..., Result]) -> Question:
-    """Return a question of the packets and events alone."""
-    return Question(lambda session, options: kernel(session.tables.packets, session.tables.events, **{"symbol": session.symbol, **options}))
+_EVERY: Final = ("seq", "connection", "received_mono_ns", "flags", "symbol")
+"""Columns by which every question finds its rows and their gaps."""
+
+
+def _of_packets(kernel: Callable[..., Result], *columns: str) -> Question:
+    """Return a question of the packets and events alone, which reads these columns beside `_EVERY`; none named is all."""
+    return Question(
+        lambda session, options: kernel(session.tables.packets, session.tables.events, **{"symbol": session.symbol, **options}),
+        columns=(*_EVERY, *columns) if columns else None,
+    )
 
 
 def _of_services(kernel: Callable[..., Result]) -> Question:
@@ -72,7 +80,7 @@ def _of_services(kernel: Callable[..., Result]) -> Question:
         packets = None if isinstance(tables.source, pd.DataFrame) and "flags" not in tables.packets.columns else tables.packets
         return kernel(tables.agents, tables.models, frame=packets, events=tables.events, **options)
 
-    return Question(ask)
+    return Question(ask, columns=_EVERY)
 
 
 def _quality(session: Session, options: dict[str, Any]) -> Result:
@@ -114,13 +122,13 @@ def _reasoning(session: Session, options: dict[str, Any]) -> Result:
 REGISTRY: Final[Mapping[str, Question]] = {
     "quality": Question(_quality),
     "drawdowns": _of_packets(drawdowns),
-    "regimes": _of_packets(regimes),
-    "governance": Question(_governance),
+    "regimes": _of_packets(regimes, "regime", "alpha"),
+    "governance": Question(_governance, columns=(*_EVERY, "status", "regime", "side", "price", "confidence", "approved_size")),
     "latency": _of_services(latency),
-    "attribution": _of_packets(attribution),
+    "attribution": _of_packets(attribution, "nav", "regime", "side"),
     "burn_rate": _of_services(burn_rate),
     "drawdown_audit": _of_packets(drawdown_audit),
-    "signals": _of_packets(signals),
+    "signals": _of_packets(signals, "side", "price", "confidence", "regime"),
     "alpha": _of_packets(alpha),
     "kalman": _of_packets(kalman),
     "alerts": Question(_alerts),

@@ -130,15 +130,17 @@ def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of two tables of one shape, those of the first table first; categorical columns stay categorical."""
     if not len(one) or not len(two):
         return (two if len(two) else one).copy()
-    words = [
-        name
-        for name in one.columns
-        if isinstance(one[name].dtype, pd.CategoricalDtype) and isinstance(two[name].dtype, pd.CategoricalDtype)
-    ]
+    words = sorted({*one.columns[_are_words(one)]} & {*two.columns[_are_words(two)]}, key=list(one.columns).index)
+    if not words:
+        return pd.concat([one, two], ignore_index=isinstance(one.index, pd.RangeIndex))
     whole = pd.concat([one.drop(columns=words), two.drop(columns=words)], ignore_index=True)
     for name in words:
         whole.insert(list(one.columns).index(name), name, pd.Series(union_categoricals([one[name].array, two[name].array])))
     return whole if isinstance(one.index, pd.RangeIndex) else whole.set_axis(one.index.append(two.index), axis=0)
+
+
+def _are_words(table: pd.DataFrame) -> list[bool]:
+    return [isinstance(dtype, pd.CategoricalDtype) for dtype in table.dtypes]
 
 
 def notes_of(one: Answer, two: Answer, merged: Answer, limits: Callable[[Answer], Sequence[str]] | None = None) -> tuple[str, ...]:
@@ -156,8 +158,8 @@ def notes_of(one: Answer, two: Answer, merged: Answer, limits: Callable[[Answer]
     ]
     notes = []
     for part, mine, others in ((one, own_notes[0], own_notes[1]), (two, own_notes[1], own_notes[0])):
-        of = f"{_OF}{'s' if _SEVERAL in part.notes else ''} {span_of(part.basis)}"
-        notes += [note if note in others or note.startswith(_OF) else f"{of}: {note}" for note in mine]
+        of = f"{_OF}{'s' if _SEVERAL in part.notes else ''} "
+        notes += [note if note in others or note.startswith(_OF) else f"{of}{span_of(part.basis)}: {note}" for note in mine]
     return *dict.fromkeys(notes), *made[-1], _SEVERAL
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from ccwatch.analysis import Latency, Report, Result
+from ccwatch.analysis import REGISTRY, Latency, Report, Result
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
-from ccwatch.archives.views import Part
+from ccwatch.archives.views import Narrow, Part
 from ccwatch.errors import AnalysisError, CcwatchError, MixedSymbols
 
 WHOLE: Final = ""
@@ -62,7 +62,9 @@ class Asked:
             yield group, self._of(part, start, end)
 
     def _of(self, source: Any, start: Any, end: Any) -> Any:
-        ask = partial(Report, source, start=start, end=end)
+        asked = REGISTRY.get(self.question)  # reasoning and what_if are methods of the Report alone
+        read = source if asked is None or asked.columns is None else Narrow(source, asked.columns)
+        ask = partial(Report, read, start=start, end=end)
         options = dict(self.options)
         try:
             found = getattr(ask(), self.question)(**options)

@@ -18,6 +18,42 @@ LONG: Final = ("agents", "models", "logs", "trades", "events")
 """Tables that questions read, beside the packets."""
 
 
+class Narrow(TableReader):
+    """A source of which only these columns of the packets are read, where all would be."""
+
+    def __init__(self, source: Recording | Part | Range, columns: Sequence[str]) -> None:
+        self._source, self._columns = source, columns
+
+    @property
+    def virtual_clock(self) -> bool:
+        """Return whether the stream's times run faster than the receiver's clock; it is not read before it is asked for."""
+        return self._source.virtual_clock
+
+    @property
+    def origin(self) -> str:
+        """Return where the source came from."""
+        return self._source.origin
+
+    @property
+    def label(self) -> str:
+        """Return the name of the source."""
+        return self._source.label
+
+    @property
+    def marks(self) -> Sequence[Marked]:
+        """Return the source's marks."""
+        return self._source.marks
+
+    def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
+        """Return the packets, in order of arrival."""
+        del last, clean
+        return self._source.frame(self._columns if columns is None else columns, clean=False)
+
+    def _long(self, table: str, last: Last) -> pd.DataFrame:
+        del last
+        return long_table(self._source, table)
+
+
 class Part(TableReader):
     """The packets of a session that have one value in a column, such as a regime; where others lie between them is a gap."""
 
@@ -31,7 +67,11 @@ class Part(TableReader):
             broken: whether packets that are left out between two others make a gap there.
         """
         self._source, self._column, self._value, self._broken = source, column, value, broken
-        self.virtual_clock = source.virtual_clock
+
+    @property
+    def virtual_clock(self) -> bool:
+        """Return whether the stream's times run faster than the receiver's clock; it is not read before it is asked for."""
+        return self._source.virtual_clock
 
     @property
     def origin(self) -> str:
@@ -80,7 +120,11 @@ class Range(TableReader):
 
     def __init__(self, source: Recording | Part, start: pd.Timestamp, end: pd.Timestamp) -> None:
         self._source, self._start, self._end = source, start, end
-        self.virtual_clock = source.virtual_clock
+
+    @property
+    def virtual_clock(self) -> bool:
+        """Return whether the stream's times run faster than the receiver's clock; it is not read before it is asked for."""
+        return self._source.virtual_clock
 
     @property
     def origin(self) -> str:
@@ -122,7 +166,11 @@ class Joined(TableReader):
         """
         self._sources = sources
         self._name = name
-        self.virtual_clock = any(source.virtual_clock for source in sources)
+
+    @property
+    def virtual_clock(self) -> bool:
+        """Return whether the stream's times run faster than the receiver's clock; it is not read before it is asked for."""
+        return any(source.virtual_clock for source in self._sources)
 
     @property
     def origin(self) -> str:

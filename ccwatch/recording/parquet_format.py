@@ -41,6 +41,9 @@ _BYTES_PER_ROW: Final = 16
 
 # ── Thrift's compact protocol ──
 
+_NAMES: Final = tuple(map(str, range(32)))
+"""Numbers of fields as text."""
+
 
 def read_struct(data: bytes, at: int, depth: int = 0) -> tuple[dict[str, Any], int]:
     """Return the fields of the structure at `at` by their numbers, as text, and the place behind it.
@@ -60,11 +63,16 @@ def read_struct(data: bytes, at: int, depth: int = 0) -> tuple[dict[str, Any], i
             else:
                 number, at = _zigzag(data, at)
             kind = head & 15
-            name = str(number)
+            name = _NAMES[number] if 0 <= number < len(_NAMES) else str(number)
             if name in found:
                 raise ValueError(f"field {name} comes twice")
             if kind < 3:  # a field's truth is in its type
                 found[name] = kind == 1
+            elif 4 <= kind <= 6 and (value := data[at]) < 128:  # most numbers are of one byte: a footer has thousands
+                found[name] = (value >> 1) ^ -(value & 1)
+                at += 1
+            elif kind == 12:
+                found[name], at = read_struct(data, at, depth + 1)
             else:
                 found[name], at = _value(data, at, kind, depth)
     except IndexError:
@@ -102,7 +110,12 @@ def _values(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
     if size > len(data) - at:  # each takes a byte at least
         raise ValueError("a list is cut")
     kind = head & 15
-    found = []
+    found: list[Any] = []
+    if kind == 12:
+        for _ in range(size):
+            value, at = read_struct(data, at, depth + 1)
+            found.append(value)
+        return found, at
     for _ in range(size):
         value, at = _value(data, at, kind, depth)
         found.append(value)

@@ -26,6 +26,8 @@ MOST_ROWS: Final = 1 << 23
 MOST_GROUP_ROWS: Final = {"packets": 1 << 16, "events": 1 << 16, "frames": 1 << 17}
 """Rows of one row group; of these tables each row comes from an entry, of which a batch has 25,000."""
 
+THREADED: Final = 1 << 17
+"""Values of a row group from which on Arrow decodes its columns side by side: for fewer, handing them to threads costs more."""
 
 Bring = Callable[[Segment, int | None, Sequence[str] | None], None]
 """A function that fetches bytes of a segment before they are read: its footer, or columns (None is all) of a row group."""
@@ -128,7 +130,8 @@ class SegmentFile:
         encoded = self._check_chunks(group, stored)
         try:
             with pq.ParquetFile(self.path, page_checksum_verification=True, read_dictionary=encoded) as file:
-                found = file.read_row_group(group, columns=[name for name in stored if name in self.footer.names])
+                names = [name for name in stored if name in self.footer.names]
+                found = file.read_row_group(group, columns=names, use_threads=rows * len(names) >= THREADED)
             found.validate(full=True)  # words that are no text, codes without a word
         except (pa.ArrowException, OSError, ValueError) as error:
             raise CorruptRecording(f"{self.path}: {error}") from error

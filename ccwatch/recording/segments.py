@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -163,7 +162,7 @@ def _values(array: Any, column: Column) -> Any:
         if isinstance(whole, pa.ChunkedArray):
             whole = whole.chunk(0) if whole.num_chunks else pa.array([], array.type)
         codes = np.asarray(whole.indices.fill_null(-1))
-        return pd.Categorical.from_codes(codes, categories=pd.Index(whole.dictionary.to_pylist(), dtype=dataframes.TEXT), validate=False)
+        return dataframes.of_codes(codes, whole.dictionary.to_pylist())
     if column.dtype == "text":
         return array.to_pylist()
     return array.to_numpy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final
@@ -24,6 +25,8 @@ TEXT: Final = pd.StringDtype(na_value=np.nan)
 """The dtype of text. By its name, "str", it would be an array of objects under `future.infer_string = False`, and a missing text "None"."""
 FILL_LIMIT: Final = pd.Timedelta(seconds=30)
 """How far `fill=True` carries a value forward."""
+FEW_WORDS: Final = 64
+"""Most words of a vocabulary that is kept for the next frame."""
 NOT_A_TIME: Final = np.iinfo(np.int64).min
 Last = int | str | timedelta | pd.Timedelta | None
 
@@ -107,12 +110,26 @@ def categorical(column: Column, values: Any) -> pd.Categorical:
     occurring = [categories[code] for code in used]
     wanted = [*column.words, *sorted(word for word in occurring if word not in column.words)]
     if wanted == categories:
-        return pd.Categorical.from_codes(codes, categories=pd.Index(wanted, dtype=TEXT), validate=False)
+        return of_codes(codes, categories)
     at = {word: i for i, word in enumerate(wanted)}  # a flooded vocabulary has 30,000 words: no search per word
     place = np.full(len(categories) + 1, -1, dtype=np.int64)  # the last one means "missing"
     for code in used:
         place[code] = at[categories[code]]
-    return pd.Categorical.from_codes(place[codes], categories=pd.Index(wanted, dtype=TEXT), validate=False)
+    return of_codes(place[codes], wanted)
+
+
+def of_codes(codes: Any, words: Sequence[str]) -> pd.Categorical:
+    """Return a Categorical of codes into words, all different; -1 is missing."""
+    dtype = _few_words(tuple(words)) if len(words) <= FEW_WORDS else _categories(words)
+    return pd.Categorical.from_codes(codes, dtype=dtype, validate=False)
+
+
+def _categories(words: Sequence[str]) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(pd.Index(list(words), dtype=TEXT))
+
+
+_few_words: Final = lru_cache(maxsize=256)(_categories)
+"""pandas takes longer to check the words than to hold a session's codes, and the sessions of an archive have the same words."""
 
 
 def tidy(frame: pd.DataFrame, *, clean: bool = True, fill: bool = False, symbol: str | None = None) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ccwatch.analysis import Report
+from ccwatch.analysis import REGISTRY, Report
 from ccwatch.archives.locations import open_place
-from ccwatch.archives.views import LONG, Joined, Part, Range, long_table
+from ccwatch.archives.views import LONG, Joined, Narrow, Part, Range, long_table
 from tests.archives.seeded import items_of, write
 
 
@@ -37,3 +37,21 @@ def test_one_after_the_other_they_have_all_rows_and_the_same_story(two):
     pd.testing.assert_frame_equal(Report(alone).timeline().to_frame(), Report(two[0]).timeline().to_frame())
     everything = Range(two[0], pd.Timestamp("2020-01-01", tz="UTC"), pd.Timestamp("2030-01-01", tz="UTC"))
     pd.testing.assert_frame_equal(Report(everything).timeline().to_frame(), Report(two[0]).timeline().to_frame())
+
+
+class Reversed(Narrow):
+    """A session of which the columns that are not named are another session's: their values in reverse order."""
+
+    def frame(self, columns=None, last=None, *, clean=False):
+        whole = self._source.frame(columns, last, clean=clean)
+        others = [name for name in whole.columns if name not in self._columns]
+        return whole.assign(**{name: whole[name].array[::-1] for name in others})
+
+
+@pytest.mark.parametrize("question", [name for name, each in REGISTRY.items() if each.columns is not None])
+def test_a_question_reads_no_column_that_it_does_not_name(two, question):
+    columns = REGISTRY[question].columns
+    answer = getattr(Report(two[0]), question)().to_dict()
+    assert getattr(Report(Reversed(two[0], columns)), question)().to_dict() == answer
+    assert getattr(Report(Narrow(two[0], columns)), question)().to_dict() == answer
+    assert set(columns) < set(two[0].frame(clean=False).columns)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,7 +62,6 @@ PanelName = Literal[
     "success",
     "stream",
 ]
-_LOG = logging.getLogger(__name__)
 
 
 def recording_of(source: str | Path | Recording) -> Recording:
@@ -133,21 +130,6 @@ def seconds_until(duration: str | timedelta | None, until: str | datetime | None
     return seconds
 
 
-def end_after(recorder: Recorder, seconds: float) -> Callable[[], None]:
-    """Stop a recorder after this many seconds, even if no one refers to it; return a function that cancels this."""
-
-    def end() -> None:
-        try:
-            recorder.stop()
-        except RecordingError:
-            _LOG.exception("%s could not be finished; its journal holds everything", recorder.path)
-
-    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
-    timer.name, timer.daemon = "ccwatch-record-until", True
-    timer.start()
-    return timer.cancel
-
-
 def _protocol(protocol: Protocol) -> Protocol:
     if protocol != "auto" and (type(protocol) is not int or protocol not in {1, 2}):
         raise ConfigError(f"protocol: expected 'auto', 1 or 2, got {protocol!r}")
@@ -173,12 +155,16 @@ def _channels(channels: Sequence[str] | str | None, protocol: Any) -> tuple[str,
     return tuple(dict.fromkeys(asked))
 
 
-def live_feed(
+def live_feed(settings: Settings, token: Token = None, name: str | None = None, **options: Any) -> Feed:
+    """Return a feed of a server that takes the place of the one that had its name, not yet started; the options are those of `new_feed`."""
+    return registry.named(new_feed(settings, token, name, **options))
+
+
+def new_feed(
     settings: Settings,
     token: Token = None,
     name: str | None = None,
     *,
-    purpose: str = "",
     commands: bool = False,
     searches: bool = True,
     compress: bool = True,
@@ -186,12 +172,9 @@ def live_feed(
     channels: Sequence[str] | str | None = None,
     on_wire: Callable[[Passed], None] | None = None,
 ) -> Feed:
-    """Return a feed of a server, not yet started, so that a caller can add listeners before the first packet.
-
-    Without a name it has that of its url, behind the words of its purpose.
-    """
+    """Return a feed of a server, not yet started, so that a caller can add listeners before the first packet; None names it by its url."""
     if settings.url.startswith(("redis://", "rediss://")):
-        return _stream_feed(settings, name, purpose=purpose, commands=commands)
+        return _stream_feed(settings, name, commands=commands)
     address = parse_url(settings.url)
     if token is None:
         ask: Callable[[], str | None] = settings.ask_token
@@ -218,17 +201,15 @@ def live_feed(
 
         desk = Commands(settings.url, source, engine_url=settings.engine_url, token=ask, tls=tls)
     shown = address.shown
-    return registry.named(
-        Feed(
-            source,
-            name=name or purpose + shown,
-            url=shown,
-            window=settings.window,
-            max_rows=settings.max_rows,
-            memory=settings.memory,
-            commands=desk,
-            plan_for=plan_for,
-        )
+    return Feed(
+        source,
+        name=name or shown,
+        url=shown,
+        window=settings.window,
+        max_rows=settings.max_rows,
+        memory=settings.memory,
+        commands=desk,
+        plan_for=plan_for,
     )
 
 
@@ -243,7 +224,7 @@ def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align = "clo
     return read(rules, expected, align)
 
 
-def _stream_feed(settings: Settings, name: str | None, *, purpose: str, commands: bool) -> Feed:
+def _stream_feed(settings: Settings, name: str | None, *, commands: bool) -> Feed:
     """Return a feed that reads a Redis stream directly, without a Cottage in between."""
     try:
         from ccwatch.cottage import RedisStreamSource, StreamAddress  # noqa: PLC0415 - an optional extra
@@ -253,15 +234,14 @@ def _stream_feed(settings: Settings, name: str | None, *, purpose: str, commands
         raise ConfigError("commands=True: a stream of Redis takes none; connect to the engine or its BFF")
     address = StreamAddress.parse(settings.url)
     source = RedisStreamSource(address, server_tz=settings.server_tz)
-    return registry.named(
-        Feed(
-            source,
-            name=name or purpose + address.name,
-            url=address.shown,
-            window=settings.window,
-            max_rows=settings.max_rows,
-            plan_for=plan_for,
-        )
+    return Feed(
+        source,
+        name=name or address.name,
+        url=address.shown,
+        window=settings.window,
+        max_rows=settings.max_rows,
+        memory=settings.memory,
+        plan_for=plan_for,
     )
 
 
@@ -338,11 +318,12 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 
 
 def view_of(source: str | Path | Feed | Recording | None) -> tuple[Any, bool]:
-    """Return the object to show, and whether it was made here, in which case it is not started yet."""
+    """Return the object to show, and whether it was made by `watch`, which then starts it, unless it runs for another dashboard already."""
     if isinstance(source, Path) or (isinstance(source, str) and "://" not in source):
         return recording_of(source), False
     if source is None or isinstance(source, str):
-        return live_feed(Settings.load(url=source)), True
+        settings = Settings.load(url=source)
+        return registry.shared(new_feed(settings), settings), True
     if isinstance(source, Feed | RecordedView):  # not `Recording`: a feed is watched without pyarrow
         return source, False
     raise ConfigError(f"source={source!r}: expected a url, a Feed, a Recording, its path or name, or 'latest'")

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 import ccwatch as cw
+from ccwatch.dashboard.status_line import observe
 from ccwatch.errors import ConfigError
+from tests.dashboard.conftest import wait_until
 
 
 @pytest.mark.slow
@@ -85,6 +87,78 @@ def test_connecting_again_under_a_name_stops_the_feed_that_had_it() -> None:
         cw.stop_all()
         assert cw.feeds() == []
         assert second.state == other.state == "STOPPED"
+
+
+def test_a_feed_that_another_of_its_name_replaced_says_so_wherever_it_is_shown() -> None:
+    with cw.serve(rate=50) as cottage:
+        first = cw.connect(cottage.url).wait(2)
+        dashboard = cw.watch(first)
+        with cw.connect(cottage.url).wait(2) as second:
+            words = "replaced by a newer feed of the same name"
+            assert words in str(first.error)
+            assert words in str(first.health().error)
+            assert words in first._repr_html_()
+            assert words in observe(dashboard.view).words
+            with pytest.raises(cw.FeedClosed, match=words):
+                first.wait(10_000)
+            assert "replaced" not in second._repr_html_()
+        assert second.error is None, "its owner stopped it"
+        dashboard.stop()
+
+
+def test_a_warning_says_that_callbacks_ended_with_the_feed_that_was_replaced() -> None:
+    first = cw.synthetic(name="desk", rate=50)
+    first.on_packet(print)
+    first.on_alert(print)
+    with pytest.warns(RuntimeWarning, match=r"'desk' was replaced .* 2 callbacks on it have ended; with name=… both run"):
+        second = cw.synthetic(name="desk", rate=50)
+    cw.synthetic(name="desk", rate=50).stop()  # no callback: nothing to warn of
+    assert first.state == second.state == "STOPPED"
+
+
+@pytest.mark.slow
+def test_two_dashboards_of_one_url_share_a_feed_that_ends_with_the_last_and_not_by_connecting() -> None:
+    with cw.serve(rate=50) as cottage:
+        first, second = cw.watch(cottage.url), cw.watch({"desk": cottage.url}, panels=["services"])
+        feed = first.view
+        assert second.view is feed
+        with cw.connect(cottage.url) as own:
+            own.wait(3)
+            feed.wait(3)
+            assert set(cw.feeds()) == {feed, own}
+        second.stop()
+        assert feed.state not in {"STOPPED", "ENDED"}, "the other dashboard shows it"
+        first.stop()
+        assert feed.state == "STOPPED"
+        assert feed.error is None
+        third = cw.watch(cottage.url)
+        assert third.view is not feed
+        third.stop()
+
+
+def test_a_feed_that_was_refused_or_has_other_settings_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cw.serve(rate=50, secret="a secret of thirty-two characters") as cottage:
+        monkeypatch.setenv("CCWATCH_TOKEN", "no token at all")
+        refused = cw.watch(cottage.url)
+        wait_until(lambda: refused.view.has_ended)
+        again = cw.watch(cottage.url)
+        assert again.view is not refused.view
+        assert "replaced by a newer view of" in str(refused.view.error)
+    with cw.serve(rate=50) as cottage:
+        first = cw.watch(cottage.url)
+        monkeypatch.setenv("CCWATCH_WINDOW", "1h")
+        assert cw.watch(cottage.url).view is not first.view
+        assert "replaced by a newer view of" in observe(first.view).words
+    cw.stop_all()
+
+
+@pytest.mark.slow
+def test_no_call_ends_a_recording_that_another_began(tmp_path: Path) -> None:
+    with cw.serve(rate=50) as cottage, cw.record(cottage.url, tmp_path) as first, cw.record(cottage.url, tmp_path) as second:
+        wait_until(lambda: second.stats.packets > 0)
+        before = first.stats.packets
+        wait_until(lambda: first.stats.packets > before + 10)
+    assert set(cw.recordings(tmp_path).index) == {first.path.name, second.path.name}
 
 
 @pytest.mark.slow

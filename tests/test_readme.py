@@ -20,6 +20,7 @@ from ccwatch.stream.source import Stop
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINES = dict(re.findall(r"^\| ([a-z -]+) \| `(cw\..*)` \|$", README, flags=re.MULTILINE))
+MORE = re.findall(r"`(cw\.[^`]*)` (?:shows|writes|tries)", README)
 ADDRESS = "ws://localhost:3000"
 
 
@@ -64,6 +65,18 @@ def test_a_line_runs_as_it_is_printed(what: str, desk: str, tmp_path: Path, monk
         found.stop()
     for feed in cw.feeds():
         feed.stop()
+
+
+@pytest.mark.slow
+def test_the_lines_below_run_as_they_are_printed(desk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(MORE) == 3
+    monkeypatch.chdir(tmp_path)
+    with cw.serve(seed=8, rate=20) as other:
+        two, written, tried = (eval(line, {"cw": cw, "url1": desk, "url2": other.url}) for line in MORE)  # noqa: S307 - our own README
+        two.stop()
+    assert Path(written).name == "report.html"
+    assert "desk" in (tmp_path / "report.html").read_text(encoding="utf-8"), "the name of the recording"
+    assert "2 % down" in str(tried.to_frame())
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ccwatch.analysis.session_tables import SessionTables
 from ccwatch.config import Settings, default_expected, recordings_folder
-from ccwatch.errors import ConfigError
+from ccwatch.errors import ConfigError, RecordingNotFound
 from ccwatch.recording import Recording, locate
 from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.user_frames import is_file, read_given
@@ -39,7 +39,10 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
     if expected is None:
         expected = default_expected()
     if isinstance(expected, str | Path) and not is_file(expected):
-        expected = Recording(locate(expected, recordings_folder(Settings.load())))
+        try:
+            expected = Recording(locate(expected, recordings_folder(Settings.load())))
+        except RecordingNotFound as error:
+            raise RecordingNotFound(f"expected: {error}, and the path of a CSV file of nav, returns or signals does as well") from None
     if not isinstance(expected, str | Path | pd.DataFrame | pd.Series):
         if not isinstance(expected, TableReader):
             raise ConfigError(

@@ -48,7 +48,9 @@ def connect(
     Args:
         url: ws:// or wss://; None is CCWATCH_URL, else ws://localhost:3000.
         token: a JWT, or a callable that returns one and is called at each connect; None is CCWATCH_TOKEN or CCWATCH_TOKEN_FILE.
-        name: connecting again under a name first stops the feed that had it, so that a cell can be run twice; None is the url.
+        name: connecting again under a name first stops the feed that had it, so that a cell can be run twice: that feed's state, card,
+            health and dashboards then say so, and a warning does where callbacks ended with it. None is the url. Feeds that `watch` and
+            `record` make of a url go on.
         window: how much received time the feed keeps in memory; None is "8h".
         max_rows: how many packets it keeps at most; None is 1,000,000.
         commands: whether the feed may `subscribe`, `halt` and `resume`; without it, it only watches.
@@ -130,7 +132,7 @@ def watch(
 
     Args:
         source: a url, a Feed, a Recording or the path of one; None is the url of the settings. A list of these, or a dict by name, is shown
-            on one time axis, each with its own colour and status line.
+            on one time axis, each with its own colour and status line. Dashboards of one url share one feed, which ends with the last.
         panels: names of panels and your own functions, in order (see `ccwatch.dashboard.panel_choice.choose_panels`), or "all"; None is
             price, the day's P&L, alpha and services.
         window: how much time the charts show at first, or "all"; None is 30 minutes.
@@ -171,6 +173,7 @@ def watch(
     )
     for shown, owned in views.values():
         if owned and isinstance(shown, Feed):
+            registry.enter(dashboard, shown)
             shown.start()
     return registry.keep(dashboard)
 
@@ -189,14 +192,15 @@ def record(
     """Record a stream from now on, into a new folder; return the Recorder, which is also a context manager.
 
     Args:
-        source: a url, whose feed then ends with the recording, or a Feed.
+        source: a url, whose feed then ends with the recording and by no other call, or a Feed.
         path: the folder that recordings go to; None is CCWATCH_RECORDINGS, else recordings/ beside the nearest ccwatch.toml or
             pyproject.toml, else the working directory.
         name: part of the new folder's name.
         fsync: "strict", "balanced" (0.2 s), "lazy" (5 s) or "off"; None is CCWATCH_FSYNC, else "balanced".
         raw: which messages are kept byte for byte: "auto" (those that could not be rebuilt), "always", "never".
         tags: your own labels, listed by `recordings()`.
-        duration: the recording ends by itself after this time, for example "1h"; `Recorder.join` waits for it.
+        duration: the recording ends by itself after this time, for example "1h". A script that has come to its last line waits for it,
+            as `Recorder.join` does; Ctrl-C ends it. In a notebook, restarting the kernel ends it. Nothing that was recorded is lost.
         until: the recording ends by itself at this moment; "16:00" is the next 16:00 in the zone `display_tz`.
 
     Raises:
@@ -208,8 +212,7 @@ def record(
     if not isinstance(source, str | Feed):
         raise ConfigError(f"source={source!r}: expected a url or a Feed")
     owned = not isinstance(source, Feed)
-    # A name of its own: `connect` and `watch` of the same url, which stop the feed named after it, must not end a recording.
-    feed = source if isinstance(source, Feed) else wiring.live_feed(changed(settings, url=source), purpose="recording of ")
+    feed = source if isinstance(source, Feed) else registry.add(wiring.new_feed(changed(settings, url=source)))
     undo: list[Callable[[], None]] = []
 
     def release() -> None:
@@ -222,7 +225,9 @@ def record(
         undo.insert(0, feed.stop)
         feed.start()
     if seconds is not None:
-        undo.append(wiring.end_after(recorder, seconds))
+        from ccwatch.recording import end_after  # noqa: PLC0415 - pyarrow is not needed to watch
+
+        end_after(recorder, seconds)
     return registry.keep(recorder)
 
 

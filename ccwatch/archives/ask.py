@@ -16,7 +16,7 @@ from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.archives.views import Joined, Part, Range
-from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData, no_such
+from ccwatch.errors import ConfigError, NotEnoughData, no_such
 from ccwatch.recording import Recording
 from ccwatch.stream.dataframes import TEXT
 
@@ -74,7 +74,7 @@ def ask(
         answers = {group: kernels.merged_apart([answer for _, answer in each]) for group, each in found.items()}
     left = left_out | left
     if not answers:
-        raise _nothing(question, left, len(sessions))
+        raise nothing_found(question, left, len(sessions))
     if by is None:
         answer = answers[WHOLE]
         return replace(answer, notes=(*answer.notes, *left_out_note(left)))
@@ -196,7 +196,9 @@ def left_out_note(left: dict[str, str]) -> tuple[str, ...]:
     return (f"left out {len(left):,} session{'s' if len(left) > 1 else ''}: {reasons}{more}",)
 
 
-def _nothing(question: str, left: dict[str, str], sessions: int) -> AnalysisError:
+def nothing_found(question: str, left: dict[str, str], sessions: int, missing: str = "answers") -> NotEnoughData:
+    """Return the error for a question that no session answers: what none does or has, and which were left out."""
     if not sessions and not left:
-        return NotEnoughData(f"{question}: the archive holds no session")
-    return NotEnoughData(f"{question}: no session of {max(sessions, len(left))} answers. {' '.join(left_out_note(left))}")
+        remedy = "cw.record(url) makes one, cw.archive(folder) opens those of another folder"
+        return NotEnoughData(f"{question}: the archive holds no session; {remedy}")
+    return NotEnoughData(f"{question}: no session of {max(sessions, len(left))} {missing}. {' '.join(left_out_note(left))}".rstrip())

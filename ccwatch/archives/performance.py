@@ -21,7 +21,7 @@ from scipy import stats
 
 from ccwatch.analysis import Basis, Report, Result, count_of, dollars, draw, percent, wilson
 from ccwatch.archives import kernels
-from ccwatch.archives.ask import collect, left_out_note
+from ccwatch.archives.ask import collect, left_out_note, nothing_found
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.domain import drawdown
@@ -167,7 +167,7 @@ def performance(
     found, left = collect(sessions, _Closes(by), merge, executor, on_progress=on_progress, cancel=cancel)
     left = left_out | left
     if not found:
-        raise NotEnoughData(f"performance: no session of {max(len(sessions), len(left))} carries a nav")
+        raise nothing_found("performance", left, len(sessions), "carries a nav")
     rows, regimes, basis = merge([part for _, part in found[kernels.WHOLE]], apart=True)
     closes = pd.DataFrame(rows).sort_values(["desk", "begin"], kind="stable")
     periods = of_closes(closes, by)

@@ -10,11 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import Basis, Report, Result, clock, count_of, draw, percent
-from ccwatch.archives.ask import collect
+from ccwatch.archives.ask import collect, nothing_found
 from ccwatch.archives.kernels import WHOLE
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
-from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.errors import ConfigError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,7 +87,7 @@ def worst_drawdowns(
         raise ConfigError(f"n={n!r}: expected a whole number from 1")
     found, left = collect(sessions, _Deepest(n), merge, executor, on_progress=on_progress, cancel=cancel)
     if not found:
-        raise NotEnoughData(f"worst_drawdowns: no session of {len(sessions)} has a nav or a price")
+        raise nothing_found("worst_drawdowns", left_out | left, len(sessions), "has a nav or a price")
     rows, basis, count, _ = merge([part for _, part in found[WHOLE]])
     left = left_out | left
     notes = (

@@ -150,6 +150,11 @@ class Dashboard(CellOutput):
         return self._publisher.hidden
 
     @property
+    def is_in_use(self) -> bool:
+        """Return whether a page shows it, or may yet for the first time."""
+        return not self._stopping.is_set() and (bool(self._pages) or not self._was_seen)
+
+    @property
     def is_paused(self) -> bool:
         """Return whether the charts are paused."""
         return self._publisher.held is not None
@@ -243,8 +248,8 @@ class Dashboard(CellOutput):
             thread.join(1.0)
         self._record_control.end()
         for channel in self._channels:
-            if channel.name in self._owned and isinstance(channel.view, LiveView):  # only feeds are owned
-                channel.view.stop()
+            if channel.name in self._owned and isinstance(channel.view, LiveView) and registry.leave(self, channel.view):
+                channel.view.stop()  # only feeds are owned, and dashboards of one url share theirs
         with self._lock:
             self._refresh_status()
             self._publisher.show_side("commands", None)
@@ -287,7 +292,7 @@ class Dashboard(CellOutput):
                     for channel in self._channels:
                         channel.rest()
                     self._thread = None
-                    self._let_go()
+                    self.let_go()
                     return
                 pause_s = self._tick()
             self._rest(pause_s)
@@ -321,14 +326,16 @@ class Dashboard(CellOutput):
             self._status_cost_s = time.monotonic() - began
         return min(*known, STATUS_S) if known else None
 
-    def _let_go(self) -> None:
-        """Drop the feeds, once no page shows them, if all were replaced by others of their names, so that their memory can be freed."""
-        feeds = [channel.view for channel in self._channels if isinstance(channel.view, LiveView)]
-        is_live = len(feeds) == len(self._channels)
-        if is_live and not self._stopping.is_set() and all(registry.is_replaced(feed) for feed in feeds):
-            names = [channel.name for channel in self._channels]
-            self._record_control, self._keep_mark = RecordControl(None), None
-            self._bind({name: Gone(feed) for name, feed in zip(names, feeds, strict=True)})
+    def let_go(self) -> None:
+        """Drop the feeds, once no page shows them any more, if all were replaced by others, so that their memory can be freed."""
+        with self._lock:
+            feeds = [channel.view for channel in self._channels if isinstance(channel.view, LiveView)]
+            is_live = len(feeds) == len(self._channels)
+            was_left = self._was_seen and not self._pages and self._thread is None
+            if is_live and was_left and all(registry.is_replaced(feed) for feed in feeds):
+                names = [channel.name for channel in self._channels]
+                self._record_control, self._keep_mark = RecordControl(None), None
+                self._bind({name: Gone(feed) for name, feed in zip(names, feeds, strict=True)})
 
     # ── the page's requests, with the lock held ───────────────────────────────────────────────────────────────────────
 
@@ -373,6 +380,7 @@ class Dashboard(CellOutput):
         self._pages.discard(page)
         for channel in self._channels:
             channel.publisher.leave(page)
+        self.let_go()  # where it was stopped before its last page went
 
     def _send_all(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         self._sent_at = time.monotonic()

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from ccwatch.domain.burst_status import HALT
+from ccwatch.errors import FeedClosed
 from ccwatch.protocol.messages import ConnectionState
 from ccwatch.stream.view import OVER, LiveView, View, is_growing, name_of, report_of
 
@@ -117,6 +118,8 @@ def _said(view: LiveView, health: Mapping[str, Any], tz: str) -> tuple[str, str]
         words += f", next try in {math.ceil(retry)} s" if retry is not None else ""
         error = _text(view.error or health.get("error"))
         words += f" ({error})" if error else ""
+    if state == ConnectionState.STOPPED and isinstance(view.error, FeedClosed):  # by something other than its owner
+        words += f": {_text(view.error)}"
     return words, _MOODS.get(state, "idle")
 
 

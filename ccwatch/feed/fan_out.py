@@ -39,8 +39,8 @@ class FanOut:
         self.crash: Exception | None = None
         self.lost_sinks = 0
         self.past_drops = self.past_errors = 0  # of listeners that are gone: counters never go back
-        self.orphaned = ""
-        """Why no packets arrive in this process: it was forked from the one that has the thread; else empty."""
+        self.closed = ""
+        """Why the feed was ended by something other than its owner; else empty."""
         _FAN_OUTS.add(self)
 
     def receive(self, items: Sequence[Item]) -> None:
@@ -72,6 +72,7 @@ class FanOut:
             error.__cause__ = self.crash
         if self.stop.is_set():
             end = ConnectionState.STOPPED
+            error = FeedClosed(self.closed) if self.closed else error
         elif error is not None:
             end = ConnectionState.DISCONNECTED
         else:
@@ -88,13 +89,13 @@ class FanOut:
 
     def orphan(self) -> None:
         """Stop being a feed in a forked child, which has neither the thread nor, for itself, the connection."""
-        self.orphaned = "this process was forked from the one that runs the feed; connect again here"
+        self.closed = "this process was forked from the one that runs the feed; connect again here"
         self.changed = threading.Condition()  # the thread may have held it at the fork
         self.buffer.orphan()
         self.sinks = ()
         self.stop = Stop()  # without its waker, which would wake the parent's thread
         self.stop.set()
-        self.counter.end(StateChange(ConnectionState.STOPPED, read_clock(), None, FeedClosed(self.orphaned)))
+        self.counter.end(StateChange(ConnectionState.STOPPED, read_clock(), None, FeedClosed(self.closed)))
 
     def sink_counts(self) -> tuple[int, int, bool]:
         """Return how many packets the listeners have missed, how often callbacks have failed, and whether a recorder compacts."""

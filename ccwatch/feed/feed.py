@@ -24,7 +24,7 @@ from ccwatch.stream import dataframes
 from ccwatch.stream.source import Handing, Keeper, Sink, Source, read_clock
 from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.time_ranges import Moment, span_of
-from ccwatch.stream.view import LiveView
+from ccwatch.stream.view import OVER, LiveView
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ class Feed(TableReader, LiveView):
         Raises:
             FeedClosed: the feed was stopped or its stream has ended; a feed runs only once.
         """
-        if self._fan_out.stop.is_set() or (self._thread.ident is not None and not self._thread.is_alive()):
+        if self.has_ended:
             raise FeedClosed(f"{self.url}: this feed has ended, and a feed runs once; make another by connect, replay or synthetic")
         if not self._on_demand:
             self._begin()
@@ -183,6 +183,11 @@ class Feed(TableReader, LiveView):
         return self._fan_out.described.server_tz
 
     @property
+    def has_ended(self) -> bool:
+        """Return whether it will deliver nothing any more: it was stopped, its stream has ended, or it was refused for good."""
+        return self._fan_out.stop.is_set() or (self._thread.ident is not None and not self._thread.is_alive())
+
+    @property
     def error(self) -> FeedError | None:
         """Return why the feed has no stream, or why its last connection ended, or the error that the server reports; else None."""
         counter = self._fan_out.counter
@@ -231,7 +236,7 @@ class Feed(TableReader, LiveView):
                 change, error = fan_out.counter.state, self.error
                 had = f"{fan_out.counter.packets} of {packets} packets from {self.url}"
                 if fan_out.stop.is_set():
-                    raise FeedClosed(f"{had}: {fan_out.orphaned or 'the feed was stopped'}") from error
+                    raise FeedClosed(f"{had}: {fan_out.closed or 'the feed was stopped'}") from error
                 if change.state is ConnectionState.ENDED:
                     raise FeedClosed(f"{had}: the stream has ended")
                 if change.error is not None and change.retry_s is None:
@@ -423,7 +428,7 @@ class Feed(TableReader, LiveView):
     def stop(self) -> None:
         """End the stream, within a second, and keep the rows in the buffer; stopping again does nothing."""
         fan_out = self._fan_out
-        for subscription in [subscription for subscription, feed in list(_HEARD.items()) if feed is self]:
+        for subscription in self._subscriptions():
             _HEARD.pop(subscription, None)
         self._finalizer.detach()
         fan_out.stop.set()
@@ -433,7 +438,27 @@ class Feed(TableReader, LiveView):
         with fan_out.changed:
             fan_out.changed.notify_all()  # waiters learn of it even while the thread is still ending
         if not self._thread.is_alive() and self.state not in {ConnectionState.STOPPED, ConnectionState.ENDED}:
-            fan_out.receive([StateChange(ConnectionState.STOPPED, read_clock())])  # its thread never began, or gave up earlier
+            error = FeedClosed(fan_out.closed) if fan_out.closed else None
+            fan_out.receive([StateChange(ConnectionState.STOPPED, read_clock(), None, error)])  # its thread never began, or gave up
+
+    def give_way(self, why: str) -> int:
+        """Stop, since another feed takes the place of this one; `error`, `health()` and each view of it then say why.
+
+        Args:
+            why: the reason, in words.
+
+        Returns:
+            How many callbacks on packets and alerts ended with it; 0 for a feed that had ended before.
+        """
+        if self.state in OVER:
+            return 0
+        lost = len(self._subscriptions())
+        self._fan_out.closed = why
+        self.stop()
+        return lost
+
+    def _subscriptions(self) -> list[object]:
+        return [subscription for subscription, feed in list(_HEARD.items()) if feed is self]
 
 
 def _insist(what: str, confirm: str | None) -> None:

@@ -18,6 +18,7 @@ from ccwatch.recording.schemas import SCHEMAS
 from ccwatch.recording.segment_file import Mirrored
 from ccwatch.recording.segments import footer_crc
 from ccwatch.recording.stats import RecorderStats
+from ccwatch.recording.timed_end import end_after
 from ccwatch.recording.verify import Problem, Verification
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "candidates",
     "compact",
     "delete",
+    "end_after",
     "export",
     "footer_crc",
     "guard_name",

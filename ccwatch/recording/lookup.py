@@ -30,7 +30,8 @@ def locate(name: str | Path, root: Path) -> Path:
     ids = _ids(root)
     if str(name) == LATEST:
         if not ids:
-            raise RecordingNotFound(f"there is no latest recording: looked in {root.absolute()}, which {_contents(root, ids)}")
+            looked = f"looked in {root.absolute()}, which {_contents(root, ids)}"
+            raise RecordingNotFound(f"there is no latest recording: {looked}; cw.record(url) makes one")
         return root / max(ids, key=lambda each: (_begun_ns(root / each), each))
     is_bare = isinstance(name, str) and path.name == name
     if is_bare and (found := [each for each in ids if each == name or _plain_name(each) == name]):
@@ -41,7 +42,8 @@ def locate(name: str | Path, root: Path) -> Path:
             )
         return root / found[0]
     looked = f"looked for {path.absolute()}" + (f" and in {root.absolute()}, which {_contents(root, ids)}" if is_bare else "")
-    raise RecordingNotFound(f"no recording {str(name)!r}: {looked}")
+    remedy = f"; cw.record(source, name={str(name)!r}) makes one of this name" if is_bare else ""
+    raise RecordingNotFound(f"no recording {str(name)!r}: {looked}{remedy}")
 
 
 def _ids(root: Path) -> list[str]:

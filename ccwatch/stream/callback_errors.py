@@ -6,28 +6,14 @@ logging. In a notebook counts and the dashboard's header show it; a script has n
 
 from __future__ import annotations
 
-import logging
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
+from ccwatch.stream.script_log import script_logger
+
 TEXT_LIMIT: Final = 300
-_LOG: Final = logging.getLogger(__name__)
-
-
-class _LastResort(logging.Handler):
-    """Writes to the process's own stderr, where no handler of the user's shows it, as Python does for a library without handlers.
-
-    A notebook's kernel has replaced sys.stderr by the output of whichever cell ran last: there nothing is written.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if logging.lastResort is not None and sys.stderr is sys.__stderr__ and not _has_listener(_LOG):
-            logging.lastResort.handle(record)
-
-
-_LOG.addHandler(_LastResort())
+_LOG: Final = script_logger(__name__)
 
 
 class Failures:
@@ -54,13 +40,3 @@ class Failures:
             self.last = f"{self._what} failed: {text[:TEXT_LIMIT]}"
             if self.count == 1:  # once: one that fails a thousand times a minute would bury the log
                 _LOG.exception("%s failed; further failures of it are only counted", self._what)
-
-
-def _has_listener(log: logging.Logger) -> bool:
-    """Return whether a handler of the user's takes this logger's records."""
-    node: logging.Logger | None = log
-    while node is not None:
-        if any(not isinstance(handler, _LastResort | logging.NullHandler) for handler in node.handlers):
-            return True
-        node = node.parent if node.propagate else None
-    return False

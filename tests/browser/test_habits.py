@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -45,7 +46,7 @@ def run(tab: Tab, cell: int, until: str) -> str:
     return output(tab, cell)
 
 
-def ask(tab: Tab, cell: int) -> dict[str, object]:
+def ask(tab: Tab, cell: int) -> Any:
     """Run a cell that prints JSON behind the count of its own runs, and read it."""
     before = output(tab, cell)
     tab.run_cell(cell)
@@ -116,6 +117,26 @@ def test_the_cell_that_connects_and_watches_leaves_one_feed_and_one_dashboard_wh
         "the old threads to end",
     )
     assert ask(tab, 2)["feeds"] == 1
+    assert tab.errors == []
+
+
+def test_two_cells_that_watch_one_url_go_on_together(tab: Tab, server: cw.Cottage) -> None:
+    watch, other = f"cw.watch({server.url!r}, panels=['price'])", f"cw.watch({server.url!r}, panels=['services'])"
+    connect = f"feed = cw.connect({server.url!r})\nprint('on')"
+    feed = "feed.wait(1)\nfeed"
+    tab.open(tab.lab.notebook("shared.ipynb", IMPORT, watch, other, connect, feed, question("[f.state for f in cw.feeds()]")))
+    run(tab, 0, "ready")
+    tab.run_cell(1)
+    drawn(tab)
+    tab.run_cell(2)
+    tab.wait_for(lambda: len(looks := tab.page.evaluate(LOOKS)) == 2 and min(looks) > 1, 40, "both pictures")
+    run(tab, 3, "on")
+    run(tab, 4, "OPEN")
+    assert ask(tab, 5) == ["OPEN", "OPEN"], "one for both dashboards, one that was connected"
+    tab.run_cell(1)
+    tab.wait_for(lambda: len(looks := tab.page.evaluate(LOOKS)) == 2 and min(looks) > 1, 40, "both pictures after a cell was run again")
+    goes_on(tab)
+    assert len(ask(tab, 5)) == 2
     assert tab.errors == []
 
 
@@ -223,7 +244,7 @@ print('set up')"""
     cells = json.loads(saved.read_text())["cells"]
     streams = [output["name"] for cell in cells for output in cell["outputs"] if output["output_type"] == "stream"]
     assert set(streams) == {"stdout"}
-    assert all(len(cell["outputs"]) <= 1 for cell in cells)
+    assert [len(cell["outputs"]) for cell in cells] == [1, 2, 1, 1], "the watching cell's second is for a page without the widget"
 
 
 def test_feeds_of_two_notebooks_on_one_kernel_are_listed_and_stopped_together(tab: Tab, server: cw.Cottage) -> None:

@@ -14,8 +14,8 @@ from ccwatch.recording import locate
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     for seed, name in enumerate(("paper", "desk-3", "paper")):
-        with cw.synthetic(seed=seed, packets=8, rate=50) as feed, cw.record(feed, folder, name=name):
-            feed.join(10)
+        with cw.synthetic(seed=seed, packets=8, pace="max") as feed, cw.record(feed, folder, name=name):
+            feed.join(60)
     return folder
 
 
@@ -63,3 +63,10 @@ def test_the_verbs_take_names(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with cw.replay("latest", speed="max") as feed:
         feed.join(10)
         assert feed.health().packets > 0
+
+
+def test_an_error_names_what_makes_a_recording_of_the_name(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(cw.errors.RecordingNotFound, match=r"cw\.record\(source, name='back-test'\) makes one of this name"):
+        locate("back-test", root)
+    with pytest.raises(cw.errors.RecordingNotFound, match=r"which holds no recording; cw\.record\(url\) makes one"):
+        locate("latest", tmp_path)

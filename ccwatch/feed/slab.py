@@ -5,6 +5,9 @@ A frame is a slice of a slab's one base frame; pandas' copy-on-write keeps a rea
 
 from __future__ import annotations
 
+import math
+import mmap
+import sys
 from array import array
 from collections.abc import Sequence
 from itertools import groupby
@@ -20,6 +23,10 @@ MOST_WORDS: Final = 30_000
 """The most words of one open vocabulary; a row with a further one is dropped and counted, since no real market has so many."""
 MANY_WORDS: Final = 1_000
 """From this many words on, the next slab begins with only the words that are still in the window."""
+_LINE: Final = 64
+"""Bytes of a line of a processor's cache."""
+_DTYPES: Final[dict[str, Any]] = {"uint64": np.uint64, "int32": np.int32, "uint32": np.uint32, "float64": np.float64}
+"""The dtype that a slab has for a column's; int64 for a time."""
 _CODE: Final = {"time": "q", "uint64": "Q", "int64": "q", "int32": "i", "uint32": "I", "float64": "d"}
 """The `array` type code of each dtype: a slab's column takes an array of it in one copy."""
 
@@ -115,7 +122,10 @@ class Slab:
         self.columns = columns
         self.capacity = capacity
         self.end = 0
-        self.received = np.zeros(capacity, dtype=np.int64)
+        self._code_dtypes = {place: vocabularies.code_dtype(place) for place in vocabularies.places}
+        dtypes = [self._code_dtypes.get(place, _DTYPES.get(column.dtype, np.int64)) for place, column in enumerate(columns)]
+        room = _Room(capacity, [dtype for dtype, column in zip(dtypes, columns, strict=True) if column.dtype != "text"])
+        self.received = room.take(np.int64)
         self.received_view = _view(self.received, "q")
         self.seq_view: memoryview[int]
         self.vocabularies = vocabularies
@@ -123,9 +133,8 @@ class Slab:
         """The first row whose text is still held."""
         self._texts = [place for place, column in enumerate(columns) if column.dtype == "text"]
         self._categoricals: dict[int, tuple[int, int, Any]] = {}  # by place: the last one that was made, and of which rows
-        self._code_dtypes = {place: vocabularies.code_dtype(place) for place in vocabularies.places}
         floats = [column.name for column in columns if column.dtype == "float64"]
-        self._floats = np.empty((len(floats), capacity))  # one block: slicing the base frame costs by the block
+        self._floats = room.take(np.float64, len(floats))  # one block: slicing the base frame costs by the block
         self._arrays: list[Any] = []
         self._targets: list[tuple[Any, str]] = []
         """For each column, the memory that takes a batch's values, and their `array` type code; a list and "" for text."""
@@ -137,10 +146,10 @@ class Slab:
             elif column.dtype == "float64":
                 stored = self._floats[floats.index(column.name)]
             elif column.dtype == "category":
-                stored = np.zeros(capacity, dtype=self._code_dtypes[place])
+                stored = room.take(dtypes[place])
                 code = "b" if self._code_dtypes[place] is np.int8 else "h"
             else:
-                stored = np.zeros(capacity, dtype=np.int64 if column.dtype == "time" else column.dtype)
+                stored = room.take(dtypes[place])
             self._arrays.append(stored)
             self._targets.append((_view(stored, code) if code else stored, code))
             if column.name == "seq":
@@ -269,6 +278,32 @@ class Slab:
 def _shared_times(values: np.ndarray[Any, Any], name: str | None = None) -> pd.DatetimeIndex:
     """Return times that share the slab's memory (localising naive ones would copy)."""
     return pd.DatetimeIndex(values, dtype=pd.DatetimeTZDtype("ns", "UTC"), name=name, copy=False)
+
+
+class _Room:
+    """The memory of a slab's numbers: zeros, taken from the system for this slab alone, and given back whole when it is gone.
+
+    From the C library's heap, slabs that come and go beside small blocks that stay would leave holes of which few are ever given back,
+    and a process would creep for hours.
+    """
+
+    def __init__(self, capacity: int, dtypes: Sequence[Any]) -> None:
+        self._capacity = capacity
+        size = sum(self._padded(dtype) for dtype in [np.int64, *dtypes])
+        private = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+        self._memory = mmap.mmap(-1, size, **private)
+        self._taken = 0
+
+    def _padded(self, dtype: Any, columns: int = 1) -> int:
+        """Return the bytes of columns, up to the next line of a processor's cache."""
+        return math.ceil(int(np.dtype(dtype).itemsize) * self._capacity * columns / _LINE) * _LINE
+
+    def take(self, dtype: Any, columns: int | None = None) -> np.ndarray[Any, Any]:
+        """Return a column that was not taken yet; with `columns` so many as one block, a row each."""
+        count = self._capacity * (1 if columns is None else columns)
+        found = np.frombuffer(self._memory, dtype, count, self._taken)
+        self._taken += self._padded(dtype, 1 if columns is None else columns)
+        return found if columns is None else found.reshape(columns, self._capacity)
 
 
 def _view(values: np.ndarray[Any, Any], code: Any) -> Any:

@@ -66,7 +66,7 @@ class Daybook:
         """Log a stretch without sight; one between two guards is for people, while a broken stream has an alert of its own."""
         self._on_event("blind", {"text": _nothing_seen([(since_ns, until_ns)], zone)})
         if self._is_restart and (hours is None or hours.is_open(since_ns) or (hours.next_open(since_ns) or until_ns) < until_ns):
-            self._state.blind.append([since_ns, until_ns])
+            self._state.blind.append((since_ns, until_ns))
 
     def _report(self, now_ns: int, zone: Any) -> None:
         now = datetime.fromtimestamp(now_ns / 1e9, zone)

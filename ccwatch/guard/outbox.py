@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
 
 from ccwatch.guard.receivers import Delivery
+from ccwatch.protocol.decoding import codec
 from ccwatch.recording import append_durably, seal, sealed_lines, write_durably
 
 OUTBOX: Final = "outbox.jsonl"
@@ -233,29 +236,27 @@ class Outbox:
         """Read the waiting messages from the file's lines; an attempt without an end may have been delivered."""
         oldest = round((self._clock() - KEEP_S) * 1e9)
         under_way: set[tuple[str, str]] = set()
-        lines = [line for _, _, line in sealed_lines(self._path) if line is not None]
-        for line in lines:
-            name = line["name"]
-            if line["kind"] == "known":
-                self._known[name] = line["at_ns"]
-            elif line["kind"] == "queued":
-                self._known[name] = line["at_ns"]
-                if line["at_ns"] >= oldest:
-                    maybe = line.get("maybe", [])
-                    self._messages[name] = _Message(name, line["at_ns"], line["body"], {r: r in maybe for r in line["receivers"]})
-            elif line["kind"] == "amended":
+        for line in _lines(self._path):
+            name = line.name
+            if isinstance(line, _Known):
+                self._known[name] = line.at_ns
+            elif isinstance(line, _Queued):
+                self._known[name] = line.at_ns
+                if line.at_ns >= oldest:
+                    self._messages[name] = _Message(name, line.at_ns, line.body, {r: r in line.maybe for r in line.receivers})
+            elif isinstance(line, _Amended):
                 if name in self._messages:
-                    self._messages[name].body = line["body"]
-            elif line["kind"] == "tested":
-                self.successes[line["receiver"]] = line["at_ns"]
+                    self._messages[name].body = line.body
+            elif isinstance(line, _Tested):
+                self.successes[line.receiver] = line.at_ns
             elif name in self._messages:
-                waiting, receiver = self._messages[name].waiting, line["receiver"]
-                if line["kind"] == "done":
+                waiting, receiver = self._messages[name].waiting, line.receiver
+                if isinstance(line, _Done):
                     waiting.pop(receiver, None)
-                    self.successes[receiver] = max(line["at_ns"], self.successes.get(receiver, 0))
+                    self.successes[receiver] = max(line.at_ns, self.successes.get(receiver, 0))
                     if not waiting:
                         del self._messages[name]
-                elif receiver in waiting and line["kind"] == "attempt":
+                elif receiver in waiting and isinstance(line, _Attempt):
                     waiting[receiver] = waiting[receiver] or (name, receiver) in under_way
                     under_way.add((name, receiver))
                 else:  # refused: this attempt was none
@@ -282,3 +283,58 @@ class Outbox:
             for m in self._messages.values()
         ]
         write_durably(self._path, b"".join(seal(line) + b"\n" for line in kept))
+
+
+# ── the file's lines, as they are checked ──
+
+_Ns = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _Line(msgspec.Struct, frozen=True, tag_field="kind", tag=lambda name: name.strip("_").lower()):
+    name: str
+
+
+class _Known(_Line, frozen=True):
+    at_ns: _Ns
+
+
+class _Queued(_Line, frozen=True):
+    at_ns: _Ns
+    receivers: tuple[str, ...]
+    body: dict[str, Any]
+    maybe: tuple[str, ...] = ()
+
+
+class _Amended(_Line, frozen=True):
+    body: dict[str, Any]
+
+
+class _Tested(_Line, frozen=True):
+    receiver: str
+    at_ns: _Ns
+
+
+class _Attempt(_Line, frozen=True):
+    receiver: str
+
+
+class _Refused(_Line, frozen=True):
+    receiver: str
+
+
+class _Done(_Line, frozen=True):
+    receiver: str
+    at_ns: _Ns
+
+
+_AnyLine = _Known | _Queued | _Amended | _Tested | _Attempt | _Refused | _Done
+
+
+def _lines(path: Path) -> Iterator[_AnyLine]:
+    """Yield the lines that are right; one that fails its checksum, has other fields or could never be sent hides no other."""
+    for _, _, line in sealed_lines(path):
+        with contextlib.suppress(msgspec.ValidationError, ValueError, TypeError, RecursionError):
+            found: _AnyLine = msgspec.convert(line, _AnyLine)
+            if isinstance(found, _Queued | _Amended):
+                codec.dumps(found.body)
+            yield found

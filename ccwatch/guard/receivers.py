@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from ccwatch.config import Tables
 from ccwatch.errors import ConfigError
@@ -24,6 +24,8 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 10.0
 MOST_WAIT_S: Final = 3600.0
 """A receiver's Retry-After is honoured up to so long."""
+_SAFE: Final = "".join(chr(code) for code in range(32, 127) if chr(code) != "%")
+"""Characters that are in a header as they are."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,11 @@ def _post(parts: SplitResult, body: Mapping[str, Any]) -> Delivery:
         connection = http.client.HTTPSConnection(host, parts.port, timeout=CONNECT_S, context=ssl.create_default_context())
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=CONNECT_S)
-    headers = {"Content-Type": "application/json", "User-Agent": "ccwatch-guard", "X-Ccwatch-Message": str(body.get("message", ""))}
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "ccwatch-guard",
+        "X-Ccwatch-Message": quote(str(body.get("message", "")), safe=_SAFE),
+    }
     if parts.username is not None:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
+from ccwatch.alerts.snapshot import EvaluatorSnapshot
+
+_Ns = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 FILE: Final = "state.json"
 
 
@@ -27,23 +30,25 @@ class GuardState:
         blind_told_ns: when such a stretch was last reported.
     """
 
-    alive_ns: int = 0
+    alive_ns: _Ns = 0
     sessions: list[str] = field(default_factory=list)
     carry: dict[str, Any] | None = None
-    carry_seq: int = 0
+    carry_seq: _Ns = 0
     journal: str = ""
     told: list[str] = field(default_factory=list)
-    blind: list[list[int]] = field(default_factory=list)
-    blind_told_ns: int = 0
+    blind: list[tuple[_Ns, _Ns]] = field(default_factory=list)
+    blind_told_ns: _Ns = 0
 
     @classmethod
     def read(cls, folder: Path) -> GuardState:
         """Return the state kept in a folder; an empty one where there is none, or it cannot be read."""
         try:
             found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            return msgspec.convert(found, cls)
+            state = msgspec.convert(found, cls)
+            msgspec.convert(state.carry, EvaluatorSnapshot | None)
         except (OSError, ValueError, RecursionError, msgspec.ValidationError):
             return cls()
+        return state
 
     def write(self, folder: Path) -> None:
         """Write the state; a kill while it is written leaves the one before."""

@@ -16,6 +16,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.guard import outbox as module
 from ccwatch.guard.outbox import Outbox
 from ccwatch.guard.receivers import Receiver, read_receivers, retry_after
+from ccwatch.recording import seal
 from tests.guard.servers import desk, free_port
 
 
@@ -291,3 +292,51 @@ def test_killed_at_random_each_message_arrives_once_or_says_that_it_may_be_a_rep
             first.add(message["message"])
     with capsys.disabled():
         print(f"\n{kills} kills, {wanted} messages: all arrived, {repeated} twice, all of these marked")
+
+
+QUEUED = {
+    "kind": "queued",
+    "name": "m",
+    "at_ns": time.time_ns(),
+    "receivers": ["desk"],
+    "body": {"kind": "firing", "text": "x", "message": "m"},
+}
+LIES = [
+    {"kind": "queued"},
+    QUEUED | {"name": 5},
+    QUEUED | {"at_ns": "now"},
+    QUEUED | {"at_ns": -1},
+    QUEUED | {"receivers": [1]},
+    QUEUED | {"receivers": "desk"},
+    QUEUED | {"body": []},
+    QUEUED | {"maybe": 7},
+    *({"kind": kind} for kind in ("known", "amended", "tested", "attempt", "refused", "done", "other", 5, None)),
+    {"kind": "amended", "name": "m", "body": "x"},
+    {"kind": "done", "name": "m", "receiver": "desk", "at_ns": None},
+    {"kind": "attempt", "name": "m", "receiver": {}},
+    {"nothing": True},
+]
+
+
+def test_lines_that_lie_hide_no_message(tmp_path):
+    (tmp_path / module.OUTBOX).write_bytes(b"".join(seal(line) + b"\n" for line in [*LIES[:9], QUEUED, *LIES]))
+    with desk() as server:
+        box = Outbox(tmp_path, [Receiver("desk", server.address)])
+        assert box.waiting() == {"desk": ("m",)}
+        assert box.deliver_next("desk")
+        assert server.names == ["m"]
+        assert Outbox(tmp_path, []).waiting() == {}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{}, {"text": 5, "title": []}, {"kind": {}, "text": None}, {"alerts": 7, "text": "x"}, {"message": "a\r\nX: y"}, {"message": "\u202e"}],
+)
+def test_a_message_that_lies_is_delivered_or_refused_and_the_next_one_is_delivered(tmp_path, lie):
+    lines = [QUEUED | {"name": "odd", "body": lie}, QUEUED]
+    (tmp_path / module.OUTBOX).write_bytes(b"".join(seal(line) + b"\n" for line in lines))
+    with desk() as server:
+        box = Outbox(tmp_path, [Receiver("desk", server.address)])
+        box.start()
+        wait_until(lambda: "m" in server.names)
+        box.stop()

@@ -3,25 +3,82 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+from itertools import islice
 
 import pytest
 
 from ccwatch.alerts.certificates import FILE as CERTIFICATES, Certificates
+from ccwatch.alerts.evaluator import Evaluator
+from ccwatch.feed.synthetic import messages
 from ccwatch.guard.state import FILE, GuardState
+from ccwatch.protocol.messages import Instant
+from ccwatch.protocol.stream_reader import StreamReader
+from tests.recording.fuzz import changed
+
+FULL = 3_000 if os.environ.get("CCWATCH_FULL") else 0
+NOW = 1_767_364_200 * 10**9
 
 CERTIFICATE = {"rule": "r", "digest": "d", "incidents": 1, "caught": 1, "false_a_day": 0.2, "lead_s": None, "sessions": [], "days": 1.0}
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "7", '{"alive_ns": "now"}', '{"sessions": [1]}', '{"blind": [["a"]]}', '{"journal": {}}', "[" * 100_000]
+    "text",
+    [
+        "[]",
+        "7",
+        '{"alive_ns": "now"}',
+        '{"sessions": [1]}',
+        '{"blind": [["a"]]}',
+        '{"journal": {}}',
+        '{"blind": [[1]]}',
+        '{"alive_ns": -1}',
+        '{"carry": {"machines": 5}}',
+        "[" * 100_000,
+    ],
 )
 def test_a_state_that_lies_is_an_empty_one(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     assert GuardState.read(tmp_path) == GuardState()
 
 
-def test_a_state_is_read_as_it_was_written(tmp_path):
-    state = GuardState(5, ["a"], {"seq": 1}, 2, "b", ["c"], [[1, 2]], 3)
+@pytest.fixture(scope="module")
+def seen():
+    """Items of a stream with a fault, in two halves."""
+    reader = StreamReader(virtual_clock=True)
+    items = list(reader.opened(Instant(NOW, 0)))
+    for n, raw in enumerate(islice(messages(3, "slow-agent", 1.0), 200), 1):
+        items += reader.receive(raw, Instant(NOW + n * 10**9, n * 10**9))
+    return items[:150], items[150:]
+
+
+@pytest.fixture(scope="module")
+def snapshot(seen):
+    """A snapshot of an evaluator that has seen the first half, as it comes back from a file."""
+    evaluator = Evaluator()
+    evaluator.receive(seen[0])
+    return json.loads(json.dumps(evaluator.snapshot()))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_snapshot_that_lies_is_none_or_an_evaluator_goes_on_from_it(seen, snapshot, tmp_path):
+    dice, refused = random.Random(1), 0
+    for _ in range(FULL or 40):
+        (tmp_path / FILE).write_text(json.dumps({"alive_ns": 5, "carry": changed(dice, snapshot)}))
+        state = GuardState.read(tmp_path)
+        refused += not state.alive_ns
+        if state.carry is not None:
+            evaluator = Evaluator()
+            evaluator.restore(state.carry)
+            evaluator.receive(seen[1])
+            evaluator.snapshot()
+            assert evaluator.standing
+    assert refused
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path, snapshot):
+    state = GuardState(5, ["a"], snapshot, 2, "b", ["c"], [(1, 2)], 3)
     state.write(tmp_path)
     assert GuardState.read(tmp_path) == state
 

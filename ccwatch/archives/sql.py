@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ccwatch.archives.locations import is_remote, open_place
 from ccwatch.archives.sql_filters import ORIGINS, OTHER, touched
+from ccwatch.archives.sql_statements import line, the_question
 from ccwatch.errors import AnalysisError, ConfigError, RecordingError
 from ccwatch.protocol.columns import TABLES, Column
 from ccwatch.protocol.messages import UNCLEAN, Flag
@@ -35,7 +36,13 @@ except ImportError as error:
 
 _GLOBBED: Final = frozenset("*?[]")
 """Characters of a path that DuckDB would expand."""
-_READS: Final = frozenset({"SELECT", "EXPLAIN", "PRAGMA", "CALL"})
+# fmt: off
+_NOT_OFFERED: Final = frozenset({
+    "create", "create_view", "insert", "insert_into", "query", "to_csv", "to_parquet", "to_table", "to_view", "update", "write_csv",
+    "write_parquet",
+})
+# fmt: on
+"""DuckDB's methods that write, and `query`: another query may touch sessions that this one left out."""
 _OF_QUERY: Final = (
     duckdb.BinderException,
     duckdb.CatalogException,
@@ -69,7 +76,7 @@ class Relation:
         self._reader: Iterator[tuple[Any, ...]] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "query":  # another query may touch sessions that this one left out
+        if name.startswith("_") or name in _NOT_OFFERED:
             raise AttributeError(name)
         return getattr(self._relation, name)
 
@@ -156,7 +163,7 @@ class Views:
         try:
             self._connection = duckdb.connect(config=settings)
         except duckdb.Error as error:
-            raise ConfigError(f"memory={memory!r}: {_line(error)}") from None
+            raise ConfigError(f"memory={memory!r}: {line(error)}") from None
         self._connection.execute("SET temp_directory = ?", [os.path.join(tempfile.gettempdir(), f"ccwatch-sql-{os.getpid()}")])  # noqa: PTH118 - text for DuckDB
         with contextlib.suppress(duckdb.Error):  # without its extension for time zones DuckDB knows UTC alone
             self._connection.execute("SET TimeZone = 'UTC'")
@@ -172,19 +179,18 @@ class Views:
         Raises:
             ConfigError: DuckDB refuses it, or it is not a statement that only reads.
         """
-        statements = _statements(query) if isinstance(query, str) else []
-        if len(statements) != 1 or statements[0].type.name not in _READS:
-            raise ConfigError("sql: expected one question (SELECT, WITH, DESCRIBE, EXPLAIN …); to write, use .df(), .arrow() or publish()")
-        words = query.lower()
         with self._lock:
+            query = the_question(query, self._connection)
             self.touched = touched(self._connection, query, self._sessions)
             self._made.clear()  # the views of another query may lack what this one touches
+        words = query.lower()
+        is_list = words.split() == ["show", "tables"]
 
         def make() -> Any:
             for table in (*TABLES, "sessions"):
-                if (table in words or words.lstrip().startswith("show")) and table not in self._made:
+                if (table in words or is_list) and table not in self._made:
                     self._make_view(table)
-            return self._connection.sql(query)
+            return self._connection.sql("FROM (SHOW TABLES) WHERE NOT starts_with(name, '_')" if is_list else query)
 
         try:
             return Relation(self, make)
@@ -202,9 +208,9 @@ class Views:
             try:
                 return work()
             except _OF_QUERY as error:
-                raise AnalysisError(_line(error)) from None
+                raise AnalysisError(line(error)) from None
             except duckdb.Error as error:
-                raise UnreadableError(_line(error)) from None
+                raise UnreadableError(line(error)) from None
 
     def mend(self) -> bool:
         """Find out what DuckDB cannot read, and return whether there is more to find out by asking again.
@@ -362,15 +368,3 @@ def _sessions_table(frame: pd.DataFrame) -> Any:
         else:
             arrays.append(pa.array(whole[name], from_pandas=True))
     return pa.table(arrays, names=[str(name) for name in whole.columns])
-
-
-def _statements(query: str) -> list[Any]:
-    try:
-        found: list[Any] = duckdb.extract_statements(query)
-    except duckdb.Error as error:
-        raise ConfigError(f"sql: {_line(error)}") from None
-    return found
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:600]

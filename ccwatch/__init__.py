@@ -134,8 +134,15 @@ logging.getLogger("ccwatch").addHandler(logging.NullHandler())
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'ccwatch' has no attribute {name!r}")
+        raise AttributeError(f"module 'ccwatch' has no attribute {name!r}{_nearest(name)}")
     return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - needed after a slip of the finger only
+
+    found = get_close_matches(name, _HOME, n=1)
+    return f"; did you mean {found[0]!r}?" if found and not name.startswith("_") else ""
 
 
 def __dir__() -> list[str]:

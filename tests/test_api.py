@@ -278,3 +278,9 @@ def test_an_end_of_a_recording_that_cannot_be_is_refused(options: dict[str, str]
     with pytest.raises(ConfigError, match=message):
         cw.record("ws://127.0.0.1:1", tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_slip_in_a_name_of_the_package_is_answered_with_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'wach'; did you mean 'watch'"):
+        cw.wach  # noqa: B018
+    assert not hasattr(cw, "__wrapped__")

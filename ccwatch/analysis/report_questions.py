@@ -33,7 +33,7 @@ from ccwatch.recording import with_what_follows
 from ccwatch.stream import user_frames
 from ccwatch.stream.dataframes import span_ns
 from ccwatch.stream.table_reader import TableReader
-from ccwatch.stream.time_ranges import EXAMPLES, Moment, ends_of, parse_time
+from ccwatch.stream.time_ranges import EXAMPLES, Moment, is_date, parse_end, parse_time, range_of, shown
 
 Answer = TypeVar("Answer", bound=Result)
 
@@ -87,11 +87,7 @@ class ReportQuestions:
                 f"source={source!r}: expected a Feed, a Recording, a series, a CSV file or a frame with the columns of a Feed's"
             )
         self._symbol, self._said = symbol, said
-        start, end = ends_of(start, end)
-        ends = SessionTables(source).ends
-        self._tables = SessionTables(
-            source, parse_time(start, "start", ends), parse_time(end, "end", ends), frozenset(with_what_follows(drop))
-        )
+        self._tables = SessionTables(source, *range_of(start, end, SessionTables(source).ends), frozenset(with_what_follows(drop)))
         self._answers: dict[str, Result | AnalysisError] = {}
 
     @property
@@ -211,7 +207,8 @@ class ReportQuestions:
         """Say what is known around a moment, and what differed from before; see `ccwatch.analysis.explain`.
 
         Args:
-            time: "10:32" is read on the session's date, in `display_tz`; or a time with a zone; or a slice of two, which is the window.
+            time: "10:32" is read on the session's date, in `display_tz`; or a time with a zone; or a slice of two or a date, which is the
+                window.
             window: length of the window around a time, half of it on either side.
             baseline: length of the stretch before the window that it is compared with.
             display_tz: IANA zone of a time without one; None is the setting, else UTC.
@@ -224,10 +221,7 @@ class ReportQuestions:
         tables = self._tables
         if not len(tables.packets):
             raise NotEnoughData("explain: no packet")
-        ends = (time.start, time.stop) if isinstance(time, slice) else (time, time)
-        low, high = (parse_time(end, "time", tables.ends, zone=display_tz) for end in ends)
-        if low is None or high is None or low > high:
-            raise ConfigError(f"time={time!r}: {EXAMPLES}, or a slice of two")
+        low, high = self._stretch(time, display_tz)
         return explain(
             tables.packets,
             self.timeline().events,
@@ -238,6 +232,23 @@ class ReportQuestions:
             baseline_s=span_ns(baseline) / SECOND_NS,
             symbol=self._symbol,
         )
+
+    def _stretch(self, time: Any, zone: str | None) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """Return the first and the last moment that a time, a slice or a date names: the same one for a time."""
+        session = self._tables.ends
+        is_range = isinstance(time, slice) or is_date(time)
+        begin, finish = (time.start, time.stop) if isinstance(time, slice) else (time, time)
+        low, high = (
+            read(end, "time", session, zone=zone) for read, end in ((parse_time, begin), (parse_end if is_range else parse_time, finish))
+        )
+        if low is None or high is None or low > high:
+            raise ConfigError(f"time={time!r}: {EXAMPLES}, or a slice of two")
+        ends = session()
+        if ends is None:
+            raise NotEnoughData("explain: no packet")
+        if low > ends[1] or high < ends[0]:
+            raise ConfigError(f"time={time!r} does not lie in this session, which goes from {shown(ends[0])} to {shown(ends[1])}")
+        return (max(low, ends[0]), min(high, ends[1])) if is_date(begin) or is_date(finish) else (low, high)
 
     if not TYPE_CHECKING:  # else a checker would believe any name
 

@@ -19,7 +19,7 @@ from ccwatch import api
 from ccwatch.analysis import REGISTRY, Report, Result
 from ccwatch.errors import AnalysisError, CcwatchError, ConfigError
 from ccwatch.recording import LATEST, Recording, locate
-from ccwatch.stream.time_ranges import parse_time
+from ccwatch.stream.time_ranges import range_of
 
 MOST_ROWS: Final = 200
 LONGEST_TEXT: Final = 500
@@ -99,7 +99,7 @@ class Tools:
                 raise ConfigError(f"table={table!r}: expected one of {', '.join(tables)}")
             times = source.frame().index
             ends = (times[0], times[-1]) if len(times) else None
-            begin, finish = parse_time(start, "start", lambda: ends), parse_time(end, "end", lambda: ends)
+            begin, finish = range_of(start, end, lambda: ends)
             low, high = (None if moment is None else moment.isoformat() for moment in (begin, finish))
             frame = tables[table]().loc[begin:finish]
             kept = min(max(1, limit), MOST_ROWS)

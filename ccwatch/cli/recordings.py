@@ -32,10 +32,12 @@ def ls(*, folder: Path | None, as_json: bool) -> None:
         for row in found.itertuples(index=False):
             print_line({name: rendering.plain_value(value) for name, value in zip(found.columns, row, strict=True)})
         return
+    place = (folder or recordings_folder(Settings.load())).absolute()
     if not len(found):
-        put(f"no recordings in {(folder or recordings_folder(Settings.load())).absolute()}")
+        put(f"no recordings in {place}")
         return
     put(rendering.recordings_table(list(map(str, found.columns)), found.itertuples(index=False)))
+    put(f"{len(found):,} recording{'s' if len(found) > 1 else ''} in {place}")
 
 
 @click.command()

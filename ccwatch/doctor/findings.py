@@ -22,9 +22,12 @@ class Findings:
         self.settings: dict[str, str] = {}
 
     def of_silence(self, attempts: Sequence[Attempt]) -> None:
-        """Note that no place answered."""
+        """Note that no place gave a stream."""
         self.problems += [attempt.error for attempt in attempts[:1] if attempt.error]
-        self.problems.append(f"no place answers: {len(attempts)} tried")
+        self.problems.append(f"no place gives a stream: {len(attempts)} tried")
+        if any("(401)" in (attempt.error or "") for attempt in attempts[:1]):
+            self.advice.append("the server runs: set CCWATCH_TOKEN, or CCWATCH_TOKEN_FILE, to a token that it accepts, and try again")
+            return
         if any("(401)" in (attempt.error or "") for attempt in attempts[1:]):
             self.advice.append("a usual place wants a token: name it as URL, since a token is sent to no other")
         self.advice.append(

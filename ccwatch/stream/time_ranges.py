@@ -1,7 +1,7 @@
 """Moments as a user names them, the same in every verb: "14:38", "2026-01-02 14:38", timestamps. Ranges are closed at both ends.
 
 A text without a zone is in the zone of the settings (`display_tz`, else that of `[hours]`, else UTC), in which times are shown, too. One
-without a date is on a date of the session.
+without a date is on a date of the session; a date alone, where a range is asked for, is its whole day.
 """
 
 from __future__ import annotations
@@ -80,14 +80,40 @@ def span_of(start: Moment, end: Moment, session: Session | None = None) -> tuple
     Raises:
         ConfigError: not a moment, or a datetime without a zone; or the end lies before the start.
     """
-    start, end = ends_of(start, end)
-    if start is None and end is None:
+    low, high = range_of(start, end, session)
+    if low is None and high is None:
         return None
-    low, high = parse_time(start, "start", session), parse_time(end, "end", session)
-    span = (FIRST if low is None else int(low.value), LAST if high is None else int(high.value))
-    if span[0] > span[1]:
+    return FIRST if low is None else int(low.value), LAST if high is None else int(high.value)
+
+
+def range_of(
+    start: Moment, end: Moment, session: Session | None = None, *, zone: str | None = None
+) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    """Return the first and last moment of a stretch of time, UTC, each None where it is open; see `span_of`.
+
+    A date alone is its whole day, in the zone of a text without one: as the start its first moment, as the end its last.
+    """
+    start, end = ends_of(start, end)
+    low, high = parse_time(start, "start", session, zone=zone), parse_end(end, "end", session, zone=zone)
+    if low is not None and high is not None and low > high:
         raise ConfigError(f"the end, {end}, lies before the start, {start}")
-    return span
+    return low, high
+
+
+def parse_end(value: Moment, name: str, session: Session | None = None, *, zone: str | None = None) -> pd.Timestamp | None:
+    """Return the last moment of a range, as `parse_time` does; that of a date alone is the last of its day."""
+    if not isinstance(value, str) or not is_date(value):
+        return parse_time(value, name, session, zone=zone)
+    if _parsed(value.strip()) is None:
+        raise ConfigError(f"{name}={value!r} is no time; {EXAMPLES}")
+    known = ZoneInfo(Settings.load(display_tz=zone).display_tz)
+    following = pd.Timestamp(value.strip()) + pd.Timedelta(days=1)
+    return _utc(following.tz_localize(known, ambiguous=True, nonexistent="shift_forward")) - pd.Timedelta(1, "ns")
+
+
+def is_date(value: object) -> bool:
+    """Return whether this is the text of a date alone, such as "2026-01-02"."""
+    return isinstance(value, str) and _DATE.fullmatch(value.strip()) is not None
 
 
 def parse_time(value: Moment, name: str, session: Session | None = None, *, zone: str | None = None) -> pd.Timestamp | None:

@@ -292,6 +292,16 @@ def test_a_slice_of_times_is_a_range_of_a_report_and_the_window_of_an_explanatio
             report.explain(bad)
 
 
+def test_a_date_explains_its_whole_day_and_a_moment_outside_the_session_is_refused(report):
+    whole = report.explain("2026-01-02")
+    basis = report.quality().basis
+    assert (whole.start, whole.end) == (basis.start, basis.end)
+    assert report.between("2026-01-02", "2026-01-02").quality().basis == basis
+    for outside in ("2026-01-05", "2026-01-05 14:32", pd.Timestamp("2026-01-05T14:32Z"), slice("2025-01-01", "2025-02-01")):
+        with pytest.raises(ConfigError, match="does not lie in this session, which goes from"):
+            report.explain(outside)
+
+
 def test_a_range_is_asked_about_alone(stream, at):
     source = stream("regime-flip", count=400)
     part = Report(source).between(at(120), at(239))

@@ -149,7 +149,9 @@ def test_record_prints_the_path_and_info_ls_and_tail_read_it(cottage: cw.Cottage
     assert facts["tags"] == ["monday"]
     listed = [json.loads(line) for line in ccwatch("ls", "here", "--json", cwd=tmp_path).stdout.splitlines()]
     assert [row["packets"] for row in listed] == [said["packets"]]
-    assert "monday" in ccwatch("ls", "here", cwd=tmp_path).stdout
+    shown = ccwatch("ls", "here", cwd=tmp_path).stdout
+    assert "monday" in shown
+    assert f"1 recording in {tmp_path / 'here'}" in shown
     assert "finished" in ccwatch("info", said["recording"], cwd=tmp_path).stdout
     assert len(ccwatch("tail", said["recording"], "-n", "5", cwd=tmp_path).stdout.splitlines()) == 5
 

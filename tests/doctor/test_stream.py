@@ -151,6 +151,19 @@ def test_a_token_goes_to_the_url_alone_and_never_to_the_places_beside_it(monkeyp
     assert "s3cret" not in json.dumps(found.to_dict())
 
 
+@pytest.mark.usefixtures("no_usual_place")
+def test_a_server_that_refuses_the_token_runs_and_wants_another_one() -> None:
+    server = RawServer(lambda peer: peer.answer("401 Unauthorized"))
+    try:
+        found = examine(server.url, seconds=0.2, token="expired")
+    finally:
+        server.close()
+    assert not found.healthy
+    assert "(401)" in found.problems[0]
+    assert "CCWATCH_TOKEN" in found.advice[0]
+    assert not any("start the engine" in advice for advice in found.advice)
+
+
 def test_an_open_socket_that_says_nothing_is_ill() -> None:
     with foreign(sending()) as server:
         found = examine(server.url, seconds=0.3)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ccwatch.errors import ConfigError
-from ccwatch.stream.time_ranges import next_moment, parse_time, span_of
+from ccwatch.stream.time_ranges import next_moment, parse_time, range_of, span_of
 
 DAY = "2026-01-02T14:30:00Z", "2026-01-02T21:00:00Z"
 
@@ -95,3 +95,16 @@ def test_a_slice_is_a_span():
 def test_a_time_of_the_day_in_advance_is_the_next_one(text, expected):
     now = pd.Timestamp("2026-01-02T14:32:10Z").to_pydatetime()
     assert next_moment(text, "until", now) == pd.Timestamp(f"{expected}Z")
+
+
+def test_a_date_alone_is_its_whole_day_in_a_range_and_days_may_have_23_hours():
+    day = pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    assert span_of("2026-01-02", "2026-01-02") == span_of(slice("2026-01-02", "2026-01-02"), None)
+    low, high = range_of("2026-01-02", "2026-01-03")
+    assert low == pd.Timestamp("2026-01-02T00:00Z")
+    assert high == pd.Timestamp("2026-01-03T00:00Z") + day
+    low, high = range_of("2026-03-29", "2026-03-29", zone="Europe/Berlin")
+    assert low == pd.Timestamp("2026-03-28T23:00Z")
+    assert high - low == day - pd.Timedelta(hours=1)
+    assert range_of(None, "2026-01-02")[0] is None
+    assert range_of("2026-01-02", pd.Timestamp("2026-01-02T00:00Z")) == (low := pd.Timestamp("2026-01-02T00:00Z"), low), "no text: a moment"

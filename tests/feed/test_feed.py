@@ -530,6 +530,7 @@ def test_an_alert_reaches_the_callback_of_a_feed_that_was_not_kept():
     leave = ccwatch.synthetic(scenario="drawdown-halt", packets=400, pace="max", name="not kept").on_alert(alerts.append)
     gc.collect()
     wait_until(lambda: any(alert.severity == "critical" for alert in alerts))
+    wait_until(lambda: not any(name.endswith("not kept") for name in own_threads()))  # its 400 packets have come
     leave()
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one) is Feed and one.name == "not kept"]

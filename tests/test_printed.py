@@ -6,6 +6,7 @@ import pytest
 from IPython.core.formatters import PlainTextFormatter
 
 import ccwatch as cw
+from tests.dashboard.conftest import wait_until
 
 
 def printed(value: object) -> str:
@@ -31,6 +32,19 @@ def test_what_a_feed_and_a_recording_say_is_one_line_each(folder: str) -> None:
     assert "nothing odd" in lines[1]
     assert "240 packets in 0:03:59, 0 gaps" in lines[4]
     assert "every checksum agrees" in lines[5]
+
+
+def test_an_alert_prints_what_fires_since_when_and_how_bad_it_is(folder: str) -> None:
+    found: list[cw.Alert] = []
+    with cw.replay(folder, speed="max") as feed:
+        feed.on_alert(found.append)
+        feed.join(60)
+        wait_until(lambda: any(alert.rule == "halt" for alert in found))
+    (halt,) = [alert for alert in found if alert.rule == "halt"]
+    (fall,) = [alert for alert in found if alert.rule == "drawdown-start-2"]
+    assert str(halt) == f"{halt.id} critical halt fires since 2026-01-02 14:33:00 UTC: the engine's status is HALT"
+    assert str(fall).endswith("drawdown from the day's starting capital at −2 %, now −2.19 %")
+    assert printed(fall) == f"<Alert {fall}>"
 
 
 def test_a_back_test_prints_each_rules_certificate(folder: str) -> None:

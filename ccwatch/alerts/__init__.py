@@ -2,6 +2,7 @@
 
 from ccwatch.alerts.account import Account
 from ccwatch.alerts.alert_groups import RANK, group_of
+from ccwatch.alerts.alert_words import in_words, reading
 from ccwatch.alerts.batch_columns import Calls, Columns
 from ccwatch.alerts.certificates import NEVER, Certificate, Certificates
 from ccwatch.alerts.divergence_plan import Plan, PlanReader, no_plan
@@ -61,12 +62,14 @@ __all__ = [
     "WrittenRule",
     "drawn_objectives",
     "group_of",
+    "in_words",
     "measures_of",
     "nearest_word",
     "needs_plan",
     "no_plan",
     "objective_of",
     "read_objectives",
+    "reading",
     "rules_file",
     "rules_of",
     "text_of",

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
+from zoneinfo import ZoneInfo
 
+from ccwatch.alerts.alert_words import in_words
 from ccwatch.alerts.machine import AnyRule, Change, Standing
 from ccwatch.alerts.needs import subject_of
 from ccwatch.alerts.rules import AlertState, Rule, Severity, digest_of
 from ccwatch.protocol.messages import from_ns
+from ccwatch.stream.time_ranges import shown_zone
 
 MOST_PAST: Final = 200
 """How many alerts that are over are kept."""
@@ -60,6 +63,14 @@ class Alert:
     is_waiting: bool = False
     runbook: str = ""
     measure: str = ""
+
+    def __str__(self) -> str:
+        """Return it as one line, whose time is in the zone in which times are shown: what `feed.on_alert(print)` prints."""
+        return in_words(self, ZoneInfo(shown_zone()))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print a headline in IPython; the attributes have all."""
+        printer.text("…" if cycle else f"<Alert {self}>")
 
     @property
     def is_open(self) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ccwatch.alerts import Alert
+from ccwatch.alerts import reading
 from ccwatch.domain.durations import duration_text
 from ccwatch.guard.notices import Notice
 
@@ -20,17 +19,6 @@ _WORDS: Final = {
     "repeat": "still fires, and is not acknowledged",
     "escalation": "fires, and is not acknowledged",
 }
-
-
-def reading(value: float, unit: str) -> str:
-    """Return a value in words; an empty text where it only means yes or no."""
-    if math.isnan(value):
-        return ""
-    if unit == "fraction":
-        return f"{100.0 * value:.2f} %".replace("-", "\N{MINUS SIGN}")
-    if not unit and value in {0.0, 1.0}:
-        return ""
-    return f"{value:,.4g} {unit}".strip().replace("-", "\N{MINUS SIGN}")
 
 
 def sentence(notice: Notice, zone: Any = UTC) -> str:
@@ -46,16 +34,6 @@ def sentence(notice: Notice, zone: Any = UTC) -> str:
     also = f"; also {', '.join(other.name for other in notice.also)}" if notice.also else ""
     since = f"{alert.fired.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
     return f"{str(alert.severity).upper()}: {alert.rule}{about} {word}{lasted}: {alert.meaning}{said}, since {since}{also}."
-
-
-def in_words(alert: Alert, zone: Any = UTC) -> str:
-    """Return a line for a log: an alert's severity, name, state and value."""
-    value = reading(alert.value if alert.is_open else alert.worst, alert.unit)
-    state = f"fires since {alert.fired.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
-    if alert.resolved_ns is not None:
-        state = f"is over after {duration_text((alert.resolved_ns - alert.fired_ns) / 1e9)}"
-    said = f", {'now' if alert.is_open else 'at worst'} {value}" if value else ""
-    return f"{alert.id} {alert.severity} {alert.name} {state}: {alert.meaning}{said}"
 
 
 def body_of(

@@ -27,13 +27,14 @@ from ccwatch.alerts import (
     Evaluator,
     PlanReader,
     Severity,
+    in_words,
     measures_of,
     no_plan,
     read_objectives,
 )
 from ccwatch.config import Settings
 from ccwatch.domain.hours import days_of
-from ccwatch.guard.alert_messages import body_of, in_words
+from ccwatch.guard.alert_messages import body_of
 from ccwatch.guard.daybook import Daybook
 from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.heartbeat import Heartbeat

@@ -11,8 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch.alerts import Alert
-from ccwatch.guard.alert_messages import reading
+from ccwatch.alerts import Alert, reading
 
 AROUND: Final = pd.Timedelta(minutes=15)
 WIDTH, HEIGHT = 900, 130

@@ -25,6 +25,7 @@ from ccwatch.alerts.rules import (
     read_objectives,
 )
 from ccwatch.alerts.settings import AlertSettings, rules_file, with_own
+from ccwatch.alerts.snapshot import EvaluatorSnapshot
 from ccwatch.alerts.watch import AlertWatch, Snapshot
 from ccwatch.alerts.written import Rule as WrittenRule
 
@@ -49,6 +50,7 @@ __all__ = [
     "Change",
     "Columns",
     "Evaluator",
+    "EvaluatorSnapshot",
     "Name",
     "Number",
     "Observer",

@@ -14,7 +14,7 @@ _Number = float | None
 
 
 class AccountSnapshot(TypedDict):
-    """The trading day's account: see `Account`."""
+    """The trading day's account: see `ccwatch.alerts.account`."""
 
     known_from: _Int64 | None
     day: _Int64 | None
@@ -25,7 +25,7 @@ class AccountSnapshot(TypedDict):
 
 
 class DivergenceSnapshot(TypedDict):
-    """The stream beside its plan: see `Divergence`."""
+    """The stream beside its plan: see `ccwatch.alerts.divergence`."""
 
     since: _Int64 | None
     shift: _Int64 | None
@@ -37,7 +37,7 @@ class DivergenceSnapshot(TypedDict):
 
 
 class MachineSnapshot(TypedDict):
-    """One rule's state: see `Machine`."""
+    """One rule's state: see `ccwatch.alerts.machine`."""
 
     state: AlertState
     since: _Int64

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from ccwatch.alerts.snapshot import EvaluatorSnapshot
+from ccwatch.alerts import EvaluatorSnapshot
 
 _Ns = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 FILE: Final = "state.json"

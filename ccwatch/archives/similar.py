@@ -275,7 +275,9 @@ def _stretch(source: TableReader | pd.DataFrame, on: Sequence[str], step_ns: int
 def _opened(root: str | Path, source: Any, sessions: Sequence[Session]) -> tuple[TableReader | pd.DataFrame, str]:
     """Return the source opened, and its name if it is a session of the archive; otherwise an empty name."""
     if isinstance(source, str | Path):
-        if source == "latest" and sessions:
+        if source == "latest":
+            if not sessions:
+                raise NotEnoughData("similar: the archive holds no session that can be read, so there is no latest one")
             source = max(sessions, key=lambda session: session.wall).name
         mine = next((session for session in sessions if str(source) in {session.name, session.place}), None)
         if mine is not None:

@@ -3,8 +3,10 @@
 Main-thread time is Chromium's TaskDuration (all tasks of the page), so it counts what each does outside of its own drawing; it is
 given per frame that was offered, and once more in the thread's own CPU time, which a busy machine does not lengthen. The whole
 browser's CPU is that of all its processes, the graphics process included. The peers are watched in turn, `ROUNDS` times each, and
-medians are compared. Perspective is measured where it is installed (pip install perspective-python). An hour of stream at ten times
-its speed takes six minutes and is watched only with CCWATCH_FULL=1.
+medians are compared. Perspective is measured where it is installed (pip install perspective-python).
+
+`python -m tests.benchmarks dashboard:100k` runs one part alone: 1k, 100k, 1M, lag, pan, or heap, an hour of stream at ten times its
+speed, which takes six minutes and is not among what is run without a name, unless CCWATCH_FULL=1.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,9 @@ ROUNDS = 3
 SECONDS = 10.0
 """How long a stream is watched for one figure."""
 FULL_SECONDS = 360.0
+PANS = 60
+PATIENCE_S = 300.0
+"""What is waited for gets as long: a machine that does other work too must not end the run."""
 
 SETUP = """
 import threading, time
@@ -151,10 +158,11 @@ class Watched:
         self.context = chromium.new_context(viewport={"width": 1280, "height": 1150})
         self.tab = Tab(lab, self.context.new_page())
         self.page = self.tab.page
-        self.tab.open(lab.notebook(name, setup, cell))
-        self.tab.run_cell(0)
-        self.tab.wait_for(lambda: self.page.get_by_text("[1]:", exact=True).count(), 120, "the first cell")
-        self.tab.idle()
+        self.name = name
+        self.page.goto(f"{lab.url}/doc/tree/{lab.notebook(name, setup, cell)}?reset", timeout=1000 * PATIENCE_S)
+        self.idle()
+        self.run_setup()
+        self.idle()
         self.tab.received.clear()
         self.devtools = self.context.new_cdp_session(self.page)
         self.devtools.send("Performance.enable")
@@ -162,6 +170,36 @@ class Watched:
         self.own_time.send("Performance.enable", {"timeDomain": "threadTicks"})
         self.began = time.perf_counter()
         self.tab.run_cell(1)
+
+    def idle(self) -> None:
+        self.page.get_by_text("| Idle").first.wait_for(timeout=1000 * PATIENCE_S)
+
+    def run_setup(self) -> None:
+        """Run the first cell; once more where the page took no notice, as one does that is still being built."""
+        begun = self.page.get_by_text("[*]:", exact=True).or_(self.page.get_by_text("[1]:", exact=True))
+        for _ in range(5):
+            self.tab.run_cell(0)
+            until = time.perf_counter() + 20.0
+            while not begun.count() and time.perf_counter() < until:
+                self.page.wait_for_timeout(100)
+            if begun.count():
+                break
+        self.tab.wait_for(lambda: self.page.get_by_text("[1]:", exact=True).count(), PATIENCE_S, "the first cell")
+
+    def painted(self, whose: str, times: int = 1) -> None:
+        """Wait until it has drawn; ours some times."""
+        drawn = DRAWN[whose].replace("draws > 0", f"draws >= {times}")
+        self.page.wait_for_function(f"() => {drawn}", timeout=1000 * PATIENCE_S, polling=20)
+
+    def reloaded_mb(self) -> float:
+        """Save, reload, and return what the page receives until it has drawn again."""
+        self.page.keyboard.press("Control+s")
+        saved = self.tab.lab.notebooks / self.name
+        self.tab.wait_for(lambda: "widget-view" in saved.read_text(), PATIENCE_S, "the saved notebook")
+        self.tab.received.clear()
+        self.page.reload(timeout=1000 * PATIENCE_S)
+        self.painted("ccwatch")
+        return sum(message.size for message in self.tab.received) / 1e6
 
     def metrics(self) -> dict[str, float]:
         return {metric["name"]: metric["value"] for metric in self.devtools.send("Performance.getMetrics")["metrics"]}
@@ -184,45 +222,56 @@ class Watched:
         self.context.close()
 
 
-def rows() -> list[Row]:
-    """All of them; takes about ten minutes, with CCWATCH_FULL=1 six more."""
+def rows(part: str = "") -> Iterator[Row]:
+    """Yield the rows of a part, or of all of them, as they are known; each part takes two to five minutes on a quiet machine."""
     from tests.browser.jupyter import Lab, browser, chromium_path  # noqa: PLC0415 - needs Playwright
 
     if chromium_path() is None:
-        return [Row("dashboard: in the page", float("nan"), "", "", "no chromium")]
+        yield Row("dashboard: in the page", float("nan"), "", "", "no chromium")
+        return
+    parts: dict[str, Callable[[Any, Any], Iterator[Row]]] = {
+        "1k": partial(beside_peers, packets=SMALL),
+        "100k": partial(beside_peers, packets=LARGE),
+        "1M": partial(beside_peers, packets=MILLION),
+        "lag": _lag,
+        "pan": _pan,
+        "heap": _hour,
+    }
+    if part and part not in parts:
+        raise SystemExit(f"dashboard:{part}: expected one of {', '.join(parts)}")
     lab = Lab(Path(tempfile.mkdtemp(prefix="ccwatch-benchmark-")))
     lab.start()
     try:
         with browser() as chromium:
-            found: list[Row] = []
-            for packets in (SMALL, LARGE, MILLION):
-                found += beside_peers(chromium, lab, packets)
-            found += _lag(chromium, lab)
-            if os.environ.get("CCWATCH_FULL"):
-                found += _hour(chromium, lab)
+            for name, run in parts.items():
+                if name == part or (not part and (name != "heap" or os.environ.get("CCWATCH_FULL"))):
+                    yield from run(chromium, lab)
     finally:
         lab.stop()
-    return found
 
 
-def beside_peers(chromium: Any, lab: Any, packets: int, rounds: int = ROUNDS) -> list[Row]:
-    """Watch each in turn, some rounds long; FigureWidget no longer than up to LARGE, beyond which it does not answer."""
-    cells = {"ccwatch": OURS, "FigureWidget": THEIRS, "Perspective": PERSPECTIVE}
+def beside_peers(chromium: Any, lab: Any, packets: int, rounds: int = ROUNDS) -> Iterator[Row]:
+    """Watch each in turn, some rounds long; FigureWidget once and up to LARGE, beyond which it does not answer."""
+    cells = {"ccwatch": OURS, "Perspective": PERSPECTIVE, "FigureWidget": THEIRS}
     if packets > LARGE:
         del cells["FigureWidget"]
     if importlib.util.find_spec("perspective") is None:
         del cells["Perspective"]
+    window = f"{packets:,} points"
     seen: dict[str, list[dict[str, float]]] = {whose: [] for whose in cells}
     for turn in range(rounds):
         for whose, cell in cells.items():
+            if whose == "FigureWidget" and turn:
+                continue
             name = f"{whose}-{packets}-{turn}.ipynb"
-            seen[whose].append(_steady(Watched(chromium, lab, name, SETUP.format(packets=packets), cell.format(hz=HZ)), whose))
+            one = _steady(Watched(chromium, lab, name, SETUP.format(packets=packets), cell.format(hz=HZ)), whose)
+            seen[whose].append(one)
+            yield Row(f"turn {turn + 1}: {whose}: main thread per frame, {window}", one["main_ms"], "ms", "", "seen once; medians follow")
+            yield Row(f"turn {turn + 1}: {whose}: the same in CPU time, {window}", one["main_cpu_ms"], "ms", "", "")
     found = {whose: {key: statistics.median(one[key] for one in all_of) for key in all_of[0]} for whose, all_of in seen.items()}
-    window, ours = f"{packets:,} points", found["ccwatch"]
-    made = []
     for whose, of in found.items():
         bounded = whose == "ccwatch"
-        made += [
+        yield from (
             Row(f"{whose}: first paint, {window}", of["paint_s"], "s", "", "from running the cell"),
             Row(f"{whose}: received until then, {window}", of["paint_mb"], "MB", "≤ 2" if bounded else "", "on the wire"),
             Row(f"{whose}: bytes per frame, {window}", of["bytes"], "B", "≤ 2200" if bounded else "", "on the wire, 10 packets a frame"),
@@ -230,26 +279,32 @@ def beside_peers(chromium: Any, lab: Any, packets: int, rounds: int = ROUNDS) ->
             Row(f"{whose}: main thread's CPU per frame, {window}", of["main_cpu_ms"], "ms", "", "the same in CPU time"),
             Row(f"{whose}: main thread busy, {window}", 100 * of["busy"], "%", "≤ 10" if bounded else "", f"{HZ:g} Hz offered"),
             Row(f"{whose}: CPU of the browser, {window}", 100 * of["cpu"], "%", "", "of one core, all of its processes"),
-        ]
+        )
         if bounded:
-            made.append(Row(f"{whose}: frames drawn, {window}", of["drawn_hz"], "Hz", "", f"{HZ:g} Hz offered"))
-    measures = (("main_ms", "main thread"), ("cpu", "CPU of the browser"), ("paint_s", "first paint"))
-    for whose, bounds in (("Perspective", ("≤ 0.3", "≤ 0.333", "≤ 0.8")), ("FigureWidget", ("≤ 0.333", "", ""))):
+            yield Row(f"{whose}: frames drawn, {window}", of["drawn_hz"], "Hz", "", f"{HZ:g} Hz offered")
+            yield Row(
+                f"{whose}: received at a reload until painted, {window}",
+                of["reload_mb"],
+                "MB",
+                "≤ 2",
+                "JupyterLab asks for the state twice",
+            )
+    measures = (("main_ms", "main thread"), ("main_cpu_ms", "main thread's CPU"), ("cpu", "CPU of the browser"), ("paint_s", "first paint"))
+    for whose, bounds in (("Perspective", ("≤ 0.3", "", "≤ 0.333", "≤ 0.8")), ("FigureWidget", ("≤ 0.333", "", "", ""))):
         if whose not in found:
             continue
         for (key, words), bound in zip(measures, bounds, strict=True):
-            ratio = ours[key] / found[whose][key]
-            made.append(Row(f"{words}, ccwatch / {whose}, {window}", ratio, "", bound, f"medians of {rounds} turns"))
-    return made
+            ratio = found["ccwatch"][key] / found[whose][key]
+            yield Row(f"{words}, ccwatch / {whose}, {window}", ratio, "", bound, f"medians of {rounds} turns")
 
 
 def _steady(watched: Watched, whose: str) -> dict[str, float]:
-    """First paint, then a while of a stream that goes on."""
+    """First paint, then a while of a stream that goes on; ours is reloaded at the end."""
     tab, page = watched.tab, watched.page
-    page.wait_for_function(f"() => {DRAWN[whose]}", timeout=120_000, polling=20)
+    watched.painted(whose)
     paint_s, paint_mb = time.perf_counter() - watched.began, sum(message.size for message in tab.received) / 1e6
     if whose == "ccwatch":
-        tab.wait_for(lambda: tab.look("missing") == 0, 60, "the older rows")
+        tab.wait_for(lambda: tab.look("missing") == 0, PATIENCE_S, "the older rows")
     page.wait_for_timeout(3000)
     draws = tab.look("draws") or 0
     before, cpu, start, since = watched.metrics(), browser_cpu_s(), len(tab.received), time.perf_counter()
@@ -270,6 +325,8 @@ def _steady(watched: Watched, whose: str) -> dict[str, float]:
         "busy": busy_s / took,
         "cpu": (cpu_after - cpu) / took,
     }
+    if whose == "ccwatch":
+        found["reload_mb"] = watched.reloaded_mb()
     watched.close()
     return found
 
@@ -289,13 +346,12 @@ def browser_cpu_s() -> float:
     return used
 
 
-def _lag(chromium: Any, lab: Any) -> list[Row]:
+def _lag(chromium: Any, lab: Any) -> Iterator[Row]:
     """How late the page draws what the kernel has: at 10 Hz, and when 60 Hz are offered."""
-    made = []
     for hz, bound in ((10.0, "≤ 150"), (60.0, "≤ 100")):
         cell = STAMPED.format(panels=["price", "drawdown", "alpha", "latency"], per_frame=1, hz=hz)
         watched = Watched(chromium, lab, f"lag-{hz:g}.ipynb", SETUP.format(packets=SMALL), cell)
-        watched.page.wait_for_function("() => document.querySelector('.ccwatch-live-figure')?.ccwatch?.draws > 3", timeout=60_000)
+        watched.painted("ccwatch", 4)
         watched.page.evaluate(
             """() => {
                 const { ccwatch } = document.querySelector('.ccwatch-live-figure');
@@ -313,20 +369,56 @@ def _lag(chromium: Any, lab: Any) -> list[Row]:
         )
         watched.page.wait_for_timeout(SECONDS * 1000)
         lags = sorted(watched.page.evaluate("() => window.ccwLags"))
-        half = len(lags) // 2
-        made += [
-            Row(f"lag p95, {hz:g} Hz offered", lags[int(0.95 * (len(lags) - 1))], "ms", bound, "drawn minus delivered in the kernel"),
-            Row(f"lag median, {hz:g} Hz offered", lags[half], "ms", "", f"{len(lags)} drawings in {SECONDS:g} s"),
-        ]
         watched.close()
-    return made
+        half = len(lags) // 2
+        yield Row(f"lag p95, {hz:g} Hz offered", lags[int(0.95 * (len(lags) - 1))], "ms", bound, "drawn minus delivered in the kernel")
+        yield Row(f"lag median, {hz:g} Hz offered", lags[half], "ms", "", f"{len(lags)} drawings in {SECONDS:g} s")
 
 
-def _hour(chromium: Any, lab: Any) -> list[Row]:
+def _pan(chromium: Any, lab: Any) -> Iterator[Row]:
+    """The longest tasks of the main thread while a million packets are panned through by key, at three widths of the view."""
+    watched = Watched(chromium, lab, "pan.ipynb", SETUP.format(packets=MILLION), OURS.format(hz=HZ))
+    watched.painted("ccwatch")
+    watched.tab.wait_for(lambda: watched.tab.look("missing") == 0, PATIENCE_S, "the older rows")
+    page = watched.page
+    page.wait_for_timeout(3000)
+    page.evaluate(
+        """() => {
+            window.ccwTasks = [];
+            new PerformanceObserver((list) => window.ccwTasks.push(...list.getEntries().map((entry) => entry.duration)))
+                .observe({ type: 'longtask' });
+        }"""
+    )
+    plot = page.locator(".ccw-plot").first
+    plot.focus()
+    for name, keys in (("of all", ["3", "+"]), ("of an hour", ["3", "+", "+"]), ("of 30 minutes", ["2"])):
+        for key in keys:
+            page.keyboard.press(key)
+            page.wait_for_timeout(500)
+        page.evaluate("() => { window.ccwTasks.length = 0; }")
+        own, draws = watched.main_cpu_s(), watched.tab.look("draws")
+        for at in range(PANS):
+            page.keyboard.press("ArrowLeft" if at % 10 < 5 else "ArrowRight")
+            page.wait_for_timeout(100)
+        tasks = sorted(page.evaluate("() => window.ccwTasks"))
+        drawn = max(1, watched.tab.look("draws") - draws)
+        window = f"a view {name}, {MILLION:,} points"
+        yield Row(f"longest task while panning, {window}", tasks[-1] if tasks else 0.0, "ms", "≤ 100", f"{len(tasks)} above 50 ms")
+        yield Row(
+            f"main thread's CPU a picture, {window}",
+            1e3 * (watched.main_cpu_s() - own) / drawn,
+            "ms",
+            "",
+            f"{drawn} pictures",
+        )
+    watched.close()
+
+
+def _hour(chromium: Any, lab: Any) -> Iterator[Row]:
     """The page's heap over an hour of a stream of one packet a second, at ten times its speed."""
     cell = STAMPED.format(panels=["price", "drawdown", "alpha", "latency"], per_frame=1, hz=10.0)
     watched = Watched(chromium, lab, "hour.ipynb", SETUP.format(packets=SMALL), cell)
-    watched.page.wait_for_function("() => document.querySelector('.ccwatch-live-figure')?.ccwatch?.draws > 20", timeout=60_000)
+    watched.painted("ccwatch", 20)
     heaps = []
     until = time.perf_counter() + FULL_SECONDS
     while time.perf_counter() < until:
@@ -334,13 +426,6 @@ def _hour(chromium: Any, lab: Any) -> list[Row]:
         watched.page.wait_for_timeout(10_000)
     watched.close()
     first, last = statistics.median(heaps[1:6]), statistics.median(heaps[-5:])
-    return [
-        Row("page heap, first minute", first, "MB", "", "after a collection"),
-        Row(
-            "page heap, last minute, against the first",
-            100 * (last / first - 1),
-            "%",
-            "± 10",
-            f"{len(heaps)} samples in {FULL_SECONDS:g} s",
-        ),
-    ]
+    yield Row("page heap, first minute", first, "MB", "", "after a collection")
+    note = f"{len(heaps)} samples in {FULL_SECONDS:g} s"
+    yield Row("page heap, last minute, against the first", 100 * (last / first - 1), "%", "± 10", note)

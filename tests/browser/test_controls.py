@@ -129,6 +129,16 @@ def test_the_crosshair_stands_where_plotly_draws_its_time(tab: Tab) -> None:
     press(tab, "Escape")
 
 
+def test_a_picture_that_rests_takes_the_colours_of_another_theme(tab: Tab) -> None:
+    grid = "() => document.querySelector('.js-plotly-plot')._fullLayout.xaxis.gridcolor"
+    light = tab.page.evaluate(grid)
+    tab.choose_theme("JupyterLab Dark")
+    tab.wait_for(lambda: tab.page.evaluate(grid) != light, 20, "plotly's dark colours")
+    assert tab.look("dark")
+    tab.choose_theme("JupyterLab Light")
+    tab.wait_for(lambda: tab.page.evaluate(grid) == light, 20, "plotly's light colours")
+
+
 def test_zoom_and_pan_by_key_and_none_of_the_keys_is_the_notebooks(tab: Tab) -> None:
     press(tab, "+")
     first = tab.wait_for(lambda: tab.look("zoom"), 10, "a zoom by key")

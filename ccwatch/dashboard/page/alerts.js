@@ -210,7 +210,8 @@ export class AlertLine {
     const newest = rows?.count ? rows.last : 0;
     if (!moves) return (view.cursor.pinned ? view.cursor.time : null) ?? view.head ?? Math.max(newest, ...this.all.map((alert) => alert.fired));
     const [sent, since] = this.clockAt;
-    return Math.max(newest, sent === null ? 0 : sent + performance.now() - since);
+    const went = view.store.main.tables.status?.stopped ? 0 : performance.now() - since; // a view that was stopped knows no later time
+    return Math.max(newest, sent === null ? 0 : sent + went);
   }
 
   get all() {
@@ -270,9 +271,9 @@ export class AlertLine {
       write(this.head, this.words(alerts));
       attribute(this.head, "title", alerts.silent.length ? `No data for: ${alerts.silent.join(", ")}` : "");
     } else {
-      const names = group.slice(0, 2).map((alert) => `${alert.rule}${alert.value && still ? ` ${alert.value}` : alert.at ? ` ${alert.at}` : ""}`).join(", ");
-      const more = group.length > 2 ? ` and ${group.length - 2} more` : "";
-      write(this.head, `${first.severity.toUpperCase()} ${first.subject ? `${first.subject}: ` : ""}${names}${more}, since ${clock(first.fired)} (${lasting(now - first.fired)})`);
+      const value = first.value && still ? first.value : first.at;
+      const more = group.length > 1 ? ` (and ${group.length - 1} more)` : "";
+      write(this.head, `${first.severity.toUpperCase()} ${first.subject ? `${first.subject}: ` : ""}${first.meaning}${value ? `: ${value}` : ""}${more}, since ${clock(first.fired)} (${lasting(now - first.fired)})`);
       attribute(this.head, "title", group.map((alert) => `${nameOf(alert)}: ${alert.meaning}`).join("\n"));
     }
     const others = firing.length + alerts.more - (group?.length ?? 0);

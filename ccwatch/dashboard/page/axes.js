@@ -46,7 +46,9 @@ export function axesOf(charts, range, width, height, spans) {
       const seen = Math.min(shape.y1, span[1] ?? 1) - Math.max(shape.y0, span[0] ?? 0);
       const box = { top, height: own, low: span[0] ?? 0, high: span[1] ?? 1 };
       const position = (own * seen) / (box.high - box.low) < 13 ? null : freePlace(shape, box, lines.get(spec.axis) ?? [], range, width - LEFT - RIGHT);
-      return { ...shape, label: position ? { ...shape.label, textposition: position } : undefined };
+      // Cut to what is in sight: plotly would put the name in the middle of all of it.
+      const cut = { y0: Math.max(shape.y0, box.low), y1: Math.min(shape.y1, box.high) };
+      return { ...shape, ...(cut.y1 > cut.y0 ? cut : {}), label: position ? { ...shape.label, textposition: position } : undefined };
     });
     for (const [level, words] of spec.levels) {
       if (!(low <= high) || !isNear(level, low, high)) continue;

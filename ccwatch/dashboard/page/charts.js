@@ -10,7 +10,8 @@ import { axesOf, filledTraces } from "./axes.js";
 import { Painter, Scale } from "./canvas.js";
 import { element } from "./dom.js";
 import { barHeight, CELL, cells, heat, ROWS, served } from "./heat.js";
-import { isNear, LANE, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
+import { apart } from "./items.js";
+import { isNear, LANE, LANE_PX, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
 import { BACK_PX, paintLane, paintPanels } from "./paint.js";
 import { UNKNOWN } from "./rows.js";
 import { gaps, stretches, Thinning } from "./thin.js";
@@ -48,7 +49,6 @@ export class Charts {
     this.lastThin = 0;
     this.points = 0;
     this.drawnTo = 0; // px up to which nothing changes any more
-    this.laneKey = "";
     this.height = 0;
   }
 
@@ -339,7 +339,10 @@ export class Charts {
     const moved = strip && order !== this.services.map((service) => service.column).slice(0, ROWS).join();
     const computed = this.view.store.main.computedAt !== this.computedAt;
     this.computedAt = this.view.store.main.computedAt;
-    const from = whole || moved || computed || this.view.still ? 0 : Math.max(0, Math.floor(this.drawnTo) - BACK_PX);
+    const late = this.pastMoments(this.laneTo) !== this.lanePast; // an alert or a mark of a time that was drawn before
+    const from = whole || moved || computed || late || this.view.still ? 0 : Math.max(0, Math.floor(this.drawnTo) - BACK_PX);
+    this.laneTo = scale.time(from);
+    this.lanePast = this.pastMoments(this.laneTo);
     painter.begin(from);
     if (!this.view.still) paintPanels(this, traces, from, scale);
     paintLane(this, scale, from);
@@ -348,11 +351,25 @@ export class Charts {
   }
 
   computedAt = -1;
+  laneTo = 0; // ms up to which the lane stayed as it was
+  lanePast = 0; // moments before it
+
+  /** How many moments and marks lie before a time. @param {number} time */
+  pastMoments(time) {
+    return this.laneItems().filter((item) => item.time < time).length + this.flagTimes(this.view.store.main).filter((at) => at < time).length;
+  }
 
   /** Return the important items, which the lane shows. @returns {Item[]} */
   laneItems() {
     const { head } = this.view;
     return this.view.items.filter((item) => item.important && (head === null || item.time <= head));
+  }
+
+  /** The moments of the lane that are drawn, with their px. @param {Scale} scale */
+  laneMarks(scale) {
+    const right = scale.left + scale.width;
+    const seen = this.laneItems().map((item) => ({ item, x: scale.x(item.time) })).filter(({ x }) => x >= scale.left && x <= right);
+    return apart(seen, LANE_PX, this.view.side.chosen);
   }
 
   /** The moment of the lane under a place; null where none is. @param {number} x px @param {number} y px */
@@ -361,9 +378,9 @@ export class Charts {
     const place = this.places.find(({ lane }) => lane > 0);
     if (!scale || !place || y < place.lane || y > place.lane + LANE) return null;
     let best = null;
-    for (const item of this.laneItems()) {
-      const away = Math.abs(scale.x(item.time) - x);
-      if (away < 7 && (!best || away <= best.away)) best = { item, away };
+    for (const { item, x: own } of this.laneMarks(scale)) {
+      const away = Math.abs(own - x);
+      if (away < LANE_PX && (!best || away <= best.away)) best = { item, away };
     }
     return best?.item ?? null;
   }

@@ -63,8 +63,10 @@ export class Changes {
   }
 }
 
-/** A gap's detail, which the kernel writes as seconds=31.000 reason=silence, in words. @param {string} detail */
+/** The detail of a gap or a lost connection, which the kernel writes as seconds=31.000 reason=silence, in words. @param {string} detail */
 export function gapWords(detail) {
+  const lost = /^connection=[0-9]+ reason=(.+)$/.exec(detail);
+  if (lost) return lost[1] ?? detail;
   const found = /^seconds=([0-9.]+)(?: reason=(.*))?$/.exec(detail);
   return found ? `${number(Number(found[1]), 1)} s without a packet${found[2] ? `: ${found[2]}` : ""}` : detail;
 }
@@ -109,14 +111,34 @@ export function items(stream, changes) {
   for (const [time, text] of tables.marks) found.push({ time, kind: "mark", glyph: "✎", words: text, important: true });
   for (const alert of [...tables.fired, ...(tables.alerts?.open ?? [])]) {
     const end = alert.resolved === null ? "" : `, for ${lasting(alert.resolved - alert.fired)}`;
-    const subject = alert.subject ? ` of ${alert.subject}` : "";
+    const first = [alert.subject, alert.at].filter(Boolean).join(" "); // what is read before a long line ends
     found.push({
       time: alert.fired,
       kind: "alert",
       glyph: "⚠",
-      words: `${alert.rule}${subject}${alert.at ? `: ${alert.at}` : ""}${end}${alert.acknowledged ? ", acknowledged" : ""} (${alert.meaning})`,
+      words: `${first ? `${first}: ` : ""}${alert.meaning}${end}${alert.acknowledged ? ", acknowledged" : ""} (rule ${alert.rule})`,
       important: true,
     });
   }
   return found.sort((one, other) => one.time - other.time).slice(-MOST_ITEMS);
+}
+
+const RANKS = /** @type {Record<string, number>} */ ({ halt: 5, alert: 4, mark: 3, gap: 3, disconnect: 3, stale: 3, trade: 2, veto: 2, signal: 2 });
+
+/**
+ * Leave out moments that would cover another one: of two the weightier stays, as a halt beside a change of the regime; else the earlier.
+ * @param {{ item: Item, x: number }[]} seen by x
+ * @param {number} least px between two
+ * @param {number | null} chosen the time of the one that always stays
+ */
+export function apart(seen, least, chosen) {
+  const rank = (/** @type {Item} */ item) => (item.time === chosen ? 9 : (RANKS[item.kind] ?? 1));
+  /** @type {{ item: Item, x: number }[]} */
+  const found = [];
+  for (const here of seen) {
+    const last = found[found.length - 1];
+    if (!last || here.x - last.x >= least) found.push(here);
+    else if (rank(here.item) > rank(last.item)) found[found.length - 1] = here;
+  }
+  return found;
 }

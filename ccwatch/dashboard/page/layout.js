@@ -9,6 +9,7 @@ export const BOTTOM = 20;
 export const SPACE = 8;
 export const RIBBON = 9;
 export const LANE = 15; // of events
+export const LANE_PX = 7; // between two of them
 const LEAST = 56; // px of a panel that shares what is left
 
 /** @typedef {{ spec: PanelSpec, top: number, height: number, ribbon: number, lane: number }} Place */

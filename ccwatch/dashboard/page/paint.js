@@ -5,7 +5,7 @@
 
 import { Scale } from "./canvas.js";
 import { CELL, ROWS } from "./heat.js";
-import { BOTTOM, LANE, TOP } from "./layout.js";
+import { BOTTOM, LANE, LANE_PX, TOP } from "./layout.js";
 
 export const BACK_PX = 24; // so far left of what is new a bar or a mark may reach
 
@@ -107,13 +107,9 @@ export function paintLane(charts, scale, from) {
   const chosen = charts.view.side.chosen;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  let free = -Infinity;
-  for (const item of charts.laneItems()) {
-    const x = scale.x(item.time);
+  for (const { item, x } of charts.laneMarks(scale)) {
+    if (x < from - LANE_PX - 1) continue; // stays as it was drawn
     const isChosen = chosen !== null && item.time === chosen;
-    if (x < scale.left || x > scale.left + scale.width || (x < free && !isChosen)) continue;
-    free = x + 7;
-    if (x < from - 8) continue; // stays as it was drawn
     ctx.font = `${isChosen ? "bold 14px" : "11px"} system-ui, sans-serif`;
     ctx.fillStyle = item.kind === "halt" || item.kind === "alert" ? colours.heat?.[2] : item.kind === "gap" ? colours.muted : colours.text;
     ctx.fillText(item.glyph, x, place.lane + LANE / 2);

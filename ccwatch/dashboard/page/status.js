@@ -23,6 +23,7 @@ class StatusLine {
     /** @type {Record<string, HTMLElement>} */
     this.cells = {};
     const left = element("div", "ccw-market");
+    this.left = left;
     const right = element("div", "ccw-connection");
     for (const key of ["name", "symbol", "status", "regime", "price", "change", "pnl", "drawdown", "exposure"]) left.append(this.cell(key));
     for (const key of ["note", "trouble", "age", "state", "recording", "origin", "clock"]) right.append(this.cell(key));
@@ -52,6 +53,7 @@ class StatusLine {
     const { now } = view;
     const status = stream.tables.status;
     const facts = stream.facts(now);
+    hide(this.left, facts.time === null); // nothing is known yet
     this.market(facts, status);
     this.connection(status, facts);
     const dead = view.gone.isGone || Boolean(status && ["bad", "idle"].includes(status.mood) && stream.moves);
@@ -96,7 +98,8 @@ class StatusLine {
     this.put("trouble", status?.trouble ?? "", "bad", status?.trouble ?? "");
     attribute(/** @type {HTMLElement} */ (this.cells.trouble), "role", status?.trouble ? "alert" : "presentation");
     const age = status && known(status.age_s) && !plays && !status.stopped ? `${number(view.age(this.stream, status), 1)} s` : "";
-    this.put("age", age ? `● ${age}` : "", mood, "since the last packet");
+    const since = age && mood === "bad" && facts.time !== null ? ` since ${clock(facts.time)}` : "";
+    this.put("age", age ? `● ${age}${since}` : "", mood, "since the last packet");
     this.put("state", plays && (view.head !== null || status?.note) ? "" : isGone ? "kernel gone" : (status?.words ?? ""), mood, [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
     this.put("recording", status?.recording ? (status.recording.startsWith("recording to") ? "●REC" : "recorded") : "", "record", status?.recording ?? "");
     this.put("origin", status?.origin.toLowerCase().includes("synthetic") ? "SYNTHETIC" : "", "synthetic", "made up: no real market");

@@ -149,7 +149,8 @@ export class Values {
   /** Write each line's value. */
   read() {
     const { reads } = this.view.cursor;
-    write(this.at, reads === null ? "newest" : `at ${clock(reads)}`);
+    const at = reads ?? this.view.head;
+    write(this.at, at === null ? "newest" : `at ${clock(at)}`);
     for (const [trace, place] of this.cells) write(place, reading(this.value(trace), trace.meta.ahead ? { ...trace.meta, unit: "" } : trace.meta));
     const { services } = this.view.charts;
     const { main } = this.view.store;

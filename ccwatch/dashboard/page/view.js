@@ -23,6 +23,7 @@ import { clock } from "./words.js";
 
 const HEIGHT = 500; // px of the charts; all of the dashboard is seen in a page of 1050 × 680
 const ITEMS_MS = 400; // the moments are put in order at most this often
+const RETRY_MS = 250;
 const WORDS_MS = 380; // words beside a picture that follows the stream are written at most this often: each time costs a layout
 
 export class View {
@@ -240,6 +241,8 @@ export class View {
     const { bases } = this.charts;
     if (!this.charts.draw()) {
       if (this.store.main.figure) this.write();
+      // Without a width there is no picture, as while JupyterLab exchanges its theme's style sheets: nothing else would draw it later.
+      if (this.charts.Plotly && this.whole) setTimeout(() => this.schedule(), RETRY_MS);
       return;
     }
     const follows = !this.zoom && this.head === null && this.store.main.moves && bases === this.charts.bases;

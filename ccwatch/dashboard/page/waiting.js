@@ -1,5 +1,6 @@
 // The notice where there is nothing to draw yet: why, when the next try comes, and what to do. It must not draw axes.
 
+/** @import { Status } from "./types.js" */
 /** @import { View } from "./view.js" */
 
 import { element, write } from "./dom.js";
@@ -15,7 +16,7 @@ export class Waiting {
     this.head = element("p", "ccw-waiting-head");
     this.why = element("p", "");
     const steps = document.createElement("ol");
-    this.steps = ["ccwatch doctor", "dashboard.view.url", "ccwatch serve"].map((code) => {
+    this.steps = ["ccwatch doctor", 'cw.watch("ws://HOST:PORT")', "ccwatch serve"].map((code) => {
       const step = document.createElement("li");
       const words = element("span", "");
       step.append(element("code", "", code), words);
@@ -34,13 +35,21 @@ export class Waiting {
     this.view.controls.el.classList.toggle("ccw-is-empty", isEmpty);
     if (!isEmpty) return;
     if (!this.view.words.hidden) this.view.note("");
-    const state = status?.state ?? "";
-    const retry = status && known(status.retry_s) ? `; next try in ${number(Math.max(0, Math.ceil(status.retry_s - this.view.sinceStatus)), 0)} s` : "";
-    const words = status?.stopped || state === "STOPPED" ? "The view was stopped before a packet came" : state === "ENDED" ? "The stream has ended without a packet" : state === "OPEN" || state === "LATE" || state === "STALE" ? "Connected; no packet has come yet" : state === "" ? "The recording has no packet" : `Nothing to show yet: ${status?.words || "not connected"}`;
-    write(this.head, `${words}${words.includes("next try") ? "" : retry}`);
+    write(this.head, this.words(status));
     write(this.why, status?.error ?? "");
     const url = status?.name ?? "";
-    const says = [` ${url} in a terminal says what is wrong with the address, the token or the stream`, " is the address that is tried; cw.watch(\"ws://HOST:PORT\") shows another one", " makes a stream of your own to try with: cw.watch() then finds it"];
+    const says = [` ${url} in a terminal says what is wrong with the address, the token or the stream`, ` watches another address; now it is ${url}`, " makes a stream of your own to try with: cw.watch() then finds it"];
     this.steps.forEach((step, place) => write(step, says[place] ?? ""));
+  }
+
+  /** Say in one line why nothing is seen, and when the next try comes. @param {Status | null} status */
+  words(status) {
+    const state = status?.state ?? "";
+    if (status?.stopped || state === "STOPPED") return "The view was stopped before a packet came";
+    if (state === "ENDED") return "The stream has ended without a packet";
+    if (state === "OPEN" || state === "LATE" || state === "STALE") return "Connected; no packet has come yet";
+    if (state === "") return "The recording has no packet";
+    if (status && known(status.retry_s)) return `Not connected; next try in ${number(Math.max(0, Math.ceil(status.retry_s - this.view.sinceStatus)), 0)} s`;
+    return state === "CONNECTING" ? "Connecting …" : "Not connected, and not tried again: trying cannot mend this";
   }
 }

@@ -6,6 +6,8 @@ unique. That, and that no import renames anything, is checked when they are join
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 from pathlib import Path
 from typing import Final
@@ -47,6 +49,18 @@ def join(entry: Path) -> str:
             raise ValueError(f"{name}: {left[0]!r} cannot be joined")
         parts.append(f"// {name}\n{body.strip()}\n")
     return "\n".join(parts)
+
+
+_UNPACK: Final = """const packed = Uint8Array.from(atob("{packed}"), (letter) => letter.charCodeAt(0));
+const text = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+export default (await import(URL.createObjectURL(new Blob([text], {{ type: "text/javascript" }})))).default;
+"""
+
+
+def pack(module: str) -> str:
+    """Return an ES module with the default export of `module`, in a third of its bytes: JupyterLab asks for it twice at a reload."""
+    named = f"{module}//# sourceURL=ccwatch-page.js\n"  # what a page's developer tools call it
+    return _UNPACK.format(packed=base64.b64encode(gzip.compress(named.encode(), compresslevel=9, mtime=0)).decode())
 
 
 def _visit(name: str, folder: Path, order: list[str], above: list[str]) -> None:

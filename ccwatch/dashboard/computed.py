@@ -7,6 +7,7 @@ number that a panel can show; then all are sent.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -48,7 +49,9 @@ def alpha_interval(view: View) -> list[Line]:
     time = to_ms(frame.index)[1:][same]
     ends: list[int] = []
     if len(size) >= ALPHA_RETURNS:
-        ends = np.unique(np.linspace(ALPHA_RETURNS, len(size), ALPHA_POINTS).astype(int)).tolist()
+        # Every so many returns, a power of two: else each new packet would move all points, and the page would draw all of them again.
+        step = 1 << max(0, math.ceil(math.log2((len(size) - ALPHA_RETURNS + 1) / (ALPHA_POINTS - 1))))
+        ends = [*range(ALPHA_RETURNS, len(size), step), len(size)]
     found = np.full((len(ends), 2), np.nan)
     for place, end in enumerate(ends):
         try:
@@ -56,7 +59,7 @@ def alpha_interval(view: View) -> list[Line]:
         except NotEnoughData:  # a price that stood still
             continue
         found[place] = index.low, index.high
-    at = time[[end - 1 for end in ends]] if len(ends) else np.empty(0)
+    at = time[[end - 1 for end in ends]] if ends else np.empty(0)
     return [Line("Hill 95 %, low", at, found[:, 0]), Line("Hill 95 %, high", at, found[:, 1], fills=True)]
 
 

@@ -13,7 +13,7 @@ import anywidget
 import plotly
 import traitlets
 
-from ccwatch.dashboard.bundle import join
+from ccwatch.dashboard.bundle import join, pack
 
 _PAGE: Final = Path(__file__).with_name("page")
 STYLES: Final = ("style.css", "alerts.css")
@@ -29,7 +29,7 @@ class PageWidget(anywidget.AnyWidget):
     ipywidgets keeps every widget that has a comm for ever, so this one has none before it is shown, alone or within another widget.
     """
 
-    _esm = join(_PAGE / "main.js")
+    _esm = pack(join(_PAGE / "main.js"))
     _css = "\n".join((_PAGE / name).read_text(encoding="utf-8") for name in STYLES)
     plotly_version = traitlets.Unicode(plotly.__version__).tag(sync=True)
     window_s = traitlets.Float(1800.0).tag(sync=True)

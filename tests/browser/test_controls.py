@@ -428,9 +428,11 @@ PIXELS = """async () => {
             await image.decode();
             pen.drawImage(image, 0, 0, width, height);
         }
-        if (canvas) pen.drawImage(el.querySelector('.ccw-canvas'), 0, 0, width, height);
+        for (const part of canvas ? el.querySelectorAll('.ccw-canvas:not([hidden])') : [])
+            pen.drawImage(part, parseFloat(part.style.left) || 0, 0, part.clientWidth, height);
         return pen.getImageData(0, 0, width, height).data;
     };
+    at.still(false); // on axes of its own: those of a player that went before fit what it showed
     const ours = await paint(true);
     at.still(true);
     const theirs = await paint(true);
@@ -444,6 +446,49 @@ PIXELS = """async () => {
     }
     return [inked, off];
 }"""
+
+
+GROWN = """() => {
+    // The picture as it grew, packet by packet, and how many of its pixels differ from one that is drawn at once.
+    const el = document.querySelector('.ccwatch-live-figure'), at = el.ccwatch;
+    const box = el.querySelector('.ccw-base'), [width, height] = [box.clientWidth, box.clientHeight];
+    const look = () => {
+        const made = document.createElement('canvas');
+        [made.width, made.height] = [width, height];
+        const pen = made.getContext('2d', { willReadFrequently: true });
+        pen.fillStyle = '#fff';
+        pen.fillRect(0, 0, width, height);
+        const parts = [...el.querySelectorAll('.ccw-canvas:not([hidden])')];
+        for (const part of parts) pen.drawImage(part, parseFloat(part.style.left) || 0, 0, part.clientWidth, height);
+        return [pen.getImageData(0, 0, width, height).data, parts.length];
+    };
+    const [grown, parts] = look();
+    at.again();
+    const [whole] = look();
+    let [inked, off] = [0, 0];
+    for (let p = 0; p < grown.length; p += 4) {
+        if ([0, 1, 2].some(of => whole[p + of] < 231)) inked += 1;
+        if ([0, 1, 2].some(of => Math.abs(grown[p + of] - whole[p + of]) > 64)) off += 1;
+    }
+    return [inked, off, parts];
+}"""
+
+
+def test_a_picture_that_grows_by_its_end_alone_is_the_one_that_is_drawn_at_once(tab: Tab) -> None:
+    page, at = tab.page, times(tab)
+    strip = page.locator(".ccw-strip").first
+    strip.click(position={"x": 0.62 * strip.evaluate("el => el.clientWidth"), "y": 12})
+    tab.wait_for(lambda: tab.look("head"), 10, "the play head")
+    begun = sum(time <= tab.look("head") for time in at)
+    for _ in range(40):
+        known = tab.look("draws")
+        press(tab, ".")
+        tab.wait_for(lambda known=known: tab.look("draws") > known, 10, "the next packet")
+    assert sum(time <= tab.look("head") for time in at) == begun + 40
+    inked, off, parts = page.evaluate(GROWN)
+    assert parts == 2, "the end has a canvas of its own"
+    assert inked > 3_000
+    assert off <= 0.002 * inked
 
 
 def test_the_canvas_shows_what_plotly_would(tab: Tab) -> None:

@@ -30,9 +30,14 @@ print('sent')""",
 )
 INK = """() => {
     // Pixels that the canvas shows right of the newest packet, in the price's panel.
-    const el = document.querySelector('.ccwatch-live-figure'), at = el.ccwatch, canvas = el.querySelector('.ccw-canvas');
-    const ratio = canvas.width / canvas.clientWidth, left = Math.ceil((at.x(at.points('time').at(-1)) + 12) * ratio);
-    const { data } = canvas.getContext('2d').getImageData(left, 0, canvas.width - left, Math.round(130 * ratio));
+    const el = document.querySelector('.ccwatch-live-figure'), at = el.ccwatch, width = el.querySelector('.ccw-base').clientWidth;
+    const made = document.createElement('canvas');
+    [made.width, made.height] = [width, 130];
+    const pen = made.getContext('2d', { willReadFrequently: true });
+    for (const part of el.querySelectorAll('.ccw-canvas:not([hidden])'))
+        pen.drawImage(part, parseFloat(part.style.left) || 0, 0, part.clientWidth, part.clientHeight);
+    const left = Math.ceil(at.x(at.points('time').at(-1)) + 12);
+    const { data } = pen.getImageData(left, 0, width - left, 130);
     let count = 0;
     for (let p = 3; p < data.length; p += 4) if (data[p] > 0) count += 1;
     return count;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { Stream } from "../../ccwatch/dashboard/page/stream.js";
+import { Stream, sameUntil } from "../../ccwatch/dashboard/page/stream.js";
 import { gapWords } from "../../ccwatch/dashboard/page/items.js";
 import { number, percent, reading } from "../../ccwatch/dashboard/page/words.js";
 
@@ -256,4 +256,18 @@ test("words say a number once, with one minus sign", () => {
   assert.equal(number(Infinity), "–");
   assert.equal(percent(-0.0217, 2), "−2.17 %");
   assert.equal(percent(null), "–");
+});
+
+test("two computed lines are the same up to the point before the first that differs", () => {
+  const line = (/** @type {number[]} */ x, /** @type {(number | null)[]} */ y) => ({ x, y });
+  const known = line([10, 20, 30], [1, null, 3]);
+  assert.equal(sameUntil(known, line([10, 20, 30], [1, null, 3])), Infinity);
+  assert.equal(sameUntil(known, line([10, 20, 30, 40], [1, null, 3, 4])), 30);
+  assert.equal(sameUntil(line([10, 20, 30, 40], [1, null, 3, 4]), known), 30);
+  assert.equal(sameUntil(known, line([10, 20, 31], [1, null, 3])), 20);
+  assert.equal(sameUntil(known, line([10, 20, 30], [1, 2, 3])), 10);
+  assert.equal(sameUntil(known, line([11, 20, 30], [1, null, 3])), -Infinity);
+  assert.equal(sameUntil(undefined, known), -Infinity);
+  assert.equal(sameUntil(known, undefined), -Infinity);
+  assert.equal(sameUntil(undefined, undefined), Infinity);
 });

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from ccwatch.dashboard.bundle import join
+from ccwatch.dashboard.bundle import join, pack
 from ccwatch.dashboard.widget import PageWidget
 
 HERE = Path(__file__).parent
@@ -62,12 +65,22 @@ def test_a_change_of_any_line_of_the_modules_that_thin_and_store_is_noticed() ->
 
 def test_the_joined_page_is_one_module_without_imports() -> None:
     joined = join(PAGE / "main.js")
-    assert joined == PageWidget._esm
+    assert pack(joined) == PageWidget._esm
     assert "\nimport " not in joined
     assert joined.count("\nexport default ") == 1
     assert joined.index("class Rows") < joined.index("class Thinning") < joined.index("class View")
     every = {path.name for path in PAGE.glob("*.js")}
     assert {name for name in every if f"// {name}\n" in joined} == every, "no module lies about unused"
+
+
+def test_the_packed_page_holds_every_letter_of_the_joined_one_in_a_third_of_its_bytes() -> None:
+    joined = join(PAGE / "main.js")
+    packed = pack(joined)
+    found = re.search(r'atob\("([^"]+)"\)', packed)
+    assert found is not None
+    assert gzip.decompress(base64.b64decode(found[1])).decode() == f"{joined}//# sourceURL=ccwatch-page.js\n"
+    assert len(packed) < len(joined) / 2
+    assert packed.count("\nexport default ") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 // Draws lines, bars and marks on a canvas where plotly would: its dashes, patterns and symbols. It must not know a stream or a widget.
 
-/** @import { Box } from "./types.js" */
+/** @import { Box, Range } from "./types.js" */
 
 const DASHES = /** @type {Record<string, number[]>} */ ({
   dash: [3, 3], dot: [1, 1], dashdot: [3, 1, 1, 1], longdash: [5, 5], longdashdot: [5, 2, 1, 2],
@@ -52,6 +52,7 @@ export class Painter {
     this.canvas = canvas;
     this.ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.ratio = 1;
+    this.left = 0; // px of the charts at which the canvas begins
     /** @type {Map<string, CanvasPattern>} */
     this.patterns = new Map();
     /** @type {WeakMap<number[], { lengths: number[], at: number }>} */
@@ -72,20 +73,36 @@ export class Painter {
     }
   }
 
+  /** Put the canvas so far from the left edge of the charts. @param {number} left px, at a whole one of the screen's */
+  place(left) {
+    this.left = left;
+    this.canvas.style.left = `${left}px`;
+  }
+
+  /** The px at or left of a place that begins with one of the screen's own. @param {number} x */
+  whole(x) {
+    return Math.floor(x * this.ratio) / this.ratio;
+  }
+
   /**
-   * Begin to draw what lies right of a place, which is cleared.
-   * @param {number} left px
+   * Begin to draw what lies right of a place, which is cleared; but for a hole, that another canvas draws.
+   * @param {number} from px
+   * @param {Range | null} hole px
    */
-  begin(left) {
-    const { ctx, ratio } = this;
-    const from = Math.max(0, Math.floor(left * ratio));
+  begin(from, hole = null) {
+    const { ctx, ratio, canvas } = this;
+    const at = (/** @type {number} */ x) => Math.round((x - this.left) * ratio);
+    const first = Math.max(0, at(from));
     ctx.setTransform(1, 0, 0, 1, 0, 0);
     ctx.save();
+    ctx.clearRect(first, 0, canvas.width - first, canvas.height);
     ctx.beginPath();
-    ctx.rect(from, 0, this.canvas.width - from, this.canvas.height);
+    if (hole) {
+      ctx.rect(first, 0, Math.max(0, at(hole[0]) - first), canvas.height);
+      ctx.rect(at(hole[1]), 0, Math.max(0, canvas.width - at(hole[1])), canvas.height);
+    } else ctx.rect(first, 0, canvas.width - first, canvas.height);
     ctx.clip();
-    ctx.clearRect(from, 0, this.canvas.width - from, this.canvas.height);
-    ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ctx.setTransform(ratio, 0, 0, ratio, -this.left * ratio, 0);
     ctx.lineJoin = "miter"; // as in plotly's own pictures
     ctx.miterLimit = 2;
   }

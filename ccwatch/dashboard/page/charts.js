@@ -8,15 +8,17 @@
 
 import { axesOf, filledTraces } from "./axes.js";
 import { Painter, Scale } from "./canvas.js";
-import { element } from "./dom.js";
+import { element, hide } from "./dom.js";
 import { barHeight, CELL, cells, heat, ROWS, served } from "./heat.js";
 import { apart } from "./items.js";
 import { isNear, LANE, LANE_PX, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
 import { BACK_PX, paintLane, paintPanels } from "./paint.js";
 import { UNKNOWN } from "./rows.js";
+import { sameUntil } from "./stream.js";
 import { gaps, stretches, Thinning } from "./thin.js";
 import { nameOfLine } from "./values.js";
 
+const TAIL_PX = 96;
 const OTHERS = ["#7B3FA0", "#00795C", "#B34700", "#7A6A00"]; // lines of a second stream and the next ones
 
 export class Charts {
@@ -28,9 +30,13 @@ export class Charts {
     this.base = element("div", "ccw-base");
     this.canvas = element("canvas", "ccw-canvas");
     this.canvas.setAttribute("aria-hidden", "true");
-    this.plot.append(this.base, this.canvas);
+    this.end = element("canvas", "ccw-canvas ccw-end");
+    this.end.setAttribute("aria-hidden", "true");
+    this.plot.append(this.base, this.canvas, this.end);
     this.el.append(this.plot);
-    this.painter = new Painter(this.canvas);
+    this.all = new Painter(this.canvas);
+    this.tail = new Painter(this.end); // the end of the lines: a small canvas costs little to show again with each packet
+    this.painter = this.all; // the one that is drawn on
     /** @type {any} */
     this.Plotly = null;
     /** @type {Scale | null} */
@@ -237,7 +243,8 @@ export class Charts {
     this.Plotly.react(this.base, full, layout, { displayModeBar: false, doubleClick: false, responsive: false, scrollZoom: false, staticPlot: !this.view.still });
     this.bases += 1;
     this.view.el.dataset.bases = String(this.bases);
-    this.painter.size(width, height);
+    this.all.size(width, height);
+    this.tail.size(TAIL_PX, height);
     this.plot.style.height = `${height}px`;
     const { xaxis } = /** @type {any} */ (this.base)._fullLayout;
     this.scale = new Scale(xaxis._offset, xaxis._length, range[0], range[1]);
@@ -331,26 +338,56 @@ export class Charts {
    * @param {boolean} whole
    */
   paint(traces, whole) {
-    const { scale, painter } = this;
+    const { scale, tail } = this;
     if (!scale) return;
     const strip = this.panels.some((panel) => panel.strip);
     const order = this.services.map((service) => service.column).slice(0, ROWS).join();
     if (strip) this.rank();
     const moved = strip && order !== this.services.map((service) => service.column).slice(0, ROWS).join();
-    const computed = this.view.store.main.computedAt !== this.computedAt;
-    this.computedAt = this.view.store.main.computedAt;
+    const computed = scale.x(this.computedSince()); // px
     const late = this.pastMoments(this.laneTo) !== this.lanePast; // an alert or a mark of a time that was drawn before
-    const from = whole || moved || computed || late || this.view.still ? 0 : Math.max(0, Math.floor(this.drawnTo) - BACK_PX);
+    const from = whole || moved || late || this.view.still ? 0 : Math.max(0, Math.floor(Math.min(this.drawnTo, computed)) - BACK_PX);
     this.laneTo = scale.time(from);
     this.lanePast = this.pastMoments(this.laneTo);
-    painter.begin(from);
+    const held = this.thinned.filter((thinning) => thinning !== null);
+    const right = Math.max(0, ...held.map(({ rows, from: first, to }) => (to > first ? scale.x(rows.time(to - 1)) : 0))) + BACK_PX;
+    this.drawnTo = Math.min(...this.thinned.map((of) => (of && of.starts.length > 1 ? scale.x(of.rows.time(of.starts[of.starts.length - 2] ?? 0)) : 0)));
+    if (from > 0 && from >= tail.left && right <= tail.left + TAIL_PX) {
+      this.drawOn(tail, traces, from, scale, null);
+      return;
+    }
+    const left = tail.whole(Math.max(0, this.drawnTo - BACK_PX));
+    const fits = right <= left + TAIL_PX && !this.view.still; // not where one of two streams ended long ago
+    const since = Math.min(from, tail.left); // what the tail has shown so far is not on the other
+    tail.place(fits ? left : Infinity);
+    hide(this.end, !fits);
+    this.drawOn(this.all, traces, since, scale, fits ? [left, left + TAIL_PX] : null);
+    if (fits) this.drawOn(tail, traces, left, scale, null);
+  }
+
+  /** @param {Painter} painter @param {Trace[]} traces @param {number} from px @param {Scale} scale @param {Range | null} hole px */
+  drawOn(painter, traces, from, scale, hole) {
+    this.painter = painter;
+    painter.begin(from, hole);
     if (!this.view.still) paintPanels(this, traces, from, scale);
     paintLane(this, scale, from);
     painter.end();
-    this.drawnTo = Math.min(...this.thinned.map((thinning) => (thinning && thinning.starts.length > 1 ? scale.x(thinning.rows.time(thinning.starts[thinning.starts.length - 2] ?? thinning.from)) : 0)));
+    this.painter = this.all;
   }
 
   computedAt = -1;
+  computed = /** @type {import("./stream.js").Stream["computed"]} */ (new Map()); // as they were drawn
+
+  /** The time up to which the computed lines are as they were drawn; Infinity where all of them are. */
+  computedSince() {
+    const { computed, computedAt } = this.view.store.main;
+    if (computedAt === this.computedAt) return Infinity;
+    this.computedAt = computedAt;
+    const before = this.computed;
+    this.computed = new Map(computed);
+    return Math.min(...[...before.keys(), ...computed.keys()].map((name) => sameUntil(before.get(name), computed.get(name))));
+  }
+
   laneTo = 0; // ms up to which the lane stayed as it was
   lanePast = 0; // moments before it
 

@@ -67,6 +67,11 @@ export function expose(view) {
     line: (/** @type {string} */ column) => charts.thinned[0]?.line(column, null).x.length ?? 0,
     points: (/** @type {string} */ name) => (store.main.rows ? Array.from(store.main.rows.column(name).subarray(store.main.rows.first, store.main.rows.end)) : []),
     drawNow: () => view.draw(),
+    /** Draw all of the canvas again, on the same axes. */
+    again: () => {
+      charts.thinned = [];
+      view.draw();
+    },
     /** Have plotly draw all of it, or the canvas again. */
     still: (/** @type {boolean} */ on) => {
       view.still = on;

@@ -275,3 +275,17 @@ export class Stream {
     return null;
   }
 }
+
+/**
+ * The time up to which two computed lines are the same: that of the last point before they differ.
+ * @param {{ x: number[], y: (number | null)[] } | undefined} one
+ * @param {{ x: number[], y: (number | null)[] } | undefined} other
+ * @returns {number} Infinity where nothing differs, -Infinity where all does
+ */
+export function sameUntil(one, other) {
+  const [a, b] = [one ?? { x: [], y: [] }, other ?? { x: [], y: [] }];
+  const most = Math.max(a.x.length, b.x.length);
+  let place = 0;
+  while (place < most && a.x[place] === b.x[place] && a.y[place] === b.y[place]) place += 1;
+  return place === most ? Infinity : (a.x[place - 1] ?? -Infinity);
+}

@@ -13,7 +13,7 @@ from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.messages import Instant
 from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.recording import Recorder, Recording, export
-from ccwatch.text import no_formula, plain, plain_json
+from ccwatch.text import no_formula, plain, plain_json, rounded
 
 COMMANDS = {
     "an escape": "\x1b[2J",
@@ -111,3 +111,8 @@ def test_exported_cells_that_begin_a_formula_are_quoted_when_asked(hostile, tmp_
     lines = (tmp_path / "o.jsonl").read_text(encoding="utf-8").split("\n")
     assert all(line.isprintable() for line in lines)
     assert "\x1b[2J" in json.loads(lines[0])["message"]["data"]["signal"]["reasoning"]
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.5, "0.5"), (19.93, "19.9"), (99.96, "100"), (20_100.4, "20,100"), (-1234.5, "-1,234")])
+def test_a_number_is_never_written_with_an_exponent_that_hides_its_size(value, words):
+    assert rounded(value) == words

@@ -26,9 +26,8 @@ class CellOutput(PageWidget):
 
     def still(self, *, dark: bool = False) -> still_dashboard.Still:
         """Return a picture of the charts as they are now, nav included; as the value of a cell it is saved with the notebook."""
-        return still_dashboard.Still(
-            svg(still_dashboard.charts(self.view, self._panels, tz=self._tz, dark=dark), heading=self._title()), self._title()
-        )
+        figure = still_dashboard.charts(self.view, self._panels, tz=self._tz, dark=dark)
+        return still_dashboard.Still(svg(figure, heading=self._title(), paper=still_dashboard.PAPER[dark]), self._title())
 
     def to_html(self, path: str | os.PathLike[str], *, dark: bool = False) -> Path:
         """Write the charts as one offline HTML file; return its path."""

@@ -32,7 +32,7 @@ MARKET_ROWS: Final = 20_000
 """The figure shows at most so many of the newest rows."""
 _PAGES: Final = ("JPY_SESSION_NAME", "VSCODE_PID")
 """Set where a page runs the kernel: by jupyter_server since 2.0, and by VS Code (plotly looks for it too)."""
-_PAPER: Final = ("#fff", "#111")
+PAPER: Final = ("#fff", "#111")
 """Background colours of a file's charts: light, dark."""
 _INSTALL: Final = "Run the cell again. If this text comes back: pip install 'ccwatch[lab]'"
 _DOCTOR: Final = "ccwatch doctor --lab says what is missing."
@@ -132,7 +132,7 @@ def write_html(figure: Any, path: Path, title: str, *, dark: bool = False) -> Pa
     words = html.escape(title)
     figure.update_layout(title={"text": words, "font": {"size": 12}, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 6, "l": 8}})
     scheme = "dark" if dark else "light"
-    head = f'<meta charset="utf-8"><title>{words}</title><style>:root {{ color-scheme: {scheme}; background: {_PAPER[dark]} }}</style>'
+    head = f'<meta charset="utf-8"><title>{words}</title><style>:root {{ color-scheme: {scheme}; background: {PAPER[dark]} }}</style>'
     charts = figure.to_html(include_plotlyjs=True, full_html=False)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{charts}</body></html>\n', encoding="utf-8")

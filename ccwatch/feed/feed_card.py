@@ -10,6 +10,7 @@ import pandas as pd
 
 from ccwatch.domain.exposure import exposure
 from ccwatch.feed.health import Health
+from ccwatch.text import rounded
 
 COLUMNS: Final = ["regime", "symbol", "price", "nav", "cash"]
 ROWS: Final = 200
@@ -45,7 +46,7 @@ def card(health: Health, frame: pd.DataFrame, name: str) -> str:
         "regime": str(known.get("regime", "–")),
         "nav": f"{known['nav']:,.2f} USD" if "nav" in known else "–",
         "exposure": "–" if np.isnan(invested) else f"{invested:.1%}".replace("-", "\N{MINUS SIGN}"),
-        "rate": "–" if health.rate_hz is None else f"{health.rate_hz:.3g} Hz",
+        "rate": "–" if health.rate_hz is None else f"{rounded(health.rate_hz)} Hz",
         "last packet": "none yet" if health.age_s is None else f"{health.age_s:.1f} s ago",
         "packets": f"{health.packets:,}",
     }

@@ -18,7 +18,7 @@ from ccwatch.domain.liveness import Pace, count_bursts
 from ccwatch.errors import FeedError
 from ccwatch.protocol.facts import Gap, ServerError, UnknownType
 from ccwatch.protocol.messages import UNCLEAN, ConnectionState, Event, EventKind, Flag, Instant, Item, Packet, StateChange, from_ns
-from ccwatch.text import plain
+from ccwatch.text import plain, rounded
 
 RATE_WINDOW_NS: Final = 60 * 1_000_000_000
 RATE_PACKETS: Final = 4096
@@ -115,7 +115,7 @@ class Health:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print a headline in IPython; `to_dict()` has all."""
         odd = {name: getattr(self, name) for name in ("malformed", "dropped", "gaps", "reconnects", "error") if getattr(self, name)}
-        rate = "" if self.rate_hz is None else f", {self.rate_hz:.3g} Hz"
+        rate = "" if self.rate_hz is None else f", {rounded(self.rate_hz)} Hz"
         age = "" if self.age_s is None else f", the last {self.age_s:.1f} s ago"
         said = "".join(f", {name} {value}" for name, value in odd.items()) or ", nothing odd"
         printer.text("…" if cycle else f"<Health {self.state} {self.status or ''}: {self.packets:,} packets{rate}{age}{said}>")

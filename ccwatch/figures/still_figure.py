@@ -31,23 +31,24 @@ _DASHES: Final = {"dash": "6 3", "dot": "1.5 2.5", "dashdot": "6 2.5 1.5 2.5", "
 _HATCHES: Final = {"/": "M0 6 L6 0", "x": "M0 6 L6 0 M0 0 L6 6", ".": "M2.5 3 h1.2"}
 
 
-def svg(figure: go.Figure, *, heading: str = "", width: int = WIDTH_PX) -> str:
+def svg(figure: go.Figure, *, heading: str = "", width: int = WIDTH_PX, paper: str = "#fff") -> str:
     """Return the figure as one `<svg>` element.
 
     Args:
         figure: the result of `overview` or `compose`.
         heading: a line above it, as plain text.
         width: in px.
+        paper: colour behind it, so that it can be read on a page of either theme.
     """
     shape, traces = figure.layout.to_plotly_json(), [trace.to_plotly_json() for trace in figure.data]
-    return "".join(_Picture(shape, traces, width, heading).parts())
+    return "".join(_Picture(shape, traces, width, heading, paper).parts())
 
 
 class _Picture:
     """A figure laid out in px from the upper left, and its drawing as SVG."""
 
-    def __init__(self, shape: dict[str, Any], traces: list[dict[str, Any]], width: int, heading: str) -> None:
-        self._shape, self._traces, self._width, self._heading = shape, traces, width, heading
+    def __init__(self, shape: dict[str, Any], traces: list[dict[str, Any]], width: int, heading: str, paper: str) -> None:
+        self._shape, self._traces, self._width, self._heading, self._paper = shape, traces, width, heading, paper
         self._key = secrets.token_hex(4)  # a page may hold several pictures, and ids are the page's
         margin = shape["margin"]
         self._left, self._right = float(margin["l"]), float(width - margin["r"])
@@ -117,6 +118,7 @@ class _Picture:
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {self._width} {self._height:.0f}" width="{self._width}" '
             f'style="max-width:100%" font-family="{font}" font-size="10" fill="{self._ink}">'
         )
+        yield f'<rect width="100%" height="100%" rx="4" fill="{_escaped(self._paper)}"/>'
         if self._heading:
             yield f"<title>{_escaped(self._heading)}</title>"
             yield _text(self._left, _HEADING_PX - 8, self._heading, self._ink, size=12)

@@ -110,3 +110,9 @@ def test_a_panel_that_fails_takes_no_picture_from_the_others(feed, tmp_path):
     with cw.watch(feed, panels=["price", broken]) as shown:
         assert "price (USD)" in shown.still()._repr_svg_()
         assert shown.to_html(tmp_path / "page.html").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize(("dark", "paper"), [(False, "#fff"), (True, "#111")])
+def test_a_picture_has_its_own_paper_so_that_a_page_of_the_other_theme_shows_it(dark, paper, feed):
+    first = re.findall(r"<rect[^>]*>", cw.watch(feed).still(dark=dark).svg)[0]
+    assert first == f'<rect width="100%" height="100%" rx="4" fill="{paper}"/>'

@@ -23,7 +23,7 @@ from ccwatch.recording.entries import Stored
 from ccwatch.recording.folder import JOURNAL, Session, is_being_written
 from ccwatch.recording.holes import Hole
 from ccwatch.recording.journal import Frame, journal_files, read_frames
-from ccwatch.recording.manifest import Group, LostRows, Manifest, Segment
+from ccwatch.recording.manifest import LostRows, Manifest, Segment
 from ccwatch.recording.schemas import SCHEMAS
 from ccwatch.recording.segment_file import SegmentFile
 from ccwatch.recording.segment_groups import Entry
@@ -100,10 +100,9 @@ class MergedRows:
         with self._lock:
             found = self._look()
             tails = {table: list(self._tail[table]) for table in wanted}
-            gaps = self._find_holes(found) if "events" in wanted else []
         joined = []
         for table, names in wanted.items():
-            rows, error = self._join(table, names, found.groups, tails[table], span, gaps)
+            rows, error = self._join(table, names, found, tails[table], span)
             if error is not None and not rows.num_rows and not may_be_lost:
                 raise error
             joined.append(rows)
@@ -119,14 +118,14 @@ class MergedRows:
         return files, pa.concat_tables(tail) if tail else SCHEMAS[table].empty_table()
 
     def _join(
-        self, table: str, names: Sequence[str], groups: Sequence[Group], tail: Sequence[Any], span: Span, gaps: Sequence[Hole]
+        self, table: str, names: Sequence[str], known: Manifest, tail: Sequence[Any], span: Span
     ) -> tuple[Any, CorruptRecording | None]:
         """Return the intact rows, and the error of the first others; None where all are intact."""
         is_events = table == "events"
         stored = [*names, "entry"] if is_events and "entry" not in names else list(names)
         parts: list[Any] = []
         error: CorruptRecording | None = None
-        for group in groups:
+        for group in known.groups:
             segment = group.files.get(table)  # an earlier ccwatch knew fewer tables
             if segment is None or not segment.rows:
                 continue
@@ -139,7 +138,9 @@ class MergedRows:
                     parts.append(found)
         parts.extend(part.select(stored) for part in tail)
         schema = pa.schema([SCHEMAS[table].field(name) for name in stored])
-        if is_events and gaps:
+        with self._lock:  # after the reading, which may have found another hole
+            gaps = self._find_holes(known) if is_events else []
+        if gaps:
             rows = pa.concat_tables(
                 [*parts, ArrowTables().of([(gap.entries[0], gap.event(None)) for gap in gaps])["events"].select(stored)]
             )

@@ -130,6 +130,20 @@ def test_a_table_that_is_damaged_takes_no_other_away(copied, table):
     assert f"tables={table}" in gaps(recording)[0].detail
 
 
+def test_events_of_which_nothing_is_intact_are_the_gap_at_the_first_look(copied):
+    """Only reading shows that a column is damaged: footers are right."""
+    folder, _ = copied
+    for path in (folder / "events").glob("*.parquet"):
+        data = bytearray(path.read_bytes())
+        data[5] ^= 1
+        path.write_bytes(data)
+    recording = Recording(folder)
+    events = recording.events()
+    assert len(events) > 0
+    assert events["detail"].str.contains("reason=damaged").all()
+    assert_frame_equal(events, recording.events())
+
+
 @pytest.mark.slow
 def test_the_damaged_end_of_a_journal_is_a_gap_before_and_after_recovery(usual, tmp_path, eventually):
     recorder = Recorder(tmp_path / "s", url="", origin="live")

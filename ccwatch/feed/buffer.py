@@ -17,6 +17,7 @@ import pandas as pd
 from ccwatch.errors import ConfigError
 from ccwatch.feed import buffer_table
 from ccwatch.feed.buffer_table import BufferTable, TableView
+from ccwatch.feed.heap import Heap
 from ccwatch.feed.slab import Stale
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.messages import Item, StateChange
@@ -59,6 +60,7 @@ class RollingBuffer:
         self._waiting_rows = 0
         self._waiting_bytes = 0
         self._lock = threading.Lock()  # guards the waiting items on their way into the slabs: the feed's thread puts, readers fetch
+        self._heap = Heap()
         self._max_rows = max_rows
         self._clean = BufferTable("packets", max_rows)
         self._unclean = BufferTable("packets", max_rows)
@@ -124,6 +126,7 @@ class RollingBuffer:
         newest = next((item for item in reversed(batch) if not isinstance(item, StateChange)), None)
         if newest is not None:
             self._publish(newest.received_at_ns - self._window_ns)
+        self._heap.give_back()
 
     def _publish(self, oldest_ns: int) -> None:
         """Publish the new rows to readers, and drop the rows that have left the window."""

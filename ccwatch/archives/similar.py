@@ -23,6 +23,7 @@ from ccwatch.archives.distance import Match, nearest, z_normalised
 from ccwatch.archives.locations import is_remote, open_place
 from ccwatch.archives.sessions import Session, parse_utc
 from ccwatch.domain import drawdown
+from ccwatch.domain.durations import for_pandas
 from ccwatch.errors import ConfigError, NotEnoughData
 from ccwatch.stream.table_reader import TableReader
 from ccwatch.stream.view import RecordedView
@@ -301,7 +302,7 @@ def _name_of(source: TableReader, sessions: Sequence[Session]) -> str:
 
 def _length(text: Any, name: str) -> int:
     try:
-        found = int(pd.Timedelta(text).as_unit("ns").value)
+        found = int(pd.Timedelta(for_pandas(text)).as_unit("ns").value)
     except (ValueError, TypeError):
         found = 0
     if found <= 0:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from ccwatch.config import Settings, recordings_folder
+from ccwatch.domain.durations import for_pandas
 from ccwatch.stream import registry
 
 EXISTING_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -110,7 +111,7 @@ class Span(click.ParamType[timedelta]):
         try:
             import pandas as pd  # noqa: PLC0415 - only where a length of time is given
 
-            found = pd.Timedelta(value).to_pytimedelta()
+            found = pd.Timedelta(for_pandas(value)).to_pytimedelta()
         except ValueError:
             found = timedelta(0)
         if found <= timedelta(0) or value.strip().replace(".", "").isdigit():

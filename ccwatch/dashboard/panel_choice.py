@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import pandas as pd
 
 from ccwatch.dashboard.computed import COMPUTED, of_function
+from ccwatch.domain.durations import for_pandas
 from ccwatch.errors import ConfigError, no_such
 from ccwatch.figures.panels import DEFAULT_PANELS, PANELS, Panel, own_panel
 
@@ -74,7 +75,9 @@ def choose_window(window: Any) -> float:
         if window in {None, "all", 0}:
             return 0.0
         seconds = float(
-            pd.Timedelta(window, unit="s").total_seconds() if isinstance(window, int | float) else pd.Timedelta(window).total_seconds()
+            pd.Timedelta(window, unit="s").total_seconds()
+            if isinstance(window, int | float)
+            else pd.Timedelta(for_pandas(window)).total_seconds()
         )
     except (ValueError, TypeError):
         seconds = -1.0

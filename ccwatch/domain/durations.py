@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 _SECONDS: Final = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 UNITS: Final = "ms|sec|s|min|m|h|d|w"
 """The units, the longer words first, for a regular expression."""
 _PART: Final = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({UNITS})(?![a-z])", re.IGNORECASE)
+_DAYS: Final = re.compile(r"(?<=[0-9 ])d(?![a-z])")
 
 
 def seconds_of(text: str) -> float:
@@ -37,3 +38,8 @@ def duration_text(seconds: float) -> str:
     parts = [(whole // 86_400, "d"), (whole % 86_400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
     shown = [f"{count} {unit}" for count, unit in parts if count]
     return " ".join(shown[:2])
+
+
+def for_pandas(length: object) -> Any:
+    """Return a length of time as pandas is to read it: it warns of the "d" of days. What is no text is returned as it is."""
+    return _DAYS.sub("D", length) if isinstance(length, str) else length

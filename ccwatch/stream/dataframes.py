@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from ccwatch.domain.durations import for_pandas
 from ccwatch.errors import ConfigError, no_such
 from ccwatch.protocol.columns import PACKETS, TABLES, Column
 from ccwatch.protocol.decoding import codec
@@ -208,7 +209,7 @@ def span_ns(last: str | timedelta | pd.Timedelta | Any) -> int:
     if not isinstance(last, (str, timedelta, np.timedelta64)) or (isinstance(last, str) and _is_plain_number(last)):
         raise unusable  # pandas would take a number for nanoseconds
     try:
-        span = pd.Timedelta(last).as_unit("ns").value
+        span = pd.Timedelta(for_pandas(last)).as_unit("ns").value
     except (ValueError, TypeError):
         raise unusable from None
     if span <= 0:

@@ -99,6 +99,7 @@ def test_a_feed_that_another_of_its_name_replaced_says_so_wherever_it_is_shown()
             assert words in str(first.health().error)
             assert words in first._repr_html_()
             assert words in observe(dashboard.view).words
+            assert words in observe(dashboard.view).error
             with pytest.raises(cw.FeedClosed, match=words):
                 first.wait(10_000)
             assert "replaced" not in second._repr_html_()

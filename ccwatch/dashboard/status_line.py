@@ -77,7 +77,7 @@ def observe(view: View, tz: str = "UTC") -> Status:
         words=words,
         age_s=_seconds(health.get("age_s")),
         retry_s=_seconds(health.get("retry_in_s")),
-        error=error if state not in {ConnectionState.OPEN, *OVER} else "",
+        error="" if state == ConnectionState.OPEN or (state in OVER and not _was_ended(live)) else error,
         origin=view.origin,
         name=_text(name_of(view)),
         gaps=int(health.get("gaps") or 0),
@@ -118,9 +118,14 @@ def _said(view: LiveView, health: Mapping[str, Any], tz: str) -> tuple[str, str]
         words += f", next try in {math.ceil(retry)} s" if retry is not None else ""
         error = _text(view.error or health.get("error"))
         words += f" ({error})" if error else ""
-    if state == ConnectionState.STOPPED and isinstance(view.error, FeedClosed):  # by something other than its owner
+    if _was_ended(view):
         words += f": {_text(view.error)}"
     return words, _MOODS.get(state, "idle")
+
+
+def _was_ended(view: LiveView | None) -> bool:
+    """Return whether a view was stopped by something other than its owner."""
+    return view is not None and view.state == ConnectionState.STOPPED and isinstance(view.error, FeedClosed)
 
 
 def _seconds(value: Any) -> float | None:

@@ -248,7 +248,7 @@ class Dashboard(CellOutput):
             thread.join(1.0)
         self._record_control.end()
         for channel in self._channels:
-            if channel.name in self._owned and isinstance(channel.view, LiveView) and registry.leave(self, channel.view):
+            if channel.name in self._owned and isinstance(channel.view, LiveView) and registry.is_last(self, channel.view):
                 channel.view.stop()  # only feeds are owned, and dashboards of one url share theirs
         with self._lock:
             self._refresh_status()

@@ -145,12 +145,10 @@ def enter(viewer: Viewer, feed: Stoppable) -> None:
         _VIEWERS.setdefault(feed, weakref.WeakSet()).add(viewer)
 
 
-def leave(viewer: Viewer, feed: Stoppable) -> bool:
-    """Note that a dashboard uses a feed no more; return whether no other does."""
+def is_last(viewer: Viewer, feed: Stoppable) -> bool:
+    """Return whether no other dashboard than this one uses a feed."""
     with _REGISTRY:
-        viewers = _VIEWERS.get(feed, weakref.WeakSet())
-        viewers.discard(viewer)
-        others = list(viewers)
+        others = [other for other in _VIEWERS.get(feed, ()) if other is not viewer]
     return not any(other.is_in_use for other in others)
 
 

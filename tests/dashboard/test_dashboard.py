@@ -399,6 +399,26 @@ def test_a_cell_that_is_run_again_lets_the_old_feeds_memory_go():
     kept[1].stop()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("leaves_first", [True, False])
+def test_a_stopped_dashboard_of_a_url_lets_the_memory_go_once_the_url_is_watched_again(leaves_first):
+    with cw.serve(seed=1, rate=20) as server:
+        first = cw.watch(server.url)
+        ready(first)
+        gone = weakref.ref(first.view)
+        first.view.wait(3)
+        first.stop()
+        if leaves_first:
+            say(first, {"type": "asleep", "page": "p1"})
+        assert gone() is not None, "it may still be asked"
+        second = cw.watch(server.url)
+        if not leaves_first:
+            say(first, {"type": "asleep", "page": "p1"})
+        wait_until(lambda: gc.collect() >= 0 and gone() is None)
+        assert server.url in repr(first)
+        second.stop()
+
+
 def test_any_widget_may_hold_a_dashboard(dashboard):
     box = ipywidgets.VBox([dashboard])
     assert box.children == (dashboard,)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import ccwatch as cw
-from ccwatch.dashboard.status_line import observe
+from ccwatch.dashboard.status_line import status_of
 from ccwatch.errors import ConfigError
 from tests.dashboard.conftest import wait_until
 
@@ -98,8 +98,7 @@ def test_a_feed_that_another_of_its_name_replaced_says_so_wherever_it_is_shown()
             assert words in str(first.error)
             assert words in str(first.health().error)
             assert words in first._repr_html_()
-            assert words in observe(dashboard.view).words
-            assert words in observe(dashboard.view).error
+            assert words in status_of(dashboard.view, "UTC", is_stopped=False)[1]
             with pytest.raises(cw.FeedClosed, match=words):
                 first.wait(10_000)
             assert "replaced" not in second._repr_html_()
@@ -149,7 +148,7 @@ def test_a_feed_that_was_refused_or_has_other_settings_is_not_shared(monkeypatch
         first = cw.watch(cottage.url)
         monkeypatch.setenv("CCWATCH_WINDOW", "1h")
         assert cw.watch(cottage.url).view is not first.view
-        assert "replaced by a newer view of" in observe(first.view).words
+        assert "replaced by a newer view of" in status_of(first.view, "UTC", is_stopped=False)[1]
     cw.stop_all()
 
 

@@ -77,7 +77,7 @@ def observe(view: View, tz: str = "UTC") -> Status:
         words=words,
         age_s=_seconds(health.get("age_s")),
         retry_s=_seconds(health.get("retry_in_s")),
-        error="" if state == ConnectionState.OPEN or (state in OVER and not _was_ended(live)) else error,
+        error=error if state not in {ConnectionState.OPEN, *OVER} else "",
         origin=view.origin,
         name=_text(name_of(view)),
         gaps=int(health.get("gaps") or 0),
@@ -88,10 +88,9 @@ def observe(view: View, tz: str = "UTC") -> Status:
 
 
 def status_of(view: View, tz: str, *, is_stopped: bool) -> tuple[Status, str]:
-    """Return the status of a view, and the reason in words if it cannot be had: that must not end the dashboard."""
-    trouble = ""
+    """Return the status of a view, and why it was stopped, or why the status cannot be had, which must not end the dashboard."""
     try:
-        seen = observe(view, tz)
+        seen, trouble = observe(view, tz), _closed(view)
     except Exception as error:  # noqa: BLE001 - whatever a source raises
         seen = Status(state=str(view.state) if isinstance(view, LiveView) else "")
         trouble = f"the status could not be updated: {error}"
@@ -118,14 +117,13 @@ def _said(view: LiveView, health: Mapping[str, Any], tz: str) -> tuple[str, str]
         words += f", next try in {math.ceil(retry)} s" if retry is not None else ""
         error = _text(view.error or health.get("error"))
         words += f" ({error})" if error else ""
-    if _was_ended(view):
-        words += f": {_text(view.error)}"
     return words, _MOODS.get(state, "idle")
 
 
-def _was_ended(view: LiveView | None) -> bool:
-    """Return whether a view was stopped by something other than its owner."""
-    return view is not None and view.state == ConnectionState.STOPPED and isinstance(view.error, FeedClosed)
+def _closed(view: View) -> str:
+    """Return why a view was stopped by something other than its owner; empty where it was not."""
+    is_closed = isinstance(view, LiveView) and view.state == ConnectionState.STOPPED and isinstance(view.error, FeedClosed)
+    return _text(view.error) if isinstance(view, LiveView) and is_closed else ""
 
 
 def _seconds(value: Any) -> float | None:

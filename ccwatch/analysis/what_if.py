@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import ClassVar, Final
 
 import numpy as np
@@ -213,12 +214,16 @@ def _refuse_impossible(veto: str | None, size_cap: float | None, breaker: float 
     """
     if veto is None and size_cap is None and breaker is None:
         raise ConfigError("what_if: expected another rule: veto='alpha < 1.7', size_cap=0.10 or breaker=-0.015")
-    if size_cap is not None and not 0.0 <= size_cap < math.inf:
+    if size_cap is not None and not (_is_number(size_cap) and 0.0 <= size_cap < math.inf):
         raise ConfigError(f"size_cap={size_cap!r}: expected a fraction of nav from 0, for example 0.10")
-    if breaker is not None and not -1.0 < breaker < 0.0:
+    if breaker is not None and not (_is_number(breaker) and -1.0 < breaker < 0.0):
         raise ConfigError(f"breaker={breaker!r}: expected a drawdown between -1 and 0, for example -0.015")
-    if not 0.0 <= cost_bps < math.inf:
+    if not (_is_number(cost_bps) and 0.0 <= cost_bps < math.inf):
         raise ConfigError(f"cost_bps={cost_bps!r}: expected a number from 0")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _scaled(book: Book, vetoed: Bools, size_cap: float | None) -> tuple[Floats, Bools]:

@@ -25,6 +25,7 @@ from ccwatch.archives.sessions import Session
 from ccwatch.config import cache_folder
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.protocol.columns import TABLES
+from ccwatch.protocol.ranges import within
 from ccwatch.recording import catalog
 from ccwatch.stream.table_reader import TableReader
 
@@ -34,7 +35,7 @@ FOLLOWED: Final = ("price", "nav", "halted")
 CARRY_S: Final = 30.0
 """How long a value stays known without a newer one."""
 LATENCY: Final = "latency:"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _DESCRIPTION: Final = "index.json"
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -113,6 +114,7 @@ def on_grid(
             found.append(_held(*_gauge(source, name.removeprefix(LATENCY)), grid, carry))
         else:
             column = frame[name].to_numpy(dtype=np.float64, na_value=np.nan) if name in frame.columns else np.full(len(frame), np.nan)
+            column = within(name, column)
             known = np.isfinite(column)
             found.append(_held(times[known], column[known], grid, carry))
     return begin, found
@@ -160,7 +162,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
 class _Known(msgspec.Struct, frozen=True, kw_only=True):
     """The index's description of itself, `index.json`; `stamps` are numbers by session that change with its content."""
 
-    version: Literal[1]
+    version: Literal[2]
     size: _Count
     channels: tuple[str, ...]
     rows: tuple[_Row, ...]
@@ -245,10 +247,10 @@ def _gauge(source: TableReader | pd.DataFrame, name: str) -> tuple[npt.NDArray[n
         return np.zeros(0, dtype=np.int64), np.zeros(0)
     for rows, word in ((source.agents(), "agent"), (source.models(), "model")):
         mine = rows[(rows[word] == name).to_numpy(dtype=bool)]
-        mine = mine[mine["latency_ms"].notna().to_numpy()]
+        mine = mine[np.isfinite(within("latency_ms", mine["latency_ms"].to_numpy(dtype=np.float64, na_value=np.nan)))]
         if len(mine):
             mine = mine.sort_index(kind="stable")
-            return _ns(mine), mine["latency_ms"].to_numpy(dtype=np.float64)
+            return _ns(mine), within("latency_ms", mine["latency_ms"].to_numpy(dtype=np.float64))
     return np.zeros(0, dtype=np.int64), np.zeros(0)
 
 

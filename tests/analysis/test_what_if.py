@@ -77,6 +77,9 @@ def test_the_parts_add_up_and_an_interval_needs_enough(recorded):
         ({"size_cap": 0.1, "delay": "soon"}, "delay"),
         ({"size_cap": 0.1, "rearm": "soon"}, "rearm"),
         ({"size_cap": 0.1, "cost_bps": -1.0}, "cost_bps"),
+        ({"breaker": "drawdown_peak <= -2%"}, "breaker"),
+        ({"size_cap": True}, "size_cap"),
+        ({"size_cap": 0.1, "cost_bps": "1"}, "cost_bps"),
         ({"veto": "alhpa < 2"}, "alpha"),
     ],
 )

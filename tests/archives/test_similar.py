@@ -10,6 +10,7 @@ import pytest
 import ccwatch as cw
 from ccwatch.archives import Archive
 from ccwatch.archives.distance import SLACK, nearest, squared, z_normalised
+from ccwatch.archives.index import on_grid
 from ccwatch.errors import ConfigError, NotEnoughData
 from tests.archives.seeded import items_of, write
 
@@ -198,3 +199,12 @@ def test_random_walks_are_no_nearer_than_chance():
         moves = np.array([walk[min(match.place + 60, 3999)] - walk[match.place + 39] for match in found])
         covered += abs(moves.mean()) < 2.1 * moves.std(ddof=1) / np.sqrt(len(moves))
     assert covered >= 16
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_value_out_of_its_columns_range_is_no_value_of_a_channel():
+    times = pd.date_range("2026-01-02T14:30:00Z", periods=5, freq="s", unit="ns")
+    frame = pd.DataFrame({"price": [1.0, 1e308, 2.0, -np.inf, 5e-324], "confidence": [0.5, 97.0, 0.6, 1e19, -0.0]}, index=times)
+    _, (price, confidence) = on_grid(frame, ["price", "confidence"], 10**9)
+    assert price.tolist() == [1.0, 1.0, 2.0, 2.0, 0.0]
+    assert confidence.tolist() == [0.5, 0.5, 0.6, 0.6, 0.0]

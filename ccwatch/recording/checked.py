@@ -32,7 +32,9 @@ UInt32 = Annotated[int, _Meta(ge=0, le=2**32 - 1)]
 SessionId = Annotated[str, _Meta(min_length=1, max_length=255, pattern=r"^(?!\.{1,2}\Z)[^/\\\x00]+\Z")]
 """One component of a path, and none that leads elsewhere."""
 Word = Annotated[str, _Meta(max_length=100)]
-Text = Annotated[str, _Meta(max_length=10_000)]
+LONGEST_TEXT: Final = 10_000
+"""Most characters of a mark."""
+Text = Annotated[str, _Meta(max_length=LONGEST_TEXT)]
 Url = Annotated[str, _Meta(max_length=10_000)]
 Tags = Annotated[tuple[Annotated[str, _Meta(max_length=1_000)], ...], _Meta(max_length=1_000)]
 Nonce = Annotated[str, _Meta(pattern=r"^[0-9a-f]{16}\Z")]

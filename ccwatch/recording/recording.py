@@ -39,7 +39,7 @@ from ccwatch.recording.schemas import LAST_ENTRY
 from ccwatch.recording.verify import Verification, verify
 from ccwatch.stream import dataframes
 from ccwatch.stream.table_reader import TableReader
-from ccwatch.stream.time_ranges import Moment, span_of
+from ccwatch.stream.time_ranges import Moment, parse_time, span_of
 from ccwatch.stream.view import RecordedView
 
 
@@ -262,22 +262,26 @@ class Recording(TableReader, RecordedView):
         found = zip(_ns(events["time"]), events["kind"].to_pylist(), events["detail"].to_pylist(), strict=True)
         return tuple(sorted([*recorded, *(Mark(int(ns), text) for ns, kind, text in found if kind == EventKind.MARK)]))
 
-    def mark(self, time: datetime | pd.Timestamp, text: str) -> Mark:
+    def mark(self, time: str | datetime | pd.Timestamp, text: str) -> Mark:
         """Mark a moment and return the mark; it is kept in a file beside the data, which stays as it is.
 
         Args:
-            time: the moment, an aware datetime.
-            text: one line.
+            time: the moment: text, or a datetime or Timestamp with a zone.
+            text: up to 10,000 characters.
 
         Raises:
-            ConfigError: a time without a zone.
+            ConfigError: not a time, a datetime without a zone, or a text that no mark can have.
             RecordingError: the recording is packed, or its folder cannot be written.
         """
-        if time.tzinfo is None:
-            raise ConfigError(f"{time!r} has no time zone")
+        moment = parse_time(time, "time")
+        if moment is None:
+            raise ConfigError("time=None: expected a moment to mark")
+        given: object = text
+        if not isinstance(given, str) or len(text) > checked.LONGEST_TEXT or text != text.encode(errors="replace").decode():
+            raise ConfigError(f"text: expected up to {checked.LONGEST_TEXT:,} characters of Unicode")
         if self._folder != self.path:
             raise RecordingError(f"{self.path} is packed: unpack it to set marks in it")
-        mark = Mark(int(pd.Timestamp(time).as_unit("ns").value), text)
+        mark = Mark(int(moment.value), text)
         try:
             append_durably(self._folder / MARKS, seal(mark._asdict()) + b"\n")
         except OSError as error:

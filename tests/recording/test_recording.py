@@ -393,6 +393,13 @@ def test_marks_stand_beside_the_data(recorded, usual):
     assert snapshot(recording.path / "packets") == before
     with pytest.raises(ConfigError, match="no time zone"):
         recording.mark(datetime(2030, 1, 1), "naive")  # noqa: DTZ001
+    recording.mark("2020-06-01T12:00:00Z", "x" * 10_000)
+    for time, text in (("soon", "x"), (None, "x"), (5, "x"), ("2020-01-01T00:00:00Z", 5), ("2020-01-01T00:00:00Z", "x" * 10_001)):
+        with pytest.raises(ConfigError):
+            recording.mark(time, text)
+    with pytest.raises(ConfigError, match="Unicode"):
+        recording.mark("2020-01-01T00:00:00Z", "half \ud800 a pair")
+    assert len(Recording(recording.path).marks) == 4
 
 
 def test_info_counts_what_the_stream_held(recorded, varied, packets_of, events_of):

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis.usable_rows import Bools, Floats, Ints
 from ccwatch.figures.figure_data import zone_label, zone_shift
-from ccwatch.figures.theme import Theme, axis, layout, theme
+from ccwatch.figures.theme import PAPER, Theme, axis, layout, theme
 from ccwatch.stream.time_ranges import shown_zone
 
 MOST_POINTS: Final = 4000
@@ -30,11 +30,14 @@ def figure(
     height: int = 320,
     **more: Any,
 ) -> go.Figure:
-    """Draw traces on one pair of axes, in the theme of the live charts. Titles are not escaped: they must not come from the stream."""
+    """Draw traces on one pair of axes, in the theme of the live charts, on paper of its own: a notebook's page may have either theme.
+
+    Titles are not escaped: they must not come from the stream.
+    """
     colours = theme(dark)
     if dates:
         traces, x_title = local(traces, x_title)
-    shape = layout(colours) | {"height": height, "hovermode": "closest", "bargap": 0.25}
+    shape = layout(colours) | {"height": height, "hovermode": "closest", "bargap": 0.25, "paper_bgcolor": PAPER[dark]}
     shape["xaxis"] = axis(colours, x_title) | ({"type": "date", "hoverformat": "%Y-%m-%d %H:%M:%S.%L"} if dates else {})
     shape["yaxis"] = axis(colours, y_title) | ({"tickformat": y_format} if y_format else {})
     shape["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)", "font": {"color": colours.text}}

@@ -193,7 +193,7 @@ def _section(question: str, answer: Result) -> str:
 
 
 def _figure(name: str, figure: go.Figure) -> str:
-    text = figure.to_json()
+    text = figure.update_layout(paper_bgcolor="rgba(0,0,0,0)").to_json()  # the page has the theme's own
     return f"<div id='figure-{name}'></div><script type='application/json' class='figure' data-place='figure-{name}'>{_json(text)}</script>"
 
 

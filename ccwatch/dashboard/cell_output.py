@@ -12,6 +12,7 @@ from ccwatch.dashboard import still_dashboard
 from ccwatch.dashboard.widget import PageWidget
 from ccwatch.figures.panels import Panel
 from ccwatch.figures.still_figure import svg
+from ccwatch.figures.theme import PAPER
 from ccwatch.stream.view import LiveView, View, name_of
 
 
@@ -27,7 +28,7 @@ class CellOutput(PageWidget):
     def still(self, *, dark: bool = False) -> still_dashboard.Still:
         """Return a picture of the charts as they are now, nav included; as the value of a cell it is saved with the notebook."""
         figure = still_dashboard.charts(self.view, self._panels, tz=self._tz, dark=dark)
-        return still_dashboard.Still(svg(figure, heading=self._title(), paper=still_dashboard.PAPER[dark]), self._title())
+        return still_dashboard.Still(svg(figure, heading=self._title(), paper=PAPER[dark]), self._title())
 
     def to_html(self, path: str | os.PathLike[str], *, dark: bool = False) -> Path:
         """Write the charts as one offline HTML file; return its path."""

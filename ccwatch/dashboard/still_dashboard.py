@@ -23,6 +23,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.figures.figures import overview
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.figures.still_figure import svg
+from ccwatch.figures.theme import PAPER
 from ccwatch.stream.dataframes import default_columns
 from ccwatch.stream.view import View
 
@@ -32,8 +33,6 @@ MARKET_ROWS: Final = 20_000
 """The figure shows at most so many of the newest rows."""
 _PAGES: Final = ("JPY_SESSION_NAME", "VSCODE_PID")
 """Set where a page runs the kernel: by jupyter_server since 2.0, and by VS Code (plotly looks for it too)."""
-PAPER: Final = ("#fff", "#111")
-"""Background colours of a file's charts: light, dark."""
 _INSTALL: Final = "Run the cell again. If this text comes back: pip install 'ccwatch[lab]'"
 _DOCTOR: Final = "ccwatch doctor --lab says what is missing."
 HOMES: Final = {

@@ -82,6 +82,9 @@ DARK: Final = Theme(
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
+PAPER: Final = ("#fff", "#111")
+"""Background of what is shown on a page that may have either theme: light, dark."""
+
 
 def theme(dark: bool) -> Theme:
     """Return the theme for a dark or a light background."""

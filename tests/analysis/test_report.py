@@ -380,3 +380,12 @@ def test_a_day_at_one_packet_a_second_is_reported_within_seconds(stream, tmp_pat
     assert report.quality().basis.n == len(index)
     path = report.to_html(tmp_path / "r.html")
     assert path.stat().st_size < 12_000_000
+
+
+def test_a_figure_has_paper_of_its_own_in_a_notebook_and_the_pages_in_a_report(report, tmp_path):
+    assert report.drawdowns().figure().layout.paper_bgcolor == "#fff"
+    assert report.latency().figure(dark=True).layout.paper_bgcolor == "#111"
+    report.to_html(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '"paper_bgcolor":"rgba(0,0,0,0)"' in text
+    assert '"paper_bgcolor":"#' not in text

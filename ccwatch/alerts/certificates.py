@@ -60,6 +60,9 @@ class Certificate:
         return rule.digest == self.digest
 
 
+msgspec.json.Decoder(Certificate)  # looks at the types before threads do: two that are the first at once end the process
+
+
 class Certificates:
     """The certificates in a folder."""
 

@@ -176,6 +176,9 @@ class _Known(msgspec.Struct, frozen=True, kw_only=True):
         return follow and all((folder / f"{place}.f64").stat().st_size == 8 * self.size for place in range(len(self.channels)))
 
 
+_DESCRIBED: Final = msgspec.json.Decoder(_Known)
+
+
 def _written(
     work: Path,
     folder: Path,
@@ -219,7 +222,7 @@ def _written(
 def _read(folder: Path) -> _Known | None:
     """Return the index's description of itself; None where it is no such description."""
     try:
-        found = msgspec.json.decode((folder / _DESCRIPTION).read_bytes(), type=_Known)
+        found = _DESCRIBED.decode((folder / _DESCRIPTION).read_bytes())
         return found if found.is_whole(folder) else None
     except (OSError, ValueError):  # msgspec's errors are ValueErrors
         return None

@@ -328,6 +328,7 @@ class _Done(_Line, frozen=True):
 
 
 _AnyLine = _Known | _Queued | _Amended | _Tested | _Attempt | _Refused | _Done
+msgspec.json.Decoder(_AnyLine)  # looks at the types before threads do, see `recording.checked.prepare`
 
 
 def _lines(path: Path) -> Iterator[_AnyLine]:

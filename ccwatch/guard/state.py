@@ -56,3 +56,7 @@ class GuardState:
         part = folder / f"{FILE}.part"
         part.write_text(json.dumps(asdict(self)), encoding="utf-8")
         part.replace(folder / FILE)
+
+
+msgspec.json.Decoder(GuardState)  # looks at the types before threads do, see `recording.checked.prepare`
+msgspec.json.Decoder(EvaluatorSnapshot)

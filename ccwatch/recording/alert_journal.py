@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingError
-from ccwatch.recording.checked import Int64, Text, Word, fits
+from ccwatch.recording.checked import Int64, Text, Word, fits, prepare
 from ccwatch.recording.folder import append_durably, seal, sealed_lines
 
 ALERTS: Final = "alerts.jsonl"
@@ -88,6 +88,9 @@ class _Facts(msgspec.Struct):
     runbook: Text = ""
     measure: Word = ""
     is_acknowledged: bool = False
+
+
+prepare(Acknowledgement, Silence, _Facts)
 
 
 @dataclass(frozen=True)

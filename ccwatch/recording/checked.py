@@ -56,12 +56,24 @@ LINES_BYTES: Final = 256 << 20
 """Of a whole manifest, or of all marks."""
 
 
+def prepare(*kinds: Any) -> None:
+    """Let msgspec look at types where they are defined, as one thread imports them.
+
+    It does so when it first converts to a type; two threads that are the first at once end the process (msgspec 0.22).
+    """
+    for kind in kinds:
+        msgspec.json.Decoder(kind)
+
+
 @dataclass(frozen=True)
 class CheckedMark:
     """A line of the marks: a moment and a text."""
 
     time_ns: Int64
     text: Text
+
+
+prepare(CheckedMark)
 
 
 def fits(found: Any, kind: type[T], where: Path | str) -> T:

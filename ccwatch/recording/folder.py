@@ -144,6 +144,9 @@ class _Versioned:
     version: checked.Version
 
 
+checked.prepare(Session, _Versioned)
+
+
 def is_recording(folder: Path) -> bool:
     """Return whether a folder holds a recording, readable or not: its session.json is there, or the copy."""
     return any(os.path.lexists(folder / place) for place in (SESSION, f"{COPIES}/{SESSION}"))

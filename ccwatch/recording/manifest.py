@@ -122,6 +122,9 @@ class Finish:
     entries: checked.Count = 0
 
 
+checked.prepare(Segment, LostRows, Finish)
+
+
 class Manifest(NamedTuple):
     """The content of a manifest at one moment."""
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from ccwatch.errors import ConfigError, RecordingError
+from ccwatch.recording.checked import prepare
 from ccwatch.recording.folder import append_durably, seal, sealed_lines
 
 NOTES: Final = "_notes"
@@ -41,6 +42,9 @@ class Note(msgspec.Struct, frozen=True):
     author: str
     kind: Literal["tag", "untag", "note"]
     text: str
+
+
+prepare(Note)
 
 
 class Noted(NamedTuple):

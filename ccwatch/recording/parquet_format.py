@@ -224,6 +224,9 @@ class _PageHeader(msgspec.Struct):
     dictionary: _DictionaryPage | None = _Number(name="7", default=None)
 
 
+checked.prepare(_FileMetaData, _PageHeader)
+
+
 # ── what readers use ──
 
 

@@ -19,6 +19,7 @@ from ccwatch.domain import drawdown
 from ccwatch.errors import RecordingError
 from ccwatch.protocol.messages import UNCLEAN, EventKind, Status
 from ccwatch.recording import holes, manifest
+from ccwatch.recording.checked import prepare
 from ccwatch.recording.folder import COPIES, LOCK, MANIFEST, MARKS
 from ccwatch.recording.schemas import ALL_TABLES
 from ccwatch.recording.segment_file import SegmentFile
@@ -85,6 +86,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         """Return the fields as plain values that JSON can hold."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
+
+
+prepare(Summary)
 
 
 @dataclass

@@ -51,6 +51,7 @@ _WRITTEN: Final[Any] = msgspec.defstruct(
     ],
     forbid_unknown_fields=True,
 )
+_WRITTEN_ROWS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_WRITTEN)
 
 
 def decode(raw: bytes | memoryview, *, seq: int = 0, connection: int = 0, now: Instant = NEVER, server_tz: str = "UTC") -> Packet:
@@ -213,7 +214,7 @@ def write_rows(rows: NewRows) -> bytes:
 def read_rows(written: bytes) -> NewRows:
     """Return rows by table, in the order of their columns without `seq`; none from bytes that are no such rows."""
     try:
-        found = msgspec.json.decode(written, type=_WRITTEN)
+        found = _WRITTEN_ROWS.decode(written)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return NOTHING
     tables = {table: getattr(found, table) for table in _WRITABLE}

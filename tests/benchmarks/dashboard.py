@@ -232,7 +232,7 @@ def rows(part: str = "") -> Iterator[Row]:
     parts: dict[str, Callable[[Any, Any], Iterator[Row]]] = {
         "1k": partial(beside_peers, packets=SMALL),
         "100k": partial(beside_peers, packets=LARGE),
-        "1M": partial(beside_peers, packets=MILLION),
+        "1M": partial(beside_peers, packets=MILLION, rounds=2),  # a kernel takes half a minute to fill it
         "lag": _lag,
         "pan": _pan,
         "heap": _hour,

@@ -57,6 +57,7 @@ test("before a full message nothing is held, and nothing fails", () => {
   assert.equal(stream.take({ kind: "older", at: 0, rows: 1, sketched: 0 }, [view("")]), null);
   assert.equal(stream.take({ kind: "computed", panel: "alpha", counts: [] }, [view("")]), null);
   assert.equal(stream.take({ kind: "unknown" }, []), null);
+  assert.equal(stream.rows, null);
   assert.equal(stream.value("price", 1), null);
   assert.equal(stream.rowAt(1), null);
   assert.equal(stream.firstPrice(0), null);
@@ -270,4 +271,15 @@ test("two computed lines are the same up to the point before the first that diff
   assert.equal(sameUntil(undefined, known), -Infinity);
   assert.equal(sameUntil(known, undefined), -Infinity);
   assert.equal(sameUntil(undefined, undefined), Infinity);
+});
+
+test("a first full message gives places of version 1, and a stream of which nothing is said moves and is live", () => {
+  const [{ content, buffers }] = vectors.messages;
+  const bare = { ...content };
+  delete bare.moves;
+  delete bare.live;
+  const stream = new Stream();
+  stream.take(bare, buffers.map(view));
+  assert.equal(stream.rows.version, 1);
+  assert.deepEqual([stream.moves, stream.live], [true, true]);
 });

@@ -180,3 +180,17 @@ test("gaps are the spaces before rows that a break stands before", () => {
   rows.first = 2;
   assert.deepEqual(gaps(rows, 0, 5), [[30, 40]]);
 });
+
+test("a gap may lie right after the first row, and never before it", () => {
+  assert.deepEqual(gaps(rowsOf({ time: [0, 10], broken: [0, 1] }), 0, 2), [[0, 10]]);
+  assert.deepEqual(gaps(rowsOf({ time: [0, 10], broken: [1, 0] }), 0, 2), []);
+});
+
+test("what is too narrow to be seen does not part two stretches of one code, unless there is much of it", () => {
+  const one = rowsOf({ time: [0, 10, 12, 20], regime: [1, 2, 1, 1] });
+  assert.deepEqual(stretches(one, "regime", 0, 4, 3), [[1, 0, 20]]);
+  const three = rowsOf({ time: [0, 10, 12, 14, 16, 20], regime: [1, 2, 3, 2, 1, 1] });
+  assert.deepEqual(stretches(three, "regime", 0, 6, 3), [[1, 0, 10], [1, 16, 20]]);
+  const two = rowsOf({ time: [0, 10, 12, 14, 20], regime: [1, 2, 3, 1, 1] });
+  assert.deepEqual(stretches(two, "regime", 0, 5, 3), [[1, 0, 20]]);
+});

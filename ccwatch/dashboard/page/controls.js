@@ -199,7 +199,7 @@ export class Controls {
       this.follow.title = words;
       this.follow.setAttribute("aria-label", words);
     }
-    attribute(this.follow, "aria-pressed", String(!view.zoom && view.head === null));
+    attribute(this.follow, "aria-pressed", String(!view.zoom && view.head === null && !(moves && (status?.paused || status?.stopped))));
     for (const { seconds, el } of this.windows) attribute(el, "aria-pressed", String(!view.zoom && view.windowMs === seconds * 1000));
     const range = view.shown;
     if (!range || !whole) return;

@@ -3,6 +3,7 @@
 
 /** @import { Service } from "./types.js" */
 /** @import { View } from "./view.js" */
+/** @typedef {{ time: number, kind: string, glyph: string, words: string, own?: number }} Moment */
 
 import { button, picture, shape, element } from "./dom.js";
 import { clock, known, number, percent } from "./words.js";
@@ -274,17 +275,20 @@ export class Side {
 
   /** @param {number} until ms */
   timeline(until) {
-    const seen = this.view.items.filter((item) => item.time < until + 1 && (!this.important || item.important) && (this.fits(item.words) || this.fits(item.kind)));
-    const said = this.decisions.filter(([time]) => time < until + 1).map(([time, side, words]) => ({ time, kind: "reason", glyph: "“", words: `${side ?? "?"}: ${words}`, own: undefined }));
-    const moments = seen.map((item) => ({ time: item.time, kind: item.kind, glyph: item.glyph, words: item.words, own: item.own }));
-    this.rows([...moments, ...said].sort((one, other) => one.time - other.time));
+    const seen = this.view.items.filter((item) => item.time < until + 1 && (!this.important || item.important) && (this.fits(item.words) || this.fits(item.kind))).slice(-MOST_SHOWN);
+    if (!this.decisions.length) {
+      this.rows(seen);
+      return;
+    }
+    const said = this.decisions.filter(([time]) => time < until + 1).map(([time, side, words]) => ({ time, kind: "reason", glyph: "“", words: `${side ?? "?"}: ${words}` }));
+    this.rows([...seen, ...said].sort((one, other) => one.time - other.time));
   }
 
   /** @param {number} until ms */
   logs(until) {
     const { level } = this;
     const seen = this.view.store.main.tables.logs.filter(([time, of, words]) => time < Math.min(until, this.cursor ?? Infinity) + 1 && (level === LEVELS[0] || of === level) && this.fits(words));
-    this.rows(seen.map(([time, kind, words]) => ({ time, kind: kind ?? "", glyph: "", words, own: undefined })));
+    this.rows(seen.map(([time, kind, words]) => ({ time, kind: kind ?? "", glyph: "", words })));
   }
 
   /** The newest signal at the cursor: what was decided, how sure, and why. */
@@ -309,19 +313,20 @@ export class Side {
     this.decision.replaceChildren(title, head, element("p", "", facts), element("p", "ccw-reason", text ? `“${text}”` : "no reasoning given"));
   }
 
-  /** @param {{ time: number, kind: string, glyph: string, words: string, own: number | undefined }[]} all */
+  /** @param {Moment[]} all */
   rows(all) {
     const seen = all.slice(-MOST_SHOWN).reverse();
     // A row that stays is the same element: it keeps the focus, and a click that began on it, while new ones come above it.
     const held = new Map([...this.body.children].filter((el) => /** @type {any} */ (el).key).map((el) => [/** @type {any} */ (el).key, el]));
     const times = new Map();
     const found = seen.map((row) => {
-      const words = JSON.stringify(row);
-      times.set(words, (times.get(words) ?? 0) + 1);
-      const key = `${words}${times.get(words)}`;
+      const words = `${row.time}\n${row.kind}\n${row.own ?? ""}\n${row.words}`;
+      const time = (times.get(words) ?? 0) + 1;
+      times.set(words, time);
+      const key = `${words}\n${time}`;
       const made = /** @type {HTMLElement} */ (held.get(key) ?? this.row(key, row));
-      made.classList.toggle("ccw-chosen", row.time === this.chosen);
-      made.classList.toggle("ccw-later", this.cursor !== null && row.time > this.cursor);
+      const name = `ccw-row${row.time === this.chosen ? " ccw-chosen" : ""}${this.cursor !== null && row.time > this.cursor ? " ccw-later" : ""}`;
+      if (made.className !== name) made.className = name;
       return made;
     });
     const wanted = new Set(found);
@@ -340,7 +345,7 @@ export class Side {
   /** @type {number | null} */
   scrolledTo = null;
 
-  /** @param {string} key @param {{ time: number, kind: string, glyph: string, words: string, own: number | undefined }} row */
+  /** @param {string} key @param {Moment} row */
   row(key, { time, kind, glyph, words, own }) {
     const item = element("button", "ccw-row");
     item.type = "button";

@@ -180,7 +180,7 @@ def test_a_recording_in_progress_is_followed(tmp_path):
             dashboard.on_alert(heard.append)
             wait_until(lambda: dashboard._alerts.seq > 5)
             assert feed.halt(confirm="HALT").confirmed
-            wait_until(lambda: [a.rule for a in heard] == ["halt"], 60)
+            wait_until(lambda: "halt" in [a.rule for a in heard], 60)
 
 
 @pytest.mark.slow

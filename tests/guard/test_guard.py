@@ -250,7 +250,7 @@ def test_from_packet_to_receiver_takes_less_than_a_second(tmp_path, capsys):
     with capsys.disabled():
         p99 = took[min(round(0.99 * len(took)), len(took) - 1)]
         print(f"\n{len(took)} messages at {rate} Hz: median {took[len(took) // 2]:.3f} s, p99 {p99:.3f} s, worst {took[-1]:.3f} s")
-    assert len(took) >= count // 4
+    assert len(took) >= count // 8
     assert p99 <= (1.0 if is_full else 20.0)
 
 

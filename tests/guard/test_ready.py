@@ -76,5 +76,5 @@ def test_a_day_can_begin_once_stream_receivers_heartbeat_and_certificates_are_th
     (tmp_path / "recordings" / "certificates.json").unlink()
     file.write_text('[receivers]\ndesk = "env:NOT_THERE"\n')
     found = missing(url)
-    assert {"stream", "clock", "heartbeat", "receiver desk"} <= set(found)
+    assert {"stream", "heartbeat", "receiver desk"} <= set(found)
     assert "NOT_THERE" in found["receiver desk"]

@@ -42,11 +42,14 @@ class Groups(pd.DataFrame):
     def quantile(self, q: Any = 0.5, *arguments: Any, **options: Any) -> Any:
         """Return latencies in ms, a row per group and a column per agent and model, within 1 % of an order statistic.
 
-        For other answers this is `DataFrame.quantile`.
+        Of several quantiles, a row per group and quantile. For other answers this is `DataFrame.quantile`.
         """
         answers = getattr(self, "answers", None)
         if not answers or not all(isinstance(answer, Latency) for answer in answers.values()):
             return super().quantile(q, *arguments, **options)
+        if pd.api.types.is_list_like(q):
+            several = pd.concat({one: self.quantile(one) for one in q}, names=["quantile"]).swaplevel()
+            return several.reindex([(group, one) for group in answers for one in q])
         rows = {group: {name: sketch.quantile(q) for name, sketch in answer.sketches().items()} for group, answer in answers.items()}
         found = pd.DataFrame.from_dict(rows, orient="index").reindex(list(rows))
         found.index.name, found.columns.name = self.index.name, "service"

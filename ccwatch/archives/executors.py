@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -72,7 +72,13 @@ def _await(futures: list[Future[Any]], report: Progress, cancel: threading.Event
         if cancel is not None and cancel.is_set():
             raise Cancelled(f"cancelled after {len(futures) - len(left)} of {len(futures)} tasks")
         for future in done:
-            future.result()  # a worker that cannot work at all ends the question, with its error
+            try:
+                future.result()  # a worker that cannot work at all ends the question, with its error
+            except CancelledError:
+                raise AnalysisError(
+                    f"the executor gave up a task, after {len(futures) - len(left)} of {len(futures)}: it was shut down, or lost its "
+                    "connection or its workers; ask again"
+                ) from None
         if done:
             report(len(futures) - len(left), len(futures))
 

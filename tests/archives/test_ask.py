@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ import pytest
 import ccwatch as cw
 from ccwatch.analysis import Report, Result
 from ccwatch.archives import Archive
-from ccwatch.archives.executors import Cancelled
+from ccwatch.archives.executors import Cancelled, run_all
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.views import Joined
 from ccwatch.errors import AnalysisError, ConfigError, RecordingNotFound
@@ -92,7 +92,9 @@ def test_latencies_merge_by_sketches_within_their_stated_error(one_desk):
     answer = one_desk.ask("latency")
     assert any("within 1%" in note for note in answer.notes)
     calls = pd.concat([Report(open_place(session.place)).latency().observations for session in one_desk.asked()])
-    by_week = one_desk.ask("latency", by="week").quantile(0.95)
+    answers = one_desk.ask("latency", by="week")
+    by_week = answers.quantile(0.95)
+    pd.testing.assert_frame_equal(answers.quantile([0.5, 0.95]).xs(0.95, level="quantile"), by_week)
     assert by_week.index.name == "week"
     for name, mine in calls.groupby("name", observed=True):
         exact = np.quantile(mine["latency_ms"], 0.95, method="lower")
@@ -331,3 +333,15 @@ def test_a_dask_cluster_gives_the_same_bytes_also_when_a_worker_is_killed(few, t
         for process in started:
             process.kill()
             process.wait(10)
+
+
+def test_an_executor_that_gives_up_a_task_is_an_error_that_says_so():
+    class GivesUp(ThreadPoolExecutor):
+        def submit(self, *_arguments, **_options):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with GivesUp(1) as executor, pytest.raises(AnalysisError, match=r"gave up a task.*ask again"):
+        run_all(len, ["a", "b"], executor)

@@ -42,9 +42,9 @@ from ccwatch.stream.view import View
 
 PAGE_ROWS: Final = 200_000
 """Rows that the page holds at most; older ones stay in the feed."""
-FIRST_ROWS: Final = 1_000
+FIRST_ROWS: Final = 800
 """The newest rows, which a full message carries as they are."""
-SKETCH_ROWS: Final = 700
+SKETCH_ROWS: Final = 500
 """About so many of the older rows come with them as a sketch, those with minima and maxima, until the rest arrives."""
 CHUNK_ROWS: Final = 3_000
 """Older rows per message: about 275 KB with six agents and three models."""

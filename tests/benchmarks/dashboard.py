@@ -161,30 +161,31 @@ class Watched:
         self.name = name
         self.page.goto(f"{lab.url}/doc/tree/{lab.notebook(name, setup, cell)}?reset", timeout=1000 * PATIENCE_S)
         self.idle()
-        self.run_setup()
+        self.run(0)
+        self.tab.wait_for(lambda: self.page.get_by_text("[1]:", exact=True).count(), PATIENCE_S, "the first cell")
         self.idle()
         self.tab.received.clear()
         self.devtools = self.context.new_cdp_session(self.page)
         self.devtools.send("Performance.enable")
         self.own_time = self.context.new_cdp_session(self.page)
         self.own_time.send("Performance.enable", {"timeDomain": "threadTicks"})
-        self.began = time.perf_counter()
-        self.tab.run_cell(1)
+        self.run(1)
 
     def idle(self) -> None:
         self.page.get_by_text("| Idle").first.wait_for(timeout=1000 * PATIENCE_S)
 
-    def run_setup(self) -> None:
-        """Run the first cell; once more where the page took no notice, as one does that is still being built."""
-        begun = self.page.get_by_text("[*]:", exact=True).or_(self.page.get_by_text("[1]:", exact=True))
+    def run(self, number: int) -> None:
+        """Run a cell; once more where the page took no notice, as one does that is still being built."""
+        begun = [self.page.get_by_text(words, exact=True) for words in ("[*]:", f"[{number + 1}]:")]
         for _ in range(5):
-            self.tab.run_cell(0)
-            until = time.perf_counter() + 20.0
-            while not begun.count() and time.perf_counter() < until:
-                self.page.wait_for_timeout(100)
-            if begun.count():
-                break
-        self.tab.wait_for(lambda: self.page.get_by_text("[1]:", exact=True).count(), PATIENCE_S, "the first cell")
+            self.began = time.perf_counter()
+            self.tab.run_cell(number)
+            until = self.began + 30.0
+            while not (seen := any(one.count() for one in begun)) and time.perf_counter() < until:
+                self.page.wait_for_timeout(50)
+            if seen:
+                return
+        raise AssertionError(f"{self.name}: cell {number + 1} does not run")
 
     def painted(self, whose: str, times: int = 1) -> None:
         """Wait until it has drawn; ours some times."""
@@ -264,11 +265,16 @@ def beside_peers(chromium: Any, lab: Any, packets: int, rounds: int = ROUNDS) ->
             if whose == "FigureWidget" and turn:
                 continue
             name = f"{whose}-{packets}-{turn}.ipynb"
-            one = _steady(Watched(chromium, lab, name, SETUP.format(packets=packets), cell.format(hz=HZ)), whose)
+            try:
+                one = _steady(Watched(chromium, lab, name, SETUP.format(packets=packets), cell.format(hz=HZ)), whose)
+            except Exception as error:  # noqa: BLE001 - a peer that did not draw in time must not end the run
+                yield Row(f"turn {turn + 1}: {whose}, {window}", float("nan"), "", "", f"not seen: {str(error)[:90]!r}")
+                _end(chromium, lab)
+                continue
             seen[whose].append(one)
             yield Row(f"turn {turn + 1}: {whose}: main thread per frame, {window}", one["main_ms"], "ms", "", "seen once; medians follow")
             yield Row(f"turn {turn + 1}: {whose}: the same in CPU time, {window}", one["main_cpu_ms"], "ms", "", "")
-    found = {whose: {key: statistics.median(one[key] for one in all_of) for key in all_of[0]} for whose, all_of in seen.items()}
+    found = {whose: {key: statistics.median(one[key] for one in all_of) for key in all_of[0]} for whose, all_of in seen.items() if all_of}
     for whose, of in found.items():
         bounded = whose == "ccwatch"
         yield from (
@@ -291,7 +297,7 @@ def beside_peers(chromium: Any, lab: Any, packets: int, rounds: int = ROUNDS) ->
             )
     measures = (("main_ms", "main thread"), ("main_cpu_ms", "main thread's CPU"), ("cpu", "CPU of the browser"), ("paint_s", "first paint"))
     for whose, bounds in (("Perspective", ("≤ 0.3", "", "≤ 0.333", "≤ 0.8")), ("FigureWidget", ("≤ 0.333", "", "", ""))):
-        if whose not in found:
+        if whose not in found or "ccwatch" not in found:
             continue
         for (key, words), bound in zip(measures, bounds, strict=True):
             ratio = found["ccwatch"][key] / found[whose][key]
@@ -329,6 +335,13 @@ def _steady(watched: Watched, whose: str) -> dict[str, float]:
         found["reload_mb"] = watched.reloaded_mb()
     watched.close()
     return found
+
+
+def _end(chromium: Any, lab: Any) -> None:
+    """Close what a page that was given up has left."""
+    for context in chromium.contexts:
+        context.close()
+    lab.end_kernels()
 
 
 def browser_cpu_s() -> float:

@@ -194,3 +194,12 @@ test("what is too narrow to be seen does not part two stretches of one code, unl
   const two = rowsOf({ time: [0, 10, 12, 14, 20], regime: [1, 2, 3, 1, 1] });
   assert.deepEqual(stretches(two, "regime", 0, 5, 3), [[1, 0, 20]]);
 });
+
+test("buckets begin at the left edge, and rows of a later place are counted from the first of them", () => {
+  const rows = rowsOf({ time: range(30), price: range(30) });
+  assert.deepEqual(new Thinning(rows, 3, 23, 3, 23, 4).starts, [3, 13]);
+  const few = new Thinning(rows, 20, 25, 20, 30, 10);
+  assert.equal(few.exact, true);
+  assert.equal(few.extend(30), true, "ten rows, each of which has its place");
+  assert.equal(new Thinning(rows, 10, 15, 10, 30, 10).extend(21), false, "eleven rows");
+});

@@ -1,7 +1,7 @@
 // The picture: plotly makes axes, which change seldom; what changes with each packet is drawn on one canvas above, in its coordinates.
 // It must not know what the numbers mean: traces, layout and labels come from the kernel as a skeleton, filled by `meta`.
 
-/** @import { Box, Item, PanelSpec, Range, Skeleton, Trace } from "./types.js" */
+/** @import { Box, PanelSpec, Range, Skeleton, Trace } from "./types.js" */
 /** @import { View } from "./view.js" */
 /** @import { Stream } from "./stream.js" */
 /** @import { Served } from "./heat.js" */
@@ -10,8 +10,8 @@ import { axesOf, filledTraces } from "./axes.js";
 import { Painter, Scale } from "./canvas.js";
 import { element, hide } from "./dom.js";
 import { barHeight, CELL, cells, heat, ROWS, served } from "./heat.js";
-import { apart } from "./items.js";
-import { isNear, LANE, LANE_PX, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
+import { pastMoments } from "./lane.js";
+import { isNear, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
 import { BACK_PX, paintLane, paintPanels } from "./paint.js";
 import { UNKNOWN } from "./rows.js";
 import { sameUntil } from "./stream.js";
@@ -345,10 +345,10 @@ export class Charts {
     if (strip) this.rank();
     const moved = strip && order !== this.services.map((service) => service.column).slice(0, ROWS).join();
     const computed = scale.x(this.computedSince()); // px
-    const late = this.pastMoments(this.laneTo) !== this.lanePast; // an alert or a mark of a time that was drawn before
+    const late = pastMoments(this, this.laneTo) !== this.lanePast; // an alert or a mark of a time that was drawn before
     const from = whole || moved || late || this.view.still ? 0 : Math.max(0, Math.floor(Math.min(this.drawnTo, computed)) - BACK_PX);
     this.laneTo = scale.time(from);
-    this.lanePast = this.pastMoments(this.laneTo);
+    this.lanePast = pastMoments(this, this.laneTo);
     const held = this.thinned.filter((thinning) => thinning !== null);
     const right = Math.max(0, ...held.map(({ rows, from: first, to }) => (to > first ? scale.x(rows.time(to - 1)) : 0))) + BACK_PX;
     this.drawnTo = Math.min(...this.thinned.map((of) => (of && of.starts.length > 1 ? scale.x(of.rows.time(of.starts[of.starts.length - 2] ?? 0)) : 0)));
@@ -390,37 +390,6 @@ export class Charts {
 
   laneTo = 0; // ms up to which the lane stayed as it was
   lanePast = 0; // moments before it
-
-  /** How many moments and marks lie before a time. @param {number} time */
-  pastMoments(time) {
-    return this.laneItems().filter((item) => item.time < time).length + this.flagTimes(this.view.store.main).filter((at) => at < time).length;
-  }
-
-  /** Return the important items, which the lane shows. @returns {Item[]} */
-  laneItems() {
-    const { head } = this.view;
-    return this.view.items.filter((item) => item.important && (head === null || item.time <= head));
-  }
-
-  /** The moments of the lane that are drawn, with their px. @param {Scale} scale */
-  laneMarks(scale) {
-    const right = scale.left + scale.width;
-    const seen = this.laneItems().map((item) => ({ item, x: scale.x(item.time) })).filter(({ x }) => x >= scale.left && x <= right);
-    return apart(seen, LANE_PX, this.view.side.chosen);
-  }
-
-  /** The moment of the lane under a place; null where none is. @param {number} x px @param {number} y px */
-  laneAt(x, y) {
-    const { scale } = this;
-    const place = this.places.find(({ lane }) => lane > 0);
-    if (!scale || !place || y < place.lane || y > place.lane + LANE) return null;
-    let best = null;
-    for (const { item, x: own } of this.laneMarks(scale)) {
-      const away = Math.abs(own - x);
-      if (away < LANE_PX && (!best || away <= best.away)) best = { item, away };
-    }
-    return best?.item ?? null;
-  }
 
   /** The signal under a place. @param {number} x px @param {number} y px */
   markAt(x, y) {

@@ -4,6 +4,7 @@
 /** @import { View } from "./view.js" */
 
 import { hide, shape, target, element, write } from "./dom.js";
+import { laneAt } from "./lane.js";
 import { clock, known, number, ordered, percent, reading } from "./words.js";
 
 const DRAG_PX = 6; // what moves less is a click
@@ -76,7 +77,7 @@ export class Cursor {
     }
     if (!this.pinned && time !== null) this.put(time);
     const { x, y } = this.place(event);
-    const item = this.view.charts.laneAt(x, y);
+    const item = laneAt(this.view.charts, x, y);
     const mark = item ? null : this.view.charts.markAt(x, y);
     this.view.charts.plot.style.cursor = item || mark ? "pointer" : "crosshair";
     this.tip.hidden = !item && !mark;
@@ -124,7 +125,7 @@ export class Cursor {
     if (!drag) return;
     const range = ordered(drag.from, drag.to);
     const { x, y } = this.place(event);
-    const item = wide ? null : view.charts.laneAt(x, y);
+    const item = wide ? null : laneAt(view.charts, x, y);
     if (event.shiftKey) view.ask(wide ? range : [drag.to, drag.to]);
     else if (wide) view.zoomTo(range);
     else if (item) {

@@ -5,6 +5,7 @@
 
 import { Scale } from "./canvas.js";
 import { CELL, ROWS } from "./heat.js";
+import { laneMarks } from "./lane.js";
 import { BOTTOM, LANE, LANE_PX, TOP } from "./layout.js";
 
 export const BACK_PX = 24; // so far left of what is new a bar or a mark may reach
@@ -107,7 +108,7 @@ export function paintLane(charts, scale, from) {
   const chosen = charts.view.side.chosen;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  for (const { item, x } of charts.laneMarks(scale)) {
+  for (const { item, x } of laneMarks(charts, scale)) {
     if (x < from - LANE_PX - 1) continue; // stays as it was drawn
     const isChosen = chosen !== null && item.time === chosen;
     ctx.font = `${isChosen ? "bold 14px" : "11px"} system-ui, sans-serif`;

@@ -214,8 +214,8 @@ class ReportQuestions:
             display_tz: IANA zone of a time without one; None is the setting, else UTC.
 
         Raises:
-            ConfigError: not a time, one outside the session, or one that names several moments.
-            NotEnoughData: no packet in the window.
+            ConfigError: not a time, or one that names several moments.
+            NotEnoughData: no packet in the window, or a time outside the session.
             MixedSymbols: several symbols and none was chosen.
         """
         tables = self._tables
@@ -247,7 +247,7 @@ class ReportQuestions:
         if ends is None:
             raise NotEnoughData("explain: no packet")
         if low > ends[1] or high < ends[0]:
-            raise ConfigError(f"time={time!r} does not lie in this session, which goes from {shown(ends[0])} to {shown(ends[1])}")
+            raise NotEnoughData(f"explain: {time!r} does not lie in this session, which goes from {shown(ends[0])} to {shown(ends[1])}")
         return (max(low, ends[0]), min(high, ends[1])) if is_date(begin) or is_date(finish) else (low, high)
 
     if not TYPE_CHECKING:  # else a checker would believe any name

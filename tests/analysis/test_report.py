@@ -298,7 +298,7 @@ def test_a_date_explains_its_whole_day_and_a_moment_outside_the_session_is_refus
     assert (whole.start, whole.end) == (basis.start, basis.end)
     assert report.between("2026-01-02", "2026-01-02").quality().basis == basis
     for outside in ("2026-01-05", "2026-01-05 14:32", pd.Timestamp("2026-01-05T14:32Z"), slice("2025-01-01", "2025-02-01")):
-        with pytest.raises(ConfigError, match="does not lie in this session, which goes from"):
+        with pytest.raises(NotEnoughData, match="does not lie in this session, which goes from"):
             report.explain(outside)
 
 

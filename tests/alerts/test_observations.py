@@ -27,6 +27,7 @@ def plainly(function, part):
 
 @given(values, st.integers(1, 45), st.integers(0, 40), st.sampled_from(["min", "max", "mean", "std"]))
 @settings(max_examples=150)
+@pytest.mark.slow
 def test_a_stretch_has_the_value_of_its_definition(numbers, length, begin, function):
     """Stretches of `length` rows that end at each row from `begin` on: short ones do not overlap, long ones share a part."""
     begin = min(begin, len(numbers) - 1)
@@ -62,6 +63,7 @@ def test_sums_go_on_without_the_rows_before_them():
     st.sampled_from([0.0, 0.05, 0.5, 0.95, 0.99, 1.0]),
 )
 @settings(max_examples=200)
+@pytest.mark.slow
 def test_a_quantile_of_a_stretch_is_that_of_its_values(numbers, length, begin, least, p):
     begin = min(begin, len(numbers) - 1)
     end = np.arange(begin, len(numbers)) + 1

@@ -77,6 +77,7 @@ def test_a_publication_to_a_store_is_the_same(bucket, tmp_path):
     assert deltalake.DeltaTable(f"{bucket}/tables/packets", storage_options=options).to_pyarrow_table().num_rows == done.rows["packets"]
 
 
+@pytest.mark.slow
 def test_another_format_is_refused(made, tmp_path):
     with pytest.raises(ConfigError, match="expected one of delta"):
         Archive(made.root).publish(tmp_path, format="iceberg")

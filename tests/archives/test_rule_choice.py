@@ -71,6 +71,7 @@ def test_a_first_sign_is_judged_by_the_calm_of_other_sessions(archive):
         archive.first_sign("nowhere")
 
 
+@pytest.mark.slow
 def test_reasoning_is_searched_in_sql(archive):
     found = archive.sql("SELECT session, time, side, reasoning FROM packets WHERE reasoning ILIKE '%velocity%' ORDER BY time LIMIT 5").df()
     assert len(found) == 5

@@ -115,6 +115,7 @@ def test_what_followed_is_that_of_the_recording(planted):
     assert row["drawdown"] == pytest.approx((within["nav"] / within["nav"].cummax() - 1.0).min())
 
 
+@pytest.mark.slow
 def test_too_few_matches_tell_nothing_of_what_followed(planted):
     found = planted.similar("s0", "2026-01-05T14:31:40", "2026-01-05T14:32:39", top=3, horizon="1min").followed
     assert found["value"].isna().all()

@@ -61,6 +61,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize("query", QUESTIONS)
+@pytest.mark.slow
 def test_questions_of_every_form_are_answered(archive, query):
     assert len(archive.sql(query).fetchall()) == QUESTIONS[query]
 

@@ -20,6 +20,7 @@ def two(tmp_path_factory):
     return [open_place(str(root / f"s{n}")) for n in range(2)]
 
 
+@pytest.mark.slow
 def test_parts_share_out_every_row_of_a_session(two):
     regimes = two[0].frame(["regime"], clean=False)["regime"].dropna().unique()
     parts = [Part(two[0], "regime", str(regime), broken=True) for regime in regimes]
@@ -29,6 +30,7 @@ def test_parts_share_out_every_row_of_a_session(two):
     assert all(part.events().equals(two[0].events()) for part in parts)
 
 
+@pytest.mark.slow
 def test_one_after_the_other_they_have_all_rows_and_the_same_story(two):
     whole = Joined(two)
     for table in LONG:
@@ -49,6 +51,7 @@ class Reversed(Narrow):
 
 
 @pytest.mark.parametrize("question", [name for name, each in REGISTRY.items() if each.columns is not None])
+@pytest.mark.slow
 def test_a_question_reads_no_column_that_it_does_not_name(two, question):
     columns = REGISTRY[question].columns
     answer = getattr(Report(two[0]), question)().to_dict()

@@ -224,6 +224,7 @@ def owner(values):
     return found.obj if isinstance(found, memoryview) else found
 
 
+@pytest.mark.slow
 def test_slabs_have_memory_of_their_own_which_the_system_gets_back():
     """In the C library's heap they would leave holes between what stays, and a process would creep for hours."""
     filled = Filled(window="5s")

@@ -576,6 +576,7 @@ def test_each_policy_of_the_settings_has_its_pace():
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.slow
 def test_a_forked_child_that_stops_the_recorder_leaves_the_recording_to_its_parent(start, usual):
     recorder = start()
     recorder.receive(usual[:3])

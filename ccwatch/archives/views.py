@@ -18,11 +18,10 @@ LONG: Final = ("agents", "models", "logs", "trades", "events")
 """Tables that questions read, beside the packets."""
 
 
-class Narrow(TableReader):
-    """A source of which only these columns of the packets are read, where all would be."""
+class Excerpt(TableReader):
+    """A source of which a part is read; what is not said otherwise is the source's own."""
 
-    def __init__(self, source: Recording | Part | Range, columns: Sequence[str]) -> None:
-        self._source, self._columns = source, columns
+    _source: Recording | Part | Range
 
     @property
     def virtual_clock(self) -> bool:
@@ -44,6 +43,13 @@ class Narrow(TableReader):
         """Return the source's marks."""
         return self._source.marks
 
+
+class Narrow(Excerpt):
+    """A source of which only these columns of the packets are read, where all would be."""
+
+    def __init__(self, source: Recording | Part | Range, columns: Sequence[str]) -> None:
+        self._source, self._columns = source, columns
+
     def frame(self, columns: Sequence[str] | None = None, last: Last = None, *, clean: bool = False) -> pd.DataFrame:
         """Return the packets, in order of arrival."""
         del last, clean
@@ -54,7 +60,7 @@ class Narrow(TableReader):
         return long_table(self._source, table)
 
 
-class Part(TableReader):
+class Part(Excerpt):
     """The packets of a session that have one value in a column, such as a regime; where others lie between them is a gap."""
 
     def __init__(self, source: Recording, column: str, value: str, *, broken: bool) -> None:
@@ -69,24 +75,9 @@ class Part(TableReader):
         self._source, self._column, self._value, self._broken = source, column, value, broken
 
     @property
-    def virtual_clock(self) -> bool:
-        """Return whether the stream's times run faster than the receiver's clock; it is not read before it is asked for."""
-        return self._source.virtual_clock
-
-    @property
-    def origin(self) -> str:
-        """Return where the session came from."""
-        return self._source.origin
-
-    @property
     def label(self) -> str:
         """Return the name of the session and the value."""
         return f"{self._source.label} {self._value}"
-
-    @property
-    def marks(self) -> Sequence[Marked]:
-        """Return the session's marks."""
-        return self._source.marks
 
     @cached_property
     def _kept(self) -> tuple[Any, Any, Any]:
@@ -115,26 +106,11 @@ class Part(TableReader):
         return rows if table == "events" else rows[np.isin(rows["seq"].to_numpy(), self._kept[2])]
 
 
-class Range(TableReader):
+class Range(Excerpt):
     """The rows of a source within a range of time, closed at both ends."""
 
     def __init__(self, source: Recording | Part, start: pd.Timestamp, end: pd.Timestamp) -> None:
         self._source, self._start, self._end = source, start, end
-
-    @property
-    def virtual_clock(self) -> bool:
-        """Return whether the stream's times run faster than the receiver's clock; it is not read before it is asked for."""
-        return self._source.virtual_clock
-
-    @property
-    def origin(self) -> str:
-        """Return where the source came from."""
-        return self._source.origin
-
-    @property
-    def label(self) -> str:
-        """Return the name of the source."""
-        return self._source.label
 
     @property
     def marks(self) -> Sequence[Marked]:

@@ -128,6 +128,12 @@ def test_a_stream_is_watched_paused_recorded_lost_found_and_reloaded(tab: Tab, e
         server.stop()
         tab.wait_for(lambda: "Disconnected" in tab.header("state"), 20, "Disconnected in the header")
         tab.wait_for(lambda: "next try in" in tab.header("state"), 20, "the countdown")
+        width, height = tab.page.evaluate(
+            """() => { const words = document.querySelector('.ccw-connection [data-ccw="state"]');
+                return [words.clientWidth, words.closest(".ccw-status").clientHeight] }"""
+        )
+        assert width > 180, "the countdown is in sight"
+        assert height <= 32, "nothing below has jumped"
         lost = tab.look("lastSeq")
         server = cw.Cottage(engine, Options(Listen(port=port))).start()
         tab.wait_for(lambda: "Connected" in tab.header("state"), 40, "Connected in the header")

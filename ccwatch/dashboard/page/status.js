@@ -98,7 +98,7 @@ class StatusLine {
     this.put("trouble", status?.trouble ?? "", "bad", status?.trouble ?? "");
     attribute(/** @type {HTMLElement} */ (this.cells.trouble), "role", status?.trouble ? "alert" : "presentation");
     const age = status && known(status.age_s) && !plays && !status.stopped ? `${number(view.age(this.stream, status), 1)} s` : "";
-    const since = age && mood === "bad" && facts.time !== null ? ` since ${clock(facts.time)}` : "";
+    const since = age && mood === "bad" && facts.time !== null ? ` since ${clock(facts.time)} ${status?.zone ?? "UTC"}` : "";
     this.put("age", age ? `● ${age}${since}` : "", mood, "since the last packet");
     this.put("state", plays && (view.head !== null || status?.note) ? "" : isGone ? "kernel gone" : (status?.words ?? ""), mood, [status?.error ?? "", status?.gaps ? `${status.gaps} gaps, reconnected ${status.reconnects}×` : ""].filter(Boolean).join("; "));
     this.put("recording", status?.recording ? (status.recording.startsWith("recording to") ? "●REC" : "recorded") : "", "record", status?.recording ?? "");

@@ -4,7 +4,7 @@
 /** @import { View } from "./view.js" */
 
 import { attribute, button, hide, picture, shape, element, write } from "./dom.js";
-import { clock, lasting } from "./words.js";
+import { alertWords, clock, lasting } from "./words.js";
 
 const RANK = /** @type {Record<string, number>} */ ({ critical: 0, warning: 1, info: 2 });
 const SHAPES = /** @type {Record<string, string>} */ ({
@@ -273,7 +273,7 @@ export class AlertLine {
     } else {
       const value = first.value && still ? first.value : first.at;
       const more = group.length > 1 ? ` (and ${group.length - 1} more)` : "";
-      write(this.head, `${first.severity.toUpperCase()} ${first.subject ? `${first.subject}: ` : ""}${first.meaning}${value ? `: ${value}` : ""}${more}, since ${clock(first.fired)} (${lasting(now - first.fired)})`);
+      write(this.head, `${first.severity.toUpperCase()} ${alertWords(first, value)}${more}, since ${clock(first.fired)} (${lasting(now - first.fired)})`);
       attribute(this.head, "title", group.map((alert) => `${nameOf(alert)}: ${alert.meaning}`).join("\n"));
     }
     const others = firing.length + alerts.more - (group?.length ?? 0);

@@ -4,7 +4,7 @@
 /** @import { Stream } from "./stream.js" */
 
 import { UNKNOWN } from "./rows.js";
-import { known, lasting, number, percent } from "./words.js";
+import { alertWords, known, lasting, number, percent } from "./words.js";
 
 const GAP_KINDS = new Set(["gap", "disconnect", "stale"]);
 const SIDE_GLYPHS = /** @type {Record<string, string>} */ ({ BUY: "▲", SELL: "▼", FLAT: "●" });
@@ -111,12 +111,11 @@ export function items(stream, changes) {
   for (const [time, text] of tables.marks) found.push({ time, kind: "mark", glyph: "✎", words: text, important: true });
   for (const alert of [...tables.fired, ...(tables.alerts?.open ?? [])]) {
     const end = alert.resolved === null ? "" : `, for ${lasting(alert.resolved - alert.fired)}`;
-    const first = [alert.subject, alert.at].filter(Boolean).join(" "); // what is read before a long line ends
     found.push({
       time: alert.fired,
       kind: "alert",
       glyph: "⚠",
-      words: `${first ? `${first}: ` : ""}${alert.meaning}${end}${alert.acknowledged ? ", acknowledged" : ""} (rule ${alert.rule})`,
+      words: `${alertWords(alert, alert.at)}${end}${alert.acknowledged ? ", acknowledged" : ""} (rule ${alert.rule})`,
       important: true,
     });
   }

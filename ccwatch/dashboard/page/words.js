@@ -81,6 +81,16 @@ export function lasting(ms) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/**
+ * What an alert says, its value first: that is read before a long line ends.
+ * @param {{ subject: string, meaning: string }} alert
+ * @param {string} value
+ */
+export function alertWords(alert, value) {
+  const first = [alert.subject, value].filter(Boolean).join(" ");
+  return `${first ? `${first}: ` : ""}${alert.meaning}`;
+}
+
 /** @param {number} one @param {number} other @returns {[number, number]} */
 export function ordered(one, other) {
   return one < other ? [one, other] : [other, one];

@@ -22,7 +22,8 @@ from ccwatch.errors import ConfigError
 
 _CLAUSE: Final = re.compile(r"[.,;:!?()]|\b(?:and|but|as|while|with|because|since|after|so|on|into|once|when)\b")
 _CONCESSION: Final = re.compile(
-    r"\b(?:despite|in spite of|notwithstanding|regardless of|even with)\b[^.,;:!?]*|\bfrom \w+ (?=to\b)"
+    r"\b(?:despite|in spite of|notwithstanding|regardless of|even with|although|even though|though)\b[^.,;:!?]*"
+    r"|^while\b[^.,;:!?]*,|\bfrom \w+ (?=to\b)"
     r"|\b(?:if|unless|until|wait\w*(?: for)?|await\w*)\b[^.,;:!?]*|\bafter\b(?:(?!\bcomes?\b)[^.,;:!?])*"
     r"|\bthan\b[^.,;:!?]*|\b(?<=as )(?:many|much)(?= )"
     r"|\b(?:do|does|would|should) not (?:try to )?(?:catch|fight|stand|step|chase|get)\b(?: in)?(?: the way| front)?"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import signal
 import sys
 import threading
@@ -35,6 +36,14 @@ class Group(click.Group):
         module = importlib.import_module(f"ccwatch.cli.{COMMANDS[name][0]}")
         command: click.Command = getattr(module, name, None) or getattr(module, f"{name}_")
         return command
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; a reader that closes its pipe, such as `head`, has what it wanted, and that is no error."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it flushes at exit
+            return 0
 
     def format_help(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview, without importing the commands that it lists."""

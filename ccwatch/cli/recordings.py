@@ -15,7 +15,7 @@ from ccwatch.cli import rendering
 from ccwatch.cli.rendering import Progress, print_line, put, say, show
 from ccwatch.cli.serve_command import announce, serves, serving_options
 from ccwatch.cli.shared_options import Size, Span, end_option, json_option, path_argument, start_option, streaming
-from ccwatch.config import Settings, recordings_folder
+from ccwatch.config import Settings, recordings_folder, user_path
 from ccwatch.errors import CorruptRecording, RecordingError
 from ccwatch.protocol.messages import Item
 from ccwatch.recording import ReplaySource
@@ -23,20 +23,23 @@ from ccwatch.stream.source import Stop
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False)
 @json_option
-def ls(*, folder: Path | None, as_json: bool) -> None:
-    """List the recordings in a folder."""
+def ls(*, folder: str | None, as_json: bool) -> None:
+    """List the recordings in a folder, or at an address such as s3://BUCKET/FOLDER."""
     found = api.recordings(folder).reset_index()
     if as_json:
         for row in found.itertuples(index=False):
             print_line({name: rendering.plain_value(value) for name, value in zip(found.columns, row, strict=True)})
         return
-    place = (folder or recordings_folder(Settings.load())).absolute()
+    place = folder if folder and "://" in folder else user_path(folder or recordings_folder(Settings.load())).absolute()
     if not len(found):
         put(f"no recordings in {place}")
         return
-    put(rendering.recordings_table(list(map(str, found.columns)), found.itertuples(index=False)))
+    put(rendering.recordings_table(found))
+    for name, status in zip(found["session"], found["status"], strict=True):
+        if status.startswith("unreadable"):
+            put(f"{name} is {status}")
     put(f"{len(found):,} recording{'s' if len(found) > 1 else ''} in {place}")
 
 

@@ -22,6 +22,8 @@ from ccwatch.protocol.messages import ConnectionState, Event, Flag, Item, Packet
 from ccwatch.text import plain, plain_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ccwatch.feed.feed import Feed
     from ccwatch.recording import Problem, Recovery, Verification
 
@@ -31,7 +33,7 @@ PROGRESS_AFTER_S: Final = 1.0
 PROGRESS_PERIOD_S: Final = 0.1
 
 REGIME_STYLES: Final = {Regime.GAUSSIAN: "blue", Regime.LEVY: "yellow", Regime.CRITICAL: "bold magenta"}
-_LISTED: Final = ("session", "start", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "bytes", "tags")
+_LISTED: Final = ("session", "start", "status", "origin", "symbols", "packets", "max_drawdown", "halts", "gaps", "tags", "bytes")
 """Columns shown in the list of recordings; --json has all columns."""
 LONG: Final = 300
 """Characters at most of a value that a server wrote."""
@@ -193,10 +195,15 @@ def flags(packet: Packet) -> str:
 # ── recordings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def recordings_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """Return the list of recordings as a table of the columns that are shown."""
-    shown = [i for i, name in enumerate(columns) if name in _LISTED]
-    return rows_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
+def recordings_table(found: pd.DataFrame) -> Table:
+    """Return the list of recordings as a table of the columns that are shown; a status says what is damaged, not why."""
+    shown = found[list(_LISTED)].assign(status=[_status(row) for row in found.itertuples()])
+    return rows_table(list(shown.columns), list(shown.itertuples(index=False, name=None)))
+
+
+def _status(row: Any) -> str:
+    status = str(row.status).partition(":")[0]
+    return f"{status}, {row.damaged:,} damaged" if row.damaged and status != "unreadable" else status
 
 
 def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -49,16 +47,13 @@ Command = Callable[..., int | None]
 
 
 def interruptible(command: Command) -> Command:
-    """Make Ctrl-C, SIGTERM and a closed pipe ordinary ends of the command, with exit code 0."""
+    """Make Ctrl-C and SIGTERM ordinary ends of the command, with exit code 0."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> int | None:
         try:
             return command(*arguments, **options)
         except KeyboardInterrupt:
-            return 0
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it flushes at exit
             return 0
 
     return run

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -259,3 +260,33 @@ def test_prune_asks_and_deletes_nothing_that_nobody_confirmed(tmp_path: Path) ->
     assert ([entry["path"] for entry in told["recordings"]], told["deleted"]) == ([str(old)], True)
     assert (old.exists(), protected.is_dir()) == (False, True)
     assert ccwatch("prune", str(tmp_path), cwd=tmp_path).returncode == 2
+
+
+def test_ls_says_which_recordings_are_damaged_and_how(finished: Path, tmp_path: Path) -> None:
+    whole, flipped, gone = (tmp_path / "here" / name for name in ("a-whole", "b-flipped", "c-gone"))
+    for folder in (whole, flipped, gone):
+        shutil.copytree(finished, folder)
+    manifest = bytearray((flipped / "MANIFEST.jsonl").read_bytes())
+    manifest[-40] ^= 1
+    (flipped / "MANIFEST.jsonl").write_bytes(manifest)
+    next((gone / "packets").glob("*.parquet")).unlink()
+    shown = ccwatch("ls", "here", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[2:5] for line in shown[1:4]] == [
+        ["finished", "synthetic", "SPY"],
+        ["finished,", "1", "damaged"],
+        ["unreadable", "synthetic", "SPY"],
+    ]
+    assert shown[4].startswith("c-gone is unreadable: ")
+    assert shown[4].endswith(" is missing")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_a_list_whose_reader_leaves_is_no_error(option: str, tmp_path: Path) -> None:
+    for n in range(800):
+        (tmp_path / "here" / f"{n:0200}").mkdir(parents=True)
+        (tmp_path / "here" / f"{n:0200}" / "session.json").write_bytes(b"{}")
+    command = f"set -o pipefail; {sys.executable} -m ccwatch ls here {option} | head -n 1"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

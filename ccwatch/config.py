@@ -223,6 +223,14 @@ def nearest(name: str, folder: Path | None = None) -> Path | None:
     return next((place / name for place in (start, *start.parents) if (place / name).is_file()), None)
 
 
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user gave, with `~` as the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # "~name" of no user: then it is a file's name
+        return Path(path)
+
+
 def recordings_folder(settings: Settings, folder: Path | None = None) -> Path:
     """Return the folder of recordings: the setting, or recordings/ beside the nearest ccwatch.toml or pyproject.toml, or in `folder`."""
     if settings.recordings:

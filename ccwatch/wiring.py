@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ccwatch.config import Settings, default_expected, recordings_folder
+from ccwatch.config import Settings, default_expected, recordings_folder, user_path
 from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound, no_such
 from ccwatch.feed.connection import parse_url
 from ccwatch.feed.conversation import Passed
@@ -250,7 +250,7 @@ def folder_of_recordings(path: str | Path | None) -> Path:
     if path is None:
         return recordings_folder(Settings.load())
     expect_path(path)
-    folder = Path(path)
+    folder = user_path(path)
     if not folder.is_dir():
         raise RecordingNotFound(
             f"{folder.absolute()} is no folder: name one that holds recordings, or none for the default one, "
@@ -265,7 +265,7 @@ def recorder_of(feed: Feed, settings: Settings, path: str | Path | None, name: s
 
     if path is not None:
         expect_path(path)
-    root = Path(path) if path is not None else recordings_folder(settings)
+    root = user_path(path) if path is not None else recordings_folder(settings)
     recorder = Recorder(
         new_session_path(root, name or feed.name, datetime.now(UTC)),
         url=feed.url,

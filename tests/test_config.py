@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ccwatch.config import Settings, recordings_folder
+import ccwatch as cw
+from ccwatch.config import Settings, recordings_folder, user_path
 from ccwatch.errors import ConfigError
 
 
@@ -78,3 +79,14 @@ def test_settings_that_nest_too_deeply_are_an_error_that_names_the_file(tmp_path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"ccwatch\.toml is not TOML"):
         Settings.load()
+
+
+def test_a_tilde_is_the_home_folder_for_every_verb_that_takes_a_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/desk") == tmp_path / "desk"
+    assert user_path("~nobody-of-this-name/desk") == Path("~nobody-of-this-name/desk")
+    with cw.synthetic(packets=2, pace="max") as feed, cw.record(feed, "~/desk", name="a") as recorder:
+        feed.join(60)
+    assert recorder.path.parent == tmp_path / "desk"
+    assert list(cw.archive("~/desk").sessions.index) == list(cw.recordings("~/desk").index) == [recorder.path.name]
+    assert cw.open_recording(f"~/desk/{recorder.path.name}").path == recorder.path

@@ -39,11 +39,15 @@ def recordings(path: str | Path | None = None) -> pd.DataFrame:
     """Return one row per recorded session: start, end, symbols, packets, nav change, max drawdown, halts, gaps, tags, bytes, origin.
 
     Args:
-        path: the folder that holds the recordings; None is where `record` puts them, which need not exist yet.
+        path: the folder that holds the recordings, or its address in an object store, such as s3://BUCKET/FOLDER; None is where
+            `record` puts them, which need not exist yet.
 
     Raises:
         RecordingNotFound: there is no folder at the path.
+        RecordingError: the object store does not answer.
     """
+    if isinstance(path, str) and "://" in path:
+        return archive(path).sessions
     from ccwatch.recording import list_recordings  # noqa: PLC0415 - pyarrow is not needed to watch
 
     return list_recordings(wiring.folder_of_recordings(path))
@@ -59,12 +63,13 @@ def archive(path_or_url: str | Path | None = None) -> Archive:
     Raises:
         RecordingNotFound: there is no folder at the path.
         RecordingError: the object store does not answer.
-        ConfigError: what an object store needs is not installed.
+        ConfigError: what an object store needs is not installed, or it is neither a path nor an address.
     """
     from ccwatch.archives import Archive  # noqa: PLC0415 - pyarrow is not needed to watch
 
     if path_or_url is None:
         return Archive(wiring.folder_of_recordings(None), must_exist=False)
+    wiring.expect_path(path_or_url)
     return Archive(path_or_url)
 
 

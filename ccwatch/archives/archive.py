@@ -16,6 +16,7 @@ from ccwatch.archives.archive_card import card
 from ccwatch.archives.executors import Progress
 from ccwatch.archives.locations import is_remote
 from ccwatch.archives.sessions import Session
+from ccwatch.config import user_path
 from ccwatch.errors import ConfigError, RecordingNotFound
 from ccwatch.recording import catalog, notes
 
@@ -43,7 +44,7 @@ class Archive:
             RecordingNotFound: no such folder.
             RecordingError: the object store does not answer.
         """
-        self.place: str | Path = place if is_remote(place) else Path(place)
+        self.place: str | Path = place if is_remote(place) else user_path(place).absolute()  # workers may run in another folder
         if isinstance(self.place, Path) and must_exist and not self.place.is_dir():
             raise RecordingNotFound(f"{self.place} is no folder: name one that holds recordings, or none for the default one")
         self._table, self._frame = kept if kept is not None else _listed(self.place)

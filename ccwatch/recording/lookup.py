@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from ccwatch.config import user_path
 from ccwatch.errors import RecordingError, RecordingNotFound
 from ccwatch.recording.folder import COPIES, SESSION, Session
 
@@ -24,7 +25,7 @@ def locate(name: str | Path, root: Path) -> Path:
     Raises:
         RecordingNotFound: no recording has the name, or several have; the message says which folder was searched and lists it.
     """
-    path = Path(name)
+    path = user_path(name)
     if path.exists():
         return path
     ids = _ids(root)

@@ -125,6 +125,7 @@ def test_an_archive_there_answers_as_the_one_here(recording, bucket):
     push(recording, f"{bucket}/desk")
     here, there = cw.archive(recording.parent), cw.archive(f"{bucket}/desk")
     pd.testing.assert_frame_equal(here.sessions.drop(columns=["path", "bytes"]), there.sessions.drop(columns=["path", "bytes"]))
+    pd.testing.assert_frame_equal(cw.recordings(f"{bucket}/desk"), there.sessions)
     assert there.ask("attribution").to_dict() == here.ask("attribution").to_dict()
     assert (
         there.sql("SELECT count(*), max(price) FROM packets").fetchone() == here.sql("SELECT count(*), max(price) FROM packets").fetchone()

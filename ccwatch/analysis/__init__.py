@@ -12,6 +12,7 @@ from ccwatch.analysis.burn_rate import BurnRate, burn_rate
 from ccwatch.analysis.calibration import Calibration, calibrate
 from ccwatch.analysis.changepoints import Changepoints, changepoints, page_hinkley, pelt
 from ccwatch.analysis.compare import Comparison, compare
+from ccwatch.analysis.deeper import question_name
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
 from ccwatch.analysis.expected import read_expected
@@ -33,7 +34,7 @@ from ccwatch.analysis.sketch import Sketch
 from ccwatch.analysis.survival import kaplan_meier
 from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.analysis.timeline import Timeline, timeline
-from ccwatch.analysis.usable_rows import Basis
+from ccwatch.analysis.usable_rows import Basis, select_rows
 from ccwatch.analysis.what_if import IN_SAMPLE, WhatIf
 
 __all__ = [
@@ -91,8 +92,10 @@ __all__ = [
     "plan_for",
     "quality",
     "quantile",
+    "question_name",
     "read_expected",
     "regimes",
+    "select_rows",
     "signals",
     "timeline",
     "wilson",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,20 +15,48 @@ from ccwatch.analysis.drawdowns import Drawdowns
 from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.explain import Observed, observed
 from ccwatch.analysis.first_sign import FirstSign
+from ccwatch.analysis.question_table import REGISTRY
 from ccwatch.analysis.reasoning import Reasoning
 from ccwatch.analysis.report_questions import ReportQuestions
+from ccwatch.analysis.result import Result
 from ccwatch.analysis.usable_rows import select_rows
 from ccwatch.analysis.what_if import WhatIf
 from ccwatch.domain.limits import DRAWDOWN_LEAST
-from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.errors import ConfigError, NotEnoughData, no_such
 from ccwatch.stream.time_ranges import parse_time
 
 SHALLOW: Final = 0.1
 """A fall has begun below this share of its depth."""
+NAMES: Final = (*REGISTRY, "against", "what_if", "first_sign", "explain")
+"""The questions that have a method of a Report."""
 
 
 class Deeper(ReportQuestions):
-    """The questions against, what_if, first_sign and reasoning."""
+    """The questions against, what_if, first_sign and reasoning, and a user's own."""
+
+    def ask(self, question: str | Callable[..., Result], **options: Any) -> Result:
+        """Ask a question by its name, or one of your own.
+
+        Args:
+            question: the name of a method, such as "governance"; or a function of the packets and the events, with keyword arguments,
+                which returns a Result: `def crossings(packets, events, *, symbol=None)`, as `ccwatch.analysis.drawdowns` is one. Its
+                packets are those of `source.frame()` in the report's range, its `symbol` the report's.
+            options: the arguments of the method or the function.
+
+        Raises:
+            ConfigError: no question of that name, or a function that returns something else.
+        """
+        if isinstance(question, str):
+            if question not in NAMES:
+                raise ConfigError(f"{no_such('question', question, NAMES)}, or a function of your own")
+            named: Result = getattr(self, question)(**options)
+            return named
+        if not callable(question):
+            raise ConfigError(f"question={question!r}: expected a name, such as 'governance', or a function of packets and events")
+        found = question(self._tables.packets, self._tables.events, **{"symbol": self._symbol, **options})
+        if not isinstance(found, Result):
+            raise ConfigError(f"{question_name(question)} returned a {type(found).__name__}; expected a ccwatch.analysis.Result")
+        return found
 
     def against(self, expected: Any = None, align: Align = "clock") -> Against:
         """Compare this session with a plan, packet by packet; `ccwatch.compare` is for two equals. See `ccwatch.analysis.against`.
@@ -142,6 +170,11 @@ class Deeper(ReportQuestions):
         if not len(inside):
             raise ConfigError(f"episode={episode!r}: no drawdown at {at}; drawdowns().to_frame() lists them")
         return int(inside[-1])
+
+
+def question_name(question: str | Callable[..., Result]) -> str:
+    """Return a question's name, or that of the function that answers it."""
+    return question if isinstance(question, str) else str(getattr(question, "__name__", question))
 
 
 def _fall_begins(found: Drawdowns, episode: pd.Series) -> pd.Timestamp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from ccwatch.errors import ConfigError, RecordingNotFound
 from ccwatch.recording import catalog, notes
 
 if TYPE_CHECKING:
+    from ccwatch.analysis import Result
     from ccwatch.analysis.first_sign import FirstSign
     from ccwatch.archives.performance import Performance
     from ccwatch.archives.publish import Published
@@ -151,7 +152,7 @@ class Archive:
 
     def ask(
         self,
-        question: str,
+        question: str | Callable[..., Result],
         by: str | None = None,
         executor: Any = None,
         *,
@@ -159,10 +160,11 @@ class Archive:
         cancel: threading.Event | None = None,
         **options: Any,
     ) -> Any:
-        """Ask all sessions one of the questions of `cw.analyze`.
+        """Ask all sessions one of the questions of `cw.analyze`, or one of your own.
 
         Args:
-            question: the name of a method of the Report, such as "governance" or "latency".
+            question: the name of a method of the Report, such as "governance" or "latency"; or a function, as for `Report.ask`, whose
+                answers have a `merge`. Other processes and machines have to be able to import it.
             by: how to group the answers: None, "session", "day", "week", "month" (UTC), "symbol", "regime" or "tag".
             executor: None or "threads", "processes", any `concurrent.futures.Executor`, or a Dask `Client`: the answer is the same.
             on_progress: called with the count of tasks that are done and the count of all.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
 
 import pandas as pd
 
-from ccwatch.analysis import QUESTIONS, Latency, Report, Result
+from ccwatch.analysis import QUESTIONS, Latency, Report, Result, question_name
 from ccwatch.archives import kernels, stacking
 from ccwatch.archives.executors import TASK_SESSIONS, run_all
 from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
@@ -58,7 +58,7 @@ class Groups(pd.DataFrame):
 
 def ask(
     sessions: Sequence[Session],
-    question: str,
+    question: str | Callable[..., Result],
     by: str | None,
     executor: Any,
     *,
@@ -77,21 +77,21 @@ def ask(
         answers = {group: kernels.merged_apart([answer for _, answer in each]) for group, each in found.items()}
     left = left_out | left
     if not answers:
-        raise nothing_found(question, left, len(sessions))
+        raise nothing_found(question_name(question), left, len(sessions))
     if by is None:
         answer = answers[WHOLE]
         return replace(answer, notes=(*answer.notes, *left_out_note(left)))
     return _frame(answers, by, left)
 
 
-def check(question: str, by: str | None) -> None:
+def check(question: str | Callable[..., Result], by: str | None) -> None:
     """Refuse an unknown question or group.
 
     Raises:
         ConfigError: it is unknown; the message lists the known ones.
     """
-    if question not in ASKED:
-        raise ConfigError(no_such("question", question, ASKED))
+    if question not in ASKED and not callable(question):
+        raise ConfigError(f"{no_such('question', question, ASKED)}, or a function of your own")
     if by is not None and by not in BY:
         raise ConfigError(f"by={by!r}: expected None or one of {', '.join(BY)}")
 
@@ -170,7 +170,7 @@ def _asked_together(task: tuple[str, tuple[tuple[str, Any], ...], list[Any]]) ->
     if not readable:
         return None, left
     try:
-        return getattr(Report(readable[0] if len(readable) == 1 else Joined(readable)), question)(**dict(options)), left
+        return Report(readable[0] if len(readable) == 1 else Joined(readable)).ask(question, **dict(options)), left
     except Exception as error:  # noqa: BLE001 - as above
         return None, left | {session.name: kernels.why(error) for session, *_ in asked}
 

@@ -51,7 +51,7 @@ class Answered:
 class Asked:
     """A question to each session: picklable, so that any process can ask it."""
 
-    question: str
+    question: str | Callable[..., Result]
     by: str | None = None
     options: tuple[tuple[str, Any], ...] = ()
 
@@ -62,14 +62,14 @@ class Asked:
             yield group, self._of(part, start, end)
 
     def _of(self, source: Any, start: Any, end: Any) -> Any:
-        asked = REGISTRY.get(self.question)  # reasoning and what_if are methods of the Report alone
+        asked = REGISTRY.get(self.question) if isinstance(self.question, str) else None  # what_if is a method of the Report alone
         read = source if asked is None or asked.columns is None else Narrow(source, asked.columns)
         ask = partial(Report, read, start=start, end=end)
         options = dict(self.options)
         try:
-            found = getattr(ask(), self.question)(**options)
+            found = ask().ask(self.question, **options)
         except MixedSymbols as error:
-            each = [getattr(ask(symbol=symbol), self.question)(**options) for symbol in error.symbols]
+            each = [ask(symbol=symbol).ask(self.question, **options) for symbol in error.symbols]
             if self.question in NEEDS_ALL:
                 raise
             found = Result.merge_all(each, apart=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,8 +40,10 @@ class StateBroadcaster:
         self.tally = Tally()
         self.channels: Channels | None = Channels(_epoch()) if protocol == 2 else None
         """The main stream by protocol 2; None where it is not offered."""
+        self.caught_up_to_s: Callable[[], float] = lambda: math.inf
+        """Returns the moment of the monotonic clock up to which a stream that other servers have as well was read."""
         self._policy = policy or SlowPolicy()
-        self._clients: set[Client] = set()
+        self._clients: dict[Client, None] = {}  # the oldest first: those that come meanwhile delay no others
         self._shared = deflate.SharedStream()
         self._lanes = Lanes()
         self._compressing = 0  # clients that take compressed messages
@@ -76,13 +80,23 @@ class StateBroadcaster:
 
     def subscribe(self, client: Client) -> None:
         """Send the client every message from now on."""
-        self._clients.add(client)
-        self.regroup()
+        self._clients[client] = None
+        if client.talk is None:  # the others' groups stay as they are: in a storm of thousands to look at all for each costs too much
+            self._compressing += client.agreement is not None
+        else:
+            self.regroup()
 
     def unsubscribe(self, client: Client) -> None:
         """Send the client no more messages."""
-        self._clients.discard(client)
-        self.regroup()
+        if client not in self._clients:
+            return
+        del self._clients[client]
+        if client.talk is not None:
+            self.regroup()
+        elif client.agreement is not None:
+            self._compressing -= 1
+            if not self._compressing:
+                self._shared.reset()
 
     def regroup(self) -> None:
         """Take note of what its clients want now, after one of them came, went or asked for something else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -73,6 +73,38 @@ class Traffic:
     """Count by command and outcome: obeyed, refused, failed."""
 
 
+class Ended:
+    """The connections that ended a short time ago, by address, each until another one of its address comes."""
+
+    def __init__(self) -> None:
+        self._ends: deque[tuple[float, str]] = deque()  # the oldest first; thousands in a storm, so none is looked at twice
+        self._waiting: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()  # of those in `_ends`, always the oldest of their address
+
+    def add(self, ip: str) -> None:
+        """Note that a connection of an address has ended now."""
+        self._ends.append((time.monotonic(), ip))
+        self._waiting[ip] += 1
+
+    def takes(self, ip: str) -> bool:
+        """Return whether a new connection of an address follows one that has ended; that one is taken by it."""
+        horizon = time.monotonic() - RECONNECT_S
+        while self._ends and self._ends[0][0] <= horizon:
+            _, old = self._ends.popleft()
+            _less(self._taken if self._taken[old] else self._waiting, old)
+        if not self._waiting[ip]:
+            return False
+        _less(self._waiting, ip)
+        self._taken[ip] += 1
+        return True
+
+
+def _less(counts: Counter[str], ip: str) -> None:
+    counts[ip] -= 1
+    if not counts[ip]:
+        del counts[ip]
+
+
 class Endpoint:
     """A WebSocket endpoint of one broadcaster: greets each client, then leaves it to the broadcaster until it goes."""
 
@@ -111,7 +143,7 @@ class Endpoint:
         self.most_descriptors = descriptor_limit.MOST_DESCRIPTORS
         self._open: dict[web.WebSocketResponse, Client] = {}
         self._expiries: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
-        self._left: dict[str, list[float]] = {}  # address to when its connections ended
+        self._ended = Ended()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it goes."""
@@ -175,7 +207,7 @@ class Endpoint:
         if client.symbol is not None:
             self._site.subscribe(client, "")
         del self._open[socket]
-        self._left.setdefault(grant.ip, []).append(time.monotonic())
+        self._ended.add(grant.ip)
         log.info("%s: Client Disconnected", self._title)
 
     async def _listen(self, socket: web.WebSocketResponse, client: Client, grant: Grant) -> None:
@@ -293,17 +325,7 @@ class Endpoint:
     def _count(self, ip: str) -> None:
         """Count a connection, and a reconnection where this address had one that ended a short time ago."""
         self.traffic.connects += 1
-        horizon = time.monotonic() - RECONNECT_S
-        ended = [moment for moment in self._left.get(ip, []) if moment > horizon]
-        if ended:
-            self.traffic.reconnects += 1
-            ended.pop()
-        if ended:
-            self._left[ip] = ended
-        else:
-            self._left.pop(ip, None)
-        for other in [other for other, moments in self._left.items() if moments[-1] <= horizon]:
-            del self._left[other]
+        self.traffic.reconnects += self._ended.takes(ip)
 
 
 def _agreement(socket: web.WebSocketResponse) -> deflate.Agreement | None:

@@ -7,13 +7,14 @@ no site.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
 import redis
 from redis.exceptions import RedisError
 
-from ccwatch.cottage.redis_entries import Entry, StreamAddress, hole_before, newest, order, read_from
+from ccwatch.cottage.redis_entries import COUNT, Entry, StreamAddress, hole_before, newest, order, read_from
 from ccwatch.cottage.redis_group import Group
 from ccwatch.errors import ConnectFailed
 from ccwatch.protocol.messages import EventKind, Item
@@ -45,7 +46,7 @@ class RedisStreamSource(DescribedSource):
         self._at: bytes | None = None
         self._last: Entry | None = None  # the last entry with a number
         self._known: Entry | None = None  # the last one that was read before all had to be read again
-        self._is_caught_up = False
+        self._caught_up_to_s = 0.0
         self._group = None if address.group is None else Group(address, address.group, self._note_origin)
 
     @property
@@ -57,9 +58,9 @@ class RedisStreamSource(DescribedSource):
         return last.epoch.decode("ascii", "replace")[:LONGEST_EPOCH], last.n
 
     @property
-    def is_caught_up(self) -> bool:
-        """Return whether the entries that it begins with were read."""
-        return self._is_caught_up
+    def caught_up_to_s(self) -> float:
+        """Return the moment of the monotonic clock up to which all that was written was delivered, in s; 0 before it was connected."""
+        return self._caught_up_to_s
 
     def __repr__(self) -> str:
         return f"<RedisStreamSource {self.address.shown}>"
@@ -96,10 +97,16 @@ class RedisStreamSource(DescribedSource):
                 attempt += 1
 
     def _read(self, client: redis.Redis, reader: StreamReader, sink: Sink, stop: Stop) -> None:
+        asked_s, is_new = time.monotonic(), self._at is None and self.address.start is None
         self._begin(client, reader, sink)
-        self._is_caught_up = True
+        if is_new:
+            self._caught_up_to_s = asked_s
         while not stop.is_set():
-            self._deliver(read_from(client, self.address.stream, self._at or b"$"), reader, sink)
+            asked_s = time.monotonic()
+            entries = read_from(client, self.address.stream, self._at or b"$")
+            self._deliver(entries, reader, sink)
+            if len(entries) < COUNT:
+                self._caught_up_to_s = asked_s
 
     def _begin(self, client: redis.Redis, reader: StreamReader, sink: Sink) -> None:
         """Find where to go on; the first time, begin at the newest entries or where the address says."""

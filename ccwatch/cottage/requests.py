@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,10 @@ log = logging.getLogger("ccwatch.cottage")
 
 RESYNC_S: Final = 0.5
 """The shortest time between two RESYNCs of a client that are obeyed; ccwatch's own sends at most one a second."""
+
+CATCH_UP_S: Final = 20.0
+"""The longest time that a client of another server waits until its numbering is known here; it waits for 30 s itself."""
+WAIT_S: Final = 0.02
 
 Obey = Callable[[str, Grant], Awaitable[Answered]]
 """A function that obeys HALT or RESUME of a client that may command."""
@@ -70,6 +75,7 @@ class Requests:
             return False
         try:
             if what == "HELLO":
+                await self._catch_up(message, client)
                 self._greet(message, client)
             elif what in {"SUBSCRIBE", "UNSUBSCRIBE"}:
                 self._subscribe(message, client, grant, symbol)
@@ -89,6 +95,22 @@ class Requests:
             return False
         client.say(hello.write_nack(None, "malformed", reason))
         return True
+
+    async def _catch_up(self, message: dict[str, Any], client: Client) -> None:
+        """Wait while a client may come from a server of the same stream that was further, in a numbering that has not been read here yet.
+
+        Without it the client would be given what it has. One who cannot be helped is cut: it finds a server that reads the stream.
+        """
+        channels, asked_s = self._broadcaster.channels_of(client.symbol), time.monotonic()
+        if channels is None or client.talk is not None or not (want := hello.read_want(message)).epoch:
+            return
+        state = channels.track("state")
+        while self._broadcaster.caught_up_to_s() < asked_s and state.since(want.epoch, want.seq.get("state", 0)) is None:
+            if time.monotonic() > asked_s + CATCH_UP_S:
+                log.warning("A client is cut: the stream that it has read cannot be read here")
+                client.abort()
+                raise Refused("unable", "the stream cannot be read here")
+            await asyncio.sleep(WAIT_S)
 
     def _greet(self, message: dict[str, Any], client: Client) -> None:
         if client.talk is not None:

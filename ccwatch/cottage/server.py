@@ -7,6 +7,7 @@ import concurrent.futures
 import errno
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from ccwatch.cottage.engine import TITLE, Engine
 from ccwatch.cottage.redis_bridge import RedisBridge, commands_from
 from ccwatch.cottage.redis_channels import log_message
 from ccwatch.cottage.server_metrics import CottageCollector, figures, metrics_route
-from ccwatch.cottage.site_http import application, planted_route, ready_route
+from ccwatch.cottage.site_http import CalmSite, application, planted_route, ready_route
 from ccwatch.errors import ConfigError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import Gap
@@ -71,6 +72,8 @@ class Server:
             **spoken,
         )
         self._engine.on_follow = self._follow
+        for site in (self._engine, self._bff):
+            site.broadcaster.caught_up_to_s = lambda: self._described.caught_up_to_s
         self._bridge = self._listener(options)
         if self._bridge is not None:
             self._engine.announce = self._bridge.announce
@@ -78,8 +81,6 @@ class Server:
         sites = {"engine": (self._engine.broadcaster, self._engine.endpoint), "bff": (self._bff.broadcaster, self._bff.endpoint)}
         self._metrics = CottageCollector(sites, lambda: None if self._bridge is None else self._bridge.tally)
         self._is_draining = False
-        if options.shared is not None:
-            options.shared.use_figures(self._figures)
         self._position: tuple[str, int] | None = None  # the entry of a shared stream that came last
         self._place = 0  # how many messages it had
         # A source that can be asked for other symbols has one of its own, which is the main stream.
@@ -93,6 +94,8 @@ class Server:
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
         self.url = self.engine_url = ""
+        if options.shared is not None:
+            options.shared.use_figures(self._figures)  # its thread runs already
 
     def _listener(self, options: Options) -> RedisBridge | None:
         """Return what listens to Redis: to all that engines publish there, or at a worker, which reads the stream, to commands alone."""
@@ -247,10 +250,12 @@ class Server:
 
     async def _catch_up(self) -> None:
         """Read the last entries and if trading is halted before any client comes; a Redis that does not answer is not waited for."""
+        begun_s = time.monotonic()
         self._start_source()
         self._start_bridge()
-        deadline = self._loop.time() + CATCH_UP_S
-        while not (self._described.is_caught_up and (self._bridge is None or self._bridge.has_looked)) and self._loop.time() < deadline:
+        while not (self._described.caught_up_to_s >= begun_s and (self._bridge is None or self._bridge.has_looked)):
+            if time.monotonic() > begun_s + CATCH_UP_S:
+                break
             if self._stopping.is_set():
                 return
             await asyncio.sleep(0.01)
@@ -269,7 +274,7 @@ class Server:
         runners.append(runner)
         await runner.setup()
         host = self._options.listen.host
-        site = web.TCPSite(runner, host, port, ssl_context=self._tls, reuse_port=self._options.listen.shared or None)
+        site = CalmSite(runner, host, port, ssl_context=self._tls, reuse_port=self._options.listen.shared or None)
         try:
             await site.start()
         except OSError as error:

@@ -1,6 +1,6 @@
 """The state that the workers of one port share through Redis: connections by address, and everyone's figures. It serves nothing.
 
-Connections are counted there as they come and go, so that a limit per address holds over all workers; figures are written twice a second.
+Connections are counted there as they come and go, so that a limit per address holds over all workers; figures are written once a second.
 A worker that dies says nothing more: its supervisor forgets it, else what it wrote lapses.
 """
 
@@ -21,7 +21,8 @@ from ccwatch.cottage.redis_entries import StreamAddress
 
 log = logging.getLogger("ccwatch.cottage")
 
-PERIOD_S: Final = 0.5
+PERIOD_S: Final = 1.0
+"""Seconds between two writings of figures and counts; each costs a worker about a millisecond."""
 ALIVE_MS: Final = 3000
 """How long a worker's part is valid after it was last written."""
 ANSWER_S: Final = 1.0
@@ -103,7 +104,7 @@ class Shared:
         self._soon(self._write(f"{site} {ip}", own))
 
     async def keep_counts(self) -> None:
-        """Write all counts twice a second, until cancelled: what Redis has forgotten is there again."""
+        """Write all counts once a second, until cancelled: what Redis has forgotten is there again."""
         while True:
             await self._write_all()
             await asyncio.sleep(PERIOD_S)
@@ -167,8 +168,10 @@ class Shared:
                     client.delete(own)
             except (RedisError, OSError, ValueError, TimeoutError) as error:
                 log.debug("the other workers are not heard: %s", error)
-                self._others = {}
-                self._stop.wait(PERIOD_S)
+            except Exception:
+                log.exception("this worker's figures cannot be shared; it goes on")
+            self._others = {}
+            self._stop.wait(PERIOD_S)
 
 
 class SharedCount:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -15,8 +19,28 @@ from ccwatch.stream.source import DescribedSource
 
 log = logging.getLogger("ccwatch.cottage")
 
+AT_ONCE: Final = 4
+"""The most connections that are taken before messages are sent again."""
+WAITING: Final = 1024
+"""The most connections that wait to be taken; the system may keep fewer."""
 GRANT: Final = web.RequestKey("grant", Grant)
 PREFLIGHT: Final = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "Authorization, Content-Type"}
+
+
+class CalmSite(web.TCPSite):
+    """A listening site that takes few of its waiting connections at once: in a storm of them those who are there are served in between."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, *, ssl_context: ssl.SSLContext | None, reuse_port: bool | None) -> None:
+        # asyncio accepts so many at once as may wait.
+        super().__init__(runner, host, port, ssl_context=ssl_context, reuse_port=reuse_port, backlog=AT_ONCE)
+
+    async def start(self) -> None:
+        """Listen, and let the system keep more connections than are taken at once."""
+        await super().start()
+        if isinstance(self._server, asyncio.Server):
+            for listening in self._server.sockets:
+                with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                    same.listen(WAITING)
 
 
 def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate: Gate) -> web.Application:

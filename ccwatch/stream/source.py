@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -95,9 +96,9 @@ class DescribedSource:
         return None
 
     @property
-    def is_caught_up(self) -> bool:
-        """Return whether what it begins with was delivered."""
-        return True
+    def caught_up_to_s(self) -> float:
+        """Return the moment of the monotonic clock up to which it has delivered all that there was, in s; inf for a stream of its own."""
+        return math.inf
 
 
 class Source(Protocol):

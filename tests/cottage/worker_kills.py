@@ -48,11 +48,15 @@ class Reader:
 
     def __init__(self, url, **options):
         self.seen = []
+        self.diary = []
         self.feed = cw.connect(url, protocol=2, **options)
         self.feed.add_sink(self)
 
     def receive(self, items, /):
         for item in items:
+            is_packet = isinstance(item, Packet)
+            what = item.reasoning if is_packet else f"{getattr(item, 'kind', '')} {getattr(item, 'detail', item)}"
+            self.diary.append(f"{time.time():.3f} {what}")
             if isinstance(item, Packet) and item.reasoning and item.reasoning.startswith("state "):
                 self.seen.append(int(item.reasoning.split()[1]))
             elif isinstance(item, Event) and item.kind == EventKind.GAP and (size := re.search(r"messages=(\w+)", item.detail)):
@@ -240,11 +244,12 @@ class Desk:
                 self.published += 1
 
     def entries(self):
-        """Return the number of each state's entry in the stream, by state."""
+        """Return the number of each state's entry in the stream, by state; all entries are listed in a file as well."""
         found = {}
-        with self.asking() as client:
-            for _, fields in client.xrange("ccwatch"):
+        with self.asking() as client, (self.folder / "stream.txt").open("w") as diary:
+            for id_, fields in client.xrange("ccwatch"):
                 words = str(json.loads(fields[b"raw"])["data"].get("signal", {}).get("reasoning", "")).split()
+                diary.write(f"{id_.decode()} {fields[b'epoch'].decode()} {int(fields[b'n'])} {' '.join(words[:2])}\n")
                 if words[:1] == ["state"]:
                     found[int(words[1])] = int(fields[b"n"])
         return found
@@ -352,3 +357,5 @@ if __name__ == "__main__":
         faults = reader.faults(entries)
         sized = [size for size, _ in gaps if size is not None]
         print(f"{reader.feed.name}: {len(states):,} states, {len(gaps)} gaps, {len(sized)} sized, {len(faults)} faults {faults[:3]}")
+        if faults:
+            (asked.folder / f"{reader.feed.name}.txt").write_text("\n".join([*faults, *reader.diary]))

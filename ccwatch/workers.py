@@ -59,7 +59,7 @@ START_S: Final = 60.0
 """How long a child may take to its first word."""
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Wait before a child that died is started again; the waits start over after a child that lived for a minute."""
-BEAT_S: Final = 0.5
+BEAT_S: Final = 1.0
 """Time between two signs of life of a child."""
 SILENT_S: Final = 20.0
 """Time without a sign of life after which a child is killed: the system would go on to give it clients. On a machine with too much to do

@@ -63,9 +63,17 @@ class StreamAddress:
         return "".join([self.shown, *more])
 
     def client(self) -> redis.Redis:
-        """Return a client that does not reconnect by itself: a reader must notice what was written meanwhile."""
+        """Return a connected client that does not reconnect by itself: a reader must notice what was written meanwhile.
+
+        Raises:
+            RedisError: it cannot be reached.
+        """
         return redis.Redis.from_url(
-            self.url, socket_connect_timeout=CONNECT_S, socket_timeout=CONNECT_S + BLOCK_S, retry=Retry(NoBackoff(), 0)
+            self.url,
+            socket_connect_timeout=CONNECT_S,
+            socket_timeout=CONNECT_S + BLOCK_S,
+            retry=Retry(NoBackoff(), 0),
+            single_connection_client=True,  # a pool costs as much again as a read
         )
 
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from ccwatch.errors import ConfigError, no_such
@@ -17,6 +17,9 @@ FILE_NAME: Final = "ccwatch.toml"
 DEFAULT_URL: Final = "ws://localhost:3000"
 FSYNC_POLICIES: Final = ("strict", "balanced", "lazy", "off")
 TABLES: Final = ("hours", "receivers", "rules", "guard", "expected")
+Align = Literal["clock", "open", "event"]
+"""How a plan is laid beside a stream: by its times, by the first packets of both, or by their first BUY or SELL."""
+ALIGNMENTS: Final[tuple[Align, ...]] = get_args(Align)
 """Tables of ccwatch.toml beside the settings; see `Tables`."""
 
 
@@ -186,25 +189,45 @@ def _is_zone(name: Any) -> bool:
         return False
 
 
-def default_expected(folder: Path | None = None) -> str | None:
-    """Return what a stream is held against where nothing is named, `[expected] path`: a path (absolute) or a name; None if not set.
+@dataclass(frozen=True, slots=True)
+class ExpectedPlan:
+    """`[expected]` of ccwatch.toml: what a stream is held against where nothing is named.
+
+    Attributes:
+        path: of a recording or a CSV file, absolute; or the name of a recording.
+        align: how it is laid beside the stream, one of ALIGNMENTS.
+        symbol: the one to take where it has several.
+    """
+
+    path: str
+    align: Align = "clock"
+    symbol: str | None = None
+
+
+def default_expected(folder: Path | None = None) -> ExpectedPlan | None:
+    """Return what a stream is held against where nothing is named; None if `[expected]` names no path.
 
     Raises:
-        ConfigError: another key in the table, or a value that is no text.
+        ConfigError: another key in the table, or a value that cannot be used.
     """
     tables = Tables.load(folder)
-    unknown = [key for key in tables.expected if key != "path"]
-    if unknown:
-        raise ConfigError(f"{tables.place('expected', unknown[0])}: {no_such('setting of [expected]', unknown[0], ('path',))}")
+    known = {
+        "path": "the path or the name of a recording, or of a CSV file",
+        "align": f"one of {', '.join(ALIGNMENTS)}",
+        "symbol": "the symbol to take where there are several",
+    }
+    for key, value in tables.expected.items():
+        if key not in known:
+            raise ConfigError(f"{tables.place('expected', key)}: {no_such('setting of [expected]', key, known)}")
+        if not isinstance(value, str) or not value.strip() or (key == "align" and value not in ALIGNMENTS):
+            raise ConfigError(f"{tables.place('expected', key)}: {key}={value!r}: expected {known[key]}")
     found = tables.expected.get("path")
     if found is None or tables.path is None:
         return None
-    if not isinstance(found, str) or not found.strip():
-        raise ConfigError(
-            f"{tables.place('expected', 'path')}: path={found!r}: expected the path or the name of a recording, or of a CSV file"
-        )
     candidate = tables.path.parent / Path(found).expanduser()
-    return str(candidate) if candidate.exists() else found
+    return ExpectedPlan(
+        str(candidate) if candidate.exists() else found, tables.expected.get("align", "clock"), tables.expected.get("symbol")
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:

@@ -38,6 +38,7 @@ server_tz = {server_tz}          # zone of timestamps that carry no offset
 # The expectation of a stream, drawn as a ghost line: a recording's path or name, or a CSV file of nav, returns or signals.
 # [expected]
 # path = "back-test.csv"
+# align = "open"
 
 # Receivers of `ccwatch guard --notify desk`: an address is in the environment or in a file, not here.
 # [receivers]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ccwatch.config import Settings, default_expected, recordings_folder, user_path
+from ccwatch.config import ALIGNMENTS, Settings, default_expected, recordings_folder, user_path
 from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound, no_such
 from ccwatch.feed.connection import parse_url
 from ccwatch.feed.conversation import Passed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ccwatch.alerts import AnyRule, Plan
-    from ccwatch.analysis import Align
+    from ccwatch.config import Align
     from ccwatch.recording.recorder import Recorder
     from ccwatch.recording.recording import Recording
 
@@ -213,7 +213,7 @@ def new_feed(
     )
 
 
-def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align = "clock") -> Plan | None:
+def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align | None = None) -> Plan | None:
     """Return the plan that these rules need, by default that of ccwatch.toml; see `ccwatch.analysis.plan_for`."""
     from ccwatch.alerts import needs_plan  # noqa: PLC0415 - pandas is not needed to connect
 
@@ -339,21 +339,21 @@ def replay_of(recording: Any, name: str | None, **options: Any) -> Feed:
     return registry.named(Feed(source, name=name or url, url=url, window="3650D", plan_for=plan_for))
 
 
-def panels_of(panels: Any, against: Any, align: Align) -> Any:
+def panels_of(panels: Any, against: Any, align: Align | None) -> Any:
     """Return the panels to show; with an expectation, those with its ghost line and the difference from it.
 
     Raises:
         ConfigError: panels, an expectation or an alignment that cannot be used.
         RecordingNotFound: the expectation is no recording that is there.
     """
-    if align not in {"clock", "open", "event"}:
-        raise ConfigError(f"align={align!r}: expected one of clock, open, event")
-    expected = default_expected() if against is None else against
-    if expected is None or expected is False:
+    if align not in {None, *ALIGNMENTS}:
+        raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
+    plan = default_expected() if against is None else None
+    if against is False or (against is None and plan is None):
         return panels
     from ccwatch.dashboard import panels_against  # noqa: PLC0415 - pandas is not needed to connect
 
-    return panels_against(panels, expected, align)
+    return panels_against(panels, against, align or ("clock" if plan is None else plan.align))
 
 
 def views_of(source: Any) -> dict[str, tuple[Any, bool]]:

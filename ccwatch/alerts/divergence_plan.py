@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ccwatch.alerts.batch_columns import Columns
 from ccwatch.alerts.machine import AnyRule
 from ccwatch.alerts.observations import Bools, Floats, Ints
+from ccwatch.config import Align
 from ccwatch.protocol.messages import Side
 
 MEASURE = "divergence"
@@ -35,7 +36,7 @@ class Plan:
     lasts_ns: int
     is_signals: bool = False
     symbol: str | None = None
-    align: Literal["clock", "open", "event"] = "clock"
+    align: Align = "clock"
     origin_ns: int = 0
 
     def __eq__(self, other: object) -> bool:

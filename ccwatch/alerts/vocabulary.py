@@ -39,7 +39,7 @@ _TABLE: Final = (
     Measure("drawdown_start", "fraction", "nav from the trading day's starting capital, ≤ 0"),
     Measure("drawdown_inception", "fraction", "nav from its highest peak since watching began, ≤ 0"),
     Measure("day_pnl", "USD", "nav less the trading day's starting capital"),
-    Measure("divergence", "fraction", "return less that of the plan ([expected] path), since both began"),
+    Measure("divergence", "fraction", "return less that of the plan ([expected]), since both began"),
     Measure("exposure", "fraction", "implied exposure: share of nav that is not cash; below 0 is short"),
     Measure("latency", "ms", "the latency of each call", per_service=True),
     Measure("latency_usual", "times usual", "median of the last minute's calls over the service's own usual", per_service=True),

@@ -4,7 +4,7 @@
 module of its name: `ccwatch.analysis.drawdowns` is the function.
 """
 
-from ccwatch.analysis.against import Align, expected_curve
+from ccwatch.analysis.against import expected_curve
 from ccwatch.analysis.alerts import Alerts, alerts
 from ccwatch.analysis.alpha import Alpha, alpha
 from ccwatch.analysis.attribution import Attribution, attribution
@@ -42,7 +42,6 @@ __all__ = [
     "QUESTIONS",
     "REGISTRY",
     "Alerts",
-    "Align",
     "Alpha",
     "Attribution",
     "Basis",

@@ -6,7 +6,7 @@ The expectation is anything that has a nav, a price, a side or returns over time
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,12 @@ from ccwatch.analysis import draw
 from ccwatch.analysis.divergence import Divergence, divergence_of
 from ccwatch.analysis.result import Result, cell_text, clock, count_of, dollars
 from ccwatch.analysis.usable_rows import SECOND_NS, Basis, Bools, Floats, Ints, UsableRows, paces, select_rows, stamp, stamps
+from ccwatch.config import ALIGNMENTS, Align
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import ConfigError, MissingColumns, NotEnoughData
 from ccwatch.protocol.messages import Side
 from ccwatch.stream.dataframes import TEXT
 
-Align = Literal["clock", "open", "event"]
-ALIGNMENTS: Final = ("clock", "open", "event")
 HALF_A_CENT: Final = 0.005
 _RELATIVE: Final = 1e-9
 COMPARED: Final = ("price", "side", "approved_size", "status", "nav", "cash")

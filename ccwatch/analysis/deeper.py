@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.analysis import against as against_kernel, first_sign as first_sign_kernel, what_if as what_if_kernel
-from ccwatch.analysis.against import Against, Align
+from ccwatch.analysis.against import Against
 from ccwatch.analysis.drawdowns import Drawdowns
 from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.explain import Observed, observed
@@ -21,6 +21,7 @@ from ccwatch.analysis.report_questions import ReportQuestions
 from ccwatch.analysis.result import Result
 from ccwatch.analysis.usable_rows import select_rows
 from ccwatch.analysis.what_if import WhatIf
+from ccwatch.config import Align, default_expected
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import ConfigError, NotEnoughData, no_such
 from ccwatch.stream.time_ranges import parse_time
@@ -58,13 +59,14 @@ class Deeper(ReportQuestions):
             raise ConfigError(f"{question_name(question)} returned a {type(found).__name__}; expected a ccwatch.analysis.Result")
         return found
 
-    def against(self, expected: Any = None, align: Align = "clock") -> Against:
+    def against(self, expected: Any = None, align: Align | None = None) -> Against:
         """Compare this session with a plan, packet by packet; `ccwatch.compare` is for two equals. See `ccwatch.analysis.against`.
 
         Args:
             expected: a Recording, its path or name, "latest", a CSV file, or a frame or series of nav, price, returns or side;
-                None is `[expected] path` of ccwatch.toml.
-            align: "clock" aligns the two by time, "open" by their first packets, "event" by their first BUY or SELL.
+                None is `[expected]` of ccwatch.toml.
+            align: "clock" aligns the two by time, "open" by their first packets, "event" by their first BUY or SELL;
+                None is "clock", or what `[expected]` says of its own plan.
 
         Raises:
             ConfigError: something else.
@@ -73,6 +75,9 @@ class Deeper(ReportQuestions):
             NotEnoughData: fewer than two packets meet.
         """
         found = read_expected(expected, symbol=self._symbol)
+        if align is None:
+            plan = default_expected() if expected is None else None
+            align = "clock" if plan is None else plan.align
         tables = self._tables
         return against_kernel.against(
             tables.packets, found.frame, tables.events, align=align, symbol=self._symbol, name=found.name, said=found.said

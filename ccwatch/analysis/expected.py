@@ -28,7 +28,7 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
 
     Args:
         expected: a Recording or a Feed; the path or the name of a recording, or "latest"; the path of a CSV file; a frame or a series of
-            nav, price, returns or side over time; None is `[expected] path` of ccwatch.toml.
+            nav, price, returns or side over time; None is `[expected]` of ccwatch.toml.
         symbol: the one to take where a file or a frame has several.
 
     Raises:
@@ -36,8 +36,8 @@ def read_expected(expected: Any, *, symbol: str | None = None) -> Expected:
         ConfigError: something else, or a frame without times.
         MixedSymbols: several symbols, and none was chosen.
     """
-    if expected is None:
-        expected = default_expected()
+    if expected is None and (plan := default_expected()) is not None:
+        expected, symbol = plan.path, symbol or plan.symbol
     if isinstance(expected, str | Path) and not is_file(expected):
         try:
             expected = Recording(locate(expected, recordings_folder(Settings.load())))

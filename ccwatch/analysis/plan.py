@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ccwatch.alerts import AnyRule, Plan, needs_plan
-from ccwatch.analysis.against import ALIGNMENTS, Align, with_nav
+from ccwatch.analysis.against import with_nav
 from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.usable_rows import Floats, paces, select_rows
-from ccwatch.config import default_expected
+from ccwatch.config import ALIGNMENTS, Align, default_expected
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import CcwatchError, ConfigError, MissingColumns
 from ccwatch.protocol.messages import Side
@@ -20,28 +20,30 @@ from ccwatch.protocol.messages import Side
 _HELD = {Side.BUY: 1.0, Side.SELL: -1.0, Side.FLAT: 0.0}
 
 
-def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align = "clock") -> Plan | None:
+def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align | None = None) -> Plan | None:
     """Return the plan that these rules need; None where none of them does, or nothing is expected.
 
     Args:
         rules: of which one may name `divergence`.
-        expected: see `read_expected`; None is `[expected] path` of ccwatch.toml.
-        align: how the plan is laid beside the stream; see `report.against`.
+        expected: see `read_expected`; None is `[expected]` of ccwatch.toml.
+        align: how the plan is laid beside the stream; see `report.against`. None is "clock", or what `[expected]` says of its own plan.
 
     Raises:
-        ConfigError: `[expected] path` cannot be used, a value that is no expectation, or another `align`.
+        ConfigError: `[expected]` cannot be used, a value that is no expectation, or another `align`.
         RecordingNotFound: the expectation is no recording that is there.
         MissingColumns: it has none of nav, returns and side.
     """
     if not needs_plan(rules):
         return None
     if expected is not None:
-        return None if expected is False else plan_of(read_expected(expected).frame, align)
-    source = default_expected()
+        return None if expected is False else plan_of(read_expected(expected).frame, align or "clock")
+    plan = default_expected()
+    if plan is None:
+        return None
     try:
-        return None if source is None else plan_of(read_expected(source).frame, align)
+        return plan_of(read_expected(plan.path, symbol=plan.symbol).frame, align or plan.align)
     except CcwatchError as error:
-        raise ConfigError(f"[expected] path = {source!r} of ccwatch.toml is no plan: {error}") from error
+        raise ConfigError(f"[expected] path = {plan.path!r} of ccwatch.toml is no plan: {error}") from error
 
 
 def plan_of(frame: pd.DataFrame, align: Align = "clock") -> Plan:

@@ -30,6 +30,10 @@ class Report(Deeper):
         """
         return self._again(start, end, sorted(self._tables.dropped))
 
+    def of_symbol(self, symbol: str) -> Report:
+        """Return the report of one symbol of a stream that holds several."""
+        return self._again(self._tables.start, self._tables.end, sorted(self._tables.dropped), symbol)
+
     def without(self, drop: Sequence[str]) -> Report:
         """Return the report of the stream as if it had never carried these columns and lists, nor the text that may quote them.
 
@@ -145,9 +149,9 @@ class Report(Deeper):
 
     # ── inside ──
 
-    def _again(self, start: Any, end: Any, drop: Sequence[str]) -> Report:
-        """Return the report of the same source, read in the same way."""
-        found = Report(self._tables.source, symbol=self._symbol, start=start, end=end, drop=drop)
+    def _again(self, start: Any, end: Any, drop: Sequence[str], symbol: str | None = None) -> Report:
+        """Return the report of the same source, read in the same way, of its symbol if no other is given."""
+        found = Report(self._tables.source, symbol=symbol or self._symbol, start=start, end=end, drop=drop)
         found._said = self._said
         return found
 

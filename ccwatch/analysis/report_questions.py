@@ -71,6 +71,9 @@ class ReportQuestions:
         said: tuple[str, ...] = ()
         if isinstance(source, pd.Series) or user_frames.is_file(source):
             found = user_frames.read_given(source, symbol=symbol)
+            if user_frames.is_file(source) and not isinstance(found.frame.index, pd.DatetimeIndex):
+                names = ", ".join(map(str, found.frame.columns))
+                raise ConfigError(f"source={str(source)!r} has no column time, date, datetime or timestamp; its columns: {names:.200}")
             source, said = found.frame, found.said
         if isinstance(source, pd.DataFrame):
             on_utc("analyze", source.iloc[:0])

@@ -73,12 +73,13 @@ def archive(path_or_url: str | Path | None = None) -> Archive:
     return Archive(path_or_url)
 
 
-def analyze(source: str | Path | Feed | Recording | pd.DataFrame | pd.Series | Report) -> Report:
+def analyze(source: str | Path | Feed | Recording | pd.DataFrame | pd.Series | Report, *, symbol: str | None = None) -> Report:
     """Analyze a stream; return a Report with one method per question.
 
     Args:
         source: a Feed, a Recording or its path; or your own prices or navs: a frame with the columns of a Feed's `frame()`, a series,
             or the path of a CSV file; a Report is given back.
+        symbol: only packets of this one, for a stream that holds several.
 
     Raises:
         RecordingNotFound: no recording at the path.
@@ -90,29 +91,33 @@ def analyze(source: str | Path | Feed | Recording | pd.DataFrame | pd.Series | R
     from ccwatch.stream.user_frames import is_file  # noqa: PLC0415 - pandas
 
     if isinstance(source, Report):
-        return source
+        return source if symbol is None else source.of_symbol(symbol)
     if isinstance(source, str) and "://" in source:
         raise ConfigError(
             f"source={source!r}: expected a Feed, a Recording, a path or a frame; to ask a stream, first feed = cw.connect({source!r})"
         )
-    return Report(wiring.recording_of(source) if isinstance(source, str | Path) and not is_file(source) else source)
+    return Report(wiring.recording_of(source) if isinstance(source, str | Path) and not is_file(source) else source, symbol=symbol)
 
 
 def compare(
-    a: str | Path | Feed | Recording | pd.DataFrame | Report, b: str | Path | Feed | Recording | pd.DataFrame | Report
+    a: str | Path | Feed | Recording | pd.DataFrame | Report,
+    b: str | Path | Feed | Recording | pd.DataFrame | Report,
+    *,
+    symbol: str | None = None,
 ) -> Comparison:
     """Compare two sessions, measure by measure, with block-bootstrap intervals.
 
     Args:
         a: a source, as for `analyze`.
         b: another; differences are b less a.
+        symbol: only packets of this one, for streams that hold several.
 
     Raises:
         RecordingNotFound: no recording at a path.
         NotEnoughData: one of them has no packet.
-        MixedSymbols: one of them holds several symbols.
+        MixedSymbols: one of them holds several symbols, and none was chosen.
     """
-    return analyze(a).compare(analyze(b))
+    return analyze(a, symbol=symbol).compare(analyze(b, symbol=symbol))
 
 
 def backtest(

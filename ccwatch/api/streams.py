@@ -18,7 +18,7 @@ from ccwatch.wiring import PanelFunction, PanelName, Scenario, Speed, Token
 
 if TYPE_CHECKING:
     from ccwatch.alerts import Rule
-    from ccwatch.analysis import Align
+    from ccwatch.config import Align
     from ccwatch.dashboard.dashboard import Dashboard
     from ccwatch.feed.synthetic import Pace
     from ccwatch.recording.recorder import Fsync, Raw, Recorder
@@ -126,7 +126,7 @@ def watch(
     display_tz: str | None = None,
     rules: Sequence[Rule] | None = None,
     against: Any = None,
-    align: Align = "clock",
+    align: Align | None = None,
 ) -> Dashboard:
     """Return the dashboard of a stream, which is displayed when it is the last line of a notebook cell.
 
@@ -140,10 +140,10 @@ def watch(
         display_tz: IANA zone of the time axis and of the answers; None is the setting, else the timezone of [hours], else UTC.
         rules: the rules that raise alerts; None is `ccwatch.alerts.DEFAULT_RULES` and those of ccwatch.toml.
         against: what was expected, drawn as a ghost line, with the difference as a panel: a Recording, its path or name, "latest", a frame
-            or CSV file of nav, returns or signals. None is `[expected] path` of ccwatch.toml, False is nothing. Of several sources, the
+            or CSV file of nav, returns or signals. None is `[expected]` of ccwatch.toml, False is nothing. Of several sources, the
             first is held against it.
         align: how the expectation is laid beside the stream: "clock" by time, "open" by their first packets, "event" by their first
-            BUY or SELL.
+            BUY or SELL; None is "clock", or what `[expected]` says of its own plan.
 
     Raises:
         ConfigError: an argument that cannot be used.

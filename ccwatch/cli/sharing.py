@@ -79,14 +79,15 @@ def pack(*, path: Path, out: Path, drop: str | None, scale_nav: float | None, st
 @path_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.html, or FILE.md for Markdown.")
 @click.option("--drop", help="Columns or lists to leave out, with commas: nav,cash,logs.")
+@click.option("--symbol", help="Only this one, of a recording that holds several.")
 @start_option
 @end_option
 @json_option
-def report(*, path: Path, output: Path, drop: str | None, start: str | None, end: str | None, as_json: bool) -> int:
+def report(*, path: Path, output: Path, drop: str | None, symbol: str | None, start: str | None, end: str | None, as_json: bool) -> int:
     """Write the post-mortem of a recording as one offline file."""
     if output.suffix.lower() not in {".html", ".htm", ".md", ".markdown"}:
         raise click.BadParameter(f"{output.name}: expected a name that ends in .html or .md", param_hint="-o")
-    asked = api.analyze(path).without(names_of(drop))
+    asked = api.analyze(path, symbol=symbol).without(names_of(drop))
     if start is not None or end is not None:
         asked = asked.between(start, end)
     try:

@@ -16,7 +16,7 @@ from ccwatch.errors import MissingColumns
 from ccwatch.figures.panels import PANELS, Line, Panel, own_panel
 
 if TYPE_CHECKING:
-    from ccwatch.analysis import Align
+    from ccwatch.config import Align
 
 DIFFERENCE: Final = "difference"
 """The name of the panel of actual less expected profit and loss."""
@@ -40,7 +40,7 @@ def expectation_of(expected: Any, align: Align) -> Expectation:
     """Read an expectation in any of its forms.
 
     Args:
-        expected: a Recording, its path or name, "latest", or a frame or CSV file of nav, returns or signals.
+        expected: a Recording, its path or name, "latest", or a frame or CSV file of nav, returns or signals; None is `[expected]`.
         align: "clock", "open" or "event".
 
     Raises:

@@ -29,6 +29,8 @@ _NAMES: Final = {
     **dict.fromkeys(("daily_pnl", "pnl"), "daily_pnl"),
 }
 """ccwatch's name of a column, by its name in lower case; if a frame has two names of one column, the first in this order counts."""
+_UNNAMED: Final = re.compile(r"Unnamed: \d+")
+"""pandas' name of a column without one."""
 _TIMES: Final = ("time", "date", "datetime", "timestamp", "ts")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
 FILES: Final = frozenset({".csv", ".tsv", ".txt"})
@@ -123,11 +125,23 @@ def _file(path: Path, what: str, said: list[str]) -> pd.DataFrame:
         found = pd.read_csv(path, sep=sign, dtype=TEXT, encoding="utf-8-sig", skipinitialspace=True, skiprows=above)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{what}: {str(path)!r} cannot be read as CSV: {error}") from None
+    said.append(f"read as CSV with {'tab' if sign == chr(9) else sign!r} between the columns")
     named = [str(name) for name in found.columns]
+    if named and _UNNAMED.match(named[0]):
+        return _with_index(found, said)
     if any(_ENGLISH.fullmatch(name) or _GERMAN.fullmatch(name) for name in named):
         raise ConfigError(f"{what}: {str(path)!r} has no line of names: its first line is {head!r}; expected for example 'time,price'")
-    said.append(f"read as CSV with {'tab' if sign == chr(9) else sign!r} between the columns")
     return found
+
+
+def _with_index(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """Return the rows of a file whose first column has no name, as pandas writes an index: its times, or numbers of rows."""
+    first = frame.columns[0]
+    if frame[first].tolist() == [str(row) for row in range(len(frame))]:
+        said.append("the first column, which has no name, numbers the rows: it is left out")
+        return frame.drop(columns=first)
+    said.append("the first column, which has no name, is taken for time")
+    return frame.rename(columns={first: _TIMES[0]})
 
 
 def _flat(frame: pd.DataFrame, symbol: str | None, said: list[str]) -> pd.DataFrame:
@@ -170,11 +184,20 @@ def _named(frame: pd.DataFrame, said: list[str]) -> pd.DataFrame:
         if word in by_name and ours not in renamed.values():
             renamed[by_name[word]] = ours
     if "price" not in renamed.values() and "nav" not in renamed.values() and "returns" not in renamed.values():
-        numeric = [name for name in frame.select_dtypes("number").columns if name not in renamed]
+        others = [name for name in frame.columns if name not in renamed and str(name).strip().lower() not in _TIMES]
+        numeric = [name for name in others if _is_numeric(frame[name])]
         if len(numeric) == 1:
             renamed[numeric[0]] = "price"
     said += [f"column {name!r} is taken for {ours}" for name, ours in renamed.items() if str(name) != ours]
     return frame.rename(columns=renamed)
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    """Return whether a column holds numbers, or text that is nothing but numbers."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return False
+    words = [str(word).strip() for word in column.dropna().tolist()] if not pd.api.types.is_numeric_dtype(column.dtype) else None
+    return words is None or (bool(words) and all(_ENGLISH.fullmatch(word) or _GERMAN.fullmatch(word) for word in words))
 
 
 def _read_numbers(column: pd.Series, what: str, said: list[str], *, is_european: bool) -> pd.Series:

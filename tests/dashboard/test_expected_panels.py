@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import ccwatch as cw
-from ccwatch.config import default_expected
+from ccwatch.config import ExpectedPlan, default_expected
 from ccwatch.dashboard.expected_panels import POINTS, expectation_of, with_expectation
 from ccwatch.dashboard.panel_choice import choose_panels
 from ccwatch.errors import ConfigError, MissingColumns, RecordingNotFound
@@ -112,7 +112,7 @@ def test_the_plan_of_the_settings_file_is_the_default_and_can_be_left_out(tmp_pa
     (tmp_path / "ccwatch.toml").write_text('[expected]\npath = "plan.csv"\n')
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert default_expected() == str(tmp_path / "plan.csv")
+    assert default_expected() == ExpectedPlan(str(tmp_path / "plan.csv"), "clock", None)
     names = lambda dashboard: [panel.name for panel in dashboard._panels]  # noqa: E731
     with cw.watch(BAD_SESSION) as shown:
         assert names(shown) == ["price", "pnl", "difference", "alpha", "services"]
@@ -120,6 +120,11 @@ def test_the_plan_of_the_settings_file_is_the_default_and_can_be_left_out(tmp_pa
         assert names(shown) == ["price", "pnl", "alpha", "services"]
     with pytest.raises(cw.NotEnoughData, match="align='open'"):
         cw.analyze(BAD_SESSION).against()
+    (tmp_path / "ccwatch.toml").write_text('[expected]\npath = "plan.csv"\nalign = "open"\n')
+    assert len(cw.analyze(BAD_SESSION).against().to_frame())
+    (tmp_path / "ccwatch.toml").write_text('[expected]\npath = "plan.csv"\nalign = "close"\n')
+    with pytest.raises(ConfigError, match=r"ccwatch\.toml:3: align='close': expected one of clock, open, event"):
+        cw.watch(BAD_SESSION)
     (tmp_path / "ccwatch.toml").write_text('[expected]\npaht = "plan.csv"\n')
     with pytest.raises(ConfigError, match=r"ccwatch\.toml:2: no setting of \[expected\] 'paht'.*path"):
         cw.watch(BAD_SESSION)

@@ -127,3 +127,39 @@ def test_a_report_reads_files_and_series_as_a_server_of_prices_does(tmp_path):
     assert report.drawdowns().to_frame()["depth"].tolist() == [pytest.approx(1700 / 1742.5 - 1)]
     assert "decimal commas" in " ".join(report.said)
     assert cw.analyze(pd.Series([2.0, 1.0], pd.date_range("2026-01-02", periods=2, freq="D", tz="UTC"))).drawdowns().basis.n == 2
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"Close": [2.0, 1.0]}, pd.date_range("2026-01-02", periods=2, freq="D")),
+        pd.Series([2.0, 1.0], pd.date_range("2026-01-02", periods=2, freq="D")),
+        pd.DataFrame({"time": pd.date_range("2026-01-02", periods=2, freq="D"), "Schluss": [2.0, 1.0]}),
+    ],
+)
+def test_a_file_that_pandas_wrote_is_read(tmp_path, frame):
+    """With an index without a name, or numbers of rows; one column of numbers is the price."""
+    frame.to_csv(tmp_path / "made.csv")
+    given = read_given(tmp_path / "made.csv")
+    assert given.frame["price"].tolist() == [2.0, 1.0]
+    assert given.frame.index.tolist() == [pd.Timestamp(f"2026-01-0{day}", tz="UTC") for day in (2, 3)]
+    assert "the first column, which has no name" in " ".join(given.said)
+
+
+def test_a_file_without_times_is_refused_by_a_report(tmp_path):
+    with pytest.raises(ConfigError, match="has no column time, date, datetime or timestamp; its columns: price"):
+        cw.analyze(csv(tmp_path, "Close\n2\n1\n"))
+
+
+def test_a_report_of_one_of_several_symbols(tmp_path):
+    path = csv(tmp_path, "Date,Ticker,Close\n2026-01-02,SPY,1.0\n2026-01-02,QQQ,2.0\n2026-01-05,SPY,0.5\n2026-01-05,QQQ,1.5\n")
+    assert cw.analyze(path, symbol="SPY").drawdowns().to_frame()["depth"].tolist() == [-0.5]
+    assert cw.analyze(path, symbol="QQQ").drawdowns().to_frame()["depth"].tolist() == [-0.25]
+    packets = [pd.Timestamp("2026-01-02T14:30:00Z") + pd.Timedelta(seconds=second) for second in range(4)]
+    frame = pd.DataFrame({"symbol": ["SPY", "QQQ"] * 2, "price": [4.0, 8.0, 3.0, 4.0]}, packets)
+    report = cw.analyze(frame)
+    with pytest.raises(MixedSymbols):
+        report.explain("14:30:02")
+    assert cw.analyze(report, symbol="QQQ").drawdowns().to_frame()["depth"].tolist() == [-0.5]
+    assert cw.analyze(report, symbol="SPY").between(packets[0], packets[-1]).drawdowns().to_frame()["depth"].tolist() == [-0.25]
+    assert cw.compare(frame, frame, symbol="SPY").basis.n

@@ -1,10 +1,10 @@
 """Performance over sessions: equity, returns and their measures by day, week, month or session. Days without a recording are holes.
 
 A return is that of a period's last nav against the period before it that was recorded (of the first one, against its first nav), so
-returns multiply up to the whole change; `spans` says how many calendar periods lie in one. Of several desks, a period's return is the sum
-of their profits over the sum of what they began it with. Sharpe and Sortino are per period and not annualised, as empyrical's with
-`annualization=1`; `*_annual` are times the root of the periods in a year. Intervals: Lo (2002) for Sharpe, Wilson for the hit rate, a
-seeded bootstrap for Sortino, Student's t for the mean.
+returns multiply up to the whole change; `spans` says how many calendar periods lie in one. Several desks are one portfolio of all their
+navs, in which one that did not record a period counts as it was; by session, a return is of the session's own nav. Sharpe and Sortino
+are per period and not annualised, as empyrical's with `annualization=1`; `*_annual` are times the root of the periods in a year.
+Intervals: Lo (2002) for Sharpe, Wilson for the hit rate, a seeded bootstrap for Sortino, Student's t for the mean.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Performance(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return one row per period, indexed by its first day (UTC) or its session.
 
-        Columns: equity (USD: the last nav; of several desks, what they began with times the returns), return (fraction), drawdown (of the
-        equity, fraction ≤ 0), pnl (USD), worst (the deepest drawdown within a session of the period), sessions, packets, halts, spans
+        Columns: equity (USD: the last nav, of several desks the sum of their last ones), return (fraction), drawdown (of the equity,
+        fraction ≤ 0), pnl (USD), worst (the deepest drawdown within a session of the period), sessions, packets, halts, spans
         (calendar periods since the one before), is_hole. A hole (a period without a recording) has no numbers.
         """
         return self.periods.copy()
@@ -173,13 +173,16 @@ def performance(
     periods = of_closes(closes, by)
     known = int(periods["return"].notna().sum())
     notes = ["the nav of packets is used; what happened while nothing was recorded is in the next recorded period's return"]
+    desks = int(closes["desk"].nunique())
+    if by == "session" and desks > 1:
+        notes.append(f"a session's return is of its own nav, of {desks} streams one after the other; by day they are one portfolio")
     notes += left_out_note(left)
     return Performance(
         by=by,
         periods=periods,
         metrics=measures(periods["return"].dropna().to_numpy(), IN_A_YEAR.get(by)),
         by_regime=_by_regime(regimes),
-        desks=int(closes["desk"].nunique()),
+        desks=desks,
         basis=_with_n(basis, known),
         notes=tuple(notes),
     )
@@ -193,23 +196,22 @@ def of_closes(closes: pd.DataFrame, by: str) -> pd.DataFrame:
         base = whole["last"].shift(1)
         base.iloc[0] = whole["first"].iloc[0]
         each.append(pd.DataFrame({"base": base, "pnl": whole["last"] - base, "last": whole["last"]}))
+    start = float(sum(desk["base"].iloc[0] for desk in each))
     summed = pd.concat(each).groupby(level=0, sort=False).agg(base=("base", "sum"), pnl=("pnl", "sum"), last=("last", "sum"))
     counted = closes.groupby("period", sort=False).agg(
         worst=("worst", "min"), sessions=("first", "size"), packets=("packets", "sum"), halts=("halts", "sum"), begin=("begin", "min")
     )
     found = summed.join(counted).sort_values("begin", kind="stable")
-    returns = np.where(found["base"] > 0.0, found["pnl"] / found["base"].where(found["base"] > 0.0), np.nan)
-    if len(each) == 1:
-        equity = found["last"].to_numpy()
-    else:
-        equity = float(sum(desk["base"].iloc[0] for desk in each)) * np.cumprod(1.0 + np.nan_to_num(returns))
-    start = float(found["base"].iloc[0]) if len(each) == 1 else float(sum(desk["base"].iloc[0] for desk in each))
+    pnl = found["pnl"].to_numpy(dtype=np.float64)
+    equity = found["last"].to_numpy(dtype=np.float64) if len(each) == 1 else start + np.cumsum(pnl)
+    base = found["base"].to_numpy(dtype=np.float64) if by == "session" else equity - pnl
+    returns = np.where(base > 0.0, pnl / np.where(base > 0.0, base, 1.0), np.nan)
     rows = pd.DataFrame(
         {
             "equity": equity,
             "return": returns,
             "drawdown": drawdown.under_water(equity, start)[1],
-            "pnl": found["pnl"],
+            "pnl": pnl,
             "worst": found["worst"],
             "sessions": found["sessions"],
             "packets": found["packets"],

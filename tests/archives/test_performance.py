@@ -9,7 +9,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.archives import Archive
-from ccwatch.archives.performance import measures
+from ccwatch.archives.performance import measures, of_closes
 from ccwatch.errors import ConfigError, NotEnoughData
 from tests.archives.seeded import items_of, write
 
@@ -83,6 +83,25 @@ def test_several_desks_are_one_portfolio(made):
         if url
     )
     assert found.to_frame()["pnl"].sum() == pytest.approx(sums)
+
+
+def test_a_desk_that_did_not_record_a_day_keeps_its_part_of_the_portfolio():
+    days = pd.date_range("2026-03-02", periods=4, freq="D", tz="UTC")
+    navs = {"paris": [101.0, 99.0, 103.0, 104.0], "london": [202.0, None, 198.0, 204.0], "tokyo": [None, None, 50.0, 40.0]}
+    first = {"paris": 100.0, "london": 200.0, "tokyo": 60.0}
+    closes = pd.DataFrame(
+        [
+            {"period": day, "desk": desk, "begin": day, "first": first[desk], "last": nav, "worst": 0.0, "packets": 1, "halts": 0}
+            for desk, each in navs.items()
+            for day, nav in zip(days, each, strict=True)
+            if nav is not None
+        ]
+    )
+    found = of_closes(closes, "day")
+    held = pd.DataFrame(navs, index=days).ffill().fillna(pd.Series(first)).sum(axis=1)
+    np.testing.assert_allclose(found["equity"], held)
+    np.testing.assert_allclose(found["return"], held / held.shift(1, fill_value=360.0) - 1.0)
+    assert np.prod(1.0 + found["return"]) - 1.0 == pytest.approx(found["pnl"].sum() / 360.0)
 
 
 def test_few_returns_have_no_interval_and_no_nav_is_an_error(tmp_path):

@@ -31,8 +31,11 @@ def seen_before(folder: Path, source: Any, name: str, start: pd.Timestamp, end: 
     code = f'cw.archive({str(folder)!r}).similar({name}, "{begin}", "{last}", on=["price"], top={TOP})'
     with showing(tz):
         title = f"Seen before? {shown(start):%H:%M:%S} to {shown(end):%H:%M:%S %Z}, by the price"
+        archive = Archive(folder, must_exist=False)
+        if not len(archive):
+            return {"title": title, "lines": [f"{folder} holds no recording yet: cw.record(feed) makes one to compare with"], "code": code}
         try:
-            found = Archive(folder, must_exist=False).similar(source, begin, last, on=["price"], top=TOP)
+            found = archive.similar(source, begin, last, on=["price"], top=TOP)
         except CcwatchError as error:
             return {"title": title, "lines": [str(error)], "code": code}
         lines = [found.headline()]

@@ -26,7 +26,7 @@ from ccwatch.domain import drawdown
 from ccwatch.domain.durations import for_pandas
 from ccwatch.errors import ConfigError, NotEnoughData
 from ccwatch.stream.table_reader import TableReader
-from ccwatch.stream.view import RecordedView
+from ccwatch.stream.view import LiveView, RecordedView
 
 LEAST: Final = 10
 """Count of matches below which what followed is not reported."""
@@ -69,7 +69,7 @@ class Similar(Result):
     def headline(self) -> str:
         """Return a sentence about the nearest match and what followed all matches."""
         if not len(self.matches):
-            return "No stretch of another session has a shape to compare."
+            return "No other stretch has a shape to compare." if self.basis.packets else "There is no session to compare with."
         nearest_one = self.matches.iloc[0]
         returns: dict[Any, Any] = self.followed.set_index("measure").loc["return"].to_dict()
         what = (
@@ -140,12 +140,13 @@ def similar(
     found = channels.build(root, sessions, wanted, step_ns)
     asked = {session.name for session in sessions}
     allowed = np.array([each in asked for each in found.names], dtype=bool)
-    own = found.names.index(name) if name in found.names else -1
+    same = _recorders(opened, name, sessions, first, last)
+    own = np.array([each in same for each in found.names], dtype=bool)
 
     def is_allowed(place: int) -> bool:
         session = found.locate(place)
         begins = int(found.start_ns[session]) + (place - int(found.first[session])) * step_ns
-        return bool(allowed[session]) and not (session == own and abs(begins - first.value) < points * step_ns)
+        return bool(allowed[session]) and not (own[session] and abs(begins - first.value) < points * step_ns)
 
     matches = nearest(queries, [found.channels[each] for each in wanted], top, is_allowed=is_allowed) if len(found.names) else []
     left = {each: why for each, why in (left_out | found.left_out).items() if each in asked or each in left_out}
@@ -298,6 +299,24 @@ def _name_of(source: TableReader, sessions: Sequence[Session]) -> str:
         return ""
     places = {str(source.path), str(source.path.absolute())}
     return next((session.name for session in sessions if session.place in places or str(Path(session.place).absolute()) in places), "")
+
+
+def _recorders(
+    source: TableReader | pd.DataFrame, name: str, sessions: Sequence[Session], first: pd.Timestamp, last: pd.Timestamp
+) -> frozenset[str]:
+    """Return the sessions that hold the given stretch itself: its own, and those that recorded the same stream when it was received."""
+    if isinstance(source, LiveView):
+        desk = f"{source.origin} {source.url}"
+    else:
+        desk = next((session.desk for session in sessions if session.name == name), "")
+    if isinstance(source, pd.DataFrame) or not desk:
+        return frozenset({name})
+    received = source.frame(["received_at"], clean=True).loc[first:last, "received_at"].dropna()
+    if not len(received):
+        return frozenset({name})
+    low, high = received.min().value, received.max().value
+    met = {each.name for each in sessions if each.desk == desk and each.wall[0] <= high and (each.wall[1] or 2**63) >= low}
+    return frozenset({name, *met})
 
 
 def _length(text: Any, name: str) -> int:

@@ -30,5 +30,5 @@ def test_without_a_recording_or_with_a_range_that_has_no_shape_it_is_told(tmp_pa
     write(tmp_path / "s0", items_of(0, 300), url="ws://0")
     opened = cw.open_recording(tmp_path / "s0")
     (tmp_path / "none").mkdir()
-    assert "No stretch" in seen_before(tmp_path / "none", opened, "x", START, END)["lines"][0]
+    assert "holds no recording yet" in seen_before(tmp_path / "none", opened, "x", START, END)["lines"][0]
     assert "needs 8" in seen_before(tmp_path, opened, "x", START, START)["lines"][0]

@@ -106,6 +106,20 @@ def test_planted_repeats_rank_first_at_any_level_and_scale(planted):
 
 
 @pytest.mark.slow
+def test_a_stretch_is_not_found_in_other_recordings_of_the_stream_it_is_of(tmp_path):
+    with cw.synthetic(seed=3, packets=300, pace="max") as feed, cw.record(feed, tmp_path) as one, cw.record(feed, tmp_path, name="other"):
+        feed.join(60)
+    times = cw.open_recording(one.path).frame().index
+    start, end = times[100], times[160]
+    for source in (feed, one.path.name, one.path):
+        found = cw.archive(tmp_path).similar(source, start, end, top=4).to_frame()
+        assert len(found)
+        assert ((found["start"] - start).abs() >= pd.Timedelta(seconds=60)).all()
+    elsewhere = cw.archive(tmp_path).similar(cw.open_recording(one.path).frame(clean=True), start, end, top=1).to_frame()
+    assert elsewhere["distance"][0] < 1e-6, "a frame does not say which stream it is of"
+
+
+@pytest.mark.slow
 def test_what_followed_is_that_of_the_recording(planted):
     found = planted.similar("s0", "2026-01-05T14:31:40", "2026-01-05T14:32:39", top=12, horizon="1min")
     row = found.to_frame().dropna(subset=["return"]).iloc[0]

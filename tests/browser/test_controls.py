@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.archives.seeded import items_of, write
 from tests.browser.jupyter import Lab, Tab
 
 if TYPE_CHECKING:
@@ -238,9 +240,14 @@ def test_a_range_is_asked_about_by_mouse_and_by_keyboard_and_its_code_copied_by_
     page.get_by_role("button", name="Copy as code").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("() => navigator.clipboard.readText()") == code
+    folder = tab.lab.notebooks / "recordings"
+    for seed in (2, 3):
+        write(folder / f"desk-{seed}", items_of(seed, 400, scenario="drawdown-halt"), url="ws://desk")
     page.get_by_role("button", name="Seen before?").click()
     tab.wait_for(lambda: ".similar(feed, " in (page.locator(".ccw-answer .ccw-code").text_content() or ""), 60, "what was seen before")
+    shutil.rmtree(folder)
     assert (page.locator(".ccw-answer h4").text_content() or "").startswith("Seen before?")
+    assert "desk-2 · distance 0.00" in page.locator(".ccw-answer").inner_text(), "the same day of another stream"
     picture(tab, "controls-seen.png")
     close(tab)
 

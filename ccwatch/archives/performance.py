@@ -203,9 +203,9 @@ def of_closes(closes: pd.DataFrame, by: str) -> pd.DataFrame:
     )
     found = summed.join(counted).sort_values("begin", kind="stable")
     pnl = found["pnl"].to_numpy(dtype=np.float64)
-    equity = found["last"].to_numpy(dtype=np.float64) if len(each) == 1 else start + np.cumsum(pnl)
-    base = found["base"].to_numpy(dtype=np.float64) if by == "session" else equity - pnl
-    returns = np.where(base > 0.0, pnl / np.where(base > 0.0, base, 1.0), np.nan)
+    equity: Floats = found["last"].to_numpy(dtype=np.float64) if len(each) == 1 else start + np.cumsum(pnl)
+    began = found["base"].to_numpy(dtype=np.float64) if by == "session" else equity - pnl
+    returns = np.where(began > 0.0, pnl / np.where(began > 0.0, began, 1.0), np.nan)
     rows = pd.DataFrame(
         {
             "equity": equity,

@@ -122,7 +122,8 @@ class Talk:
             found = [] if ch == "heartbeat" else track.since(want.epoch, want.seq[ch])
             recovered[ch] = found is not None
             if found:
-                at[ch] = found[0].prev if found[0].epoch == want.epoch else want.seq[ch]
+                # A hole right behind the client's place is for the client to see.
+                at[ch] = min(found[0].prev, want.seq[ch]) if found[0].epoch == want.epoch else want.seq[ch]
                 missed += found
             elif found is not None and ch != "heartbeat" and want.seq[ch] > track.seq:
                 at[ch], talk._ahead[ch] = want.seq[ch], (want.epoch, want.seq[ch])

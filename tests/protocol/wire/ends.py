@@ -15,8 +15,9 @@ S = 1_000_000_000
 class Server:
     """A stream, and at most one client's talk; `say` takes what the client says and returns what it is sent."""
 
-    def __init__(self, epoch="e1"):
+    def __init__(self, epoch="e1", *, counted=True):
         self.channels = Channels(epoch)
+        self.counted = counted
         self.talk = None
         self.resyncs = []
 
@@ -31,7 +32,7 @@ class Server:
         message = codec.loads(payload)
         if message["type"] == "HELLO":
             try:
-                self.talk, answer, missed = Talk.greet(message, self.channels)
+                self.talk, answer, missed = Talk.greet(message, self.channels, counted=self.counted)
             except Refused as refusal:
                 return [(write_nack(message.get("ref"), refusal.code, str(refusal)), False)]
             return [(answer, False), *((self.talk.payload(sent), self.talk.is_binary) for sent in missed)]

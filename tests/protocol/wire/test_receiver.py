@@ -14,7 +14,7 @@ from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.wire import packing
 from ccwatch.protocol.wire.outputs import Agreed, Alive, Note, Say
 from ccwatch.protocol.wire.receiver import MOST_HELD
-from ccwatch.protocol.wire.track import RING
+from ccwatch.protocol.wire.track import RING, STEP
 from tests.protocol.shapes import FULL, SHAPES, examples
 from tests.protocol.wire.ends import Client, S, Server
 
@@ -166,6 +166,21 @@ def test_what_cannot_be_recovered_is_a_gap_and_what_was_greeted_with_is_kept(cha
     [(_, lost)] = client.lost
     missing = RING + 9 if change == "ring" else None  # another numbering says nothing of how many
     assert (lost.ch, lost.messages, lost.reason) == ("state", missing, "disconnect")
+
+
+def test_a_hole_of_another_server_right_behind_the_client_is_a_gap():
+    client = Client(Server(counted=False))
+    client.open(0)
+    for n in (1, 2):
+        client.hear(client.server.publish(STREAM[n], number=("e1", n * STEP)), n * S)
+    client.close()
+    client.server = other = Server(counted=False)
+    for n in (1, 2, 6, 7):
+        other.publish(STREAM[n], number=("e1", n * STEP))
+    client.open(8 * S)
+    assert client.state == [STREAM[n] for n in (1, 2, 6, 7)]
+    ((_, lost),) = client.lost
+    assert (lost.ch, lost.messages) == ("state", 3)
 
 
 def test_a_server_that_does_not_answer_or_refuses_is_read_as_before():

@@ -4,116 +4,48 @@
 
 Where another server writes the stream already, the bridge stands by, and the workers serve what is there.
 
-Each child is `python -m ccwatch.workers`, gets its task as JSON on its standard input (so that no secret is in a command line), says where
-it listens on its standard output, and ends when either end of it is closed. It prints nothing else.
+Each child is a `worker_process`. One more waits for a task with all modules loaded, which takes most of the time of a start.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
 import os
-import secrets
 import select
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from ccwatch.cottage import (
-    AccessRules,
-    Cottage,
-    Listen,
-    Message,
-    Options,
-    RedisBridge,
-    RedisStreamSource,
-    Shared,
-    StreamAddress,
-    StreamWriter,
-    commands_from,
-    forget,
-)
+from ccwatch.cottage import Listen, StreamAddress, forget
 from ccwatch.errors import CcwatchError, ConfigError
-from ccwatch.feed.synthetic import SyntheticSource
-from ccwatch.protocol.wire.track import RING
 from ccwatch.stream.source import Stop
+from ccwatch.worker_process import BRIDGE, Plan
+
+__all__ = ["Plan", "Workers"]
 
 log = logging.getLogger("ccwatch.cottage")
 
 STREAM: Final = "ccwatch"
 """The stream's name, where none is given."""
-HISTORY: Final = RING
-"""Count of the stream's last entries that a worker begins with: it welcomes its clients with them, and others' clients resume on it."""
-BRIDGE: Final = "bridge"
-"""The role of the process that writes the stream; a worker's is its number."""
 START_S: Final = 60.0
 """How long a child may take to its first word."""
 RESTART_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Wait before a child that died is started again; the waits start over after a child that lived for a minute."""
-BEAT_S: Final = 1.0
-"""Time between two signs of life of a child."""
 SILENT_S: Final = 20.0
 """Time without a sign of life after which a child is killed: the system would go on to give it clients. On a machine with too much to do
 a living one may be silent for seconds, and to start another would be still more to do."""
 STOPPED_S: Final = 3.0
 """The same for a child that was stopped by a signal, which is no question of load."""
-WAIT_S: Final = 0.05
-"""Time between two looks at what another thread has set."""
 END_S: Final = 5.0
 """How long a child may take to end."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The task of the processes."""
-
-    redis: str = field(repr=False)
-    stream: str
-    workers: int
-    listen: Listen
-    access: AccessRules
-    seeded: dict[str, Any] | None
-    """Arguments of the SyntheticSource to stream; None streams what engines publish on Redis."""
-    protocol: int = 2
-    """The highest protocol that clients may ask for."""
-    log: bool = False
-    """Whether the processes print their log lines, and not warnings alone."""
-    owner: str = field(default_factory=lambda: secrets.token_hex(8))
-    """The name under which the bridges that follow each other write the stream, and the workers share what they count."""
-
-    def __post_init__(self) -> None:
-        """Refuse an impossible plan.
-
-        Raises:
-            ConfigError: fewer than one worker.
-        """
-        if self.workers < 1:
-            raise ConfigError(f"workers: expected a number from 1, got {self.workers}")
-
-    @property
-    def address(self) -> StreamAddress:
-        """Return the address of the stream."""
-        return StreamAddress(self.redis, self.stream, group=None)
-
-    def task(self, role: str) -> bytes:
-        """Return the task of a child: "bridge", or the number of a worker."""
-        access = asdict(self.access)
-        return json.dumps({"role": role, "plan": {**self.__dict__, "listen": asdict(self.listen), "access": access}}).encode()
-
-    @classmethod
-    def read(cls, plan: dict[str, Any]) -> Plan:
-        """Read the plan of a task."""
-        access = plan["access"] | {name: tuple(plan["access"][name]) for name in ("origins", "proxies")}
-        return cls(**plan | {"listen": Listen(**plan["listen"]), "access": AccessRules(**access)})
 
 
 class Workers:
@@ -133,10 +65,12 @@ class Workers:
         scheme, host = "wss" if listen.tls_cert else "ws", f"[{listen.host}]" if ":" in listen.host else listen.host
         self.url, self.engine_url = f"{scheme}://{host}:{port}", f"{scheme}://{host}:{engine_port}/ws/stream"
         self._stop = Stop()
-        self._children = [_Child(self._plan, role, self._stop) for role in (BRIDGE, *map(str, range(plan.workers)))]
+        self._spare = _Spare()
+        self._children = [_Child(self._plan, role, self._stop, self._spare) for role in (BRIDGE, *map(str, range(plan.workers)))]
         try:
             for child in self._children:
                 child.wait_until_up()
+            self._spare.prepare()
         except CcwatchError:
             self.stop()
             raise
@@ -160,6 +94,7 @@ class Workers:
         self._stop.set()
         for child in self._children:
             child.end()
+        self._spare.end()
         for held in self._held:
             held.close()
 
@@ -170,13 +105,42 @@ class Workers:
         self.stop()
 
 
+class _Spare:
+    """A process without a task, for the next child that has to be started at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # the children's threads ask at any time
+        self._process: subprocess.Popen[bytes] | None = None
+        self._has_ended = False
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """Return a process that waits for its task."""
+        with self._lock:
+            process, self._process = self._process, None
+        return process if process is not None and process.poll() is None else _started()
+
+    def prepare(self) -> None:
+        """Start a process for later, unless one waits."""
+        with self._lock:
+            if not self._has_ended and (self._process is None or self._process.poll() is not None):
+                self._process = _started()
+
+    def end(self) -> None:
+        """End the process that waits; no other one is started."""
+        with self._lock:
+            process, self._process, self._has_ended = self._process, None, True
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
 class _Child:
     """One process, and the thread that starts it again."""
 
-    def __init__(self, plan: Plan, role: str, stop: Stop) -> None:
+    def __init__(self, plan: Plan, role: str, stop: Stop, spare: _Spare) -> None:
         self.role = role
         self.pid = 0
-        self._plan, self._stop = plan, stop
+        self._plan, self._stop, self._spare = plan, stop, spare
         self._process: subprocess.Popen[bytes] | None = None
         self._up = threading.Event()
         self._was_up = self._is_asked_to_end = False
@@ -230,8 +194,7 @@ class _Child:
             self._stop.wait(RESTART_S[min(deaths - 1, len(RESTART_S) - 1)] if deaths else 0.0)
 
     def _live(self) -> int:
-        command = [sys.executable, "-m", "ccwatch.workers", self.role]  # the role is for who looks at the list of processes
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - this module itself
+        process = self._spare.take()
         self._process, self.pid = process, process.pid
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("a child without pipes")
@@ -263,11 +226,18 @@ class _Child:
 
     def _note_first(self, said: bytes) -> None:
         """Note that the process listens, or why it cannot."""
+        if self._was_up:  # another one than the first: that took what was kept for it
+            self._spare.prepare()
         trouble = json.loads(said.splitlines()[0]).get("error", "")
         self._trouble = "" if self._was_up else trouble
         self._was_up = self._was_up or not trouble
         if not trouble or not self._was_up:
             self._up.set()
+
+
+def _started() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ccwatch.worker_process"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - this module itself
 
 
 def _is_stopped(pid: int) -> bool:
@@ -301,110 +271,3 @@ def _reserved(host: str, port: int) -> socket.socket:
         held.close()
         raise ConfigError(f"port {port} cannot be used on {host} ({error.strerror}); --port 0 and --engine-port 0 take free ones") from None
     return held
-
-
-# ── in a child ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def main() -> None:
-    """Run the task on the standard input until that is closed, or SIGTERM."""
-    task = json.loads(sys.stdin.readline())
-    plan, role = Plan.read(task["plan"]), task["role"]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    log.setLevel(logging.DEBUG if plan.log else logging.WARNING)
-    ended = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: ended.set())
-    threading.Thread(target=_watch_the_parent, args=(ended,), name="ccwatch-worker-parent", daemon=True).start()
-    try:
-        with _bridge(plan, ended) if role == BRIDGE else _worker(plan, role) as is_alive:
-            _say({})
-            while not ended.wait(BEAT_S):
-                if is_alive():
-                    _say({})
-    except CcwatchError as error:
-        _say({"error": str(error)})
-        sys.exit(1)
-
-
-def _say(facts: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        sys.stdout.write(json.dumps(facts) + "\n")
-        sys.stdout.flush()
-
-
-def _watch_the_parent(ended: threading.Event) -> None:
-    sys.stdin.read()  # until it is closed: the parent has ended, however
-    ended.set()
-
-
-@contextlib.contextmanager
-def _bridge(plan: Plan, ended: threading.Event) -> Any:
-    """Write to the stream the messages of a seeded engine, or those that engines publish, while the context lasts.
-
-    While another server writes it, this one stands by; it ends where another one has begun to, and is started again to stand by.
-    """
-    stop = Stop()
-    seeded = None if plan.seeded is None else SyntheticSource(**plan.seeded)
-
-    def write() -> None:
-        while not writer.begun.wait(WAIT_S):
-            if stop.is_set():
-                return
-        listening = threading.Thread(
-            target=lambda: asyncio.run(_listen(plan, writer, seeded, stop)), name="ccwatch-bridge-redis", daemon=True
-        )
-        listening.start()
-        if seeded is not None:
-            seeded.stream(writer, stop)
-        listening.join()
-
-    with StreamWriter(plan.address, owner=plan.owner, origin="live" if seeded is None else "synthetic") as writer:
-        thread = threading.Thread(target=write, name="ccwatch-bridge", daemon=True)
-        thread.start()
-
-        def is_alive() -> bool:
-            if writer.lost.is_set():
-                ended.set()
-            return True
-
-        try:
-            yield is_alive
-        finally:
-            stop.set()
-            thread.join(2.0)
-
-
-async def _listen(plan: Plan, writer: StreamWriter, seeded: SyntheticSource | None, stop: Stop) -> None:
-    """Write what comes from Redis until `stop` is set: commands to a seeded engine, or all that engines publish."""
-
-    def obey(status: str, message: Message) -> None:
-        if seeded is not None:
-            (seeded.halt if status == "HALT" else seeded.resume)()
-            writer.add(message.payload)
-
-    if seeded is None:
-        listening = RedisBridge(plan.redis, lambda message, _: writer.add(message.payload), on_gap=writer.begin_epoch)
-    else:  # the key shows a command that was announced while Redis was gone
-        listening = commands_from(plan.redis, obey)
-    bridge = asyncio.create_task(listening.run())
-    while not stop.is_set() and not bridge.done():  # noqa: ASYNC110 - the request comes from another thread
-        await asyncio.sleep(WAIT_S)
-    bridge.cancel()
-
-
-@contextlib.contextmanager
-def _worker(plan: Plan, role: str) -> Any:
-    """Serve the stream while the context lasts."""
-    source = RedisStreamSource(plan.address, history=HISTORY)
-    if plan.seeded:
-        source.origin = "synthetic"
-    with (
-        Shared(plan.address, plan.owner, int(role), plan.workers) as shared,
-        Cottage(source, Options(listen=plan.listen, access=plan.access, shared=shared, protocol=plan.protocol)) as cottage,
-    ):
-        yield cottage.answers
-
-
-if __name__ == "__main__":
-    main()

@@ -29,6 +29,7 @@ from types import SimpleNamespace
 import redis
 
 import ccwatch as cw
+import ccwatch.worker_process
 import ccwatch.workers
 from ccwatch.cottage import AccessRules, Listen, redis_group
 from ccwatch.feed.synthetic import messages
@@ -140,7 +141,7 @@ class Nursery:
                         time.sleep(0.5)
             else:
                 sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
-                ccwatch.workers.main()
+                ccwatch.worker_process.main()
         finally:
             os._exit(1)
 
@@ -150,10 +151,10 @@ class Forked:
 
     nursery = None
 
-    def __init__(self, command, **_):
+    def __init__(self, _command, **_):
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
-        self.pid = self.nursery.fork("worker", command[-1], [theirs_in, theirs_out])
+        self.pid = self.nursery.fork("worker", "-", [theirs_in, theirs_out])
         os.close(theirs_in)
         os.close(theirs_out)
         self.stdin, self.stdout = os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb")

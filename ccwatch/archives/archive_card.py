@@ -13,7 +13,16 @@ import pandas as pd
 ROWS: Final = 200
 """Most sessions that a card shows, the newest first."""
 WIDTH, HEIGHT = 90, 20
-_HEADS: Final = ("session", "start", "nav", "P&L (USD)", "drawdown", "halts", "tags", "note", "status")
+_HEADS: Final = ("session", "start (UTC)", "nav", "P&L (USD)", "drawdown", "halts", "tags", "note", "status")
+_NUMBERS: Final = ("P&L (USD)", "drawdown", "halts")
+_STYLE: Final = """
+#ID th { cursor: pointer; text-align: left; }
+#ID td { text-align: left; }
+#ID th.number, #ID td.number { text-align: right; font-variant-numeric: tabular-nums; }
+#ID td:nth-child(-n+2) { white-space: nowrap; }
+#ID th[aria-sort=ascending]::after { content: " \\25B2"; }
+#ID th[aria-sort=descending]::after { content: " \\25BC"; }
+"""
 _SORT: Final = """
 (function(){
   const table = document.getElementById("ID");
@@ -53,11 +62,12 @@ def card(frame: pd.DataFrame, curves: Sequence[Sequence[float]], *, title: str) 
     """
     name = f"ccwatch-{secrets.token_hex(6)}"
     rows = sorted(zip(frame.itertuples(), curves, strict=True), key=lambda row: _order(row[0]), reverse=True)
-    heads = "".join(f"<th scope='col' tabindex='0' style='cursor:pointer;text-align:left'>{html.escape(head)}</th>" for head in _HEADS)
+    heads = "".join(f"<th scope='col' tabindex='0'{_kind(head)}>{html.escape(head)}</th>" for head in _HEADS)
     body = "".join(_row(row, curve) for row, curve in rows[:ROWS])
     more = f"<p><small>{len(rows) - ROWS:,} more sessions; <code>archive.sessions</code> holds all</small></p>" if len(rows) > ROWS else ""
     return (
-        f"<div class='ccwatch-archive'><table id='{name}'><caption>{html.escape(title)}: {len(frame):,} sessions</caption>"
+        f"<div class='ccwatch-archive'><style>{_STYLE.replace('ID', name)}</style>"
+        f"<table id='{name}'><caption>{html.escape(title)}: {len(frame):,} sessions</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}</div><script>{_SORT.replace('ID', name)}</script>"
     )
 
@@ -97,8 +107,12 @@ def _row(row: Any, curve: Sequence[float]) -> str:
         (row.note, html.escape(row.note)),
         (status, html.escape(status + synthetic)),
     ]
-    shown = "".join(f"<td style='text-align:left' data-key=\"{html.escape(str(key))}\">{cell}</td>" for key, cell in cells)
-    return f"<tr>{shown}</tr>"
+    shown = (f'<td{_kind(head)} data-key="{html.escape(str(key))}">{cell}</td>' for head, (key, cell) in zip(_HEADS, cells, strict=True))
+    return f"<tr>{''.join(shown)}</tr>"
+
+
+def _kind(head: str) -> str:
+    return " class='number'" if head in _NUMBERS else ""
 
 
 def _key(value: float) -> str:

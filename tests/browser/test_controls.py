@@ -417,8 +417,8 @@ def test_marks_by_key_and_by_button_stay_text_and_a_reload_finds_view_and_data_a
     tab.wait_for(lambda: noted("by button"), 20, "the marks after a reload")
 
 
-PIXELS = """async () => {
-    // Both drawings on one ground: what plotly draws as SVG, and the canvas above its axes.
+BOTH = """
+    // What plotly draws as SVG, and the canvas above its axes, on one ground.
     const el = document.querySelector('.ccwatch-live-figure'), at = el.ccwatch;
     const box = el.querySelector('.ccw-base'), [width, height] = [box.clientWidth, box.clientHeight];
     const paint = async canvas => {
@@ -439,6 +439,9 @@ PIXELS = """async () => {
             pen.drawImage(part, parseFloat(part.style.left) || 0, 0, part.clientWidth, height);
         return pen.getImageData(0, 0, width, height).data;
     };
+    const away = (one, other, p) => Math.max(...[0, 1, 2].map(of => Math.abs(one[p + of] - other[p + of])));
+"""
+PIXELS = f"""async () => {{{BOTH}
     at.still(false); // on axes of its own: those of a player that went before fit what it showed
     const ours = await paint(true);
     at.still(true);
@@ -446,13 +449,24 @@ PIXELS = """async () => {
     at.still(false);
     const bare = await paint(false);
     let [inked, off] = [0, 0];
-    for (let p = 0; p < ours.length; p += 4) {
-        const away = (one, other) => Math.max(...[0, 1, 2].map(of => Math.abs(one[p + of] - other[p + of])));
-        if (away(theirs, bare) > 24 || away(ours, bare) > 24) inked += 1;
-        if (away(ours, theirs) > 64) off += 1;
-    }
+    for (let p = 0; p < ours.length; p += 4) {{
+        if (away(theirs, bare, p) > 24 || away(ours, bare, p) > 24) inked += 1;
+        if (away(ours, theirs, p) > 64) off += 1;
+    }}
     return [inked, off];
-}"""
+}}"""
+MOVED = f"""async () => {{{BOTH}
+    // The picture of a view that was moved and rests, and how many of its pixels differ from one whose axes are made at once.
+    const moved = await paint(true);
+    at.still(false);
+    const made = await paint(true);
+    let [inked, off] = [0, 0];
+    for (let p = 0; p < made.length; p += 4) {{
+        if ([0, 1, 2].some(of => made[p + of] < 231)) inked += 1;
+        if (away(moved, made, p) > 24) off += 1;
+    }}
+    return [inked, off];
+}}"""
 
 
 GROWN = """() => {
@@ -502,6 +516,29 @@ def test_the_canvas_shows_what_plotly_would(tab: Tab) -> None:
     inked, off = tab.page.evaluate(PIXELS)
     assert inked > 5_000, "there is something to compare"
     assert off / inked < 0.08, f"{off} of {inked} pixels differ"  # edges of lines: measured 5 %
+
+
+def test_a_view_is_moved_without_new_axes_and_rests_on_the_ones_that_plotly_would_make(tab: Tab) -> None:
+    press(tab, "+")
+    tab.wait_for(lambda: tab.look("zoom"), 10, "a zoom by key")
+    tab.wait_for(lambda: tab.look("rests"), 20, "the zoom to rest")
+    before = tab.look("zoom")
+    made, again, moved = tab.page.evaluate(
+        """() => {
+            const el = document.querySelector('.ccwatch-live-figure'), at = el.ccwatch, [made, moved] = [at.bases, at.moves];
+            for (let step = 0; step < 5; step += 1) {  // at once, so that the view does not rest between two of them
+                el.querySelector('.ccw-plot').dispatchEvent(new WheelEvent('wheel', { deltaX: -30, bubbles: true, cancelable: true }));
+                at.drawNow();
+            }
+            return [made, at.bases, at.moves - moved];
+        }"""
+    )
+    assert (again, moved) == (made, 5)
+    assert tab.look("zoom")[0] < before[0], "the wheel moves the view to earlier times"
+    tab.wait_for(lambda: tab.look("rests"), 20, "the view to rest")
+    inked, off = tab.page.evaluate(MOVED)
+    assert inked > 3_000
+    assert off <= 0.001 * inked, f"{off} of {inked} pixels differ"
 
 
 def test_nothing_of_the_page_offends_the_rules_of_accessibility(tab: Tab) -> None:

@@ -38,6 +38,14 @@ test("numbers read alike in Python and in the page", () => {
   for (const { value, look, words } of vectors.numbers) assert.equal(reading(value, look), words);
 });
 
+test("a full message replaces the marks, and before the first row no time is known", () => {
+  const { stream } = taken();
+  const [{ content, buffers }] = vectors.messages;
+  stream.take({ ...content, marks: [[7]] }, buffers.map(view));
+  assert.deepEqual(stream.marks, [[7]]);
+  assert.equal(stream.facts(stream.rows.time(stream.rows.first) - 1).time, null);
+});
+
 test("a row that was lost is asked for again, once, and what is older is no loss", () => {
   const { stream } = taken(1);
   const [, { content, buffers }] = vectors.messages;

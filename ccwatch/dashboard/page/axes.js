@@ -139,7 +139,7 @@ export function filledTraces(charts, traces, range) {
     } else if (role === "strip") {
       const bars = charts.bars();
       const scale = /** @type {Scale} */ (charts.scale ?? new Scale(LEFT, 1, range[0], range[1]));
-      found.push({ ...trace, visible: bars.length > 0, text: [], hoverinfo: "skip", hovertemplate: undefined, base: bars.map((bar) => bar.row), y: bars.map((bar) => bar.height), x: bars.map((bar) => scale.time(scale.left + bar.x)), width: bars.map(() => (CELL - 1) / scale.perMs), marker: { color: bars.map((bar) => charts.colour(bar.heat)), line: { width: 0 } } });
+      found.push({ ...trace, visible: bars.length > 0, text: [], hoverinfo: "skip", hovertemplate: undefined, base: bars.map((bar) => bar.row), y: bars.map((bar) => bar.height), x: bars.map((bar) => scale.time(scale.left + bar.x)), width: bars.map(() => (CELL - 1) / scale.perMs), marker: { color: bars.map((bar) => charts.heats[bar.heat]), line: { width: 0 } } });
     } else {
       const spans = role === "gaps" ? charts.gapSpans(-Infinity) : charts.ribbon(-Infinity).filter((bar) => bar[0] === trace.meta.code).map((bar) => [bar[1], bar[2]]);
       found.push({ ...trace, visible: spans.length > 0, x: spans.map((bar) => bar[0]), width: spans.map((bar) => (bar[1] ?? 0) - (bar[0] ?? 0)), y: spans.map(() => 1) });

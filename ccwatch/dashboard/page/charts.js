@@ -1,17 +1,18 @@
 // The picture: plotly makes axes, which change seldom; what changes with each packet is drawn on one canvas above, in its coordinates.
 // It must not know what the numbers mean: traces, layout and labels come from the kernel as a skeleton, filled by `meta`.
 
-/** @import { Box, PanelSpec, Range, Skeleton, Trace } from "./types.js" */
+/** @import { PanelSpec, Range, Skeleton, Trace } from "./types.js" */
 /** @import { View } from "./view.js" */
 /** @import { Stream } from "./stream.js" */
 /** @import { Served } from "./heat.js" */
 
 import { axesOf, filledTraces } from "./axes.js";
+import { Base } from "./base.js";
 import { Painter, Scale } from "./canvas.js";
 import { element, hide } from "./dom.js";
 import { barHeight, CELL, cells, heat, ROWS, served } from "./heat.js";
 import { pastMoments } from "./lane.js";
-import { isNear, LEFT, outgrows, RIBBON, RIGHT, share } from "./layout.js";
+import { isNear, LEFT, outgrows, RIGHT, share } from "./layout.js";
 import { BACK_PX, paintLane, paintPanels } from "./paint.js";
 import { UNKNOWN } from "./rows.js";
 import { sameUntil } from "./stream.js";
@@ -27,22 +28,18 @@ export class Charts {
     this.view = view;
     this.el = element("div", "ccw-charts");
     this.plot = element("div", "ccw-plot");
-    this.base = element("div", "ccw-base");
+    this.base = new Base(this);
     this.canvas = element("canvas", "ccw-canvas");
     this.canvas.setAttribute("aria-hidden", "true");
     this.end = element("canvas", "ccw-canvas ccw-end");
     this.end.setAttribute("aria-hidden", "true");
-    this.plot.append(this.base, this.canvas, this.end);
+    this.plot.append(this.base.el, this.canvas, this.end);
     this.el.append(this.plot);
     this.all = new Painter(this.canvas);
     this.tail = new Painter(this.end); // the end of the lines: a small canvas costs little to show again with each packet
     this.painter = this.all; // the one that is drawn on
     /** @type {any} */
     this.Plotly = null;
-    /** @type {Scale | null} */
-    this.scale = null;
-    /** @type {Map<string, Box>} */
-    this.boxes = new Map(); // by axis
     /** @type {import("./layout.js").Place[]} */
     this.places = [];
     /** @type {(Thinning | null)[]} */
@@ -50,12 +47,24 @@ export class Charts {
     /** @type {Served[]} */
     this.services = [];
     this.key = ""; // what the base was made of
+    this.isStale = false; // all of the canvas is drawn again
     this.draws = 0;
-    this.bases = 0;
     this.lastThin = 0;
     this.points = 0;
     this.drawnTo = 0; // px up to which nothing changes any more
     this.height = 0;
+  }
+
+  get scale() {
+    return this.base.scale;
+  }
+
+  get boxes() {
+    return this.base.boxes;
+  }
+
+  get bare() {
+    return this.base.bare;
   }
 
   get left() {
@@ -113,30 +122,39 @@ export class Charts {
     this.lastThin = performance.now() - began;
     const traces = this.traces;
     const spans = this.spans(traces);
-    const look = [view.dark, width, height, range, this.panels.map((panel) => panel.name), view.values.version, skeleton.layout.xaxis.title.text, traces.map(nameOfLine)];
+    const look = [view.dark, width, height, this.panels.map((panel) => panel.name), view.values.version, skeleton.layout.xaxis.title.text, traces.map(nameOfLine)];
     const key = JSON.stringify(look);
-    const grown = places.some(({ spec }) => {
-      const box = this.boxes.get(spec.axis);
-      const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
-      return !box || this.bare.has(spec.axis) === (low <= high) || (!spec.strip && (outgrows(spec, box, low, high) || this.near(spec, low, high) !== this.nearKeys.get(spec.axis)));
-    });
-    const isBase = key !== this.key || grown;
-    if (isBase) {
+    const isSame = key === this.key && !view.still && this.scale !== null;
+    const isAt = isSame && this.base.isAt(range);
+    const isMoved = isSame && view.isMoving && (!isAt || this.base.isShifted);
+    if (isMoved) this.base.shift(range, spans);
+    else if (!isAt || this.base.isShifted || this.grown(places, spans)) {
       this.key = key;
       this.height = height;
       this.places = places;
-      this.rebase(range, width, height, spans, traces);
+      this.fit(range, width, spans, traces);
+    } else if (!whole && !this.isStale) {
+      this.paint(traces, false);
+      this.draws += 1;
+      return true;
     }
-    this.paint(traces, isBase || whole);
+    this.isStale = false;
+    this.paint(traces, true);
     this.draws += 1;
     return true;
   }
 
+  /** Whether what is shown asks for other axes. @param {import("./layout.js").Place[]} places @param {Map<string, [number, number]>} spans */
+  grown(places, spans) {
+    return places.some(({ spec }) => {
+      const box = this.boxes.get(spec.axis);
+      const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
+      return !box || this.bare.has(spec.axis) === (low <= high) || (!spec.strip && (outgrows(spec, box, low, high) || this.near(spec, low, high) !== this.nearKeys.get(spec.axis)));
+    });
+  }
+
   /** Which limits are drawn. @type {Map<string, string>} */
   nearKeys = new Map();
-
-  /** The axes of panels without a value. @type {Set<string>} */
-  bare = new Set();
 
   /** @param {PanelSpec} spec @param {number} low @param {number} high */
   near(spec, low, high) {
@@ -227,38 +245,19 @@ export class Charts {
   }
 
   /**
-   * Have plotly make the axes.
+   * Have plotly fit the axes, and lay all else beside them.
    * @param {Range} range
    * @param {number} width
-   * @param {number} height
    * @param {Map<string, [number, number]>} spans
    * @param {Trace[]} traces
    */
-  rebase(range, width, height, spans, traces) {
-    const layout = axesOf(this, range, width, height, spans);
-    const blank = [...new Set(this.panels.map((panel) => panel.axis))].map((yaxis) => ({
-      type: "scatter", mode: "lines", x: [null], y: [null], xaxis: "x", yaxis, hoverinfo: "skip", showlegend: false,
-    }));
-    const full = this.view.still ? filledTraces(this, traces, range) : blank;
-    this.Plotly.react(this.base, full, layout, { displayModeBar: false, doubleClick: false, responsive: false, scrollZoom: false, staticPlot: !this.view.still });
-    this.bases += 1;
-    this.view.el.dataset.bases = String(this.bases);
+  fit(range, width, spans, traces) {
+    const { height } = this;
+    this.base.fit(range, width, height, spans, traces);
     this.all.size(width, height);
     this.tail.size(TAIL_PX, height);
-    this.plot.style.height = `${height}px`;
-    const { xaxis } = /** @type {any} */ (this.base)._fullLayout;
-    this.scale = new Scale(xaxis._offset, xaxis._length, range[0], range[1]);
-    this.boxes = new Map();
-    this.bare = new Set();
-    for (const { spec, top, height: own, ribbon } of this.places) {
-      const axis = layout[`yaxis${spec.axis.slice(1)}`];
-      this.boxes.set(spec.axis, { top, height: own, low: axis.range[0], high: axis.range[1] });
-      this.boxes.set(spec.gaps, { top, height: own, low: 0, high: 1 });
-      if (spec.ribbon) this.boxes.set(spec.ribbon, { top: ribbon, height: RIBBON, low: 0, high: 1 });
-      const [low, high] = spans.get(spec.axis) ?? [Infinity, -Infinity];
-      this.nearKeys.set(spec.axis, this.near(spec, low, high));
-      if (!(low <= high)) this.bare.add(spec.axis);
-    }
+    if (this.plot.style.height !== `${height}px`) this.plot.style.height = `${height}px`;
+    for (const { spec } of this.places) this.nearKeys.set(spec.axis, this.near(spec, ...(spans.get(spec.axis) ?? [Infinity, -Infinity])));
     this.view.values.place();
   }
 
@@ -327,9 +326,9 @@ export class Charts {
     );
   }
 
-  /** @param {0 | 1 | 2} of @returns {string} */
-  colour(of) {
-    return this.skeleton?.layout.meta.colours.heat[of] ?? "#888";
+  /** The colours of usual, slow and slowest. @returns {string[]} */
+  get heats() {
+    return this.skeleton?.layout.meta.colours.heat ?? [];
   }
 
   /**
@@ -421,6 +420,6 @@ export class Charts {
   }
 
   close() {
-    if (this.Plotly) this.Plotly.purge(this.base);
+    if (this.Plotly) this.Plotly.purge(this.base.el);
   }
 }

@@ -8,6 +8,7 @@ import { laneAt } from "./lane.js";
 import { clock, known, number, ordered, percent, reading } from "./words.js";
 
 const DRAG_PX = 6; // what moves less is a click
+const LINE_PX = 16; // of a wheel that counts lines
 export const KEYS =
   "Keys: Space pause or play, arrows move the view, Shift with arrows the crosshair, + and − zoom, 1 five minutes, 2 thirty minutes, 3 the day, " +
   "Home all, End live, comma and full stop step, M mark, A ask why, R begin a range at the crosshair: Enter zooms to it, A asks about it, Escape lets go.";
@@ -51,6 +52,7 @@ export class Cursor {
       this.band.hidden = true;
     });
     plot.addEventListener("dblclick", () => view.live());
+    plot.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     plot.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -137,6 +139,15 @@ export class Cursor {
       this.put(drag.to);
     }
     view.select();
+  }
+
+  /** Move the view by a wheel that turns sideways, or with Shift; else the page scrolls. @param {WheelEvent} event */
+  wheel(event) {
+    const { scale } = this.view.charts;
+    const across = event.shiftKey && !event.deltaX ? event.deltaY : event.deltaX;
+    if (!scale || event.ctrlKey || !across || (!event.shiftKey && Math.abs(across) < Math.abs(event.deltaY))) return;
+    event.preventDefault();
+    this.view.pan((across * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE_PX : 1)) / scale.width);
   }
 
   /** Hold the crosshair at a time; null takes it away. @param {number | null} time */

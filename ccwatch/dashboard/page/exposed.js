@@ -16,7 +16,13 @@ export function expose(view) {
       return charts.draws;
     },
     get bases() {
-      return charts.bases;
+      return charts.base.made;
+    },
+    get moves() {
+      return charts.base.moved;
+    },
+    get rests() {
+      return !view.isMoving && !charts.base.isShifted;
     },
     get lastDrawMs() {
       return view.lastDraw;
@@ -72,10 +78,10 @@ export function expose(view) {
       charts.thinned = [];
       view.draw();
     },
-    /** Have plotly draw all of it, or the canvas again. */
+    /** Have plotly draw all of it, or make axes for the canvas again. */
     still: (/** @type {boolean} */ on) => {
       view.still = on;
-      charts.key = "";
+      [charts.key, charts.base.rest] = ["", ""];
       view.draw();
     },
   };

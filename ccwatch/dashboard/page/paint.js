@@ -91,10 +91,11 @@ export function paintMarks(charts, trace, scale, box, since) {
 export function paintStrip(charts, scale, box, from) {
   const { ctx } = charts.painter;
   const row = box.height / ROWS;
+  const colours = charts.heats;
   for (const bar of charts.bars()) {
     const x = scale.left + bar.x;
     if (x < from - CELL) continue;
-    ctx.fillStyle = charts.colour(bar.heat);
+    ctx.fillStyle = colours[bar.heat] ?? "#888";
     ctx.fillRect(x, box.top + box.height - (bar.row + bar.height) * row, CELL - 1, bar.height * row);
   }
 }

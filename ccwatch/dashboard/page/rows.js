@@ -22,7 +22,6 @@ export class Rows {
     this.first = 0;
     this.end = 0;
     this.exact = 0;
-    this.capacity = 0;
     /** Changes when a row's place does. */
     this.version = 0;
     /** @type {Record<string, Numbers>} */
@@ -34,6 +33,10 @@ export class Rows {
     return this.end - this.first;
   }
 
+  get capacity() {
+    return this.column("time").length;
+  }
+
   /** @param {number} capacity */
   reserve(capacity) {
     for (const [type, name] of this.columns) {
@@ -42,7 +45,6 @@ export class Rows {
       if (held) grown.set(held.subarray(0, this.end));
       this.held[name] = grown;
     }
-    this.capacity = capacity;
   }
 
   /**

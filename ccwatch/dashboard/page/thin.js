@@ -169,7 +169,6 @@ export function stretches(rows, name, from, to, narrowest) {
   const found = [];
   let code = UNKNOWN;
   let start = NaN;
-  let previous = NaN;
   const close = (/** @type {number} */ end) => {
     if (code === UNKNOWN || end - start < narrowest) return;
     const before = found[found.length - 1];
@@ -178,7 +177,7 @@ export function stretches(rows, name, from, to, narrowest) {
   };
   for (let row = from; row < to; row += 1) {
     if (broken[row]) {
-      close(previous);
+      close(rows.time(row - 1));
       code = UNKNOWN;
     }
     const here = /** @type {number} */ (codes[row]);
@@ -187,9 +186,8 @@ export function stretches(rows, name, from, to, narrowest) {
       code = here;
       start = rows.time(row);
     }
-    previous = rows.time(row);
   }
-  close(previous);
+  close(rows.time(to - 1));
   return found;
 }
 

@@ -11,6 +11,7 @@ import { Controls } from "./controls.js";
 import { Cursor } from "./cursor.js";
 import { element } from "./dom.js";
 import { expose } from "./exposed.js";
+import { holdFocus } from "./focus.js";
 import { Gone } from "./gone.js";
 import { Changes, items } from "./items.js";
 import { Side } from "./side.js";
@@ -24,6 +25,7 @@ import { clock } from "./words.js";
 const HEIGHT = 500; // px of the charts; all of the dashboard is seen in a page of 1050 × 680
 const ITEMS_MS = 400; // the moments are put in order at most this often
 const RETRY_MS = 250;
+const REST_MS = 300; // without a move, after which a view that was moved rests
 const WORDS_MS = 380; // words beside a picture that follows the stream are written at most this often: each time costs a layout
 
 export class View {
@@ -45,7 +47,6 @@ export class View {
     this.drawnAt = -Infinity;
     this.onScreen = true;
     this.closed = false;
-    this.isOurs = false; // the last press was in the charts
     this.dirty = false;
     this.isWaiting = false;
     this.height = HEIGHT;
@@ -65,6 +66,9 @@ export class View {
     this.timer = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.saving = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.resting = undefined;
+    this.isMoving = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.selecting = undefined;
     this.frame = 0;
@@ -123,31 +127,6 @@ export class View {
     const size = new ResizeObserver(wake);
     size.observe(this.charts.el);
     document.addEventListener("visibilitychange", wake);
-    // Else the notebook would take M and the arrows for its own; Ctrl+S and the like stay the notebook's. Asked before it looks.
-    const guard = (/** @type {KeyboardEvent} */ event) => {
-      const home = this.el;
-      const at = /** @type {Element} */ (event.target);
-      const ours = !(event.ctrlKey || event.metaKey || event.altKey);
-      // On the focused element too: the notebook's own selectors match that one before they come to its parents.
-      for (const el of home.contains(at) ? [home, at] : [home]) el.toggleAttribute("data-lm-suppress-shortcuts", ours);
-    };
-    window.addEventListener("keydown", guard, true);
-    const keep = (/** @type {Event} */ event) => event.stopPropagation(); // the notebook would select cells by it, and take the focus back
-    this.el.addEventListener("mousedown", keep);
-    // A user who pressed last in the charts goes on there: the notebook gives the focus back to a cell's editor at times of its own.
-    const pressed = (/** @type {PointerEvent} */ event) => {
-      this.isOurs = this.charts.plot.contains(/** @type {Node} */ (event.target));
-    };
-    const left = (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Tab" || event.ctrlKey || event.metaKey || event.altKey) this.isOurs = false;
-    };
-    const strayed = (/** @type {FocusEvent} */ event) => {
-      if (!this.isOurs || this.el.contains(/** @type {Node} */ (event.target))) return;
-      setTimeout(() => this.isOurs && !this.el.contains(document.activeElement) && this.charts.plot.focus({ preventScroll: true }));
-    };
-    document.addEventListener("pointerdown", pressed, true);
-    document.addEventListener("keydown", left, true);
-    document.addEventListener("focusin", strayed, true);
     const windowed = () => this.live();
     const zoomed = () => {
       const zoom = this.model.get("zoom");
@@ -161,15 +140,11 @@ export class View {
       if (!document.hidden && this.onScreen && performance.now() - this.wroteAt > 900) this.write();
     }, 1000);
     this.undo.push(
+      ...holdFocus(this),
       () => themes.disconnect(),
       () => screen.disconnect(),
       () => size.disconnect(),
       () => document.removeEventListener("visibilitychange", wake),
-      () => window.removeEventListener("keydown", guard, true),
-      () => this.el.removeEventListener("mousedown", keep),
-      () => document.removeEventListener("pointerdown", pressed, true),
-      () => document.removeEventListener("keydown", left, true),
-      () => document.removeEventListener("focusin", strayed, true),
       () => this.model.off("change:window_s", windowed),
       () => this.model.off("change:zoom", zoomed),
       () => clearInterval(second),
@@ -180,6 +155,7 @@ export class View {
     this.closed = true;
     cancelAnimationFrame(this.frame);
     clearTimeout(this.timer);
+    clearTimeout(this.resting);
     for (const undo of this.undo) undo();
     this.controls.close();
     this.commands.close();
@@ -221,7 +197,7 @@ export class View {
   /** Draw soon: once per animation frame at most, after a pause as long as the last draw took, and only if seen. */
   schedule(whole = false) {
     this.dirty = true;
-    if (whole) this.charts.key = "";
+    if (whole) this.charts.isStale = true;
     if (this.isWaiting || this.closed || document.hidden || !this.onScreen) return;
     this.isWaiting = true;
     const pause = Math.max(0, this.drawnAt + this.lastDraw - performance.now());
@@ -238,14 +214,14 @@ export class View {
     this.dirty = false;
     this.shown = this.range();
     this.order();
-    const { bases } = this.charts;
+    const { made } = this.charts.base;
     if (!this.charts.draw()) {
       if (this.store.main.figure) this.write();
       // Without a width there is no picture, as while JupyterLab exchanges its theme's style sheets: nothing else would draw it later.
       if (this.charts.Plotly && this.whole) setTimeout(() => this.schedule(), RETRY_MS);
       return;
     }
-    const follows = !this.zoom && this.head === null && this.store.main.moves && bases === this.charts.bases;
+    const follows = !this.zoom && this.head === null && this.store.main.moves && made === this.charts.base.made;
     if (!follows || began - this.wroteAt >= WORDS_MS) this.write();
     if (!this.words.hidden) this.note("");
     this.drawnAt = performance.now();
@@ -297,7 +273,18 @@ export class View {
   /** @param {number} share */
   pan(share) {
     const range = this.shown ?? this.range();
-    if (range) this.zoomTo([range[0] + share * (range[1] - range[0]), range[1] + share * (range[1] - range[0])]);
+    if (range) this.moveTo([range[0] + share * (range[1] - range[0]), range[1] + share * (range[1] - range[0])]);
+  }
+
+  /** Show another range as one of many: until the view rests, the axes of values stay as they are. @param {Range} range */
+  moveTo(range) {
+    this.isMoving = true;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.isMoving = false;
+      this.schedule();
+    }, REST_MS);
+    this.zoomTo(range);
   }
 
   /** @param {number} factor */
@@ -314,7 +301,7 @@ export class View {
     if (!range) return;
     const isIn = narrow && time >= range[0] && time <= range[1] && this.zoom;
     const half = (narrow && !this.zoom ? Math.min(range[1] - range[0], 240_000) : range[1] - range[0]) / 2;
-    if (!isIn) this.zoomTo([time - half, time + half]);
+    if (!isIn) this[narrow ? "zoomTo" : "moveTo"]([time - half, time + half]);
     this.cursor.pinned = true;
     this.cursor.put(time, true);
     this.select();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from ccwatch.alerts import vocabulary
@@ -12,6 +13,8 @@ from ccwatch.protocol.ranges import bounds
 COMPARISONS: Final = {"<", "<=", ">", ">=", "==", "!="}
 _AMOUNTS: Final = {"USD", "ms", "s", "packets", "$/period"}
 """Units of amounts, which no percentage is one of."""
+_MOST_EXPOSURE: Final = 10.0
+"""Ten times the nav: a greater number was meant as a percentage."""
 _TRUTHS: Final = {*COMPARISONS, "and", "or", "not"}
 
 
@@ -49,7 +52,7 @@ def _in_one_unit(node: Operation) -> Operation:
     """
     other = next((part for part in node.parts if not isinstance(part, Number)), None)
     numbers = [part for part in node.parts if isinstance(part, Number)]
-    if node.sign in COMPARISONS and numbers and _is_share(other) and abs(numbers[0].value) > 1.0 and not numbers[0].is_percent:
+    if node.sign in COMPARISONS and numbers and abs(numbers[0].value) > _most(other) and not numbers[0].is_percent:
         raise ConfigError(f"{_shown(node)} is never reached: it is a fraction; write {numbers[0].value:g}% for {numbers[0].value / 100:g}")
     if node.sign in COMPARISONS and any(number.is_percent for number in numbers) and unit_of(other) in _AMOUNTS:
         raise ConfigError(f"{_shown(node)}: a percentage of what? It is in {unit_of(other)}; for example drawdown_start is a fraction")
@@ -98,11 +101,13 @@ def unit_of(node: Node | None) -> str:
     return vocabulary.unit_of(node.name) if isinstance(node, Name) else ""
 
 
-def _is_share(node: Node | None) -> bool:
-    """Return whether a measure lies between -1 and 1."""
+def _most(node: Node | None) -> float:
+    """Return the largest number that a measure can be compared with: a fraction lies between -1 and 1, exposure may be lent."""
     while isinstance(node, Window) and node.function in {"mean", "min", "max"}:
         node = node.of
-    return isinstance(node, Name) and node.name != "exposure" and unit_of(node) == "fraction"
+    if not isinstance(node, Name) or unit_of(node) != "fraction":
+        return math.inf
+    return _MOST_EXPOSURE if node.name == "exposure" else 1.0
 
 
 def _word_test(node: Operation) -> Node:

@@ -83,7 +83,7 @@ class Rule:
 
     Attributes:
         name: of the rule, in lower case with dashes.
-        measure: the observed measure; see `ccwatch.alerts.rule_measures`.
+        measure: the observed measure, a name of `ccwatch.alerts.vocabulary`.
         limit: it is passed at this value, and beyond.
         meaning: one line for people.
         unit: of the measure.

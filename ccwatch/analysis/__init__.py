@@ -34,7 +34,7 @@ from ccwatch.analysis.sketch import Sketch
 from ccwatch.analysis.survival import kaplan_meier
 from ccwatch.analysis.tail import TailIndex, hill
 from ccwatch.analysis.timeline import Timeline, timeline
-from ccwatch.analysis.usable_rows import Basis, select_rows
+from ccwatch.analysis.usable_rows import Basis, UsableRows, select_rows
 from ccwatch.analysis.what_if import IN_SAMPLE, WhatIf
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "Sketch",
     "TailIndex",
     "Timeline",
+    "UsableRows",
     "WhatIf",
     "alerts",
     "alpha",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
@@ -54,6 +55,10 @@ class Deeper(ReportQuestions):
             return named
         if not callable(question):
             raise ConfigError(f"question={question!r}: expected a name, such as 'governance', or a function of packets and events")
+        parameters = inspect.signature(question).parameters.values()
+        if not any(parameter.name == "symbol" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            name = question_name(question)
+            raise ConfigError(f"{name}: expected a question to be def {name}(packets, events=None, *, symbol=None)")
         found = question(self._tables.packets, self._tables.events, **{"symbol": self._symbol, **options})
         if not isinstance(found, Result):
             raise ConfigError(f"{question_name(question)} returned a {type(found).__name__}; expected a ccwatch.analysis.Result")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ccwatch.alerts import drawn_objectives, objective_of
 from ccwatch.config import Settings
-from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.errors import ConfigError, NotEnoughData, no_such
 from ccwatch.figures.figure_data import Floats
 from ccwatch.figures.forecast import forecast_lines
 from ccwatch.figures.panels import Line
@@ -102,7 +102,14 @@ def of_function(function: Callable[[pd.DataFrame], Any], name: str) -> Callable[
 
     def compute(view: View) -> Sequence[Line]:
         frame = view.frame()
-        lines = to_lines(function(frame), name, frame.index)
+        try:
+            made = function(frame)
+        except KeyError as error:
+            missing = error.args[0] if error.args else None
+            if not isinstance(missing, str) or missing in frame.columns:
+                raise
+            raise ConfigError(f"the panel {name!r}: {no_such('column', missing, frame.columns)}") from error
+        lines = to_lines(made, name, frame.index)
         share = MOST_POINTS // max(1, len(lines))
         return [thinned(line, share) for line in lines]
 

@@ -114,6 +114,8 @@ def test_absence_is_told_in_its_time_with_packets_and_without():
         ("drawdown > 1%", "did you mean 'drawdown_peak'"),
         ("drawdown_start >= 2%", "never reached: drawdown_start lies between -100% and 0%"),
         ("2% < drawdown_inception", "never reached"),
+        ("exposure > 95", "write 95% for 0.95"),
+        ("mean(exposure, 5m) > 95", "write 95% for 0.95"),
         ("approved_size > 25%", "lies between 0% and 20%"),
         ("confidence > 120%", "never reached"),
         ("day_pnl < -1%", "day_pnl < -1%: a percentage of what. It is in USD"),

@@ -49,12 +49,18 @@ def test_one_file_makes_a_question(own, tmp_path):
     assert len(archive.ask(own.crossings, by="session")) == sum(each)
 
 
+def wordless(packets, _events):
+    return packets
+
+
 def test_a_question_that_is_none_is_refused():
     report = cw.analyze("recordings/sample-bad-session")
     with pytest.raises(ConfigError, match="did you mean 'governance'"):
         report.ask("governence")
     with pytest.raises(ConfigError, match=r"returned a int; expected a ccwatch\.analysis\.Result"):
         report.ask(lambda packets, _events, **_options: len(packets))
+    with pytest.raises(ConfigError, match=r"def wordless\(packets, events=None, \*, symbol=None\)"):
+        report.ask(wordless)
     with pytest.raises(ConfigError, match="expected a name"):
         report.ask(3)
 

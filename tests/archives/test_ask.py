@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -345,3 +347,13 @@ def test_an_executor_that_gives_up_a_task_is_an_error_that_says_so():
 
     with GivesUp(1) as executor, pytest.raises(AnalysisError, match=r"gave up a task.*ask again"):
         run_all(len, ["a", "b"], executor)
+
+
+@pytest.mark.slow
+def test_copies_of_a_recording_of_virtual_time_count_once(tmp_path):
+    """Its wall clock stood still: it begins and ends at one moment."""
+    for name in ("one", "two"):
+        shutil.copytree(Path(__file__).parents[2] / "recordings" / "sample-bad-session", tmp_path / name)
+    answer = cw.archive(tmp_path).ask("signals")
+    assert answer.basis.packets == cw.analyze(tmp_path / "one").signals().basis.packets
+    assert any("two" in note for note in answer.notes)

@@ -74,6 +74,11 @@ def test_a_function_may_give_a_series_a_frame_a_dict_or_a_figure(feed, function)
     assert np.array_equal(lines[0].time_ms, frame.index.asi8 / 1e6)
 
 
+def test_a_column_that_is_not_there_is_named_with_the_nearest_one(feed):
+    with pytest.raises(ConfigError, match=r"the panel 'spread'.*'prise'.*'price'"):
+        of_function(lambda frame: frame["prise"], "spread")(feed)
+
+
 @pytest.mark.parametrize("made", [None, 7, [1.0, 2.0], "text"])
 def test_what_a_function_must_not_give_is_told_with_its_name(feed, made):
     with pytest.raises((ConfigError, ValueError), match=r"mine|could not convert"):

@@ -15,7 +15,6 @@ from ccwatch.feed.scenarios import SCENARIOS
 from ccwatch.figures.panels import PANELS
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.slow
 
 
 def check(*files: Path) -> subprocess.CompletedProcess[str]:
@@ -24,6 +23,7 @@ def check(*files: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
 
 
+@pytest.mark.slow
 def test_uses_of_the_public_surface_have_the_types_that_are_promised() -> None:
     done = check(HERE / "public_surface.py")
     assert done.returncode == 0, done.stdout
@@ -35,6 +35,7 @@ def test_names_in_signatures_are_those_of_the_tables() -> None:
     assert set(get_args(wiring.Dialect)) == set(SPOKEN_DIALECTS)
 
 
+@pytest.mark.slow
 def test_a_wrong_use_is_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     uses = (

@@ -9,6 +9,7 @@ import pytest
 
 from ccwatch.errors import DecodeError
 from ccwatch.feed.buffer import RollingBuffer
+from ccwatch.protocol.columns import DIALECT_NAMES
 from ccwatch.protocol.decoding import codec, dialects
 from ccwatch.protocol.decoding.dialects import Dialect
 from ccwatch.protocol.messages import NAN, AgentMetric, Flag, ForecastPoint, Kind, LogLine, ModelMetric
@@ -507,7 +508,7 @@ def test_a_fifth_dialect_appears_in_the_dialect_column_of_a_live_frame():
         buffer.receive(session.receive(json.dumps(message).encode(), NOW))
     frame = buffer.frame()
     assert sorted(frame["dialect"]) == ["contract", "contract", "tape"]
-    assert list(frame["dialect"].cat.categories) == ["contract", "engine_loop", "bridge", "pipeline", "tape"]
+    assert list(frame["dialect"].cat.categories) == [*DIALECT_NAMES, "tape"]
     assert frame.index.is_monotonic_increasing
     assert math.isnan(frame["approved_size"][frame["dialect"] == "tape"].iloc[0])
     assert dataframes.resolve("packets", ["dialect"]) == ["dialect"]

@@ -120,14 +120,15 @@ class Regimes(Result):
         """
         one, two = in_order(self, other, "hold", "cuts", "symbol")
         basis = one.basis.merge(two.basis, apart=apart)
-        segments = stacked(one.segments, two.segments)
+        before, held = (one.segments, one.smoothed) if apart else (_before_a_gap(one.segments), _before_a_gap(one.smoothed))
+        segments = stacked(before, two.segments)
         names = [str(word) for word in segments["regime"].cat.categories]
         counts = _counts(one.transitions, names) + _counts(two.transitions, names)
         dwell, curves = _dwell(segments, names)
         merged = replace(
             one,
             segments=segments,
-            smoothed=stacked(one.smoothed, two.smoothed),
+            smoothed=stacked(held, two.smoothed),
             transitions=_transition_table(counts, names),
             dwell=dwell,
             survival=curves,
@@ -136,6 +137,12 @@ class Regimes(Result):
             basis=basis,
         )
         return replace(merged, notes=notes_of(one, two, merged, _limits))
+
+
+def _before_a_gap(segments: pd.DataFrame) -> pd.DataFrame:
+    """Return segments after which others of the stream follow: the last one was ended by a gap, not by the stream."""
+    ends = segments["ended_by"].where(segments["ended_by"] != "end of stream", "gap")
+    return segments.assign(ended_by=ends)
 
 
 def regimes(

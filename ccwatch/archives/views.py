@@ -165,13 +165,16 @@ class Joined(TableReader):
         return tuple(mark for source in self._sources for mark in source.marks)
 
     @cached_property
-    def _before(self) -> list[tuple[int, int]]:
-        """Return how far each session's seqs and connections are moved, so that they follow on those before it."""
+    def _before(self) -> list[tuple[int, int, int]]:
+        """Return how far each session's seqs, connections and monotonic times are moved, so that they follow on those before it.
+
+        Monotonic times, which begin again at each start of a machine, become the receiver's wall clock at the session's first packet.
+        """
         found = []
         seq = connection = 0
         for source in self._sources:
-            found.append((seq, connection))
-            packets, events = source.frame(["seq", "connection"], clean=False), source.events()
+            packets, events = source.frame(["seq", "connection", "received_at", "received_mono_ns"], clean=False), source.events()
+            found.append((seq, connection, _clock_offset(packets)))
             seq = max([seq, *(seq + int(rows["seq"].max()) for rows in (packets, events) if len(rows))]) + 1
             connection += (int(packets["connection"].max()) if len(packets) else 0) + 1
         return found
@@ -195,13 +198,22 @@ def long_table(source: TableReader, table: str) -> pd.DataFrame:
     return read[table]()
 
 
-def _shifted(rows: pd.DataFrame, seq: int, connection: int) -> pd.DataFrame:
+def _clock_offset(packets: pd.DataFrame) -> int:
+    """Return the receiver's wall clock less its monotonic one at the first packet, ns; 0 without packets."""
+    if not len(packets):
+        return 0
+    return int(pd.DatetimeIndex(packets["received_at"].iloc[:1]).as_unit("ns").asi8[0]) - int(packets["received_mono_ns"].iloc[0])
+
+
+def _shifted(rows: pd.DataFrame, seq: int, connection: int, mono_ns: int) -> pd.DataFrame:
     changed: dict[str, Any] = {}
     if "seq" in rows.columns:
         changed["seq"] = rows["seq"].to_numpy() + np.uint64(seq)
     if "connection" in rows.columns:
         connections = rows["connection"].to_numpy()
         changed["connection"] = (connections + connection).astype(connections.dtype)
+    if "received_mono_ns" in rows.columns:
+        changed["received_mono_ns"] = rows["received_mono_ns"].to_numpy(dtype=np.int64) + mono_ns
     return rows.assign(**changed) if changed else rows
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pandas as pd
 import pytest
 
-from ccwatch.analysis import REGISTRY, Report
+from ccwatch.analysis import REGISTRY, Report, Result
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.views import LONG, Joined, Narrow, Part, Range, long_table
-from tests.archives.seeded import items_of, write
+from tests.archives.seeded import FIRST, items_of, write
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Two sessions with trades."""
+    """Two sessions with trades, on two days."""
     root = tmp_path_factory.mktemp("views")
     for n in range(2):
-        write(root / f"s{n}", items_of(n, 300, scenario="regime-flip"), url="ws://x")
+        write(root / f"s{n}", items_of(n, 300, scenario="regime-flip", day=FIRST + timedelta(days=n)), url="ws://x")
     return [open_place(str(root / f"s{n}")) for n in range(2)]
 
 
@@ -39,6 +41,25 @@ def test_one_after_the_other_they_have_all_rows_and_the_same_story(two):
     pd.testing.assert_frame_equal(Report(alone).timeline().to_frame(), Report(two[0]).timeline().to_frame())
     everything = Range(two[0], pd.Timestamp("2020-01-01", tz="UTC"), pd.Timestamp("2030-01-01", tz="UTC"))
     pd.testing.assert_frame_equal(Report(everything).timeline().to_frame(), Report(two[0]).timeline().to_frame())
+
+
+@pytest.mark.slow
+def test_a_machine_that_started_again_between_two_sessions_changes_no_clock(two):
+    assert two[1].frame(["received_mono_ns"])["received_mono_ns"].iloc[0] == 0, "its monotonic clock began again"
+    both, one = (Report(source).quality().measures.set_index("measure") for source in (Joined(two), two[0]))
+    measured = one.index[one["value"].notna() & one.index.str.contains("offset|lag|delay|clock|skew")]
+    assert len(measured)
+    assert both.loc[measured, "value"].notna().all()
+
+
+@pytest.mark.slow
+def test_a_regime_at_the_end_of_a_session_that_another_follows_is_ended_by_a_gap(two):
+    merged = Result.merge_all([Report(one).regimes() for one in two])
+    whole = Report(Joined(two)).regimes()
+    for name in ("segments", "smoothed"):
+        ends = getattr(merged, name)["ended_by"]
+        assert ends.tolist() == getattr(whole, name)["ended_by"].tolist()
+        assert ends.tolist().count("end of stream") == 1
 
 
 class Reversed(Narrow):

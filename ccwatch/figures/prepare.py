@@ -286,15 +286,19 @@ def _columns(
         elif kind == "exposure":
             columns[kind] = exposure(numbers["nav"], numbers["cash"])
         elif kind == "pnl":
-            columns[kind] = _share(numbers["daily_pnl"], numbers["nav"] - numbers["daily_pnl"])
+            with np.errstate(over="ignore"):  # what two of the largest numbers make is none
+                before = numbers["nav"] - numbers["daily_pnl"]
+            columns[kind] = _share(numbers["daily_pnl"], before)
         else:
             columns[kind] = made[kind] if kind in made else numbers[kind]
     return columns
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
-    """Return `part` over `whole` as fractions, where `whole` is above zero; NaN elsewhere."""
-    found: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0.0)
+    """Return `part` over `whole` as fractions, where `whole` is a number above zero; NaN elsewhere."""
+    with np.errstate(over="ignore"):
+        found: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=(whole > 0.0) & np.isfinite(whole))
+    found[np.isinf(found)] = np.nan
     return found
 
 

@@ -26,6 +26,8 @@ _SWATCH_PX: Final = 24
 _LINE_PX: Final = 14
 _HEADING_PX: Final = 22
 _TICKS: Final = 6
+_HIGHEST: Final = 1.7e308
+"""The highest end of an axis; twice the largest number is none."""
 _STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 _DASHES: Final = {"dash": "6 3", "dot": "1.5 2.5", "dashdot": "6 2.5 1.5 2.5", "longdash": "11 3", "longdashdot": "11 2.5 1.5 2.5"}
 _HATCHES: Final = {"/": "M0 6 L6 0", "x": "M0 6 L6 0 M0 0 L6 6", ".": "M2.5 3 h1.2"}
@@ -79,8 +81,8 @@ class _Picture:
         known = np.concatenate([np.empty(0), *values])
         known = known[np.isfinite(known)]
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-        room = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
-        low, high = low - room, high + room
+        room = (0.06 * high - 0.06 * low) or 0.5 * abs(high) or 1.0
+        low, high = max(low - room, -_HIGHEST), min(high + room, _HIGHEST)
         if options.get("minallowed") is not None:
             low = max(low, options["minallowed"])
         if options.get("maxallowed") is not None:
@@ -95,7 +97,7 @@ class _Picture:
     def _y(self, name: str, values: Any) -> Any:
         low, high = self._ranges[name]
         start, end = self._domain(name)
-        return self._bottom - (start + (np.asarray(values, dtype=np.float64) - low) / (high - low) * (end - start)) * (
+        return self._bottom - (start + _fraction(np.asarray(values, dtype=np.float64), low, high) * (end - start)) * (
             self._bottom - self._top
         )
 
@@ -312,6 +314,14 @@ def _times(x: Any) -> Floats:
     return np.asarray(x, dtype="datetime64[ms]").astype(np.float64)
 
 
+def _fraction(values: Floats, low: float, high: float) -> Floats:
+    """Return where values are between two others, 0 to 1; what is far outside of the picture is at most 1,000 of its heights away."""
+    scale = 4.0 if max(abs(low), abs(high)) > _HIGHEST / 4.0 else 1.0  # of the largest numbers the difference is none
+    with np.errstate(over="ignore"):
+        found: Floats = np.clip((values / scale - low / scale) / (high / scale - low / scale), -1000.0, 1000.0)
+    return found
+
+
 def _floats(values: Any) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
@@ -357,9 +367,11 @@ def _paint(word: str, colour: str) -> str:
 
 def _nice(low: float, high: float) -> list[float]:
     """Return about _TICKS round values within a range."""
-    rough = (high - low) / _TICKS
+    rough = high / _TICKS - low / _TICKS
+    if rough <= 0.0:  # of the smallest numbers there is no sixth
+        return []
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+    step = next((step * power for step in (1, 2, 5) if step * power >= rough), 10 * power)
     return [round(place * step, 12) for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 

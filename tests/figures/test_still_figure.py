@@ -85,3 +85,16 @@ def test_two_pictures_in_one_page_do_not_share_an_id(stream):
     ids = [{e.get("id") for e in drawn(stream, panels=("price",)).iter() if e.get("id")} for _ in range(2)]
     assert ids[0]
     assert ids[0].isdisjoint(ids[1])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "ends", [(-1e308, 1e308), (1.2e19, 1.2e19), (-0.0, 0.0), (0.0, 5e-324), (1e-310, 1.79e308), (1.79e308, 1.79e308), (-1.79e308, 3.0)]
+)
+def test_the_largest_and_the_smallest_numbers_are_drawn_in_their_order(stream, ends):
+    time_ms = stream.frame().index[0].value / 1e6 + np.array([0.0, 1000.0])
+    panel = PANELS["objective"]
+    picture = ET.fromstring(svg(overview(stream.frame(), panels=(panel,), lines={panel.name: [Line("x", time_ms, np.array(ends))]})))  # noqa: S314
+    (path,) = [e.get("d") for e in picture.iter() if e.tag.endswith("}path") and e.get("clip-path") and "L" in e.get("d")]
+    (_, first), (_, last) = [[float(n) for n in point.split()] for point in re.findall(r"[ML]([-\d.]+ [-\d.]+)", path)]
+    assert (last < first) == (ends[1] / 4 - ends[0] / 4 > 1e-300)

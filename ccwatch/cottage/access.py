@@ -29,9 +29,13 @@ LEEWAY_S: Final = 5.0
 ROLES: Final = ("watch", "command")
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY: Final = "*"
+JUDGED_BY: Final = ("Host", "Origin", "Authorization", "Sec-WebSocket-Protocol", "X-Forwarded-For", "Forwarded")
+"""The headers by which a request is judged."""
 
-_ORIGIN: Final = re.compile(r"https?://[^\s/?#@\\]+", re.IGNORECASE)
-"""No user, path or query: text with more parts than an origin has is refused, whatever a parser makes of it."""
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
+"""No user, path or query: text with more parts than an origin has is refused, whatever a parser makes of it. Names of other letters are
+sent as `xn--…`."""
+_PORTS: Final = {"http": 80, "https": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -67,8 +71,10 @@ class AccessRules:
             raise ConfigError(f"per_ip: expected a number from 1, or None for any, got {self.per_ip!r}")
         for origin in self.origins:
             if origin != ANY and _origin(origin) is None:
-                raise ConfigError(f"origins: expected for example 'https://dash.example' or '*', got {origin!r}")
-        if self.messages_per_s <= 0 or self.burst < 1:
+                raise ConfigError(
+                    f"origins: expected for example 'https://dash.example' or 'https://xn--brse-5qa.example', or '*', got {origin!r}"
+                )
+        if not self.messages_per_s > 0 or not self.burst >= 1:  # NaN is neither
             raise ConfigError("messages_per_s and burst: expected numbers above zero")
         _networks(self.proxies)
 
@@ -214,8 +220,9 @@ class Gate:
         options: Any = {"require": ["exp", "aud"]}
         try:
             claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=self.rules.audience, leeway=LEEWAY_S, options=options)
-            if not 0 <= float(claims["exp"]) <= LATEST_S:  # an integer of JSON may have any length
-                return Refusal(401, "the token's exp is no time")
+            for name in ("exp", "nbf", "iat"):  # an integer of JSON may have any length; PyJWT takes texts and truth values for times
+                if name in claims and (type(claims[name]) not in {int, float} or not 0 <= float(claims[name]) <= LATEST_S):
+                    return Refusal(401, f"the token's {name} is no time")
         except jwt.ExpiredSignatureError:
             return Refusal(401, "the token has expired")
         except jwt.InvalidAudienceError:
@@ -235,7 +242,7 @@ class Gate:
         for hop in reversed(hops):  # from our side: hops beyond the first unknown address cannot be trusted
             if not self._is_proxy(hop):
                 return (hop, True) if _ip(hop) else (peer, False)
-        return peer, not hops
+        return peer, not hops and "Forwarded" not in headers
 
     def _is_proxy(self, address: str) -> bool:
         ip = _ip(address)
@@ -290,8 +297,8 @@ def _token(headers: Mapping[str, str]) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def _origin(origin: str) -> tuple[str, str, int | None] | None:
-    """Return an origin as scheme, host and port (RFC 6454, section 7); None where it is not an origin of a web page."""
+def _origin(origin: str) -> tuple[str, str, int] | None:
+    """Return an origin as scheme, host and port (RFC 6454, sections 4 and 7); None where it is not an origin of a web page."""
     if _ORIGIN.fullmatch(origin) is None:
         return None
     try:
@@ -299,7 +306,7 @@ def _origin(origin: str) -> tuple[str, str, int | None] | None:
         scheme, host, port = parts.scheme, parts.hostname, parts.port
     except ValueError:
         return None
-    return (scheme, host, port) if host else None
+    return (scheme, host, _PORTS[scheme] if port is None else port) if host else None
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from ccwatch.cottage.access import Gate, Grant, Refusal
+from ccwatch.cottage.access import JUDGED_BY, Gate, Grant, Refusal
 from ccwatch.cottage.broadcaster import StateBroadcaster
 from ccwatch.protocol.decoding import codec
 from ccwatch.stream.source import DescribedSource
@@ -48,7 +48,9 @@ def application(routes: Iterable[web.RouteDef], headers: Mapping[str, str], gate
 
     def judge(request: web.Request) -> Grant | Refusal:
         peername = None if request.transport is None else request.transport.get_extra_info("peername")
-        found = gate.judge(str(peername[0]) if peername else "", request.headers)
+        # One that was sent twice is one list (RFC 9110, section 5.3), which no origin, host or token is; a proxy may add its own behind.
+        headers = {name: ", ".join(request.headers.getall(name)) for name in JUDGED_BY if name in request.headers}
+        found = gate.judge(str(peername[0]) if peername else "", headers)
         if isinstance(found, Refusal):
             log.warning("A request is refused with %d: %s", found.status, found.reason)
         return found

@@ -72,6 +72,9 @@ def read_on(client):
         (token(exp=float("nan")), "not valid"),
         (token(exp=-(10**400)), "has expired"),
         (token(exp="soon"), "not valid"),
+        (token(exp=str(int(time.time()) + 60)), "exp is no time"),
+        (token(nbf=True), "nbf is no time"),
+        (token(iat=-5), "iat is no time"),
         (token(nbf=10**400), "not valid"),
         (token(secret="another key, which is just as long as the first"), "not valid"),
         (unsigned(), "not valid"),
@@ -173,7 +176,7 @@ def test_a_page_whose_own_name_leads_to_this_machine_is_refused(host, may):
     assert may or grant.status == 403
 
 
-@pytest.mark.parametrize("origin", ["https://dash.example", "http://localhost:8888", "http://[::1]:1"])
+@pytest.mark.parametrize("origin", ["https://dash.example", "https://dash.example:443", "http://localhost:8888", "http://[::1]:1"])
 def test_named_and_local_origins_may_watch_and_command(origin):
     assert judge(Origin=origin, **bearing(token())).may_command
 
@@ -192,6 +195,8 @@ def test_with_any_origin_a_foreign_page_may_watch_and_never_command():
         ({"secret": "short"}, "secret: expected at least 32 bytes, got 5"),
         ({"per_ip": 0}, "per_ip: expected"),
         ({"origins": ("dash.example",)}, "origins: expected"),
+        ({"origins": ("https://b\u00f6rse.example",)}, "xn--"),
+        ({"messages_per_s": float("nan")}, "above zero"),
         ({"proxies": ("10.0.0.1/8",)}, "proxies: expected"),
         ({"burst": 0}, "messages_per_s and burst"),
     ],
@@ -226,6 +231,10 @@ def test_a_pace_allows_a_burst_and_no_more_at_once():
         ("file://localhost", False),
         ("ftp://localhost", False),
         ("http://localhost:99999", False),
+        ("http://localhost:", False),
+        ("http://localhost.", False),
+        ("http://\uff4cocalhost", False),
+        ("https://localhost, https://localhost", False),
         ("null", False),
         ("", False),
     ],
@@ -344,6 +353,18 @@ def test_any_origin_reproduces_the_contracts_cors_and_still_refuses_commands(ws,
             read_on(client)
         assert closed.value.rcvd.code == 1008
         assert rest(cottage.engine_url, "/api/system/status")[1]["status"] == "ACTIVE"
+
+
+def test_a_proxys_own_line_behind_a_clients_counts_and_no_header_counts_twice(raw):
+    rules = AccessRules(secret=SECRET, proxies=("127.0.0.1",))
+    with Cottage(SyntheticSource(), Options(access=rules)) as cottage:
+        for headers in (
+            ("X-Forwarded-For: 127.0.0.1", f"X-Forwarded-For: {FAR}"),
+            ("X-Forwarded-For: ::1", f"X-Forwarded-For: {FAR}"),
+            ("Forwarded: for=203.0.113.9",),
+        ):
+            assert " 401 " in raw(cottage.engine_url, *headers)[1]
+        assert " 403 " in raw(cottage.engine_url, "Origin: http://localhost", "Origin: http://localhost")[1]
 
 
 def test_a_page_of_a_named_origin_may_ask_by_rest(raw):

@@ -326,7 +326,7 @@ class Archive:
         """
         from ccwatch.archives.archive_page import write_page  # noqa: PLC0415 - as above
 
-        return write_page(self, Path(path), drop=drop, executor=executor, on_progress=on_progress)
+        return write_page(self, user_path(path), drop=drop, executor=executor, on_progress=on_progress)
 
     def publish(self, url: str | Path, *, format: str = "delta", on_progress: Progress | None = None) -> Published:  # noqa: A002 - a fixed name
         """Publish the sessions as one table per kind for other engines; see `ccwatch.archives.publish`.
@@ -343,7 +343,7 @@ class Archive:
         from ccwatch.archives.publish import publish  # noqa: PLC0415 - an optional extra
 
         asked, left = self._asked()
-        return publish(asked, str(url), kind=format, left_out=left, on_progress=on_progress)
+        return publish(asked, str(url if is_remote(url) else user_path(url)), kind=format, left_out=left, on_progress=on_progress)
 
     def asked(self) -> tuple[Session, ...]:
         """Return the sessions that questions are asked of, by desk and time."""

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ccwatch.analysis import Report
 from ccwatch.archives.locations import open_place
-from ccwatch.errors import AnalysisError, ConfigError
+from ccwatch.errors import AnalysisError, CcwatchError, ConfigError
 from ccwatch.recording import MONEY, with_what_follows
 
 WORST: Final = 5
@@ -128,7 +128,7 @@ def _report(place: str, name: str, page: Path, dropped: Sequence[str]) -> str | 
     try:
         folder.mkdir(exist_ok=True)
         Report(open_place(place)).to_html(folder / f"{plain}.html", drop=list(dropped))
-    except (AnalysisError, OSError):
+    except (CcwatchError, OSError):
         return None
     return f"{folder.name}/{plain}.html"
 

@@ -14,7 +14,7 @@ from ccwatch.archives import kernels, stacking
 from ccwatch.archives.executors import TASK_SESSIONS, run_all
 from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
 from ccwatch.archives.locations import open_place
-from ccwatch.archives.sessions import Session
+from ccwatch.archives.sessions import Session, left_out_note
 from ccwatch.archives.views import Joined, Part, Range
 from ccwatch.errors import ConfigError, NotEnoughData, no_such
 from ccwatch.recording import Recording
@@ -22,8 +22,6 @@ from ccwatch.stream.dataframes import TEXT
 
 ASKED: Final = (*QUESTIONS, "reasoning", "what_if")
 BY: Final = ("session", "day", "week", "month", "symbol", "regime", "tag")
-MOST_NAMED: Final = 5
-"""Most sessions that a note names one by one."""
 
 
 class Groups(pd.DataFrame):
@@ -188,15 +186,6 @@ def _frame(answers: dict[Group, Result], by: str, left: dict[str, str]) -> Group
     whole.answers = answers
     whole.attrs["left_out"] = dict(left)
     return whole
-
-
-def left_out_note(left: dict[str, str]) -> tuple[str, ...]:
-    """Return the note that says which sessions are not in an answer, and why; none where all are in it."""
-    if not left:
-        return ()
-    reasons = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:MOST_NAMED])
-    more = f"; and {len(left) - MOST_NAMED:,} more" if len(left) > MOST_NAMED else ""
-    return (f"left out {len(left):,} session{'s' if len(left) > 1 else ''}: {reasons}{more}",)
 
 
 def nothing_found(question: str, left: dict[str, str], sessions: int, missing: str = "answers") -> NotEnoughData:

@@ -21,9 +21,9 @@ from scipy import stats
 
 from ccwatch.analysis import Basis, Report, Result, count_of, dollars, draw, percent, wilson
 from ccwatch.archives import kernels
-from ccwatch.archives.ask import collect, left_out_note, nothing_found
+from ccwatch.archives.ask import collect, nothing_found
 from ccwatch.archives.locations import open_place
-from ccwatch.archives.sessions import Session
+from ccwatch.archives.sessions import Session, left_out_note
 from ccwatch.domain import drawdown
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 from ccwatch.stream.dataframes import TEXT

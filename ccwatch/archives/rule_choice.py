@@ -11,9 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ccwatch.analysis import IN_SAMPLE, Basis, FirstSign, Report, Result, WhatIf, count_of, dollars, draw
-from ccwatch.archives.ask import collect, left_out_note
+from ccwatch.archives.ask import collect
 from ccwatch.archives.locations import open_place
-from ccwatch.archives.sessions import Session
+from ccwatch.archives.sessions import Session, left_out_note
 from ccwatch.errors import AnalysisError, ConfigError, NotEnoughData
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 from ccwatch.errors import ConfigError
 
 UNREADABLE: Final = "unreadable"
+MOST_NAMED: Final = 5
+"""Most sessions that a note names one by one."""
 
 
 class Session(NamedTuple):
@@ -76,6 +78,15 @@ def doubled(sessions: Sequence[Session]) -> dict[str, str]:
 def _met(one: Session, two: Session) -> bool:
     begun, ended = max(one.wall[0], two.wall[0]), min(one.wall[1] or 2**63, two.wall[1] or 2**63)
     return begun <= ended  # a stream of virtual time begins and ends at one moment
+
+
+def left_out_note(left: dict[str, str]) -> tuple[str, ...]:
+    """Return the note that says which sessions are not in an answer, and why; none where all are in it."""
+    if not left:
+        return ()
+    reasons = "; ".join(f"{name}: {why}" for name, why in list(left.items())[:MOST_NAMED])
+    more = f"; and {len(left) - MOST_NAMED:,} more" if len(left) > MOST_NAMED else ""
+    return (f"left out {len(left):,} session{'s' if len(left) > 1 else ''}: {reasons}{more}",)
 
 
 def matching(

@@ -18,10 +18,9 @@ import plotly.graph_objects as go
 
 from ccwatch.analysis import Basis, Result, count_of, draw, percent, quantile, wilson
 from ccwatch.archives import index as channels
-from ccwatch.archives.ask import left_out_note
 from ccwatch.archives.distance import Match, nearest, z_normalised
 from ccwatch.archives.locations import is_remote, open_place
-from ccwatch.archives.sessions import Session, parse_utc
+from ccwatch.archives.sessions import Session, left_out_note, parse_utc
 from ccwatch.domain import drawdown
 from ccwatch.domain.durations import for_pandas
 from ccwatch.errors import ConfigError, NotEnoughData
@@ -255,7 +254,7 @@ def _followed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _few(n: int) -> str:
-    return f"n too small: {n} of {LEAST} matches could be followed"
+    return f"n too small: {count_of(n, 'match', 'matches')} could be followed, {LEAST} are needed"
 
 
 def _stretch(source: TableReader | pd.DataFrame, on: Sequence[str], step_ns: int, start_ns: int, points: int) -> list[Floats]:

@@ -9,6 +9,7 @@ DuckDB reads only below the archive's folder; it writes nothing.
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import tempfile
 import threading
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccwatch.archives.locations import is_remote, open_place
+from ccwatch.archives.sessions import left_out_note
 from ccwatch.archives.sql_filters import ORIGINS, OTHER, touched
 from ccwatch.archives.sql_statements import line, the_question
 from ccwatch.errors import AnalysisError, ConfigError, RecordingError
@@ -80,11 +82,18 @@ class Relation:
             raise AttributeError(name)
         return getattr(self._relation, name)
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Return by session why it is not in the answer; what is damaged within a file is known once the answer has been read."""
+        return self._views.left_out_of_question()
+
     def __repr__(self) -> str:
-        return repr(self._relation)
+        shown = self._read(repr)
+        return "\n".join([shown, *left_out_note(self.left_out)])
 
     def _repr_html_(self) -> str:
-        return self._relation.limit(20).df().to_html()  # type: ignore[no-any-return] # pandas escapes it
+        shown = self._read(lambda relation: relation.limit(20).df().to_html())  # pandas escapes it
+        return "".join([shown, *(f"<p><small>{html.escape(note)}</small></p>" for note in left_out_note(self.left_out))])
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.arrow().__arrow_c_stream__(requested_schema)
@@ -94,8 +103,9 @@ class Relation:
         return self._read(lambda relation: relation.to_arrow_table())
 
     def df(self) -> pd.DataFrame:
-        """Return the answer as a DataFrame; times are datetime64[ns, UTC]."""
+        """Return the answer as a DataFrame; times are datetime64[ns, UTC]. `.attrs["left_out"]` says what is not in it, and why."""
         found: pd.DataFrame = self.arrow().to_pandas(date_as_object=True)
+        found.attrs["left_out"] = self.left_out
         return found
 
     def pl(self) -> Any:
@@ -221,8 +231,7 @@ class Views:
         with self._lock:
             self._mended += 1
             found = self._check_ends() if self._mended == 1 else self._check_all()
-            for table in self._made & set(TABLES):
-                self._make_view(table)
+            self._made.clear()  # so that asking again makes the views without what was found out
             return self._mended == 1 or found
 
     def _check_ends(self) -> bool:
@@ -250,6 +259,13 @@ class Views:
         for name, path in self._sessions["path"].items():
             if str(name) not in self.left_out and not is_remote(path) and any(names is None or name in names for names in needed):
                 yield str(name), str(path)
+
+    def left_out_of_question(self) -> dict[str, str]:
+        """Return by session why its rows are missing, of the sessions that the last query touches."""
+        with self._lock:
+            tables = self._made & set(TABLES)
+            needed = [self.touched.get(table) for table in tables]
+            return {name: why for name, why in self.left_out.items() if any(names is None or name in names for names in needed)}
 
     # ── inside ──
 

@@ -33,6 +33,8 @@ def sql(*, query: str, place: str | None, memory: str, as_json: bool) -> int:
     """Answer a SELECT over all recordings: views packets, agents, models, logs, forecasts, trades, scanner, bars, events, sessions."""
     relation = api.archive(place).sql(query, memory=memory)
     found = relation.arrow()
+    for name, why in relation.left_out.items():
+        rendering.note(f"left out {name}: {why}")
     names = list(found.schema.names)
     rows = zip(*(column.to_pylist() for column in found.columns), strict=True)
     if as_json:

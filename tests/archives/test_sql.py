@@ -124,8 +124,21 @@ def test_a_file_that_is_damaged_after_it_was_listed_leaves_out_its_session_alone
         write(tmp_path / name, items_of(1, 30), url="ws://x")
     archive = cw.archive(tmp_path)
     (segment,) = (tmp_path / "b" / "packets").iterdir()
-    segment.write_bytes(segment.read_bytes()[:-20])
-    assert archive.sql("SELECT session, count(*) FROM packets GROUP BY 1").fetchall() == [("a", 30)]
+    whole = segment.read_bytes()
+    for damaged in (whole[:-20], whole[:-300] + bytes(byte ^ 1 for byte in whole[-300:-100]) + whole[-100:]):
+        segment.write_bytes(damaged)
+        answer = archive.sql("SELECT session, count(*) FROM packets GROUP BY 1")
+        assert answer.fetchall() == [("a", 30)]
+        assert list(answer.left_out) == list(answer.df().attrs["left_out"]) == ["b"]
+        for shown in (repr(answer), answer._repr_html_()):
+            assert "left out 1 session: b: " in shown
+    assert archive.sql("SELECT count(*) FROM agents").left_out == {}
+
+
+def test_sessions_that_cannot_be_read_are_named_where_rows_of_theirs_are_asked_for(archive, made):
+    assert set(archive.sql("SELECT count(*) FROM packets").left_out) == set(made.damaged)
+    assert archive.sql(f"SELECT count(*) FROM packets WHERE session = '{made.killed[0]}'").left_out == {}  # noqa: S608 - a name of ours
+    assert archive.sql("SELECT count(*) FROM sessions").left_out == {}
 
 
 def test_memory_is_bounded_as_it_is_said(archive):

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ccwatch.errors import ConfigError
+from ccwatch.protocol.checked_text import with_checksum, without_checksum
 
 FILE: Final = "certificates.json"
 NEVER: Final = "never tested"
@@ -72,7 +73,7 @@ class Certificates:
     def read(self) -> dict[str, Certificate]:
         """Return the certificates by the rule's digest; none where the file cannot be read."""
         with contextlib.suppress(OSError, ValueError, RecursionError, msgspec.ValidationError):
-            return msgspec.convert(json.loads(self.path.read_text(encoding="utf-8")), dict[str, Certificate])
+            return msgspec.convert(json.loads(without_checksum(self.path.read_bytes())), dict[str, Certificate])
         return {}
 
     def keep(self, made: Certificate) -> None:
@@ -85,7 +86,7 @@ class Certificates:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             part = self.path.with_suffix(".part")
-            part.write_text(json.dumps(every, indent=1), encoding="utf-8")
+            part.write_bytes(with_checksum(json.dumps(every, indent=1).encode()))
             part.replace(self.path)
         except OSError as error:
             raise ConfigError(f"{self.path} cannot be written: {error.strerror}") from None

@@ -24,6 +24,7 @@ from ccwatch.archives.locations import is_remote, open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.config import cache_folder
 from ccwatch.errors import CcwatchError, ConfigError
+from ccwatch.protocol.checked_text import with_checksum, without_checksum
 from ccwatch.protocol.columns import TABLES
 from ccwatch.protocol.ranges import within
 from ccwatch.recording import catalog
@@ -215,14 +216,14 @@ def _written(
             rows.append(_Row(name, at, len(values[0]), begin))
             at += len(values[0]) + 1
     made = _Known(version=_VERSION, size=at, channels=channels, rows=tuple(rows), stamps=stamps, left_out=left)
-    (work / _DESCRIPTION).write_bytes(msgspec.json.encode(made))
+    (work / _DESCRIPTION).write_bytes(with_checksum(msgspec.json.encode(made)))
     return made
 
 
 def _read(folder: Path) -> _Known | None:
     """Return the index's description of itself; None where it is no such description."""
     try:
-        found = _DESCRIBED.decode((folder / _DESCRIPTION).read_bytes())
+        found = _DESCRIBED.decode(without_checksum((folder / _DESCRIPTION).read_bytes()))
         return found if found.is_whole(folder) else None
     except (OSError, ValueError):  # msgspec's errors are ValueErrors
         return None

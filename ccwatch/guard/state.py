@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ccwatch.alerts import EvaluatorSnapshot
+from ccwatch.protocol.checked_text import with_checksum, without_checksum
 
 _Ns = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 FILE: Final = "state.json"
@@ -43,7 +44,7 @@ class GuardState:
     def read(cls, folder: Path) -> GuardState:
         """Return the state kept in a folder; an empty one where there is none, or it cannot be read."""
         try:
-            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            found = json.loads(without_checksum((folder / FILE).read_bytes()))
             state = msgspec.convert(found, cls)
             msgspec.convert(state.carry, EvaluatorSnapshot | None)
         except (OSError, ValueError, RecursionError, msgspec.ValidationError):
@@ -54,7 +55,7 @@ class GuardState:
         """Write the state; a kill while it is written leaves the one before."""
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{FILE}.part"
-        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        part.write_bytes(with_checksum(json.dumps(asdict(self)).encode()))
         part.replace(folder / FILE)
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from ccwatch.alerts.certificates import FILE as CERTIFICATES, Certificates
+from ccwatch.alerts.certificates import FILE as CERTIFICATES, Certificate, Certificates
 from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.feed.synthetic import messages
 from ccwatch.guard.state import FILE, GuardState
@@ -81,6 +81,23 @@ def test_a_state_is_read_as_it_was_written(tmp_path, snapshot):
     state = GuardState(5, ["a"], snapshot, 2, "b", ["c"], [(1, 2)], 3)
     state.write(tmp_path)
     assert GuardState.read(tmp_path) == state
+
+
+def test_no_flipped_bit_is_believed(tmp_path, snapshot):
+    state, made = GuardState(5, ["a"], snapshot, 2, "b", ["c"], [(1, 2)], 3), Certificate("r", "d", 1, 1, 0.2, None, ("s",), 1.0, "")
+    state.write(tmp_path)
+    Certificates(tmp_path).keep(made)
+    whole = {name: (tmp_path / name).read_bytes() for name in (FILE, CERTIFICATES)}
+    dice = random.Random(2)
+    for _ in range(FULL or 60):
+        name = dice.choice((FILE, CERTIFICATES))
+        data = bytearray(whole[name])
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        (tmp_path / name).write_bytes(data)
+        if name == FILE:
+            assert GuardState.read(tmp_path) in (state, GuardState())
+        else:
+            assert Certificates(tmp_path).read() in ({"d": made}, {})
 
 
 @pytest.mark.parametrize("lie", [{"days": "many"}, {"false_a_day": []}, {"sessions": 5}, {"caught": None}])

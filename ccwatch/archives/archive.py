@@ -33,13 +33,21 @@ if TYPE_CHECKING:
 class Archive:
     """Many recordings, asked as one. Frozen: it holds the sessions that existed when it was made; `refresh` looks again."""
 
-    def __init__(self, place: str | Path, *, must_exist: bool = True, kept: tuple[Any, pd.DataFrame] | None = None) -> None:
+    def __init__(
+        self,
+        place: str | Path,
+        *,
+        must_exist: bool = True,
+        kept: tuple[Any, pd.DataFrame] | None = None,
+        unjudged: Mapping[str, str] | None = None,
+    ) -> None:
         """List the sessions.
 
         Args:
             place: a folder of recordings, or the url of one in an object store, such as s3://BUCKET/FOLDER.
             must_exist: whether an absent folder is an error; otherwise it is an empty archive.
             kept: the catalog's table and frame, where they are known already; for internal use.
+            unjudged: by session that cannot be read, why it is not known whether it belongs here; for internal use.
 
         Raises:
             RecordingNotFound: no such folder.
@@ -49,6 +57,7 @@ class Archive:
         if isinstance(self.place, Path) and must_exist and not self.place.is_dir():
             raise RecordingNotFound(f"{self.place} is no folder: name one that holds recordings, or none for the default one")
         self._table, self._frame = kept if kept is not None else _listed(self.place)
+        self._unjudged = dict(unjudged or {})
 
     def __repr__(self) -> str:
         return f"<Archive {self.place} {len(self)} sessions>"
@@ -81,6 +90,8 @@ class Archive:
     ) -> Archive:
         """Return the archive of the sessions that meet all the conditions given.
 
+        A session that cannot be read at all may meet them or not: answers of the archive name it as left out.
+
         Args:
             start: only sessions that end at this time or later; text without a zone is UTC.
             end: only those that begin at this time or before; a date alone is its whole day.
@@ -94,7 +105,8 @@ class Archive:
             ConfigError: `start` or `end` is no time, or `where` is none of these.
         """
         kept = chosen.matching(self._frame, start=start, end=end, symbol=symbol, origin=origin, tag=tag, status=status, where=where)
-        return Archive(self.place, must_exist=False, kept=(self._table.take(np.flatnonzero(kept)), self._frame[kept]))
+        unjudged = self._unjudged | chosen.unjudged(self._frame, kept, status=status, where=where)
+        return Archive(self.place, must_exist=False, kept=(self._table.take(np.flatnonzero(kept)), self._frame[kept]), unjudged=unjudged)
 
     def refresh(self) -> Archive:
         """Return the archive of the sessions that exist now, unfiltered."""
@@ -146,7 +158,7 @@ class Archive:
             raise ConfigError("expected at least one tag")
         who = author if author is not None else notes.this_author()
         notes.append(self.place, [notes.Note(session, time.time_ns(), who, kind, text) for kind, text in words])
-        return Archive(self.place, must_exist=False, kept=(self._table, catalog.frame_of(self._table, self.place)))
+        return Archive(self.place, must_exist=False, kept=(self._table, catalog.frame_of(self._table, self.place)), unjudged=self._unjudged)
 
     # ── questions ──
 
@@ -279,7 +291,7 @@ class Archive:
         """
         from ccwatch.archives.sql import Views  # noqa: PLC0415 - an optional extra
 
-        return Views(self._frame, memory=memory).ask(query)
+        return Views(self._frame, memory=memory, left_out=self._unjudged).ask(query)
 
     def similar(
         self,
@@ -353,7 +365,7 @@ class Archive:
         """Return the sessions that can be read, and by name the reason why each other one is left out."""
         every = chosen.of_catalog(self._table, self._frame)
         status = self._frame["status"]
-        left = {str(name): str(word) for name, word in status.items() if str(word).startswith(chosen.UNREADABLE)}
+        left = self._unjudged | {str(name): str(word) for name, word in status.items() if str(word).startswith(chosen.UNREADABLE)}
         readable = tuple(session for session in every if session.name not in left)
         if not keep_doubled:
             left |= chosen.doubled(readable)

@@ -128,6 +128,20 @@ def matching(
     return kept
 
 
+def unjudged(frame: pd.DataFrame, kept: Any, *, status: str | None, where: Any) -> dict[str, str]:
+    """Return the sessions that conditions left out though nothing is known of them, by name with a sentence.
+
+    Args:
+        frame: `Archive.sessions`.
+        kept: which of its rows meet all conditions.
+        status: the conditions that such a session can be judged by: see `Archive.filter`.
+        where: as `status`.
+    """
+    is_unknown = frame["start"].isna() & frame["status"].str.startswith(UNREADABLE) & ~kept
+    found = frame["status"][is_unknown.to_numpy(dtype=bool) & matching(frame, status=status, where=where)]
+    return {str(name): f"{why}; whether it meets the conditions is not known" for name, why in found.items()}
+
+
 def parse_utc(value: Any, name: str, *, whole_day: bool = False) -> pd.Timestamp:
     """Return a time in UTC; text without a zone is UTC, and with `whole_day` a date alone is the end of that day.
 

@@ -13,7 +13,7 @@ import html
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -150,12 +150,13 @@ class Relation:
 class Views:
     """The tables of sessions as views of a separate DuckDB database in memory."""
 
-    def __init__(self, sessions: pd.DataFrame, *, memory: str = "1GB") -> None:
+    def __init__(self, sessions: pd.DataFrame, *, memory: str = "1GB", left_out: Mapping[str, str] | None = None) -> None:
         """Open the database; files are looked for when a query names their table.
 
         Args:
             sessions: `Archive.sessions`.
             memory: DuckDB's limit, such as "1GB".
+            left_out: by session that is not among them, but may belong to the question, why it cannot be read.
 
         Raises:
             ConfigError: `memory` is no size that DuckDB takes.
@@ -165,7 +166,7 @@ class Views:
         """By table the sessions that the last query can touch; a table that is missing may need all of them."""
         self._mended = 0
         status = sessions["status"].astype(TEXT).to_dict()
-        self.left_out = {str(name): str(word) for name, word in status.items() if str(word).startswith("unreadable")}
+        self.left_out = dict(left_out or {}) | {str(name): str(word) for name, word in status.items() if str(word).startswith("unreadable")}
         # Serialises what is asked of the one connection: relations of several threads share it.
         self._lock = threading.RLock()
         # Without this, DuckDB 2.0 takes a column whose statistics hold no NaN for one that has none; Parquet's never hold it.

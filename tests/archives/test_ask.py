@@ -269,6 +269,17 @@ def test_filters_take_what_they_name(archive, made):
             archive.filter(**wrong)
 
 
+@pytest.mark.slow
+def test_a_session_that_cannot_be_judged_by_a_filter_is_named_by_its_answers(archive, made):
+    day = archive.filter(start=FIRST.isoformat(), end=FIRST.isoformat(), symbol="SPY")
+    assert not set(made.damaged) & set(day.sessions.index)
+    answer = day.ask("attribution")
+    assert any(made.damaged[0] in note and "whether it meets the conditions is not known" in note for note in answer.notes)
+    assert set(day.sql("SELECT count(*) FROM packets").left_out) == set(made.damaged)
+    for judged in (archive.filter(where=made.names[1:3]), archive.filter(status="finished"), archive.filter(where=made.damaged)):
+        assert not any("not known" in why for why in judged.sql("SELECT count(*) FROM packets").left_out.values())
+
+
 def test_tags_and_notes_are_added_later_with_author_and_time(tmp_path):
     write(tmp_path / "a", items_of(1, 20), url="ws://x", tags=["x"])
     archive = cw.archive(tmp_path).tag("a", "open", author="Ann").note("a", "<script>alert(1)</script>", author="Bo")

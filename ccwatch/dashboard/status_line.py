@@ -109,7 +109,8 @@ def zone_name(tz: str, at: datetime | None) -> str:
 def _said(view: LiveView, health: Mapping[str, Any], tz: str) -> tuple[str, str]:
     """Return the state of a live view in words, and its mood."""
     state, latest = view.state, view.latest
-    if state in {ConnectionState.LATE, ConnectionState.STALE} and latest is not None and latest.status == HALT:
+    is_silent = bool(health.get("silence")) or state in {ConnectionState.LATE, ConnectionState.STALE}
+    if is_silent and latest is not None and latest.status == HALT:
         return f"halted, silent since {latest.time.astimezone(ZoneInfo(tz)):%H:%M:%S}", "warn"
     words = _WORDS.get(state, str(state))
     retry = _seconds(health.get("retry_in_s"))

@@ -42,6 +42,14 @@ def test_silence_after_a_halt_is_not_stale_but_halted_and_since_when(view):
     assert seen.mood == "warn"
 
 
+def test_a_feed_calls_a_halted_streams_silence_open_and_the_line_says_it_all_the_same(view):
+    view.change(status="HALT")
+    view.state = ConnectionState.OPEN
+    assert observe(view).words == "Connected"
+    view.facts["silence"] = "halted, silent since 14:30 UTC"
+    assert observe(view, "America/New_York").words.startswith("halted, silent since 09:30:")
+
+
 def test_an_error_is_bounded_and_an_old_one_is_not_told_of_an_open_stream(view):
     view.state = ConnectionState.DISCONNECTED
     view.facts["error"] = "x" * 5_000

@@ -24,10 +24,13 @@ const CHANGES = [
   [/Math\.min\(/, "Math.max("], [/Math\.max\(/, "Math.min("], [/Infinity/, "0"], [/"[a-z]+"/, '"changed word"'],
 ];
 
+/** Beginnings that nothing depends on: before the first point there is no line to cut, and no bucket is equal to none. */
+const WITHOUT_EFFECT = new Set(["this.cut = 0;", "this.bucket = NaN;"]);
+
 /** The ways in which a line of code is changed. @param {string} line */
 function changed(line) {
   const code = line.trim();
-  if (!code || /^(\/\/|\/\*|\*|import|export (class|function)|class|\}|\{|\]|\)|constructor|case|default|switch|else$|get |[a-zA-Z]+\([^)]*\) \{$)/.test(code)) return [];
+  if (!code || WITHOUT_EFFECT.has(code.replace(/ *\/\/.*/, "")) || /^(\/\/|\/\*|\*|import|export (class|function)|class|\}|\{|\]|\)|constructor|case|default|switch|else$|get |[a-zA-Z]+\([^)]*\) \{$)/.test(code)) return [];
   const found = CHANGES.filter(([from]) => from.test(line.replace(/\/\*\*.*?\*\//g, "").replace(/\/\/.*/, ""))).map(([from, to]) => line.replace(from, to));
   return /;$/.test(code.replace(/ *\/\/.*/, "")) && !/^(const|let|return|break)/.test(code) ? ["", ...found] : found;
 }

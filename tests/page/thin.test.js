@@ -66,6 +66,24 @@ test("a bucket of one value is one point, and one of none is no point", () => {
   assert.deepEqual([line.x, line.y], [[0, 20, 29, 30, 39], [7, 20, 29, 30, 39]]);
 });
 
+test("a gap whose own bucket holds no value still cuts the line where the bucket after it grows", () => {
+  const rows = rowsOf({ time: range(40), price: range(40, (at) => (at < 10 ? 1 : at < 20 ? NaN : at)), broken: range(40, (at) => Number(at === 10)) });
+  const thinning = new Thinning(rows, 0, 25, 0, 40, 8);
+  assert.equal(thinning.exact, false);
+  assert.deepEqual([thinning.line("price", null).x, thinning.line("price", null).y], [[0, 20, 20, 24], [1, null, 20, 24]]);
+  assert.equal(thinning.extend(28), true);
+  assert.deepEqual([thinning.line("price", null).x, thinning.line("price", null).y], [[0, 20, 20, 27], [1, null, 20, 27]]);
+});
+
+test("a line that was asked for before the first row has all of them later, and a range of a millisecond has its scale", () => {
+  const rows = rowsOf({ time: range(4), price: range(4) });
+  const thinning = new Thinning(rows, 0, 0, 0, 1, 10);
+  assert.equal(thinning.scale, 5);
+  assert.deepEqual(thinning.line("price", null).x, []);
+  thinning.extend(4);
+  assert.deepEqual(thinning.line("price", null).x, range(4));
+});
+
 test("a column that is not there has no points", () => {
   const rows = rowsOf({ time: range(4), price: range(4) });
   assert.deepEqual(new Thinning(rows, 0, 4, 0, 4, 10).line("none", null).x, []);

@@ -9,7 +9,8 @@ import { LANE, LANE_PX } from "./layout.js";
 
 /** Return the important items, which the lane shows. @param {Charts} charts @returns {Item[]} */
 function laneItems({ view }) {
-  return view.items.filter((item) => item.important && (view.head === null || item.time <= view.head));
+  const { important, head } = view;
+  return head === null ? important : important.filter((item) => item.time <= head);
 }
 
 /** How many moments and marks lie before a time. @param {Charts} charts @param {number} time */

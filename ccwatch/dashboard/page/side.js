@@ -10,6 +10,7 @@ import { clock, known, number, percent } from "./words.js";
 
 const TABS = /** @type {Record<string, string>} */ ({ timeline: "Timeline", services: "Services", logs: "Logs", stream: "Stream" });
 const MOST_SHOWN = 300;
+const ROWS_AHEAD = 40; // below the last one in sight: each new row moves all that are in the page
 const LEVELS = ["all levels", "INFO", "WARNING", "ERROR"];
 const LEAST_PX = 220;
 const TYPING_MS = 300; // the kernel is asked once the typing rests
@@ -56,6 +57,7 @@ export class Side {
     this.body.id = `ccw-side-${Math.random().toString(36).slice(2)}`;
     this.body.setAttribute("role", "tabpanel");
     this.body.tabIndex = 0;
+    this.body.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.tabs = Object.entries(TABS).map(([name, words]) => {
       const tab = element("button", "ccw-tab", words);
       tab.type = "button";
@@ -200,6 +202,7 @@ export class Side {
   /** @param {string} name */
   open(name) {
     this.tab = name;
+    this.reach = 0;
     for (const tab of this.tabs) {
       const chosen = tab.dataset.tab === name;
       tab.setAttribute("aria-selected", String(chosen));
@@ -230,11 +233,9 @@ export class Side {
 
   isStale = true; // something came from the kernel since the last drawing
 
-  /** What is in the body, in a few words: it is made again only where they differ. */
-  shown = "";
+  shown = ""; // what is in the body, in a few words: it is made again only where they differ
 
-  /** What is in the decision. */
-  decided = "";
+  decided = ""; // what is in the decision
 
   /** Draw soon, since the reader chose something. */
   show() {
@@ -315,7 +316,9 @@ export class Side {
 
   /** @param {Moment[]} all */
   rows(all) {
-    const seen = all.slice(-MOST_SHOWN).reverse();
+    const most = all.slice(-MOST_SHOWN).reverse();
+    const wantedAt = most.findIndex((row) => row.time === this.chosen);
+    const seen = most.slice(0, Math.max(this.reach, wantedAt + 1) + ROWS_AHEAD);
     // A row that stays is the same element: it keeps the focus, and a click that began on it, while new ones come above it.
     const held = new Map([...this.body.children].filter((el) => /** @type {any} */ (el).key).map((el) => [/** @type {any} */ (el).key, el]));
     const times = new Map();
@@ -342,8 +345,16 @@ export class Side {
     this.scrolledTo = this.chosen;
   }
 
-  /** @type {number | null} */
-  scrolledTo = null;
+  scrolledTo = /** @type {number | null} */ (null);
+
+  reach = 0; // rows down to the last that was in sight: so many stay in the page, and some more
+
+  /** Put more rows into the page where the reader has come near the last. */
+  scrolled() {
+    const { scrollTop, clientHeight, scrollHeight, children } = this.body;
+    this.reach = Math.max(this.reach, Math.ceil((children.length * (scrollTop + clientHeight)) / Math.max(1, scrollHeight)));
+    if (this.reach > children.length - ROWS_AHEAD / 2) this.show();
+  }
 
   /** @param {string} key @param {Moment} row */
   row(key, { time, kind, glyph, words, own }) {

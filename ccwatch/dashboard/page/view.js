@@ -26,7 +26,7 @@ const HEIGHT = 500; // px of the charts; all of the dashboard is seen in a page 
 const ITEMS_MS = 400; // the moments are put in order at most this often
 const RETRY_MS = 250;
 const REST_MS = 300; // without a move, after which a view that was moved rests
-const WORDS_MS = 380; // words beside a picture that follows the stream are written at most this often: each time costs a layout
+const WORDS_MS = 580; // words beside a picture that follows the stream are written at most this often: each time costs a layout
 
 export class View {
   /** @param {Store} store @param {Model} model @param {HTMLElement} el */
@@ -52,6 +52,8 @@ export class View {
     this.height = HEIGHT;
     /** @type {Item[]} */
     this.items = [];
+    /** @type {Item[]} */
+    this.important = []; // of them
     /** @type {Item[]} */
     this.changes = [];
     this.scan = new Changes(store.main);
@@ -236,6 +238,7 @@ export class View {
     this.itemsAt = now;
     this.changes = this.scan.scan();
     this.items = items(this.store.main, this.changes);
+    this.important = this.items.filter((item) => item.important);
   }
 
   /** Follow the stream again. */

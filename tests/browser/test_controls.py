@@ -193,6 +193,16 @@ def test_a_recording_is_sought_through_by_mouse_and_by_keyboard(tab: Tab) -> Non
     length = at[-1] - at[0]
     sought = tab.wait_for(lambda: tab.look("head"), 10, "a place by mouse")
     assert sought == pytest.approx(at[0] + 0.25 * length, abs=0.01 * length)
+    press(tab, "1")
+    tab.wait_for(lambda: tab.look("windowMs") == 300_000, 20, "a window of five minutes")
+    assert tab.look("head") == sought, "the play head stays"
+    press(tab, "End", on=".ccw-strip")
+    tab.wait_for(lambda: tab.look("head") is None, 20, "the end, which five minutes hold and the place does not")
+    page.mouse.click(box["x"] + box["width"] * 0.05, box["y"] + box["height"] / 2)
+    tab.wait_for(lambda: (head := tab.look("head")) and (seen := tab.look("range()"))[0] <= head <= seen[1], 20, "the head in sight")
+    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2)
+    press(tab, "2")
+    tab.wait_for(lambda: tab.look("head") == pytest.approx(sought), 20, "the place again")
     press(tab, "ArrowRight", on=".ccw-strip")
     tab.wait_for(lambda: tab.look("head") == pytest.approx(sought + 0.01 * length), 10, "a hundredth on")
     page.keyboard.press("PageDown")

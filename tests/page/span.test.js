@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { follow, foreseen, widened } from "../../ccwatch/dashboard/page/span.js";
+import { around, follow, foreseen, widened } from "../../ccwatch/dashboard/page/span.js";
 
 const HOUR = 3_600_000;
 const WINDOW = 1_800_000;
@@ -19,6 +19,18 @@ test("a young stream has a minute, and what has ended no room ahead", () => {
   assert.deepEqual(follow(null, 0, 5_000, WINDOW, true), [0, 60_000]);
   assert.deepEqual(follow(null, 0, 5_000, WINDOW, false), [0, 5_000]);
   assert.deepEqual(follow(null, 0, HOUR, WINDOW, false), [HOUR - WINDOW, HOUR]);
+});
+
+test("the play head is always in sight, in a window that rests while it holds the head", () => {
+  const shown = around(null, 2 * HOUR, 0, 4 * HOUR, WINDOW);
+  assert.deepEqual(shown, [2 * HOUR - 0.9 * WINDOW, 2 * HOUR + 0.1 * WINDOW]);
+  assert.equal(around(shown, shown[0], 0, 4 * HOUR, WINDOW), shown);
+  assert.equal(around(shown, shown[1], 0, 4 * HOUR, WINDOW), shown);
+  assert.deepEqual(around(shown, shown[1] + 1, 0, 4 * HOUR, WINDOW), [shown[1] + 1 - 0.9 * WINDOW, shown[1] + 1 + 0.1 * WINDOW]);
+  assert.deepEqual(around(shown, 60_000, 0, 4 * HOUR, WINDOW), [0, WINDOW], "not before the first row");
+  assert.deepEqual(around(shown, 4 * HOUR, 0, 4 * HOUR, WINDOW), [4 * HOUR - WINDOW, 4 * HOUR], "nor after the last");
+  assert.deepEqual(around(shown, 60_000, 0, 4 * HOUR, 0), [0, 4 * HOUR]);
+  assert.deepEqual(around(null, 500, 0, 500, WINDOW), [0, 1000], "all of what is shorter");
 });
 
 test("a forecast ahead of the newest row is in sight, as far as a third of the window", () => {

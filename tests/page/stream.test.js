@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 import { Stream, sameUntil } from "../../ccwatch/dashboard/page/stream.js";
-import { gapWords } from "../../ccwatch/dashboard/page/items.js";
+import { eventWords } from "../../ccwatch/dashboard/page/items.js";
 import { number, percent, reading } from "../../ccwatch/dashboard/page/words.js";
 
 const vectors = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
@@ -251,10 +251,17 @@ test("the first price is that of the row's own symbol on its own day", () => {
   assert.equal(stream.facts(5 * day + 3).first, 4);
 });
 
-test("a gap is told in words", () => {
-  assert.equal(gapWords("seconds=31.000 reason=silence"), "31.0 s without a packet: silence");
-  assert.equal(gapWords("seconds=1.5"), "1.5 s without a packet");
-  assert.equal(gapWords("reset by peer"), "reset by peer");
+test("what happened is said in words, not in the kernel's names and numbers", () => {
+  assert.equal(eventWords("seconds=31.000 reason=silence"), "31.0 s without a packet: silence");
+  assert.equal(eventWords("seconds=1.5"), "1.5 s without a packet");
+  assert.equal(eventWords("seconds=2.000 messages=12 channel=telemetry reason=missing"), "2.0 s without a packet: 12 messages are missing: channel telemetry: missing");
+  assert.equal(eventWords("age_s=10.022 limit_s=10.000"), "10.0 s without a packet: stale after 10 s");
+  assert.equal(eventWords("connection=3 reason=reset by peer x=1"), "reset by peer x=1");
+  assert.equal(eventWords("entries=4 reason=damaged first_entry=9 seq=12-15 tables=logs,trades"), "4 entries are lost: damaged: from entry 9: seq 12 to 15: of logs, trades");
+  assert.equal(eventWords("connection=1"), "");
+  assert.equal(eventWords("bytes=1200000 limit=1000000 raise max_message_bytes to read it"), "1,200,000 bytes: at most 1,000,000: raise max_message_bytes to read it");
+  assert.equal(eventWords("reset by peer"), "reset by peer");
+  assert.equal(eventWords("other=5 seconds=1"), "other=5 seconds=1", "what is not known stays as it is");
 });
 
 test("words say a number once, with one minus sign", () => {

@@ -63,12 +63,38 @@ export class Changes {
   }
 }
 
-/** The detail of a gap or a lost connection, which the kernel writes as seconds=31.000 reason=silence, in words. @param {string} detail */
-export function gapWords(detail) {
-  const lost = /^connection=[0-9]+ reason=(.+)$/.exec(detail);
-  if (lost) return lost[1] ?? detail;
-  const found = /^seconds=([0-9.]+)(?: reason=(.*))?$/.exec(detail);
-  return found ? `${number(Number(found[1]), 1)} s without a packet${found[2] ? `: ${found[2]}` : ""}` : detail;
+const UNITS = /** @type {Record<string, (value: string) => string>} */ ({
+  seconds: (value) => `${number(Number(value), 1)} s without a packet`,
+  age_s: (value) => `${number(Number(value), 1)} s without a packet`,
+  limit_s: (value) => `stale after ${number(Number(value), 0)} s`,
+  messages: (value) => (value === "unknown" ? "messages are missing" : `${value} messages are missing`),
+  entries: (value) => `${value} entries are lost`,
+  packets: (value) => `${value} packets`,
+  bytes: (value) => `${number(Number(value), 0)} bytes`,
+  limit: (value) => `at most ${number(Number(value), 0)}`,
+  reason: (value) => value.replaceAll("_", " "),
+  first_entry: (value) => `from entry ${value}`,
+  seq: (value) => `seq ${value.replace("-", " to ")}`,
+  tables: (value) => `of ${value.replaceAll(",", ", ")}`,
+  channel: (value) => `channel ${value}`,
+  type: (value) => `type ${value}`,
+  server: (value) => value,
+  texts: (value) => `texts ${value}`,
+  connection: () => "", // its number says nothing to a reader
+});
+
+/** An event's detail, which the kernel writes as seconds=31.000 reason=silence, in words. @param {string} detail */
+export function eventWords(detail) {
+  const said = [];
+  let rest = detail;
+  for (let found = /^([a-z_]+)=(\S*) ?/.exec(rest); found && UNITS[found[1] ?? ""]; found = /^([a-z_]+)=(\S*) ?/.exec(rest)) {
+    rest = rest.slice(found[0].length);
+    const [, name = "", value = ""] = found;
+    const isText = name === "server" || (name === "reason" && !/^(first_entry|seq|tables)=/.test(rest)); // its words go to the end
+    said.push(UNITS[name]?.(isText ? `${value} ${rest}`.trim() : value) ?? "");
+    if (isText) return said.filter(Boolean).join(": ");
+  }
+  return [...said, rest].filter(Boolean).join(": ");
 }
 
 /** @type {WeakMap<Mark, Item>} */
@@ -105,7 +131,7 @@ export function items(stream, changes) {
   for (const [time, kind, text, own] of tables.events) {
     if (kind === "mark") continue;
     const isGap = GAP_KINDS.has(kind ?? "");
-    found.push({ time, kind: kind ?? "", glyph: isGap ? "░" : "·", words: isGap ? gapWords(text) || (kind ?? "") : text || (kind ?? ""), important: isGap, ...(own === undefined ? {} : { own }) });
+    found.push({ time, kind: kind ?? "", glyph: isGap ? "░" : "·", words: eventWords(text) || (kind ?? ""), important: isGap, ...(own === undefined ? {} : { own }) });
   }
   for (const [time, kind, text] of tables.trades) found.push({ time, kind: kind ?? "trade", glyph: "◈", words: text, important: true });
   for (const [time, text] of tables.marks) found.push({ time, kind: "mark", glyph: "✎", words: text, important: true });

@@ -182,10 +182,8 @@ export class Side {
   }
 
   openPanel() {
-    if (this.el.hidden) {
-      this.el.hidden = this.handle.hidden = false;
-      this.unfold.hidden = true;
-    }
+    this.el.hidden = this.handle.hidden = false;
+    this.unfold.hidden = true;
   }
 
   /** @param {KeyboardEvent} event */
@@ -317,16 +315,19 @@ export class Side {
   /** @param {Moment[]} all */
   rows(all) {
     const most = all.slice(-MOST_SHOWN).reverse();
-    const wantedAt = most.findIndex((row) => row.time === this.chosen);
-    const seen = most.slice(0, Math.max(this.reach, wantedAt + 1) + ROWS_AHEAD);
-    // A row that stays is the same element: it keeps the focus, and a click that began on it, while new ones come above it.
-    const held = new Map([...this.body.children].filter((el) => /** @type {any} */ (el).key).map((el) => [/** @type {any} */ (el).key, el]));
     const times = new Map();
-    const found = seen.map((row) => {
+    const keys = most.map((row) => {
       const words = `${row.time}\n${row.kind}\n${row.own ?? ""}\n${row.words}`;
       const time = (times.get(words) ?? 0) + 1;
       times.set(words, time);
-      const key = `${words}\n${time}`;
+      return `${words}\n${time}`;
+    });
+    // A row that stays is the same element: it keeps the focus, and a click that began on it, while new ones come above it.
+    const held = new Map([...this.body.children].filter((el) => /** @type {any} */ (el).key).map((el) => [/** @type {any} */ (el).key, el]));
+    const focused = keys.indexOf(/** @type {any} */ (document.activeElement)?.key);
+    const chosenAt = most.findIndex((row) => row.time === this.chosen);
+    const found = most.slice(0, Math.max(this.reach, chosenAt + 1, focused + 1) + ROWS_AHEAD).map((row, at) => {
+      const key = keys[at] ?? "";
       const made = /** @type {HTMLElement} */ (held.get(key) ?? this.row(key, row));
       const name = `ccw-row${row.time === this.chosen ? " ccw-chosen" : ""}${this.cursor !== null && row.time > this.cursor ? " ccw-later" : ""}`;
       if (made.className !== name) made.className = name;

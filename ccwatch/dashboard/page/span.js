@@ -32,6 +32,23 @@ export function follow(shown, first, last, span, moves) {
 }
 
 /**
+ * The window around the play head of a recording. It keeps its edges while they hold the head; else the head lies a tenth from the
+ * right one, since what follows it is not shown.
+ * @param {Range | null} shown what was shown last; null begins
+ * @param {number} head ms
+ * @param {number} first ms of the oldest row
+ * @param {number} last ms of the newest
+ * @param {number} span ms of the window; 0 is everything
+ * @returns {Range}
+ */
+export function around(shown, head, first, last, span) {
+  if (span === 0 || last - first <= span) return [first, Math.max(last, first + 1000)];
+  if (shown && head >= shown[0] && head <= shown[1]) return shown;
+  const from = Math.min(last - span, Math.max(first, head - (1 - STEP) * span));
+  return [from, from + span];
+}
+
+/**
  * The time that must be in sight on the right: the newest row's, or the end of a forecast ahead of it, as far as a third of the window.
  * @param {number} last ms of the newest row
  * @param {number | null} ahead ms of the forecast's end; null where none is

@@ -15,7 +15,7 @@ import { holdFocus } from "./focus.js";
 import { Gone } from "./gone.js";
 import { Changes, items } from "./items.js";
 import { Side } from "./side.js";
-import { follow, foreseen, widened } from "./span.js";
+import { around, follow, foreseen, widened } from "./span.js";
 import { StatusBar } from "./status.js";
 import { Thinning } from "./thin.js";
 import { Values } from "./values.js";
@@ -129,7 +129,7 @@ export class View {
     const size = new ResizeObserver(wake);
     size.observe(this.charts.el);
     document.addEventListener("visibilitychange", wake);
-    const windowed = () => this.live();
+    const windowed = () => this.showWindow();
     const zoomed = () => {
       const zoom = this.model.get("zoom");
       if (JSON.stringify(zoom) === JSON.stringify(this.zoom ?? [])) return;
@@ -256,7 +256,13 @@ export class View {
   chooseWindow(seconds) {
     this.model.set("window_s", seconds);
     this.model.save_changes();
-    this.live();
+    this.showWindow();
+  }
+
+  /** Show the window that was chosen: the newest, or around the play head, which stays where it is. */
+  showWindow() {
+    if (this.head === null) this.live();
+    else this.zoomTo(null);
   }
 
   /** Show a range of time and keep it while the stream goes on; null follows the stream. A reload finds it again. @param {Range | null} range */
@@ -393,6 +399,7 @@ export class View {
     if (this.zoom) return this.zoom;
     const { whole } = this;
     const moves = this.store.streams.some((stream) => stream.moves);
+    if (whole && this.head !== null && !moves) return around(this.shown, this.head, whole[0], whole[1], this.windowMs);
     return whole && follow(this.shown, whole[0], foreseen(whole[1], this.ahead, this.windowMs, whole[1] - whole[0]), this.windowMs, moves);
   }
 

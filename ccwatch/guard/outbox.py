@@ -6,6 +6,7 @@ There is one thread per receiver, so that a slow one does not delay the others. 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ import msgspec
 from ccwatch.guard.receivers import Delivery
 from ccwatch.protocol.decoding import codec
 from ccwatch.recording import append_durably, seal, sealed_lines, write_durably
+
+log = logging.getLogger("ccwatch.guard")
 
 OUTBOX: Final = "outbox.jsonl"
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -332,10 +335,16 @@ msgspec.json.Decoder(_AnyLine)  # looks at the types before threads do, see `rec
 
 
 def _lines(path: Path) -> Iterator[_AnyLine]:
-    """Yield the lines that are right; one that fails its checksum, has other fields or could never be sent hides no other."""
+    """Yield the lines that are right; one that fails its checksum, has other fields or could never be sent hides none; it is logged."""
+    damaged = 0
     for _, _, line in sealed_lines(path):
-        with contextlib.suppress(msgspec.ValidationError, ValueError, TypeError, RecursionError):
+        try:
             found: _AnyLine = msgspec.convert(line, _AnyLine)
             if isinstance(found, _Queued | _Amended):
                 codec.dumps(found.body)
+        except (msgspec.ValidationError, ValueError, TypeError, RecursionError):
+            damaged += 1
+        else:
             yield found
+    if damaged:
+        log.warning("%s: %d lines are damaged: messages may be missing, or be sent again", path, damaged)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -20,6 +21,7 @@ from ccwatch.errors import ConfigError, RecordingError
 from ccwatch.recording.checked import prepare
 from ccwatch.recording.folder import append_durably, seal, sealed_lines
 
+_LOG: Final = logging.getLogger(__name__)
 NOTES: Final = "_notes"
 _LONGEST_NAME: Final = 80
 LONGEST_TEXT: Final = 10_000
@@ -78,9 +80,13 @@ def append(root: Path, notes: Iterable[Note]) -> None:
 
 
 def read(root: Path) -> list[Note]:
-    """Return all notes of a folder, oldest first; lines that fail their checksum or are no notes are passed over."""
-    lines = (line for path in sorted((root / NOTES).glob("*.jsonl")) for _, _, line in sealed_lines(path))
-    found = [note for line in lines if (note := _note(line)) is not None]
+    """Return all notes of a folder, oldest first; lines that fail their checksum or are no notes are passed over, and a warning logged."""
+    found: list[Note] = []
+    for path in sorted((root / NOTES).glob("*.jsonl")):
+        read = [_note(line) for _, _, line in sealed_lines(path)]
+        if None in read:
+            _LOG.warning("%s: %d of %d lines are damaged; their tags and notes are missing", path, read.count(None), len(read))
+        found += [note for note in read if note is not None]
     return sorted(found, key=lambda note: (note.time_ns, note.author))
 
 

@@ -318,7 +318,7 @@ LIES = [
 ]
 
 
-def test_lines_that_lie_hide_no_message(tmp_path):
+def test_lines_that_lie_hide_no_message_and_are_logged(tmp_path, caplog):
     (tmp_path / module.OUTBOX).write_bytes(b"".join(seal(line) + b"\n" for line in [*LIES[:9], QUEUED, *LIES]))
     with desk() as server:
         box = Outbox(tmp_path, [Receiver("desk", server.address)])
@@ -326,6 +326,7 @@ def test_lines_that_lie_hide_no_message(tmp_path):
         assert box.deliver_next("desk")
         assert server.names == ["m"]
         assert Outbox(tmp_path, []).waiting() == {}
+    assert "lines are damaged" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,11 @@ def test_colleagues_on_one_folder_lose_no_tag_and_no_note(recorded, usual, tmp_p
             notes.append(tmp_path, [notes.Note("a", 1, author, kind, text)])
 
 
-def test_a_damaged_line_of_notes_hides_no_other(recorded, usual, tmp_path):
+def test_a_damaged_line_of_notes_hides_no_other_and_is_logged(recorded, usual, tmp_path, caplog):
     recorded(usual[:5], name="a")
     notes.append(tmp_path, [notes.Note("a", 1, "Ann", "tag", "one"), notes.Note("a", 2, "Ann", "tag", "two")])
     path = tmp_path / notes.NOTES / "Ann.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"one"', b'"on3"') + b'{"torn')
     notes.append(tmp_path, [notes.Note("a", 3, "Ann", "tag", "three")])
     assert list_recordings(tmp_path).loc["a", "tags"] == ("two", "three")
+    assert "2 of 4 lines are damaged" in caplog.text

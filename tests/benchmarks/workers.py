@@ -228,7 +228,7 @@ def served(workers: int, *, seeded: bool = False) -> Iterator[Desk]:
         assert server.process is not None
         port = urlsplit(running.engine_url).port
         assert port is not None
-        time.sleep(1.0)
+        time.sleep(4.0)  # the spare process has loaded its modules then
         yield Desk(port, serving, [pids["bridge"], server.process.pid])
 
 

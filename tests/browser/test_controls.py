@@ -213,6 +213,21 @@ def test_a_recording_is_sought_through_by_mouse_and_by_keyboard(tab: Tab) -> Non
     tab.wait_for(lambda: tab.look("head") is None, 10, "the end")
 
 
+def test_a_play_head_that_leaves_a_zoom_takes_it_along_and_every_fact_is_its_own(tab: Tab) -> None:
+    page, at = tab.page, times(tab)
+    press(tab, "+", "+")
+    tab.wait_for(lambda: (zoom := tab.look("zoom")) and zoom[1] < at[-20], 20, "a zoom")
+    strip = page.locator(".ccw-strip").first
+    strip.click(position={"x": 0.95 * strip.evaluate("el => el.clientWidth"), "y": 12})
+    tab.wait_for(lambda: (head := tab.look("head")) and (zoom := tab.look("zoom"))[0] <= head <= zoom[1], 20, "the zoom around the head")
+    assert tab.look("cursor") is None, "no crosshair speaks instead"
+    known = tab.look("head")
+    press(tab, ".")
+    tab.wait_for(lambda: (tab.look("head") or 0) > known, 20, "the next packet")
+    said = page.locator(".ccw-at").first
+    tab.wait_for(lambda: said.inner_text().removeprefix("at ") == tab.header("clock").split()[0], 20, "values and clock of one time")
+
+
 def test_a_drag_with_shift_as_the_first_action_gives_the_keys_to_the_charts(tab: Tab) -> None:
     page, at = tab.page, times(tab)
     page.locator(".jp-Notebook .jp-CodeCell").first.locator(".cm-content").click()

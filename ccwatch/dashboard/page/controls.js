@@ -4,6 +4,7 @@
 /** @import { View } from "./view.js" */
 
 import { attribute, button, hide, element, write } from "./dom.js";
+import { around } from "./span.js";
 import { clock, number } from "./words.js";
 
 const SPEEDS = [1, 2, 5, 10, 60, 600, Infinity];
@@ -118,7 +119,8 @@ export class Controls {
     const { whole, view } = this;
     if (!whole) return;
     view.head = time >= whole[1] ? null : Math.max(whole[0], time);
-    if (view.zoom && view.head !== null && (view.head < view.zoom[0] || view.head > view.zoom[1])) view.centre(view.head);
+    const { head, zoom } = view;
+    if (zoom && head !== null && (head < zoom[0] || head > zoom[1])) view.moveTo(around(null, head, whole[0], whole[1], zoom[1] - zoom[0]));
     view.side.follow(view.head);
     view.select();
     view.schedule();

@@ -308,7 +308,7 @@ class Archive:
 
         Args:
             source: the Recording, Feed, session's name, path or frame that holds the stretch.
-            start: the stretch's first time; text without a zone is UTC.
+            start: the stretch's first time, as for `report.explain`: "14:38" is on the source's own date.
             end: the stretch's last time.
             on: the channels to compare: columns of the packets, and "latency:NAME" of an agent or model.
             top: how many matches to return.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import Any, ClassVar, Final
 
 import pandas as pd
 
+from ccwatch import analysis
 from ccwatch.analysis import QUESTIONS, Latency, Report, Result, question_name
+from ccwatch.analysis.reasoning import reasoning
 from ccwatch.archives import kernels, stacking
 from ccwatch.archives.executors import TASK_SESSIONS, run_all
 from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
@@ -66,7 +69,7 @@ def ask(
     **options: Any,
 ) -> Any:
     """Ask all sessions; see `Archive.ask`."""
-    check(question, by)
+    check(question, by, options)
     if question in NEEDS_ALL and by != "session":
         answers, left = _of_all_packets(sessions, question, by, executor, on_progress=on_progress, cancel=cancel, options=options)
     else:
@@ -82,8 +85,8 @@ def ask(
     return _frame(answers, by, left)
 
 
-def check(question: str | Callable[..., Result], by: str | None) -> None:
-    """Refuse an unknown question or group.
+def check(question: str | Callable[..., Result], by: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown question, group or argument, before any session is read.
 
     Raises:
         ConfigError: it is unknown; the message lists the known ones.
@@ -92,6 +95,20 @@ def check(question: str | Callable[..., Result], by: str | None) -> None:
         raise ConfigError(f"{no_such('question', question, ASKED)}, or a function of your own")
     if by is not None and by not in BY:
         raise ConfigError(f"by={by!r}: expected None or one of {', '.join(BY)}")
+    if isinstance(question, str):
+        known = _arguments_of(question)
+        for name in options:
+            if name not in known:
+                raise ConfigError(no_such("argument", name, known, where=f" of {question}"))
+
+
+def _arguments_of(question: str) -> list[str]:
+    """Return the names of a question's arguments: those of the Report's method and of the function of that name that it calls."""
+    method = signature(getattr(Report, question)).parameters.values()
+    kernel = reasoning if question == "reasoning" else getattr(analysis, question, None)
+    passed = any(each.kind is each.VAR_KEYWORD for each in method)
+    given = [*method, *(signature(kernel).parameters.values() if passed and callable(kernel) else ())]
+    return list(dict.fromkeys(each.name for each in given if each.kind is each.KEYWORD_ONLY))
 
 
 def collect(
@@ -169,6 +186,8 @@ def _asked_together(task: tuple[str, tuple[tuple[str, Any], ...], list[Any]]) ->
         return None, left
     try:
         return Report(readable[0] if len(readable) == 1 else Joined(readable)).ask(question, **dict(options)), left
+    except ConfigError:  # an argument that no session can be asked with
+        raise
     except Exception as error:  # noqa: BLE001 - as above
         return None, left | {session.name: kernels.why(error) for session, *_ in asked}
 

@@ -16,7 +16,7 @@ from ccwatch.analysis import REGISTRY, Latency, Report, Result
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.sessions import Session
 from ccwatch.archives.views import Narrow, Part
-from ccwatch.errors import AnalysisError, CcwatchError, MixedSymbols
+from ccwatch.errors import AnalysisError, CcwatchError, ConfigError, MixedSymbols
 
 WHOLE: Final = ""
 """The group of a question that was asked without `by`."""
@@ -120,6 +120,8 @@ def run(
     for session in sessions:
         try:
             mine = list(kernel(session))
+        except ConfigError:  # an argument that no session can be asked with
+            raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one session, the others answer
             answered.left_out[session.name] = why(error)
             continue

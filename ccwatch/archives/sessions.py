@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ import pandas as pd
 from ccwatch.errors import ConfigError
 
 UNREADABLE: Final = "unreadable"
+_CLOCK: Final = re.compile(r"\s*\d{1,2}:")
 MOST_NAMED: Final = 5
 """Most sessions that a note names one by one."""
 
@@ -149,7 +151,8 @@ def parse_utc(value: Any, name: str, *, whole_day: bool = False) -> pd.Timestamp
         ConfigError: `value` is no time.
     """
     try:
-        found = pd.NaT if isinstance(value, int | float) else pd.Timestamp(value)  # a number would be ns since 1970
+        is_undated = isinstance(value, int | float) or (isinstance(value, str) and _CLOCK.match(value) is not None)
+        found = pd.NaT if is_undated else pd.Timestamp(value)  # a number would be ns since 1970, a time without a date today's
     except (ValueError, TypeError):
         raise ConfigError(f"{name}={value!r} is no time; expected for example '2026-01-02' or '2026-01-02T14:30:00Z'") from None
     if pd.isna(found):

@@ -25,6 +25,7 @@ from ccwatch.domain import drawdown
 from ccwatch.domain.durations import for_pandas
 from ccwatch.errors import ConfigError, NotEnoughData
 from ccwatch.stream.table_reader import TableReader
+from ccwatch.stream.time_ranges import parse_end, parse_time
 from ccwatch.stream.view import LiveView, RecordedView
 
 LEAST: Final = 10
@@ -130,8 +131,8 @@ def similar(
     """Return the stretches most like a given one; see `Archive.similar`."""
     wanted = _checked(on, top)
     step_ns, horizon_ns = _length(step, "step"), _length(horizon, "horizon")
-    first, last = parse_utc(start, "start"), parse_utc(end, "end", whole_day=True)
     opened, name = _opened(root, source, sessions)
+    first, last = _range(opened, start, end)
     points = (last.value - first.value) // step_ns + 1
     if points < LEAST_POINTS:
         raise NotEnoughData(f"similar: the stretch has {max(0, points)} points of {step}; it needs {LEAST_POINTS}")
@@ -271,6 +272,24 @@ def _stretch(source: TableReader | pd.DataFrame, on: Sequence[str], step_ns: int
         if z_normalised(column) is None:
             raise NotEnoughData(f"similar: {name} does not move in the stretch, so it has no shape")
     return values
+
+
+def _range(source: TableReader | pd.DataFrame, start: Any, end: Any) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the stretch's first and last time; a time of day is the source's own, and a date as the end is its whole day.
+
+    Raises:
+        ConfigError: one is no time, or a time of day that the source does not have.
+    """
+
+    def session() -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        times = source.index if isinstance(source, pd.DataFrame) else source.frame(["price"], clean=True).index
+        return (times.min(), times.max()) if len(times) else None
+
+    first = parse_time(start, "start", session) if isinstance(start, str) else parse_utc(start, "start")
+    last = parse_end(end, "end", session) if isinstance(end, str) else parse_utc(end, "end")
+    if first is None or last is None:
+        raise ConfigError("expected a start and an end")
+    return first, last
 
 
 def _opened(root: str | Path, source: Any, sessions: Sequence[Session]) -> tuple[TableReader | pd.DataFrame, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 import ccwatch as cw
 from ccwatch.analysis import Report, Result
 from ccwatch.archives import Archive
+from ccwatch.archives.ask import ASKED, check
 from ccwatch.archives.executors import Cancelled, run_all
 from ccwatch.archives.locations import open_place
 from ccwatch.archives.views import Joined
@@ -264,9 +266,30 @@ def test_filters_take_what_they_name(archive, made):
     assert archive.filter(status="killed").sessions.index.tolist() == made.killed
     assert len(archive.filter(where=lambda frame: frame["max_drawdown"] < -0.01)) < len(archive)
     assert archive.filter(where=[made.killed[0]]).sessions.index.tolist() == made.killed
-    for wrong in ({"start": "soon"}, {"start": 5}, {"start": "2026-01-06", "end": "2026-01-05"}, {"where": 5}):
+    for wrong in (
+        {"start": "soon"},
+        {"start": 5},
+        {"start": "14:38"},
+        {"end": "9:30"},
+        {"start": "2026-01-06", "end": "2026-01-05"},
+        {"where": 5},
+    ):
         with pytest.raises(ConfigError):
             archive.filter(**wrong)
+
+
+def test_an_argument_that_no_session_can_be_asked_with_ends_the_question_at_once(few):
+    for question, options, expected in (
+        ("governance", {"horizon": 60}, "no argument 'horizon' of governance; did you mean 'horizon_s'"),
+        ("reasoning", {"rules": []}, "no argument 'rules' of reasoning"),
+        ("what_if", {"cap": 0.1}, "no argument 'cap' of what_if; there are veto, size_cap"),
+        ("what_if", {"size_cap": -1}, "size_cap=-1"),
+        ("alerts", {"rules": "x"}, "rules: expected"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(expected)):
+            few.ask(question, **options)
+    for question in ASKED:
+        check(question, None, {})
 
 
 @pytest.mark.slow

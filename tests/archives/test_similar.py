@@ -101,6 +101,7 @@ def test_planted_repeats_rank_first_at_any_level_and_scale(planted):
     starts = table.set_index("session")["start"]
     assert str(starts["s1"].iloc[0] if isinstance(starts["s1"], pd.Series) else starts["s1"]) == "2026-01-05 14:32:40+00:00"
     assert found.headline().endswith(".")
+    pd.testing.assert_frame_equal(planted.similar("s0", "14:31:40", "14:32:39", top=12, horizon="1min").to_frame(), table)
     found.figure()
     assert found.to_dict()["question"] == "similar"
 

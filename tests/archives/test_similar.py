@@ -12,6 +12,7 @@ from ccwatch.archives import Archive
 from ccwatch.archives.distance import SLACK, nearest, squared, z_normalised
 from ccwatch.archives.index import on_grid
 from ccwatch.errors import ConfigError, NotEnoughData
+from ccwatch.protocol.checked_text import with_checksum, without_checksum
 from tests.archives.seeded import items_of, write
 
 numba.config.DISABLE_JIT = True  # to compile stumpy takes longer than what is asked of it here
@@ -180,7 +181,7 @@ def test_an_index_that_lies_about_itself_is_made_again(planted, tmp_path, monkey
     few = planted.filter(where=["s0", "s1"])
     first = few.similar(*asked, top=5).to_frame()
     (path,) = tmp_path.glob("similar-*/index.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | lie))
+    path.write_bytes(with_checksum(json.dumps(json.loads(without_checksum(path.read_bytes())) | lie).encode()))  # not by chance
     pd.testing.assert_frame_equal(few.similar(*asked, top=5).to_frame(), first)
     assert [found.name for found in tmp_path.glob("similar-*")] == [path.parent.name]
 

@@ -26,7 +26,8 @@ from tests.contract.conftest import wait_until
 from tests.cottage.conftest import Redis, server  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[1]
-FILE = yaml.safe_load((ROOT / ".github" / "guide" / "compose.yaml").read_text())
+COMPOSE = ROOT / ".github" / "guide" / "compose.yaml"
+FILE = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 KEYS = {"image", "command", "volumes", "ports", "secrets", "depends_on", "ulimits", "restart", "healthcheck"}
 """Keys of a service in the Compose specification that the file uses."""
@@ -40,6 +41,13 @@ def test_each_service_has_keys_of_the_specification_and_refers_to_what_is_declar
         assert set(service.get("secrets", [])) <= FILE["secrets"].keys(), name
         assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= FILE["volumes"].keys(), name
         assert all(left == right for left, _, right in (port.partition(":") for port in service.get("ports", []))), name
+
+
+@pytest.mark.slow
+def test_the_file_holds_by_the_schema_of_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_command_line_takes_every_command_as_it_is_written(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class Authority:
             .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
             .add_extension(key_id, critical=False)
             .add_extension(authority_id, critical=False)
+            .add_extension(_usage(is_authority=key is self.key), critical=True)  # which Python 3.13 wants of an authority
             .sign(self.key, hashes.SHA256())
         )
 
@@ -57,6 +58,13 @@ class Authority:
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
         return str(path)
+
+
+def _usage(*, is_authority):
+    others = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
+    )
+    return x509.KeyUsage(digital_signature=True, key_cert_sign=is_authority, crl_sign=is_authority, **others)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from ccwatch.analysis.plan import plan_for
 from ccwatch.analysis.quality import Quality, quality
 from ccwatch.analysis.quantiles import Quantile, quantile
 from ccwatch.analysis.question_table import REGISTRY
+from ccwatch.analysis.reasoning import reasoning
 from ccwatch.analysis.regimes import Regimes, regimes
 from ccwatch.analysis.report import QUESTIONS, Report
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
@@ -94,6 +95,7 @@ __all__ = [
     "quantile",
     "question_name",
     "read_expected",
+    "reasoning",
     "regimes",
     "select_rows",
     "signals",

@@ -12,7 +12,6 @@ import pandas as pd
 
 from ccwatch import analysis
 from ccwatch.analysis import QUESTIONS, Latency, Report, Result, question_name
-from ccwatch.analysis.reasoning import reasoning
 from ccwatch.archives import kernels, stacking
 from ccwatch.archives.executors import TASK_SESSIONS, run_all
 from ccwatch.archives.kernels import NEEDS_ALL, WHOLE, Answered, Asked, Group
@@ -105,7 +104,7 @@ def check(question: str | Callable[..., Result], by: str | None, options: Mappin
 def _arguments_of(question: str) -> list[str]:
     """Return the names of a question's arguments: those of the Report's method and of the function of that name that it calls."""
     method = signature(getattr(Report, question)).parameters.values()
-    kernel = reasoning if question == "reasoning" else getattr(analysis, question, None)
+    kernel = getattr(analysis, question, None)
     passed = any(each.kind is each.VAR_KEYWORD for each in method)
     given = [*method, *(signature(kernel).parameters.values() if passed and callable(kernel) else ())]
     return list(dict.fromkeys(each.name for each in given if each.kind is each.KEYWORD_ONLY))

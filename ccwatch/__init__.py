@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # "as" says to a strict checker that the name is handed on
     from ccwatch.alerts import Alert as Alert
-    from ccwatch.alerts.written import Rule as Rule
+    from ccwatch.alerts.rule_definitions import Rule as Rule
     from ccwatch.api import (
         analyze as analyze,
         archive as archive,
@@ -76,7 +76,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "ccwatch.alerts": ("Alert",),
-    "ccwatch.alerts.written": ("Rule",),
+    "ccwatch.alerts.rule_definitions": ("Rule",),
     "ccwatch.api": (
         "analyze",
         "archive",

@@ -33,7 +33,7 @@ from ccwatch.cottage import (
 )
 from ccwatch.errors import CcwatchError, ConfigError
 from ccwatch.feed.synthetic import SyntheticSource
-from ccwatch.protocol.wire.track import RING
+from ccwatch.protocol.wire.channel_sender import RING
 from ccwatch.stream.source import Stop
 
 log = logging.getLogger("ccwatch.cottage")

@@ -97,7 +97,7 @@ def test_the_guides_source_reads_a_real_broker_and_goes_on_after_it_was_killed(b
         assert got[:10] == sent[10:20]
         assert got[10:] == [raw for raw in sent[20:] if raw in got]
         gaps = feed.events()
-        told = gaps[gaps["detail"].str.contains("reason=missing")]["detail"].str.extract(r"messages=(\d+)")[0].astype(int).sum()
-        assert told + len(got) == 20
+        heard = gaps[gaps["detail"].str.contains("reason=missing")]["detail"].str.extract(r"messages=(\d+)")[0].astype(int).sum()
+        assert heard + len(got) == 20
     finally:
         feed.stop()

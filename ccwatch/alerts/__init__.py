@@ -9,10 +9,11 @@ from ccwatch.alerts.divergence_plan import Plan, PlanReader, no_plan
 from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.grammar import Name, Number, Operation, nearest_word, text_of
 from ccwatch.alerts.log import Alert, AlertLog
-from ccwatch.alerts.loop import PERIOD_S
-from ccwatch.alerts.machine import AnyRule, Change, Standing
-from ccwatch.alerts.needs import measures_of, needs_plan, rules_of
+from ccwatch.alerts.paced_loop import PERIOD_S
+from ccwatch.alerts.rule_definitions import Rule as WrittenRule
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
+from ccwatch.alerts.rule_needs import measures_of, needs_plan, rules_of
+from ccwatch.alerts.rule_state import AnyRule, Change, Standing
 from ccwatch.alerts.rules import (
     CONTRACT_OBJECTIVES,
     DEFAULT_RULES,
@@ -27,7 +28,6 @@ from ccwatch.alerts.rules import (
 from ccwatch.alerts.settings import AlertSettings, rules_file, with_own
 from ccwatch.alerts.snapshot import EvaluatorSnapshot
 from ccwatch.alerts.watch import AlertWatch, Snapshot
-from ccwatch.alerts.written import Rule as WrittenRule
 
 __all__ = [
     "COLUMNS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ccwatch.alerts.log import Alert
-from ccwatch.alerts.needs import LOSSES, subject_of
+from ccwatch.alerts.rule_needs import LOSSES, subject_of
 from ccwatch.alerts.rules import DEFAULT_RULES, Severity
 
 RANK: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ccwatch.alerts.batch_columns import Columns
-from ccwatch.alerts.machine import AnyRule
 from ccwatch.alerts.observations import Bools, Floats, Ints
+from ccwatch.alerts.rule_state import AnyRule
 from ccwatch.config import Align
 from ccwatch.protocol.messages import Side
 

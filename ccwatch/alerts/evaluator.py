@@ -12,16 +12,16 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from ccwatch.alerts import written
+from ccwatch.alerts import rule_definitions
 from ccwatch.alerts.batch_columns import Calls, Columns, unread_events, unread_items
 from ccwatch.alerts.conditions import Judge, is_of
 from ccwatch.alerts.divergence_plan import Plan
 from ccwatch.alerts.functions import FunctionJudge
 from ccwatch.alerts.log import Alert
-from ccwatch.alerts.machine import BETWEEN, BEYOND, CLEAR, AnyRule, Change, Codes, Machine, Standing
-from ccwatch.alerts.needs import RENAMED, checked, needed
 from ccwatch.alerts.observations import Floats, Ints, Key, Observations, upto
 from ccwatch.alerts.rule_measures import COLUMNS, Observer
+from ccwatch.alerts.rule_needs import RENAMED, checked, needed
+from ccwatch.alerts.rule_state import BETWEEN, BEYOND, CLEAR, AnyRule, Change, Codes, Machine, Standing
 from ccwatch.alerts.rules import DEFAULT_RULES, Rule, read_objectives
 from ccwatch.alerts.service_measures import MOST_SERVICES
 from ccwatch.alerts.vocabulary import MEASURES, NUMBERS, WORDS
@@ -78,7 +78,7 @@ class Evaluator:
         self._limits: dict[Key, list[Machine]] = {}  # machines of limits, by what they judge
         self._conditions: list[tuple[Machine, Judge, Judge | None]] = []
         self._functions: list[tuple[Machine, FunctionJudge]] = []
-        self._per_service: list[written.Rule] = []
+        self._per_service: list[rule_definitions.Rule] = []
         for rule in self.rules:
             self._add(rule)
         for service in self._services:
@@ -345,7 +345,7 @@ class Evaluator:
         return [change for _, change in sorted(changes, key=lambda found: (found[0], self._places[found[1].rule], found[1].subject))]
 
 
-def _judges(rule: written.Rule, service: str, since: int = 0) -> tuple[Judge, Judge | None]:
+def _judges(rule: rule_definitions.Rule, service: str, since: int = 0) -> tuple[Judge, Judge | None]:
     if rule.condition is None:
         raise TypeError("a function is judged otherwise")
     return Judge(rule.condition, service, since), None if rule.clearing is None else Judge(rule.clearing, service, since)

@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 from ccwatch.alerts.alert_words import in_words
-from ccwatch.alerts.machine import AnyRule, Change, Standing
-from ccwatch.alerts.needs import subject_of
+from ccwatch.alerts.rule_needs import subject_of
+from ccwatch.alerts.rule_state import AnyRule, Change, Standing
 from ccwatch.alerts.rules import AlertState, Rule, Severity, digest_of
 from ccwatch.protocol.messages import from_ns
 from ccwatch.stream.time_ranges import shown_zone

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from ccwatch.alerts import written
+from ccwatch.alerts import rule_definitions
 from ccwatch.alerts.grammar import nearest_word
-from ccwatch.alerts.machine import AnyRule
+from ccwatch.alerts.rule_state import AnyRule
 from ccwatch.alerts.rules import DEFAULT_RULES
 from ccwatch.config import Tables
 from ccwatch.domain.durations import seconds_of
@@ -31,7 +31,7 @@ class AlertSettings:
     """
 
     rules: tuple[AnyRule, ...] = DEFAULT_RULES
-    own: tuple[written.Rule, ...] = ()
+    own: tuple[rule_definitions.Rule, ...] = ()
     hours: TradingHours | None = None
 
     @classmethod
@@ -50,13 +50,13 @@ class AlertSettings:
         return cls(with_own(own), own, hours_of(found))
 
 
-def with_own(own: tuple[written.Rule, ...]) -> tuple[AnyRule, ...]:
+def with_own(own: tuple[rule_definitions.Rule, ...]) -> tuple[AnyRule, ...]:
     """Return the default rules and a desk's own; one with a default's name replaces the default."""
     names = {rule.name for rule in own}
     return (*(rule for rule in DEFAULT_RULES if rule.name not in names), *own)
 
 
-def rules_file(path: Path) -> tuple[written.Rule, ...]:
+def rules_file(path: Path) -> tuple[rule_definitions.Rule, ...]:
     """Read the [[rules]] of a TOML file that holds only rules.
 
     Raises:
@@ -66,7 +66,7 @@ def rules_file(path: Path) -> tuple[written.Rule, ...]:
     return AlertSettings.load(tables).own
 
 
-def rule_of(tables: Tables, number: int) -> written.Rule:
+def rule_of(tables: Tables, number: int) -> rule_definitions.Rule:
     """Read a rule of the file, by its number from 0.
 
     Raises:
@@ -81,7 +81,7 @@ def rule_of(tables: Tables, number: int) -> written.Rule:
             raise ConfigError(f'{tables.place("rules", key, number)}: expected {key} = "…", got {said.get(key)!r}')
     options = {("for_" if key == "for" else key): value for key, value in said.items() if key not in {"name", "when"}}
     try:
-        return written.Rule(said["name"], said["when"], **options)
+        return rule_definitions.Rule(said["name"], said["when"], **options)
     except ConfigError as error:
         key = next((key for key in said if f"{'for_' if key == 'for' else key}=" in str(error)), "when")
         raise ConfigError(f"{tables.place('rules', key, number)}: {error}") from None

@@ -37,7 +37,7 @@ class DivergenceSnapshot(TypedDict):
 
 
 class MachineSnapshot(TypedDict):
-    """One rule's state: see `ccwatch.alerts.machine`."""
+    """One rule's state: see `ccwatch.alerts.rule_state`."""
 
     state: AlertState
     since: _Int64

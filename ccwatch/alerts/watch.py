@@ -21,11 +21,11 @@ from ccwatch.alerts.batch_columns import by_seq, within_seq
 from ccwatch.alerts.divergence_plan import Plan, PlanReader, no_plan
 from ccwatch.alerts.evaluator import Evaluator
 from ccwatch.alerts.log import Alert, AlertLog
-from ccwatch.alerts.loop import Loop
-from ccwatch.alerts.machine import AnyRule
-from ccwatch.alerts.needs import rules_of
+from ccwatch.alerts.paced_loop import Loop
 from ccwatch.alerts.receiver_clock import ReceiverClock
 from ccwatch.alerts.recorder_lag import RecorderLag
+from ccwatch.alerts.rule_needs import rules_of
+from ccwatch.alerts.rule_state import AnyRule
 from ccwatch.alerts.rules import AlertState, read_objectives
 from ccwatch.alerts.settings import AlertSettings
 from ccwatch.config import Settings

@@ -12,7 +12,6 @@ from ccwatch.analysis.burn_rate import BurnRate, burn_rate
 from ccwatch.analysis.calibration import Calibration, calibrate
 from ccwatch.analysis.changepoints import Changepoints, changepoints, page_hinkley, pelt
 from ccwatch.analysis.compare import Comparison, compare
-from ccwatch.analysis.deeper import question_name
 from ccwatch.analysis.drawdown_audit import DrawdownAudit, drawdown_audit
 from ccwatch.analysis.drawdowns import Drawdowns, drawdowns
 from ccwatch.analysis.expected import read_expected
@@ -27,6 +26,7 @@ from ccwatch.analysis.quantiles import Quantile, quantile
 from ccwatch.analysis.question_table import REGISTRY
 from ccwatch.analysis.reasoning import reasoning
 from ccwatch.analysis.regimes import Regimes, regimes
+from ccwatch.analysis.related_questions import question_name
 from ccwatch.analysis.report import QUESTIONS, Report
 from ccwatch.analysis.result import Result, clock, count_of, dollars, percent
 from ccwatch.analysis.returns import wilson

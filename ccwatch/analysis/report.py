@@ -10,8 +10,8 @@ from typing import Any
 
 from ccwatch.alerts import drawn_objectives
 from ccwatch.analysis import markdown, report_page, sentences
-from ccwatch.analysis.deeper import Deeper
 from ccwatch.analysis.explain import Explanation
+from ccwatch.analysis.related_questions import Deeper
 from ccwatch.analysis.report_questions import QUESTIONS
 from ccwatch.analysis.result import Result
 from ccwatch.config import Settings

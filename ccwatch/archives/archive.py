@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ccwatch.archives.publish import Published
     from ccwatch.archives.rule_choice import Choice
     from ccwatch.archives.similar import Similar
-    from ccwatch.archives.worst import WorstDrawdowns
+    from ccwatch.archives.worst_drawdowns import WorstDrawdowns
 
 
 class Archive:
@@ -206,7 +206,7 @@ class Archive:
             ConfigError: `n` is no whole number above 0.
             NotEnoughData: no session carries nav or price.
         """
-        from ccwatch.archives.worst import worst_drawdowns  # noqa: PLC0415 - as above
+        from ccwatch.archives.worst_drawdowns import worst_drawdowns  # noqa: PLC0415 - as above
 
         asked, left = self._asked()
         return worst_drawdowns(asked, n, executor, left_out=left, on_progress=on_progress, cancel=cancel)

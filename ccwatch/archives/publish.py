@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ccwatch.archives.locations import open_place
-from ccwatch.archives.objects import storage_options
+from ccwatch.archives.object_store import storage_options
 from ccwatch.archives.sessions import Session
 from ccwatch.errors import CcwatchError, ConfigError, RecordingError
 from ccwatch.protocol.columns import TABLES, Column

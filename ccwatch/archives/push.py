@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ccwatch.archives.objects import Store
+from ccwatch.archives.object_store import Store
 from ccwatch.errors import CorruptRecording, RecordingError, RecordingNotFound
 from ccwatch.recording import folder as files, manifest
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ccwatch.archives.objects import Store
+from ccwatch.archives.object_store import Store
 from ccwatch.config import cache_folder
 from ccwatch.errors import CorruptRecording, RecordingError, RecordingNotFound
 from ccwatch.recording import Mirrored, Recording, Verification, catalog, folder as files, manifest, segments

@@ -14,9 +14,9 @@ from ccwatch.cottage.client import Client, SlowPolicy, Tally
 from ccwatch.cottage.forms import Forms, Lanes
 from ccwatch.cottage.message import BINARY, TEXT, Message, framed
 from ccwatch.protocol.wire import deflate
+from ccwatch.protocol.wire.channel_sender import Sent
 from ccwatch.protocol.wire.channels import Channels
 from ccwatch.protocol.wire.damage import Damage, flipped
-from ccwatch.protocol.wire.track import Sent
 
 __all__ = ["HISTORY", "Client", "Message", "SlowPolicy", "StateBroadcaster", "Tally"]
 

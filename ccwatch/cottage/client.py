@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from ccwatch.cottage.message import BINARY, TEXT, Message, framed
 from ccwatch.protocol.wire import deflate
+from ccwatch.protocol.wire.channel_sender import RING, Sent
 from ccwatch.protocol.wire.channels import Channels
-from ccwatch.protocol.wire.talk import Talk
-from ccwatch.protocol.wire.track import RING, Sent
+from ccwatch.protocol.wire.client_state import Talk
 
 if TYPE_CHECKING:
     from ccwatch.cottage.forms import Lane

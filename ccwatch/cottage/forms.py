@@ -11,8 +11,8 @@ from typing import Final
 from ccwatch.cottage.client import NO_STEP, Client
 from ccwatch.cottage.message import BINARY, COMPRESSED, TEXT, Message, framed
 from ccwatch.protocol.wire import deflate
-from ccwatch.protocol.wire.talk import Kind
-from ccwatch.protocol.wire.track import Sent
+from ccwatch.protocol.wire.channel_sender import Sent
+from ccwatch.protocol.wire.client_state import Kind
 
 WINDOW_BITS: Final = 15
 """The window of protocol 2's streams: deltas are small, so that a larger one reaches further back and saves a twentieth."""

@@ -19,8 +19,8 @@ from ccwatch.cottage.redis_group import Group
 from ccwatch.errors import ConnectFailed
 from ccwatch.protocol.messages import EventKind, Item
 from ccwatch.protocol.stream_reader import StreamReader
+from ccwatch.protocol.wire.channel_sender import STEP
 from ccwatch.protocol.wire.envelope import HIGHEST, LONGEST_EPOCH
-from ccwatch.protocol.wire.track import STEP
 from ccwatch.stream.source import DescribedSource, Keeper, Sink, Stop, read_clock
 
 BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)

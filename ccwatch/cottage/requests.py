@@ -13,9 +13,9 @@ from ccwatch.cottage.broadcaster import StateBroadcaster
 from ccwatch.cottage.client import Client
 from ccwatch.cottage.command_keys import CommandKeys
 from ccwatch.protocol.wire import hello
+from ccwatch.protocol.wire.client_state import Talk
 from ccwatch.protocol.wire.hello import Refused
 from ccwatch.protocol.wire.message_commands import COMMANDS, Answered, read_command
-from ccwatch.protocol.wire.talk import Talk
 
 log = logging.getLogger("ccwatch.cottage")
 

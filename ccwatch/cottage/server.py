@@ -30,7 +30,7 @@ from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import Gap
 from ccwatch.protocol.messages import Event, EventKind, Item, Packet, from_ns
 from ccwatch.protocol.server_paths import ORIGIN_HEADER, STREAM_PATHS, rest_base
-from ccwatch.protocol.wire.track import STEP
+from ccwatch.protocol.wire.channel_sender import STEP
 from ccwatch.stream.source import Damaging, DescribedSource, Source, Steerable, Stop, described, read_clock
 
 log = logging.getLogger("ccwatch.cottage")

@@ -15,8 +15,8 @@ from ccwatch.dashboard.computed import COSTLY
 from ccwatch.dashboard.page_messages import Encoder, Message
 from ccwatch.dashboard.publisher import Publisher
 from ccwatch.dashboard.shared_alerts import SharedAlerts
-from ccwatch.dashboard.side import health, services
-from ccwatch.dashboard.weak import weakly
+from ccwatch.dashboard.side_tables import health, services
+from ccwatch.dashboard.weak_callbacks import weakly
 from ccwatch.figures.panels import Panel
 from ccwatch.stream.view import LiveView, View, is_growing
 

@@ -30,15 +30,15 @@ from ccwatch.dashboard.alert_strip import AlertWatch
 from ccwatch.dashboard.ask_why import explain
 from ccwatch.dashboard.cell_output import CellOutput
 from ccwatch.dashboard.channel import ASIDE_S, Channel, Showing
-from ccwatch.dashboard.gone import Gone
 from ccwatch.dashboard.page_commands import Commander
 from ccwatch.dashboard.panel_choice import DEFAULT_WINDOW_S, Recorder, choose_panels, choose_window
 from ccwatch.dashboard.publisher import Publisher
-from ccwatch.dashboard.record import RecordControl
+from ccwatch.dashboard.record_button import RecordControl
+from ccwatch.dashboard.replaced_feed import Gone
 from ccwatch.dashboard.search import decisions
 from ccwatch.dashboard.selection import Choices, Selection, select
 from ccwatch.dashboard.status_line import status_of
-from ccwatch.dashboard.weak import weakly
+from ccwatch.dashboard.weak_callbacks import weakly
 from ccwatch.dashboard.widget import plotly_source
 from ccwatch.errors import ConfigError
 from ccwatch.stream import registry

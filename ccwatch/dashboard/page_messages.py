@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ccwatch.dashboard.side import newest_within
+from ccwatch.dashboard.side_tables import newest_within
 from ccwatch.figures.figure_data import (
     GAP_KINDS,
     PACKET_COLUMNS,

@@ -12,7 +12,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Final
 
-from ccwatch.dashboard import side
+from ccwatch.dashboard import side_tables
 from ccwatch.dashboard.page_messages import EXACT_ROWS, Encoder, FullNeeded, Message
 from ccwatch.figures.panels import Line, Panel
 from ccwatch.protocol.messages import Item
@@ -208,7 +208,7 @@ class Publisher:
                 self._seen = self._last_seq()
                 return
             try:
-                self._deliver(self._encoder.grown(), side.grown(self._view, self._encoder.shift, self._counts))
+                self._deliver(self._encoder.grown(), side_tables.grown(self._view, self._encoder.shift, self._counts))
             except FullNeeded:
                 self._send_full()
             self._resync = False
@@ -242,9 +242,9 @@ class Publisher:
         if self._resync:
             self._send_new()
         else:
-            self._deliver(message, side.of_items(items, self._encoder.shift))
+            self._deliver(message, side_tables.of_items(items, self._encoder.shift))
 
-    def _deliver(self, message: Message | None, side_rows: dict[str, list[side.Row]]) -> None:
+    def _deliver(self, message: Message | None, side_rows: dict[str, list[side_tables.Row]]) -> None:
         """Send new rows and the events and logs beside them, in one message where there are both."""
         if message is not None:
             self._send(Message(message.content | ({"side": side_rows} if side_rows else {}), message.buffers))
@@ -259,8 +259,8 @@ class Publisher:
         self._overflown = False
         message = self._encoder.full(self.held)
         if self._grows:
-            self._counts = side.counts(self._view)  # before the rows are read: one that comes meanwhile is sent twice, not never
-        side_rows = side.tables(self._view, self._encoder.shift, self.held)
+            self._counts = side_tables.counts(self._view)  # before the rows are read: one that comes meanwhile is sent twice, not never
+        side_rows = side_tables.tables(self._view, self._encoder.shift, self.held)
         moves = self._delivers and not self._is_over()
         self._send(Message(message.content | {"side": side_rows, "moves": moves or self._grows, "live": self._delivers}, message.buffers))
         self._send_kept()

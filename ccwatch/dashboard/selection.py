@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ccwatch.dashboard.weak import weakly
+from ccwatch.dashboard.weak_callbacks import weakly
 from ccwatch.stream.callback_errors import Failures
 from ccwatch.stream.view import View
 

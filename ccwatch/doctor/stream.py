@@ -19,7 +19,7 @@ from ccwatch.doctor.diagnosis import Attempt, Diagnosis, Noticed
 from ccwatch.doctor.findings import Findings
 from ccwatch.doctor.visit import Visit
 from ccwatch.feed.address import parse_url
-from ccwatch.feed.elsewhere import known_places
+from ccwatch.feed.path_search import known_places
 from ccwatch.protocol.messages import ConnectionState, Event, Flag, Item, Packet, StateChange
 
 LISTEN_S: Final = 6.0

@@ -15,7 +15,7 @@ from ccwatch.feed import framing
 from ccwatch.feed.connection import Address, Connection, ConnectionLost, Waker, connect
 from ccwatch.feed.conversation import Conversation, Passed, Reply, is_capable
 from ccwatch.feed.dialling import Dialler
-from ccwatch.feed.elsewhere import find_stream
+from ccwatch.feed.path_search import find_stream
 from ccwatch.protocol import server_texts
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.facts import ServerError

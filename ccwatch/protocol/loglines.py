@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ccwatch.protocol.messages import LogLine
-from ccwatch.protocol.own_rows import overlap
+from ccwatch.protocol.timed_rows import overlap
 
 LOG_MEMORY: Final = 2048
 """Log lines remembered beyond those of the last packet."""

@@ -2,7 +2,8 @@
 
 Its caller (`feed.live`, or a seeded or replaying source) reports each occurrence and its time; the reader returns the result:
 packets with their flags, events, the state, when to ping, when to give up a silent peer, when to try again. Its parts have one
-task each: `liveness` silence and pings, `duplicates` packets seen before, `loglines` and `own_rows` new rows, `clock` stamps.
+task each: `connection_liveness` silence and pings, `duplicates` packets seen before, `loglines` and `timed_rows` new rows,
+`stream_clock` stamps.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from ccwatch.protocol.messages import (
     Packet,
     StateChange,
 )
-from ccwatch.protocol.own_rows import OwnRows
 from ccwatch.protocol.repeated_hour import OwnStamps
 from ccwatch.protocol.stream_clock import StreamClock
+from ccwatch.protocol.timed_rows import OwnRows
 
 __all__ = ["BACKOFF_S", "BURST_NS", "LATE_INTERVALS", "LATE_NS", "SECOND", "STALE_INTERVALS", "STALE_NS", "Duty", "StreamReader"]
 

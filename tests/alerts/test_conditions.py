@@ -191,10 +191,10 @@ def test_each_trading_day_begins_anew_and_its_limits_fire_on_the_second_day_too(
     frame = rows([100.0, 97.9, 97.9, 97.0, 97.0, 94.9], times=days, daily_pnl=[0.0, -2.1, -2.1, 0.0, 0.0, -2.1])
     rules = [rule for rule in DEFAULT_RULES if rule.name in {"drawdown-peak-2", "drawdown-start-2", "drawdown-inception"}]
     changes = Evaluator(rules, virtual_clock=True, hours=HOURS).observe(frame)
-    told = [(c.rule, (c.time_ns - ZERO_NS) / SECOND) for c in changes if c.state == "FIRING" and c.before != "NO_DATA"]
+    heard = [(c.rule, (c.time_ns - ZERO_NS) / SECOND) for c in changes if c.state == "FIRING" and c.before != "NO_DATA"]
     for rule in ("drawdown-peak-2", "drawdown-start-2"):
-        assert [at for name, at in told if name == rule] == [1.0, DAY * 3 + 2]
-    assert [at for name, at in told if name == "drawdown-inception"] == [DAY * 3 + 2]
+        assert [at for name, at in heard if name == rule] == [1.0, DAY * 3 + 2]
+    assert [at for name, at in heard if name == "drawdown-inception"] == [DAY * 3 + 2]
 
 
 def test_outside_of_hours_silence_is_no_alarm_and_after_the_open_and_its_grace_it_is_critical():

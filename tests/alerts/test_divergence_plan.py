@@ -138,7 +138,7 @@ def test_without_a_plan_a_rule_on_it_is_refused_wherever_it_is_named(tmp_path, m
 def test_a_desk_with_an_expectation_is_told_live_recorded_and_guarded_alike(tmp_path, monkeypatch, capsys):
     """The plan keeps the nav of the first packet; the stream loses: each way fires on the same packet."""
     monkeypatch.chdir(tmp_path)
-    told = []
+    heard = []
     with (
         cw.synthetic(seed=1, scenario="drawdown-halt", packets=300, pace="max", name="plan") as feed,
         cw.record(feed, tmp_path / "rec") as kept,
@@ -147,11 +147,11 @@ def test_a_desk_with_an_expectation_is_told_live_recorded_and_guarded_alike(tmp_
         nav = feed.frame(["nav"])["nav"].dropna()
         pd.DataFrame({"date": nav.index.strftime("%Y-%m-%dT%H:%M:%S.%f%z"), "nav": nav.iloc[0]}).to_csv(tmp_path / "plan.csv", index=False)
         (tmp_path / "ccwatch.toml").write_text('[expected]\npath = "plan.csv"\n[[rules]]\nname = "behind"\nwhen = "divergence < -0.5%"\n')
-        forget = feed.on_alert(told.append)
-        wait_until(lambda: any(a.rule == "behind" for a in told))
+        forget = feed.on_alert(heard.append)
+        wait_until(lambda: any(a.rule == "behind" for a in heard))
         forget()
         path = kept.path
-    expected = [a.fired_ns for a in told if a.rule == "behind" and a.is_open]
+    expected = [a.fired_ns for a in heard if a.rule == "behind" and a.is_open]
     assert expected[0] == nav.index[(nav / nav.iloc[0] - 1.0 < -0.005).to_numpy()][0].value
     reported = cw.analyze(path).alerts().to_frame().set_index("rule")["fired_time"]
     assert [reported["behind"].value] == expected

@@ -417,11 +417,11 @@ def test_of_slow_services_without_end_the_first_alerts_end_and_those_that_fire_a
         calls = pd.DataFrame({"seq": [n], "agent": [agent], "latency_ms": [ms]}, index=packets.index)
         return log.take(evaluator.observe(packets, calls))
 
-    told = []
+    heard = []
     for n in range(60):
-        told += [*call(2 * n + 1, f"A{n}", 900.0), *call(2 * n + 2, f"A{n}", 950.0)]
+        heard += [*call(2 * n + 1, f"A{n}", 900.0), *call(2 * n + 2, f"A{n}", 950.0)]
         assert len(evaluator.standing) <= 17
     assert {alert.subject for alert in log.open} == {f"A{n}" for n in range(44, 60)}
-    over = [alert for alert in told if not alert.is_open]
+    over = [alert for alert in heard if not alert.is_open]
     assert [alert.subject for alert in over] == [f"A{n}" for n in range(44)], "each ended once, the first one first"
     assert [a.subject for a in (*call(121, "A0", 900.0), *call(122, "A0", 990.0)) if a.is_open] == ["A0"], "one that comes back is judged"

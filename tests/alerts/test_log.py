@@ -22,12 +22,12 @@ class Judge:
         self._second = 0
 
     def see(self, *drawdowns: float):
-        told = []
+        heard = []
         for value in drawdowns:
-            told += self.log.take(self.evaluator.observe(rows([100.0 * (1.0 + value)], times=[self._second])))
+            heard += self.log.take(self.evaluator.observe(rows([100.0 * (1.0 + value)], times=[self._second])))
             self._second += 1
         self.log.follow(self.evaluator.standing)
-        return told
+        return heard
 
 
 def test_a_firing_is_one_alert_from_its_beginning_to_its_end():

@@ -58,8 +58,8 @@ def of_estimators(seeds: int) -> Iterator[tuple[str, int, int]]:
     for n, p in ((50, 0.5), (200, 0.95), (1000, 0.99)):
         truth = stats.lognorm(1.0).ppf(p)
         found = [quantile(np.sort(np.random.default_rng([s, n]).lognormal(size=n)), p, level=LEVEL) for s in range(seeds)]
-        told = [one for one in found if np.isfinite(one.low) and np.isfinite(one.high)]
-        yield f"quantile {p:g} of {n}", sum(one.low <= truth <= one.high for one in told), len(told)
+        heard = [one for one in found if np.isfinite(one.low) and np.isfinite(one.high)]
+        yield f"quantile {p:g} of {n}", sum(one.low <= truth <= one.high for one in heard), len(heard)
     found = [hill(1.0 + np.random.default_rng([s, 5]).pareto(1.7, size=500), 50) for s in range(seeds)]
     yield "Hill's, alpha 1.7, 50 of 500", sum(one.low <= 1.7 <= one.high for one in found), seeds
 
@@ -72,8 +72,8 @@ def of_the_engine(seeds: int, packets: int = 1500) -> Iterator[tuple[str, int, i
         answer = what_if_module.what_if(frame, size_cap=0.05, delay=0)
         found.append((answer.difference, answer.interval))
     truth = float(np.mean([difference for difference, _ in found]))
-    told = [interval for _, interval in found if interval is not None]
-    yield f"size cap of the seeded engine ({len(told)} of {seeds} give one)", sum(low <= truth <= high for low, high in told), len(told)
+    heard = [interval for _, interval in found if interval is not None]
+    yield f"size cap of the seeded engine ({len(heard)} of {seeds} give one)", sum(low <= truth <= high for low, high in heard), len(heard)
 
 
 def main(seeds: int, engines: int) -> None:

@@ -48,11 +48,11 @@ def test_a_rule_about_the_stream_is_no_false_alarm_of_a_drawdown(stream, at):
 
 def test_no_data_stands_in_the_answer_with_its_reason(rows):
     answer = alerts(rows(price=[1.0, 2.0, 3.0]))
-    told = answer.rules.set_index("rule")
-    assert told.loc["halt", "state"] == "NO_DATA"
-    assert told.loc["halt", "reason"]
-    assert told.loc["stale", "state"] == "OK"
-    assert set(told.index) == {rule.name for rule in DEFAULT_RULES}
+    heard = answer.rules.set_index("rule")
+    assert heard.loc["halt", "state"] == "NO_DATA"
+    assert heard.loc["halt", "reason"]
+    assert heard.loc["stale", "state"] == "OK"
+    assert set(heard.index) == {rule.name for rule in DEFAULT_RULES}
     assert any("without data" in note for note in answer.notes)
 
 
@@ -103,10 +103,10 @@ def test_the_desks_own_rules_judge_a_recording_as_they_judge_a_live_stream(strea
     (tmp_path / "ccwatch.toml").write_text('[[rules]]\nname = "any-fall"\nwhen = "drawdown_peak < -0.01%"\nhours = "always"\n')
     source = stream("drawdown-halt", count=200)
     answer = Report(source).alerts()
-    told = answer.rules.set_index("rule")
-    assert told.loc["any-fall", "n"] >= 1
-    assert told.loc["any-fall", "meaning"] == "drawdown_peak < -0.01%"
-    assert set(told.index) == {*(rule.name for rule in DEFAULT_RULES), "any-fall"}
+    heard = answer.rules.set_index("rule")
+    assert heard.loc["any-fall", "n"] >= 1
+    assert heard.loc["any-fall", "meaning"] == "drawdown_peak < -0.01%"
+    assert set(heard.index) == {*(rule.name for rule in DEFAULT_RULES), "any-fall"}
     assert "any-fall" in str(answer.to_dict())
     only = Report(source).alerts(rules=[Rule("deep", "drawdown_peak", -0.5, "", below=True)])
     assert set(only.rules["rule"]) == {"deep"}

@@ -61,8 +61,8 @@ def test_every_answer_on_five_million_packets_stays_within_four_gigabytes():
     done = subprocess.run(
         [sys.executable, "-m", "tests.analysis.at_scale", "5000000"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=900
     )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["question"] for line in told] == ["", *QUESTIONS, "explain", "compare"]
-    assert not any(line.get("error") for line in told)
+    heard = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["question"] for line in heard] == ["", *QUESTIONS, "explain", "compare"]
+    assert not any(line.get("error") for line in heard)
     # each question is asked of a report of its own: the tables, and what one answer needs beyond them
-    assert max(line["peak_mb"] for line in told) <= 4096, done.stdout
+    assert max(line["peak_mb"] for line in heard) <= 4096, done.stdout

@@ -221,8 +221,8 @@ def test_bad_input_gives_a_result_or_the_error_that_says_what_is_missing(kind, q
         try:
             answer = ask(report, question)
         except (MissingColumns, NotEnoughData, MixedSymbols) as error:
-            told = str(error)
-            assert question in told.split(":", maxsplit=1)[0].split() or "symbol" in told
+            heard = str(error)
+            assert question in heard.split(":", maxsplit=1)[0].split() or "symbol" in heard
             return
         assert isinstance(answer, Result)
         assert answer.headline().endswith(".")

@@ -94,8 +94,8 @@ def test_a_calm_stream_has_no_slow_stretch_and_every_service(stream):
     assert found.basis.coverage == 1.0
     invocations = source.agents().groupby("agent", observed=True)["invocations"]
     rise = (invocations.last() - invocations.first()).to_dict()
-    told = found.to_frame().query("kind == 'agent'").set_index("name")["calls"].to_dict()
-    assert told == rise
+    heard = found.to_frame().query("kind == 'agent'").set_index("name")["calls"].to_dict()
+    assert heard == rise
 
 
 def test_a_service_that_was_never_called_has_no_numbers_and_a_reason(rows):

@@ -88,8 +88,8 @@ def test_the_merged_answer_is_that_of_the_session_with_a_gap_in_it(question, see
     if question == "governance":
         ranks, apart = ["median_size", "size_confidence", "reason"], {*apart, "by_regime"}
         equal(merged.by_regime.drop(columns=ranks), whole.by_regime.drop(columns=ranks), "by_regime")
-        told = merged.by_regime["median_size"].notna()
-        assert merged.by_regime.loc[~told, "reason"].ne("").all()
+        heard = merged.by_regime["median_size"].notna()
+        assert merged.by_regime.loc[~heard, "reason"].ne("").all()
     same(merged, whole, apart=apart)
 
 
@@ -298,6 +298,6 @@ def test_words_of_frames_of_ones_own_merge_whatever_their_categories_are():
     for words, text in ((["Critical", "Gaussian", "Lévy Stable"], True), (["Lévy Stable", "Critical"], False)):
         two = worded(frame.iloc[100:], words, text=text)
         merged = signals(one).merge(signals(two))
-        told = [*signals(one).changes["regime"].astype("str"), *signals(two).changes["regime"].astype("str")]
-        assert merged.changes["regime"].astype("str").tolist() == told
+        heard = [*signals(one).changes["regime"].astype("str"), *signals(two).changes["regime"].astype("str")]
+        assert merged.changes["regime"].astype("str").tolist() == heard
         assert regimes(one).merge(regimes(two)).basis.n == len(frame)

@@ -60,7 +60,7 @@ def test_no_answer_depends_on_whether_pandas_infers_text():
     text, objects = answers("text"), answers("objects")
     assert text.keys() == objects.keys() == {"recording", "feed", "frame", "words", "compared"}
     assert objects.pop("compared") == text.pop("compared")
-    for source, told in text.items():
-        for question, answer in told["answers"].items():
+    for source, heard in text.items():
+        for question, answer in heard["answers"].items():
             assert objects[source]["answers"][question] == answer, (source, question)
-        assert objects[source] == told, source
+        assert objects[source] == heard, source

@@ -58,8 +58,8 @@ class Market(Source):
     def _table(self, kind, names, rate):
         frame, rng, size = self._frame, np.random.default_rng(11), len(names)
         count = np.cumsum(rng.integers(0, 3, (len(frame), size)), axis=0).astype(float)
-        told = rng.lognormal(3.0, 0.8, (len(frame), size))
-        told[100:130, 0] *= 12.0
+        heard = rng.lognormal(3.0, 0.8, (len(frame), size))
+        heard[100:130, 0] *= 12.0
         order = np.tile(np.arange(size), (len(frame), 1))
         if self._shuffled is not None:
             order = np.random.default_rng(self._shuffled).permuted(order, axis=1)
@@ -67,7 +67,7 @@ class Market(Source):
         columns = {
             "seq": np.repeat(frame["seq"].to_numpy(), size),
             kind: names[order].ravel(),
-            "latency_ms": told[rows].ravel(),
+            "latency_ms": heard[rows].ravel(),
             rate: (1.0 - np.floor(count / 20.0) / np.maximum(count, 1.0))[rows].ravel(),
             "invocations": count[rows].ravel(),
         }

@@ -37,7 +37,7 @@ def test_the_published_episodes_of_the_sp500_come_out_of_a_stream_that_was_recor
     days = pd.Series(closes.index.strftime("%Y-%m-%d").to_numpy(), index=frame.index)  # packet n is the close of day n
     found = report.drawdowns(column="price")
     deepest = found.to_frame().nsmallest(len(PUBLISHED), "depth").to_dict("records")
-    told = [
+    heard = [
         (
             days[row["start_time"]],
             days[row["trough_time"]],
@@ -46,5 +46,5 @@ def test_the_published_episodes_of_the_sp500_come_out_of_a_stream_that_was_recor
         )
         for row in deepest
     ]
-    assert told == PUBLISHED
+    assert heard == PUBLISHED
     np.testing.assert_allclose(found.max_drawdown, (closes / closes.cummax() - 1.0).min(), rtol=0, atol=1e-9)

@@ -89,9 +89,9 @@ def test_a_question_is_answered_once_and_with_options_anew(report):
 
 @pytest.mark.slow
 def test_each_question_is_told_before_it_is_asked(report):
-    told = []
-    report.answers(on_progress=told.append)
-    assert told == [question.replace("_", " ") for question in QUESTIONS]
+    heard = []
+    report.answers(on_progress=heard.append)
+    assert heard == [question.replace("_", " ") for question in QUESTIONS]
 
 
 def test_the_error_of_a_question_is_the_same_each_time(rows):
@@ -154,30 +154,30 @@ def test_the_page_begins_with_what_happened(report, tmp_path):
 @pytest.mark.slow
 def test_what_happened_tells_the_planted_incidents_each_with_its_evidence(stream, tmp_path):
     report = Report(stream("drawdown-halt@300+slow-agent@300+gap@440", seed=3, count=600))
-    told = dict(report.what_happened())
-    assert list(told) == ["drawdowns", "explain", "latency", "governance", "quality"]
+    heard = dict(report.what_happened())
+    assert list(heard) == ["drawdowns", "explain", "latency", "governance", "quality"]
     worst = report.drawdowns().worst
     for part in (f"{worst['peak_time']:%H:%M:%S}", f"{worst['trough_time']:%H:%M:%S}", "USD", "Lévy Stable", "had not recovered"):
-        assert part in told["drawdowns"]
-    assert "Gaussian → Lévy Stable at 14:35:00 UTC" in told["explain"]
-    assert "RiskAgent" in told["latency"]
-    assert "slow from 14:35:00 UTC" in told["latency"]
-    assert "vetoed" in told["governance"]
-    assert "the engine halted at 14:36:00 UTC" in told["governance"]
-    assert "alerts would have fired" in told["governance"]
-    assert "nothing is known of 1 gap of" in told["quality"]
+        assert part in heard["drawdowns"]
+    assert "Gaussian → Lévy Stable at 14:35:00 UTC" in heard["explain"]
+    assert "RiskAgent" in heard["latency"]
+    assert "slow from 14:35:00 UTC" in heard["latency"]
+    assert "vetoed" in heard["governance"]
+    assert "the engine halted at 14:36:00 UTC" in heard["governance"]
+    assert "alerts would have fired" in heard["governance"]
+    assert "nothing is known of 1 gap of" in heard["quality"]
     page = parsed(report.to_html(tmp_path / "r.html").read_text())
     links = [value[1:] for tag, name, value in page.attributes if tag == "a" and name == "href"]
     sections = [value for tag, name, value in page.attributes if tag == "section" and name == "id"]
-    assert links[:5] == list(told)
-    assert set(told) <= set(sections)
+    assert links[:5] == list(heard)
+    assert set(heard) <= set(sections)
 
 
 def test_what_happened_says_which_questions_the_data_leaves_open(rows):
-    told = Report(rows(price=[3.0, 2.0, 4.0])).what_happened()
-    assert told[0] == ("drawdowns", told[0][1])
-    assert "The price fell −33.33%" in told[0][1]
-    assert "attribution" in told[-1][1].partition("the data cannot answer")[2]
+    heard = Report(rows(price=[3.0, 2.0, 4.0])).what_happened()
+    assert heard[0] == ("drawdowns", heard[0][1])
+    assert "The price fell −33.33%" in heard[0][1]
+    assert "attribution" in heard[-1][1].partition("the data cannot answer")[2]
 
 
 @pytest.mark.slow

@@ -65,9 +65,9 @@ def test_each_answer_is_one_sentence_of_evidence(name):
     explained = [] if worst is None else [report.explain(worst["start_time"])]
     compared = [report.compare(Report(SOURCES["no portfolio"]()))]
     for answer in [*answers, *explained, *compared]:
-        told = answer.headline()
-        found = {fault: re.search(pattern, told)[0] for fault, pattern in FAULTS.items() if re.search(pattern, told)}
-        assert not found, f"{answer.question}: {told}"
+        heard = answer.headline()
+        found = {fault: re.search(pattern, heard)[0] for fault, pattern in FAULTS.items() if re.search(pattern, heard)}
+        assert not found, f"{answer.question}: {heard}"
         card = answer._repr_html_()
         assert re.search(r"<small>n = [\d,]+", card), answer.question  # each says n, and of how much of the stream
         assert "repeats, replays and placeholders left out" in card

@@ -99,8 +99,8 @@ def test_the_changes_are_those_that_the_engine_logged(stream):
     source = stream("calm", count=400, seed=3)
     found = signals(source.frame(clean=False), source.events())
     logs = source.logs()
-    told = logs[logs["message"].str.startswith("Signal:")]
-    sides = told["message"].str.extract(r"Signal: (\w+)", expand=False)
+    heard = logs[logs["message"].str.startswith("Signal:")]
+    sides = heard["message"].str.extract(r"Signal: (\w+)", expand=False)
     changed = sides[sides.ne(sides.shift(fill_value="FLAT"))]
     assert found.changes["side"].tolist() == changed.tolist()
     assert found.changes["time"].tolist() == changed.index.tolist()

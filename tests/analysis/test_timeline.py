@@ -147,10 +147,10 @@ def test_an_unreadable_status_is_reported_as_that(rows):
 @pytest.mark.slow
 def test_that_nothing_happened_is_said_only_of_what_was_received(rows):
     frame = rows(price=np.full(30, 100.0), status=["ACTIVE"] * 30, times=[*range(15), *range(100, 115)])
-    assert "the engine did not halt in what was received" in " ".join(told for _, told in cw.analyze(frame).what_happened()).lower()
-    assert "carried no status" in " ".join(told for _, told in cw.analyze(frame.drop(columns="status")).what_happened()).lower()
+    assert "the engine did not halt in what was received" in " ".join(heard for _, heard in cw.analyze(frame).what_happened()).lower()
+    assert "carried no status" in " ".join(heard for _, heard in cw.analyze(frame.drop(columns="status")).what_happened()).lower()
     halted = cw.analyze(frame.assign(status="HALT"))
-    assert "halted when the stream began" in " ".join(told for _, told in halted.what_happened())
+    assert "halted when the stream began" in " ".join(heard for _, heard in halted.what_happened())
 
 
 def test_trades_stand_at_their_own_time(rows):

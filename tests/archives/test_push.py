@@ -16,7 +16,7 @@ import pytest
 
 import ccwatch as cw
 from ccwatch.archives import pull, push, sessions_of
-from ccwatch.archives.objects import Store
+from ccwatch.archives.object_store import Store
 from ccwatch.errors import ConfigError, CorruptRecording, RecordingError, RecordingNotFound
 from ccwatch.recording import Recorder
 from tests.archives.seeded import items_of, write
@@ -158,7 +158,7 @@ def test_a_store_that_fails_now_and_then_gets_all_of_it(between, recording, buck
 
 
 def test_a_push_that_was_cut_goes_on_where_it_was(between, recording, bucket, monkeypatch):
-    monkeypatch.setattr("ccwatch.archives.objects.RETRIES", 0)
+    monkeypatch.setattr("ccwatch.archives.object_store.RETRIES", 0)
     between(lambda n, *_: "cut" if n > 12 else None)
     with pytest.raises(RecordingError, match="refuses or does not answer"):
         push(recording, bucket)

@@ -16,7 +16,7 @@ KILLED = """
 import os, random, signal, subprocess, sys, time
 from pathlib import Path
 from ccwatch.archives import push
-from ccwatch.archives.objects import Store
+from ccwatch.archives.object_store import Store
 from ccwatch.recording import manifest
 path, bucket, kills = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 rng, done, through, longest = random.Random(os.environ.get("CCWATCH_SEED", "5")), 0, 0, 1.0

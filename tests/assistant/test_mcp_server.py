@@ -53,9 +53,9 @@ def test_what_cannot_be_answered_is_a_refusal_with_its_reason(tools):
         tools.rows(SAMPLE, table="secrets"),
         tools.explain(SAMPLE, "03:00"),
     ):
-        told = json.loads(text)
-        assert not told["ok"]
-        assert len(told["reason"]) > 15
+        heard = json.loads(text)
+        assert not heard["ok"]
+        assert len(heard["reason"]) > 15
 
 
 @pytest.mark.slow
@@ -76,14 +76,14 @@ def test_marks_are_set_and_read_as_one_line(tools):
 
 
 def test_every_text_is_cut_and_a_number_that_is_none_is_missing():
-    told = json.loads(_reply("x", lambda: {"headline": "y" * 9999, "interval": [float("nan"), 1.0]}))
-    assert len(told["headline"]) == LONGEST_TEXT + 1
-    assert told["interval"] == [None, 1.0]
+    heard = json.loads(_reply("x", lambda: {"headline": "y" * 9999, "interval": [float("nan"), 1.0]}))
+    assert len(heard["headline"]) == LONGEST_TEXT + 1
+    assert heard["interval"] == [None, 1.0]
 
 
 def test_frames_are_bounded(tools):
-    told = json.loads(tools.rows(SAMPLE, limit=10**6))
-    assert told["shown"] == len(told["data"]) == MOST_ROWS < told["n"]
+    heard = json.loads(tools.rows(SAMPLE, limit=10**6))
+    assert heard["shown"] == len(heard["data"]) == MOST_ROWS < heard["n"]
 
 
 @pytest.mark.slow

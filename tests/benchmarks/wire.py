@@ -22,10 +22,10 @@ from ccwatch.protocol.messages import Instant
 from ccwatch.protocol.stream_reader import StreamReader
 from ccwatch.protocol.wire import deflate
 from ccwatch.protocol.wire.channels import Channels
+from ccwatch.protocol.wire.client_state import Kind, Talk
 from ccwatch.protocol.wire.outputs import Say
 from ccwatch.protocol.wire.packing import Encoding
 from ccwatch.protocol.wire.receiver import Receiver
-from ccwatch.protocol.wire.talk import Kind, Talk
 from tests.benchmarks.row import Row
 
 PACKETS = 3_000

@@ -127,10 +127,10 @@ def storm_rows() -> list[Row]:
             calm.append(p99_ms(probe, 5))
             with desk.clients("storm", 250, 4) as stormy:
                 probe.ask()
-                told = stormy.ask()
+                heard = stormy.ask()
                 storm.append(_p99(probe.ask()))
-            rates.append(told["rate"])
-            welcomed.append(told["welcomed"] / told["asked"])
+            rates.append(heard["rate"])
+            welcomed.append(heard["welcomed"] / heard["asked"])
             time.sleep(1.0)
             with desk.clients("stall", 20):
                 time.sleep(2.0)
@@ -253,7 +253,7 @@ def cluster() -> Iterator[Desk]:
         ) as process:
             try:
                 assert process.stdout is not None
-                told = json.loads(process.stdout.readline())
-                yield Desk(told["port"], told["pids"], [process.pid])
+                heard = json.loads(process.stdout.readline())
+                yield Desk(heard["port"], heard["pids"], [process.pid])
             finally:
                 process.kill()

@@ -251,10 +251,10 @@ def test_what_a_stream_writes_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
     with foreign(hostile) as server:
         tailed = on_a_terminal("tail", server.url, "-n", "1", cwd=tmp_path, NO_COLOR="1")
-        told = ccwatch("doctor", server.url, "--seconds", "0.3", cwd=tmp_path)
+        heard = ccwatch("doctor", server.url, "--seconds", "0.3", cwd=tmp_path)
     assert "\x1b" not in tailed
-    assert "\x1b" not in told.stdout
-    assert "[31mred" in told.stdout
+    assert "\x1b" not in heard.stdout
+    assert "[31mred" in heard.stdout
 
 
 def test_a_piped_tail_whose_reader_leaves_is_no_error_in_words_either(cottage: cw.Cottage, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ HEAVY = "click", "pandas", "pyarrow", "plotly", "scipy", "aiohttp", "orjson", "n
 def test_a_commands_own_help_begins_with_its_sentence_of_the_table(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    told = " ".join((command.help or "").split())
-    assert told.startswith(COMMANDS[name][1].removesuffix("."))
+    heard = " ".join((command.help or "").split())
+    assert heard.startswith(COMMANDS[name][1].removesuffix("."))
     if not isinstance(command, click.Group) and name != "guard":  # the one goes to its commands; the other answers nothing, it goes on
         assert "--json" in {option for parameter in command.params for option in parameter.opts}
 

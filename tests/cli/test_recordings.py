@@ -108,9 +108,9 @@ def test_verify_names_the_damaged_place_and_exits_1(killed: Path, tmp_path: Path
     assert as_json("verify", str(killed), cwd=tmp_path)["ok"] is True
     found = as_json("verify", str(killed), "--deep", cwd=tmp_path, code=1)
     assert found["problems"][0]["file"] == f"packets/{file.name}"
-    told = ccwatch("verify", str(killed), "--deep", cwd=tmp_path).stdout
-    assert "damaged" in told
-    assert f"{file.name}, bytes" in told
+    heard = ccwatch("verify", str(killed), "--deep", cwd=tmp_path).stdout
+    assert "damaged" in heard
+    assert f"{file.name}, bytes" in heard
 
 
 @pytest.mark.slow
@@ -199,9 +199,9 @@ def test_export_writes_json_lines_csv_and_parquet_of_the_same_rows(finished: Pat
     assert rows[0]["time"] == "2026-01-02T14:30:00.000000000Z"
     assert rows[0]["sentiment_score"] == ""
     out = tmp_path / "agents.parquet"
-    told = as_json("export", str(finished), "--to", "parquet", "-o", str(out), "--table", "agents", cwd=tmp_path)
+    heard = as_json("export", str(finished), "--to", "parquet", "-o", str(out), "--table", "agents", cwd=tmp_path)
     table = pq.read_table(out)
-    assert table.num_rows == told["rows"] == len(cw.open_recording(finished).agents())
+    assert table.num_rows == heard["rows"] == len(cw.open_recording(finished).agents())
     assert table.column_names == [column.name for column in TABLES["agents"]]
     part = ccwatch(
         "export", str(finished), "--to", "csv", "--from", "2026-01-02T14:31:00Z", "--until", "2026-01-02T14:31:04Z", cwd=tmp_path
@@ -221,9 +221,9 @@ def test_an_export_whose_reader_leaves_is_no_error(finished: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_pack_leaves_out_what_is_nobodys_business_and_the_file_opens_as_it_is(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.zip"
-    told = as_json("pack", str(finished), "-o", str(out), "--drop", "cash,reasoning", "--scale-nav", "100", cwd=tmp_path)
-    assert told["packets"] == 120
-    assert {"cash", "reasoning", "logs", "extra"} <= set(told["dropped"])
+    heard = as_json("pack", str(finished), "-o", str(out), "--drop", "cash,reasoning", "--scale-nav", "100", cwd=tmp_path)
+    assert heard["packets"] == 120
+    assert {"cash", "reasoning", "logs", "extra"} <= set(heard["dropped"])
     found, whole = cw.open_recording(out), cw.open_recording(finished).frame(["nav", "price"])
     frame = found.frame(["nav", "cash", "price", "reasoning"])
     assert frame["nav"].iloc[0] == pytest.approx(100)
@@ -256,8 +256,8 @@ def test_prune_asks_and_deletes_nothing_that_nobody_confirmed(tmp_path: Path) ->
     assert "nothing deleted" in asked.stdout
     assert as_json(*options, cwd=tmp_path)["deleted"] is False
     assert old.is_dir()
-    told = as_json(*options, "--yes", cwd=tmp_path)
-    assert ([entry["path"] for entry in told["recordings"]], told["deleted"]) == ([str(old)], True)
+    heard = as_json(*options, "--yes", cwd=tmp_path)
+    assert ([entry["path"] for entry in heard["recordings"]], heard["deleted"]) == ([str(old)], True)
     assert (old.exists(), protected.is_dir()) == (False, True)
     assert ccwatch("prune", str(tmp_path), cwd=tmp_path).returncode == 2
 

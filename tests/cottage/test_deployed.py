@@ -63,9 +63,9 @@ def test_the_engines_two_messages_have_the_shapes_that_were_seen() -> None:
 
 def test_the_bffs_state_has_the_shape_that_was_seen() -> None:
     database = Database()
-    told = [database.state(state) for state in STATES]
+    heard = [database.state(state) for state in STATES]
     seen = kinds(sample("bff-over-database-engine.jsonl")[-1]["data"])
-    ours = kinds(told[-1])
+    ours = kinds(heard[-1])
     agent, model = next(iter(ours.pop("agents").values())), next(iter(ours.pop("models").values()))
     model.pop("last_thought")  # text or null
     agent[0].pop("error")
@@ -74,7 +74,7 @@ def test_the_bffs_state_has_the_shape_that_was_seen() -> None:
     assert_is_part(agent, next(iter(seen["agents"].values())))
     assert_is_part(model, next(iter(seen["models"].values())))
     assert_is_part(ours, seen)
-    assert told[0]["timestamp"] == "2026-01-02T14:30:00.000000"
+    assert heard[0]["timestamp"] == "2026-01-02T14:30:00.000000"
 
 
 def test_status_alternates_within_a_burst_while_a_drawdown_halt_lasts() -> None:
@@ -87,23 +87,23 @@ def test_status_alternates_within_a_burst_while_a_drawdown_halt_lasts() -> None:
 
 def test_each_call_is_told_with_its_own_time_and_again_until_ten_newer_ones_came() -> None:
     database = Database()
-    told: set[tuple[str, float, bool]] = set()
+    heard: set[tuple[str, float, bool]] = set()
     for state in STATES:
         calls = database.state(state)["agents"]["RiskAgent"]
         assert len(calls) <= 10
         assert [call["timestamp"] for call in calls] == sorted((call["timestamp"] for call in calls), reverse=True)
-        told |= {(call["timestamp"], call["latency_ms"], call["success"]) for call in calls}
+        heard |= {(call["timestamp"], call["latency_ms"], call["success"]) for call in calls}
     first, last = (STATES[at]["agents"]["RiskAgent"] for at in (0, -1))
-    assert len(told) == last["invocations"] - first["invocations"] + 1
+    assert len(heard) == last["invocations"] - first["invocations"] + 1
     good = [round(service["invocations"] * service["success_rate"]) for service in (first, last)]
-    assert sum(not success for *_, success in told) == (last["invocations"] - first["invocations"]) - (good[1] - good[0])
+    assert sum(not success for *_, success in heard) == (last["invocations"] - first["invocations"]) - (good[1] - good[0])
 
 
 def test_dollars_and_a_drawdown_above_zero() -> None:
     state = next(state for state in STATES if state["governance"]["approved_size"] and state["portfolio"]["max_drawdown"])
-    told = Database().state(state)
-    assert told["governance"]["approved_size"] == pytest.approx(state["governance"]["approved_size"] * state["portfolio"]["nav"], abs=0.01)
-    assert told["portfolio"]["max_drawdown"] == -state["portfolio"]["max_drawdown"]
+    heard = Database().state(state)
+    assert heard["governance"]["approved_size"] == pytest.approx(state["governance"]["approved_size"] * state["portfolio"]["nav"], abs=0.01)
+    assert heard["portfolio"]["max_drawdown"] == -state["portfolio"]["max_drawdown"]
 
 
 def test_what_is_no_contracts_state_passes_through() -> None:
@@ -122,9 +122,9 @@ def test_the_engine_serves_under_api_alone_replays_ten_messages_and_the_bff_repe
         assert cottage.engine_url.endswith("/api/ws/stream")
         assert rest(cottage.engine_url, "/ws/stream")[0] == 403
         bff = ws(cottage.url)
-        told = [json.loads(bff.recv(timeout=5)) for _ in range(3)]
-        assert {message["type"] for message in told} == {"WELCOME", "TELEMETRY"}
-        assert told[-1]["data"]["status"] == "TradingStatus.ACTIVE"
+        heard = [json.loads(bff.recv(timeout=5)) for _ in range(3)]
+        assert {message["type"] for message in heard} == {"WELCOME", "TELEMETRY"}
+        assert heard[-1]["data"]["status"] == "TradingStatus.ACTIVE"
         engine = ws(cottage.engine_url)
         first = [json.loads(engine.recv(timeout=0.2)) for _ in range(10)]
         assert [message.get("type") for message in first] == [None, "TELEMETRY"] * 5

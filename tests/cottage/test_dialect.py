@@ -27,11 +27,11 @@ def spoken(dialect):
 @pytest.mark.parametrize(("dialect", "kind"), [("engine_loop", "TELEMETRY"), ("bridge", "PARTIAL"), ("pipeline", "STATE")])
 def test_a_dialect_is_recognised_and_carries_the_contracts_values(dialect, kind):
     for raw, packets in zip(RAWS, spoken(dialect), strict=True):
-        told = codec.decode(raw)
+        heard = codec.decode(raw)
         assert {packet.dialect for packet in packets} == {dialect}
         assert {packet.kind for packet in packets} == {kind}
-        assert [getattr(packets[0], name) for name in COMMON] == [getattr(told, name) for name in COMMON]
-        assert told.side in {packet.side for packet in packets}
+        assert [getattr(packets[0], name) for name in COMMON] == [getattr(heard, name) for name in COMMON]
+        assert heard.side in {packet.side for packet in packets}
 
 
 def test_the_contracts_dialect_is_the_message_itself():

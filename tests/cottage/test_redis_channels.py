@@ -121,8 +121,8 @@ def test_a_signal_and_a_tick_are_read_as_they_are_published() -> None:
 
 
 def test_a_forecast_keeps_its_horizon_and_that_it_is_a_mock() -> None:
-    told = json.loads(translate("forecast.signals", sample("forecast.signals"), NOW)[0].payload)
-    assert told["forecast"] == {
+    heard = json.loads(translate("forecast.signals", sample("forecast.signals"), NOW)[0].payload)
+    assert heard["forecast"] == {
         "symbol": "SPY", "p10": 440.0, "median": 452.0, "p90": 460.0, "horizon": 10, "confidence": 0.8, "is_synthetic": True
     }  # fmt: skip
 

@@ -53,7 +53,7 @@ class Reader:
         return [bytes(item.raw) for item in self.items if isinstance(item, Packet)]
 
     @property
-    def told(self):
+    def heard(self):
         return [item.detail for item in self.items if isinstance(item, Event) and item.kind in {EventKind.MARK, EventKind.GAP}]
 
     def read(self, until, packets):
@@ -144,5 +144,5 @@ def test_a_message_whose_answer_was_lost_is_not_written_twice(server, sent):
 def test_whatever_is_killed_each_packet_is_recorded_exactly_once(server, tmp_path):  # noqa: ARG001 - asks for a redis-server
     """The stated count of kills is for python -m tests.cottage.kills, which forks: so does this, in a process without threads."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.cottage.kills", str(tmp_path), "--kills", "60", "--seed", str(int(time.time()))]
-    told = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=900, check=True).stdout
-    assert "\n0 missing, 0 twice, 0 of no entry" in told
+    heard = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=900, check=True).stdout
+    assert "\n0 missing, 0 twice, 0 of no entry" in heard

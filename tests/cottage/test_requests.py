@@ -12,7 +12,7 @@ import websockets.sync.client
 from ccwatch.cottage import Cottage, Options
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.stream_reader import StreamReader
-from ccwatch.protocol.wire.track import STEP
+from ccwatch.protocol.wire.channel_sender import STEP
 from ccwatch.stream.source import DescribedSource, read_clock
 
 

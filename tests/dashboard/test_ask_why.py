@@ -34,10 +34,10 @@ def test_a_moment_outside_the_stream_is_told_not_raised():
 def test_of_many_warnings_around_a_halt_the_halt_is_told():
     moment = pd.Timestamp("2026-01-02T14:39:00Z")
     lines = explain(cw.open_recording(BAD_SESSION), moment, moment)["lines"]
-    told = [line for line in lines if " · " in line]
-    assert any("status · ACTIVE → HALT" in line for line in told)
-    assert any("drawdown trough" in line for line in told)
-    assert [line[:12] for line in told] == sorted(line[:12] for line in told), "by time"
+    heard = [line for line in lines if " · " in line]
+    assert any("status · ACTIVE → HALT" in line for line in heard)
+    assert any("drawdown trough" in line for line in heard)
+    assert [line[:12] for line in heard] == sorted(line[:12] for line in heard), "by time"
     assert any("more: .evidence" in line for line in lines)
 
 

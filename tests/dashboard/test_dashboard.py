@@ -35,7 +35,7 @@ def ready(dashboard, page="p1", **more) -> None:
     say(dashboard, {"type": "ready", "page": page, "seq": 0, **more})
 
 
-def told(dashboard) -> str:
+def reported(dashboard) -> str:
     """All that the status line says."""
     return " | ".join(f"{name}={value}" for name, value in dashboard._publisher._side_content["status"].items())
 
@@ -102,14 +102,14 @@ def test_pause_freezes_the_page_and_counts_what_it_hides(dashboard, view, sent):
     say(dashboard, {"type": "pause"})
     frozen = sent.mirror().seq
     view.step(37)
-    wait_until(lambda: "hidden=37" in told(dashboard))
+    wait_until(lambda: "hidden=37" in reported(dashboard))
     assert dashboard.hidden_packets == 37
     assert sent.mirror().seq == frozen
-    assert "charts paused" in told(dashboard)
+    assert "charts paused" in reported(dashboard)
     say(dashboard, {"type": "pause"})
     wait_until(lambda: sent.mirror().seq == view.latest.seq)
     assert dashboard.hidden_packets == 0
-    assert "paused=False" in told(dashboard)
+    assert "paused=False" in reported(dashboard)
     assert len(sent.mirror()) == len(view.frame())
 
 
@@ -216,9 +216,9 @@ def test_a_disconnect_is_read_in_the_header(dashboard, view):
     ready(dashboard)
     view.state = ConnectionState.DISCONNECTED
     view.facts["retry_in_s"] = 3.4
-    wait_until(lambda: "Disconnected, next try in 4 s" in told(dashboard))
+    wait_until(lambda: "Disconnected, next try in 4 s" in reported(dashboard))
     view.facts["retry_in_s"] = 2.4
-    wait_until(lambda: "next try in 3 s" in told(dashboard))
+    wait_until(lambda: "next try in 3 s" in reported(dashboard))
 
 
 def test_stop_ends_the_publisher_at_once_and_leaves_a_feed_that_is_not_its_own(view):
@@ -231,7 +231,7 @@ def test_stop_ends_the_publisher_at_once_and_leaves_a_feed_that_is_not_its_own(v
     assert time.monotonic() - began < 5.0
     assert threads() == []
     assert view.stopped == 0
-    assert "view stopped" in told(dashboard)
+    assert "view stopped" in reported(dashboard)
     assert view._sinks == []
 
 
@@ -240,7 +240,7 @@ def test_stop_ends_the_feed_that_it_owns_once(view):
     dashboard.stop()
     dashboard.stop()
     assert view.stopped == 1
-    assert "Stopped" in told(dashboard)
+    assert "Stopped" in reported(dashboard)
 
 
 def test_a_page_loaded_after_stop_still_shows_the_data(view, sent):
@@ -253,7 +253,7 @@ def test_a_page_loaded_after_stop_still_shows_the_data(view, sent):
 def test_the_publisher_rests_when_the_stream_has_ended_and_wakes_for_a_page(dashboard, view, sent):
     ready(dashboard)
     view.state = ConnectionState.ENDED
-    wait_until(lambda: "The stream has ended" in told(dashboard))
+    wait_until(lambda: "The stream has ended" in reported(dashboard))
     looked = wait_until(lambda: dashboard._status_at)
     wait_until(lambda: dashboard._wake._cond._waiters)
     assert dashboard._status_at >= looked
@@ -267,12 +267,12 @@ def test_a_view_that_fails_is_told_in_the_header_and_does_not_end_the_thread(das
     with monkeypatch.context() as broken:
         broken.setattr(view, "events", lambda: 1 / 0)
         view.change(agents=(AgentMetric("NewcomerAgent", 1.0, 1.0, 1.0),))  # so that everything must be read again
-        wait_until(lambda: "charts could not be updated: division" in told(dashboard), 60)  # at its share of the time
+        wait_until(lambda: "charts could not be updated: division" in reported(dashboard), 60)  # at its share of the time
         broken.setattr(view, "health", lambda: 1 / 0)
-        wait_until(lambda: "status could not be updated: division" in told(dashboard))
+        wait_until(lambda: "status could not be updated: division" in reported(dashboard))
     assert threads() == ["ccwatch-dashboard"]
     wait_until(lambda: sent.mirror().seq == view.latest.seq)
-    wait_until(lambda: "could not" not in told(dashboard))
+    wait_until(lambda: "could not" not in reported(dashboard))
 
 
 class FileRecorder:
@@ -289,19 +289,19 @@ class FileRecorder:
 def test_the_record_button_starts_and_finishes_a_recording(view, tmp_path):
     with Dashboard(view, record=lambda: FileRecorder(tmp_path / "r")) as shown:
         say(shown, {"type": "record"})
-        wait_until(lambda: "records=True" in told(shown))
+        wait_until(lambda: "records=True" in reported(shown))
         assert (tmp_path / "r").exists()
-        assert f"recording to {tmp_path / 'r'}" in told(shown)
+        assert f"recording to {tmp_path / 'r'}" in reported(shown)
         say(shown, {"type": "record"})
-        wait_until(lambda: "records=False" in told(shown))
+        wait_until(lambda: "records=False" in reported(shown))
         assert (tmp_path / "r.done").exists()
-        assert "recorded to" in told(shown)
+        assert "recorded to" in reported(shown)
 
 
 def test_stop_finishes_the_recording_that_the_button_started(view, tmp_path):
     shown = Dashboard(view, record=lambda: FileRecorder(tmp_path / "r"))
     say(shown, {"type": "record"})
-    wait_until(lambda: "records=True" in told(shown))
+    wait_until(lambda: "records=True" in reported(shown))
     shown.stop()
     assert (tmp_path / "r.done").exists()
 
@@ -312,8 +312,8 @@ def test_a_recording_that_cannot_start_is_told_in_the_header(view):
 
     with Dashboard(view, record=fail) as shown:
         say(shown, {"type": "record"})
-        wait_until(lambda: "could not record: no room for <b>" in told(shown))
-        assert "records=False" in told(shown)
+        wait_until(lambda: "could not record: no room for <b>" in reported(shown))
+        assert "records=False" in reported(shown)
 
 
 def test_what_the_page_sends_waits_for_the_publisher(dashboard):
@@ -489,7 +489,7 @@ def test_stop_ends_a_live_feed_with_its_view_within_a_second_though_the_server_i
         peer.close()
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith(("ccwatch-feed", "ccwatch-dashboard"))])
     assert shown.view.state == ConnectionState.STOPPED
-    assert "Stopped" in told(shown)
+    assert "Stopped" in reported(shown)
 
 
 @pytest.mark.slow
@@ -559,7 +559,7 @@ def test_a_recording_in_progress_is_followed_until_it_is_finished(sent, tmp_path
         wait_until(lambda: len(cw.open_recording(recorder.path).frame()) > 5)
         with cw.watch(recorder.path) as shown:
             ready(shown)
-            assert "Recording in progress" in told(shown)
+            assert "Recording in progress" in reported(shown)
             known = len(sent.mirror())
             wait_until(lambda: len(sent.mirror()) > known + 40, 60)
             shown.pause()
@@ -572,7 +572,7 @@ def test_a_recording_in_progress_is_followed_until_it_is_finished(sent, tmp_path
             frame = cw.open_recording(recorder.path).frame()
             wait_until(lambda: len(sent.mirror()) == len(frame), 60)
             assert np.array_equal(sent.mirror().rows["price"], frame["price"])
-            wait_until(lambda: "Recording in progress" not in told(shown))
+            wait_until(lambda: "Recording in progress" not in reported(shown))
             assert len(sent.custom("full")) == 1, "what it grew by was sent, not all of it again"
             wait_until(lambda: rests(shown))  # the header may learn of the end a poll earlier than the publisher
     finally:

@@ -19,13 +19,13 @@ RULE = Rule("always", "drawdown_peak", 1.0, "fires with any packet", "fraction",
 
 def test_the_page_silences_an_alert_in_the_journal_that_the_guard_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CCWATCH_RECORDINGS", str(tmp_path))
-    told: list[bool] = []
+    heard: list[bool] = []
     with cw.synthetic(seed=3, rate=20) as feed, cw.record(feed) as recorder:
         watch = AlertWatch(feed, [RULE])
         watch.start()
         try:
             wait_until(lambda: watch.open)
-            shared, (alert,) = SharedAlerts(feed, lambda: told.append(True)), watch.open
+            shared, (alert,) = SharedAlerts(feed, lambda: heard.append(True)), watch.open
             with pytest.raises(ConfigError, match="reason"):
                 shared.silence(watch, alert.rule, alert.subject, " ")
             shared.silence(watch, alert.rule, alert.subject, "the desk knows")
@@ -33,7 +33,7 @@ def test_the_page_silences_an_alert_in_the_journal_that_the_guard_reads(tmp_path
             assert silence is not None
             assert silence.reason == "the desk knows"
             assert abs(silence.until_ns - time.time_ns()) <= SILENCE_S * 1e9
-            assert told
+            assert heard
             assert shared.words_of(watch, alert, 0.0)["silenced"] == [silence.until_ns / 1e6, silence.by, "the desk knows"]
         finally:
             watch.stop()

@@ -72,9 +72,9 @@ def test_the_doctor_finds_nothing_that_is_malformed_or_unknown(seen: Seen) -> No
 
 
 def test_a_printed_enum_is_its_status_and_its_word_is_kept(bff: Seen) -> None:
-    told = [message["data"]["status"] for message in bff.messages]
-    assert list(bff.frame["status_raw"]) == told
-    assert list(bff.frame["status"]) == ["HALT" if "HALTED" in word else "ACTIVE" for word in told]
+    reported = [message["data"]["status"] for message in bff.messages]
+    assert list(bff.frame["status_raw"]) == reported
+    assert list(bff.frame["status"]) == ["HALT" if "HALTED" in word else "ACTIVE" for word in reported]
     assert "HALT" in set(bff.frame["status"])
 
 

@@ -536,18 +536,18 @@ def test_stop_comes_back_within_a_second_while_a_name_is_looked_up(monkeypatch):
     feed = feed_for("ws://somewhere.example").start()
     try:
         assert looking.wait(2)
-        told = []
+        heard = []
 
         def wait():
             with pytest.raises(FeedClosed) as raised:
                 feed.wait(timeout=30)
-            told.append(raised.value)
+            heard.append(raised.value)
 
         waiting = threading.Thread(target=wait)
         waiting.start()
         assert timed_stop(feed) < 4.0
         waiting.join(10)
-        assert len(told) == 1
+        assert len(heard) == 1
         with pytest.raises(FeedClosed):
             feed.wait(timeout=30)
     finally:

@@ -114,7 +114,7 @@ def test_in_a_forked_child_a_feed_is_stopped_with_the_reason_and_the_parents_goe
     feed = live(server.url).wait(2)
     child = os.fork()
     if child == 0:
-        told = 1
+        heard = 1
         try:
             reason = ""
             try:
@@ -124,9 +124,9 @@ def test_in_a_forked_child_a_feed_is_stopped_with_the_reason_and_the_parents_goe
             is_stopped = feed.state == "STOPPED" and "forked" in str(feed.error) and "forked" in reason
             rows = len(feed.frame(clean=False))
             feed.stop()
-            told = 0 if is_stopped and rows == 2 else 2
+            heard = 0 if is_stopped and rows == 2 else 2
         finally:
-            os._exit(told)
+            os._exit(heard)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert feed.state == "OPEN"
     feed.wait(3, timeout=10)

@@ -147,13 +147,13 @@ def test_a_burst_has_the_worst_of_its_status_words_until_a_burst_without_it_has_
     words = ["ACTIVE", "ACTIVE", "HALT", "ACTIVE", "ACTIVE", "ACTIVE", None, "ACTIVE"]
     frame = packets(8, status=words)
     frame = frame.assign(received_mono_ns=[int(t * 1e9) + 1 for t in times], received_at=frame.index)
-    told = lambda series: [STATUS_WORDS[code] for code in series.status]  # noqa: E731
+    heard = lambda series: [STATUS_WORDS[code] for code in series.status]  # noqa: E731
     expected = ["ACTIVE", "ACTIVE", "HALT", "HALT", "HALT", "HALT", "ACTIVE", "ACTIVE"]
-    assert told(prepare(frame, None, NO_GAPS, Names())) == expected
+    assert heard(prepare(frame, None, NO_GAPS, Names())) == expected
     for cut in range(1, 8):
         first = prepare(frame.iloc[:cut], None, NO_GAPS, Names())
         second = prepare(frame.iloc[cut:], None, NO_GAPS, Names(), carry=first.carry)
-        assert told(first) + told(second) == expected, cut
+        assert heard(first) + heard(second) == expected, cut
 
 
 def test_profit_is_measured_by_what_the_account_was_worth_and_exposure_is_what_is_not_cash():

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ccwatch.dashboard.gone import Gone
+from ccwatch.dashboard.replaced_feed import Gone
 from ccwatch.domain.hours import read_hours
 from ccwatch.guard.daybook import Daybook
 from ccwatch.guard.guard_options import GuardOptions
@@ -80,12 +80,12 @@ def test_a_restart_within_a_second_is_reported_too(desk):
 
 def test_one_that_is_started_again_and_again_says_so_every_ten_minutes(desk):
     desk.see("5 10:00:00")
-    told = []
+    heard = []
     for minute in range(1, 13):
         desk.begin()
-        told += desk.see(f"5 10:{minute:02}:00")
-    assert len(told) == 2
-    assert told[1].count(" to ") == 10, "each stretch is in it"
+        heard += desk.see(f"5 10:{minute:02}:00")
+    assert len(heard) == 2
+    assert heard[1].count(" to ") == 10, "each stretch is in it"
     desk.begin()
     assert "from 2026-01-05 10:12:00 to 2026-01-06 09:00:00 UTC" in desk.see("6 09:00:00")[0], "the next day's first message has the rest"
 

@@ -88,15 +88,15 @@ def test_a_recording_is_judged_and_people_are_told_with_evidence_and_an_offline_
     with desk() as server, guard_of(Recording(bad), tmp_path / "_guard", server, options=options) as guard:
         wait_until(lambda: guard.watch.is_caught_up and ids(bad))
         guard.finish()
-        told = server.kinds("firing", "worse")
-        name = next(m for m in told if m["rule"] == "halt")["page"].removeprefix("https://desk/incidents/")
+        heard = server.kinds("firing", "worse")
+        name = next(m for m in heard if m["rule"] == "halt")["page"].removeprefix("https://desk/incidents/")
         text = (guard.folder / "incidents" / name).read_text(encoding="utf-8")
         pages = [page.read_text(encoding="utf-8") for page in guard.folder.glob("incidents/*.html")]
     expected = {(row.rule, row.subject) for row in cw.analyze(BAD).alerts().to_frame().itertuples()}
     assert {(a["rule"], a["subject"]) for a in AlertJournal(bad).book().alerts.values()} == expected
-    assert all(m["id"] in m["text"] and m["synthetic"] and m["sentence"] in m["text"] for m in told)
-    assert {m["certificate"] for m in told if m["rule"] == "halt"} == {"3 of 3, 0.2 false a day, 2 sessions"}
-    assert {m["certificate"] for m in told if m["rule"] != "halt"} == {"never tested"}
+    assert all(m["id"] in m["text"] and m["synthetic"] and m["sentence"] in m["text"] for m in heard)
+    assert {m["certificate"] for m in heard if m["rule"] == "halt"} == {"3 of 3, 0.2 false a day, 2 sessions"}
+    assert {m["certificate"] for m in heard if m["rule"] != "halt"} == {"never tested"}
     assert "<svg" in text
     assert "SYNTHETIC" in text
     assert "nav (USD)" not in text
@@ -121,14 +121,14 @@ def test_what_people_were_told_before_a_kill_is_known_even_where_nothing_else_is
             wait_until(lambda: any(m["rule"] == "halt" for m in server.kinds("firing")))
             assert guard.outbox.drain(20)
     (tmp_path / "g" / "state.json").unlink()
-    told = set(server.names)
+    heard = set(server.names)
     with desk() as server:
         feed, guard = guarded(server, "after")
         assert {a.rule for a in guard.watch.log.open} >= {"halt", "drawdown-start-2"}, "before the first packet"
         with feed, guard:
             wait_until(lambda: guard.watch.is_caught_up and guard.watch.seq)
             assert guard.outbox.drain(20)
-    assert not told & set(server.names), "nothing is told twice"
+    assert not heard & set(server.names), "nothing is told twice"
     assert "halt" not in {m.get("rule") for m in server.taken}
 
 

@@ -13,36 +13,36 @@ def alert(rule, severity=Severity.WARNING, *, subject="", fired=1, resolved=None
     return Alert(rule, subject, severity, "meaning", unit, state, fired, 1.0, 1.0, 1.0, resolved)
 
 
-def told(notices):
+def heard(notices):
     return [(n.kind, n.group, n.alert.rule) for n in notices]
 
 
 def test_one_drawdown_is_one_message_and_the_worse_hides_the_milder():
     notifier = Notifier()
-    assert told(notifier.take(alert("drawdown-peak-1.5"), 0)) == [("firing", "drawdown", "drawdown-peak-1.5")]
-    assert told(notifier.take(alert("drawdown-start-1.5"), 0)) == []
+    assert heard(notifier.take(alert("drawdown-peak-1.5"), 0)) == [("firing", "drawdown", "drawdown-peak-1.5")]
+    assert heard(notifier.take(alert("drawdown-start-1.5"), 0)) == []
     worse = notifier.take(alert("drawdown-peak-2", Severity.CRITICAL), 0)
-    assert told(worse) == [("worse", "drawdown", "drawdown-peak-2")]
+    assert heard(worse) == [("worse", "drawdown", "drawdown-peak-2")]
     assert {a.rule for a in worse[0].also} == {"drawdown-peak-1.5", "drawdown-start-1.5"}
-    assert told(notifier.take(alert("drawdown-start-2", Severity.CRITICAL), 0)) == []
+    assert heard(notifier.take(alert("drawdown-start-2", Severity.CRITICAL), 0)) == []
     assert notifier.groups["drawdown"][0].rule == "drawdown-peak-2"
     for rule in ("drawdown-peak-1.5", "drawdown-start-1.5", "drawdown-start-2"):
-        assert told(notifier.take(alert(rule, resolved=9), 9)) == []
+        assert heard(notifier.take(alert(rule, resolved=9), 9)) == []
     over = notifier.take(alert("drawdown-peak-2", Severity.CRITICAL, resolved=9), 9)
-    assert told(over) == [("resolved", "drawdown", "drawdown-peak-2")]
+    assert heard(over) == [("resolved", "drawdown", "drawdown-peak-2")]
 
 
 def test_a_halt_mutes_drawdown_and_silence_and_silence_mutes_latency():
     notifier = Notifier()
-    assert told(notifier.take(alert("halt", Severity.CRITICAL), 0)) == [("firing", "halt", "halt")]
+    assert heard(notifier.take(alert("halt", Severity.CRITICAL), 0)) == [("firing", "halt", "halt")]
     assert notifier.take(alert("drawdown-peak-2", Severity.CRITICAL), 0) == []
     assert notifier.take(alert("stale"), 0) == []
     assert notifier.take(alert("frozen"), 0) == []
     other = Notifier()
     other.take(alert("stale"), 0)
     assert other.take(alert("latency-3x", subject="RiskAgent", unit="times usual"), 0) == []
-    assert told(other.take(alert("stale", resolved=5), 5)) == [("resolved", "silence", "stale")]
-    assert told(other.due(6)) == [("firing", "latency RiskAgent", "latency-3x")], "it still fires, and nothing mutes it any more"
+    assert heard(other.take(alert("stale", resolved=5), 5)) == [("resolved", "silence", "stale")]
+    assert heard(other.due(6)) == [("firing", "latency RiskAgent", "latency-3x")], "it still fires, and nothing mutes it any more"
 
 
 def test_what_is_silenced_or_was_seen_is_told_to_nobody():
@@ -57,7 +57,7 @@ def test_after_a_restart_what_was_seen_counts_as_told_for_its_whole_group():
     notifier = Notifier(is_seen=lambda a: a.id == seen.id)
     assert notifier.take(seen, 0) == []
     assert notifier.take(alert("drawdown-start-1.5"), 0) == []
-    assert told(notifier.take(alert("drawdown-peak-2", Severity.CRITICAL), 0)) == [("worse", "drawdown", "drawdown-peak-2")]
+    assert heard(notifier.take(alert("drawdown-peak-2", Severity.CRITICAL), 0)) == [("worse", "drawdown", "drawdown-peak-2")]
 
 
 def test_what_nobody_acknowledges_is_escalated_once_and_repeated():
@@ -66,9 +66,9 @@ def test_what_nobody_acknowledges_is_escalated_once_and_repeated():
     one = alert("halt", Severity.CRITICAL)
     notifier.take(one, 0)
     assert notifier.due(HOUR // 10) == []
-    assert told(notifier.due(HOUR // 5)) == [("escalation", "halt", "halt")]
+    assert heard(notifier.due(HOUR // 5)) == [("escalation", "halt", "halt")]
     assert notifier.due(HOUR // 4) == []
-    assert told(notifier.due(HOUR)) == [("repeat", "halt", "halt")]
+    assert heard(notifier.due(HOUR)) == [("repeat", "halt", "halt")]
     acknowledged.add(one.id)
     assert notifier.due(9 * HOUR) == []
     assert notifier.take(alert("halt", Severity.CRITICAL, resolved=9), 9 * HOUR) == [], "who has seen it knows"
@@ -83,8 +83,8 @@ def test_who_acknowledges_or_silences_the_alert_of_a_message_has_done_so_for_its
         known.add("drawdown-peak-1.5")
         assert notifier.due(HOUR * 2) == [], "the other one is the same loss"
         worse = notifier.take(alert("drawdown-start-2", Severity.CRITICAL), 2 * HOUR)
-        assert told(worse) == [("worse", "drawdown", "drawdown-start-2")]
-        assert told(notifier.due(3 * HOUR))[0] == ("escalation", "drawdown", "drawdown-start-2")
+        assert heard(worse) == [("worse", "drawdown", "drawdown-start-2")]
+        assert heard(notifier.due(3 * HOUR))[0] == ("escalation", "drawdown", "drawdown-start-2")
         known.add("drawdown-start-2")
         assert notifier.due(9 * HOUR) == []
 

@@ -106,8 +106,8 @@ def test_one_that_welcomes_but_does_not_read_is_texted_until_it_shows_that_and_n
     assert len(server.texts) == unread + 1, "the text that stops its pongs is the last one"
     assert server.aborts == [], "packets are life"
     assert len(server.closes) == 1, "which the server does by itself, once"
-    (told,) = server.events(EventKind.ERROR)
-    assert "texts=stopped" in told.detail
+    (heard,) = server.events(EventKind.ERROR)
+    assert "texts=stopped" in heard.detail
     assert "does not read" in server.session.no_text
 
 

@@ -44,7 +44,7 @@ class Burst:
         return self.take(self.session.tick(self.now))
 
     @property
-    def told(self):
+    def heard(self):
         return [(int(packet.price), bool(packet.flags & Flag.REPLAYED)) for packet in self.packets]
 
 

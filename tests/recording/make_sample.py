@@ -50,8 +50,8 @@ def items(scenario: str = SCENARIO, seed: int = SEED, packets: int = PACKETS, *,
 
 def _without_trades(raw: bytes) -> bytes:
     """A message of the seeded engine as the first released ccwatch made it; what is malformed is cut off before its trades."""
-    head, told, tail = raw.partition(b',"execution_status":')
-    return head + b"}}" + tail[tail.index(b"]}}") + 3 :] if told else raw
+    head, heard, tail = raw.partition(b',"execution_status":')
+    return head + b"}}" + tail[tail.index(b"]}}") + 3 :] if heard else raw
 
 
 def make(

@@ -263,11 +263,11 @@ def judge(whole, file, place, how):
     name = str(file.relative_to(folder))
     recording = Recording(folder)  # session.json has a copy: it opens whatever is damaged
     verified = recording.verify(deep=True)
-    told = [p for p in (*verified.problems, *verified.notes) if p.file == name and p.offset <= place <= p.offset + p.length]
-    at_a_line_or_frame = how == "cut" and not told  # what is left is whole: as if the rest had never been written
-    assert told or at_a_line_or_frame, f"{how} at {name}:{place} was not noticed"
+    heard = [p for p in (*verified.problems, *verified.notes) if p.file == name and p.offset <= place <= p.offset + p.length]
+    at_a_line_or_frame = how == "cut" and not heard  # what is left is whole: as if the rest had never been written
+    assert heard or at_a_line_or_frame, f"{how} at {name}:{place} was not noticed"
     if file.parent.name == JOURNAL:
-        judge_journal(recording, items, how, told)
+        judge_journal(recording, items, how, heard)
         return
     found = {table: what_is_intact(recording, table, file) for table in LONG}
     gaps = [detail for detail in found["events"]["detail"] if "reason=damaged" in detail]
@@ -303,12 +303,12 @@ def is_gap(item):
     return isinstance(item, Event) and item.kind == EventKind.GAP and "reason=damaged" in item.detail
 
 
-def judge_journal(recording, items, how, told):
+def judge_journal(recording, items, how, heard):
     found = list(recording.items())
     kept = [item for item in found if not is_gap(item)]
     assert all(item in items for item in kept), "a row that was never recorded"
     assert len(kept) >= len(items) - 20 or how == "cut", "a frame outside the damage was lost"
-    assert len(kept) == len(items) or told or how == "cut"
+    assert len(kept) == len(items) or heard or how == "cut"
     if how == "flip" and len(kept) < len(items) and recording.verify().problems:
         assert len(found) > len(kept), "a loss without its gap"
         assert recording.info().gaps > 0

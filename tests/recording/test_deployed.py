@@ -93,8 +93,8 @@ def test_each_call_trade_and_bar_is_one_row_and_a_mock_forecast_is_told(tmp_path
     bars = recording.bars()
     assert bars["open"].is_unique
     assert bars["open"].tolist() == [float(k) for k in range(len(bars))]
-    told = [packet.is_forecast_synthetic for packet in recording.packets()]
-    assert told == [n % 4 == 0 for n in range(40)]
+    heard = [packet.is_forecast_synthetic for packet in recording.packets()]
+    assert heard == [n % 4 == 0 for n in range(40)]
 
 
 @pytest.mark.parametrize("finish", [False, True])

@@ -96,8 +96,8 @@ def test_of_three_segments_the_intact_ones_are_read_everywhere(copied, how, tmp_
     set_aside = [] if how == "gone" else [f"packets/{path.stem}.damaged"]
     if how == "cut":  # by the command line, whose every run costs seconds on a slow machine
         done = ccwatch("recover", folder, "--json")
-        told = json.loads(done.stdout)
-        assert (done.returncode, told["lost"], told["set_aside"]) == (1, [gap.detail], set_aside)
+        heard = json.loads(done.stdout)
+        assert (done.returncode, heard["lost"], heard["set_aside"]) == (1, [gap.detail], set_aside)
     else:
         found = recover(folder)
         assert (found.is_whole, list(found.set_aside)) == (False, set_aside)

@@ -12,7 +12,7 @@ import orjson
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol.columns import TABLES
-from ccwatch.protocol.decoding import contract, non_packets, packet_fields, rewriting, several, tolerant
+from ccwatch.protocol.decoding import contract, many_messages, non_packets, packet_fields, rewriting, tolerant
 from ccwatch.protocol.messages import NAN, NOTHING, Instant, NewRows, NonPacket, NonPacketSort, Packet
 
 PING: Final = b'{"type":"PING"}'
@@ -106,13 +106,13 @@ def read(raw: bytes | memoryview, *, seq: int, connection: int, now: Instant, se
     try:
         message, flags = _parsed(whole)
     except DecodeError:
-        parts = several.lines(whole)
+        parts = many_messages.lines(whole)
         if len(parts) < 2:
             raise
     else:
         if type(message) is not list:
             return [_part(message, flags, bytes(raw), seq, connection, now, server_tz)]
-        parts = several.entries(whole)
+        parts = many_messages.entries(whole)
     found: list[list[Any] | NonPacket] = []
     refused: DecodeError | None = None
     for part in parts:

@@ -19,10 +19,10 @@ from ccwatch.protocol import canonical_words, columns
 from ccwatch.protocol.canonical_words import LONGEST_WORD
 from ccwatch.protocol.columns import Column
 from ccwatch.protocol.decoding import market_lists
-from ccwatch.protocol.decoding.cut import WORDS
 from ccwatch.protocol.decoding.dialects import NO_SYMBOL, contract_places
 from ccwatch.protocol.decoding.log_lines import usual_line
 from ccwatch.protocol.decoding.packet_fields import EXTRA, NAIVE_TIME, UNKNOWN_WORD, bounds
+from ccwatch.protocol.decoding.word_length import WORDS
 from ccwatch.protocol.messages import NAN, NOTHING, AgentMetric, Instant, Kind, LogLine, ModelMetric, Status
 
 _EXACT: Final = 2.0**53 - 1

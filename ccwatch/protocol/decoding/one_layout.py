@@ -21,10 +21,10 @@ from ccwatch.errors import DecodeError, ProtocolError
 from ccwatch.protocol import canonical_words
 from ccwatch.protocol.columns import PACKETS, TABLES
 from ccwatch.protocol.decoding import codec
-from ccwatch.protocol.decoding.cut import WORDS
 from ccwatch.protocol.decoding.dialects import NO_SYMBOL, recognised_as
 from ccwatch.protocol.decoding.layout import PLAIN, WHOLE
 from ccwatch.protocol.decoding.log_lines import usual_line
+from ccwatch.protocol.decoding.word_length import WORDS
 from ccwatch.protocol.messages import LogLine
 
 _EXACT: Final = 2.0**53 - 1

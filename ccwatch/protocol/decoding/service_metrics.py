@@ -11,9 +11,9 @@ from operator import itemgetter
 from typing import Any, Final
 
 from ccwatch.protocol import columns
-from ccwatch.protocol.decoding.cut import has_longest_name
 from ccwatch.protocol.decoding.market_lists import stamp_ns
 from ccwatch.protocol.decoding.packet_fields import AGENTS, CALLS, MODELS, NUMBERS, RANGE, WRONG_TYPE, bounds, keep, number
+from ccwatch.protocol.decoding.word_length import has_longest_name
 from ccwatch.protocol.messages import NAN, AgentMetric, Flag, ModelMetric, Packet, ServiceCall
 
 MOST_CALLS: Final = 10_000

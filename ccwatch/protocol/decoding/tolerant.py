@@ -14,7 +14,6 @@ from typing import Any, Final
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import canonical_words, columns
 from ccwatch.protocol.decoding import forecasts, market_lists
-from ccwatch.protocol.decoding.cut import cut
 from ccwatch.protocol.decoding.dialects import ENVELOPE, NO_SYMBOL, Dialect, recognised_as
 from ccwatch.protocol.decoding.packet_fields import (
     APPROVED,
@@ -48,6 +47,7 @@ from ccwatch.protocol.decoding.packet_fields import (
     keep,
     number,
 )
+from ccwatch.protocol.decoding.word_length import cut
 from ccwatch.protocol.messages import NAN, Status
 
 _KEPT_WHOLE: Final = (market_lists.read_trades, market_lists.read_scanner)

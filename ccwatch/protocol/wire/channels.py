@@ -12,8 +12,8 @@ from ccwatch.errors import DecodeError
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.decoding.log_lines import write_log
 from ccwatch.protocol.messages import NAN, LogLine, Packet
+from ccwatch.protocol.wire.channel_sender import Sent, Track
 from ccwatch.protocol.wire.envelope import CHANNELS
-from ccwatch.protocol.wire.track import Sent, Track
 
 MARKET_FIELDS: Final = ("symbol", "price", "alpha", "regime", "velocity", "acceleration")
 WITHOUT_LOGS: Final = "state without logs"

@@ -10,7 +10,7 @@ import pytest
 
 from ccwatch.errors import DecodeError
 from ccwatch.protocol import server_texts
-from ccwatch.protocol.decoding import codec, several
+from ccwatch.protocol.decoding import codec, many_messages
 from ccwatch.protocol.messages import Flag, NonPacket, NonPacketSort, Packet
 from tests.protocol.shapes import BRIDGE_MARKET, CONTRACT, NOW, PIPELINE, contract, decode
 
@@ -136,7 +136,7 @@ def test_a_text_without_any_message_is_malformed_once(text):
 def test_a_million_entries_are_bounded_and_read_in_no_time():
     began = time.thread_time()
     parts = read(b"[" + ONE + b",1" * 1_000_000 + b"]")
-    assert len(parts) <= several.MOST + 1
+    assert len(parts) <= many_messages.MOST + 1
     with pytest.raises(DecodeError):
         read(b"[" + b"[]," * 300_000 + b"[]]")
     assert time.thread_time() - began < 5.0

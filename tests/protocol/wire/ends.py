@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ccwatch.protocol.decoding import codec
 from ccwatch.protocol.wire.channels import Channels
+from ccwatch.protocol.wire.client_state import Talk
 from ccwatch.protocol.wire.hello import Refused, write_nack
 from ccwatch.protocol.wire.outputs import LostMessages, Odd, Say, Text
 from ccwatch.protocol.wire.receiver import Receiver
-from ccwatch.protocol.wire.talk import Talk
 
 S = 1_000_000_000
 

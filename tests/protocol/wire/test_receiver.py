@@ -12,9 +12,9 @@ from hypothesis import given, strategies as st
 
 from ccwatch.feed.synthetic import messages
 from ccwatch.protocol.wire import packing
+from ccwatch.protocol.wire.channel_sender import RING, STEP
 from ccwatch.protocol.wire.outputs import Agreed, Alive, Note, Say
 from ccwatch.protocol.wire.receiver import MOST_HELD
-from ccwatch.protocol.wire.track import RING, STEP
 from tests.protocol.shapes import FULL, SHAPES, examples
 from tests.protocol.wire.ends import Client, S, Server
 

@@ -1,6 +1,6 @@
 """The sending end of one channel: numbers its messages, keeps the last ones, and makes each form of a message once.
 
-It knows no client: which form a client gets is decided in `talk`.
+It knows no client: which form a client gets is decided in `client_state`.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ccwatch.protocol.wire import hello
+from ccwatch.protocol.wire.channel_sender import STEP, Sent
 from ccwatch.protocol.wire.channels import WITHOUT_LOGS, Channels
 from ccwatch.protocol.wire.hello import Got, Refused
 from ccwatch.protocol.wire.packing import Encoding
-from ccwatch.protocol.wire.track import STEP, Sent
 
 
 class Kind(NamedTuple):

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ccwatch.alerts import written
+from ccwatch.alerts import rule_definitions
 from ccwatch.alerts.observations import SECOND, Floats, Observations
 from ccwatch.alerts.rules import AlertState, Rule, Severity
 
 BEYOND, BETWEEN, CLEAR = 1, 0, -1
 """On which side of a rule's limits an observation lies."""
 Codes = npt.NDArray[np.int64]
-AnyRule = Rule | written.Rule
+AnyRule = Rule | rule_definitions.Rule
 """A limit on one measure, or a condition in words."""
 
 

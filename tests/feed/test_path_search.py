@@ -9,7 +9,7 @@ import pytest
 import ccwatch as cw
 from ccwatch.errors import ConnectFailed, Unauthorized
 from ccwatch.feed.address import parse_url
-from ccwatch.feed.elsewhere import known_places
+from ccwatch.feed.path_search import known_places
 from tests.feed.conftest import wait_until
 from tests.feed.servers import frame, telemetry
 
@@ -121,6 +121,6 @@ def test_a_disconnect_after_it_tells_it_too_and_says_no_secret_back(raw, live):
 
     feed = live(raw(script).url, token=lambda: "aaa.SECRET.zzz")
     wait_until(lambda: feed.health().reconnects or feed.state == "DISCONNECTED")
-    told = str(feed.error) + feed.events().to_string() + str(feed.health())
+    heard = str(feed.error) + feed.events().to_string() + str(feed.health())
     assert "bad token …" in str(feed.error)
-    assert "SECRET" not in told
+    assert "SECRET" not in heard

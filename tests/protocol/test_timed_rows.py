@@ -194,7 +194,7 @@ def test_a_state_change_is_no_event():
 
 
 def test_trades_of_a_whole_day_are_rows_once_though_only_the_newest_are_remembered_beyond_the_last_message(monkeypatch):
-    monkeypatch.setattr("ccwatch.protocol.own_rows.MOST_TRADES", 50)
+    monkeypatch.setattr("ccwatch.protocol.timed_rows.MOST_TRADES", 50)
     stream = Stream()
     day = [
         {"id": f"t{n}", "time": f"2026-11-27T09:{n // 60:02d}:{n % 60:02d}Z", "symbol": "SPY", "side": "BUY", "quantity": 1.0, "price": 2.0}

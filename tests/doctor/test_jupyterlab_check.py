@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ccwatch.doctor import examine_lab
-from ccwatch.doctor.lab import ANYWIDGET, WIDGETS, Extension, _candidates, ask, judge
+from ccwatch.doctor.jupyterlab_check import ANYWIDGET, WIDGETS, Extension, _candidates, ask, judge
 
 HEALTHY = {WIDGETS: Extension("5.0.15", works=True), ANYWIDGET: Extension("0.11.0", works=True)}
 

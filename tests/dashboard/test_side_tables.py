@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 import ccwatch as cw
-from ccwatch.dashboard import side
+from ccwatch.dashboard import side_tables
 from tests.dashboard.conftest import wait_until
 
 
@@ -19,11 +19,11 @@ def feed():
 
 
 def test_a_row_that_alone_is_too_long_is_sent_all_the_same():
-    assert side.newest_within([[0.0, "a", "x"], [1.0, "b", "\x00" * 500]], 100) == [[1.0, "b", "\x00" * 500]]
+    assert side_tables.newest_within([[0.0, "a", "x"], [1.0, "b", "\x00" * 500]], 100) == [[1.0, "b", "\x00" * 500]]
 
 
 def test_events_and_logs_are_the_views_own_rows_at_the_display_zones_time(feed):
-    found = side.tables(feed, timedelta(hours=1))
+    found = side_tables.tables(feed, timedelta(hours=1))
     logs = feed.logs()
     assert [row[2] for row in found["logs"]] == list(logs["message"])
     assert found["logs"][0][0] == logs.index[0].value / 1e6 + 3_600_000
@@ -47,7 +47,7 @@ def test_an_event_before_the_first_packet_stands_on_the_streams_clock_and_keeps_
             view = opened.enter_context(cw.replay(view, speed="max"))
             view.join(60)
         frame, events = view.frame(), view.events()
-        rows = {row[1]: row for row in side.tables(view, timedelta(hours=1))["events"]}
+        rows = {row[1]: row for row in side_tables.tables(view, timedelta(hours=1))["events"]}
         hour = 3_600_000
         gap = events[events["kind"] == "gap"].index[0]
         assert rows["gap"] == [gap.value / 1e6 + hour, "gap", rows["gap"][2]], "on the stream's clock already"
@@ -76,34 +76,34 @@ def test_events_of_a_stream_on_the_receivers_clock_keep_their_times():
                 frame = feed.frame(columns, last)
                 return frame.set_axis(frame["received_at"].rename("time"))
 
-        rows = side.tables(OnOurClock(), timedelta(0))["events"]
+        rows = side_tables.tables(OnOurClock(), timedelta(0))["events"]
         assert [row[0] for row in rows] == [events.index[0].value / 1e6]
         assert len(rows[0]) == 3
 
 
 def test_what_a_paused_view_shows_ends_at_the_pause(feed):
-    found = side.tables(feed, timedelta(0), up_to=100)
+    found = side_tables.tables(feed, timedelta(0), up_to=100)
     assert len(found["logs"]) == int((feed.logs()["seq"] <= 100).sum())
 
 
 def test_rows_that_a_table_has_grown_by_are_told_once(feed):
     counts = {"events": 0, "logs": len(feed.logs()) - 3}
-    assert len(side.grown(feed, timedelta(0), counts)["logs"]) == 3
-    assert side.grown(feed, timedelta(0), counts) == {}
-    assert counts == side.counts(feed)
+    assert len(side_tables.grown(feed, timedelta(0), counts)["logs"]) == 3
+    assert side_tables.grown(feed, timedelta(0), counts) == {}
+    assert counts == side_tables.counts(feed)
 
 
 def test_services_are_what_the_analysis_says_of_them(feed):
-    rows = {row["name"]: row for row in side.services(feed)}
+    rows = {row["name"]: row for row in side_tables.services(feed)}
     expected = cw.analyze(feed).latency().to_frame().set_index("name")
     assert rows["RiskAgent"]["p95"] == pytest.approx(expected.loc["RiskAgent", "p95_ms"])
     assert rows["RiskAgent"]["n"] == expected.loc["RiskAgent", "n"]
     assert rows["FinBERT"]["good"] == pytest.approx(feed.models().query("model == 'FinBERT'")["cache_hit_rate"].iloc[-1])
-    assert len(rows["RiskAgent"]["spark"]) == side.SPARK_CALLS
+    assert len(rows["RiskAgent"]["spark"]) == side_tables.SPARK_CALLS
     json.dumps(list(rows.values()), allow_nan=False)
 
 
 def test_health_is_told_in_words(feed):
-    facts = dict(side.health(feed))
+    facts = dict(side_tables.health(feed))
     assert facts["packets"] == "400"
     assert facts["malformed"] == "0"

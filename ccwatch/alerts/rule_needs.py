@@ -8,7 +8,7 @@ from typing import Any, Final
 from ccwatch.alerts.conditions import absence_key, absences
 from ccwatch.alerts.divergence_plan import MEASURE, Plan
 from ccwatch.alerts.grammar import Name, Node, Operation, Window, nearest_word
-from ccwatch.alerts.machine import AnyRule
+from ccwatch.alerts.rule_state import AnyRule
 from ccwatch.alerts.rules import Rule
 from ccwatch.alerts.vocabulary import MEASURES
 from ccwatch.errors import ConfigError

@@ -23,8 +23,8 @@ class PageWidget(anywidget.AnyWidget):
     """A dashboard's whole page: status, charts, tables, controls. The page's messages are handled with `lock` held, on any thread.
 
     Messages to the page, each with the place of its `stream`: `source` (plotly, compressed), `full`, `older`, `rows`, `computed` (see
-    `wire`), `side_tables` (see `side` and `status`), `answer`, `armed`. From the page: `ready` (send everything), `painted` (the first picture
-    is there), `asleep` (no view of it is left there), `pause`, `record`, `mark`, `ask`, `select`, `acknowledge`, `command`.
+    `wire`), `side` (see `side_tables` and `status_line`), `answer`, `armed`. From the page: `ready` (send everything), `painted` (the
+    first picture is there), `asleep` (no view of it is left there), `pause`, `record`, `mark`, `ask`, `select`, `acknowledge`, `command`.
 
     ipywidgets keeps every widget that has a comm for ever, so this one has none before it is shown, alone or within another widget.
     """

@@ -93,7 +93,7 @@ def test_the_next_reader_reads_what_the_recording_of_the_former_one_does_not_hol
         second.read(lambda _: until(lambda: client.xpending("desk", "g")["pending"] == 10 - held and len(second.packets) == 10 - held), 0)
         assert client.hlen("desk:g:handed") == 10 - held
     assert second.packets == sent[held:]
-    assert second.told == []
+    assert second.heard == []
     assert len(keeper.asked) == 1
 
 
@@ -101,7 +101,7 @@ def test_where_the_recording_cannot_be_looked_at_packets_come_again_and_a_mark_s
     Reader(server, Kept(durable=3)).read(until, 10)
     second = Reader(server, Kept(Held(None))).read(until, 7)
     assert second.packets == sent[3:]
-    assert second.told[0].startswith("up to 7 messages may be recorded twice")
+    assert second.heard[0].startswith("up to 7 messages may be recorded twice")
 
 
 def test_a_reader_that_still_runs_finishes_what_it_took(server, sent, until):
@@ -124,7 +124,7 @@ def test_what_was_trimmed_before_it_was_recorded_is_a_gap_of_its_size(server, se
         client.xtrim("desk", maxlen=4, approximate=False)
     second = Reader(server, Kept(Held(2))).read(until, 4)
     assert second.packets == sent[6:]
-    assert second.told == ["messages=4 reason=trimmed"]
+    assert second.heard == ["messages=4 reason=trimmed"]
 
 
 def test_a_message_whose_answer_was_lost_is_not_written_twice(server, sent):

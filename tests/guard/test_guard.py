@@ -23,6 +23,7 @@ from ccwatch.errors import ConfigError
 from ccwatch.guard.guard import Guard
 from ccwatch.guard.guard_options import GuardOptions
 from ccwatch.guard.receivers import Receiver
+from ccwatch.guard.state import GuardState
 from ccwatch.recording import AlertJournal, Recording
 from tests.guard.servers import desk
 
@@ -291,4 +292,4 @@ def test_two_threads_write_the_state_one_after_the_other(tmp_path):
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(guard._save) for _ in range(600)]:
             done.result()
-    assert json.loads((tmp_path / "state.json").read_text())["alive_ns"] == guard.state.alive_ns
+    assert GuardState.read(tmp_path).alive_ns == guard.state.alive_ns

@@ -230,6 +230,12 @@ def default_expected(folder: Path | None = None) -> ExpectedPlan | None:
     )
 
 
+def alignment(align: Align | None, expected: object) -> Align:
+    """Return how a plan is laid beside a stream: as asked; else, where none is named, as `[expected]` says; else by the clock."""
+    plan = default_expected() if align is None and expected is None else None
+    return align or ("clock" if plan is None else plan.align)
+
+
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
         text = path.read_text(encoding="utf-8")

@@ -133,7 +133,7 @@ class MixedSymbols(AnalysisError):
     """A question about one price was asked of several symbols; `symbols` lists them."""
 
     def __init__(self, symbols: tuple[str, ...]) -> None:
-        super().__init__(f"the stream holds {', '.join(symbols)}; choose one with symbol=…")
+        super().__init__(f"the stream holds {', '.join(symbols)}; choose one with symbol={symbols[0]!r}, or hand in the rows of one")
         self.symbols = symbols
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ccwatch.config import ALIGNMENTS, Settings, default_expected, recordings_folder, user_path
+from ccwatch.config import ALIGNMENTS, Settings, alignment, default_expected, recordings_folder, user_path
 from ccwatch.errors import ConfigError, RecordingError, RecordingNotFound, no_such
 from ccwatch.feed.connection import parse_url
 from ccwatch.feed.conversation import Passed
@@ -348,12 +348,11 @@ def panels_of(panels: Any, against: Any, align: Align | None) -> Any:
     """
     if align not in {None, *ALIGNMENTS}:
         raise ConfigError(f"align={align!r}: expected one of {', '.join(ALIGNMENTS)}")
-    plan = default_expected() if against is None else None
-    if against is False or (against is None and plan is None):
+    if against is False or (against is None and default_expected() is None):
         return panels
     from ccwatch.dashboard import panels_against  # noqa: PLC0415 - pandas is not needed to connect
 
-    return panels_against(panels, against, align or ("clock" if plan is None else plan.align))
+    return panels_against(panels, against, alignment(align, against))
 
 
 def views_of(source: Any) -> dict[str, tuple[Any, bool]]:

@@ -12,7 +12,7 @@ from ccwatch.alerts import AnyRule, Plan, needs_plan
 from ccwatch.analysis.against import with_nav
 from ccwatch.analysis.expected import read_expected
 from ccwatch.analysis.usable_rows import Floats, paces, select_rows
-from ccwatch.config import ALIGNMENTS, Align, default_expected
+from ccwatch.config import ALIGNMENTS, Align, alignment, default_expected
 from ccwatch.domain.liveness import late_ns
 from ccwatch.errors import CcwatchError, ConfigError, MissingColumns
 from ccwatch.protocol.messages import Side
@@ -36,12 +36,12 @@ def plan_for(rules: Sequence[AnyRule], expected: Any = None, align: Align | None
     if not needs_plan(rules):
         return None
     if expected is not None:
-        return None if expected is False else plan_of(read_expected(expected).frame, align or "clock")
+        return None if expected is False else plan_of(read_expected(expected).frame, alignment(align, expected))
     plan = default_expected()
     if plan is None:
         return None
     try:
-        return plan_of(read_expected(plan.path, symbol=plan.symbol).frame, align or plan.align)
+        return plan_of(read_expected(plan.path, symbol=plan.symbol).frame, alignment(align, None))
     except CcwatchError as error:
         raise ConfigError(f"[expected] path = {plan.path!r} of ccwatch.toml is no plan: {error}") from error
 

@@ -22,7 +22,7 @@ from ccwatch.analysis.report_questions import ReportQuestions
 from ccwatch.analysis.result import Result
 from ccwatch.analysis.usable_rows import select_rows
 from ccwatch.analysis.what_if import WhatIf
-from ccwatch.config import Align, default_expected
+from ccwatch.config import Align, alignment
 from ccwatch.domain.limits import DRAWDOWN_LEAST
 from ccwatch.errors import ConfigError, NotEnoughData, no_such
 from ccwatch.stream.time_ranges import parse_time
@@ -33,7 +33,7 @@ NAMES: Final = (*REGISTRY, "against", "what_if", "first_sign", "explain")
 """The questions that have a method of a Report."""
 
 
-class Deeper(ReportQuestions):
+class RelatedQuestions(ReportQuestions):
     """The questions against, what_if, first_sign and reasoning, and a user's own."""
 
     def ask(self, question: str | Callable[..., Result], **options: Any) -> Result:
@@ -80,12 +80,15 @@ class Deeper(ReportQuestions):
             NotEnoughData: fewer than two packets meet.
         """
         found = read_expected(expected, symbol=self._symbol)
-        if align is None:
-            plan = default_expected() if expected is None else None
-            align = "clock" if plan is None else plan.align
         tables = self._tables
         return against_kernel.against(
-            tables.packets, found.frame, tables.events, align=align, symbol=self._symbol, name=found.name, said=found.said
+            tables.packets,
+            found.frame,
+            tables.events,
+            align=alignment(align, expected),
+            symbol=self._symbol,
+            name=found.name,
+            said=found.said,
         )
 
     def what_if(
@@ -119,7 +122,7 @@ class Deeper(ReportQuestions):
         )
 
     def first_sign(
-        self, episode: int | str | datetime | pd.Timestamp | None = None, *, lead_s: float = 300.0, calm: Iterable[Deeper] = ()
+        self, episode: int | str | datetime | pd.Timestamp | None = None, *, lead_s: float = 300.0, calm: Iterable[RelatedQuestions] = ()
     ) -> FirstSign:
         """Say which measure had left its usual range before a drawdown began. See `ccwatch.analysis.first_sign`.
 

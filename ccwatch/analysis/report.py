@@ -11,7 +11,7 @@ from typing import Any
 from ccwatch.alerts import drawn_objectives
 from ccwatch.analysis import markdown, report_page, sentences
 from ccwatch.analysis.explain import Explanation
-from ccwatch.analysis.related_questions import Deeper
+from ccwatch.analysis.related_questions import RelatedQuestions
 from ccwatch.analysis.report_questions import QUESTIONS
 from ccwatch.analysis.result import Result
 from ccwatch.config import Settings
@@ -19,7 +19,7 @@ from ccwatch.errors import AnalysisError, ConfigError
 from ccwatch.stream.time_ranges import Moment
 
 
-class Report(Deeper):
+class Report(RelatedQuestions):
     """All answers about one stream. One method per question; each reads what it needs when it is first called."""
 
     def between(self, start: Moment = None, end: Moment = None) -> Report:

@@ -46,7 +46,7 @@ def test_what_is_no_number_is_refused():
 
 def test_several_symbols_are_never_chained(tmp_path):
     long = "Date,Ticker,Close\n2026-01-02,SPY,1.0\n2026-01-02,QQQ,2.0\n2026-01-05,SPY,1.5\n"
-    with pytest.raises(MixedSymbols):
+    with pytest.raises(MixedSymbols, match="symbol='SPY', or hand in the rows of one"):
         read_given(csv(tmp_path, long))
     assert read_given(csv(tmp_path, long), symbol="SPY").frame["price"].tolist() == [1.0, 1.5]
     with pytest.raises(ConfigError, match="SPY, QQQ"):
